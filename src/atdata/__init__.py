@@ -1,0 +1,1 @@
+"""atdata: a loose federation of distributed, typed datasets."""

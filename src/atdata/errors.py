@@ -1,0 +1,213 @@
+"""Everything atdata raises, as one tree.
+
+AtdataError
+├── UsageError (ValueError)              an argument that cannot be meant
+├── MissingExtraError (ImportError)      an optional driver is not installed
+├── FieldTypeError (TypeError)           a sample type declares something no sample can hold
+├── SampleError (ValueError)             a value, or bytes, that do not fit the sample type
+├── ShardError (ValueError)              a shard that is not what a shard must be
+│   └── TruncatedShardError              ... because its end is missing
+├── ShardNotFoundError (FileNotFoundError)
+├── SchemaError (ValueError)             a schema record that describes no sample type we can build
+├── LensError (ValueError)               a lens that cannot be built or published
+│   └── LensNotFoundError (LookupError)  no registered lens leads from one type to the other
+├── IdentifierError (ValueError)         text that is no DID, handle, NSID, record key, TID, CID or URI
+├── DataModelError (ValueError)          bytes or values outside the AT Protocol data model
+├── LexiconError (ValueError)            a record or document that breaks its lexicon
+├── VerificationError                    a link between identity and bytes that does not hold
+│   ├── IdentityError                    handle, DID and DID document disagree
+│   ├── SignatureError                   key or signature
+│   ├── ProofError                       repository blocks that do not prove the record
+│   ├── RollbackError                    a repository state older than one already seen
+│   ├── DigestError                      bytes that are not the bytes that were published
+│   └── UnverifiedError                  nothing to check against, and nobody said that is acceptable
+├── NotFoundError (KeyError)             no such record, entry, name, account
+├── ConflictError                        the name is taken by other content
+├── LimitError (ValueError)              larger than a server or format takes
+└── NetworkError (OSError)               no usable answer from a server
+    ├── AddressError                     an address we must not, or cannot, dial
+    ├── XrpcError                        a server's own error answer
+    │   └── RateLimitError
+    └── AuthError (PermissionError)      not logged in, or not allowed
+
+Every error says in its first line what happened and in its last what to do. The facts are attributes,
+so that a program need not parse the message.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class AtdataError(Exception):
+    """Root of the tree.
+
+    Attributes:
+        what: one line, what happened.
+        hint: one line, what to do about it.
+        uri: the record, blob, shard or server it is about.
+        path: where inside it: a field path (`a.b[3]`) or a byte offset.
+        step: the link of the verification chain that broke, or the request that failed.
+        expected: what should have been there.
+        actual: what was.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        hint: str | None = None,
+        uri: str | None = None,
+        path: str | None = None,
+        step: str | None = None,
+        expected: Any = None,
+        actual: Any = None,
+    ) -> None:
+        super().__init__(what)
+        self.what = what
+        self.hint = hint
+        self.uri = None if uri is None else str(uri)
+        self.path = path
+        self.step = step
+        # Rendered at once: errors travel between processes, the values they saw need not.
+        self.expected = None if expected is None else str(expected)
+        self.actual = None if actual is None else str(actual)
+
+    def __str__(self) -> str:
+        # Defined here, before KeyError and OSError in the MRO, which would print a repr or an errno.
+        facts = {
+            "step": self.step,
+            "where": self.uri,
+            "path": self.path,
+            "expected": self.expected,
+            "actual": self.actual,
+        }
+        lines = [self.what, *(f"  {name}: {value}" for name, value in facts.items() if value is not None)]
+        return "\n".join([*lines, self.hint] if self.hint else lines)
+
+
+class UsageError(AtdataError, ValueError):
+    """An argument, or a combination of arguments, that cannot be meant."""
+
+
+class MissingExtraError(AtdataError, ImportError):
+    """An optional driver is not installed; the hint names the extra that brings it."""
+
+    @classmethod
+    def of(cls, extra: str, purpose: str) -> MissingExtraError:
+        """The error for `purpose` needing the optional dependency group `extra`."""
+        return cls(f"{purpose} needs the extra [{extra}]", hint=f"Install it with: pip install 'atdata[{extra}]'")
+
+
+class FieldTypeError(AtdataError, TypeError):
+    """A sample type declares a field that no sample can hold."""
+
+
+class SampleError(AtdataError, ValueError):
+    """A value that does not fit its declared type, or bytes that are no sample of the type."""
+
+
+class ShardError(AtdataError, ValueError):
+    """A tar shard that breaks the format."""
+
+
+class TruncatedShardError(ShardError):
+    """A tar shard whose end is missing."""
+
+
+class ShardNotFoundError(AtdataError, FileNotFoundError):
+    """No shard at a path or URL."""
+
+
+class SchemaError(AtdataError, ValueError):
+    """A schema record from which no sample type can be built."""
+
+
+class LensError(AtdataError, ValueError):
+    """A lens that cannot be built, applied or published."""
+
+
+class LensNotFoundError(LensError, LookupError):
+    """No registered lens leads from one sample type to another."""
+
+
+class IdentifierError(AtdataError, ValueError):
+    """Text that is not the identifier it should be."""
+
+
+class DataModelError(AtdataError, ValueError):
+    """Bytes or values outside the AT Protocol data model (DAG-CBOR, CAR, JSON forms)."""
+
+
+class LexiconError(AtdataError, ValueError):
+    """A record that breaks its lexicon, or a document that is no lexicon."""
+
+
+class VerificationError(AtdataError):
+    """A link of the chain from identity to bytes that does not hold; `step` names the link."""
+
+
+class IdentityError(VerificationError):
+    """Handle, DID and DID document do not name each other."""
+
+
+class SignatureError(VerificationError):
+    """A signature that its key did not make."""
+
+
+class ProofError(VerificationError):
+    """Repository blocks that do not prove what they should."""
+
+
+class RollbackError(VerificationError):
+    """A repository state older than, or forked from, one already seen for that DID."""
+
+
+class DigestError(VerificationError):
+    """Bytes whose digest is not the published one."""
+
+
+class UnverifiedError(VerificationError):
+    """There is no digest to check against, and `allow_unverified=True` was not given."""
+
+
+class NotFoundError(AtdataError, KeyError):
+    """No such record, entry, name or account."""
+
+
+class ConflictError(AtdataError):
+    """A name or version that already stands for other content."""
+
+
+class LimitError(AtdataError, ValueError):
+    """Something larger than a server or a format takes."""
+
+
+class NetworkError(AtdataError, OSError):
+    """No usable answer from a server."""
+
+
+class AddressError(NetworkError):
+    """An address that must not be dialled, or that does not resolve."""
+
+
+class XrpcError(NetworkError):
+    """A server's own error answer.
+
+    Attributes:
+        status: HTTP status code.
+        error: the error's name in the answer, such as `InvalidSwap`.
+    """
+
+    def __init__(self, what: str, *, status: int = 0, error: str = "", **facts: Any) -> None:
+        super().__init__(what, **facts)
+        self.status = status
+        self.error = error
+
+
+class RateLimitError(XrpcError):
+    """429 after all patience was used up."""
+
+
+class AuthError(NetworkError, PermissionError):
+    """Not logged in, wrong credentials, or not allowed."""

@@ -1,0 +1,89 @@
+"""Everything that can be set, by environment or by argument, in one table.
+
+| variable | argument | default | what it is |
+|---|---|---|---|
+| `ATDATA_PLC_URL` | `plc_url=` | `https://plc.directory` | the PLC directory that resolves `did:plc` |
+| `ATDATA_RESOLVER_URL` | `resolver_url=` | none | servers, comma-separated, whose `resolveHandle` is asked in order instead of DNS and `/.well-known/atproto-did` |
+| `ATDATA_ALLOW_LOOPBACK` | `allow_loopback=` | off | `1` lets addresses found in records and DID documents be `http` and on this machine |
+| `ATDATA_CACHE` | `cache=` | the platform's cache folder | shards by digest, and the newest repository state seen for each DID |
+| `ATDATA_DATA` | `data=` | the platform's data folder | saved logins and the journals of unfinished publications |
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from .errors import UsageError
+
+DEFAULT_PLC_URL = "https://plc.directory"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One resolved set of settings. `Settings.of()` reads the environment; arguments win over it."""
+
+    plc_url: str = DEFAULT_PLC_URL
+    resolver_urls: tuple[str, ...] = ()
+    allow_loopback: bool = False
+    cache: Path = Path()
+    data: Path = Path()
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        plc_url: str | None = None,
+        resolver_url: str | None = None,
+        allow_loopback: bool | None = None,
+        cache: str | os.PathLike[str] | None = None,
+        data: str | os.PathLike[str] | None = None,
+    ) -> Settings:
+        """The settings in force: each argument where given, else its variable, else its default.
+
+        Raises:
+            UsageError: a variable has a value that cannot be meant.
+        """
+        env = os.environ
+        if allow_loopback is None:
+            allow_loopback = _switch("ATDATA_ALLOW_LOOPBACK", env.get("ATDATA_ALLOW_LOOPBACK", ""))
+        resolvers = resolver_url if resolver_url is not None else env.get("ATDATA_RESOLVER_URL", "")
+        return cls(
+            plc_url=_url("ATDATA_PLC_URL", plc_url or env.get("ATDATA_PLC_URL") or DEFAULT_PLC_URL),
+            resolver_urls=tuple(
+                _url("ATDATA_RESOLVER_URL", part.strip()) for part in resolvers.split(",") if part.strip()
+            ),
+            allow_loopback=allow_loopback,
+            cache=_folder(cache, env.get("ATDATA_CACHE"), "cache"),
+            data=_folder(data, env.get("ATDATA_DATA"), "data"),
+        )
+
+    def but(self, **changes: Any) -> Settings:
+        """A copy with some settings replaced."""
+        return replace(self, **changes)
+
+
+def _switch(name: str, text: str) -> bool:
+    if text.lower() in ("1", "true", "yes", "on"):
+        return True
+    if text.lower() in ("", "0", "false", "no", "off"):
+        return False
+    raise UsageError(f"{name} is neither on nor off", expected="1 or 0", actual=text, hint=f"Set {name}=1, or unset it.")
+
+
+def _url(name: str, text: str) -> str:
+    if not text.startswith(("http://", "https://")):
+        raise UsageError(f"{name} is not the address of a server", expected="https://...", actual=text)
+    return text.rstrip("/")
+
+
+def _folder(argument: str | os.PathLike[str] | None, variable: str | None, kind: str) -> Path:
+    if chosen := argument or variable:
+        return Path(chosen).expanduser()
+    import platformdirs  # only where no folder was chosen
+
+    if kind == "cache":
+        return Path(platformdirs.user_cache_dir("atdata", appauthor=False))
+    return Path(platformdirs.user_data_dir("atdata", appauthor=False))
