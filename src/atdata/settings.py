@@ -70,7 +70,9 @@ def _switch(name: str, text: str) -> bool:
         return True
     if text.lower() in ("", "0", "false", "no", "off"):
         return False
-    raise UsageError(f"{name} is neither on nor off", expected="1 or 0", actual=text, hint=f"Set {name}=1, or unset it.")
+    raise UsageError(
+        f"{name} is neither on nor off", expected="1 or 0", actual=text, hint=f"Set {name}=1, or unset it."
+    )
 
 
 def _url(name: str, text: str) -> str:
