@@ -1,0 +1,168 @@
+"""What a DID document says about an account: its handles, its signing key, its server.
+
+https://atproto.com/specs/did#did-documents. The document comes from a server; that it is the right one is for the
+resolver to make sure. Here its `id` must be the DID that was asked for, and each part must be what the spec says.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from atdata.atproto.keys import PublicKey
+from atdata.atproto.syntax import Did, Handle
+from atdata.errors import IdentifierError, IdentityError, SignatureError
+
+_HANDLE_PREFIX = "at://"
+_KEY_ID = "#atproto"
+_PDS_ID = "#atproto_pds"
+_PDS_TYPE = "AtprotoPersonalDataServer"
+# Scheme, host and port, and nothing that could carry credentials, a path or a query.
+_ORIGIN = re.compile(r"(https?://(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?)/?")
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationMethod:
+    """A public key in a DID document, its `id` made absolute, not yet read."""
+
+    id: str
+    type: str
+    controller: str
+    multibase: str
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service in a DID document, its `id` made absolute."""
+
+    id: str
+    type: str
+    endpoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class DidDocument:
+    """The parts of a DID document that the AT Protocol uses.
+
+    Attributes:
+        did: whose document it is.
+        also_known_as: other names, as they stand there.
+        verification_methods: its keys; entries in a shape the protocol does not use are left out.
+        services: its services; likewise.
+    """
+
+    did: Did
+    also_known_as: tuple[str, ...]
+    verification_methods: tuple[VerificationMethod, ...]
+    services: tuple[Service, ...]
+
+    @classmethod
+    def parse(cls, obj: Any, did: str) -> DidDocument:
+        """Read the parsed JSON of the document that was fetched for `did`.
+
+        Raises:
+            IdentifierError: `did` is no DID.
+            IdentityError: the document is another DID's, or is not shaped like a DID document.
+        """
+        did = Did(did)
+        if not isinstance(obj, dict):
+            raise _broken(did, "is not an object", actual=type(obj).__name__)
+        if obj.get("id") != did:
+            raise _broken(did, "is another's", expected=did, actual=_text(obj, "id"))
+        return cls(
+            did,
+            tuple(name for name in _list(obj, "alsoKnownAs", did) if isinstance(name, str)),
+            tuple(_method(entry, did) for entry in _list(obj, "verificationMethod", did) if isinstance(entry, dict)),
+            tuple(_service(entry, did) for entry in _list(obj, "service", did) if isinstance(entry, dict)),
+        )
+
+    @property
+    def handles(self) -> tuple[Handle, ...]:
+        """The handles it claims, the primary one first. A claim counts once the handle resolves to the DID."""
+        return tuple(filter(None, map(_claimed_handle, self.also_known_as)))
+
+    @property
+    def signing_key(self) -> PublicKey:
+        """The key that signs the account's repository: the first with the id `#atproto`.
+
+        Raises:
+            IdentityError: there is none, or it is no key on a curve of the protocol (`path` names the place).
+        """
+        for method in self.verification_methods:
+            if method.id == self.did + _KEY_ID and method.controller == self.did:
+                try:
+                    return PublicKey.from_multibase(method.multibase, method.type)
+                except SignatureError as error:
+                    raise _broken(
+                        self.did,
+                        "has an unreadable signing key",
+                        path=f"verificationMethod {_KEY_ID}",
+                        expected=error.expected,
+                        actual=error.actual,
+                    ) from error
+        raise _broken(self.did, "has no signing key", path=f"verificationMethod {_KEY_ID}")
+
+    @property
+    def pds(self) -> str:
+        """The URL of the account's server: scheme, host and port, without a slash at the end.
+
+        Only its syntax was checked. Whether it may be dialled is for the transport to decide.
+
+        Raises:
+            IdentityError: there is none, or it is more or less than such a URL (`path` names the place).
+        """
+        for service in self.services:
+            if service.id == self.did + _PDS_ID and service.type == _PDS_TYPE:
+                match = _ORIGIN.fullmatch(service.endpoint)
+                if match is None:
+                    raise _broken(
+                        self.did,
+                        "has an unusable server address",
+                        path=f"service {_PDS_ID}",
+                        expected="http(s)://host[:port]",
+                        actual=service.endpoint[:200],
+                    )
+                return match[1]
+        raise _broken(self.did, "names no server", path=f"service {_PDS_ID}")
+
+
+def _broken(did: str, what: str, **facts: Any) -> IdentityError:
+    hint = "The account cannot be used until its owner or its server mends the document."
+    return IdentityError(f"the DID document {what}", step="did", uri=did, hint=hint, **facts)
+
+
+def _list(obj: dict[str, Any], name: str, did: Did) -> list[Any]:
+    entries = obj.get(name, [])
+    if not isinstance(entries, list):
+        raise _broken(did, "is malformed", path=name, expected="a list", actual=type(entries).__name__)
+    return entries
+
+
+def _text(entry: dict[str, Any], name: str) -> str:
+    value = entry.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _absolute_id(entry: dict[str, Any], did: Did) -> str:
+    identifier = _text(entry, "id")
+    return did + identifier if identifier.startswith("#") else identifier
+
+
+def _method(entry: dict[str, Any], did: Did) -> VerificationMethod:
+    return VerificationMethod(
+        _absolute_id(entry, did), _text(entry, "type"), _text(entry, "controller"), _text(entry, "publicKeyMultibase")
+    )
+
+
+def _service(entry: dict[str, Any], did: Did) -> Service:
+    return Service(_absolute_id(entry, did), _text(entry, "type"), _text(entry, "serviceEndpoint"))
+
+
+def _claimed_handle(name: str) -> Handle | None:
+    if not name.startswith(_HANDLE_PREFIX):
+        return None
+    try:
+        return Handle(name.removeprefix(_HANDLE_PREFIX))
+    except IdentifierError:
+        return None

@@ -1,0 +1,177 @@
+"""Checking values against the types of lexicons.
+
+https://atproto.com/specs/lexicon#field-type-definitions. Values are those of the data model: links are `Cid`, bytes
+are `bytes`. Members that a type does not have are let through, since a lexicon may have grown them.
+
+The checks follow the depth of the value, which the data model's own rules bound (`datamodel.check_record`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from atdata.atproto.cbor import Value
+from atdata.atproto.cid import Cid
+from atdata.atproto.datamodel import KINDS, Place, is_blob, kind_of, shown
+from atdata.atproto.lexicon.document import Definition
+from atdata.atproto.lexicon.graphemes import grapheme_count
+from atdata.atproto.syntax import check_format
+from atdata.errors import IdentifierError, LexiconError
+
+
+def check_value(value: Value, spec: Definition, here: Place, definitions: Mapping[str, Definition]) -> None:
+    """Check a value that stands at `here` against a type.
+
+    Raises:
+        LexiconError: it does not fit, or a reference leads to no definition; `path` names the place.
+    """
+    match spec["type"]:
+        case "boolean":
+            _check_among(_typed(value, bool, here), spec, here)
+        case "integer":
+            _check_integer(_typed(value, int, here), spec, here)
+        case "string":
+            _check_string(_typed(value, str, here), spec, here)
+        case "bytes":
+            _check_length(len(_typed(value, bytes, here)), spec, here)
+        case "cid-link":
+            _typed(value, Cid, here)
+        case "blob":
+            _check_blob(value, spec, here)
+        case "array":
+            _check_array(_typed(value, list, here), spec, here, definitions)
+        case "object" | "params":
+            _check_object(_typed(value, dict, here), spec, here, definitions)
+        case "unknown":
+            _check_unknown(_typed(value, dict, here), here)
+        case "ref":
+            _check_ref(value, spec["ref"], here, definitions)
+        case "union":
+            _check_union(_typed(value, dict, here), spec, here, definitions)
+        case other:
+            raise _wrong("a type that no value has", here, actual=other)
+
+
+def _wrong(what: str, here: Place, **facts: Any) -> LexiconError:
+    return LexiconError(what, path=str(here) or None, **facts)
+
+
+def _typed(value: Any, kind: type, here: Place) -> Any:
+    # To Python True is an integer, to a lexicon it is not.
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise _wrong("a value of the wrong type", here, expected=KINDS[kind], actual=kind_of(value))
+    return value
+
+
+def _check_within(what: str, number: int, low: int | None, high: int | None, here: Place) -> None:
+    if (low is not None and number < low) or (high is not None and number > high):
+        bounds = [f"at least {low}"] * (low is not None) + [f"at most {high}"] * (high is not None)
+        raise _wrong(f"{what} out of range", here, expected=" and ".join(bounds), actual=number)
+
+
+def _check_length(length: int, spec: Definition, here: Place) -> None:
+    _check_within("a length", length, spec.get("minLength"), spec.get("maxLength"), here)
+
+
+def _check_among(value: bool | int | str, spec: Definition, here: Place) -> None:
+    if "const" in spec and value != spec["const"]:
+        raise _wrong("not the one value it may have", here, expected=spec["const"], actual=shown(value))
+    if "enum" in spec and value not in spec["enum"]:
+        raise _wrong(
+            "none of the values it may have", here, expected=", ".join(map(str, spec["enum"])), actual=shown(value)
+        )
+
+
+def _check_integer(value: int, spec: Definition, here: Place) -> None:
+    _check_among(value, spec, here)
+    _check_within("an integer", value, spec.get("minimum"), spec.get("maximum"), here)
+
+
+def _check_string(value: str, spec: Definition, here: Place) -> None:
+    _check_among(value, spec, here)
+    _check_length(len(value.encode("utf-8")), spec, here)
+    if "minGraphemes" in spec or "maxGraphemes" in spec:
+        _check_within("graphemes", grapheme_count(value), spec.get("minGraphemes"), spec.get("maxGraphemes"), here)
+    if "format" in spec:
+        try:
+            check_format(spec["format"], value)
+        except IdentifierError as error:
+            raise _wrong(error.what, here, expected=spec["format"], actual=error.actual, hint=error.hint) from error
+
+
+def _check_blob(value: Value, spec: Definition, here: Place) -> None:
+    if not isinstance(value, dict) or not is_blob(value):
+        raise _wrong("a value of the wrong type", here, expected="blob", actual=kind_of(value))
+    mime, size = value["mimeType"], value["size"]
+    accept = spec.get("accept", ["*/*"])
+    if not any(_accepts(pattern, mime) for pattern in accept):
+        raise _wrong("a blob of a type that is not accepted", here, expected=", ".join(accept), actual=shown(mime))
+    if isinstance(size, int) and size > spec.get("maxSize", size):
+        raise _wrong("a blob too large", here, expected=f"at most {spec['maxSize']} bytes", actual=size)
+
+
+def _accepts(pattern: str, mime: Any) -> bool:
+    return pattern in ("*/*", mime) or (pattern.endswith("/*") and str(mime).startswith(pattern[:-1]))
+
+
+def _check_array(value: Sequence[Value], spec: Definition, here: Place, definitions: Mapping[str, Definition]) -> None:
+    _check_length(len(value), spec, here)
+    for index, item in enumerate(value):
+        check_value(item, spec["items"], here / index, definitions)
+
+
+def _check_object(
+    value: dict[str, Value], spec: Definition, here: Place, definitions: Mapping[str, Definition]
+) -> None:
+    for name in spec.get("required", ()):
+        if name not in value:
+            raise _wrong("a required member is missing", here / name)
+    for name, inner in spec["properties"].items():
+        if name not in value or (value[name] is None and name in spec.get("nullable", ())):
+            continue
+        check_value(value[name], inner, here / name, definitions)
+
+
+def _check_unknown(value: dict[str, Value], here: Place) -> None:
+    if value.get("$type") == "blob":
+        raise _wrong("a blob where an object must be", here)
+
+
+def _check_ref(value: Value, ref: str, here: Place, definitions: Mapping[str, Definition]) -> None:
+    definition = definitions.get(ref)
+    if definition is None:
+        raise _wrong("its type is not among the lexicons", here, expected=ref, hint="Add that lexicon to the catalog.")
+    # An object need not name its type where only one can be, but must not name another. A record always names it.
+    if definition["type"] == "record" or (definition["type"] == "object" and "$type" in _typed(value, dict, here)):
+        check_type(value, ref, here)
+    check_value(value, definition["record"] if definition["type"] == "record" else definition, here, definitions)
+
+
+def check_type(value: Value, expected: str, here: Place) -> None:
+    """Check that a value is an object that names its type.
+
+    Raises:
+        LexiconError: it does not.
+    """
+    actual = _typed(value, dict, here).get("$type")
+    if actual != expected:
+        raise _wrong("not the type it must name", here / "$type", expected=expected, actual=shown(actual))
+
+
+def _check_union(value: dict[str, Value], spec: Definition, here: Place, definitions: Mapping[str, Definition]) -> None:
+    name = value.get("$type")
+    if not isinstance(name, str) or not name or name.endswith("#main"):
+        # 'x#main' would pass an open union unchecked, as a type nobody knows, although it means 'x'.
+        raise _wrong(
+            "a member of a union must name its type",
+            here / "$type",
+            expected="an NSID without #main",
+            actual=shown(name),
+        )
+    if name in spec["refs"] and (name in definitions or spec.get("closed")):
+        _check_ref(value, name, here, definitions)
+    elif spec.get("closed"):
+        raise _wrong(
+            "none of the types it may have", here / "$type", expected=", ".join(spec["refs"]), actual=shown(name)
+        )

@@ -1,0 +1,291 @@
+"""Changes to a tree: making them, undoing them on a part of it, finding them between two trees.
+
+https://atproto.com/specs/repository#repository-diffs. A commit on the firehose comes with its operations and with part
+of the new tree. Undoing the operations there must give the root of the tree before: then they are all that changed.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from atdata.atproto.cid import Cid
+from atdata.atproto.repo.mst import Branch, Leaf, Subtree, check_key
+from atdata.atproto.repo.node import Entry, Node, key_depth
+from atdata.errors import ProofError
+
+Tree: TypeAlias = Subtree | Branch
+"""Part of a tree: read only where it is touched, and given CIDs only in the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A change of one record, as a commit on the firehose states it.
+
+    Attributes:
+        key: `collection/rkey`.
+        cid: the record after; None: it was deleted.
+        prev: the record before; None: it was created.
+    """
+
+    key: str
+    cid: Cid | None
+    prev: Cid | None
+
+    @property
+    def action(self) -> Literal["create", "update", "delete"]:
+        """The firehose's word for it."""
+        return "create" if self.prev is None else "delete" if self.cid is None else "update"
+
+    def inverse(self) -> Operation:
+        """The change that undoes it."""
+        return Operation(self.key, self.prev, self.cid)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A changed tree.
+
+    Attributes:
+        root: its root.
+        blocks: those of its nodes that are not among the blocks it was made from.
+    """
+
+    root: Cid
+    blocks: Mapping[Cid, bytes]
+
+
+def apply(root: Cid, operations: Iterable[Operation], blocks: Mapping[Cid, bytes]) -> Change:
+    """Change a tree, of which the blocks need hold only what the operations touch.
+
+    Raises:
+        ProofError: an operation does not fit: its `prev` is not what the tree holds.
+        MissingBlockError: a node that is touched is not among the blocks.
+        UsageError: a key that no tree may hold.
+    """
+    editor = _Editor(blocks)
+    tree = editor.trim(Subtree(root))
+    for operation in operations:
+        tree = editor.perform(tree, operation)
+    made: dict[Cid, bytes] = {}
+    new_root = _seal(tree or Branch(0, (None,), ()), made)
+    return Change(new_root, {cid: block for cid, block in made.items() if cid not in blocks})
+
+
+def invert(root: Cid, operations: Sequence[Operation], blocks: Mapping[Cid, bytes]) -> Cid:
+    """Undo the operations that led to a tree. The result must be the root of the tree before.
+
+    Raises:
+        ProofError, MissingBlockError, UsageError: as `apply`.
+    """
+    return apply(root, [operation.inverse() for operation in reversed(operations)], blocks).root
+
+
+def covering_proof(root: Cid, keys: Iterable[str], blocks: Mapping[Cid, bytes]) -> list[Cid]:
+    """The nodes of a tree that someone needs to undo operations on some keys, which led to it.
+
+    They are the nodes on the way to each key and to its two neighbours.
+
+    Raises:
+        MissingBlockError: one of them is not among the blocks.
+        ProofError: one of them is malformed or misplaced.
+    """
+    needed: dict[Cid, None] = {}
+    for key in keys:
+        pending: list[Tree | None] = [Subtree(root)]
+        while pending:
+            tree = pending.pop()
+            if not isinstance(tree, Subtree):
+                continue
+            needed[tree.cid] = None
+            branch = tree.open(blocks)
+            place = _place(branch, key)
+            # Below the key itself the way parts: to the last key before it and to the first one after it.
+            pending.extend(branch.trees[place : place + 1 + _is_at(branch, place, key)])
+    return list(needed)
+
+
+def diff(before: Cid, after: Cid, blocks: Mapping[Cid, bytes]) -> Iterator[Operation]:
+    """What was created, updated and deleted between two trees, in the order of the keys.
+
+    Subtrees that both trees share are passed over, unread.
+
+    Raises:
+        MissingBlockError: a node that differs is not among the blocks.
+        ProofError: a node is malformed or misplaced.
+    """
+    old, new = _Walk(before, blocks), _Walk(after, blocks)
+    while old.pending or new.pending:
+        if isinstance(old.next, Subtree) and isinstance(new.next, Subtree) and old.next.cid == new.next.cid:
+            old.pending.pop()
+            new.pending.pop()
+        elif (old.layer, new.layer) != (-1, -1):
+            # The higher one is opened first, so that equal subtrees come to stand beside each other.
+            (old if old.layer >= new.layer else new).open()
+        else:
+            yield from _compare(old, new)
+
+
+class _Walk:
+    """A walk through a tree in the order of its keys, opening only what it is told to."""
+
+    def __init__(self, root: Cid, blocks: Mapping[Cid, bytes]) -> None:
+        self._blocks = blocks
+        self.pending: list[Tree | Leaf] = [Subtree(root)]
+
+    @property
+    def next(self) -> Tree | Leaf | None:
+        return self.pending[-1] if self.pending else None
+
+    @property
+    def layer(self) -> int:
+        """How high the next part stands: a root above all, a leaf below all."""
+        if not isinstance(self.next, Subtree):
+            return -1
+        return 256 if self.next.layer is None else self.next.layer
+
+    def open(self) -> None:
+        part = self.pending.pop()
+        if isinstance(part, Subtree):
+            self.pending.extend(reversed(part.open(self._blocks).parts()))
+
+
+def _compare(old: _Walk, new: _Walk) -> Iterator[Operation]:
+    """Take the lesser of the two next leaves, or both where they have the same key."""
+    left, right = old.next, new.next
+    key = min(leaf.key for leaf in (left, right) if isinstance(leaf, Leaf))
+    cid = prev = None
+    if isinstance(left, Leaf) and left.key == key:
+        prev = left.value
+        old.pending.pop()
+    if isinstance(right, Leaf) and right.key == key:
+        cid = right.value
+        new.pending.pop()
+    if cid != prev:
+        yield Operation(key, cid, prev)
+
+
+class _Editor:
+    """Edits trees without writing to any: each edit gives a new tree that shares what it did not touch."""
+
+    def __init__(self, blocks: Mapping[Cid, bytes]) -> None:
+        self._blocks = blocks
+        self._opened: dict[Subtree, Branch] = {}
+
+    def perform(self, tree: Tree | None, operation: Operation) -> Tree | None:
+        check_key(operation.key)
+        found = self._find(tree, operation.key)
+        if found != operation.prev:
+            raise ProofError(
+                "an operation does not fit the tree",
+                step="proof",
+                path=operation.key,
+                expected=operation.prev or "no record",
+                actual=found or "no record",
+            )
+        if operation.cid is None:
+            return self.trim(tree and self._remove(tree, operation.key))
+        depth = key_depth(operation.key)
+        top = self._open(tree) if tree else Branch(depth, (None,), ())
+        while top.layer < depth:
+            top = Branch(top.layer + 1, (top,), ())
+        return self._put(top, top.layer, Leaf(operation.key, operation.cid))
+
+    def trim(self, tree: Tree | None) -> Tree | None:
+        """Take off what stands above the highest leaf."""
+        while tree is not None:
+            branch = self._open(tree)
+            if branch.leaves:
+                break
+            tree = branch.trees[0]
+        return tree
+
+    def _open(self, tree: Tree) -> Branch:
+        if isinstance(tree, Branch):
+            return tree
+        if tree not in self._opened:
+            self._opened[tree] = tree.open(self._blocks)
+        return self._opened[tree]
+
+    def _find(self, tree: Tree | None, key: str) -> Cid | None:
+        while tree is not None:
+            branch = self._open(tree)
+            place = _place(branch, key)
+            if _is_at(branch, place, key):
+                return branch.leaves[place].value
+            tree = branch.trees[place]
+        return None
+
+    def _put(self, tree: Tree | None, layer: int, leaf: Leaf) -> Branch:
+        branch = self._open(tree) if tree else Branch(layer, (None,), ())
+        trees, leaves = branch.trees, branch.leaves
+        place = _place(branch, leaf.key)
+        if _is_at(branch, place, leaf.key):
+            return Branch(layer, trees, (*leaves[:place], leaf, *leaves[place + 1 :]))
+        if key_depth(leaf.key) == layer:
+            before, after = self._split(trees[place], leaf.key)
+            grown = (*trees[:place], before, after, *trees[place + 1 :])
+            return Branch(layer, grown, (*leaves[:place], leaf, *leaves[place:]))
+        return Branch(layer, _with(trees, place, self._put(trees[place], layer - 1, leaf)), leaves)
+
+    def _remove(self, tree: Tree, key: str) -> Branch | None:
+        branch = self._open(tree)
+        trees, leaves = branch.trees, branch.leaves
+        place = _place(branch, key)
+        if _is_at(branch, place, key):
+            joined = self._join(trees[place], trees[place + 1])
+            shrunk = (*trees[:place], joined, *trees[place + 2 :])
+            return _pruned(Branch(branch.layer, shrunk, (*leaves[:place], *leaves[place + 1 :])))
+        child = trees[place]
+        return _pruned(Branch(branch.layer, _with(trees, place, child and self._remove(child, key)), leaves))
+
+    def _split(self, tree: Tree | None, key: str) -> tuple[Branch | None, Branch | None]:
+        """The parts of a tree before and after a key that is not in it."""
+        if tree is None:
+            return None, None
+        branch = self._open(tree)
+        place = _place(branch, key)
+        before, after = self._split(branch.trees[place], key)
+        return (
+            _pruned(Branch(branch.layer, (*branch.trees[:place], before), branch.leaves[:place])),
+            _pruned(Branch(branch.layer, (after, *branch.trees[place + 1 :]), branch.leaves[place:])),
+        )
+
+    def _join(self, before: Tree | None, after: Tree | None) -> Tree | None:
+        """One tree of two neighbours in the same layer."""
+        if before is None or after is None:
+            return before or after
+        left, right = self._open(before), self._open(after)
+        middle = self._join(left.trees[-1], right.trees[0])
+        return Branch(left.layer, (*left.trees[:-1], middle, *right.trees[1:]), left.leaves + right.leaves)
+
+
+def _place(branch: Branch, key: str) -> int:
+    """How many of its leaves come before the key."""
+    return bisect_left(branch.leaves, key, key=lambda leaf: leaf.key)
+
+
+def _is_at(branch: Branch, place: int, key: str) -> bool:
+    return place < len(branch.leaves) and branch.leaves[place].key == key
+
+
+def _with(trees: tuple[Tree | None, ...], place: int, tree: Tree | None) -> tuple[Tree | None, ...]:
+    return (*trees[:place], tree, *trees[place + 1 :])
+
+
+def _pruned(branch: Branch) -> Branch | None:
+    return branch if branch.leaves or branch.trees != (None,) else None
+
+
+def _seal(tree: Tree, made: dict[Cid, bytes]) -> Cid:
+    """Write what was changed and give it CIDs."""
+    if isinstance(tree, Subtree):
+        return tree.cid
+    left, *rights = (None if child is None else _seal(child, made) for child in tree.trees)
+    rows = (Entry(leaf.key, leaf.value, right) for leaf, right in zip(tree.leaves, rights, strict=True))
+    block = Node(left, tuple(rows)).encode()
+    cid = Cid.of_cbor(block)
+    made[cid] = block
+    return cid

@@ -1,0 +1,143 @@
+"""Changing a tree, undoing changes on a part of it, and telling two trees apart."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from atdata.atproto.cid import Cid
+from atdata.atproto.repo import mst
+from atdata.atproto.repo.diff import Operation, apply, covering_proof, diff, invert
+from atdata.atproto.repo.node import MissingBlockError
+from atdata.errors import ProofError, UsageError
+
+VALUES = [Cid.of_cbor(bytes([number])) for number in range(4)]
+keys = st.builds("app.test/{}".format, st.integers(0, 400))
+models = st.dictionaries(keys, st.sampled_from(VALUES), max_size=60)
+# What is to be at each key afterwards.
+edits = st.dictionaries(keys, st.none() | st.sampled_from(VALUES), max_size=12)
+
+
+def edited(model: dict[str, Cid], edit: dict[str, Cid | None]) -> tuple[dict[str, Cid], list[Operation]]:
+    operations = [Operation(key, cid, model.get(key)) for key, cid in edit.items() if cid != model.get(key)]
+    after = {key: cid for key, cid in {**model, **edit}.items() if cid is not None}
+    return after, operations
+
+
+@given(models, edits)
+def test_a_changed_tree_is_the_tree_of_the_changed_records(model: dict[str, Cid], edit: dict[str, Cid | None]) -> None:
+    after, operations = edited(model, edit)
+    root, blocks = mst.build(model)
+    change = apply(root, operations, blocks)
+    expected, expected_blocks = mst.build(after)
+    assert change.root == expected
+    assert change.blocks == {cid: block for cid, block in expected_blocks.items() if cid not in blocks}
+
+
+@given(models, edits)
+def test_the_covering_proof_is_enough_to_undo(model: dict[str, Cid], edit: dict[str, Cid | None]) -> None:
+    after, operations = edited(model, edit)
+    root, blocks = mst.build(after)
+    proof = covering_proof(root, [operation.key for operation in operations] or ["app.test/0"], blocks)
+    assert invert(root, operations, {cid: blocks[cid] for cid in proof}) == mst.build(model)[0]
+
+
+@given(models, edits.filter(bool), st.data())
+def test_a_false_list_of_operations_does_not_lead_back(
+    model: dict[str, Cid], edit: dict[str, Cid | None], data: st.DataObject
+) -> None:
+    after, operations = edited(model, edit)
+    if not operations:
+        return
+    omitted = data.draw(st.integers(0, len(operations) - 1))
+    root, blocks = mst.build(after)
+    assert invert(root, operations[:omitted] + operations[omitted + 1 :], blocks) != mst.build(model)[0]
+
+
+@given(models, edits)
+def test_two_trees_differ_in_what_was_changed(model: dict[str, Cid], edit: dict[str, Cid | None]) -> None:
+    after, operations = edited(model, edit)
+    (old, old_blocks), (new, new_blocks) = mst.build(model), mst.build(after)
+    assert list(diff(old, new, {**old_blocks, **new_blocks})) == sorted(operations, key=lambda operation: operation.key)
+
+
+@given(models, models)
+def test_two_trees_differ_in_all_that_differs(left: dict[str, Cid], right: dict[str, Cid]) -> None:
+    (old, old_blocks), (new, new_blocks) = mst.build(left), mst.build(right)
+    expected = [
+        Operation(key, right.get(key), left.get(key))
+        for key in sorted({*left, *right})
+        if left.get(key) != right.get(key)
+    ]
+    assert list(diff(old, new, {**old_blocks, **new_blocks})) == expected
+
+
+def test_shared_subtrees_are_not_read() -> None:
+    model = {f"app.test/{number:05}": VALUES[0] for number in range(3000)}
+    root, blocks = mst.build(model)
+    change = apply(root, [Operation("app.test/01500", VALUES[1], VALUES[0])], blocks)
+    path = {*mst.proof_path(root, "app.test/01500", blocks), *change.blocks}
+    needed = {cid: block for cid, block in {**blocks, **change.blocks}.items() if cid in path}
+    assert len(list(diff(root, change.root, needed))) == 1
+    assert list(diff(root, root, {})) == []
+
+
+A, B = VALUES[:2]
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        Operation("app.test/1", B, None),  # there is one
+        Operation("app.test/2", B, A),  # there is none
+        Operation("app.test/2", None, A),
+        Operation("app.test/1", B, B),  # it is another
+        Operation("app.test/1", None, B),
+    ],
+)
+def test_an_operation_must_fit(operation: Operation) -> None:
+    root, blocks = mst.build({"app.test/1": A})
+    with pytest.raises(ProofError) as caught:
+        apply(root, [operation], blocks)
+    assert caught.value.path == operation.key
+
+
+def test_an_operation_that_changes_nothing_changes_nothing() -> None:
+    root, blocks = mst.build({"app.test/1": A})
+    assert apply(root, [Operation("app.test/1", A, A)], blocks).root == root
+    assert apply(root, [Operation("app.test/2", None, None)], blocks).root == root
+    assert apply(root, [], blocks).blocks == {}
+
+
+def test_the_last_record_leaves_an_empty_tree() -> None:
+    root, blocks = mst.build({"app.test/1": A})
+    assert apply(root, [Operation("app.test/1", None, A)], blocks).root == mst.build({})[0]
+    empty, nothing = mst.build({})
+    assert apply(empty, [Operation("app.test/1", A, None)], nothing).root == root
+
+
+def test_a_missing_node_is_named() -> None:
+    model = {f"app.test/{number:05}": A for number in range(200)}
+    root, blocks = mst.build(model)
+    with pytest.raises(MissingBlockError) as caught:
+        apply(root, [Operation("app.test/00100", None, A)], {root: blocks[root]})
+    assert caught.value.cid in blocks
+    assert pickle.loads(pickle.dumps(caught.value)).cid == caught.value.cid
+
+
+def test_a_key_no_tree_may_hold() -> None:
+    root, blocks = mst.build({})
+    with pytest.raises(UsageError):
+        apply(root, [Operation("", A, None)], blocks)
+
+
+def test_the_words_of_the_firehose() -> None:
+    assert [Operation("k", A, None).action, Operation("k", A, B).action, Operation("k", None, B).action] == [
+        "create",
+        "update",
+        "delete",
+    ]
+    assert Operation("k", A, B).inverse() == Operation("k", B, A)
