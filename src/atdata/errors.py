@@ -18,12 +18,14 @@ AtdataError
 │   ├── IdentityError                    handle, DID and DID document disagree
 │   ├── SignatureError                   key or signature
 │   ├── ProofError                       repository blocks that do not prove the record
+│   │   └── MissingBlockError            ... because one of them is not there (`atdata.atproto.repo.node`)
 │   ├── RollbackError                    a repository state older than one already seen
 │   ├── DigestError                      bytes that are not the bytes that were published
 │   └── UnverifiedError                  nothing to check against, and nobody said that is acceptable
 ├── NotFoundError (KeyError)             no such record, entry, name, account
 ├── ConflictError                        the name is taken by other content
 ├── LimitError (ValueError)              larger than a server or format takes
+├── StorageError (OSError)               a disk that is full, or fails
 └── NetworkError (OSError)               no usable answer from a server
     ├── AddressError                     an address we must not, or cannot, dial
     ├── XrpcError                        a server's own error answer
@@ -83,7 +85,8 @@ class AtdataError(Exception):
             "actual": self.actual,
         }
         lines = [self.what, *(f"  {name}: {value}" for name, value in facts.items() if value is not None)]
-        return "\n".join([*lines, self.hint] if self.hint else lines)
+        text = "\n".join([*lines, self.hint] if self.hint else lines)
+        return text.encode("utf-8", "backslashreplace").decode("utf-8")  # a stranger's text may have no encoding
 
 
 class UsageError(AtdataError, ValueError):
@@ -181,6 +184,10 @@ class ConflictError(AtdataError):
 
 class LimitError(AtdataError, ValueError):
     """Something larger than a server or a format takes."""
+
+
+class StorageError(AtdataError, OSError):
+    """A disk that is full, or fails. Nothing partial was left."""
 
 
 class NetworkError(AtdataError, OSError):

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .errors import UsageError
+from atdata.errors import UsageError
 
 DEFAULT_PLC_URL = "https://plc.directory"
 

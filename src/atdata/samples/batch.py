@@ -1,0 +1,92 @@
+"""Rows side by side: one column per field."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+T = TypeVar("T")
+
+
+class SampleBatch(Generic[T]):
+    """Samples of one type as columns: `batch.image` is an array of shape `(len(batch), ...)`.
+
+    A field of arrays that share dtype and shape is stacked; every other field is a list with one item per
+    sample, also a field of arrays that do not share them. `batch["name"]` reaches any field, also one whose
+    name is taken by an attribute here.
+    """
+
+    __slots__ = ("columns", "sample_type")
+
+    def __init__(self, sample_type: type[T], columns: Mapping[str, Any]) -> None:
+        self.sample_type = sample_type
+        self.columns = columns
+
+    @classmethod
+    def of(cls, sample_type: type[T], samples: Sequence[T]) -> SampleBatch[T]:
+        """The batch of some samples, in order. Samples without a type have the fields of the first."""
+        rows: Sequence[Any] = samples
+        if rows and isinstance(rows[0], Mapping):
+            return cls(sample_type, {name: stack([row.get(name) for row in rows]) for name in rows[0]})
+        from atdata.samples.packable import fields_of
+
+        names = [field.name for field in fields_of(sample_type)]
+        return cls(sample_type, {name: stack([getattr(row, name) for row in rows]) for name in names})
+
+    @property
+    def samples(self) -> list[T]:
+        """The rows again. Their arrays are views into the batch."""
+        build: Any = self.sample_type
+        names, columns = list(self.columns), [unstack(column) for column in self.columns.values()]
+        rows = (dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True))
+        if issubclass(build, Mapping):
+            return [build(row) for row in rows]
+        return [build(**row) for row in rows]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values()), ()))
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self.samples)
+
+    def __getitem__(self, name: str) -> Any:
+        return self.columns[name]
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self.columns[name]
+        except KeyError:
+            raise AttributeError(f"this batch has no field {name!r}; it has {', '.join(self.columns)}") from None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.sample_type, self.columns)
+
+    def __repr__(self) -> str:
+        def brief(column: Any) -> str:
+            return (
+                f"{column.dtype} {list(column.shape)}" if isinstance(column, np.ndarray) else f"list of {len(column)}"
+            )
+
+        fields = ", ".join(f"{name}: {brief(column)}" for name, column in self.columns.items())
+        return f"SampleBatch[{self.sample_type.__name__}]({len(self)} samples; {fields})"
+
+
+def stack(values: list[Any]) -> Any:
+    """One column: an array of shape `(len(values), *item_shape)` where all items are arrays alike, else the list."""
+    first = values[0] if values else None
+    if not isinstance(first, np.ndarray):
+        return values
+    dtype, shape = first.dtype, first.shape
+    if not all(isinstance(v, np.ndarray) and v.shape == shape and v.dtype == dtype for v in values):
+        return values
+    column = np.empty((len(values), *shape), dtype)
+    for index, value in enumerate(values):
+        column[index, ...] = value
+    return column
+
+
+def unstack(column: Any) -> list[Any]:
+    """The items of a column, as views where it is an array."""
+    return [column[index, ...] for index in range(len(column))] if isinstance(column, np.ndarray) else column

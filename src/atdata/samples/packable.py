@@ -1,0 +1,340 @@
+"""Sample types: `@packable`, `PackableSample`, and `DictSample` for data whose type is not known."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import itertools
+import re
+import sys
+import time
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Self, TypeVar, dataclass_transform
+
+import numpy as np
+
+from atdata.errors import FieldTypeError, SampleError
+from atdata.samples.codec import Codec, Misfit, decoder, encoder, pack, unpack
+from atdata.samples.fields import Array, Field, Plain, Scalar, parse_annotation
+from atdata.samples.npy import MAGIC, decode_array, item_bytes
+
+T = TypeVar("T")
+
+_RESERVED = ("packed", "as_wds", "from_bytes")
+_counter = itertools.count()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Layout:
+    """What a sample type has been compiled to."""
+
+    fields: tuple[Field, ...]
+    encoders: tuple[tuple[str, Codec], ...]
+    decoders: tuple[tuple[Field, Codec], ...]
+
+
+# Kept in the class's own __dict__: the compiled layout, and the names its text annotations use.
+_LAYOUT = "__atdata_layout__"
+_NAMES = "__atdata_names__"
+_FIELDS = "__dataclass_fields__"
+
+
+class PackableSample:
+    """A typed row. Subclasses declare fields like a dataclass, with or without the `@dataclass` decorator.
+
+    Values are checked against their declared types when a sample is packed and when it is unpacked.
+    Two samples are equal when they are of one type and equal in every field, arrays bit for bit.
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        _remember_names(cls, sys._getframe(1))
+        for base in cls.__bases__:  # a dataclass has the fields of those bases that are dataclasses already
+            _make_dataclass(base)
+        for name in ("__eq__", "__repr__"):  # @dataclass adds what a class lacks, and its own are not for arrays
+            if name not in cls.__dict__:
+                setattr(cls, name, getattr(cls, name))
+
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> Self:
+        """A sample not yet filled; `__init__` is the dataclass's."""
+        _make_dataclass(cls)  # before type.__call__ looks up __init__
+        return super().__new__(cls)
+
+    @property
+    def packed(self) -> bytes:
+        """The sample as msgpack (formats.md 1).
+
+        Raises:
+            SampleError: a value does not fit its declared type; `path` names the field.
+        """
+        values = {}
+        name = ""
+        try:
+            for name, encode in _layout(type(self)).encoders:
+                values[name] = encode(getattr(self, name))
+        except Misfit as misfit:
+            sample = type(self).__name__
+            raise misfit.under(f"{sample}.{name}").as_error(f"a value does not fit {sample}") from None
+        return pack(values)
+
+    @classmethod
+    def from_bytes(cls, data: bytes | memoryview) -> Self:
+        """The sample in msgpack bytes. Fields this type does not declare are passed over.
+
+        Raises:
+            SampleError: the bytes are no sample of this type; `path` names the field.
+        """
+        stored = unpack(data)
+        values = {}
+        try:
+            for field, decode in _layout(cls).decoders:
+                if field.name in stored:
+                    values[field.name] = decode(stored[field.name])
+                elif field.required:
+                    raise Misfit(str(field.type), "no such field")
+                else:
+                    values[field.name] = field.missing()
+        except Misfit as misfit:
+            path = f"{cls.__name__}.{field.name}"
+            raise misfit.under(path).as_error(f"stored bytes are no {cls.__name__}") from None
+        return cls(**values)
+
+    @property
+    def as_wds(self) -> dict[str, Any]:
+        """What `webdataset.TarWriter.write` takes: `{"__key__": str, "msgpack": bytes}`.
+
+        The key is unique and sorts by the time it was made; put your own over it for shards that are the
+        same each time: `{**sample.as_wds, "__key__": f"{i:06d}"}`.
+        """
+        return {"__key__": f"{time.time_ns():016x}-{next(_counter) & 0xFFFFFF:06x}", "msgpack": self.packed}
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return all(_same(getattr(self, f.name), getattr(other, f.name)) for f in fields_of(type(self)))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{f.name}={_brief(getattr(self, f.name))}" for f in fields_of(type(self)))
+        return f"{type(self).__name__}({shown})"
+
+
+class DictSample(Mapping[str, Any]):
+    """A row without a declared type: a mapping, with its fields as attributes too.
+
+    Values are what msgpack holds; `bytes` that are a `.npy` file appear as arrays.
+    `packed` gives back exactly the bytes the sample was read from.
+    """
+
+    __slots__ = ("_packed", "_values")
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        encoded = {}
+        for name, value in values.items():
+            try:
+                encoded[encoder(Scalar("str"))(name)] = _encode_untyped(value)
+            except Misfit as misfit:
+                raise misfit.under(str(name)).as_error("a value that no sample can hold") from None
+        self._set(dict(values), pack(encoded))
+
+    def _set(self, values: dict[str, Any], packed: bytes) -> None:
+        object.__setattr__(self, "_values", values)
+        object.__setattr__(self, "_packed", packed)
+
+    @classmethod
+    def from_bytes(cls, data: bytes | memoryview) -> Self:
+        """The sample in msgpack bytes.
+
+        Raises:
+            SampleError: the bytes are no msgpack map.
+        """
+        sample = cls.__new__(cls)
+        sample._set({name: _decode_untyped(name, value) for name, value in unpack(data).items()}, bytes(data))
+        return sample
+
+    @property
+    def packed(self) -> bytes:
+        """The sample as msgpack."""
+        packed: bytes = self._packed
+        return packed
+
+    as_wds = PackableSample.as_wds
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("_") and name in self._values:
+            return self._values[name]
+        raise AttributeError(f"this sample has no field {name!r}; it has {', '.join(map(repr, self))}")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError("a DictSample does not change; make a new one from a dict")
+
+    def __reduce__(self) -> tuple[Callable[[bytes], Self], tuple[bytes]]:
+        return type(self).from_bytes, (self._packed,)
+
+    def __eq__(self, other: object) -> bool:
+        return self._packed == other._packed if isinstance(other, DictSample) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._packed)
+
+    def __repr__(self) -> str:
+        return f"DictSample({', '.join(f'{name}={_brief(value)}' for name, value in self.items())})"
+
+
+@dataclass_transform()
+def packable(cls: type[T]) -> type[T]:
+    """Make a sample type of a class that declares fields.
+
+    The result is a dataclass and a `PackableSample`. Field types: `str`, `int`, `float`, `bool`, `bytes`,
+    `list[T]`, `dict`, `NDArray[...]` in any spelling, and each of them `| None`.
+
+    Raises:
+        FieldTypeError: a field has a type that no sample can hold.
+    """
+    _remember_names(cls, sys._getframe(1))
+    if not issubclass(cls, PackableSample):
+        _make_dataclass(cls)
+        data: Any = cls
+        namespace: dict[str, Any] = {
+            "__module__": cls.__module__,
+            "__qualname__": cls.__qualname__,
+            "__doc__": cls.__doc__,
+        }
+        if data.__dataclass_params__.eq:  # it was decorated with @dataclass, whose comparison is not for arrays
+            namespace["__eq__"] = PackableSample.__eq__
+        cls = types.new_class(cls.__name__, (data, PackableSample), {}, lambda ns: ns.update(namespace))
+        setattr(cls, _FIELDS, dict(vars(data)[_FIELDS]))  # it is one already: _make_dataclass has nothing to do
+    _make_dataclass(cls)
+    try:
+        _layout(cls)
+    except FieldTypeError as error:
+        if not isinstance(error.__cause__, NameError):  # it may name what is defined further down; first use will tell
+            raise
+    return cls
+
+
+def fields_of(sample_type: type) -> tuple[Field, ...]:
+    """The fields of a sample type, in order.
+
+    Raises:
+        FieldTypeError: it is no sample type, or a field has a type that no sample can hold.
+    """
+    return _layout(sample_type).fields
+
+
+def _make_dataclass(cls: type) -> None:
+    """A class that declares fields without @dataclass becomes one, at the latest on first use."""
+    if cls not in (PackableSample, object) and _FIELDS not in cls.__dict__:
+        dataclasses.dataclass(eq=False, repr=False)(cls)
+
+
+def _remember_names(cls: type, frame: types.FrameType) -> None:
+    """Keep what text annotations name where a class is declared: they may name locals of a function."""
+    if _NAMES in cls.__dict__:  # @dataclass(slots=True) declares it again, from elsewhere
+        return
+    texts = [text for text in inspect.get_annotations(cls).values() if isinstance(text, str)]
+    words = {word for text in texts for word in re.findall(r"[^\W\d]\w*", text)}
+    scope = {**frame.f_globals, **frame.f_locals} if words else {}
+    setattr(cls, _NAMES, {word: scope[word] for word in words if word in scope})
+
+
+def _layout(cls: type) -> _Layout:
+    layout: _Layout | None = cls.__dict__.get(_LAYOUT)
+    if layout is None:
+        layout = _compile(cls)
+        setattr(cls, _LAYOUT, layout)
+    return layout
+
+
+def _compile(cls: type) -> _Layout:
+    if not issubclass(cls, PackableSample) or cls is PackableSample:
+        name = getattr(cls, "__name__", str(cls))
+        raise FieldTypeError(
+            f"{name} is no sample type", hint=f"Decorate the class: @atdata.packable class {name}: ..."
+        )
+    _make_dataclass(cls)
+    fields = []
+    for declared in dataclasses.fields(typing.cast(Any, cls)):
+        path = f"{cls.__name__}.{declared.name}"
+        if declared.name in _RESERVED or not declared.init:
+            raise FieldTypeError(
+                "a field that a sample cannot have",
+                path=path,
+                hint=f"It must be set by __init__ and not be one of {_RESERVED}.",
+            )
+        field_type = parse_annotation(_annotation(cls, declared.name, path), path)
+        fields.append(Field(declared.name, field_type, _default(declared)))
+    return _Layout(
+        fields=tuple(fields),
+        encoders=tuple((field.name, encoder(field.type)) for field in fields),
+        decoders=tuple((field, decoder(field.type)) for field in fields),
+    )
+
+
+def _default(declared: dataclasses.Field[Any]) -> Callable[[], Any] | None:
+    if declared.default_factory is not dataclasses.MISSING:
+        return declared.default_factory
+    return None if declared.default is dataclasses.MISSING else lambda: declared.default
+
+
+def _annotation(cls: type, name: str, path: str) -> Any:
+    """What a field's annotation says, read where it was declared: in the class itself, or in a base elsewhere."""
+    base = next(base for base in cls.__mro__ if name in inspect.get_annotations(base))
+    declared = types.SimpleNamespace(__annotations__={name: inspect.get_annotations(base)[name]})
+    module = vars(sys.modules[base.__module__]) if base.__module__ in sys.modules else {}
+    try:
+        return typing.get_type_hints(declared, module, base.__dict__.get(_NAMES, {}), include_extras=True)[name]
+    except (NameError, AttributeError, SyntaxError, TypeError) as error:
+        raise FieldTypeError(
+            "an annotation that cannot be read",
+            path=path,
+            actual=error,
+            hint="Import what it names, or define it above the class.",
+        ) from error
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
+        arrays = isinstance(one, np.ndarray) and isinstance(other, np.ndarray)
+        alike = arrays and one.dtype == other.dtype and one.shape == other.shape
+        return alike and item_bytes(one) == item_bytes(other)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(_same(a, b) for a, b in zip(one, other, strict=True))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    return bool(one == other or (one != one and other != other))
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return f"<{value.dtype} {list(value.shape)}>"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _encode_untyped(value: Any) -> Any:
+    return encoder(Array() if isinstance(value, np.ndarray) else Plain())(value)
+
+
+def _decode_untyped(name: str, value: Any) -> Any:
+    if type(value) is bytes and value[:6] == MAGIC:
+        try:
+            return decode_array(value)
+        except SampleError:
+            return value  # bytes that only begin like an array
+    try:
+        return decoder(Plain())(value)
+    except Misfit as misfit:
+        raise misfit.under(name).as_error("stored bytes are no sample") from None
