@@ -1,0 +1,6 @@
+"""The one way out of the process: guarded HTTP, DNS, and the driver of network steps."""
+
+from atdata.transport.http import Response, Transport
+from atdata.transport.steps import Get, Steps, TxtLookup
+
+__all__ = ["Get", "Response", "Steps", "Transport", "TxtLookup"]

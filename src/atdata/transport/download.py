@@ -1,0 +1,158 @@
+"""Large bodies as streams that survive a cut (RFC 9110, section 14: Range Requests)."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+from urllib.parse import urljoin
+
+from atdata.errors import AddressError, NetworkError, ShardError, ShardNotFoundError, XrpcError
+from atdata.transport.http import MAX_REDIRECTS, REDIRECTS, RETRIED, TRIES, Stream, Transport, backoff
+
+_MAX_ERROR = 10_000
+
+
+class Download(io.RawIOBase):
+    """The body of one URL from `offset` on, as a readable stream.
+
+    After a cut it goes on where it stopped: by Range where the server answers 206 for the same ETag and
+    size, else by reading the whole body again and skipping what was had. It gives up after five attempts
+    in a row that bring nothing new.
+
+    Raises:
+        ShardNotFoundError: the server has no such thing.
+        XrpcError: the server refuses, with its status and reason.
+        ShardError: the body changed while it was read.
+        NetworkError: the server cannot be reached, or keeps breaking off.
+    """
+
+    def __init__(self, transport: Transport, url: str, offset: int = 0) -> None:
+        self._transport, self._url, self._position = transport, url, offset
+        self._version: tuple[str | None, int | None] = (None, None)  # ETag and size, as far as they are known
+        self._stack = ExitStack()
+        self._chunks: Iterator[bytes] = iter(())
+        self._rest = memoryview(b"")
+        self._failures = 0
+        try:
+            self._connect()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of the whole body, where the server says."""
+        return self._version[1]
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill as much of the buffer as the next piece holds; 0 at the end."""
+        while not self._rest:
+            try:
+                chunk = next(self._chunks, None)
+                if chunk is None:
+                    self._check_end()
+                    return 0
+            except NetworkError as error:
+                self._pause(error)
+                self._connect()
+                continue
+            self._failures = 0
+            self._rest = memoryview(chunk)
+        count = min(len(buffer), len(self._rest))
+        buffer[:count] = self._rest[:count]
+        self._rest = self._rest[count:]
+        self._position += count
+        return count
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._stack.close()
+        super().close()
+
+    def _connect(self) -> None:
+        while True:
+            try:
+                return self._begin(self._ask())
+            except (AddressError, XrpcError):
+                raise
+            except NetworkError as error:
+                self._pause(error)
+
+    def _pause(self, error: NetworkError) -> None:
+        self._failures += 1
+        if self._failures >= TRIES:
+            raise error
+        self._transport.sleep(backoff(self._failures))
+
+    def _ask(self) -> Stream:
+        url, headers = self._url, {}
+        if self._position:
+            headers["range"] = f"bytes={self._position}-"
+            if self._version[0]:
+                headers["if-range"] = self._version[0]
+        for _ in range(MAX_REDIRECTS + 1):
+            self._stack.close()
+            stream = self._stack.enter_context(self._transport.stream("GET", url, headers=headers))
+            location = stream.headers.get("location")
+            if stream.status not in REDIRECTS or not location:
+                return stream
+            url = urljoin(url, location)
+        raise XrpcError("a server redirects in circles", uri=url, status=stream.status)
+
+    def _begin(self, stream: Stream) -> None:
+        sent = stream.headers.get("content-range", "")
+        if stream.status == 416 and sent == f"bytes */{self._position}":
+            self._chunks = iter(())  # nothing is left after the position
+            return
+        if stream.status not in (200, 206):
+            self._refuse(stream)
+        skip, length = self._position, stream.headers.get("content-length", "")
+        total = int(length) if re.fullmatch(r"[0-9]{1,18}", length) else None
+        if stream.status == 206:
+            match = re.fullmatch(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)", sent)
+            if not match or int(match[1]) != self._position:
+                raise NetworkError("a server sent another range than was asked for", uri=self._url)
+            skip, total = 0, None if match[2] == "*" else int(match[2])
+        self._expect(stream.headers.get("etag"), total)
+        self._chunks = _without(stream.chunks, skip)
+
+    def _check_end(self) -> None:
+        if self.size is not None and self._position < self.size:  # a server may send less of a range than was asked
+            raise NetworkError("a server stopped early", uri=self._url, actual=f"{self._position} of {self.size} bytes")
+
+    def _expect(self, etag: str | None, size: int | None) -> None:
+        """Take up the body only where nothing that is known of it has changed."""
+        known, found = self._version, (etag, size)
+        if any(a is not None and b is not None and a != b for a, b in zip(known, found, strict=True)):
+            raise ShardError("a shard changed while it was read", uri=self._url, expected=known, actual=found)
+        self._version = (known[0] or etag, size if known[1] is None else known[1])
+
+    def _refuse(self, stream: Stream) -> None:
+        if stream.status in RETRIED:
+            raise NetworkError(f"a server answered {stream.status}", uri=self._url)
+        if stream.status in (404, 410):
+            raise ShardNotFoundError("there is no such shard", uri=self._url, actual=f"status {stream.status}")
+        body = next(stream.chunks, b"")[:_MAX_ERROR]
+        try:
+            reason = json.loads(body)
+        except (ValueError, RecursionError):
+            reason = {}
+        error = str(reason.get("error", "")) if isinstance(reason, dict) else ""
+        raise XrpcError(
+            f"a server answered {stream.status} {error}".rstrip(), status=stream.status, error=error, uri=self._url
+        )
+
+
+def _without(chunks: Iterator[bytes], skip: int) -> Iterator[bytes]:
+    for chunk in chunks:
+        if skip < len(chunk):
+            yield chunk[skip:]
+        skip = max(0, skip - len(chunk))
