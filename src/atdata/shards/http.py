@@ -1,0 +1,40 @@
+"""Shards behind http and https URLs, and what the public may read in S3 buckets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import BinaryIO, cast
+
+from atdata.settings import Settings
+from atdata.shards.source import ShardRef
+from atdata.transport import Transport
+from atdata.transport.download import Download
+
+
+@dataclass(frozen=True)
+class HttpSource:
+    """Shards at URLs, read without credentials.
+
+    Attributes:
+        shards: references whose `url` is http or https.
+        transport: which servers may be dialled; by default only public ones, over https.
+    """
+
+    shards: tuple[ShardRef, ...]
+    transport: Transport = field(default_factory=lambda: Transport(Settings.of().allow_loopback))
+
+    @classmethod
+    def from_urls(cls, urls: Sequence[str]) -> HttpSource:
+        """The shards at URLs that the caller spelled out: their servers are dialled as they are."""
+        transport = Transport(Settings.of().allow_loopback).trusting(*urls)
+        return cls(tuple(ShardRef(url) for url in urls), transport)
+
+    def open(self, shard: ShardRef, offset: int = 0) -> BinaryIO:
+        """A stream of the shard's bytes; it goes on by itself after a cut.
+
+        Raises:
+            ShardNotFoundError: there is no such shard.
+            NetworkError: it cannot be read.
+        """
+        return cast(BinaryIO, Download(self.transport, shard.url, offset))

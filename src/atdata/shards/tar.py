@@ -1,0 +1,237 @@
+"""The strict tar reader: regular files only, every header proved, the end required.
+
+Reads POSIX ustar, PAX and GNU long names (IEEE Std 1003.1, "ustar Interchange Format" and "pax Interchange
+Format"). What it cannot read exactly it refuses; it never ends early in silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from atdata.errors import ShardError, TruncatedShardError
+
+BLOCK = 512
+_ZERO = bytes(BLOCK)
+_MAX_EXTENSION = 1 << 20  # a PAX header or GNU long name; a stranger does not choose our buffers
+_REGULAR = (b"0", b"\0", b"7")
+_DIRECTORY = b"5"
+_PAX_LOCAL, _PAX_GLOBAL, _GNU_NAME, _GNU_LINK = b"x", b"g", b"L", b"K"
+_TYPES = {
+    b"1": "a hard link",
+    b"2": "a symbolic link",
+    b"3": "a device",
+    b"4": "a device",
+    b"6": "a FIFO",
+    b"S": "a sparse file",
+}
+_PAX_REFUSED = ("GNU.sparse.", "SCHILY.realsize")
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A regular file in a shard: its name, and where its bytes are."""
+
+    name: str
+    offset: int
+    size: int
+
+    @property
+    def key(self) -> str:
+        """The part of the name that samples are called by: up to the first dot of its last component."""
+        folder, slash, base = self.name.rpartition("/")
+        return folder + slash + base.partition(".")[0]
+
+    @property
+    def extension(self) -> str:
+        """The rest of the name, without that dot."""
+        return self.name.rpartition("/")[2].partition(".")[2]
+
+
+def read_members(file: BinaryIO, size: int, uri: str) -> Iterator[tuple[Member, bytes]]:
+    """The regular files of a tar with their bytes, in order.
+
+    Args:
+        file: a seekable stream at its start.
+        size: how many bytes it has.
+        uri: what to call it in errors.
+
+    Raises:
+        TruncatedShardError: the end-of-archive mark, or bytes before it, are missing.
+        ShardError: a header is damaged, or the member is not a regular file or folder.
+    """
+    for member in scan_members(file, size, uri):
+        data = file.read(member.size)
+        if len(data) != member.size:
+            raise _cut(uri, member.offset + len(data))
+        yield member, data
+
+
+def scan_members(file: BinaryIO, size: int, uri: str) -> Iterator[Member]:
+    """The regular files of a tar, in order; at each one the stream stands at its first byte."""
+    position = 0
+    extended: dict[str, str] = {}
+    while True:
+        file.seek(position)
+        header = file.read(BLOCK)
+        if len(header) < BLOCK:
+            raise _cut(uri, position + len(header))
+        if header == _ZERO:
+            _check_end(file, position, extended, uri)
+            return
+        kind = header[156:157]
+        length = _parse_header(header, position, uri)
+        if kind in (_PAX_LOCAL, _PAX_GLOBAL, _GNU_NAME, _GNU_LINK):
+            extended.update(_read_extension(file, kind, length, position, size, uri))
+            position = _after(position, length, size, uri)
+            continue
+        member = _member(header, extended, length, position, uri)
+        if kind not in _REGULAR and kind != _DIRECTORY:
+            raise ShardError(
+                f"a shard holds {_TYPES.get(kind, 'a member of an unknown type')}",
+                uri=uri,
+                path=member.name,
+                actual=repr(kind),
+                hint="A shard holds regular files only; write it again with atdata.write_samples.",
+            )
+        extended = {}
+        folder = kind == _DIRECTORY or (kind == b"\0" and member.name.endswith("/"))
+        if folder and member.size:
+            raise ShardError(
+                "a folder in a shard claims bytes of its own", uri=uri, path=member.name, actual=member.size
+            )
+        position = _after(position, member.size, size, uri)
+        if not folder:
+            file.seek(member.offset)
+            yield member
+
+
+def _cut(uri: str, position: int) -> TruncatedShardError:
+    return TruncatedShardError(
+        "a shard ends before its end-of-archive mark", uri=uri, path=f"byte {position}", hint="Fetch or write it again."
+    )
+
+
+def _damaged(uri: str, position: int, what: str, actual: object = None) -> ShardError:
+    return ShardError(f"a shard's header is damaged: {what}", uri=uri, path=f"byte {position}", actual=actual)
+
+
+def _after(position: int, length: int, size: int, uri: str) -> int:
+    """Where the next header stands, once it is known that the payload is all there."""
+    end = position + BLOCK + length
+    if end > size:
+        raise _cut(uri, size)
+    return end + -end % BLOCK
+
+
+def _check_end(file: BinaryIO, position: int, extended: dict[str, str], uri: str) -> None:
+    second = file.read(BLOCK)
+    if len(second) < BLOCK:
+        raise _cut(uri, position + BLOCK + len(second))
+    if extended:
+        raise _damaged(uri, position, "an extended header describes nothing")
+    rest = second
+    while rest:
+        if rest.count(0) != len(rest):
+            raise ShardError(
+                "a shard has bytes after its end-of-archive mark",
+                uri=uri,
+                path=f"byte {position}",
+                hint="Archives that were joined end to end must be written anew.",
+            )
+        rest = file.read(1 << 20)
+
+
+def _parse_header(header: bytes, position: int, uri: str) -> int:
+    """Prove a header by its checksum and give the size it claims."""
+    stored = _number(header[148:156], position, uri, "checksum")
+    actual = sum(header) - sum(header[148:156]) + 8 * 32
+    if stored != actual:
+        raise _damaged(uri, position, "its checksum does not match", f"{stored}, not {actual}")
+    magic = header[257:263]
+    if magic not in (b"ustar\0", b"ustar ", bytes(6)):
+        raise _damaged(uri, position, "it is of no tar format known here", repr(magic))
+    size = _number(header[124:136], position, uri, "size")
+    if size < 0:
+        raise _damaged(uri, position, "its size is negative", size)
+    return size
+
+
+def _number(field: bytes, position: int, uri: str, what: str) -> int:
+    """An octal number, or GNU's base 256 for what octal cannot hold."""
+    if field[0] & 0x80:
+        value = int.from_bytes(field, "big", signed=False) & ((1 << (8 * len(field) - 1)) - 1)
+        return value - (1 << (8 * len(field) - 1)) if field[0] & 0x40 else value
+    digits = field.partition(b"\0")[0].strip(b" ")
+    if digits and not all(48 <= digit < 56 for digit in digits):
+        raise _damaged(uri, position, f"its {what} is no number", repr(field))
+    return int(digits or b"0", 8)
+
+
+def _text(raw: bytes, position: int, uri: str) -> str:
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        raise _damaged(uri, position, "its name is not UTF-8", repr(raw[:60])) from None
+    if "\0" in text:
+        raise _damaged(uri, position, "its name holds a NUL", repr(text[:60]))
+    return text
+
+
+def _member(header: bytes, extended: dict[str, str], length: int, position: int, uri: str) -> Member:
+    name = extended.get("path")
+    if name is None:
+        name = _text(header[:100].partition(b"\0")[0], position, uri)
+        if header[257:263] == b"ustar\0":
+            prefix = _text(header[345:500].partition(b"\0")[0], position, uri)
+            name = f"{prefix}/{name}" if prefix else name
+        elif header[257:263] == b"ustar ":  # GNU has times there; old writers took it for a prefix all the same
+            _number(header[345:357], position, uri, "access time")
+            _number(header[357:369], position, uri, "change time")
+    if not name:
+        raise _damaged(uri, position, "it has no name")
+    if "size" in extended:
+        text = extended["size"]
+        if not (text.isascii() and text.isdigit() and len(text) < 20):
+            raise _damaged(uri, position, "its PAX size is no number", repr(text[:40]))
+        length = int(text)
+    return Member(name, position + BLOCK, length)
+
+
+def _read_extension(file: BinaryIO, kind: bytes, length: int, position: int, size: int, uri: str) -> dict[str, str]:
+    """The names and sizes that an extended header gives to the member after it."""
+    if length > _MAX_EXTENSION:
+        raise _damaged(uri, position, "an extended header is too long", f"{length} bytes")
+    _after(position, length, size, uri)
+    data = file.read(length)
+    if len(data) != length:
+        raise _cut(uri, position + BLOCK + len(data))
+    if kind == _GNU_LINK:
+        return {}
+    if kind == _GNU_NAME:
+        return {"path": _text(data.partition(b"\0")[0], position, uri)}
+    records = dict(_pax_records(data, position, uri))
+    for key in records:
+        if key.startswith(_PAX_REFUSED):
+            raise ShardError("a shard holds a sparse file", uri=uri, path=f"byte {position}", actual=key)
+    used = {key: value for key, value in records.items() if key in ("path", "size")}
+    if kind == _PAX_GLOBAL and used:
+        raise _damaged(uri, position, "a global header names or sizes members", ", ".join(used))
+    return used
+
+
+def _pax_records(data: bytes, position: int, uri: str) -> Iterator[tuple[str, str]]:
+    """PAX records: `"%d %s=%s\\n" % (length of the whole record, key, value)`."""
+    start = 0
+    while start < len(data):
+        space = data.find(b" ", start, start + 20)
+        digits = data[start:space] if space > 0 else b""
+        end = start + int(digits) if digits.isdigit() else 0
+        key, equals, value = data[space + 1 : end - 1].partition(b"=")
+        if not (space < end <= len(data)) or data[end - 1 : end] != b"\n" or not equals or not key:
+            raise _damaged(uri, position, "a PAX record is malformed", repr(data[start : start + 40]))
+        name = _text(key, position, uri)
+        # Only names are text for sure; other values may be any bytes and are not used.
+        yield name, _text(value, position, uri) if name in ("path", "size") else ""
+        start = end
