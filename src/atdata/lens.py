@@ -1,0 +1,235 @@
+"""Lenses: seeing samples of one type through another, and putting changes back.
+
+A lens between a source type S and a view type V has `get: S -> V` and, where it can be written through,
+`put: (V, S) -> S`. A lawful lens obeys (Foster et al., "Combinators for Bidirectional Tree Transformations", 2007):
+
+    GetPut  put(get(s), s) == s            what was not changed stays
+    PutGet  get(put(v, s)) == v            what was put is what is seen
+    PutPut  put(v2, put(v1, s)) == put(v2, s)
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import typing
+from collections.abc import Callable, Iterable
+from typing import Any, Generic, TypeVar
+
+from atdata.errors import LensError, LensNotFoundError
+from atdata.samples import DictSample, PackableSample, fields_of
+from atdata.samples.fields import accepts
+
+S = TypeVar("S")
+V = TypeVar("V")
+W = TypeVar("W")
+F = TypeVar("F", bound=Callable[..., Any])
+
+_registry: dict[tuple[type, type], Lens[Any, Any]] = {}
+
+
+class Lens(Generic[S, V]):
+    """A view of samples of `source_type` as samples of `view_type`. Calling a lens is `get`."""
+
+    def __init__(
+        self,
+        get: Callable[[S], V],
+        put: Callable[[V, S], S] | None = None,
+        *,
+        source_type: type[S],
+        view_type: type[V],
+        name: str | None = None,
+    ) -> None:
+        self._get, self._put = get, put
+        self.source_type, self.view_type = source_type, view_type
+        self.name = str(name or getattr(get, "__name__", "lens"))
+        self.__module__ = str(getattr(get, "__module__", __name__))
+
+    def get(self, source: S) -> V:
+        """The view of a sample."""
+        return self._get(source)
+
+    __call__ = get
+
+    def put(self, view: V, source: S) -> S:
+        """The sample `source`, changed so that it looks like `view`.
+
+        Raises:
+            LensError: the lens has no putter.
+        """
+        if self._put is None:
+            raise LensError(f"the lens {self.name} has no putter", hint=f"Give it one: @{self.name}.putter")
+        return self._put(view, source)
+
+    def putter(self, function: F) -> F:
+        """Decorator: `function(view, source) -> source` becomes this lens's `put`.
+
+        Raises:
+            LensError: its annotations say something else.
+        """
+        wanted = [self.view_type, self.source_type, self.source_type]
+        given = _signature_types(function, sys._getframe(1).f_locals)
+        if len(given) != 3 or any(g is not None and g is not w for g, w in zip(given, wanted, strict=True)):
+            raise LensError(
+                f"a putter of the lens {self.name} has another signature",
+                expected=f"(view: {wanted[0].__name__}, source: {wanted[1].__name__}) -> {wanted[2].__name__}",
+                actual=", ".join("?" if g is None else g.__name__ for g in given),
+            )
+        self._put = function
+        return function
+
+    @property
+    def getter_function(self) -> Callable[[S], V]:
+        """The function behind `get`."""
+        return self._get
+
+    @property
+    def putter_function(self) -> Callable[[V, S], S] | None:
+        """The function behind `put`, if there is one."""
+        return self._put
+
+    def then(self, other: Lens[V, W]) -> Lens[S, W]:
+        """The lens that looks through this one and then through another.
+
+        Raises:
+            LensError: the other does not begin where this one ends.
+        """
+        return Composed(self, other)
+
+    def check_laws(self, samples: Iterable[S], views: Iterable[V] = ()) -> None:
+        """Try the lens laws on some samples, and on some views to put.
+
+        Raises:
+            LensError: a law does not hold; `path` names it, `expected` and `actual` show the two sides.
+        """
+        views = list(views)
+        for source in samples:
+            seen = self.get(source)
+            _law(self.name, "GetPut", source, self.put(seen, source))
+            for view in [seen, *views]:
+                put = self.put(view, source)
+                _law(self.name, "PutGet", view, self.get(put))
+                _law(self.name, "PutPut", put, self.put(view, self.put(seen, source)))
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        module = sys.modules.get(self.__module__)
+        if module is not None and vars(module).get(self.name) is self:
+            return str(self.name)  # by name, like a function: the lens stands where the decorated function was
+        return _rebuild, (self._get, self._put, self.source_type, self.view_type, self.name)
+
+    def __repr__(self) -> str:
+        return f"Lens({self.name}: {self.source_type.__name__} -> {self.view_type.__name__})"
+
+
+class Composed(Lens[S, W]):
+    """Two lenses, one behind the other."""
+
+    def __init__(self, first: Lens[S, V], second: Lens[V, W]) -> None:
+        if first.view_type is not second.source_type:
+            raise LensError(
+                "two lenses that do not meet", expected=first.view_type.__name__, actual=second.source_type.__name__
+            )
+        self.first, self.second = first, second
+        super().__init__(
+            self._through,
+            self._back,
+            source_type=first.source_type,
+            view_type=second.view_type,
+            name=f"{first.name}.{second.name}",
+        )
+
+    def _through(self, source: S) -> W:
+        return self.second.get(self.first.get(source))
+
+    def _back(self, view: W, source: S) -> S:
+        return self.first.put(self.second.put(view, self.first.get(source)), source)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Composed, (self.first, self.second)
+
+
+class Projection(Lens[S, V]):
+    """The lens every type has onto a type with some of its fields: the rest is passed over, and kept on `put`."""
+
+    def __init__(self, source_type: type[S], view_type: type[V]) -> None:
+        given = {field.name for field in fields_of(source_type)}
+        self._names = [field.name for field in fields_of(view_type) if field.name in given]
+        super().__init__(self._project, self._restore, source_type=source_type, view_type=view_type, name="projection")
+
+    def _project(self, source: S) -> V:
+        return self.view_type(**{name: getattr(source, name) for name in self._names})
+
+    def _restore(self, view: V, source: S) -> S:
+        values = {field.name: getattr(source, field.name) for field in fields_of(self.source_type)}
+        values |= {name: getattr(view, name) for name in self._names}
+        return self.source_type(**values)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Projection, (self.source_type, self.view_type)
+
+
+def lens(function: Callable[[S], V]) -> Lens[S, V]:
+    """Decorator: make and register the lens whose `get` is an annotated function `(source: S) -> V`.
+
+    Raises:
+        LensError: the annotations do not name two sample types.
+    """
+    types = _signature_types(function, sys._getframe(1).f_locals)
+    if len(types) != 2 or not all(t is not None and issubclass(t, PackableSample | DictSample) for t in types):
+        raise LensError(
+            f"the function {function.__name__} makes no lens",
+            expected="(source: SampleType) -> SampleType, annotated",
+            actual=str(inspect.signature(function)),
+        )
+    made = Lens(function, source_type=types[0], view_type=types[1], name=function.__name__)
+    register(made)
+    return made
+
+
+def register(made: Lens[Any, Any]) -> None:
+    """Make a lens the one that `Dataset.as_type` uses between its two types; a later one replaces it."""
+    _registry[made.source_type, made.view_type] = made
+
+
+def find_lens(source_type: type[S], view_type: type[V]) -> Lens[S, V]:
+    """The registered lens between two types, else the projection where the view only leaves fields out.
+
+    Raises:
+        LensNotFoundError: there is neither.
+    """
+    if found := _registry.get((source_type, view_type)):
+        return found
+    if _is_projection(source_type, view_type):
+        return Projection(source_type, view_type)
+    known = [view.__name__ for source, view in _registry if source is source_type]
+    raise LensNotFoundError(
+        f"no lens leads from {source_type.__name__} to {view_type.__name__}",
+        expected=f"@lens def f(source: {source_type.__name__}) -> {view_type.__name__}",
+        actual=f"lenses to {', '.join(known)}" if known else "none is registered",
+    )
+
+
+def _is_projection(source_type: type, view_type: type) -> bool:
+    if not (issubclass(source_type, PackableSample) and issubclass(view_type, PackableSample)):
+        return False
+    given = {field.name: field.type for field in fields_of(source_type)}
+    return all(accepts(f.type, given[f.name]) if f.name in given else not f.required for f in fields_of(view_type))
+
+
+def _signature_types(function: Callable[..., Any], local: dict[str, Any]) -> list[Any]:
+    """The classes that a function's parameters and result are annotated with; `None` for what is no class."""
+    try:
+        hints = typing.get_type_hints(function, localns=local)
+    except NameError as error:
+        raise LensError(f"an annotation of {function.__name__} names nothing known here", actual=error.name) from error
+    names = [*inspect.signature(function).parameters, "return"]
+    return [hints[name] if isinstance(hints.get(name), type) else None for name in names]
+
+
+def _rebuild(get: Any, put: Any, source_type: type, view_type: type, name: str) -> Lens[Any, Any]:
+    return Lens(get, put, source_type=source_type, view_type=view_type, name=name)
+
+
+def _law(name: str, law: str, expected: Any, actual: Any) -> None:
+    if expected != actual:
+        raise LensError(f"the lens {name} breaks a law", path=law, expected=expected, actual=actual)
