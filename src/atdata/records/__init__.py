@@ -1,0 +1,30 @@
+"""The records of `science.alt.dataset`, one frozen class each, and the lexicons they obey."""
+
+from atdata.records.entry import Entry, Size
+from atdata.records.label import Label, newest
+from atdata.records.lens import CodeReference, LensRecord
+from atdata.records.record import Record, check_outgoing, lexicons
+from atdata.records.schema import Schema
+from atdata.records.storage import Blob, BlobStorage, ExternalStorage, HttpStorage, S3Storage, Storage
+from atdata.records.version import Version, is_semver
+
+__all__ = [
+    "Blob",
+    "BlobStorage",
+    "CodeReference",
+    "Entry",
+    "ExternalStorage",
+    "HttpStorage",
+    "Label",
+    "LensRecord",
+    "Record",
+    "S3Storage",
+    "Schema",
+    "Size",
+    "Storage",
+    "Version",
+    "check_outgoing",
+    "is_semver",
+    "lexicons",
+    "newest",
+]

@@ -1,0 +1,172 @@
+"""The entry record: a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, ClassVar, Self
+
+import msgspec
+
+from atdata.atproto import cbor
+from atdata.atproto.cid import Cid
+from atdata.atproto.syntax import AtUri, Nsid
+from atdata.errors import LexiconError, LimitError
+from atdata.records import nsids
+from atdata.records.record import Record, old_form, rest_of, without_none
+from atdata.records.storage import Storage, read_storage
+from atdata.samples import DictOf, Plain
+from atdata.samples.codec import Misfit, encoder, pack
+from atdata.shards import ShardRef
+
+MAX_METADATA = 100_000
+_MEMBERS = ("name", "schemaRef", "storage", "createdAt", "description", "metadata", "tags", "size", "license")
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large a dataset is; what is not known is `None`."""
+
+    samples: int | None = None
+    bytes: int | None = None
+    shards: int | None = None
+
+    def to_record(self) -> dict[str, int] | None:
+        """The wire form; `None` where nothing is known."""
+        return without_none(samples=self.samples, bytes=self.bytes, shards=self.shards) or None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Entry(Record):
+    """A dataset as an index lists it.
+
+    Attributes:
+        name: what people call it.
+        schema_ref: the schema record of its samples.
+        storage: where its shards are.
+        description: what it holds.
+        metadata: anything else its publisher says.
+        tags: words to find it by.
+        license: SPDX expression or URL.
+        size: how large it is.
+    """
+
+    NSID: ClassVar[Nsid] = nsids.ENTRY
+
+    name: str
+    schema_ref: AtUri
+    storage: Storage
+    description: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    license: str | None = None
+    size: Size = Size()
+
+    @property
+    def shards(self) -> tuple[ShardRef, ...]:
+        """The shards, in order, with what the record says of each."""
+        return self.storage.shards(None if self.uri is None else self.uri.authority)
+
+    @property
+    def data_urls(self) -> list[str]:
+        """The addresses of the shards: `at://{did}/blob/{cid}` for blobs, else the URLs in the record."""
+        return [shard.url for shard in self.shards]
+
+    def identity(self, schema: Cid) -> Cid:
+        """The CID of what makes it this dataset: its schema's identity and its shards in order (formats.md 5).
+
+        Shards are known by digest, so moving them whole changes nothing; those without one by their URL.
+        """
+        stored = self.storage.shards("did:web:nowhere.invalid")
+        return Cid.of_cbor(cbor.encode({"schema": schema, "shards": [str(s.digest or s.url) for s in stored]}))
+
+    @cached_property
+    def splits(self) -> dict[str, tuple[ShardRef, ...]]:
+        """The shards of each split: all in `train`, unless `metadata["splits"]` maps names to shard numbers.
+
+        Raises:
+            LexiconError: the metadata name shards that there are not.
+        """
+        declared, shards = self.metadata.get("splits"), self.shards
+        if declared is None:
+            return {"train": shards}
+        if not isinstance(declared, Mapping) or not declared:
+            raise LexiconError("an entry with impossible splits", path="metadata.splits", actual=repr(declared)[:80])
+        for name, numbers in declared.items():
+            listed = isinstance(numbers, list) and all(type(n) is int and 0 <= n < len(shards) for n in numbers)
+            if not isinstance(name, str) or not listed:
+                raise LexiconError(
+                    "a split of shards that there are not",
+                    path=f"metadata.splits.{name}",
+                    expected=f"a list of numbers below {len(shards)}",
+                    actual=repr(numbers)[:80],
+                )
+        return {name: tuple(shards[n] for n in numbers) for name, numbers in declared.items()}
+
+    def to_record(self) -> dict[str, Any]:
+        """The wire form."""
+        return without_none(
+            **{"$type": str(self.NSID)},
+            name=self.name,
+            schemaRef=str(self.schema_ref),
+            storage=self.storage.to_record(),
+            description=self.description,
+            metadata=pack_metadata(self.metadata) if self.metadata else None,
+            tags=list(self.tags) or None,
+            size=self.size.to_record(),
+            license=self.license,
+            createdAt=self.created_at,
+            **self.extra,
+        )
+
+    @classmethod
+    def _read(cls, value: dict[str, Any]) -> Self:
+        size = value.get("size")
+        known = size if isinstance(size, dict) else {}
+        if not isinstance(value.get("name"), str) or not isinstance(value.get("schemaRef"), str):
+            raise old_form("an entry without name or schema", "name", value.get("name"))
+        return cls(
+            name=value["name"],
+            schema_ref=AtUri(value["schemaRef"]),
+            storage=read_storage(value.get("storage")),
+            description=value.get("description"),
+            metadata=_read_metadata(value.get("metadata")),
+            tags=tuple(str(tag) for tag in value.get("tags") or ()),
+            license=value.get("license"),
+            size=Size(known.get("samples"), known.get("bytes"), known.get("shards")),
+            created_at=str(value.get("createdAt", "1970-01-01T00:00:00.000Z")),
+            extra=rest_of(value, *_MEMBERS),
+        )
+
+
+def pack_metadata(metadata: Mapping[str, Any]) -> bytes:
+    """Metadata as the msgpack map a record carries.
+
+    Raises:
+        SampleError: it holds what msgpack cannot; `path` names the place.
+        LimitError: it is larger than the lexicon allows.
+    """
+    try:
+        packed = pack(encoder(DictOf(Plain()))(dict(metadata)))
+    except Misfit as misfit:
+        raise misfit.under("metadata").as_error("metadata that cannot be stored") from None
+    if len(packed) > MAX_METADATA:
+        raise LimitError(
+            "metadata are too large", path="metadata", expected=f"at most {MAX_METADATA} bytes", actual=len(packed)
+        )
+    return packed
+
+
+def _read_metadata(value: Any) -> Mapping[str, Any]:
+    """Metadata as msgpack bytes, or as the plain object that one era wrote."""
+    if value is None:
+        return {}
+    if isinstance(value, bytes):
+        try:
+            value = msgspec.msgpack.decode(value)
+        except (msgspec.DecodeError, ValueError, RecursionError, OverflowError) as error:
+            raise LexiconError("an entry whose metadata cannot be read", path="metadata", actual=str(error)) from None
+    if not isinstance(value, dict):
+        raise LexiconError("an entry whose metadata are no map", path="metadata", actual=type(value).__name__)
+    return value

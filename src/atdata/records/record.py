@@ -1,0 +1,161 @@
+"""What all records have in common."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import cache, cached_property
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import msgspec
+
+from atdata.atproto.cid import Cid
+from atdata.atproto.datamodel import check_record, to_json
+from atdata.atproto.lexicon import LexiconCatalog
+from atdata.atproto.syntax import AtUri, Nsid
+from atdata.errors import LexiconError, LimitError, NotFoundError
+from atdata.records import nsids
+
+if TYPE_CHECKING:
+    from atdata.atproto.verify import Evidence
+
+MAX_RECORD = 150_000
+"""Bytes of JSON that every PDS takes (pds-facts.md, Records)."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Record(Mapping[str, Any]):
+    """A record: typed attributes, and a mapping over its wire form (`record["name"]`).
+
+    Attributes:
+        created_at: when it was made, as an AT Protocol datetime.
+        extra: members that this version knows nothing of, kept as they came.
+        uri: where it is, once it is anywhere.
+        cid: the CID of the record there.
+        evidence: what proves that it is there.
+    """
+
+    NSID: ClassVar[Nsid]
+
+    created_at: str = field(default_factory=lambda: now())
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    uri: AtUri | None = None
+    cid: Cid | None = None
+    evidence: Evidence | None = field(default=None, repr=False)
+
+    @abstractmethod
+    def to_record(self) -> dict[str, Any]:
+        """The wire form: values of the AT Protocol data model, with `$type`."""
+
+    @classmethod
+    def from_record(cls, value: Mapping[str, Any], collection: str | None = None) -> Self:
+        """Read a wire form of today or of an older era.
+
+        Raises:
+            LexiconError: it is none; `path` names the place.
+        """
+        value = dict(value)
+        collection = str(collection or value.get("$type", cls.NSID))
+        if nsids.today(collection) != cls.NSID:
+            raise LexiconError(f"a record that is no {cls.NSID.name}", expected=cls.NSID, actual=collection)
+        if collection == cls.NSID:
+            lexicons().validate_record(value, collection)
+        return cls._read(value)
+
+    @classmethod
+    @abstractmethod
+    def _read(cls, value: dict[str, Any]) -> Self:
+        """Read a wire form of any era."""
+
+    def at(self, uri: AtUri, cid: Cid, evidence: Evidence | None = None) -> Self:
+        """The same record, known to be at a place."""
+        return replace(self, uri=uri, cid=cid, evidence=evidence)
+
+    @property
+    def located(self) -> AtUri:
+        """The address of a record that has one.
+
+        Raises:
+            NotFoundError: it was never published.
+        """
+        if self.uri is None:
+            raise NotFoundError("a record that is nowhere yet", hint="Publish it first.")
+        return self.uri
+
+    @cached_property
+    def _wire(self) -> dict[str, Any]:
+        return self.to_record()
+
+    def __getitem__(self, name: str) -> Any:
+        return self._wire[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._wire)
+
+    def __len__(self) -> int:
+        return len(self._wire)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, type(self)):
+            return NotImplemented
+        return self._wire == other._wire and (self.uri, self.cid) == (other.uri, other.cid)
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.uri, self.cid, self.created_at))
+
+
+@cache
+def lexicons() -> LexiconCatalog:
+    """The lexicons of `science.alt.dataset`, the only copy in the package."""
+    folder = files("atdata.records") / "lexicons" / "science" / "alt" / "dataset"
+    return LexiconCatalog(msgspec.json.decode(file.read_bytes()) for file in folder.iterdir())
+
+
+def now() -> str:
+    """This moment as an AT Protocol datetime."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def moment(text: str) -> datetime:
+    """The moment that an AT Protocol datetime names; the beginning of time where it names none."""
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return datetime.min.replace(tzinfo=UTC)
+
+
+def check_outgoing(record: Record) -> dict[str, Any]:
+    """The wire form of a record, once it is known that a server may take it: data model, lexicon, size.
+
+    A PDS validates none of this for us (pds-facts.md, Records).
+
+    Raises:
+        DataModelError, LexiconError: it breaks a rule; `path` names the place.
+        LimitError: it is too large for a record.
+    """
+    value = check_record(record.to_record())
+    lexicons().validate_record(value, str(record.NSID))
+    size = len(msgspec.json.encode(to_json(value)))
+    if size > MAX_RECORD:
+        raise LimitError(
+            "a record is too large", uri=str(record.NSID), expected=f"at most {MAX_RECORD} bytes", actual=size
+        )
+    return value
+
+
+def without_none(**members: Any) -> dict[str, Any]:
+    """Members of a wire form, those that are not there left out."""
+    return {name: value for name, value in members.items() if value is not None}
+
+
+def rest_of(value: Mapping[str, Any], *known: str) -> dict[str, Any]:
+    """The members of a wire form that are not among the known ones."""
+    return {name: item for name, item in value.items() if name not in known and name != "$type"}
+
+
+def old_form(what: str, path: str, actual: object) -> LexiconError:
+    """The error for a record of an older era that the reading rules of formats.md do not cover."""
+    return LexiconError(f"{what} that cannot be read", path=path, actual=repr(actual)[:80])

@@ -1,0 +1,101 @@
+"""Schemas from Python types, and Python types from schemas, built from data and never from source text."""
+
+from __future__ import annotations
+
+import copyreg
+import dataclasses
+import keyword
+import re
+from functools import lru_cache
+from typing import Annotated, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atdata.errors import SchemaError
+from atdata.samples import Array, DictOf, Field, FieldType, ListOf, Maybe, PackableSample, Plain, Scalar, fields_of
+from atdata.samples.fields import PYTHON_TYPES
+from atdata.schema.model import SampleSchema
+
+MAX_FIELDS = 1000
+_SCHEMA = "__atdata_schema__"
+
+
+class SchemaType(type):
+    """The class of sample types that were built from a schema. They pickle as their schema."""
+
+
+def schema_of(sample_type: type, name: str | None = None) -> SampleSchema:
+    """The schema of a sample type, under its own name or another.
+
+    Raises:
+        FieldTypeError: it is no sample type.
+    """
+    fields = tuple(Field(field.name, field.type) for field in fields_of(sample_type))
+    return SampleSchema(name or sample_type.__name__, fields)
+
+
+@lru_cache(maxsize=1024)
+def type_of(schema: SampleSchema) -> type[PackableSample]:
+    """The sample type a schema describes; the same class for an equal schema.
+
+    Fields that may be None default to None and are given by keyword.
+
+    Raises:
+        SchemaError: a field has a name that no Python attribute can have.
+    """
+    if len(schema.fields) > MAX_FIELDS:
+        raise SchemaError("a schema with too many fields", expected=f"at most {MAX_FIELDS}", actual=len(schema.fields))
+    namespace: dict[str, Any] = {"__annotations__": {}, "__module__": __name__, _SCHEMA: schema}
+    for field in schema.fields:
+        _check_name(field.name)
+        namespace["__annotations__"][field.name] = _annotation(field.type)
+        if isinstance(field.type, Maybe):
+            namespace[field.name] = dataclasses.field(default=None, kw_only=True)
+    name = _class_name(schema.name)
+    built: Any = SchemaType(
+        name, (PackableSample,), {**namespace, "__doc__": f"Samples of the schema {name}.", "__qualname__": name}
+    )
+    fields_of(built)
+    return cast(type[PackableSample], built)
+
+
+def _check_name(name: str) -> None:
+    if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("__") or hasattr(PackableSample, name):
+        raise SchemaError(
+            "a field whose name no Python attribute can have",
+            path=f"properties.{name[:60]}",
+            hint="Read the dataset without a type: Dataset[atdata.DictSample].",
+        )
+
+
+def _class_name(name: str) -> str:
+    """A Python name for a schema's name, which may be any text."""
+    plain = re.sub(r"\W+", "_", name).strip("_")[:60]
+    return plain if plain.isidentifier() and not keyword.iskeyword(plain) else f"Sample_{plain}".rstrip("_")
+
+
+def _annotation(field_type: FieldType) -> Any:
+    match field_type:
+        case Scalar(kind):
+            return PYTHON_TYPES[kind]
+        case Array(scalar, shape):
+            array: Any = np.ndarray if scalar is None else NDArray[scalar]  # type: ignore[valid-type]
+            return array if shape is None else Annotated[array, shape]
+        case ListOf(item):
+            return list[_annotation(item)]  # type: ignore[misc]
+        case DictOf(value):
+            return dict[str, _annotation(value)]  # type: ignore[misc]
+        case Maybe(inner):
+            return _annotation(inner) | None
+        case Plain():
+            return Any
+
+
+def _reduce(built: type) -> str | tuple[Any, ...]:
+    schema = vars(built).get(_SCHEMA)
+    # What a user derives from such a type is a class of theirs, found by its name.
+    return built.__qualname__ if schema is None else (type_of, (schema,))
+
+
+copyreg.pickle(SchemaType, _reduce)
