@@ -1,0 +1,254 @@
+"""How evidence is gathered, as network steps: handle to DID, DID to document, record and collection to proof.
+
+The steps ask and judge nothing: what they bring is evidence for `verify`. The exception is a collection, which
+cannot be walked without reading the tree; every block that is walked has been hashed.
+
+https://atproto.com/specs/handle, /did, and the `com.atproto.sync` lexicons.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote, unquote
+
+from atdata.atproto.cid import Cid
+from atdata.atproto.repo import mst
+from atdata.atproto.repo.car import read_car
+from atdata.atproto.repo.mst import Leaf
+from atdata.atproto.repo.proof import ProvenCommit, prove_commit
+from atdata.atproto.syntax import AtUri, Did, Handle, Nsid, RecordKey
+from atdata.atproto.verify import IdentityEvidence, VerifiedIdentity
+from atdata.errors import IdentifierError, IdentityError, NetworkError, NotFoundError, ProofError, XrpcError
+from atdata.transport import Get, Response, Steps, TxtLookup
+
+MAX_DOCUMENT = 1 << 20
+MAX_CAR = 1 << 23
+BLOCKS_AT_ONCE = 60  # their CIDs make a URL of 5 kB
+WALKS = 5
+_ANY = frozenset({200, 400, 401, 403, 404, 410, 501})
+_SPECIAL = (".alt", ".arpa", ".example", ".internal", ".invalid", ".local", ".localhost", ".onion")
+
+
+def resolve_handle(handle: Handle, resolvers: Iterable[str]) -> Steps[tuple[Did, str]]:
+    """The DID a handle stands for, and who says so.
+
+    Resolvers are asked in order; without any, DNS and then the handle's own web server are (spec: Handle Resolution).
+
+    Raises:
+        IdentityError: nobody knows the handle, or DNS names several DIDs.
+    """
+    resolvers = tuple(resolvers)
+    if resolvers:
+        for server in resolvers:
+            did = yield from _ask_resolver(server, handle)
+            if did is not None:
+                return did, server
+    elif handle.normalized.endswith((*_SPECIAL, ".test")):
+        raise _unknown(handle, "its domain is not one of the public network")
+    else:
+        names = yield from _txt_records(f"_atproto.{handle.normalized}")
+        dids = {text.removeprefix("did=") for text in names if text.startswith("did=")}
+        if len(dids) > 1:
+            raise IdentityError(
+                "a handle that DNS gives to several accounts", step="handle", uri=handle, actual=sorted(dids)
+            )
+        if dids:
+            return _did(dids.pop(), handle), "dns"
+        answer: Response = yield Get(
+            f"https://{handle.normalized}/.well-known/atproto-did", max_bytes=4096, accept=_ANY
+        )
+        if answer.status == 200:
+            return _did(answer.body.decode("utf-8", "replace").strip(), handle), "well-known"
+    raise _unknown(handle, "nobody knows it")
+
+
+def _txt_records(name: str) -> Steps[list[str]]:
+    try:
+        found: list[str] = yield TxtLookup(name)
+    except NetworkError:
+        return []  # the other way may still work
+    return found
+
+
+def _ask_resolver(server: str, handle: Handle) -> Steps[Did | None]:
+    url = f"{server}/xrpc/com.atproto.identity.resolveHandle"
+    answer: Response = yield Get(url, (("handle", handle.normalized),), accept=_ANY)
+    if answer.status != 200:
+        return None
+    return _did(_json(answer).get("did"), handle)
+
+
+def fetch_identity(did: Did, plc_url: str) -> Steps[IdentityEvidence]:
+    """What the PLC directory, or for `did:web` the account's own server, says about an account.
+
+    Raises:
+        IdentityError: there is no such account, or the DID's method is unknown.
+    """
+    if did.method == "plc":
+        document = yield from _directory(f"{plc_url}/{did}", did)
+        log = yield from _directory(f"{plc_url}/{did}/log/audit", did)
+        return IdentityEvidence(did, document, log, datetime.now(UTC))
+    if did.method == "web":
+        document = yield from _directory(_web_document(did), did)
+        return IdentityEvidence(did, document, None, datetime.now(UTC))
+    raise IdentityError(
+        "a DID of an unknown method", step="did", uri=did, expected="did:plc or did:web", actual=did.method
+    )
+
+
+def _directory(url: str, did: Did) -> Steps[Any]:
+    answer: Response = yield Get(url, max_bytes=MAX_DOCUMENT, accept=_ANY)
+    if answer.status == 404:
+        raise IdentityError("no such account is registered", step="did", uri=did, actual=url)
+    if answer.status == 410:
+        raise IdentityError("the identity has ended", step="did", uri=did, actual=url)
+    if answer.status != 200:
+        raise NetworkError(f"a directory answered {answer.status}", uri=url)
+    return _parsed(answer)
+
+
+def _web_document(did: Did) -> str:
+    host = unquote(did.removeprefix("did:web:"))
+    if ":" in did.removeprefix("did:web:") or "/" in host:
+        raise IdentityError("a did:web with a path", step="did", uri=did, hint="Accounts are at the root of a host.")
+    scheme = "http" if host.partition(":")[0] == "localhost" else "https"
+    return f"{scheme}://{quote(host, safe=':.-')}/.well-known/did.json"
+
+
+def fetch_record(identity: VerifiedIdentity, collection: Nsid, rkey: RecordKey) -> Steps[bytes]:
+    """The CAR that proves a record, or proves that there is none.
+
+    Raises:
+        NotFoundError: the server does not have the account, or serves nothing of it.
+        XrpcError: it refuses.
+    """
+    params = (("did", identity.did), ("collection", collection), ("rkey", rkey))
+    answer = yield from _sync(identity, "getRecord", params, MAX_CAR)
+    return answer.body
+
+
+@dataclass(frozen=True)
+class ProvenCollection:
+    """Every record an account has in a collection, proven complete against one signed commit.
+
+    Attributes:
+        commit: the commit, with every block of the tree that was walked.
+        leaves: key and CID of each record, in the order of the keys.
+    """
+
+    commit: ProvenCommit
+    leaves: tuple[Leaf, ...]
+
+
+def fetch_collection(identity: VerifiedIdentity, collection: Nsid) -> Steps[ProvenCollection]:
+    """Walk the part of the signed tree that can hold a collection.
+
+    A server can thus neither invent records nor leave any out. If the repository changes meanwhile, the walk begins
+    anew.
+
+    Raises:
+        VerificationError: a block is not what it should be, or the commit is not signed by the account.
+        NetworkError: the repository kept changing.
+    """
+    for _ in range(WALKS):
+        # The proof of absence of the lowest key brings the commit and the left edge of the range in one answer.
+        car = yield from fetch_record(identity, collection, RecordKey("-"))
+        commit = prove_commit(car, identity.did, identity.key)
+        blocks = dict(commit.blocks)
+        prefix = f"{collection}/"
+        while missing := mst.missing_nodes(commit.commit.data, blocks, prefix):
+            brought = yield from fetch_blocks(identity, missing)
+            if brought is None:
+                break
+            blocks.update(brought)
+        else:
+            leaves = tuple(mst.entries(commit.commit.data, blocks, prefix))
+            return ProvenCollection(ProvenCommit(commit.cid, commit.commit, blocks), leaves)
+    raise NetworkError("a repository changes faster than it can be read", uri=identity.did, hint="Try again.")
+
+
+def fetch_blocks(identity: VerifiedIdentity, cids: list[Cid]) -> Steps[dict[Cid, bytes] | None]:
+    """Blocks by their CIDs, each hashed; `None` where the server no longer has one of them.
+
+    Raises:
+        ProofError: the server sent other blocks than were asked for.
+    """
+    blocks: dict[Cid, bytes] = {}
+    for start in range(0, len(cids), BLOCKS_AT_ONCE):
+        part = cids[start : start + BLOCKS_AT_ONCE]
+        try:
+            params = (("did", str(identity.did)), *(("cids", str(cid)) for cid in part))
+            answer = yield from _sync(identity, "getBlocks", params, MAX_CAR)
+        except XrpcError as error:
+            if error.status == 400:
+                return None
+            raise
+        brought = read_car(answer.body).blocks
+        if lacking := [cid for cid in part if cid not in brought]:
+            raise ProofError("a server left out blocks", step="car", uri=identity.did, expected=lacking[0])
+        blocks.update((cid, brought[cid]) for cid in part)
+    return blocks
+
+
+def _sync(identity: VerifiedIdentity, method: str, params: tuple[tuple[str, str], ...], limit: int) -> Steps[Response]:
+    url = f"{identity.pds}/xrpc/com.atproto.sync.{method}"
+    answer: Response = yield Get(url, params, max_bytes=limit, accept=_ANY)
+    if answer.status == 200:
+        return answer
+    raise refusal(answer, AtUri.of(identity.did))
+
+
+_GONE = ("RepoNotFound", "RepoTakendown", "RepoSuspended", "RepoDeactivated", "RecordNotFound", "AccountNotFound")
+
+
+def refusal(answer: Response, uri: str) -> NetworkError | NotFoundError:
+    """The error that a server's refusal stands for."""
+    try:
+        body = json.loads(answer.body)
+    except ValueError:
+        body = None
+    said = body if isinstance(body, dict) else {}
+    error, message = str(said.get("error", ""))[:100], str(said.get("message", ""))[:300]
+    if error in _GONE or (answer.status == 400 and message.startswith("Could not find repo")):
+        return NotFoundError("a server has no such account or record", uri=uri, actual=f"{error}: {message}")
+    return XrpcError(
+        f"a server refuses: {answer.status} {error}".rstrip(),
+        status=answer.status,
+        error=error,
+        uri=uri,
+        actual=message or None,
+    )
+
+
+def _json(answer: Response) -> dict[str, Any]:
+    body = _parsed(answer)
+    if not isinstance(body, dict):
+        raise NetworkError("a server's answer is no JSON object", uri=answer.url)
+    return body
+
+
+def _parsed(answer: Response) -> Any:
+    try:
+        return json.loads(answer.body)
+    except (ValueError, RecursionError) as error:
+        raise NetworkError("a server's answer is no JSON", uri=answer.url) from error
+
+
+def _did(text: Any, handle: Handle) -> Did:
+    try:
+        return Did(text)
+    except IdentifierError as error:
+        raise IdentityError("a handle that leads to no DID", step="handle", uri=handle, actual=error.actual) from error
+
+
+def _unknown(handle: Handle, why: str) -> IdentityError:
+    return IdentityError(
+        f"the handle {handle} cannot be resolved: {why}",
+        step="handle",
+        uri=handle,
+        hint="Check its spelling; ATDATA_RESOLVER_URL names servers to ask instead of DNS.",
+    )

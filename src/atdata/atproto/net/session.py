@@ -1,0 +1,222 @@
+"""An account that is logged in: its tokens, kept fresh, and what it asks its server to do.
+
+https://atproto.com/specs/xrpc, and the measured behaviour of the real PDS: an expired access token is answered by
+400 `ExpiredToken`; it is refreshed once, by one thread, and the request replayed.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+from urllib.parse import urlencode
+
+from atdata.atproto.syntax import Did, Handle
+from atdata.errors import AuthError, IdentifierError, NetworkError, RateLimitError, UsageError, XrpcError
+from atdata.transport import Response, Transport
+
+_SEPARATOR = ":::"
+_NOT_IN = (
+    "AuthenticationRequired",
+    "InvalidToken",
+    "AuthMissing",
+    "AccountTakedown",
+    "AccountDeactivated",
+    "ScopeMissingError",
+)
+_LIMIT = 4 << 20
+
+
+@dataclass(frozen=True)
+class Session:
+    """Tokens of an account at its server.
+
+    Attributes:
+        did: the account.
+        handle: as its server knows it.
+        access: a token for two hours.
+        refresh: a token for ninety days.
+        server: the URL of the server that gave them.
+    """
+
+    did: Did
+    handle: Handle
+    server: str
+    access: str = field(repr=False)
+    refresh: str = field(repr=False)
+
+    def export(self) -> str:
+        """A secret string to log in with again; the form other AT Protocol clients use too."""
+        return _SEPARATOR.join((self.handle, self.did, self.access, self.refresh, self.server))
+
+    @classmethod
+    def parse(cls, text: str) -> Session:
+        """Read an exported session.
+
+        Raises:
+            UsageError: it is none. The text is not shown.
+        """
+        parts = text.strip().split(_SEPARATOR)
+        try:
+            handle, did, access, refresh, server = parts
+            return cls(Did(did), Handle(handle), server.rstrip("/"), access, refresh)
+        except (ValueError, IdentifierError):
+            raise UsageError(
+                "not an exported session", hint="Use what AtmosphereClient.export_session() gave."
+            ) from None
+
+
+class Account:
+    """A logged-in account. Safe to use from several threads.
+
+    Args:
+        transport: to which the account's server is spelled out.
+        session: its tokens.
+    """
+
+    def __init__(self, transport: Transport, session: Session) -> None:
+        self._transport = transport
+        self.session = session
+        self._refreshing = threading.Lock()
+
+    @classmethod
+    def login(cls, transport: Transport, server: str, identifier: str, password: str) -> Account:
+        """Log in with an app password.
+
+        Raises:
+            AuthError: the server does not accept it.
+            NetworkError: the server cannot be reached.
+        """
+        body = {"identifier": identifier, "password": password}
+        answer = call(transport, server, "com.atproto.server.createSession", body=body)
+        return cls(transport, _session(answer, server))
+
+    def query(self, method: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Call an XRPC query (GET)."""
+        return self._authorized(
+            lambda headers: call(self._transport, self.session.server, method, params=params, headers=headers)
+        )
+
+    def procedure(self, method: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Call an XRPC procedure (POST) that may safely be called twice."""
+        return self._authorized(
+            lambda headers: call(self._transport, self.session.server, method, body=body, headers=headers)
+        )
+
+    def upload(self, content: Callable[[], Iterable[bytes]], size: int, mime_type: str) -> dict[str, Any]:
+        """Upload a blob; the answer's `blob` is to be used as it is.
+
+        Args:
+            content: gives the bytes, from the start at each call.
+            size: how many there are; a server must know before it takes any (pds-facts.md, Blobs).
+            mime_type: what they are.
+        """
+        kind = {"content-type": mime_type, "content-length": str(size)}
+        return self._authorized(
+            lambda headers: call(
+                self._transport,
+                self.session.server,
+                "com.atproto.repo.uploadBlob",
+                content=content,
+                headers={**headers, **kind},
+            )
+        )
+
+    def _authorized(self, ask: Callable[[dict[str, str]], dict[str, Any]]) -> dict[str, Any]:
+        used = self.session
+        try:
+            return ask({"authorization": f"Bearer {used.access}"})
+        except XrpcError as error:
+            if error.error != "ExpiredToken":
+                raise
+        self._refresh(used)
+        return ask({"authorization": f"Bearer {self.session.access}"})
+
+    def _refresh(self, used: Session) -> None:
+        with self._refreshing:
+            if self.session is not used:
+                return  # another thread was faster
+            bearer = {"authorization": f"Bearer {used.refresh}"}
+            try:
+                answer = call(
+                    self._transport, used.server, "com.atproto.server.refreshSession", body={}, headers=bearer
+                )
+            except XrpcError as error:
+                if error.error != "ExpiredToken":
+                    raise
+                raise AuthError("the session has ended", uri=used.server, hint="Log in again.") from error
+            fresh = _session(answer, used.server)
+            self.session = replace(used, access=fresh.access, refresh=fresh.refresh)
+
+
+def call(
+    transport: Transport,
+    server: str,
+    method: str,
+    *,
+    params: Mapping[str, Any] | None = None,
+    body: Mapping[str, Any] | None = None,
+    content: Callable[[], Iterable[bytes]] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Call an XRPC method: with a body or content a procedure, else a query.
+
+    Raises:
+        AuthError: the server wants other credentials.
+        RateLimitError: it wants fewer requests, and patience was used up.
+        XrpcError: any other answer but success; `error` is the server's name for it.
+        NetworkError: no answer.
+    """
+    url = f"{server}/xrpc/{method}" + (f"?{urlencode(params, doseq=True)}" if params else "")
+    sent = dict(headers or {})
+    data: bytes | Callable[[], Iterable[bytes]] | None = content
+    if body is not None and content is None:
+        # The server expects no body at all where the method takes no input.
+        data = json.dumps(body).encode() if body else b""
+        sent |= {"content-type": "application/json"} if body else {}
+        sent["content-length"] = str(len(data))
+    verb = "GET" if data is None else "POST"
+    answer = transport.send(verb, url, headers=sent, content=data, max_bytes=_LIMIT)
+    parsed = _parse(answer)
+    if answer.status == 200:
+        return parsed
+    raise _error(answer, parsed, method, server)
+
+
+def _parse(answer: Response) -> dict[str, Any]:
+    try:
+        parsed = json.loads(answer.body) if answer.body else {}
+    except (ValueError, RecursionError):
+        parsed = None
+    if not isinstance(parsed, dict):
+        if answer.status == 200:
+            raise NetworkError("a server's answer is no JSON object", uri=answer.url)
+        return {}
+    return parsed
+
+
+def _error(answer: Response, parsed: dict[str, Any], method: str, server: str) -> NetworkError:
+    name, message = str(parsed.get("error", ""))[:100], str(parsed.get("message", ""))[:500]
+    facts: dict[str, Any] = {"uri": server, "step": method, "actual": f"{answer.status} {name}: {message}"}
+    if name == "AuthFactorTokenRequired":
+        return AuthError(
+            "the server wants a second factor", **facts, hint="Use an app password instead of the account's own."
+        )
+    if answer.status in (401, 403) or (name in _NOT_IN):
+        return AuthError("the server does not let us in", **facts, hint="Log in again; check handle and app password.")
+    if answer.status == 429:
+        return RateLimitError(
+            "the server wants fewer requests", status=429, error=name, **facts, hint="Try again later."
+        )
+    return XrpcError(f"the server refuses: {name or answer.status}", status=answer.status, error=name, **facts)
+
+
+def _session(answer: dict[str, Any], server: str) -> Session:
+    try:
+        return Session(
+            Did(answer["did"]), Handle(answer["handle"]), server, str(answer["accessJwt"]), str(answer["refreshJwt"])
+        )
+    except (KeyError, IdentifierError) as error:
+        raise NetworkError("a server's answer is no session", uri=server) from error

@@ -1,0 +1,266 @@
+"""The one verifier: evidence in, a verified record out. Pure; where the evidence came from does not matter.
+
+The chain, each link named in the `step` of the error when it breaks:
+
+1. `handle`     a name server, or a resolver, says which DID the handle stands for; the DID document names it back
+2. `did`        the DID document is that DID's, and agrees with a PLC log whose first operation hashes to the DID
+                and whose every later one is signed by a key of the one before
+3. `key`        the signing key in force when the evidence was gathered
+4. `car`, `commit`, `signature`  every block hashes to its CID; that account's commit; signed by that key
+5. `proof`      a Merkle path leads from the commit to the record, or proves that there is none
+6. `record`     the record's CID, recomputed from its bytes
+
+The links below it, the lexicon and the shards' digests, belong to who knows what the record means.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+from atdata.atproto.cid import Cid
+from atdata.atproto.formats import parse_datetime
+from atdata.atproto.identity import DidDocument
+from atdata.atproto.keys import PublicKey
+from atdata.atproto.plc import PlcState, verify_audit_log
+from atdata.atproto.repo.commit import Commit
+from atdata.atproto.repo.proof import prove_record
+from atdata.atproto.syntax import AtUri, Did, Handle, Nsid, RecordKey
+from atdata.errors import DataModelError, IdentityError
+
+
+@dataclass(frozen=True)
+class IdentityEvidence:
+    """What servers said about an account.
+
+    Attributes:
+        did: whose.
+        document: the DID document, parsed JSON.
+        audit_log: the PLC directory's log, parsed JSON; `None` for `did:web`, whose document stands for itself.
+        handle: the handle that was asked for, if one was.
+        resolved_by: who said that the handle stands for the DID: `dns`, `well-known`, or a resolver's URL.
+        seen_at: when.
+    """
+
+    did: Did
+    document: Mapping[str, Any]
+    audit_log: list[Any] | None
+    seen_at: datetime
+    handle: Handle | None = None
+    resolved_by: str | None = None
+
+    def of_handle(self, handle: Handle, resolved_by: str) -> IdentityEvidence:
+        """The same, with the handle that led here."""
+        return replace(self, handle=handle, resolved_by=resolved_by)
+
+
+@dataclass(frozen=True)
+class Link:
+    """One link of the chain, for people to read."""
+
+    step: str
+    what: str
+    value: str
+
+
+@dataclass(frozen=True)
+class VerifiedIdentity:
+    """An account whose handle, DID, document and log agree.
+
+    Attributes:
+        did: the account.
+        key: its signing key.
+        pds: its server's URL, unguarded.
+        handle: a handle that was resolved to the DID and that the document names back; never a mere claim.
+        handles: what the document claims, primary first, unresolved.
+        evidence: what it rests on.
+    """
+
+    did: Did
+    key: PublicKey
+    pds: str
+    handle: Handle | None
+    handles: tuple[Handle, ...]
+    evidence: IdentityEvidence
+
+    @property
+    def links(self) -> list[Link]:
+        """The links from handle to key."""
+        links = []
+        if self.handle:
+            links.append(Link("handle", f"@{self.handle} is {self.did}", f"by {self.evidence.resolved_by}, named back"))
+        log = self.evidence.audit_log
+        source = "its own web server" if log is None else f"{len(log)} signed operations"
+        return [*links, Link("did", str(self.did), source), Link("key", self.key.did_key, self.key.curve)]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything needed to check one record again, offline.
+
+    Attributes:
+        uri: the record, its authority a DID.
+        identity: what is known of the account.
+        car: commit, Merkle path and record, as `com.atproto.sync.getRecord` serves them.
+    """
+
+    uri: AtUri
+    identity: IdentityEvidence
+    car: bytes
+
+    def verify(self) -> VerifiedRecord:
+        """Check it (again). Raises what `verify_record` raises."""
+        return verify_record(self, self.uri)
+
+    def to_json(self) -> str:
+        """A form to keep in a file."""
+        identity = self.identity
+        return json.dumps(
+            {
+                "uri": self.uri,
+                "did": identity.did,
+                "handle": identity.handle,
+                "resolvedBy": identity.resolved_by,
+                "seenAt": identity.seen_at.isoformat(),
+                "document": identity.document,
+                "auditLog": identity.audit_log,
+                "car": base64.b64encode(self.car).decode("ascii"),
+            },
+            indent=1,
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Evidence:
+        """Read the kept form. Nothing in it is believed before `verify`.
+
+        Raises:
+            DataModelError: it is not that form.
+        """
+        try:
+            kept = json.loads(text)
+            handle = None if kept["handle"] is None else Handle(kept["handle"])
+            identity = IdentityEvidence(
+                Did(kept["did"]),
+                kept["document"],
+                kept["auditLog"],
+                parse_datetime(kept["seenAt"]),
+                handle,
+                kept["resolvedBy"],
+            )
+            return cls(AtUri(kept["uri"]), identity, base64.b64decode(kept["car"], validate=True))
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise DataModelError("not evidence as Evidence.to_json writes it", actual=repr(error)[:200]) from error
+
+
+@dataclass(frozen=True)
+class VerifiedRecord:
+    """A record that an account signed into its repository.
+
+    Attributes:
+        uri: where it is.
+        cid: its CID, recomputed.
+        value: what it says.
+        commit: the signed commit.
+        commit_cid: its CID.
+        identity: the account.
+        evidence: what it all rests on.
+    """
+
+    uri: AtUri
+    cid: Cid
+    value: dict[str, Any]
+    commit: Commit
+    commit_cid: Cid
+    identity: VerifiedIdentity
+    evidence: Evidence
+
+    @cached_property
+    def links(self) -> list[Link]:
+        """The links from handle to record CID."""
+        return [
+            *self.identity.links,
+            Link("signature", f"commit {self.commit_cid}", f"rev {self.commit.rev}"),
+            Link("proof", f"tree {self.commit.data}", f"{self.uri.collection}/{self.uri.rkey}"),
+            Link("record", str(self.cid), "recomputed from its bytes"),
+        ]
+
+
+def verify_identity(evidence: IdentityEvidence) -> VerifiedIdentity:
+    """Links 1 to 3: handle, DID, document, log and key agree.
+
+    Raises:
+        IdentityError: two of them do not; `step` is `handle` or `did`, `expected` and `actual` say how.
+        SignatureError: the PLC log holds an operation that nobody entitled to has signed.
+    """
+    document = DidDocument.parse(evidence.document, evidence.did)
+    if evidence.did.method == "plc":
+        _check_log(document, evidence)
+    handle = evidence.handle
+    if handle is not None and handle.normalized not in [claimed.normalized for claimed in document.handles]:
+        raise IdentityError(
+            "a handle that its DID document does not name back",
+            step="handle",
+            uri=evidence.did,
+            expected=f"at://{handle}",
+            actual=", ".join(document.also_known_as) or "no handle",
+            hint="Whoever controls the handle's domain does not control this account.",
+        )
+    return VerifiedIdentity(evidence.did, document.signing_key, document.pds, handle, document.handles, evidence)
+
+
+def verify_record(evidence: Evidence, uri: AtUri) -> VerifiedRecord:
+    """All six links.
+
+    Args:
+        evidence: from the network, a file or a stream of events.
+        uri: the record it should prove; its authority may be the verified handle.
+
+    Raises:
+        VerificationError: a link broke; `step` names it.
+        NotFoundError: it is proven that there is no such record.
+    """
+    identity = verify_identity(evidence.identity)
+    if uri.authority not in (identity.did, identity.handle) and uri.authority.lower() != identity.handle:
+        raise IdentityError(
+            "evidence about another account", step="did", uri=uri, expected=uri.authority, actual=identity.did
+        )
+    place = AtUri.of(identity.did, uri.collection, uri.rkey)
+    collection, rkey = place.collection, place.rkey
+    if collection is None or rkey is None:
+        raise IdentityError("an address that names no record", step="record", uri=uri)
+    proven = prove_record(evidence.car, identity.did, identity.key, Nsid(collection), RecordKey(rkey))
+    kept = replace(evidence, uri=place)
+    return VerifiedRecord(place, proven.cid, proven.value, proven.commit, proven.commit_cid, identity, kept)
+
+
+def _check_log(document: DidDocument, evidence: IdentityEvidence) -> None:
+    """The directory's document must be what the account's own signed log makes of it.
+
+    The log is kept with the evidence, so evidence outlives a rotation of keys that came after it.
+    """
+    state = verify_audit_log(evidence.did, evidence.audit_log)
+    if state.tombstoned:
+        raise IdentityError("the identity has ended", step="did", uri=evidence.did)
+    for name, logged, served in _facts(state, document):
+        if logged != served:
+            raise IdentityError(
+                f"the DID document's {name} is not the one in its signed log",
+                step="key" if name == "signing key" else "did",
+                uri=evidence.did,
+                expected=logged,
+                actual=served,
+                hint="The directory is wrong or lies; ask another one (ATDATA_PLC_URL).",
+            )
+
+
+def _facts(state: PlcState, document: DidDocument) -> list[tuple[str, object, object]]:
+    return [
+        ("signing key", state.signing_key, document.signing_key.did_key),
+        ("names", list(state.also_known_as), list(document.also_known_as)),
+        ("server", (state.pds or "").rstrip("/"), document.pds),
+    ]
