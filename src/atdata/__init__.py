@@ -1,1 +1,65 @@
-"""atdata: a loose federation of distributed, typed datasets."""
+"""atdata: a loose federation of distributed, typed datasets.
+
+Declare a sample type once, write shards, iterate them fast and exactly, see them through other types, and publish
+them under your own identity, so that anyone can load them knowing who published them and that every byte is what was
+published.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from atdata.dataset import Dataset, DatasetDict, write_samples
+from atdata.errors import AtdataError
+from atdata.lens import Lens, lens
+from atdata.protocols import AbstractDataStore, AbstractIndex, DataSource, IndexEntry
+from atdata.samples import DictSample, PackableSample, SampleBatch, Shape, packable
+
+if TYPE_CHECKING:
+    from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, AtUri, BlobSource, PDSBlobStore
+    from atdata.loading import load_dataset
+
+# What needs the network comes when it is asked for: `import atdata` stays light.
+_LAZY = {
+    "AtUri": "atdata.atmosphere",
+    "AtmosphereClient": "atdata.atmosphere",
+    "AtmosphereIndex": "atdata.atmosphere",
+    "BlobSource": "atdata.atmosphere",
+    "PDSBlobStore": "atdata.atmosphere",
+    "load_dataset": "atdata.loading",
+}
+
+__all__ = [
+    "AbstractDataStore",
+    "AbstractIndex",
+    "AtUri",
+    "AtdataError",
+    "AtmosphereClient",
+    "AtmosphereIndex",
+    "BlobSource",
+    "DataSource",
+    "Dataset",
+    "DatasetDict",
+    "DictSample",
+    "IndexEntry",
+    "Lens",
+    "PDSBlobStore",
+    "PackableSample",
+    "SampleBatch",
+    "Shape",
+    "lens",
+    "load_dataset",
+    "packable",
+    "write_samples",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        value = getattr(import_module(_LAZY[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'atdata' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,26 @@
+"""The AT Protocol: publish datasets under your own identity, load anyone's, with proof."""
+
+from atdata.atmosphere.blobs import BlobSource, PDSBlobStore
+from atdata.atmosphere.client import AtmosphereClient
+from atdata.atmosphere.datasets import DatasetLoader, DatasetPublisher
+from atdata.atmosphere.index import AtmosphereIndex
+from atdata.atmosphere.lenses import LensLoader, LensPublisher
+from atdata.atmosphere.schemas import SchemaLoader, SchemaPublisher
+from atdata.atproto.syntax import AtUri, BlobUri
+from atdata.atproto.verify import Evidence
+
+__all__ = [
+    "AtUri",
+    "AtmosphereClient",
+    "AtmosphereIndex",
+    "BlobSource",
+    "BlobUri",
+    "DatasetLoader",
+    "DatasetPublisher",
+    "Evidence",
+    "LensLoader",
+    "LensPublisher",
+    "PDSBlobStore",
+    "SchemaLoader",
+    "SchemaPublisher",
+]

@@ -1,0 +1,202 @@
+"""Shards as blobs of a PDS: written with `PDSBlobStore`, read with `BlobSource`."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO, Self, cast
+
+from atdata.atmosphere.client import AtmosphereClient
+from atdata.atmosphere.evidence import reader_of
+from atdata.atproto.cid import Cid
+from atdata.atproto.syntax import BlobUri
+from atdata.dataset import Dataset
+from atdata.errors import LimitError, ShardNotFoundError, UsageError, XrpcError
+from atdata.progress import Progress, progress
+from atdata.records import Blob
+from atdata.records.storage import TAR
+from atdata.settings import Settings
+from atdata.shards import Digest, Limits, ShardRef, cut_shards
+from atdata.shards.cache import ShardCache
+from atdata.shards.digest import CHUNK
+from atdata.shards.writer import Row
+from atdata.transport.download import Download
+
+
+@dataclass(frozen=True)
+class BlobSource:
+    """Shards that are blobs on their owners' servers. Each is verified by its CID.
+
+    Attributes:
+        shards: references whose `url` is `at://{did}/blob/{cid}`.
+        settings: how owners are found.
+        spelled: servers that the caller spelled out.
+    """
+
+    shards: tuple[ShardRef, ...]
+    settings: Settings = field(default_factory=Settings.of)
+    spelled: frozenset[str] = frozenset()
+
+    @classmethod
+    def from_refs(cls, refs: Iterable[Mapping[str, str]], **settings: Any) -> Self:
+        """The blobs `{"did": ..., "cid": ...}`.
+
+        Args:
+            refs: in order.
+            settings: arguments of `Settings.of`.
+
+        Raises:
+            IdentifierError: a DID or CID is none.
+        """
+        return cls.from_urls([BlobUri.of(ref["did"], ref["cid"]) for ref in refs], Settings.of(**settings))
+
+    @classmethod
+    def from_urls(
+        cls, urls: Iterable[str], settings: Settings | None = None, spelled: frozenset[str] = frozenset()
+    ) -> Self:
+        """The blobs at `at://{did}/blob/{cid}` addresses.
+
+        Raises:
+            IdentifierError: an address is none.
+        """
+        uris = [BlobUri(url) for url in urls]
+        shards = tuple(ShardRef(str(uri), Digest.of_cid(Cid.parse(uri.cid))) for uri in uris)
+        return cls(shards, settings or Settings.of(), spelled)
+
+    def open(self, shard: ShardRef, offset: int = 0) -> BinaryIO:
+        """A stream of the blob's bytes from `offset` on, from its owner's own server.
+
+        Raises:
+            ShardNotFoundError: the server does not give it out.
+            IdentityError: its owner cannot be found.
+            NetworkError: the server cannot be reached.
+        """
+        uri = BlobUri(shard.url)
+        reader = reader_of(self.settings, self.spelled)
+        url = blob_url(reader.identity(uri.did).pds, uri)
+        try:
+            return cast(BinaryIO, Download(reader.transport, url, offset))
+        except (XrpcError, ShardNotFoundError) as error:
+            if isinstance(error, XrpcError) and error.status != 400:
+                raise
+            raise ShardNotFoundError(
+                "its owner's server does not give out this blob",
+                uri=uri,
+                actual=error.what,
+                hint="No record names it yet, or no longer: a server keeps a blob only while a record of its owner does.",
+            ) from error
+
+
+def blob_url(server: str, uri: BlobUri) -> str:
+    """Where plain HTTP reads a blob."""
+    return f"{server}/xrpc/com.atproto.sync.getBlob?did={uri.did}&cid={uri.cid}"
+
+
+class PDSBlobStore:
+    """Keeps shards as blobs of the account's own repository.
+
+    A server gives out a blob only while a record names it; until then what was written here is read from the cache
+    of this machine.
+    """
+
+    def __init__(self, client: AtmosphereClient) -> None:
+        self.client = client
+        self._cache = ShardCache(client.settings.cache)
+
+    def write_shards(
+        self, dataset: Dataset[Any], *, prefix: str = "", maxcount: int | None = None, maxsize: float | None = None
+    ) -> list[str]:
+        """Upload a dataset's samples as shards, and give their addresses `at://{did}/blob/{cid}`.
+
+        Args:
+            dataset: what to store.
+            prefix: what progress calls it; a blob's address is its content alone.
+            maxcount: most samples in a shard.
+            maxsize: most bytes in a shard. Without either, shards stay as they are cut, unless one is larger than
+                the server takes.
+
+        Raises:
+            LimitError: a sample is larger than a blob may be.
+            NetworkError: the server does not take a blob.
+        """
+        shards = self.cut(dataset, maxcount=maxcount, maxsize=maxsize)
+        with progress(f"Uploading {prefix}".rstrip(), sum(shard.size or 0 for shard in shards)) as bars:
+            for number, shard in enumerate(shards, 1):
+                self.upload(shard, bars, f"shard {number} of {len(shards)}")
+        return [str(self.address(shard)) for shard in shards]
+
+    def cut(
+        self, dataset: Dataset[Any], *, maxcount: int | None = None, maxsize: float | None = None
+    ) -> list[ShardRef]:
+        """Write a dataset's samples to the cache as shards that the server takes, each with digest, size and count.
+
+        Samples are packed anew, so equal samples give equal shards whoever wrote them first.
+        """
+        limit = self.client.blob_limit
+        limits = Limits.of(maxcount, limit if maxsize is None else min(maxsize, limit))
+        groups: Iterator[Iterator[Row]] = (_packed(dataset, rows) for rows in dataset.rows_by_shard())
+        if maxcount is not None or maxsize is not None:
+            groups = iter([itertools.chain.from_iterable(groups)])
+        shards: list[ShardRef] = []
+        for rows in groups:
+            for shard in cut_shards(rows, limits, self._scratch):
+                shards += self._take(shard)
+        if not shards:
+            raise UsageError("a dataset without samples cannot be published")
+        return shards
+
+    def upload(self, shard: ShardRef, bars: Progress, title: str) -> Blob:
+        """Upload one shard that `cut` gave."""
+        size, path = shard.size or 0, Path(shard.url)
+        if size > self.client.blob_limit:
+            raise LimitError(
+                "a shard is larger than a blob may be", uri=shard.url, expected=self.client.blob_limit, actual=size
+            )
+        bars.begin(title, size)
+        return self.client.upload(partial(_pieces, path, bars), _digest(shard).cid, size, TAR)
+
+    def address(self, shard: ShardRef) -> BlobUri:
+        """The address of a shard in the account's repository."""
+        return BlobUri.of(self.client.did, _digest(shard).cid)
+
+    def read_url(self, url: str) -> str:
+        """The URL at which plain HTTP reads the blob at an `at://{did}/blob/{cid}` address."""
+        uri = BlobUri(url)
+        return blob_url(self.client.reader.identity(uri.did).pds, uri)
+
+    def create_source(self, urls: Sequence[str]) -> BlobSource:
+        """The source that reads shards from the addresses `write_shards` gave, or an entry lists."""
+        return BlobSource.from_urls(urls, self.client.settings, self.client.spelled)
+
+    def _scratch(self, index: int) -> Path:
+        return self.client.settings.cache / "scratch" / f"{secrets.token_hex(8)}-{index}.tar"
+
+    def _take(self, shard: ShardRef) -> list[ShardRef]:
+        """Move a fresh shard to its place in the cache; one without samples is dropped."""
+        path, digest = Path(shard.url), _digest(shard)
+        if not shard.samples:
+            path.unlink()
+            return []
+        self._cache.take(path, digest)
+        return [ShardRef(str(self._cache.path(digest)), digest, shard.size, shard.samples)]
+
+
+def _packed(dataset: Dataset[Any], rows: Iterator[Row]) -> Iterator[Row]:
+    return ((key, dataset.decode(packed).packed) for key, packed in rows)
+
+
+def _digest(shard: ShardRef) -> Digest:
+    if shard.digest is None:
+        raise UsageError("a shard that was not cut here", actual=shard.url)
+    return shard.digest
+
+
+def _pieces(path: Path, bars: Progress) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while piece := file.read(CHUNK):
+            yield piece
+            bars.advance(len(piece))

@@ -1,0 +1,208 @@
+"""`AtmosphereClient`: an account on the AT Protocol, and the verified view of everybody else's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from typing import TypeVar
+
+from atdata.atmosphere.evidence import Reader
+from atdata.atproto import cbor
+from atdata.atproto.cid import Cid
+from atdata.atproto.datamodel import from_json, to_json
+from atdata.atproto.net import Account, Session
+from atdata.atproto.syntax import AtUri, Did, Handle, RecordKey
+from atdata.errors import AuthError, ConflictError, DataModelError, LexiconError, ProofError, UsageError, XrpcError
+from atdata.records import Blob, Record, check_outgoing
+from atdata.records.public import check_public
+from atdata.settings import Settings
+from atdata.transport.guard import origin_of
+
+R = TypeVar("R", bound=Record)
+
+LEXICON_BLOB_LIMIT = 52_428_800
+"""Bytes a shard may have by the lexicon of `storageBlobs`, whatever a server would take."""
+
+
+class AtmosphereClient:
+    """An account on the AT Protocol, and a verified view of everybody else's.
+
+    Args:
+        base_url: the server to log in at; without it, the account's own, found through its handle.
+        plc_url: see `atdata.settings`, as for the rest.
+        resolver_url: servers to ask for handles, instead of DNS.
+        allow_loopback: addresses found in records and DID documents may be on this machine.
+        cache: folder for shards and for the newest commits seen.
+        data: folder for the journals of unfinished publications.
+    """
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        *,
+        plc_url: str | None = None,
+        resolver_url: str | None = None,
+        allow_loopback: bool | None = None,
+        cache: str | os.PathLike[str] | None = None,
+        data: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self.settings = Settings.of(
+            plc_url=plc_url, resolver_url=resolver_url, allow_loopback=allow_loopback, cache=cache, data=data
+        )
+        self.base_url = None if base_url is None else base_url.rstrip("/")
+        self.spelled = frozenset() if self.base_url is None else frozenset({origin_of(self.base_url)})
+        self.reader = Reader(self.settings, self.spelled)
+        self._account: Account | None = None
+
+    def login(self, handle: str, password: str) -> None:
+        """Log in with a handle (or DID) and an app password.
+
+        Raises:
+            AuthError: the server does not accept them.
+            IdentityError: the handle leads nowhere, and no `base_url` was given.
+        """
+        name = handle.removeprefix("@")
+        server = self.base_url or self.reader.identity(name).pds
+        self._begin(Account.login(self.reader.transport, server, name, password))
+
+    def login_with_session(self, session: str) -> None:
+        """Log in with what `export_session` gave.
+
+        Raises:
+            UsageError: it is no exported session.
+        """
+        parsed = Session.parse(session)
+        self._begin(Account(self.reader.transport.trusting(parsed.server), parsed))
+
+    def export_session(self) -> str:
+        """A secret string to log in with again, without the password.
+
+        Raises:
+            AuthError: not logged in.
+        """
+        return self.account.session.export()
+
+    def _begin(self, account: Account) -> None:
+        self._account = account
+        self.__dict__.pop("handle", None)
+        self.__dict__.pop("blob_limit", None)
+
+    @property
+    def account(self) -> Account:
+        """The account that is logged in.
+
+        Raises:
+            AuthError: none is.
+        """
+        if self._account is None:
+            raise AuthError("not logged in", hint="Call client.login(handle, app_password) first.")
+        return self._account
+
+    @property
+    def is_authenticated(self) -> bool:
+        """Whether an account is logged in."""
+        return self._account is not None
+
+    @property
+    def did(self) -> Did:
+        """The account's DID."""
+        return self.account.session.did
+
+    @cached_property
+    def handle(self) -> Handle | None:
+        """The account's handle, if its DID document names it; nothing else is ever shown as one."""
+        claimed = self.account.session.handle.normalized
+        named = [handle.normalized for handle in self.reader.identity(self.did).handles]
+        return claimed if claimed in named else self.reader.shown_handle(self.did)
+
+    @cached_property
+    def blob_limit(self) -> int:
+        """Bytes a blob may have: what the server says, and what the lexicon allows."""
+        said = self.account.query("com.atproto.server.describeServer").get("blobUploadLimit")
+        return min(said, LEXICON_BLOB_LIMIT) if type(said) is int and said > 0 else LEXICON_BLOB_LIMIT
+
+    def read(self, ref: str, kind: type[R]) -> R:
+        """A record of anybody's, verified (see `Reader.read`)."""
+        return self.reader.read(AtUri(ref), kind)
+
+    def read_all(self, owner: str | None, kind: type[R], limit: int | None = None) -> list[R]:
+        """All records of a kind, newest first, of a DID or handle, or else of the account's own; verified."""
+        return self.reader.read_all(self.did if owner is None else owner, kind, limit)
+
+    def create(self, record: R, rkey: RecordKey, same: Callable[[R], bool]) -> R:
+        """Write a record under a key of our own, once.
+
+        Where the key is taken, the record there is read and compared: `same` says whether it is as good as ours.
+
+        Raises:
+            ConflictError: the key is taken by other content.
+            LimitError, LexiconError, UsageError: the record may not be written; nothing was sent.
+            ProofError: the server stored something else.
+        """
+        check_public(record, allow_loopback=self.settings.allow_loopback)
+        value = check_outgoing(record)
+        uri = AtUri.of(self.did, record.NSID, rkey)
+        body = {
+            "repo": self.did,
+            "collection": record.NSID,
+            "rkey": rkey,
+            "record": to_json(value),
+            "swapRecord": None,  # only if nothing is there
+            "validate": False,  # the server does not know our lexicons; we have validated
+        }
+        try:
+            answer = self.account.procedure("com.atproto.repo.putRecord", body)
+        except XrpcError as error:
+            if error.error != "InvalidSwap":
+                raise
+            found = self.reader.read(uri, type(record))
+            if same(found):
+                return found
+            raise ConflictError(
+                "the key of a record is taken by other content",
+                uri=uri,
+                expected="equal content",
+                actual=str(found.cid),
+                hint="What was published stays; publish under a new version or name.",
+            ) from None
+        cid = Cid.of_cbor(cbor.encode(value))
+        if answer.get("cid") != str(cid):
+            raise ProofError(
+                "the server stored another record", step="record", uri=uri, expected=cid, actual=answer.get("cid")
+            )
+        return record.at(uri, cid)
+
+    def upload(self, content: Callable[[], Iterable[bytes]], cid: Cid, size: int, mime_type: str) -> Blob:
+        """Upload a blob whose CID is known; it stays unreadable until a record names it.
+
+        Raises:
+            ProofError: the server stored other bytes.
+            NetworkError: it did not take them.
+        """
+        answer = self.account.upload(content, size, mime_type)
+        stored = answer.get("blob")
+        try:
+            blob = Blob.from_record(from_json(stored), "blob")
+        except (LexiconError, DataModelError) as error:
+            raise ProofError(
+                "the server's answer names no blob", step="uploadBlob", actual=repr(stored)[:200]
+            ) from error
+        if blob.cid != cid or blob.size != size:
+            raise ProofError("the server stored another blob", step="shard digest", expected=cid, actual=blob.cid)
+        return blob
+
+    def delete(self, uri: AtUri) -> None:
+        """Delete a record of the account's own; deleting what is not there is fine.
+
+        Raises:
+            UsageError: it is somebody else's.
+        """
+        if uri.authority != self.did:
+            raise UsageError("a record of another account", actual=uri, expected=self.did)
+        self.account.procedure(
+            "com.atproto.repo.deleteRecord", {"repo": self.did, "collection": uri.collection, "rkey": uri.rkey}
+        )
+
+    def __repr__(self) -> str:
+        return f"AtmosphereClient({self.did if self._account else 'not logged in'})"

@@ -1,0 +1,338 @@
+"""Entry records: `DatasetPublisher` and `DatasetLoader`."""
+
+from __future__ import annotations
+
+import io
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeVar
+
+from atdata.atmosphere.blobs import BlobSource
+from atdata.atmosphere.client import AtmosphereClient
+from atdata.atmosphere.index import AtmosphereIndex
+from atdata.atmosphere.publishing import blob_facts, publish
+from atdata.atproto.syntax import AtUri
+from atdata.dataset import Dataset
+from atdata.errors import LimitError, UnverifiedError, UsageError
+from atdata.protocols import DataSource
+from atdata.records import BlobStorage, Entry, ExternalStorage, S3Storage, Schema
+from atdata.records.storage import TAR
+from atdata.shards import Digest, ShardRef
+from atdata.shards.cache import ShardCache
+from atdata.shards.http import HttpSource
+from atdata.shards.rows import read_rows
+from atdata.shards.s3 import public_url, split_s3_url
+from atdata.shards.source import scheme_of
+from atdata.shards.writer import atomic_file, write_all
+
+T = TypeVar("T")
+
+
+class DatasetPublisher:
+    """Publishes dataset entries under the client's account.
+
+    Each method takes `version=` for the label that `@handle/name@version` finds; a published version never changes.
+    """
+
+    def __init__(self, client: AtmosphereClient) -> None:
+        self.client = client
+
+    def publish(
+        self,
+        dataset: Dataset[Any],
+        *,
+        name: str,
+        schema_uri: str | None = None,
+        description: str | None = None,
+        tags: Sequence[str] | None = None,
+        license: str | None = None,  # noqa: A002  the field's own word
+        auto_publish_schema: bool = True,
+        schema_version: str = "1.0.0",
+        rkey: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        version: str | None = None,
+    ) -> AtUri:
+        """Publish an entry for a dataset whose shards are at public URLs already.
+
+        Args:
+            dataset: the dataset; its URLs are published as they are.
+            name: what to call it.
+            schema_uri: the schema record.
+            description: what it holds.
+            tags: words to find it by.
+            license: SPDX expression or URL.
+            auto_publish_schema: publish the dataset's own type where no schema is given.
+            schema_version: the version to publish it under.
+            rkey: a record key of the caller's choice.
+            metadata: anything else.
+            version: of the name.
+
+        Raises:
+            UsageError (ValueError): no schema is given and none may be published, or the shards are files of this
+                machine.
+        """
+        if schema_uri is None and not auto_publish_schema:
+            raise UsageError("a dataset needs a schema", hint="Give schema_uri=, or let auto_publish_schema stay True.")
+        entry = AtmosphereIndex(self.client).insert_dataset(
+            dataset,
+            name=name,
+            schema_ref=schema_uri,
+            schema_version=schema_version,
+            description=description,
+            tags=tags,
+            license=license,
+            metadata=metadata,
+            version=version,
+            rkey=rkey,
+        )
+        return entry.located
+
+    def publish_with_urls(
+        self,
+        urls: Sequence[str],
+        schema_uri: str,
+        *,
+        name: str,
+        description: str | None = None,
+        tags: Sequence[str] | None = None,
+        license: str | None = None,  # noqa: A002  the field's own word
+        metadata: Mapping[str, Any] | None = None,
+        rkey: str | None = None,
+        version: str | None = None,
+    ) -> AtUri:
+        """Publish an entry for shards at URLs that nobody here has read: openly without digests.
+
+        Who loads it must say `allow_unverified=True`.
+
+        Args:
+            urls: `https://` or `s3://`, in brace notation or not.
+            schema_uri: the schema record.
+            name: what to call it.
+            description: what it holds.
+            tags: words to find it by.
+            license: SPDX expression or URL.
+            metadata: anything else.
+            rkey: a record key of the caller's choice.
+            version: of the name.
+
+        Raises:
+            UsageError: a URL that must not be public, or that strangers cannot read.
+        """
+        if isinstance(urls, str) or not urls:
+            raise UsageError("a dataset needs a list of URLs", actual=repr(urls)[:80])
+        planned = self._entry(
+            schema_uri, name, description, tags, license, metadata, storage=ExternalStorage(tuple(urls))
+        )
+        return publish(self.client, planned, version=version, rkey=rkey).located
+
+    def publish_with_blobs(
+        self,
+        blobs: Sequence[bytes],
+        schema_uri: str,
+        *,
+        name: str,
+        description: str | None = None,
+        tags: Sequence[str] | None = None,
+        license: str | None = None,  # noqa: A002  the field's own word
+        metadata: Mapping[str, Any] | None = None,
+        mime_type: str = TAR,
+        rkey: str | None = None,
+        version: str | None = None,
+    ) -> AtUri:
+        """Publish an entry whose shards are given as bytes and become blobs, exactly as they are.
+
+        Args:
+            blobs: tar shards; each is read through before anything is sent.
+            schema_uri: the schema record.
+            name: what to call it.
+            description: what it holds.
+            tags: words to find it by.
+            license: SPDX expression or URL.
+            metadata: anything else.
+            mime_type: `application/x-tar`; the lexicon knows no other.
+            rkey: a record key of the caller's choice.
+            version: of the name.
+
+        Raises:
+            ShardError, SampleError: a blob is no shard of such samples.
+            LimitError: a blob is larger than the server takes.
+        """
+        if mime_type != TAR:
+            raise UsageError("a shard is a tar file", path="mime_type", expected=TAR, actual=mime_type)
+        if not blobs:
+            raise UsageError("a dataset needs at least one shard", path="blobs")
+        schema = self.client.read(schema_uri, Schema)
+        shards = [self._keep(blob, schema, f"blobs[{index}]") for index, blob in enumerate(blobs)]
+        planned = self._entry(schema_uri, name, description, tags, license, metadata, **blob_facts(shards))
+        return publish(self.client, planned, uploads=shards, version=version, rkey=rkey).located
+
+    def _entry(
+        self,
+        schema_uri: str,
+        name: str,
+        description: str | None,
+        tags: Sequence[str] | None,
+        license: str | None,  # noqa: A002  the field's own word
+        metadata: Mapping[str, Any] | None,
+        **stored: Any,
+    ) -> Entry:
+        schema = self.client.read(schema_uri, Schema)
+        return Entry(
+            name=name,
+            schema_ref=schema.located,
+            description=description,
+            tags=tuple(tags or ()),
+            license=license,
+            metadata=dict(metadata or {}),
+            **stored,
+        )
+
+    def _keep(self, blob: bytes, schema: Schema, where: str) -> ShardRef:
+        """Read a shard through, and put it where an upload can be repeated from."""
+        if len(blob) > self.client.blob_limit:
+            raise LimitError(
+                "a shard is larger than a blob may be", path=where, expected=self.client.blob_limit, actual=len(blob)
+            )
+        samples = 0
+        for _, packed in read_rows(io.BytesIO(blob), len(blob), where):
+            schema.sample_type.from_bytes(packed)
+            samples += 1
+        cache, digest = ShardCache(self.client.settings.cache), Digest.sha256(blob)
+        scratch = self.client.settings.cache / "scratch" / secrets.token_hex(8)
+        with atomic_file(scratch) as file:
+            write_all(file, blob, scratch)
+        cache.take(scratch, digest)
+        return ShardRef(str(cache.path(digest)), digest, len(blob), samples)
+
+
+class DatasetLoader:
+    """Reads dataset entries of anybody's; each is verified."""
+
+    def __init__(self, client: AtmosphereClient) -> None:
+        self.client = client
+
+    def get(self, uri: str) -> Entry:
+        """The entry at an address.
+
+        Raises:
+            NotFoundError: there is none.
+            VerificationError: a link to it broke.
+        """
+        return self.client.read(uri, Entry)
+
+    def list_all(self, repo: str | None = None, limit: int | None = None) -> list[Entry]:
+        """Entries of a DID or handle, newest first; the client's own by default."""
+        return self.client.read_all(repo, Entry, limit)
+
+    def get_storage_type(self, uri: str) -> Literal["blobs", "external"]:
+        """Whether the shards are blobs of the publisher's repository, or elsewhere."""
+        return "blobs" if isinstance(self.get(uri).storage, BlobStorage) else "external"
+
+    def get_urls(self, uri: str) -> list[str]:
+        """The addresses of the shards as the record gives them: brace notation is not expanded."""
+        entry = self.get(uri)
+        return list(entry.storage.urls) if isinstance(entry.storage, ExternalStorage) else entry.data_urls
+
+    def get_blob_urls(self, uri: str) -> list[str]:
+        """The `at://{did}/blob/{cid}` addresses of the shards; the same as the entry's `data_urls`.
+
+        Raises:
+            UsageError: the shards are not blobs.
+        """
+        entry = self.get(uri)
+        if not isinstance(entry.storage, BlobStorage):
+            raise UsageError("the shards of this entry are no blobs", actual=uri, hint="Use get_urls(uri).")
+        return entry.data_urls
+
+    def get_metadata(self, uri: str) -> dict[str, Any]:
+        """What the publisher says about the dataset, unpacked."""
+        return dict(self.get(uri).metadata)
+
+    def to_dataset(
+        self,
+        uri: str,
+        sample_type: type[T],
+        *,
+        split: str | None = None,
+        allow_unverified: bool = False,
+        source: DataSource | None = None,
+    ) -> Dataset[T]:
+        """The dataset of an entry, every shard checked against its digest before its first sample.
+
+        Args:
+            uri: the entry.
+            sample_type: what to read its samples as.
+            split: one of its splits; by default all its shards.
+            allow_unverified: accept shards that the record gives no digest for.
+            source: a store of the caller's to read the shards from, in their order, with its own credentials.
+
+        Raises:
+            UnverifiedError: there is a shard without a digest.
+        """
+        entry = self.get(uri)
+        return dataset_of(
+            self.client, entry, sample_type, entry.splits[split] if split else entry.shards, allow_unverified, source
+        )
+
+
+def dataset_of(
+    client: AtmosphereClient,
+    entry: Entry,
+    sample_type: type[T],
+    shards: Sequence[ShardRef],
+    allow_unverified: bool = False,
+    source: DataSource | None = None,
+) -> Dataset[T]:
+    """Some shards of a verified entry as a dataset.
+
+    Raises:
+        UnverifiedError: there is a shard without a digest, and that was not allowed.
+    """
+    unknown = next((shard for shard in shards if shard.digest is None), None)
+    if unknown is not None and not allow_unverified:
+        raise UnverifiedError(
+            "the publisher gave no digest for a shard, so nothing can prove its bytes",
+            step="shard digest",
+            uri=unknown.url,
+            expected="a digest in the record",
+            actual="none",
+            hint="Pass allow_unverified=True to read it all the same.",
+        )
+    return Dataset.of(
+        _source(client, entry, shards, source),
+        sample_type,
+        metadata=entry.metadata,
+        entry=entry,
+        cache=client.settings.cache,
+    )
+
+
+def _source(client: AtmosphereClient, entry: Entry, shards: Sequence[ShardRef], given: DataSource | None) -> DataSource:
+    """Where an entry's shards are read: what a record says never selects a credential (promises.md 4)."""
+    if given is not None:
+        return _Checked(given, tuple(shards))
+    storage = entry.storage
+    if isinstance(storage, BlobStorage):
+        return BlobSource(tuple(shards), client.settings, client.spelled)
+    if isinstance(storage, S3Storage):
+        public = dict(zip(storage.listed, storage.public_shards(), strict=True))
+        shards = [public[shard] for shard in shards]
+    return HttpSource(tuple(_public(shard) for shard in shards), client.reader.transport)
+
+
+def _public(shard: ShardRef) -> ShardRef:
+    if scheme_of(shard.url) != "s3":
+        return shard
+    return ShardRef(public_url(*split_s3_url(shard.url)), shard.digest, shard.size, shard.samples)
+
+
+class _Checked:
+    """The caller's own store, held to the digests of the record."""
+
+    def __init__(self, inner: DataSource, shards: tuple[ShardRef, ...]) -> None:
+        if len(inner.shards) != len(shards):
+            raise UsageError("the store has another number of shards", expected=len(shards), actual=len(inner.shards))
+        self._inner, self.shards = inner, shards
+
+    def open(self, shard: ShardRef, offset: int = 0) -> Any:
+        return self._inner.open(self._inner.shards[self.shards.index(shard)], offset)

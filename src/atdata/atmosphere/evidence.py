@@ -1,0 +1,259 @@
+"""Evidence from the network: gathered, verified, and compared with what was seen before."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import time
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TypeVar
+
+from atdata.atproto import cbor
+from atdata.atproto.cid import Cid
+from atdata.atproto.datamodel import check_record
+from atdata.atproto.fetch import (
+    ProvenCollection,
+    fetch_blocks,
+    fetch_collection,
+    fetch_identity,
+    fetch_record,
+    resolve_handle,
+)
+from atdata.atproto.repo import mst
+from atdata.atproto.repo.car import write_car
+from atdata.atproto.repo.commit import Commit
+from atdata.atproto.repo.mst import Leaf
+from atdata.atproto.repo.proof import prove_commit
+from atdata.atproto.syntax import AtUri, Did, Handle, Nsid, RecordKey, Tid, parse_identifier
+from atdata.atproto.verify import Evidence, VerifiedIdentity, VerifiedRecord, verify_identity, verify_record
+from atdata.errors import IdentityError, LexiconError, NetworkError, ProofError, RollbackError, UsageError
+from atdata.records import Record
+from atdata.records.nsids import collections
+from atdata.settings import Settings
+from atdata.shards.writer import atomic_file, disk_errors, write_all
+from atdata.transport import Transport
+
+R = TypeVar("R", bound=Record)
+
+IDENTITY_SECONDS = 300.0
+"""How long a verified identity is used again."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The newest state of a repository that was ever verified on this machine."""
+
+    rev: Tid
+    commit: str
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Remembers, for each DID, the newest commit seen, so that no server can serve an older one unnoticed.
+
+    Attributes:
+        root: the cache folder.
+    """
+
+    root: Path
+
+    def seen(self, did: Did) -> Seen | None:
+        """What was seen last; `None` for an account never seen."""
+        try:
+            kept = json.loads(self._path(did).read_text("utf-8"))
+            return Seen(Tid(kept["rev"]), str(kept["commit"]))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RollbackError(
+                "the memory of the commits that were seen cannot be read",
+                step="rollback",
+                uri=str(self._path(did)),
+                actual=repr(error),
+                hint="Remove the file if nobody tampered with it.",
+            ) from error
+
+    def accept(self, did: Did, commit: Commit, before: Seen | None) -> None:
+        """Compare a verified commit with what had been seen before it was asked for, and remember the newer.
+
+        Raises:
+            RollbackError: it is older, or another commit of the same revision.
+        """
+        cid = str(commit.cid)
+        if before is not None and (commit.rev < before.rev or (commit.rev == before.rev and cid != before.commit)):
+            raise RollbackError(
+                "a server shows an older or other state of a repository than was seen before",
+                step="rollback",
+                uri=AtUri.of(did),
+                expected=f"rev {before.rev}, commit {before.commit}, or newer",
+                actual=f"rev {commit.rev}, commit {cid}",
+                hint=f"If its owner restored a backup, remove {self._path(did)}.",
+            )
+        if before is None or commit.rev > before.rev:
+            self._remember(did, Seen(commit.rev, cid))
+
+    def _remember(self, did: Did, new: Seen) -> None:
+        path = self._path(did)
+        with disk_errors(path), _locked(path.with_suffix(".lock")):
+            known = self.seen(did)
+            if known is None or new.rev > known.rev:
+                data = json.dumps({"did": did, "rev": new.rev, "commit": new.commit}).encode()
+                with atomic_file(path) as file:
+                    write_all(file, data, path)
+
+    def _path(self, did: Did) -> Path:
+        # A DID is a stranger's text: hashed, it chooses no path.
+        return self.root / "repos" / f"{hashlib.sha256(did.encode()).hexdigest()}.json"
+
+
+class Reader:
+    """Reads records of any account, from the account's own server, and returns only what passed verification.
+
+    Args:
+        settings: in force.
+        spelled: servers that the caller spelled out, besides those in the settings.
+    """
+
+    def __init__(self, settings: Settings, spelled: Iterable[str] = ()) -> None:
+        self.settings = settings
+        self.transport = Transport(settings.allow_loopback).trusting(
+            settings.plc_url, *settings.resolver_urls, *spelled
+        )
+        self._ledger = Ledger(settings.cache)
+        self._identities: dict[Did | Handle, tuple[float, VerifiedIdentity]] = {}
+
+    def identity(self, who: str) -> VerifiedIdentity:
+        """The account of a DID or handle; for a handle, one that is proven to belong together.
+
+        Raises:
+            IdentityError: there is none, or handle, DID, document and log disagree.
+        """
+        name = parse_identifier(who.removeprefix("@"))
+        name = name.normalized if isinstance(name, Handle) else name
+        since, known = self._identities.get(name, (0.0, None))
+        if known is None or time.monotonic() - since > IDENTITY_SECONDS:
+            known = self._fetch_identity(name)
+            self._identities[name] = (time.monotonic(), known)
+        return known
+
+    def _fetch_identity(self, name: Did | Handle) -> VerifiedIdentity:
+        if isinstance(name, Did):
+            return verify_identity(self.transport.run(fetch_identity(name, self.settings.plc_url)))
+        did, resolved_by = self.transport.run(resolve_handle(name, self.settings.resolver_urls))
+        evidence = self.transport.run(fetch_identity(did, self.settings.plc_url))
+        return verify_identity(evidence.of_handle(name, resolved_by))
+
+    def shown_handle(self, did: Did) -> Handle | None:
+        """The handle an account may be shown by: the first its document claims that leads back to it."""
+        for claimed in self.identity(did).handles[:3]:
+            try:
+                found = self.identity(claimed)
+            except (IdentityError, NetworkError):
+                continue
+            if found.did == did:
+                return claimed
+        return None
+
+    def record(self, uri: AtUri) -> VerifiedRecord:
+        """One record, with every link to it checked.
+
+        Raises:
+            VerificationError: a link broke; `step` names it.
+            NotFoundError: there is no such record, and that is proven.
+            NetworkError: the account's server cannot be reached.
+        """
+        identity = self.identity(uri.authority)
+        collection, rkey = uri.collection, uri.rkey
+        if collection is None or rkey is None:
+            raise UsageError("an address that names no record", actual=uri, expected="at://account/collection/key")
+        before = self._ledger.seen(identity.did)
+        car = self.transport.run(fetch_record(identity, collection, rkey))
+        # Before the record: an old commit would also prove, truthfully, that a new record is absent.
+        self._ledger.accept(identity.did, prove_commit(car, identity.did, identity.key).commit, before)
+        return verify_record(Evidence(uri, identity.evidence, car), uri)
+
+    def collection(self, who: str, collection: Nsid, limit: int | None = None) -> list[VerifiedRecord]:
+        """The records of a collection, newest key first, proven complete as far as they go.
+
+        Raises:
+            VerificationError: a link broke; `step` names it.
+            NetworkError: the account's server cannot be reached.
+        """
+        identity = self.identity(who)
+        before = self._ledger.seen(identity.did)
+        proven = self.transport.run(fetch_collection(identity, collection))
+        self._ledger.accept(identity.did, proven.commit.commit, before)
+        leaves = list(reversed(proven.leaves))[:limit]
+        lacking = [leaf.value for leaf in leaves if leaf.value not in proven.commit.blocks]
+        brought = self.transport.run(fetch_blocks(identity, lacking))
+        if brought is None:
+            raise NetworkError("a repository changed while it was read", uri=identity.did, hint="Try again.")
+        blocks = {**proven.commit.blocks, **brought}
+        return [_listed(identity, proven, leaf, blocks[leaf.value]) for leaf in leaves]
+
+    def read(self, uri: AtUri, kind: type[R]) -> R:
+        """One record as what it is.
+
+        Raises:
+            LexiconError: it breaks its lexicon; the `step` is `lexicon`.
+            VerificationError, NotFoundError, NetworkError: as `record`.
+        """
+        if uri.collection not in collections(kind.NSID):
+            raise UsageError(f"an address of no {kind.NSID.name}", expected=kind.NSID, actual=uri.collection)
+        return as_record(self.record(uri), kind)
+
+    def read_all(self, who: str, kind: type[R], limit: int | None = None) -> list[R]:
+        """Every record of a kind that an account has, in the collections of all eras, today's first."""
+        found: list[R] = []
+        for collection in collections(kind.NSID):
+            left = None if limit is None else limit - len(found)
+            if left != 0:
+                found += [as_record(verified, kind) for verified in self.collection(who, collection, left)]
+        return found
+
+
+@lru_cache(maxsize=32)
+def reader_of(settings: Settings, spelled: frozenset[str] = frozenset()) -> Reader:
+    """The process's reader for some settings, so that sources made of plain data share what it knows."""
+    return Reader(settings, spelled)
+
+
+def as_record(verified: VerifiedRecord, kind: type[R]) -> R:
+    """A verified record as what it is, its place and evidence with it.
+
+    Raises:
+        LexiconError: it breaks its lexicon; the `step` is `lexicon`.
+    """
+    try:
+        record = kind.from_record(verified.value, str(verified.uri.collection))
+    except LexiconError as error:
+        error.step, error.uri = "lexicon", str(verified.uri)
+        raise
+    return record.at(verified.uri, verified.cid, verified.evidence)
+
+
+def _listed(identity: VerifiedIdentity, proven: ProvenCollection, leaf: Leaf, block: bytes) -> VerifiedRecord:
+    """One of a collection's records, with evidence of its own: commit, path and record, and no more."""
+    commit = proven.commit
+    collection, rkey = leaf.key.split("/", 1)
+    uri = AtUri.of(identity.did, Nsid(collection), RecordKey(rkey))
+    if Cid.of_cbor(block) != leaf.value:
+        raise ProofError("the record is not a block of the data model", step="record", uri=uri, actual=leaf.value)
+    path = mst.proof_path(commit.commit.data, leaf.key, commit.blocks)
+    blocks = {cid: commit.blocks[cid] for cid in (commit.cid, *path)} | {leaf.value: block}
+    evidence = Evidence(uri, identity.evidence, write_car([commit.cid], blocks))
+    value = check_record(cbor.decode(block))
+    return VerifiedRecord(uri, leaf.value, value, commit.commit, commit.cid, identity, evidence)
+
+
+@contextmanager
+def _locked(path: Path) -> Generator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
