@@ -1,0 +1,130 @@
+"""`Devnet`: the network in one object."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from atdata.atmosphere import AtmosphereClient
+from atdata.atproto.plc import build_operation, sign_operation
+from atdata.atproto.syntax import Did, Handle
+from atdata.testing.devnet.pds import Pds, PdsAccount
+from atdata.testing.devnet.plc import PlcDirectory
+from atdata.testing.http import Answer, Request, Server
+
+BLOB_LIMIT = 52_428_800
+
+
+@dataclass(frozen=True)
+class DevAccount:
+    """An account on a Devnet."""
+
+    did: Did
+    handle: Handle
+    password: str
+    pds_url: str
+
+
+class Devnet:
+    """A PLC directory and PDSes in this process, on loopback, with real keys, signed commits, proofs and limits.
+
+    Use it as a context. Everything it holds is in memory, and gone at its end.
+
+    Args:
+        servers: how many PDSes.
+        blob_limit: bytes a blob may have.
+    """
+
+    def __init__(self, servers: int = 1, blob_limit: int = BLOB_LIMIT) -> None:
+        self.plc = PlcDirectory()
+        self.plc_server = Server(self.plc.handle)
+        self.pdses = [Pds(self.plc, blob_limit) for _ in range(servers)]
+        self.pds_servers = [Server(pds.handle) for pds in self.pdses]
+        for pds, server in zip(self.pdses, self.pds_servers, strict=True):
+            pds.url = server.url
+        self._running = ExitStack()
+        self._folder = Path()
+
+    def __enter__(self) -> Self:
+        for server in (self.plc_server, *self.pds_servers):
+            self._running.enter_context(server)
+        self._folder = Path(tempfile.mkdtemp(prefix="atdata-devnet-"))
+        self._running.callback(shutil.rmtree, self._folder, ignore_errors=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._running.close()
+
+    @property
+    def plc_url(self) -> str:
+        """The directory."""
+        return self.plc_server.url
+
+    @property
+    def pds_url(self) -> str:
+        """The first PDS."""
+        return self.pds_servers[0].url
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The settings with which another process uses this network."""
+        return {
+            "ATDATA_PLC_URL": self.plc_url,
+            "ATDATA_RESOLVER_URL": ",".join(server.url for server in self.pds_servers),
+            "ATDATA_ALLOW_LOOPBACK": "1",
+        }
+
+    def create_account(self, handle: str, password: str = "app-password", server: int = 0) -> DevAccount:  # noqa: S107
+        """A new account on one of the PDSes."""
+        account = self.pdses[server].create_account(handle, password)
+        return DevAccount(account.did, account.handle, password, self.pdses[server].url)
+
+    def account(self, did: str) -> PdsAccount:
+        """A PDS's own view of an account: its keys and its repository."""
+        return next(pds.accounts[did] for pds in self.pdses if did in pds.accounts)
+
+    def client(self, account: DevAccount | None = None, *, folder: str | None = None) -> AtmosphereClient:
+        """A client of this network, logged in as an account where one is given.
+
+        Args:
+            account: whose.
+            folder: where it keeps cache and journals; a fresh one by default, so that it knows nothing yet.
+        """
+        home = self._folder / folder if folder else Path(tempfile.mkdtemp(dir=self._folder))
+        client = AtmosphereClient(
+            plc_url=self.plc_url,
+            resolver_url=self.environment["ATDATA_RESOLVER_URL"],
+            allow_loopback=True,
+            cache=home / "cache",
+            data=home / "data",
+        )
+        if account is not None:
+            client.login(account.handle, account.password)
+        return client
+
+    def rename(self, account: DevAccount, handle: str) -> None:
+        """Give an account another handle: a signed operation in the directory, and the server's own record."""
+        held = self.account(account.did)
+        held.handle = Handle(handle).normalized
+        log = self.plc._logs[account.did]
+        operation = build_operation(
+            rotation_keys=[held.rotation_key.public.did_key],
+            signing_key=held.repo.key.public.did_key,
+            handle=held.handle,
+            pds=account.pds_url,
+            prev=None,
+        )
+        self.plc.submit(account.did, sign_operation({**operation, "prev": log[-1]["cid"]}, held.rotation_key))
+
+    def tell(self, tamper: Callable[[Request, Answer], Answer] | None) -> None:
+        """Let every server pass its answers through a function first; `None` ends it."""
+        for server in (self.plc_server, *self.pds_servers):
+            server.tamper = tamper

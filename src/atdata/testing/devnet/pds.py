@@ -1,0 +1,399 @@
+"""A PDS: accounts, sessions, records, blobs and proofs over XRPC, answering as the measured real one does.
+
+https://docs.bsky.app/docs/api, the `com.atproto` lexicons. What is here is what atdata and its users' tests ask of a
+PDS; the conformance suite in `atdata.testing.conformance.pds` holds it to the real one.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from atdata.atproto import cbor
+from atdata.atproto.cid import Cid
+from atdata.atproto.datamodel import check_record, from_json, to_json
+from atdata.atproto.keys import PrivateKey
+from atdata.atproto.plc import build_operation, did_of_genesis, sign_operation
+from atdata.atproto.repo.car import write_car
+from atdata.atproto.syntax import AtUri, Did, Handle, Nsid, RecordKey, Tid
+from atdata.errors import AtdataError, IdentifierError
+from atdata.testing.devnet.plc import PlcDirectory
+from atdata.testing.devnet.repo import Repo, StoredBlob
+from atdata.testing.http import Answer, Refusal, Request
+
+MAX_RECORD = 150 * 1024
+ACCESS_SECONDS, REFRESH_SECONDS = 2 * 3600, 90 * 86400
+
+
+@dataclass
+class PdsAccount:
+    """An account of this server."""
+
+    did: Did
+    handle: Handle
+    password: str
+    repo: Repo
+    rotation_key: PrivateKey
+    active: bool = True
+
+
+class Pds:
+    """The server's state and its XRPC interface.
+
+    Attributes:
+        url: where it is reached, and what DID documents say.
+        blob_limit: bytes a blob may have.
+        accounts: by DID.
+    """
+
+    def __init__(self, plc: PlcDirectory, blob_limit: int) -> None:
+        self.url = ""
+        self.blob_limit = blob_limit
+        self.accounts: dict[str, PdsAccount] = {}
+        self._plc = plc
+        self._secret = secrets.token_bytes(32)
+        self._lock = threading.RLock()
+        self._methods = _methods_of(self)
+
+    def create_account(self, handle: str, password: str) -> PdsAccount:
+        """A new account with keys and a DID of its own.
+
+        Raises:
+            Refusal: the handle is taken.
+        """
+        name = Handle(handle).normalized
+        with self._lock:
+            if any(account.handle == name for account in self.accounts.values()):
+                raise Refusal(400, "InvalidRequest", f"Handle already taken: {name}")
+            key, rotation = PrivateKey.generate("k256"), PrivateKey.generate("k256")
+            operation = build_operation(
+                rotation_keys=[rotation.public.did_key], signing_key=key.public.did_key, handle=name, pds=self.url
+            )
+            signed = sign_operation(operation, rotation)
+            did = did_of_genesis(signed)
+            self._plc.submit(did, signed)
+            account = PdsAccount(did, name, password, Repo(did, key), rotation)
+            self.accounts[did] = account
+            return account
+
+    def handle(self, request: Request) -> Answer:
+        """Answer a request."""
+        if not request.path.startswith("/xrpc/"):
+            return Answer(404, b"not found", {"content-type": "text/plain"})
+        name = request.path.removeprefix("/xrpc/")
+        method = self._methods.get((request.method, name))
+        if method is None:
+            raise Refusal(400, "InvalidRequest", f"No service configured for {name}")
+        try:
+            with self._lock:
+                return method(request)
+        except (IdentifierError, KeyError, TypeError) as error:
+            raise Refusal(400, "InvalidRequest", f"Invalid request: {error}") from error
+
+    # com.atproto.server
+
+    def describe_server(self, _request: Request) -> Answer:
+        """`com.atproto.server.describeServer`."""
+        return Answer.json(
+            {
+                "did": "did:web:localhost",
+                "availableUserDomains": [".test"],
+                "inviteCodeRequired": False,
+                "blobUploadLimit": self.blob_limit,
+            }
+        )
+
+    def create_account_method(self, request: Request) -> Answer:
+        """`com.atproto.server.createAccount`."""
+        body = request.json()
+        return self._session(self.create_account(body["handle"], body["password"]))
+
+    def create_session(self, request: Request) -> Answer:
+        """`com.atproto.server.createSession`."""
+        body = request.json()
+        account = self._find(str(body["identifier"]))
+        if account is None or not hmac.compare_digest(account.password, str(body["password"])):
+            raise Refusal(401, "AuthenticationRequired", "Invalid identifier or password")
+        return self._session(account)
+
+    def refresh_session(self, request: Request) -> Answer:
+        """`com.atproto.server.refreshSession`."""
+        return self._session(self._account_of(request, "com.atproto.refresh"))
+
+    def get_session(self, request: Request) -> Answer:
+        """`com.atproto.server.getSession`."""
+        account = self._account_of(request)
+        return Answer.json({"did": account.did, "handle": account.handle, "active": account.active})
+
+    # com.atproto.identity
+
+    def resolve_handle(self, request: Request) -> Answer:
+        """`com.atproto.identity.resolveHandle`."""
+        account = self._find(request.param("handle"))
+        if account is None:
+            raise Refusal(400, "InvalidRequest", "Unable to resolve handle")
+        return Answer.json({"did": account.did})
+
+    # com.atproto.repo
+
+    def describe_repo(self, request: Request) -> Answer:
+        """`com.atproto.repo.describeRepo`."""
+        account = self._repo(request.param("repo"))
+        collections = sorted({key.split("/")[0] for key in account.repo.records})
+        return Answer.json(
+            {"did": account.did, "handle": account.handle, "collections": collections, "handleIsCorrect": True}
+        )
+
+    def get_record(self, request: Request) -> Answer:
+        """`com.atproto.repo.getRecord`."""
+        account = self._repo(request.param("repo"))
+        uri = AtUri.of(account.did, request.param("collection"), request.param("rkey"))
+        block = account.repo.records.get(f"{uri.collection}/{uri.rkey}")
+        if block is None:
+            raise Refusal(400, "RecordNotFound", f"Could not locate record: {uri}")
+        return Answer.json(_located(account, f"{uri.collection}/{uri.rkey}", block))
+
+    def list_records(self, request: Request) -> Answer:
+        """`com.atproto.repo.listRecords`."""
+        account = self._repo(request.param("repo"))
+        prefix, limit = f"{Nsid(request.param('collection'))}/", min(int(request.param("limit", "50")), 100)
+        cursor = request.param("cursor")
+        keys = sorted((key for key in account.repo.records if key.startswith(prefix)), reverse=True)
+        page = [key for key in keys if not cursor or key < prefix + cursor][:limit]
+        body: dict[str, Any] = {"records": [_located(account, key, account.repo.records[key]) for key in page]}
+        if page:
+            body["cursor"] = page[-1].removeprefix(prefix)
+        return Answer.json(body)
+
+    def put_record(self, request: Request) -> Answer:
+        """`com.atproto.repo.putRecord`."""
+        account, body = self._writer(request)
+        rkey, record = RecordKey(body["rkey"]), self._record(request, body)
+        key = f"{Nsid(body['collection'])}/{rkey}"
+        held = account.repo.records.get(key)
+        cid = Cid.of_cbor(cbor.encode(record))
+        if held is not None and Cid.of_cbor(held) == cid:
+            return Answer.json(_place(account, key, held))
+        if "swapRecord" in body:
+            at = None if held is None else str(Cid.of_cbor(held))
+            if body["swapRecord"] != at:
+                raise Refusal(400, "InvalidSwap", f"Record was at {at}")
+        account.repo.write({key: record})
+        return self._written(account, key)
+
+    def create_record(self, request: Request) -> Answer:
+        """`com.atproto.repo.createRecord`."""
+        account, body = self._writer(request)
+        key = f"{Nsid(body['collection'])}/{RecordKey(body.get('rkey') or Tid.now())}"
+        if key in account.repo.records:
+            raise Refusal(500, "InternalServerError", "Internal Server Error")
+        account.repo.write({key: self._record(request, body)})
+        return self._written(account, key)
+
+    def delete_record(self, request: Request) -> Answer:
+        """`com.atproto.repo.deleteRecord`."""
+        account, body = self._writer(request)
+        key = f"{Nsid(body['collection'])}/{RecordKey(body['rkey'])}"
+        if key not in account.repo.records:
+            return Answer.json({})
+        account.repo.write({key: None})
+        return Answer.json({"commit": {"cid": str(account.repo.head.cid), "rev": account.repo.head.rev}})
+
+    def upload_blob(self, request: Request) -> Answer:
+        """`com.atproto.repo.uploadBlob`."""
+        account = self._account_of(request)
+        if len(request.body) > self.blob_limit:
+            raise Refusal(413, "PayloadTooLarge", "request entity too large")
+        cid = Cid.of_raw(request.body)
+        mime_type = _sniffed(request.body) or request.headers.get("content-type", "application/octet-stream")
+        account.repo.blobs.setdefault(cid, StoredBlob(request.body, mime_type))
+        blob = {"$type": "blob", "ref": {"$link": str(cid)}, "mimeType": mime_type, "size": len(request.body)}
+        return Answer.json({"blob": blob})
+
+    # com.atproto.sync
+
+    def sync_get_record(self, request: Request) -> Answer:
+        """`com.atproto.sync.getRecord`."""
+        account = self._synced(request)
+        return _car(account.repo.proof(f"{Nsid(request.param('collection'))}/{RecordKey(request.param('rkey'))}"))
+
+    def get_blocks(self, request: Request) -> Answer:
+        """`com.atproto.sync.getBlocks`."""
+        blocks = self._synced(request).repo.all_blocks()
+        wanted = [Cid.parse(text) for text in request.query.get("cids", [])]
+        if lacking := [str(cid) for cid in wanted if cid not in blocks]:
+            raise Refusal(400, "InvalidRequest", f"Could not find cids: {','.join(lacking)}")
+        return _car(write_car([], {cid: blocks[cid] for cid in wanted}))
+
+    def get_repo(self, request: Request) -> Answer:
+        """`com.atproto.sync.getRepo`."""
+        repo = self._synced(request).repo
+        return _car(write_car([repo.head.cid], repo.all_blocks()))
+
+    def get_latest_commit(self, request: Request) -> Answer:
+        """`com.atproto.sync.getLatestCommit`."""
+        head = self._synced(request).repo.head
+        return Answer.json({"cid": str(head.cid), "rev": head.rev})
+
+    def get_repo_status(self, request: Request) -> Answer:
+        """`com.atproto.sync.getRepoStatus`."""
+        account = self._synced(request)
+        return Answer.json({"did": account.did, "active": account.active, "rev": account.repo.head.rev})
+
+    def list_repos(self, _request: Request) -> Answer:
+        """`com.atproto.sync.listRepos`."""
+        heads = [(account, account.repo.head) for account in self.accounts.values()]
+        repos = [{"did": a.did, "head": str(head.cid), "rev": head.rev, "active": a.active} for a, head in heads]
+        return Answer.json({"repos": repos})
+
+    def list_blobs(self, request: Request) -> Answer:
+        """`com.atproto.sync.listBlobs`."""
+        blobs = self._synced(request).repo.blobs
+        return Answer.json({"cids": sorted(str(cid) for cid, blob in blobs.items() if blob.named)})
+
+    def get_blob(self, request: Request) -> Answer:
+        """`com.atproto.sync.getBlob`."""
+        blob = self._synced(request).repo.blobs.get(Cid.parse(request.param("cid")))
+        if blob is None or not blob.named:
+            raise Refusal(400, "InvalidRequest", "Blob not found")
+        return Answer(200, blob.data, {"content-type": blob.mime_type})
+
+    # what they share
+
+    def _find(self, who: str) -> PdsAccount | None:
+        found = self.accounts.get(who)
+        return found or next((a for a in self.accounts.values() if a.handle == who.lower()), None)
+
+    def _repo(self, who: str) -> PdsAccount:
+        account = self._find(who)
+        if account is None:
+            raise Refusal(400, "RepoNotFound", f"Could not find repo: {who}")
+        return account
+
+    def _synced(self, request: Request) -> PdsAccount:
+        account = self.accounts.get(Did(request.param("did")))
+        if account is None:
+            raise Refusal(400, "RepoNotFound", f"Could not find repo for DID: {request.param('did')}")
+        if not account.active:
+            raise Refusal(400, "RepoDeactivated", f"Repo has been deactivated: {account.did}")
+        return account
+
+    def _writer(self, request: Request) -> tuple[PdsAccount, dict[str, Any]]:
+        account, body = self._account_of(request), request.json()
+        if not isinstance(body, dict):
+            raise Refusal(400, "InvalidRequest", "Invalid request body")
+        if self._find(str(body.get("repo"))) is not account:
+            raise Refusal(403, "AccountNotFound", "Account not found")
+        return account, body
+
+    def _record(self, request: Request, body: dict[str, Any]) -> dict[str, Any]:
+        if len(request.body) > MAX_RECORD:
+            raise Refusal(413, "PayloadTooLargeError", "request entity too large")
+        if body.get("validate") is True:
+            raise Refusal(400, "InvalidRequest", f"Unknown lexicon type: {body['collection']}")
+        try:
+            value = from_json(body["record"])
+            record = check_record({**value, "$type": body["collection"], **value} if isinstance(value, dict) else value)
+        except AtdataError as error:
+            raise Refusal(400, "InvalidRequest", f"{error.what} at $.record.{error.path}") from error
+        if record["$type"] != body["collection"]:
+            raise Refusal(
+                400, "InvalidRequest", f"Invalid $type: expected {body['collection']}, got {record['$type']!r}"
+            )
+        return record
+
+    def _written(self, account: PdsAccount, key: str) -> Answer:
+        head = account.repo.head
+        place = _place(account, key, account.repo.records[key])
+        return Answer.json({**place, "commit": {"cid": str(head.cid), "rev": head.rev}, "validationStatus": "unknown"})
+
+    def _session(self, account: PdsAccount) -> Answer:
+        access = self._token(account, "com.atproto.access", ACCESS_SECONDS)
+        refresh = self._token(account, "com.atproto.refresh", REFRESH_SECONDS)
+        return Answer.json(
+            {"accessJwt": access, "refreshJwt": refresh, "did": account.did, "handle": account.handle, "active": True}
+        )
+
+    def _token(self, account: PdsAccount, scope: str, seconds: int) -> str:
+        claims = {"scope": scope, "sub": account.did, "exp": int(time.time()) + seconds, "jti": secrets.token_hex(8)}
+        body = f"{_b64(json.dumps({'typ': 'at+jwt', 'alg': 'HS256'}).encode())}.{_b64(json.dumps(claims).encode())}"
+        return f"{body}.{_b64(hmac.digest(self._secret, body.encode(), hashlib.sha256))}"
+
+    def expire_tokens(self) -> None:
+        """Let every access token be expired from now on; refresh tokens stay good."""
+        self._expired_before = time.time() + ACCESS_SECONDS + 1
+
+    _expired_before = 0.0
+
+    def _account_of(self, request: Request, scope: str = "com.atproto.access") -> PdsAccount:
+        token = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if not token:
+            raise Refusal(401, "AuthMissing", "Authentication Required")
+        body, _, signature = token.rpartition(".")
+        if not hmac.compare_digest(signature, _b64(hmac.digest(self._secret, body.encode(), hashlib.sha256))):
+            raise Refusal(400, "InvalidToken", "Token could not be verified")
+        claims = json.loads(base64.urlsafe_b64decode(body.split(".")[1] + "=="))
+        if claims["scope"] != scope:
+            raise Refusal(400, "InvalidToken", "Invalid token type")
+        if claims["exp"] < time.time() or (scope == "com.atproto.access" and claims["exp"] < self._expired_before):
+            raise Refusal(400, "ExpiredToken", "Token has expired")
+        return self.accounts[claims["sub"]]
+
+
+def _methods_of(pds: Pds) -> dict[tuple[str, str], Callable[[Request], Answer]]:
+    server, repo, sync = "com.atproto.server.", "com.atproto.repo.", "com.atproto.sync."
+    return {
+        ("GET", server + "describeServer"): pds.describe_server,
+        ("POST", server + "createAccount"): pds.create_account_method,
+        ("POST", server + "createSession"): pds.create_session,
+        ("POST", server + "refreshSession"): pds.refresh_session,
+        ("GET", server + "getSession"): pds.get_session,
+        ("GET", "com.atproto.identity.resolveHandle"): pds.resolve_handle,
+        ("GET", repo + "describeRepo"): pds.describe_repo,
+        ("GET", repo + "getRecord"): pds.get_record,
+        ("GET", repo + "listRecords"): pds.list_records,
+        ("POST", repo + "putRecord"): pds.put_record,
+        ("POST", repo + "createRecord"): pds.create_record,
+        ("POST", repo + "deleteRecord"): pds.delete_record,
+        ("POST", repo + "uploadBlob"): pds.upload_blob,
+        ("GET", sync + "getRecord"): pds.sync_get_record,
+        ("GET", sync + "getBlocks"): pds.get_blocks,
+        ("GET", sync + "getRepo"): pds.get_repo,
+        ("GET", sync + "getLatestCommit"): pds.get_latest_commit,
+        ("GET", sync + "getRepoStatus"): pds.get_repo_status,
+        ("GET", sync + "listRepos"): pds.list_repos,
+        ("GET", sync + "listBlobs"): pds.list_blobs,
+        ("GET", sync + "getBlob"): pds.get_blob,
+    }
+
+
+def _place(account: PdsAccount, key: str, block: bytes) -> dict[str, Any]:
+    return {"uri": f"at://{account.did}/{key}", "cid": str(Cid.of_cbor(block))}
+
+
+def _located(account: PdsAccount, key: str, block: bytes) -> dict[str, Any]:
+    return {**_place(account, key, block), "value": to_json(cbor.decode(block))}
+
+
+def _car(data: bytes) -> Answer:
+    return Answer(200, data, {"content-type": "application/vnd.ipld.car"})
+
+
+def _b64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def _sniffed(data: bytes) -> str | None:
+    """What the bytes are, whatever the uploader says: servers look themselves."""
+    signatures = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg", b"PK\x03\x04": "application/zip"}
+    if data[257:262] == b"ustar":
+        return "application/x-tar"
+    return next((kind for signature, kind in signatures.items() if data.startswith(signature)), None)

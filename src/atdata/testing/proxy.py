@@ -1,0 +1,34 @@
+"""A proxy on loopback in front of a real server: passes everything on, and can lie, fail and count."""
+
+from __future__ import annotations
+
+import httpcore
+
+from atdata.testing.http import Answer, Request, Server
+
+_HOP = ("connection", "keep-alive", "transfer-encoding", "content-length", "host", "accept-encoding")
+
+
+class Proxy(Server):
+    """Serves what another server answers, unless `before` or `tamper` (see `Server`) have other plans.
+
+    Attributes:
+        upstream: the other server's URL.
+    """
+
+    def __init__(self, upstream: str, port: int = 0) -> None:
+        super().__init__(self._forward, port)
+        self.upstream = upstream.rstrip("/")
+        self._pool = httpcore.ConnectionPool(max_connections=32)
+
+    def _forward(self, request: Request) -> Answer:
+        headers = [(name, value) for name, value in request.headers.items() if name not in _HOP]
+        body = request.body if request.method == "POST" else None
+        answer = self._pool.request(request.method, self.upstream + request.target, headers=headers, content=body)
+        kept = {n.decode("latin1").lower(): v.decode("latin1") for n, v in answer.headers}
+        return Answer(answer.status, answer.content, {n: v for n, v in kept.items() if n not in _HOP})
+
+    def stop(self) -> None:
+        """End all connections and give the port back."""
+        super().stop()
+        self._pool.close()

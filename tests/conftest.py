@@ -1,0 +1,75 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from atdata.testing import DevAccount
+from networks import Devnet, Network, RealNet, fresh_handle, unavailable
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes the caches, logins and settings of the person who runs it, nor of another test."""
+    for name in ("ATDATA_PLC_URL", "ATDATA_RESOLVER_URL", "ATDATA_ALLOW_LOOPBACK"):
+        monkeypatch.delenv(name, raising=False)
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("ATDATA_CACHE", str(home / "cache"))
+    monkeypatch.setenv("ATDATA_DATA", str(home / "data"))
+
+
+@pytest.fixture(scope="session")
+def devnet() -> Iterator[Devnet]:
+    """One Devnet for all tests; each makes accounts of its own."""
+    with Devnet(servers=2) as net:
+        yield net
+
+
+@pytest.fixture(scope="session")
+def realnet() -> Iterator[RealNet]:
+    """Two real PDSes on one real PLC directory; skipped, with the reason, where they cannot run."""
+    if reason := unavailable():
+        pytest.skip(reason)
+    with RealNet(servers=2) as net:
+        yield net
+
+
+@pytest.fixture(params=["devnet", "pds"])
+def network(request: pytest.FixtureRequest) -> Iterator[Network]:
+    """Both networks in turn: what is promised holds on the fake and on the real one."""
+    net: Network = request.getfixturevalue("devnet" if request.param == "devnet" else "realnet")
+    yield net
+    net.tell(None)
+    for server in (net.plc_server, *net.pds_servers):
+        server.before = None
+
+
+@pytest.fixture
+def alice(network: Network) -> DevAccount:
+    """A fresh account on the first server."""
+    return network.create_account(fresh_handle())
+
+
+@pytest.fixture
+def bob(network: Network) -> DevAccount:
+    """A fresh account on the second server."""
+    return network.create_account(fresh_handle(), server=1)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Where only certain skips are allowed (a CI run), any other one fails the run."""
+    allowed = os.environ.get("ATDATA_TEST_ALLOWED_SKIPS")
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if not allowed or reporter is None or hasattr(session.config, "workerinput"):
+        return
+    reasons = {
+        str(report.longrepr[2]) for report in reporter.stats.get("skipped", []) if isinstance(report.longrepr, tuple)
+    }
+    unexpected = [reason for reason in reasons if not re.search(allowed, reason)]
+    if unexpected:
+        reporter.write_line(f"unexpected skips: {unexpected}", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
