@@ -1,0 +1,176 @@
+#!/usr/bin/env python3
+"""Everything a developer, or a newcomer, does with this checkout. Needs Python 3.11 or newer, and git; nothing else.
+
+    python3 dev.py demo       run the demo
+    python3 dev.py test       run all tests (the real PDS too, where Node is installed)
+    python3 dev.py check      tests, lint, types, import contracts, docs: all that a change must pass
+    python3 dev.py VERB       one of: lint, types, contracts, docs, format, bench, lock
+
+Each verb makes what it needs first: an environment in .venv with exactly the packages named, by hash, in
+requirements/, and for the tests the npm packages of tests/pds. What follows the verb is passed on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
+PDS = ROOT / "tests" / "pds"
+
+
+def main() -> int:
+    if sys.version_info < (3, 11):
+        return fail(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}.")
+    verb, rest = (sys.argv[1] if len(sys.argv) > 1 else ""), sys.argv[2:]
+    if verb not in VERBS:
+        print(__doc__)
+        return 0 if verb in ("", "-h", "--help", "help") else 2
+    return VERBS[verb](rest)
+
+
+def demo(rest: list[str]) -> int:
+    install("run")
+    return run(BIN / "python", "-m", "atdata", "demo", *rest)
+
+
+def test(rest: list[str]) -> int:
+    install("dev")
+    install_pds()
+    workers = () if any(arg.startswith("-n") for arg in rest) else ("-n", "auto", "--dist", "loadgroup")
+    return run(BIN / "python", "-m", "pytest", *workers, *rest)
+
+
+def lint(rest: list[str]) -> int:
+    install("dev")
+    return run(BIN / "ruff", "check", *(rest or ["."])) or run(BIN / "ruff", "format", "--check", *(rest or ["."]))
+
+
+def format_(rest: list[str]) -> int:
+    install("dev")
+    return run(BIN / "ruff", "check", "--fix", *(rest or ["."])) or run(BIN / "ruff", "format", *(rest or ["."]))
+
+
+def types(rest: list[str]) -> int:
+    install("dev")
+    return run(BIN / "mypy", *rest)
+
+
+def contracts(rest: list[str]) -> int:
+    install("dev")
+    return run(BIN / "lint-imports", "--no-logo", *rest)
+
+
+def docs(rest: list[str]) -> int:
+    install("dev")
+    return run(BIN / "mkdocs", "build", "--strict", "--quiet", *rest)
+
+
+def bench(rest: list[str]) -> int:
+    install("dev")
+    return run(BIN / "python", ROOT / "benchmarks" / "run.py", *rest)
+
+
+def check(_rest: list[str]) -> int:
+    """Every check, also after one has failed; the failures are named at the end."""
+    failed = [name for name in ("lint", "types", "contracts", "docs", "test") if VERBS[name]([])]
+    print("\nAll checks passed." if not failed else f"\nFailed: {', '.join(failed)}.")
+    return len(failed)
+
+
+def lock(_rest: list[str]) -> int:
+    """Write requirements/*.lock anew; no line of them names where packages come from."""
+    install("dev")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("UV_", "PIP_"))}
+    for name, what in LOCKS.items():
+        command = [BIN / "uv", "pip", "compile", "--universal", "--generate-hashes", "--no-header", "--no-annotate", "--quiet", "--upgrade"]
+        command += ["--python-version", "3.11", "--no-emit-index-url", "--no-emit-find-links", *what, "-o", f"requirements/{name}.lock"]
+        if subprocess.run([*command, "pyproject.toml"], cwd=ROOT, env=clean).returncode:
+            return 1
+    return 0
+
+
+LOCKS = {
+    "run": ["--extra", "atmosphere", "requirements/build.in"],
+    "dev": ["--all-extras", "--group", "test", "--group", "lint", "--group", "docs", "requirements/build.in"],
+}
+
+
+def install(name: str) -> None:
+    """Make .venv hold what a lock file names. Nothing is done where it already does."""
+    wanted = ROOT / "requirements" / f"{name}.lock"
+    stamp = VENV / f".{name}-{digest(wanted, ROOT / 'pyproject.toml')}"
+    if stamp.exists():
+        return
+    if not (BIN / "python").exists():
+        print(f"Making {VENV.name} with Python {sys.version.split()[0]} ...", flush=True)
+        try:
+            venv.create(VENV, with_pip=True)
+        except (subprocess.CalledProcessError, OSError):
+            shutil.rmtree(VENV, ignore_errors=True)
+            sys.exit(fail("This Python cannot make virtual environments. On Debian or Ubuntu: apt install python3-venv"))
+    print(f"Installing what requirements/{name}.lock names ...", flush=True)
+    pip = [BIN / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    code = run(*pip, "--require-hashes", "-r", wanted) or run(*pip, "--no-deps", "--no-build-isolation", "-e", ROOT)
+    if code:
+        sys.exit(fail("The packages could not be installed; pip has said why."))
+    stamp.touch()
+
+
+def install_pds() -> None:
+    """Install the real PDS for the tests, where Node is there to run it."""
+    node = shutil.which("node")
+    if not node or not shutil.which("npm"):
+        print("Node is not installed: the tests on the real PDS will be skipped.", flush=True)
+        return
+    version = subprocess.run([node, "--version"], capture_output=True, text=True).stdout.strip()
+    major = int((re.match(r"v(\d+)", version) or [0, 0])[1])
+    if not 18 <= major < 24:
+        print(f"Node {version} does not run the PDS (18 to 22 do): its tests will be skipped.", flush=True)
+        return
+    stamp = PDS / "node_modules" / f".atdata-{major}-{digest(PDS / 'package-lock.json')}"
+    if stamp.exists():
+        return
+    print("Installing the real PDS for the tests (once, about two minutes) ...", flush=True)
+    if run("npm", "ci", "--no-audit", "--no-fund", "--loglevel=error", cwd=PDS):
+        print("npm could not install the PDS: its tests will be skipped.", flush=True)
+        return
+    stamp.touch()
+
+
+def digest(*files: Path) -> str:
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:16]
+
+
+def run(*command: object, cwd: Path = ROOT) -> int:
+    return subprocess.run([str(part) for part in command], cwd=cwd).returncode
+
+
+def fail(text: str) -> int:
+    print(text, file=sys.stderr)
+    return 1
+
+
+VERBS = {
+    "demo": demo,
+    "test": test,
+    "check": check,
+    "lint": lint,
+    "format": format_,
+    "types": types,
+    "contracts": contracts,
+    "docs": docs,
+    "bench": bench,
+    "lock": lock,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())
