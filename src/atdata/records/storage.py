@@ -12,7 +12,8 @@ from atdata.errors import DigestError, LexiconError, NotFoundError
 from atdata.records.record import old_form
 from atdata.shards import Digest, ShardRef
 from atdata.shards.s3 import public_url
-from atdata.shards.source import expand_braces, scheme_of
+from atdata.shards.braces import expand_braces
+from atdata.shards.source import scheme_of
 
 _ID = "science.alt.dataset.storage"
 BLOBS, HTTP, S3, EXTERNAL = f"{_ID}Blobs", f"{_ID}Http", f"{_ID}S3", f"{_ID}External"

@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
@@ -177,3 +178,18 @@ def _handler_of(server: Server) -> type[BaseHTTPRequestHandler]:
             """Say nothing."""
 
     return Handler
+
+
+def ask(verb: str, url: str, headers: Mapping[str, str], content: bytes | None) -> tuple[int, Any]:
+    """A plain request, with nothing of atdata in between: status, and JSON where it is JSON, else bytes."""
+    parts = urlsplit(url)
+    connection = HTTPConnection(parts.hostname or "localhost", parts.port, timeout=60)
+    try:
+        target = f"{parts.path}?{parts.query}" if parts.query else parts.path
+        connection.request(verb, target, content, {**headers, "accept-encoding": "identity"})
+        answer = connection.getresponse()
+        body = answer.read()
+        is_json = (answer.getheader("content-type") or "").partition(";")[0].endswith("json")
+        return answer.status, json.loads(body) if is_json else body
+    finally:
+        connection.close()
