@@ -1,0 +1,56 @@
+"""The login that the command line keeps between commands: one file, readable by its owner only."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from atdata.atmosphere import AtmosphereClient
+from atdata.errors import AuthError
+from atdata.settings import Settings
+from atdata.shards.writer import atomic_file, disk_errors, write_all
+
+
+def session_file() -> Path:
+    """Where the login is kept."""
+    return Settings.of().data / "session"
+
+
+def save(client: AtmosphereClient) -> None:
+    """Keep the login of a client."""
+    path = session_file()
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with atomic_file(path) as file:
+        os.fchmod(file.fileno(), 0o600)
+        write_all(file, client.export_session().encode(), path)
+
+
+def forget() -> bool:
+    """Forget the login; whether there was one."""
+    path = session_file()
+    known = path.exists()
+    path.unlink(missing_ok=True)
+    return known
+
+
+@contextmanager
+def logged_in() -> Generator[AtmosphereClient]:
+    """A client with the kept login. Tokens that were refreshed meanwhile are kept too.
+
+    Raises:
+        AuthError: there is no login.
+    """
+    path = session_file()
+    if not path.exists():
+        raise AuthError("not logged in", hint="Run: atdata login your.handle")
+    client = AtmosphereClient()
+    kept = path.read_text("utf-8")
+    client.login_with_session(kept)
+    try:
+        yield client
+    finally:
+        if client.export_session() != kept.strip():
+            save(client)

@@ -1,0 +1,51 @@
+"""`atdata login` and `atdata logout`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from atdata.atmosphere import AtmosphereClient
+from atdata.cli import account
+from atdata.cli.output import say, say_json
+from atdata.errors import AuthError
+
+
+def login(
+    handle: Annotated[str, typer.Argument(help="Your handle, such as alice.bsky.social.")],
+    server: Annotated[str | None, typer.Option(help="Your server; found through the handle by default.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Say it in JSON.")] = False,
+) -> None:
+    """Log in with an app password, asked for here (or read from ATDATA_PASSWORD, or from standard input)."""
+    client = AtmosphereClient(base_url=server)
+    client.login(handle, _password())
+    account.save(client)
+    if json:
+        say_json({"did": client.did, "handle": client.handle})
+    else:
+        say(f"✓ logged in as {'@' + client.handle if client.handle else client.did}", style="green")
+        say(f"  {client.did}")
+
+
+def logout(json: Annotated[bool, typer.Option("--json", help="Say it in JSON.")] = False) -> None:
+    """Forget the login on this machine."""
+    known = account.forget()
+    if json:
+        say_json({"forgotten": known})
+    else:
+        say("✓ forgotten" if known else "not logged in")
+
+
+def _password() -> str:
+    # Never an argument: arguments are seen by every process of the machine.
+    if given := os.environ.get("ATDATA_PASSWORD"):
+        return given
+    if sys.stdin.isatty():
+        return str(typer.prompt("App password", hide_input=True, err=True))
+    line = sys.stdin.readline().strip()
+    if not line:
+        raise AuthError("no password", hint="Type it when asked, pipe it in, or set ATDATA_PASSWORD.")
+    return line

@@ -1,0 +1,180 @@
+"""What the command line says, and how: strangers' text made harmless, tables, pictures, exit codes."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from atdata.errors import (
+    AtdataError,
+    AuthError,
+    ConflictError,
+    FieldTypeError,
+    IdentifierError,
+    LimitError,
+    MissingExtraError,
+    NetworkError,
+    NotFoundError,
+    ShardNotFoundError,
+    UsageError,
+)
+
+# Control characters, and those that turn the direction of text or hide: a stranger's text must look like what it is.
+_UNSEEN = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
+)
+_CODES: list[tuple[type[AtdataError] | tuple[type[AtdataError], ...], int]] = [
+    (AuthError, 5),
+    (NetworkError, 3),
+    ((NotFoundError, ShardNotFoundError), 4),
+    ((UsageError, LimitError, ConflictError, MissingExtraError, FieldTypeError, IdentifierError), 2),
+]
+
+
+@cache
+def console(stderr: bool = False) -> Console:
+    """The terminal. Markup in text means nothing here: nobody's data can colour, link or hide."""
+    return Console(stderr=stderr, markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+
+def plain(text: object) -> str:
+    """Text with every character visible: what is not printable is written as an escape."""
+    return _UNSEEN.sub(lambda match: f"\\u{ord(match[0]):04x}", str(text)).encode("utf-8", "backslashreplace").decode()
+
+
+def say(text: object = "", style: str = "") -> None:
+    """A line on standard output."""
+    console().print(Text(plain(text), style=style))
+
+
+def say_json(value: Any) -> None:
+    """A value as JSON on standard output, and nothing else."""
+    sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
+
+
+def exit_code(error: AtdataError) -> int:
+    """The exit code that names the cause: 1 check failed, 2 usage, 3 network, 4 not found, 5 not let in."""
+    return next((code for kind, code in _CODES if isinstance(error, kind)), 1)
+
+
+def explain(error: AtdataError, as_json: bool) -> None:
+    """Say what went wrong: first what happened, last what to do."""
+    facts = {
+        "step": error.step,
+        "where": error.uri,
+        "path": error.path,
+        "expected": error.expected,
+        "actual": error.actual,
+    }
+    known = {name: value for name, value in facts.items() if value is not None}
+    if as_json:
+        say_json(
+            {"error": type(error).__name__, "what": error.what, **known, "hint": error.hint, "exit": exit_code(error)}
+        )
+        return
+    terminal = console(stderr=True)
+    terminal.print(Text(f"✗ {plain(error.what)}", style="bold red"))
+    for name, value in known.items():
+        terminal.print(Text(f"  {name + ':':10}", style="dim"), Text(plain(value)), sep="")
+    if error.hint:
+        terminal.print(Text(plain(error.hint)))
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None) -> None:
+    """A table."""
+    shown = Table(*columns, title=title, title_justify="left", show_edge=False, pad_edge=False, header_style="bold")
+    for row in rows:
+        shown.add_row(*(cell if isinstance(cell, Text) else Text(plain(cell)) for cell in row))
+    console().print(shown)
+
+
+def facts(pairs: Mapping[str, object]) -> None:
+    """Names and values, one to a line; those without a value left out."""
+    grid = Table.grid(padding=(0, 2))
+    for name, value in pairs.items():
+        if value not in (None, "", (), []):
+            grid.add_row(Text(name, style="dim"), Text(plain(value)))
+    console().print(grid)
+
+
+def size(count: int | None) -> str:
+    """Bytes as people say them."""
+    if count is None:
+        return "unknown"
+    value, units = float(count), ["B", "kB", "MB", "GB", "TB"]
+    while value >= 1000 and len(units) > 1:
+        value, units = value / 1000, units[1:]
+    return f"{value:.0f} {units[0]}" if units[0] == "B" or value >= 100 else f"{value:.1f} {units[0]}"
+
+
+def some(count: int, noun: str) -> str:
+    """A count and its noun: `1 shard`, `2 shards`."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+# Pictures. With colours, two pixels to a character: the upper one as the colour of "▀", the lower one as its
+# background. Without, a pixel is two characters of a darkness.
+
+_SHADES = " ░▒▓█"
+
+
+def is_picture(array: object) -> bool:
+    """Whether an array looks like an image: 2-d, or 3-d with 1, 3 or 4 channels last."""
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "buif" or array.size == 0:
+        return False
+    grey = array.ndim == 2 and min(array.shape) >= 4
+    return grey or (array.ndim == 3 and array.shape[-1] in (1, 3, 4) and min(array.shape[:2]) >= 4)
+
+
+def picture(array: np.ndarray[Any, Any], columns: int = 32) -> Text:
+    """An image of `array` ((height, width) or (height, width, channels)) as text, `columns` pixels wide at most."""
+    pixels = _as_rgb(array)
+    step = max(1, -(-pixels.shape[1] // columns))
+    pixels = pixels[::step, ::step]
+    return _shaded(pixels) if console().color_system is None else _coloured(pixels)
+
+
+def _coloured(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> Text:
+    if pixels.shape[0] % 2:
+        pixels = np.vstack([pixels, np.zeros_like(pixels[:1])])
+    text = Text()
+    for row in range(0, pixels.shape[0], 2):
+        for upper, lower in zip(pixels[row], pixels[row + 1], strict=True):
+            text.append("▀", style=f"rgb({','.join(map(str, upper))}) on rgb({','.join(map(str, lower))})")
+        text.append("\n")
+    return text
+
+
+def _shaded(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> Text:
+    shades = (pixels.mean(axis=2) * (len(_SHADES) - 1) / 255).round().astype(int)
+    return Text("\n".join("".join(_SHADES[shade] * 2 for shade in row) for row in shades) + "\n")
+
+
+def _as_rgb(array: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    pixels = array[..., None] if array.ndim == 2 else array[..., :3]
+    if array.dtype != np.uint8 or array.max(initial=0) < 64:  # few levels, or no bytes: spread them over the range
+        values = np.nan_to_num(pixels.astype(np.float64))
+        low, high = values.min(), values.max()
+        pixels = ((values - low) / (high - low or 1) * 255).astype(np.uint8)
+    return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
+
+
+def pictures(arrays: Sequence[np.ndarray[Any, Any]], captions: Sequence[str]) -> None:
+    """Images side by side, each with a caption, as many as the terminal has room for."""
+    width = min(32, max(array.shape[1] for array in arrays))
+    wide = width if console().color_system else 2 * width
+    room = max(1, console().width // (wide + 2))
+    grid = Table.grid(padding=(0, 2))
+    shown = list(zip(arrays, captions, strict=True))[:room]
+    grid.add_row(*(picture(array, width) for array, _ in shown))
+    grid.add_row(*(Text(plain(caption)[:wide], style="dim") for _, caption in shown))
+    console().print(grid)

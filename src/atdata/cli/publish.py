@@ -1,0 +1,128 @@
+"""`atdata publish`: what people have, as a dataset under their own identity."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, PDSBlobStore
+from atdata.cli.account import logged_in
+from atdata.cli.output import facts, say, say_json, size, some, table
+from atdata.dataset import Dataset, write_samples
+from atdata.errors import UsageError
+from atdata.importers import Imported, open_path
+from atdata.records import Entry, Schema
+from atdata.samples import fields_of
+
+
+def publish(
+    path: Annotated[str, typer.Argument(help="A folder of images, an .npz, a CSV or Parquet file, or shards.")],
+    name: Annotated[str, typer.Option(help="What to call it: @you/NAME finds it.")],
+    version: Annotated[
+        str | None, typer.Option(help="A version, such as 1.0.0; what is published under it never changes.")
+    ] = None,
+    description: Annotated[str | None, typer.Option(help="What it holds.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="A word to find it by; may be given several times.")] = None,
+    license: Annotated[str | None, typer.Option(help="SPDX expression or URL, such as CC-BY-4.0.")] = None,  # noqa: A002
+    type_name: Annotated[str | None, typer.Option("--type", help="What to call the sample type.")] = None,
+    schema_version: Annotated[str | None, typer.Option(help="The version of the sample type.")] = None,
+    maxcount: Annotated[int | None, typer.Option(help="Most samples in a shard.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan, and stop.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Say it in JSON.")] = False,
+) -> None:
+    """Publish data under your identity: infers the sample type, shows it and the plan, then publishes."""
+    with logged_in() as client, tempfile.TemporaryDirectory(prefix="atdata-publish-") as scratch:
+        imported = open_path(path, type_name or camel(name))
+        store = PDSBlobStore(client)
+        shards = Path(scratch) / "part-%06d.tar"
+        dataset = write_samples(imported.samples(), shards, maxcount=maxcount, maxsize=client.blob_limit)
+        plan = _plan(client, imported, dataset, name, version)
+        if not json:
+            _show(imported, plan)
+        if dry_run:
+            if json:
+                say_json(plan)
+            return
+        if not yes:
+            _ask(json)
+        entry = AtmosphereIndex(client, data_store=store).insert_dataset(
+            dataset,
+            name=name,
+            version=version,
+            schema_version=schema_version,
+            description=description,
+            tags=tag,
+            license=license,
+        )
+        _report(client, entry, name, version, plan, json)
+
+
+def camel(name: str) -> str:
+    """A type name from a dataset's name: `my-digits` is `MyDigits`."""
+    words = re.findall(r"[A-Za-z0-9]+", name)
+    joined = "".join(word[:1].upper() + word[1:] for word in words)
+    return joined if joined and not joined[0].isdigit() else f"Sample{joined}"
+
+
+def _plan(
+    client: AtmosphereClient, imported: Imported, dataset: Dataset[Any], name: str, version: str | None
+) -> dict[str, Any]:
+    """What will be written, and how much of what the server allows."""
+    total = sum(shard.size or 0 for shard in dataset.shards)
+    return {
+        "account": str(client.handle or client.did),
+        "source": imported.kind,
+        "name": name,
+        "version": version,
+        "type": dataset.sample_type.__name__,
+        "fields": {field.name: str(field.type) for field in fields_of(dataset.sample_type)},
+        "samples": imported.count,
+        "blobs": len(dataset.shards),
+        "bytes": total,
+        "blob_limit": client.blob_limit,
+        "records": [str(Schema.NSID), str(Entry.NSID), "science.alt.dataset.label"],
+        "notes": list(imported.notes),
+    }
+
+
+def _show(imported: Imported, plan: dict[str, Any]) -> None:
+    say(f"{imported.kind}: {some(imported.count, 'sample')}", style="bold")
+    table(["field", "type"], list(plan["fields"].items()))
+    for note in imported.notes:
+        say(f"note: {note}", style="yellow")
+    say()
+    facts(
+        {
+            "publish as": f"@{plan['account']}/{plan['name']}" + (f"@{plan['version']}" if plan["version"] else ""),
+            "sample type": plan["type"],
+            "blobs": f"{plan['blobs']} of at most {size(plan['blob_limit'])} each",
+            "bytes": size(plan["bytes"]),
+            "records": "schema, entry, label (a schema that is published already is used again)",
+        }
+    )
+
+
+def _ask(json: bool) -> None:
+    if json or not sys.stdin.isatty():
+        raise UsageError(
+            "publishing asks first, and nobody is here to answer", hint="Pass --yes, or --dry-run to see the plan."
+        )
+    if not typer.confirm("Publish?"):
+        raise typer.Exit(0)
+
+
+def _report(
+    client: AtmosphereClient, entry: Entry, name: str, version: str | None, plan: dict[str, Any], json: bool
+) -> None:
+    ref = f"@{client.handle}/{name}" + (f"@{version}" if version else "") if client.handle else str(entry.located)
+    if json:
+        say_json({**plan, "ref": ref, "uri": entry.located, "cid": str(entry.cid), "data_urls": entry.data_urls})
+        return
+    say(f"✓ published: {ref}", style="bold green")
+    facts({"record": entry.located, "cid": entry.cid})

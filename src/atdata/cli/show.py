@@ -1,0 +1,107 @@
+"""`atdata show`: what a dataset is, and what its samples look like."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from atdata.atmosphere import AtmosphereClient
+from atdata.cli.output import facts, is_picture, pictures, plain, say, say_json, size, table
+from atdata.dataset import Dataset
+from atdata.loading import load_dataset
+from atdata.records import Entry
+from atdata.samples import DictSample, fields_of
+
+PREVIEW = 8
+
+
+def show(
+    ref: Annotated[str, typer.Argument(help="@handle/name[@version], at://..., a path, a URL, or brace notation.")],
+    samples: Annotated[int, typer.Option(help="How many samples to show.")] = PREVIEW,
+    split: Annotated[str | None, typer.Option(help="Which split; the first by default.")] = None,
+    allow_unverified: Annotated[bool, typer.Option(help="Read shards for which the publisher gave no digest.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Say it in JSON.")] = False,
+) -> None:
+    """Show a dataset: who published it, what its fields are, and its first samples."""
+    client = AtmosphereClient()
+    splits = load_dataset(ref, client=client, allow_unverified=allow_unverified)
+    name, dataset = (split, splits[split]) if split else next(iter(splits.items()))
+    first = list(itertools.islice(dataset, samples))
+    entry = dataset.entry if isinstance(dataset.entry, Entry) else None
+    if json:
+        say_json(_as_json(ref, entry, client, dataset, list(splits), first))
+        return
+    say(entry.name if entry else ref, style="bold")
+    about = _about(entry, client) if entry else {}
+    facts({**about, "splits": ", ".join(splits), "shards": len(dataset.shards)})
+    say()
+    columns = _columns(dataset, first)
+    table(["field", "type"], columns)
+    say()
+    _preview(name, first, [column for column, _ in columns])
+
+
+def _about(entry: Entry, client: AtmosphereClient) -> dict[str, object]:
+    did = entry.located.authority
+    handle = client.reader.shown_handle(client.reader.identity(did).did)
+    return {
+        "publisher": f"@{handle}" if handle else None,
+        "did": did,
+        "record": entry.located,
+        "cid": entry.cid,
+        "schema": entry.schema_ref,
+        "published": entry.created_at,
+        "license": entry.license,
+        "tags": ", ".join(entry.tags),
+        "description": entry.description,
+        "samples": entry.size.samples,
+        "size": size(entry.size.bytes) if entry.size.bytes else None,
+    }
+
+
+def _columns(dataset: Dataset[Any], first: list[Any]) -> list[tuple[str, str]]:
+    if dataset.sample_type is DictSample:
+        return [(name, type(value).__name__) for name, value in (first[0].items() if first else ())]
+    return [(field.name, str(field.type)) for field in fields_of(dataset.sample_type)]
+
+
+def _preview(name: str, first: list[Any], columns: list[str]) -> None:
+    images = next((c for c in columns if all(is_picture(getattr(s, c)) for s in first)), None) if first else None
+    if images:
+        rest = [column for column in columns if column != images]
+        captions = [" ".join(brief(getattr(sample, column)) for column in rest) for sample in first]
+        pictures([getattr(sample, images) for sample in first], captions)
+    else:
+        rows = [[brief(getattr(sample, column)) for column in columns] for sample in first]
+        table(columns, rows, title=f"first {len(first)} of {name}")
+
+
+def brief(value: Any) -> str:
+    """A value in a few characters."""
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype}{list(value.shape)}" if value.size > 4 else f"{value.tolist()}"
+    if isinstance(value, bytes):
+        return f"{len(value)} bytes"
+    text = plain(value)
+    return text if len(text) <= 40 else f"{text[:39]}…"
+
+
+def _as_json(
+    ref: str, entry: Entry | None, client: AtmosphereClient, dataset: Dataset[Any], splits: list[str], first: list[Any]
+) -> dict[str, Any]:
+    about = _about(entry, client) if entry else {}
+    columns = _columns(dataset, first)
+    return {
+        "ref": ref,
+        "name": entry.name if entry else None,
+        **{name: value for name, value in about.items() if value is not None},
+        "splits": splits,
+        "shards": [
+            {"url": s.url, "digest": str(s.digest) if s.digest else None, "size": s.size} for s in dataset.shards
+        ],
+        "fields": dict(columns),
+        "first": [{column: brief(getattr(sample, column)) for column, _ in columns} for sample in first],
+    }

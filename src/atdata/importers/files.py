@@ -1,0 +1,156 @@
+"""The files that a path names, and what reading them may raise."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from atdata.errors import AtdataError, ConflictError, SampleError, StorageError
+
+_SHOWN = 5
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn an `OSError` into the typed one."""
+    try:
+        yield
+    except AtdataError:  # some of ours are OSErrors too
+        raise
+    except OSError as error:
+        raise StorageError(
+            f"a file cannot be read: {error.strerror}",
+            uri=str(path),
+            actual=f"errno {error.errno}",
+            hint="Nothing was written. Check that it is there, and that you may read it.",
+        ) from error
+
+
+@contextmanager
+def decoding(path: Path, what: str, damage: tuple[type[Exception], ...], hint: str) -> Iterator[None]:
+    """Turn what a decoder raises on damaged files into the typed error.
+
+    Args:
+        path: the file.
+        what: what to say of it.
+        damage: what the decoder raises; once the file could be opened, that may be an `OSError` too.
+        hint: what to do about it.
+    """
+    with reading(path):
+        path.open("rb").close()
+    try:
+        yield
+    except AtdataError as error:
+        error.uri = error.uri or str(path)
+        raise
+    except damage as error:
+        actual = f"{type(error).__name__}: {error}"[:200]
+        raise SampleError(what, uri=str(path), actual=actual, hint=hint) from error
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Files as they were when they were looked at: they are read twice, and must be the same both times."""
+
+    stamps: tuple[tuple[Path, int, int], ...]
+
+    @classmethod
+    def of(cls, paths: Iterable[Path]) -> Snapshot:
+        """The files as they are now.
+
+        Raises:
+            StorageError: one is not there, or may not be read.
+        """
+        return cls(tuple((path, *_stamp(path)) for path in paths))
+
+    def check(self) -> None:
+        """See that nothing has changed.
+
+        Raises:
+            ConflictError: a file has.
+            StorageError: a file is gone.
+        """
+        for path, *stamp in self.stamps:
+            if list(_stamp(path)) != stamp:
+                raise ConflictError(
+                    "a file has changed since its rows were counted",
+                    uri=str(path),
+                    hint="Open it again when nothing writes to it any more.",
+                )
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    with reading(path):
+        status = path.stat()
+        return status.st_size, status.st_mtime_ns
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder's files, at any depth.
+
+    Attributes:
+        root: the folder.
+        files: paths relative to it, sorted; nothing hidden, no links that lead out of it.
+        notes: what was left out, for people.
+    """
+
+    root: Path
+    files: tuple[Path, ...]
+    notes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, root: Path) -> Folder:
+        """The files that are there now.
+
+        Raises:
+            StorageError: a folder may not be read.
+        """
+        hidden: list[str] = []
+        links: list[str] = []
+        files: list[Path] = []
+
+        def refuse(error: OSError) -> None:
+            raise error
+
+        with reading(root):
+            home = root.resolve()
+            for place, folders, names in os.walk(root, onerror=refuse):
+                here = Path(place)
+                hidden += [_text(here / name, root) for name in (*folders, *names) if name.startswith(".")]
+                folders[:] = [name for name in folders if not name.startswith(".")]
+                links += [_text(here / name, root) for name in folders if (here / name).is_symlink()]
+                for path in (here / name for name in names if not name.startswith(".")):
+                    if path.is_symlink() and not path.resolve().is_relative_to(home):
+                        links.append(_text(path, root))
+                    elif path.is_file():
+                        files.append(path.relative_to(root))
+        notes = (*passed_over(hidden, "hidden"), *passed_over(links, "links that were not followed"))
+        return cls(root, tuple(sorted(files, key=Path.as_posix)), notes)
+
+    def having(self, suffixes: Sequence[str]) -> tuple[Path, ...]:
+        """Those files whose names end in one of some suffixes, in any case of letters."""
+        return tuple(path for path in self.files if path.suffix.lower() in suffixes)
+
+    def without(self, suffixes: Sequence[str], what: str) -> list[str]:
+        """A note about the other files, which are no `what`."""
+        others = [path.as_posix() for path in self.files if path.suffix.lower() not in suffixes]
+        return passed_over(others, f"no {what}")
+
+
+def passed_over(names: Sequence[str], why: str) -> list[str]:
+    """A note about what was left out, if anything was."""
+    return [f"passed over {len(names)} ({why}): {some(names)}"] if names else []
+
+
+def some(names: Sequence[object], show: Callable[[object], str] = str) -> str:
+    """The first of some names, and how many there are more."""
+    more = f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(map(show, names[:_SHOWN])) + more
+
+
+def _text(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix()

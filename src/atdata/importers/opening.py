@@ -1,0 +1,83 @@
+"""From a path to an importer."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from atdata.errors import ShardNotFoundError, UsageError
+from atdata.importers import delimited, images, npz, parquet, shards
+from atdata.importers.files import Folder
+from atdata.importers.imported import Imported
+from atdata.shards.braces import expand_braces
+from atdata.shards.source import scheme_of
+
+TAKEN = (
+    "a folder of images (class folders or flat), a .npz or .npy file, a .csv or .tsv file, a .parquet file or a "
+    "folder of them, .tar shards (one, brace notation, or a folder of them)"
+)
+_FILES = {
+    ".npz": npz.open_npz,
+    ".npy": npz.open_npy,
+    ".csv": delimited.open_csv,
+    ".tsv": delimited.open_csv,
+    ".parquet": parquet.open_file,
+}
+_FOLDERS = {
+    "images": (images.SUFFIXES, images.open_folder),
+    "Parquet files": (parquet.SUFFIXES, parquet.open_folder),
+    "shards": (shards.SUFFIXES, shards.open_folder),
+}
+
+
+def open_path(path: str | os.PathLike[str], type_name: str) -> Imported:
+    """Read all of what is at a path, infer its sample type, and give its samples.
+
+    Args:
+        path: a file or folder, or shards in brace notation or at URLs.
+        type_name: what to call the sample type.
+
+    Raises:
+        UsageError: the path is of no kind that is taken, or holds no rows.
+        ShardNotFoundError: there is nothing at the path.
+        MissingExtraError: reading images needs [images], reading Parquet [tables].
+        SampleError: something in it cannot be read, or fits no sample type; `path` says where.
+        ShardError: a shard is damaged.
+        StorageError: a file may not be read.
+    """
+    text = os.fspath(path)
+    place = Path(text)
+    if place.is_dir():
+        return _open_folder(place, type_name)
+    if place.is_file():
+        suffix = place.suffix.lower()
+        if suffix in shards.SUFFIXES:
+            return shards.open_file(place, type_name)
+        if suffix in _FILES:
+            return _FILES[suffix](place, type_name)
+        raise UsageError(f"a file of a kind that is not taken: {place.name}", uri=text, expected=TAKEN)
+    if all(name.lower().endswith(shards.SUFFIXES) for name in expand_braces(text)):
+        return shards.open_named(text, type_name)
+    if scheme_of(text) != "file" or place.exists():
+        raise UsageError("only shards are read from there", uri=text, expected=TAKEN)
+    raise ShardNotFoundError("there is nothing at this path", uri=text, hint="Check the path; nothing was read.")
+
+
+def _open_folder(root: Path, type_name: str) -> Imported:
+    folder = Folder.of(root)
+    found = [what for what, (suffixes, _) in _FOLDERS.items() if folder.having(suffixes)]
+    if len(found) == 1:
+        return _FOLDERS[found[0]][1](folder, type_name)
+    if found:
+        raise UsageError(
+            f"a folder of both {' and '.join(found)}",
+            uri=str(root),
+            hint="Give the path of what you mean: a file, or a folder of one kind.",
+        )
+    single = next((path for path in folder.files if path.suffix.lower() in _FILES), None)
+    raise UsageError(
+        "a folder of nothing that is taken" if folder.files else "an empty folder",
+        uri=str(root),
+        expected=TAKEN,
+        hint=f"Give the path of the file: {root / single}" if single else None,
+    )

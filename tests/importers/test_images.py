@@ -1,0 +1,234 @@
+"""Folders of images: pixels as Pillow shows them, labels from folders, nothing left out in silence."""
+
+from __future__ import annotations
+
+import os
+import struct
+import sys
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from atdata.errors import ConflictError, MissingExtraError, SampleError
+from atdata.importers import open_path
+
+Image = pytest.importorskip("PIL.Image", reason="reading images needs the extra [images]")
+
+GREY = np.arange(20, dtype="u1").reshape(4, 5)
+RGB = np.arange(60, dtype="u1").reshape(4, 5, 3)
+RGBA = np.arange(80, dtype="u1").reshape(4, 5, 4)
+
+
+def put(path: Path, pixels: np.ndarray = RGB, mode: str | None = None, **options: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.fromarray(pixels)
+    (image.convert(mode) if mode else image).save(path, **options)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "pictures"
+
+
+def test_class_folders(folder: Path, imported: Any, types_of: Any) -> None:
+    for name in ("dog/2.png", "dog/10.png", "cat/a.png", "deep/er/cat/x.png"):
+        put(folder / name)
+    result, samples = imported(folder)
+    assert types_of(result) == {"image": "NDArray[uint8] [4, 5, 3]", "label": "str", "file": "str"}
+    assert result.kind == "images in class folders"
+    assert result.notes == ()
+    assert [(s.label, s.file) for s in samples] == [
+        ("cat", "cat/a.png"),
+        ("cat", "deep/er/cat/x.png"),
+        ("dog", "dog/10.png"),
+        ("dog", "dog/2.png"),
+    ]
+    assert all(np.array_equal(s.image, RGB) for s in samples)
+
+
+def test_a_flat_folder(folder: Path, imported: Any, types_of: Any) -> None:
+    put(folder / "b.PNG", GREY)
+    put(folder / "a.bmp", GREY)
+    result, samples = imported(folder)
+    assert result.kind == "images"
+    assert types_of(result) == {"image": "NDArray[uint8] [4, 5]", "file": "str"}
+    assert [s.file for s in samples] == ["a.bmp", "b.PNG"]
+
+
+def test_splits_are_a_field_of_their_own(folder: Path, imported: Any, types_of: Any) -> None:
+    for name in ("train/cat/1.png", "train/dog/1.png", "test/cat/2.png"):
+        put(folder / name)
+    result, samples = imported(folder)
+    assert result.kind == "images in class folders, in splits"
+    assert types_of(result) == {
+        "image": "NDArray[uint8] [4, 5, 3]",
+        "label": "str",
+        "split": "str",
+        "file": "str",
+    }
+    assert [(s.split, s.label) for s in samples] == [("test", "cat"), ("train", "cat"), ("train", "dog")]
+
+
+def test_splits_without_classes_have_no_label(folder: Path, imported: Any, types_of: Any) -> None:
+    put(folder / "train/1.png")
+    result, _ = imported(folder)
+    assert list(types_of(result)) == ["image", "split", "file"]
+
+
+def test_classes_that_are_called_like_splits_and_others_are_classes(folder: Path, imported: Any) -> None:
+    put(folder / "train/1.png")
+    put(folder / "plane/1.png")
+    assert [s.label for s in imported(folder)[1]] == ["plane", "train"]
+
+
+def test_an_image_outside_the_class_folders_has_no_label(folder: Path, imported: Any) -> None:
+    put(folder / "cat/1.png")
+    put(folder / "stray.png")
+    result, samples = imported(folder)
+    assert [s.label for s in samples] == ["cat", None]
+    assert result.notes == ("label: empty in 1 row, so it is optional",)
+
+
+@pytest.mark.parametrize(
+    ("name", "pixels", "mode", "expected"),
+    [
+        ("grey.png", GREY, None, GREY),
+        ("rgb.png", RGB, None, RGB),
+        ("rgba.png", RGBA, None, RGBA),
+        ("16.png", GREY.astype("u2") * 257, None, GREY.astype("u2") * 257),
+        ("16.tif", GREY.astype("u2") * 257, None, GREY.astype("u2") * 257),
+        ("float.tif", GREY.astype("f4") / 3, None, GREY.astype("f4") / 3),
+        ("one-bit.png", (GREY > 9), None, (GREY > 9) * np.uint8(255)),
+        ("cmyk.tif", np.zeros((2, 2, 3), "u1"), "CMYK", np.zeros((2, 2, 3), "u1")),
+        ("palette.gif", np.full((2, 2), 7, "u1"), "P", np.full((2, 2, 3), 7, "u1")),
+        ("grey-alpha.png", GREY, "LA", np.dstack([GREY, GREY, GREY, np.full_like(GREY, 255)])),
+    ],
+)
+def test_modes(folder: Path, imported: Any, name: str, pixels: Any, mode: str | None, expected: np.ndarray) -> None:
+    put(folder / name, pixels, mode)
+    image = imported(folder)[1][0].image
+    assert image.dtype == expected.dtype
+    assert np.array_equal(image, expected)
+    assert image.flags.writeable
+
+
+def test_a_palette_with_transparency_keeps_it(folder: Path, imported: Any) -> None:
+    folder.mkdir()
+    image = Image.new("P", (2, 1))
+    image.putpalette([1, 2, 3, 4, 5, 6])
+    image.putdata([0, 1])
+    image.save(folder / "p.png", transparency=1)
+    assert imported(folder)[1][0].image.tolist() == [[[1, 2, 3, 255], [4, 5, 6, 0]]]
+
+
+def test_the_orientation_a_camera_wrote_is_applied(folder: Path, imported: Any, types_of: Any) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees, clockwise
+    put(folder / "photo.png", RGB, exif=exif)
+    result, (sample,) = imported(folder)
+    assert np.array_equal(sample.image, np.rot90(RGB, -1))
+    assert types_of(result)["image"] == "NDArray[uint8] [5, 4, 3]"
+
+
+def test_images_of_several_looks_leave_open_what_they_do_not_share(folder: Path, imported: Any, types_of: Any) -> None:
+    put(folder / "a.png", RGB)
+    put(folder / "b.png", RGB[:2])
+    assert types_of(imported(folder)[0])["image"] == "NDArray[uint8] [*, 5, 3]"
+    put(folder / "c.png", GREY)
+    result, _ = imported(folder)
+    assert types_of(result)["image"] == "NDArray[uint8]"
+    assert "image: 2 are uint8 of 3 channels, 1 are uint8 grey" in result.notes
+    put(folder / "d.png", GREY.astype("u2"))
+    result, _ = imported(folder)
+    assert types_of(result)["image"] == "NDArray"
+    assert "image: arrays of different dtypes, so its dtype is open" in result.notes
+
+
+def test_what_decoding_loses_is_noted(folder: Path, imported: Any) -> None:
+    folder.mkdir()
+    frames = [Image.new("L", (2, 2), shade) for shade in (0, 255)]
+    frames[0].save(folder / "moving.gif", save_all=True, append_images=frames[1:])
+    (folder / "deep.png").write_bytes(deep_png())
+    notes = imported(folder)[0].notes
+    assert "image: only the first picture of moving.gif" in notes
+    assert "image: 16 bits of colour became 8, as Pillow reads them: deep.png" in notes
+
+
+def deep_png(width: int = 1, height: int = 1) -> bytes:
+    """An RGB image of 16 bits, which Pillow reads but does not write."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    rows = zlib.compress(bytes(7))
+    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def test_other_files_hidden_ones_and_links_that_leave_are_noted_and_not_read(folder: Path, imported: Any) -> None:
+    put(folder / "cat/1.png")
+    put(folder / ".thumbs/1.png")
+    (folder / "README.txt").write_text("hello")
+    (folder / "cat/.DS_Store").write_text("")
+    outside = put(folder.parent / "elsewhere/secret.png")
+    (folder / "cat/leaves.png").symlink_to(outside)
+    (folder / "cat/broken.png").symlink_to("nowhere.png")
+    (folder / "elsewhere").symlink_to(outside.parent, target_is_directory=True)
+    (folder / "cat/again.png").symlink_to("1.png")
+    os.mkfifo(folder / "cat/pipe.png")
+    result, samples = imported(folder)
+    assert [s.file for s in samples] == ["cat/1.png", "cat/again.png"]
+    hidden, links, others = result.notes
+    assert hidden == "passed over 2 (hidden): .thumbs, cat/.DS_Store"
+    assert "elsewhere" in links
+    assert "cat/leaves.png" in links
+    assert others == "passed over 1 (no images): README.txt"
+
+
+@pytest.mark.parametrize("damage", [b"", b"hello", b"\x89PNG\r\n\x1a\n", "half", "%!PS-Adobe-3.0 EPSF-3.0\n"])
+def test_an_image_that_cannot_be_decoded_is_named(folder: Path, damage: bytes | str) -> None:
+    put(folder / "cat/1.png")
+    bad = put(folder / "cat/2.png", np.random.default_rng(0).integers(0, 255, (40, 40, 3), "u1"))
+    if damage == "half":
+        damage = bad.read_bytes()[: bad.stat().st_size // 2]
+    bad.write_bytes(damage.encode() if isinstance(damage, str) else damage)
+    with pytest.raises(SampleError, match="cannot be decoded") as caught:
+        open_path(folder, "Row")
+    assert caught.value.uri == str(bad)
+
+
+def test_a_decompression_bomb_is_refused(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "bomb.png").write_bytes(deep_png(50_000, 50_000))
+    with pytest.raises(SampleError, match="more pixels") as caught:
+        open_path(folder, "Row")
+    assert caught.value.uri == str(folder / "bomb.png")
+
+
+def test_a_name_that_is_no_text_is_refused(folder: Path) -> None:
+    put(folder / "a.png")
+    (folder / "a.png").rename(os.fsdecode(os.fsencode(folder) + b"/\xff.png"))
+    with pytest.raises(SampleError, match="no Unicode"):
+        open_path(folder, "Row")
+
+
+def test_a_folder_that_changes_in_between_is_refused(folder: Path) -> None:
+    put(folder / "a.png")
+    result = open_path(folder, "Row")
+    put(folder / "a.png", RGB[:2])
+    with pytest.raises(ConflictError, match="changed"):
+        next(result.samples())
+
+
+def test_without_pillow_the_extra_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from atdata.importers import images
+
+    put(folder / "a.png")
+    images._pillow.cache_clear()
+    monkeypatch.setitem(sys.modules, "PIL.Image", None)
+    with pytest.raises(MissingExtraError, match=r"\[images\]"):
+        open_path(folder, "Row")
