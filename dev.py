@@ -28,7 +28,7 @@ PDS = ROOT / "tests" / "pds"
 
 
 def main() -> int:
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036  whoever runs this file may have any Python
         return fail(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}.")
     verb, rest = (sys.argv[1] if len(sys.argv) > 1 else ""), sys.argv[2:]
     if verb not in VERBS:
@@ -71,6 +71,7 @@ def contracts(rest: list[str]) -> int:
 
 def docs(rest: list[str]) -> int:
     install("dev")
+    os.environ["NO_MKDOCS_2_WARNING"] = "1"
     return run(BIN / "mkdocs", "build", "--strict", "--quiet", *rest)
 
 
@@ -91,8 +92,26 @@ def lock(_rest: list[str]) -> int:
     install("dev")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("UV_", "PIP_"))}
     for name, what in LOCKS.items():
-        command = [BIN / "uv", "pip", "compile", "--universal", "--generate-hashes", "--no-header", "--no-annotate", "--quiet", "--upgrade"]
-        command += ["--python-version", "3.11", "--no-emit-index-url", "--no-emit-find-links", *what, "-o", f"requirements/{name}.lock"]
+        command = [
+            BIN / "uv",
+            "pip",
+            "compile",
+            "--universal",
+            "--generate-hashes",
+            "--no-header",
+            "--no-annotate",
+            "--quiet",
+            "--upgrade",
+        ]
+        command += [
+            "--python-version",
+            "3.11",
+            "--no-emit-index-url",
+            "--no-emit-find-links",
+            *what,
+            "-o",
+            f"requirements/{name}.lock",
+        ]
         if subprocess.run([*command, "pyproject.toml"], cwd=ROOT, env=clean).returncode:
             return 1
     return 0
@@ -116,7 +135,9 @@ def install(name: str) -> None:
             venv.create(VENV, with_pip=True)
         except (subprocess.CalledProcessError, OSError):
             shutil.rmtree(VENV, ignore_errors=True)
-            sys.exit(fail("This Python cannot make virtual environments. On Debian or Ubuntu: apt install python3-venv"))
+            sys.exit(
+                fail("This Python cannot make virtual environments. On Debian or Ubuntu: apt install python3-venv")
+            )
     print(f"Installing what requirements/{name}.lock names ...", flush=True)
     pip = [BIN / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     code = run(*pip, "--require-hashes", "-r", wanted) or run(*pip, "--no-deps", "--no-build-isolation", "-e", ROOT)

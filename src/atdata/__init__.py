@@ -8,24 +8,27 @@ published.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from atdata.dataset import Dataset, DatasetDict, write_samples
 from atdata.errors import AtdataError
-from atdata.lens import Lens, lens
+from atdata.lens import Lens, lens  # not lazily: the function stands where its module would
 from atdata.protocols import AbstractDataStore, AbstractIndex, DataSource, IndexEntry
 from atdata.samples import DictSample, PackableSample, SampleBatch, Shape, packable
 
 if TYPE_CHECKING:
     from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, AtUri, BlobSource, PDSBlobStore
+    from atdata.dataset import Dataset, DatasetDict, write_samples
     from atdata.loading import load_dataset
 
-# What needs the network comes when it is asked for: `import atdata` stays light.
+# What not every program needs comes when it is asked for: `import atdata` stays light.
 _LAZY = {
     "AtUri": "atdata.atmosphere",
     "AtmosphereClient": "atdata.atmosphere",
     "AtmosphereIndex": "atdata.atmosphere",
     "BlobSource": "atdata.atmosphere",
+    "Dataset": "atdata.dataset",
+    "DatasetDict": "atdata.dataset",
     "PDSBlobStore": "atdata.atmosphere",
     "load_dataset": "atdata.loading",
+    "write_samples": "atdata.dataset",
 }
 
 __all__ = [

@@ -6,6 +6,7 @@ import copyreg
 import dataclasses
 import keyword
 import re
+import unicodedata
 from functools import lru_cache
 from typing import Annotated, Any, cast
 
@@ -61,7 +62,9 @@ def type_of(schema: SampleSchema) -> type[PackableSample]:
 
 
 def _check_name(name: str) -> None:
-    if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("__") or hasattr(PackableSample, name):
+    # Python reads identifiers in NFKC: another form would be set under one name and asked for under another.
+    possible = name.isidentifier() and not keyword.iskeyword(name) and unicodedata.normalize("NFKC", name) == name
+    if not possible or name.startswith("__") or hasattr(PackableSample, name):
         raise SchemaError(
             "a field whose name no Python attribute can have",
             path=f"properties.{name[:60]}",

@@ -1,0 +1,92 @@
+"""`import atdata` stays light, and what it exports is what it says."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import atdata
+
+HEAVY = (
+    *(
+        "httpcore",
+        "h11",
+        "certifi",
+        "dns",
+        "cryptography",
+        "boto3",
+        "botocore",
+        "ssl",
+        "socket",
+        "http.client",
+        "urllib.request",
+    ),
+    *(
+        "asyncio",
+        "sqlite3",
+        "redis",
+        "psycopg",
+        "starlette",
+        "uvicorn",
+        "typer",
+        "rich",
+        "pyarrow",
+        "PIL",
+        "webdataset",
+        "torch",
+    ),
+)
+
+
+def imported_by(statement: str) -> set[str]:
+    program = f"import sys\n{statement}\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_importing_atdata_imports_no_driver() -> None:
+    assert imported_by("import atdata") & set(HEAVY) == set()
+
+
+def test_reading_and_writing_files_imports_no_driver(tmp_path) -> None:
+    program = (
+        "import atdata\n"
+        "@atdata.packable\nclass Row:\n    n: int\n"
+        f"ds = atdata.write_samples([Row(1)], {str(tmp_path / 'a.tar')!r})\n"
+        f"assert atdata.Dataset[Row]({str(tmp_path / 'a.tar')!r}).head() == [Row(1)]"
+    )
+    assert imported_by(program) & (set(HEAVY) - {"socket"}) == set()
+
+
+def test_the_kernel_imports_without_cryptography() -> None:
+    assert "cryptography" not in imported_by(
+        "import atdata.atproto.syntax, atdata.atproto.cbor, atdata.atproto.repo.mst"
+    )
+
+
+def test_every_exported_name_is_there() -> None:
+    assert sorted(atdata.__all__) == atdata.__all__
+    for name in atdata.__all__:
+        assert getattr(atdata, name) is not None
+    assert set(dir(atdata)) == set(atdata.__all__)
+
+
+def test_what_founding_documents_import() -> None:
+    from atdata import BlobSource  # noqa: F401
+    from atdata.atmosphere import (  # noqa: F401
+        AtmosphereClient,
+        AtmosphereIndex,
+        AtUri,
+        DatasetLoader,
+        DatasetPublisher,
+        LensLoader,
+        LensPublisher,
+        PDSBlobStore,
+        SchemaLoader,
+        SchemaPublisher,
+    )
+    from atdata.lens import lens
+
+    assert lens is atdata.lens
+    for protocol in (atdata.AbstractIndex, atdata.AbstractDataStore, atdata.DataSource, atdata.IndexEntry):
+        assert getattr(protocol, "_is_protocol", False)
