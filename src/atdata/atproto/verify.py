@@ -95,7 +95,7 @@ class VerifiedIdentity:
         if self.handle:
             links.append(Link("handle", f"@{self.handle} is {self.did}", f"by {self.evidence.resolved_by}, named back"))
         log = self.evidence.audit_log
-        source = "its own web server" if log is None else f"{len(log)} signed operations"
+        source = "its own web server" if log is None else f"log of {len(log)}, every operation signed"
         return [*links, Link("did", str(self.did), source), Link("key", self.key.did_key, self.key.curve)]
 
 

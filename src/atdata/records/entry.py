@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -92,7 +93,7 @@ class Entry(Record):
         if declared is None:
             return {"train": shards}
         if not isinstance(declared, Mapping) or not declared:
-            raise LexiconError("an entry with impossible splits", path="metadata.splits", actual=repr(declared)[:80])
+            raise LexiconError("an entry with impossible splits", path="metadata.splits", actual=reprlib.repr(declared))
         for name, numbers in declared.items():
             listed = isinstance(numbers, list) and all(type(n) is int and 0 <= n < len(shards) for n in numbers)
             if not isinstance(name, str) or not listed:
@@ -100,7 +101,7 @@ class Entry(Record):
                     "a split of shards that there are not",
                     path=f"metadata.splits.{name}",
                     expected=f"a list of numbers below {len(shards)}",
-                    actual=repr(numbers)[:80],
+                    actual=reprlib.repr(numbers),
                 )
         return {name: tuple(shards[n] for n in numbers) for name, numbers in declared.items()}
 

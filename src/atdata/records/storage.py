@@ -11,8 +11,8 @@ from atdata.atproto.syntax import BlobUri
 from atdata.errors import DigestError, LexiconError, NotFoundError
 from atdata.records.record import old_form
 from atdata.shards import Digest, ShardRef
-from atdata.shards.s3 import public_url
 from atdata.shards.braces import expand_braces
+from atdata.shards.s3 import public_url
 from atdata.shards.source import scheme_of
 
 _ID = "science.alt.dataset.storage"

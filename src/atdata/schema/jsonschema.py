@@ -7,6 +7,7 @@ a canonical encoding of the record forgets: the order of the fields.
 from __future__ import annotations
 
 import re
+import reprlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -223,4 +224,4 @@ def _names(value: Any, properties: Mapping[str, Any]) -> list[str]:
 
 
 def _show(value: Any) -> str:
-    return repr(value)[:80]
+    return reprlib.repr(value)  # bounded in depth and length: a stranger made the value

@@ -60,6 +60,7 @@ class Pds:
         self.accounts: dict[str, PdsAccount] = {}
         self._plc = plc
         self._secret = secrets.token_bytes(32)
+        self._issued_after = 0.0
         self._lock = threading.RLock()
         self._methods = _methods_of(self)
 
@@ -323,15 +324,20 @@ class Pds:
         )
 
     def _token(self, account: PdsAccount, scope: str, seconds: int) -> str:
-        claims = {"scope": scope, "sub": account.did, "exp": int(time.time()) + seconds, "jti": secrets.token_hex(8)}
+        issued = time.time()
+        claims = {
+            "scope": scope,
+            "sub": account.did,
+            "iat": issued,
+            "exp": issued + seconds,
+            "jti": secrets.token_hex(8),
+        }
         body = f"{_b64(json.dumps({'typ': 'at+jwt', 'alg': 'HS256'}).encode())}.{_b64(json.dumps(claims).encode())}"
         return f"{body}.{_b64(hmac.digest(self._secret, body.encode(), hashlib.sha256))}"
 
     def expire_tokens(self) -> None:
-        """Let every access token be expired from now on; refresh tokens stay good."""
-        self._expired_before = time.time() + ACCESS_SECONDS + 1
-
-    _expired_before = 0.0
+        """Let every access token that was given out so far be expired; refresh tokens stay good."""
+        self._issued_after = time.time()
 
     def _account_of(self, request: Request, scope: str = "com.atproto.access") -> PdsAccount:
         token = request.headers.get("authorization", "").removeprefix("Bearer ")
@@ -343,7 +349,8 @@ class Pds:
         claims = json.loads(base64.urlsafe_b64decode(body.split(".")[1] + "=="))
         if claims["scope"] != scope:
             raise Refusal(400, "InvalidToken", "Invalid token type")
-        if claims["exp"] < time.time() or (scope == "com.atproto.access" and claims["exp"] < self._expired_before):
+        too_old = scope == "com.atproto.access" and claims["iat"] <= self._issued_after
+        if claims["exp"] < time.time() or too_old:
             raise Refusal(400, "ExpiredToken", "Token has expired")
         return self.accounts[claims["sub"]]
 
