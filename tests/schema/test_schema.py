@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pickle
 import subprocess
@@ -266,6 +267,38 @@ def test_deep_and_wide_schemas_are_refused() -> None:
     wide = {f"f{number}": {"type": "string"} for number in range(2000)}
     with pytest.raises(SchemaError, match="too many fields"):
         type_of(from_json_schema("T", {"properties": wide}))
+
+
+def test_a_strangers_names_reach_no_compiler() -> None:
+    """Not even that of dataclasses: an audit hook sees every compilation of this process."""
+    program = (
+        "import sys\n"
+        "from atdata.schema import from_json_schema, type_of\n"
+        "seen = []\n"
+        "def watch(event, args):\n"
+        "    if event in ('compile', 'exec', 'import', 'os.system', 'subprocess.Popen', 'pickle.find_class'):\n"
+        "        seen.append((event, repr(args)))\n"
+        "type_of(from_json_schema('Warm', {'properties': {'up': {'type': 'string'}}, 'required': ['up']}))\n"
+        "sys.addaudithook(watch)\n"
+        "T = type_of(from_json_schema('CanaryType', {'properties': {'canary_field': {'type': 'string'}}, 'required': ['canary_field']}))\n"
+        "sample = T(canary_field='x')\n"
+        "assert T.from_bytes(sample.packed) == sample and 'canary_field' in repr(sample)\n"
+        "print([event for event in seen if 'canary' in event[1].lower()])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+def test_types_from_schemas_are_made_like_dataclasses() -> None:
+    built: Any = type_of(
+        SampleSchema("T", (Field("a", Scalar("int")), Field("b", Scalar("str")), Field("c", Maybe(Scalar("int")))))
+    )
+    assert built(1, "x") == built(a=1, b="x") == built(1, b="x", c=None)
+    assert [field.name for field in dataclasses.fields(built)] == ["a", "b", "c"]
+    assert dataclasses.replace(built(1, "x"), a=2).a == 2
+    for wrong in (lambda: built(1), lambda: built(1, "x", 3), lambda: built(1, "x", a=1), lambda: built(1, "x", d=1)):
+        with pytest.raises(TypeError):
+            wrong()
 
 
 def test_optional_fields_may_stand_before_required_ones() -> None:

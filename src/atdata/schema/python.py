@@ -54,11 +54,30 @@ def type_of(schema: SampleSchema) -> type[PackableSample]:
         if isinstance(field.type, Maybe):
             namespace[field.name] = dataclasses.field(default=None, kw_only=True)
     name = _class_name(schema.name)
-    built: Any = SchemaType(
-        name, (PackableSample,), {**namespace, "__doc__": f"Samples of the schema {name}.", "__qualname__": name}
-    )
+    namespace |= {"__init__": _fill, "__doc__": f"Samples of the schema {name}.", "__qualname__": name}
+    built: Any = SchemaType(name, (PackableSample,), namespace)
+    # No generated methods: a dataclass writes them as source text, and a stranger's names would stand in it.
+    dataclasses.dataclass(init=False, repr=False, eq=False, match_args=False)(built)
     fields_of(built)
     return cast(type[PackableSample], built)
+
+
+def _fill(sample: Any, /, *given: Any, **named: Any) -> None:
+    """The `__init__` of every type built from a schema."""
+    kind, fields = type(sample).__name__, dataclasses.fields(sample)
+    names = [field.name for field in fields if not field.kw_only]
+    if len(given) > len(names):
+        raise TypeError(f"{kind} takes {len(names)} values by position, not {len(given)}")
+    values = dict(zip(names, given, strict=False))
+    if twice := values.keys() & named.keys():
+        raise TypeError(f"{kind} was given two values for {', '.join(sorted(twice))}")
+    values |= named
+    for field in fields:
+        if field.name not in values and field.default is dataclasses.MISSING:
+            raise TypeError(f"{kind} needs a value for {field.name}")
+        setattr(sample, field.name, values.pop(field.name, field.default))
+    if values:
+        raise TypeError(f"{kind} has no field {', '.join(sorted(values))}")
 
 
 def _check_name(name: str) -> None:

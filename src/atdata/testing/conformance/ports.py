@@ -1,0 +1,181 @@
+"""What every implementation of a port must do. Subclass a suite, provide its fixture, and it becomes tests of yours."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atdata.dataset import Dataset, write_samples
+from atdata.errors import ConflictError, NotFoundError, ShardNotFoundError
+from atdata.protocols import AbstractDataStore, AbstractIndex, DataSource, IndexEntry
+from atdata.samples import packable
+
+
+@packable
+class Row:
+    """The samples of these suites."""
+
+    values: NDArray[np.float32]
+    number: int
+
+
+def rows(count: int, seed: int = 0) -> list[Any]:
+    """Some samples; the same for the same seed."""
+    rng = np.random.default_rng(seed)
+    return [Row(rng.random(8).astype(np.float32), number) for number in range(count)]
+
+
+def raises(kind: type[BaseException] | tuple[type[BaseException], ...], action: Callable[[], Any]) -> BaseException:
+    """The error of a kind that an action must raise."""
+    try:
+        action()
+    except kind as error:
+        return error
+    raise AssertionError(f"{kind} was not raised")
+
+
+@dataclass
+class SourceUnderTest:
+    """A source, the bytes its shards must have, and the URL of a shard that is not there."""
+
+    source: DataSource
+    contents: Sequence[bytes]
+    absent: str
+
+
+class DataSourceSuite:
+    """For `DataSource`: provide a fixture `made`, a `SourceUnderTest` with at least two shards of `Row`."""
+
+    def test_it_implements_the_port(self, made: SourceUnderTest) -> None:
+        assert isinstance(made.source, DataSource)
+        assert len(made.source.shards) == len(made.contents) > 1
+
+    def test_streams_give_every_byte(self, made: SourceUnderTest) -> None:
+        for shard, content in zip(made.source.shards, made.contents, strict=True):
+            with made.source.open(shard) as stream:
+                assert stream.read() == content
+
+    def test_streams_begin_where_they_are_told(self, made: SourceUnderTest) -> None:
+        shard, content = made.source.shards[0], made.contents[0]
+        for offset in (0, 1, 511, 512, len(content) - 1, len(content)):
+            with made.source.open(shard, offset) as stream:
+                assert stream.read() == content[offset:], offset
+
+    def test_streams_are_read_in_pieces_of_any_size(self, made: SourceUnderTest) -> None:
+        with made.source.open(made.source.shards[0]) as stream:
+            pieces = []
+            while piece := stream.read(777):
+                pieces.append(piece)
+        assert b"".join(pieces) == made.contents[0]
+
+    def test_a_shard_that_is_not_there(self, made: SourceUnderTest) -> None:
+        absent = replace(made.source.shards[0], url=made.absent)
+        raises((ShardNotFoundError, NotFoundError), lambda: made.source.open(absent).read())
+
+    def test_it_pickles(self, made: SourceUnderTest) -> None:
+        again = pickle.loads(pickle.dumps(made.source))
+        assert [shard.url for shard in again.shards] == [shard.url for shard in made.source.shards]
+        with again.open(again.shards[1]) as stream:
+            assert stream.read() == made.contents[1]
+
+    def test_a_dataset_reads_it(self, made: SourceUnderTest) -> None:
+        dataset = Dataset.of(made.source, Row)
+        first, second = list(dataset), list(dataset)
+        assert first == second
+        assert len(first) == len(dataset) > 0
+
+
+class DataStoreSuite:
+    """For `AbstractDataStore`: provide a fixture `store`. The suite writes into the working folder."""
+
+    def test_it_implements_the_port(self, store: AbstractDataStore) -> None:
+        assert isinstance(store, AbstractDataStore)
+
+    def test_what_is_written_is_read(self, store: AbstractDataStore) -> None:
+        dataset = write_samples(rows(30), "written-%06d.tar", maxcount=12)
+        urls = store.write_shards(dataset, prefix="suite/v1")
+        assert all(isinstance(url, str) for url in urls)
+        source = store.create_source(urls)
+        assert isinstance(source, DataSource)
+        assert list(Dataset.of(source, Row)) == rows(30)
+
+    def test_limits_cut(self, store: AbstractDataStore) -> None:
+        dataset = write_samples(rows(30), "whole.tar")
+        assert len(store.write_shards(dataset, prefix="suite/count", maxcount=7)) == 5
+        by_size = store.create_source(store.write_shards(dataset, prefix="suite/size", maxsize=10e3))
+        assert len(by_size.shards) > 1
+        for shard in by_size.shards:
+            assert shard.size is None or shard.size <= 10e3
+        assert list(Dataset.of(by_size, Row)) == rows(30)
+
+    def test_writing_twice_is_harmless(self, store: AbstractDataStore) -> None:
+        dataset = write_samples(rows(5), "twice.tar")
+        first = store.write_shards(dataset, prefix="suite/twice")
+        second = store.write_shards(dataset, prefix="suite/twice")
+        assert list(Dataset.of(store.create_source(first), Row)) == list(Dataset.of(store.create_source(second), Row))
+
+    def test_a_read_url_is_for_plain_clients(self, store: AbstractDataStore) -> None:
+        (url,) = store.write_shards(write_samples(rows(3), "url.tar"), prefix="suite/url")
+        read = store.read_url(url)
+        assert read.startswith(("http://", "https://")) or Path(read).exists()
+
+
+class IndexSuite:
+    """For `AbstractIndex`: provide a fixture `index`, empty, that takes datasets of local files."""
+
+    def test_it_implements_the_port(self, index: AbstractIndex) -> None:
+        assert isinstance(index, AbstractIndex)
+
+    def test_schemas(self, index: Any) -> None:
+        ref = index.publish_schema(Row, version="1.0.0", description="a row")
+        assert index.publish_schema(Row, version="1.0.0", description="the same") == ref
+        schema = index.get_schema(ref)
+        assert (schema["name"], schema["version"], schema["description"]) == ("Row", "1.0.0", "a row")
+        assert [listed["name"] for listed in index.list_schemas()] == ["Row"]
+        decoded = index.decode_schema(ref)
+        assert decoded is index.decode_schema(ref)
+        sample = rows(1)[0]
+        assert decoded.from_bytes(sample.packed).packed == sample.packed
+
+    def test_a_published_version_is_immutable(self, index: Any) -> None:
+        index.publish_schema(Row, version="1.0.0")
+
+        @packable
+        class Other:
+            number: int
+
+        raises(ConflictError, lambda: index.publish_schema(Other, name="Row", version="1.0.0"))
+        assert index.decode_schema(index.publish_schema(Other, name="Row")).__name__ == "Row"
+        assert sorted(schema["version"] for schema in index.list_schemas()) == ["1.0.0", "1.0.1"]
+
+    def test_datasets(self, index: Any) -> None:
+        dataset = write_samples(rows(20), "rows-%06d.tar", maxcount=8)
+        entry = index.insert_dataset(
+            dataset, name="rows", description="some rows", tags=["a"], license="MIT", metadata={"x": 0.5}
+        )
+        assert isinstance(entry, IndexEntry)
+        assert (entry.name, dict(entry.metadata), len(entry.data_urls)) == ("rows", {"x": 0.5}, 3)
+        (listed,) = index.list_datasets()
+        assert listed.name == "rows"
+        assert list(listed.data_urls) == list(entry.data_urls)
+        assert index.decode_schema(entry.schema_ref).__name__ == "Row", "its schema was published with it"
+
+    def test_inserting_twice_is_once(self, index: Any) -> None:
+        dataset = write_samples(rows(20), "rows.tar")
+        first = index.insert_dataset(dataset, name="rows", version="1.0.0")
+        second = index.insert_dataset(dataset, name="rows", version="1.0.0")
+        assert list(first.data_urls) == list(second.data_urls)
+        assert len(list(index.list_datasets())) == len(list(index.list_schemas())) == 1
+
+    def test_a_version_of_a_name_is_immutable(self, index: Any) -> None:
+        index.insert_dataset(write_samples(rows(5), "one.tar"), name="rows", version="1.0.0")
+        other = write_samples(rows(5, seed=1), "other.tar")
+        raises(ConflictError, lambda: index.insert_dataset(other, name="rows", version="1.0.0"))
+        index.insert_dataset(other, name="rows", version="1.1.0")
+        assert len(list(index.list_datasets())) == 2

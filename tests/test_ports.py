@@ -1,0 +1,94 @@
+"""Every implementation of a port passes the port's suite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from atdata.atmosphere import AtmosphereIndex, PDSBlobStore
+from atdata.atproto.cid import Cid
+from atdata.atproto.syntax import BlobUri
+from atdata.dataset import write_samples
+from atdata.shards import FileSource
+from atdata.shards.http import HttpSource
+from atdata.testing import DevAccount
+from atdata.testing.conformance.ports import DataSourceSuite, DataStoreSuite, IndexSuite, SourceUnderTest, rows
+from atdata.testing.http import Answer, Request, Server
+from networks import Network
+
+
+@pytest.fixture(autouse=True)
+def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def written() -> list[Path]:
+    return [Path(shard.url) for shard in write_samples(rows(30), "rows-%06d.tar", maxcount=12).shards]
+
+
+class TestFileSource(DataSourceSuite):
+    @pytest.fixture
+    def made(self) -> SourceUnderTest:
+        paths = written()
+        return SourceUnderTest(
+            FileSource.of([str(path) for path in paths]), [path.read_bytes() for path in paths], "absent.tar"
+        )
+
+
+def with_ranges(request: Request, body: bytes) -> Answer:
+    wanted = request.headers.get("range")
+    if not wanted:
+        return Answer(200, body, {"accept-ranges": "bytes"})
+    start = int(wanted.removeprefix("bytes=").rstrip("-"))
+    if start >= len(body):
+        return Answer(416, b"", {"content-range": f"bytes */{len(body)}"})
+    return Answer(206, body[start:], {"content-range": f"bytes {start}-{len(body) - 1}/{len(body)}"})
+
+
+@pytest.mark.parametrize("made", ["with ranges", "without ranges"], indirect=True)
+class TestHttpSource(DataSourceSuite):
+    @pytest.fixture
+    def made(self, request: pytest.FixtureRequest) -> Iterator[SourceUnderTest]:
+        contents = {f"/{path.name}": path.read_bytes() for path in written()}
+
+        def answer(asked: Request) -> Answer:
+            body = contents.get(asked.path)
+            if body is None:
+                return Answer(404)
+            return with_ranges(asked, body) if request.param == "with ranges" else Answer(200, body)
+
+        with Server(answer) as server:
+            urls = [server.url + path for path in contents]
+            yield SourceUnderTest(HttpSource.from_urls(urls), list(contents.values()), f"{server.url}/absent.tar")
+
+
+class TestBlobSource(DataSourceSuite):
+    @pytest.fixture
+    def made(self, network: Network, alice: DevAccount) -> SourceUnderTest:
+        client = network.client(alice)
+        store = PDSBlobStore(client)
+        paths = written()
+        entry = AtmosphereIndex(client, data_store=store).insert_dataset(
+            write_samples(rows(30), "again-%06d.tar", maxcount=12), name="rows"
+        )
+        reader = PDSBlobStore(network.client())
+        absent = BlobUri.of(alice.did, Cid.of_raw(b"never uploaded"))
+        return SourceUnderTest(reader.create_source(entry.data_urls), [path.read_bytes() for path in paths], absent)
+
+
+class TestPdsBlobStore(DataStoreSuite):
+    @pytest.fixture
+    def store(self, network: Network, alice: DevAccount, monkeypatch: pytest.MonkeyPatch) -> PDSBlobStore:
+        client = network.client(alice)
+        # What no record names yet is read from the cache of the machine that wrote it.
+        monkeypatch.setenv("ATDATA_CACHE", str(client.settings.cache))
+        return PDSBlobStore(client)
+
+
+class TestAtmosphereIndex(IndexSuite):
+    @pytest.fixture
+    def index(self, network: Network, alice: DevAccount) -> AtmosphereIndex:
+        client = network.client(alice)
+        return AtmosphereIndex(client, data_store=PDSBlobStore(client))
