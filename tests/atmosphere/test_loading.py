@@ -34,7 +34,7 @@ from atdata.errors import (
     UnverifiedError,
     UsageError,
 )
-from atdata.records import Entry, HttpStorage, Label
+from atdata.records import Entry, HttpStorage, Label, S3Storage
 from atdata.shards import Digest, FileSource, ShardRef
 from atdata.testing import DevAccount
 from atdata.testing.http import Answer, Request, Server
@@ -219,6 +219,19 @@ def test_shards_at_urls_with_digests_are_checked(network: Network, alice: DevAcc
     mine = FileSource.of(["r-000001.tar", "r-000000.tar"])  # the caller's own copies, in the wrong order
     with pytest.raises(DigestError):
         list(DatasetLoader(network.client()).to_dataset(made.located, Row, source=mine))
+
+
+def test_shards_in_a_bucket_are_read_as_the_public_does(network: Network, alice: DevAccount, web: _Files) -> None:
+    client = network.client(alice)
+    written = atdata.write_samples(rows(6), "r-%06d.tar", maxcount=3)
+    web.files = {f"/bucket/a b/{Path(s.url).name}": Path(s.url).read_bytes() for s in written.shards}
+    refs = tuple(ShardRef(f"s3://bucket/a b/{Path(s.url).name}", s.digest) for s in written.shards)
+    schema = SchemaPublisher(client).publish(Row)
+    entry = Entry(name="s3", schema_ref=schema, storage=S3Storage("bucket", refs, endpoint=web.server.url))
+    made = client.create(entry, RecordKey("3jzfcijpj2z2a"), lambda _: True)
+    loader = DatasetLoader(network.client())
+    assert loader.get_urls(made.located) == ["s3://bucket/a b/r-000000.tar", "s3://bucket/a b/r-000001.tar"]
+    assert list(loader.to_dataset(made.located, Row)) == rows(6)
 
 
 def test_without_the_opt_in_strangers_addresses_are_not_dialled(network: Network, alice: DevAccount) -> None:
