@@ -22,12 +22,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_it_holds_code_data_and_licences(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
-    tracked = {
+    own = {
         path.relative_to(ROOT / "src").as_posix()
         for path in (ROOT / "src").rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and not {"__pycache__", ".mypy_cache"} & set(path.parts)
     }
-    assert tracked <= set(names)
+    assert own <= set(names)
     assert [name for name in names if "/licenses/" in name]
     assert not [name for name in names if name.startswith("tests")]
 
