@@ -19,6 +19,7 @@ from typing import Any, Generic, TypeVar
 from atdata.errors import LensError, LensNotFoundError
 from atdata.samples import DictSample, PackableSample, fields_of
 from atdata.samples.fields import accepts
+from atdata.samples.packable import same
 
 S = TypeVar("S")
 V = TypeVar("V")
@@ -97,19 +98,19 @@ class Lens(Generic[S, V]):
         return Composed(self, other)
 
     def check_laws(self, samples: Iterable[S], views: Iterable[V] = ()) -> None:
-        """Try the lens laws on some samples, and on some views to put.
+        """Try the lens laws on some samples; what is put are the views of all of them, and some more.
 
         Raises:
             LensError: a law does not hold; `path` names it, `expected` and `actual` show the two sides.
         """
-        views = list(views)
+        samples = list(samples)
+        views = [*map(self.get, samples), *views]
         for source in samples:
-            seen = self.get(source)
-            _law(self.name, "GetPut", source, self.put(seen, source))
-            for view in [seen, *views]:
-                put = self.put(view, source)
-                _law(self.name, "PutGet", view, self.get(put))
-                _law(self.name, "PutPut", put, self.put(view, self.put(seen, source)))
+            _law(self.name, "GetPut", source, self.put(self.get(source), source))
+            for first, second in zip(views, [*views[1:], *views[:1]], strict=True):
+                changed = self.put(first, source)
+                _law(self.name, "PutGet", first, self.get(changed))
+                _law(self.name, "PutPut", self.put(second, source), self.put(second, changed))
 
     def __reduce__(self) -> str | tuple[Any, ...]:
         module = sys.modules.get(self.__module__)
@@ -137,6 +138,12 @@ class Composed(Lens[S, W]):
             view_type=second.view_type,
             name=f"{first.name}.{second.name}",
         )
+
+    @property
+    def putter_function(self) -> Callable[[W, S], S] | None:
+        """The way back, if both lenses have one."""
+        both = self.first.putter_function and self.second.putter_function
+        return self._back if both else None
 
     def _through(self, source: S) -> W:
         return self.second.get(self.first.get(source))
@@ -191,13 +198,18 @@ def register(made: Lens[Any, Any]) -> None:
     _registry[made.source_type, made.view_type] = made
 
 
+def registered_lens(source_type: type[S], view_type: type[V]) -> Lens[S, V] | None:
+    """The lens that was registered between two types, if one was."""
+    return _registry.get((source_type, view_type))
+
+
 def find_lens(source_type: type[S], view_type: type[V]) -> Lens[S, V]:
     """The registered lens between two types, else the projection where the view only leaves fields out.
 
     Raises:
         LensNotFoundError: there is neither.
     """
-    if found := _registry.get((source_type, view_type)):
+    if found := registered_lens(source_type, view_type):
         return found
     if _is_projection(source_type, view_type):
         return Projection(source_type, view_type)
@@ -220,8 +232,8 @@ def _signature_types(function: Callable[..., Any], local: dict[str, Any]) -> lis
     """The classes that a function's parameters and result are annotated with; `None` for what is no class."""
     try:
         hints = typing.get_type_hints(function, localns=local)
-    except NameError as error:
-        raise LensError(f"an annotation of {function.__name__} names nothing known here", actual=error.name) from error
+    except (NameError, AttributeError, SyntaxError, TypeError) as error:
+        raise LensError(f"an annotation of {function.__name__} cannot be read", actual=error) from error
     names = [*inspect.signature(function).parameters, "return"]
     return [hints[name] if isinstance(hints.get(name), type) else None for name in names]
 
@@ -232,4 +244,8 @@ def _rebuild(get: Any, put: Any, source_type: type, view_type: type, name: str) 
 
 def _law(name: str, law: str, expected: Any, actual: Any) -> None:
     if expected != actual:
-        raise LensError(f"the lens {name} breaks a law", path=law, expected=expected, actual=actual)
+        comparable = isinstance(expected, PackableSample) and type(expected) is type(actual)
+        names = [field.name for field in fields_of(type(expected))] if comparable else []
+        broken = [n for n in names if not same(getattr(expected, n), getattr(actual, n))]
+        one, other = (", ".join(f"{n}={getattr(s, n)!r}" for n in broken) or repr(s) for s in (expected, actual))
+        raise LensError(f"the lens {name} breaks a law", path=law, expected=one, actual=other)

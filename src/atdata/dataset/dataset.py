@@ -10,8 +10,8 @@ from copy import copy
 from typing import Any, Generic, Self, TypeVar, overload
 
 from atdata.dataset.pipeline import Batches, Samples
-from atdata.errors import FieldTypeError, UsageError
-from atdata.lens import Lens, find_lens
+from atdata.errors import FieldTypeError, NotFoundError
+from atdata.lens import Lens, find_lens, registered_lens
 from atdata.protocols import DataSource, IndexEntry
 from atdata.samples import DictSample, PackableSample
 from atdata.settings import Settings
@@ -134,10 +134,12 @@ class Dataset(Generic[T]):
 
         Raises:
             LensNotFoundError: no lens leads there.
+            FieldTypeError: it is no sample type.
         """
+        _checked(view_type)
         stored = self.stored_type
         lens: Lens[Any, Any] | None = self._lens
-        if self.sample_type is DictSample:
+        if lens is None and stored is DictSample and registered_lens(stored, view_type) is None:
             stored = view_type
         elif self.sample_type is not view_type:
             step = find_lens(self.sample_type, view_type)
@@ -174,7 +176,7 @@ class DatasetDict(dict[str, Dataset[T]]):
     """Datasets by the name of their split."""
 
     def __missing__(self, split: str) -> Dataset[T]:
-        raise UsageError(f"there is no split {split!r}", expected=", ".join(self))
+        raise NotFoundError(f"there is no split {split!r}", expected=", ".join(self))
 
     def __repr__(self) -> str:
         return f"DatasetDict({dict.__repr__(self)})"

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from atdata.errors import UsageError
+from atdata.errors import SampleError, UsageError
 from atdata.samples import SampleBatch
 
 if TYPE_CHECKING:
@@ -23,14 +23,22 @@ class Samples(Generic[T]):
 
     def __iter__(self) -> Iterator[T]:
         decode = self.dataset.decode
-        for _, packed in self.dataset.rows():
-            yield decode(packed)
+        for shard, rows in zip(self.dataset.shards, self.dataset.rows_by_shard(), strict=True):
+            for key, packed in rows:
+                try:
+                    sample = decode(packed)
+                except SampleError as error:
+                    error.uri, error.path = shard.url, f"{key}: {error.path or ''}".rstrip(": ")
+                    raise
+                yield sample
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def take(self, count: int) -> Iterable[T]:
         """The first `count` samples."""
+        if count < 0:
+            raise UsageError("a number of samples is not negative", path="count", actual=count)
         return itertools.islice(self, count)
 
 

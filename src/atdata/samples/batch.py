@@ -7,6 +7,8 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
+from atdata.samples.npy import MAX_DIMS
+
 T = TypeVar("T")
 
 
@@ -79,7 +81,8 @@ def stack(values: list[Any]) -> Any:
     if not isinstance(first, np.ndarray):
         return values
     dtype, shape = first.dtype, first.shape
-    if not all(isinstance(v, np.ndarray) and v.shape == shape and v.dtype == dtype for v in values):
+    alike = all(isinstance(v, np.ndarray) and v.shape == shape and v.dtype == dtype for v in values)
+    if not alike or len(shape) == MAX_DIMS:
         return values
     column = np.empty((len(values), *shape), dtype)
     for index, value in enumerate(values):

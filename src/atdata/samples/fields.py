@@ -20,6 +20,8 @@ ScalarKind: TypeAlias = Literal["str", "int", "float", "bool", "bytes"]
 PYTHON_TYPES: dict[ScalarKind, type] = {"str": str, "int": int, "float": float, "bool": bool, "bytes": bytes}
 
 
+_ALIAS: Any = getattr(typing, "TypeAliasType", ())  # there from Python 3.12 on
+
 # numpy has several classes for one number, such as `longlong` and `int64`. Stored bytes bring back one of them.
 PORTABLE: dict[type[np.generic], type[np.generic]] = {
     np.dtype(code).type: np.dtype(np.dtype(code).str).type
@@ -161,6 +163,7 @@ def parse_annotation(annotation: Any, path: str) -> FieldType:
     Raises:
         FieldTypeError: no sample can hold such a field; `path` names it.
     """
+    annotation = _meaning(annotation)
     for kind, cls in PYTHON_TYPES.items():
         if annotation is cls:
             return Scalar(kind)
@@ -173,6 +176,18 @@ def parse_annotation(annotation: Any, path: str) -> FieldType:
     if annotation is list:
         return ListOf(Plain())
     return _parse_generic(annotation, path)
+
+
+def _meaning(annotation: Any) -> Any:
+    """What an alias made by a `type` statement (PEP 695) stands for. From Python 3.12 on, numpy's `NDArray` is one."""
+    alias, args = typing.get_origin(annotation) or annotation, typing.get_args(annotation)
+    if not isinstance(alias, _ALIAS):
+        return annotation
+    value: Any = alias.__value__
+    if args:
+        given = dict(zip(alias.__type_params__, args, strict=True))
+        value = value[tuple(given[parameter] for parameter in value.__parameters__)]
+    return _meaning(value)
 
 
 def _parse_generic(annotation: Any, path: str) -> FieldType:

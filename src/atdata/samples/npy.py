@@ -178,7 +178,7 @@ def _parse_descr(descr: Any, depth: int = 0) -> np.dtype[Any]:
         dtype: np.dtype[Any] = npy_format.descr_to_dtype(descr)
     except (ValueError, TypeError, SyntaxError, OverflowError) as error:
         raise SampleError("an array of an unknown dtype", actual=repr(descr)[:80]) from error
-    if not dtype.itemsize:
+    if dtype.itemsize < 1:  # numpy 1 lets a size overflow
         raise SampleError("an array whose items have no bytes", actual=repr(descr)[:80])
     return dtype
 

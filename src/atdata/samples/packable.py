@@ -51,13 +51,14 @@ class PackableSample:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         _remember_names(cls, sys._getframe(1))
-        for base in cls.__bases__:  # a dataclass has the fields of those bases that are dataclasses already
-            _make_dataclass(base)
+        for base in cls.__bases__:
+            if issubclass(base, PackableSample):  # a dataclass has the fields of bases that are dataclasses already
+                _make_dataclass(base)
         for name in ("__eq__", "__repr__"):  # @dataclass adds what a class lacks, and its own are not for arrays
             if name not in cls.__dict__:
                 setattr(cls, name, getattr(cls, name))
 
-    def __new__(cls, *_args: Any, **_kwargs: Any) -> Self:
+    def __new__(cls, /, *_args: Any, **_kwargs: Any) -> Self:
         """A sample not yet filled; `__init__` is the dataclass's."""
         _make_dataclass(cls)  # before type.__call__ looks up __init__
         return super().__new__(cls)
@@ -113,7 +114,7 @@ class PackableSample:
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
-        return all(_same(getattr(self, f.name), getattr(other, f.name)) for f in fields_of(type(self)))
+        return all(same(getattr(self, f.name), getattr(other, f.name)) for f in fields_of(type(self)))
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -236,7 +237,7 @@ def fields_of(sample_type: type) -> tuple[Field, ...]:
 
 def _make_dataclass(cls: type) -> None:
     """A class that declares fields without @dataclass becomes one, at the latest on first use."""
-    if cls not in (PackableSample, object) and _FIELDS not in cls.__dict__:
+    if cls is not PackableSample and _FIELDS not in cls.__dict__:
         dataclasses.dataclass(eq=False, repr=False)(cls)
 
 
@@ -274,7 +275,10 @@ def _compile(cls: type) -> _Layout:
                 path=path,
                 hint=f"It must be set by __init__ and not be one of {_RESERVED}.",
             )
-        field_type = parse_annotation(_annotation(cls, declared.name, path), path)
+        try:
+            field_type = parse_annotation(_annotation(cls, declared.name, path), path)
+        except RecursionError:
+            raise FieldTypeError("a field type that holds itself", path=path, hint="Use dict or list.") from None
         fields.append(Field(declared.name, field_type, _default(declared)))
     return _Layout(
         fields=tuple(fields),
@@ -305,15 +309,16 @@ def _annotation(cls: type, name: str, path: str) -> Any:
         ) from error
 
 
-def _same(one: Any, other: Any) -> bool:
+def same(one: Any, other: Any) -> bool:
+    """Whether two values of a field are equal: arrays bit for bit, NaN to NaN."""
     if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
         arrays = isinstance(one, np.ndarray) and isinstance(other, np.ndarray)
         alike = arrays and one.dtype == other.dtype and one.shape == other.shape
         return alike and item_bytes(one) == item_bytes(other)
     if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(_same(a, b) for a, b in zip(one, other, strict=True))
+        return len(one) == len(other) and all(same(a, b) for a, b in zip(one, other, strict=True))
     if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
     return bool(one == other or (one != one and other != other))
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import io
 import json
 import re
+from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -14,6 +16,12 @@ from atdata.errors import AddressError, NetworkError, ShardError, ShardNotFoundE
 from atdata.transport.http import MAX_REDIRECTS, REDIRECTS, RETRIED, TRIES, Stream, Transport, backoff
 
 _MAX_ERROR = 10_000
+
+# Bodies that are open, and those whose reader was dropped without closing it. A dropped one is closed by the next
+# download and not by the garbage collector, which may run while the connection pool holds its lock, and would then
+# wait for that lock for ever.
+_open: set[ExitStack] = set()
+_dropped: deque[ExitStack] = deque()
 
 
 class Download(io.RawIOBase):
@@ -34,6 +42,7 @@ class Download(io.RawIOBase):
         self._transport, self._url, self._position = transport, url, offset
         self._version: tuple[str | None, int | None] = (None, None)  # ETag and size, as far as they are known
         self._stack = ExitStack()
+        _open.add(self._stack)
         self._chunks: Iterator[bytes] = iter(())
         self._rest = memoryview(b"")
         self._failures = 0
@@ -59,6 +68,7 @@ class Download(io.RawIOBase):
                 chunk = next(self._chunks, None)
                 if chunk is None:
                     self._check_end()
+                    self._stack.close()
                     return 0
             except NetworkError as error:
                 self._pause(error)
@@ -74,8 +84,13 @@ class Download(io.RawIOBase):
 
     def close(self) -> None:
         """Give the connection back."""
-        self._stack.close()
-        super().close()
+        if not self.closed:
+            super().close()
+            _close(self._stack)
+
+    def __del__(self) -> None:
+        if not self.closed:
+            _dropped.append(self._stack)
 
     def _connect(self) -> None:
         while True:
@@ -93,6 +108,8 @@ class Download(io.RawIOBase):
         self._transport.sleep(backoff(self._failures))
 
     def _ask(self) -> Stream:
+        while _dropped:
+            _close(_dropped.popleft())
         url, headers = self._url, {}
         if self._position:
             headers["range"] = f"bytes={self._position}-"
@@ -149,6 +166,17 @@ class Download(io.RawIOBase):
         raise XrpcError(
             f"a server answered {stream.status} {error}".rstrip(), status=stream.status, error=error, uri=self._url
         )
+
+
+def _close(stack: ExitStack) -> None:
+    _open.discard(stack)
+    stack.close()
+
+
+@atexit.register
+def _close_all() -> None:
+    for stack in list(_open):
+        _close(stack)
 
 
 def _without(chunks: Iterator[bytes], skip: int) -> Iterator[bytes]:
