@@ -7,9 +7,14 @@ import re
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from atdata.testing import DevAccount
 from networks import Devnet, Network, RealNet, fresh_handle, unavailable
+
+# A machine under load is no finding.
+settings.register_profile("atdata", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("atdata")
 
 
 @pytest.fixture(autouse=True)

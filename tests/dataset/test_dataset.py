@@ -1,0 +1,498 @@
+"""`Dataset[T]`: written, read, read again, batched, viewed through a lens, sent to another process."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import math
+import pickle
+import subprocess
+import sys
+import textwrap
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from atdata.dataset import Dataset, DatasetDict, write_samples
+from atdata.errors import (
+    DigestError,
+    FieldTypeError,
+    LensNotFoundError,
+    LimitError,
+    NotFoundError,
+    SampleError,
+    ShardError,
+    ShardNotFoundError,
+    TruncatedShardError,
+    UsageError,
+)
+from atdata.lens import lens
+from atdata.samples import DictSample, SampleBatch, packable
+from atdata.shards import FileSource, ShardRef
+
+webdataset = pytest.importorskip("webdataset")
+
+
+@packable
+class Digit:
+    image: NDArray[np.uint8]
+    label: int
+    note: str | None = None
+
+
+@packable
+class Plain:
+    label: int
+
+
+@packable
+class Bright:
+    mean: float
+    label: int
+
+
+@packable
+class Worded:
+    text: str
+
+
+@lens
+def bright(digit: Digit) -> Bright:
+    return Bright(float(digit.image.mean()), digit.label)
+
+
+@lens
+def worded(view: Bright) -> Worded:
+    return Worded(f"{view.label} at {view.mean:g}")
+
+
+def digits(count: int) -> list[Digit]:
+    return [Digit(np.full((2, 2), i, "u1"), i, None if i % 2 else f"note {i}") for i in range(count)]
+
+
+@pytest.fixture
+def written(tmp_path) -> Dataset[Digit]:
+    """Ten digits in four shards."""
+    return write_samples(digits(10), tmp_path / "d-%06d.tar", maxcount=3)
+
+
+@pytest.fixture
+def data(written, tmp_path) -> Dataset[Digit]:
+    """The same, from a person who knows only the paths."""
+    return Dataset[Digit](str(tmp_path / "d-{000000..000003}.tar"))
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left_open():
+    yield
+    gc.collect()
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------
+
+
+def test_samples_are_written_to_as_many_shards_as_it_takes(tmp_path, written):
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"d-{n:06d}.tar" for n in range(4)]
+    assert [shard.samples for shard in written.shards] == [3, 3, 3, 1]
+    assert all(shard.digest and shard.size == Path(shard.url).stat().st_size for shard in written.shards)
+    assert list(written) == digits(10)
+    assert written.sample_type is Digit
+
+
+def test_a_plain_name_is_one_shard(tmp_path):
+    made = write_samples(iter(digits(4)), tmp_path / "all.tar")
+    assert [path.name for path in tmp_path.iterdir()] == ["all.tar"]
+    assert list(Dataset[Digit](tmp_path / "all.tar")) == list(made) == digits(4)
+
+
+def test_equal_samples_give_equal_files(tmp_path):
+    one = write_samples(digits(10), tmp_path / "a-%d.tar", maxsize=4096)
+    other = write_samples((d for d in digits(10)), str(tmp_path / "elsewhere" / "b-%d.tar"), maxsize=4096)
+    assert [shard.digest for shard in one.shards] == [shard.digest for shard in other.shards]
+    assert len(one.shards) == 4
+    assert all((shard.size or 0) <= 4096 for shard in one.shards)
+
+
+def test_samples_without_a_type_are_written_too(tmp_path):
+    rows = [DictSample({"a": n, "x": np.arange(n)}) for n in range(3)]
+    assert list(write_samples(rows, tmp_path / "a.tar")) == rows
+    assert list(Dataset(tmp_path / "a.tar")) == rows
+
+
+@pytest.mark.parametrize(
+    ("samples", "path", "limits", "error"),
+    [
+        ([], "a.tar", {}, UsageError),
+        (digits(2), "a.tar", {"maxcount": 1}, UsageError),
+        (digits(2), "a.tar", {"maxsize": 1e9}, UsageError),
+        (digits(2), "a-%d.tar", {"maxcount": 0}, UsageError),
+        (digits(2), "a-%d.tar", {"maxsize": 0}, UsageError),
+        (digits(2), "a-%d.tar", {"maxsize": math.nan}, UsageError),
+        (digits(2), "a.zip", {}, UsageError),
+        (digits(2), "a-%d-%d.tar", {}, UsageError),
+        ([digits(1)[0], Plain(1)], "a.tar", {}, SampleError),
+        ([Plain("x")], "a.tar", {}, SampleError),  # type: ignore[arg-type]
+        ([Digit(np.zeros(9000, "u1"), 1)], "a-%d.tar", {"maxsize": 4096}, LimitError),
+    ],
+)
+def test_what_cannot_be_written_is_refused_with_nothing_left(tmp_path, samples, path, limits, error):
+    with pytest.raises(error):
+        write_samples(samples, tmp_path / path, **limits)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_infinite_limit_is_none(tmp_path):
+    assert len(write_samples(digits(3), tmp_path / "a-%d.tar", maxsize=math.inf).shards) == 1
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_written_is_read_in_order_any_number_of_times(data):
+    for _ in range(3):
+        assert list(data) == digits(10)
+    ordered = data.ordered()
+    assert list(ordered) == list(ordered) == digits(10)
+    assert len(ordered) == len(data) == 10
+    one, other = iter(data), iter(data)
+    assert [next(one), next(other), next(one)] == [*digits(1), *digits(2)]
+
+
+def test_a_few_samples_are_had_without_reading_the_rest(data, tmp_path):
+    (tmp_path / "d-000003.tar").write_bytes(b"damaged")
+    assert data.head(2) == digits(2)
+    assert data.head() == digits(5)
+    assert data.head(0) == []
+    assert list(data.ordered().take(3)) == digits(3)
+    assert next(iter(data)) == digits(1)[0]
+    with pytest.raises(UsageError):
+        data.head(-1)
+
+
+@pytest.mark.parametrize("form", ["path", "Path", "braces", "glob", "list", "source", "url"])
+def test_every_form_of_address(tmp_path, written, form):
+    paths = [str(tmp_path / f"d-{n:06d}.tar") for n in range(4)]
+    where: Any = {
+        "path": paths[0],
+        "Path": Path(paths[0]),
+        "braces": f"{tmp_path}/d-{{000000..000003}}.tar",
+        "glob": f"{tmp_path}/d-*.tar",
+        "list": paths,
+        "source": FileSource(tuple(map(ShardRef, paths))),
+        "url": f"file://{paths[0]}",
+    }[form]
+    found = list(Dataset[Digit](where))
+    assert found == digits(3 if form in ("path", "Path", "url") else 10)
+
+
+def test_what_webdataset_wrote_is_read(tmp_path):
+    with webdataset.TarWriter(str(tmp_path / "w.tar")) as sink:
+        for i, digit in enumerate(digits(5)):
+            sink.write({**digit.as_wds, "__key__": f"{i:06d}"})
+    data = Dataset[Digit](tmp_path / "w.tar")
+    assert list(data) == digits(5)
+    assert len(data) == 5
+    with webdataset.ShardWriter(str(tmp_path / "s-%06d.tar"), maxcount=2, verbose=0) as sink:
+        for digit in digits(5):
+            sink.write(digit.as_wds)
+    assert list(Dataset[Digit](f"{tmp_path}/s-*.tar")) == digits(5)
+
+
+def test_without_a_type_samples_are_mappings(data):
+    untyped = Dataset(data.source)
+    assert untyped.sample_type is DictSample
+    first = next(iter(untyped))
+    assert list(first) == ["image", "label", "note"]
+    assert first.packed == digits(1)[0].packed
+    assert list(untyped.as_type(Digit)) == digits(10)
+    assert untyped.as_type(Digit).sample_type is Digit
+    assert list(Dataset[DictSample](data.source)) == list(untyped)
+
+
+def test_a_type_may_be_a_value(data):
+    assert list(Dataset.of(data.source, Digit)) == digits(10)
+
+    def reading(sample_type: type) -> Any:
+        return Dataset[sample_type](data.source)
+
+    assert list(reading(Plain)) == [Plain(n) for n in range(10)]
+
+
+@pytest.mark.parametrize("wrong", [int, dict, np.ndarray, "Digit", None])
+def test_what_is_no_sample_type_is_refused(data, wrong):
+    with pytest.raises(FieldTypeError):
+        Dataset[wrong](data.source).head(1)
+    with pytest.raises(FieldTypeError):
+        Dataset.of(data.source, wrong)
+    with pytest.raises(FieldTypeError):
+        Dataset(data.source).as_type(wrong)
+    with pytest.raises(FieldTypeError):
+        data.as_type(wrong)
+
+
+def test_a_dataset_shows_what_it_is(data):
+    assert repr(data) == "Dataset[Digit](4 shards)"
+    assert Dataset[Digit](data.source, metadata={"a": 1}).metadata == {"a": 1}
+    assert data.entry is None
+
+
+# --- batches ---------------------------------------------------------------------------------------------------------
+
+
+def test_batches_stack_arrays_and_list_the_rest(data):
+    batches = data.ordered(batch_size=4)
+    for _ in range(2):
+        found = list(batches)
+        assert [len(batch) for batch in found] == [4, 4, 2]
+        assert len(batches) == 3
+        assert all(isinstance(batch, SampleBatch) for batch in found)
+        assert found[0].image.shape == (4, 2, 2)
+        assert found[0].label == [0, 1, 2, 3]
+        assert found[0].note == ["note 0", None, "note 2", None]
+        assert [sample for batch in found for sample in batch] == digits(10)
+
+
+@given(st.integers(0, 12), st.integers(1, 5), st.integers(1, 13))
+def test_batches_hold_every_sample_once_in_order(tmp_path_factory, count, maxcount, batch_size):
+    if not count:
+        return
+    made = write_samples(digits(count), tmp_path_factory.mktemp("b") / "%d.tar", maxcount=maxcount)
+    batches = list(made.ordered(batch_size=batch_size))
+    assert [sample for batch in batches for sample in batch.samples] == digits(count)
+    assert all(len(batch) == batch_size for batch in batches[:-1])
+    assert len(made.ordered(batch_size=batch_size)) == len(batches)
+
+
+def test_ragged_arrays_are_listed(tmp_path):
+    rows = [Digit(np.zeros(n, "u1"), n) for n in range(4)]
+    (batch,) = write_samples(rows, tmp_path / "a.tar").ordered(batch_size=4)
+    assert [image.shape for image in batch.image] == [(0,), (1,), (2,), (3,)]
+    assert batch.samples == rows
+
+
+def test_batches_of_a_view_and_of_mappings(data):
+    (batch,) = data.as_type(Bright).ordered(batch_size=10)
+    assert batch.mean == [float(n) for n in range(10)]
+    (batch,) = Dataset(data.source).ordered(batch_size=10)
+    assert batch.image.shape == (10, 2, 2)
+    assert batch.sample_type is DictSample
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_a_batch_holds_at_least_one_sample(data, size):
+    with pytest.raises(UsageError):
+        data.ordered(batch_size=size)
+
+
+# --- views -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_dataset_is_seen_through_a_lens(data):
+    view = data.as_type(Bright)
+    assert view.sample_type is Bright
+    assert list(view) == [Bright(float(n), n) for n in range(10)]
+    assert list(view) == list(view)
+    assert len(view) == 10
+    assert list(data) == digits(10)  # the dataset itself is as it was
+
+
+def test_lenses_follow_one_another(data):
+    assert data.as_type(Bright).as_type(Worded).head(2) == [Worded("0 at 0"), Worded("1 at 1")]
+    assert data.as_type(Digit).head(2) == digits(2)
+    with pytest.raises(LensNotFoundError):
+        data.as_type(Worded)
+    with pytest.raises(LensNotFoundError):
+        data.as_type(Bright).as_type(Digit)
+
+
+def test_only_some_fields(data):
+    assert list(data.as_type(Plain)) == [Plain(n) for n in range(10)]
+    assert data.as_type(Bright).as_type(Plain).head(1) == [Plain(0)]
+
+
+def test_a_lens_to_or_from_data_without_a_type_is_used(data):
+    @packable
+    class Told:
+        text: str
+
+    @lens
+    def told(source: DictSample) -> Told:
+        return Told(f"number {source['label']}")
+
+    @lens
+    def forgotten(source: Bright) -> DictSample:
+        return DictSample({"label": source.label})
+
+    assert Dataset(data.source).as_type(Told).head(2) == [Told("number 0"), Told("number 1")]
+    through = data.as_type(Bright).as_type(DictSample)
+    assert through.head(1) == [DictSample({"label": 0})]
+    assert through.as_type(Told).head(1) == [Told("number 0")]
+    with pytest.raises(LensNotFoundError):
+        through.as_type(Plain)  # it is no longer what the shards hold
+
+
+# --- what goes wrong -------------------------------------------------------------------------------------------------
+
+
+def test_a_shard_that_is_not_there_is_told_at_once(tmp_path):
+    with pytest.raises(ShardNotFoundError):
+        Dataset[Digit](tmp_path / "none.tar")
+
+
+def test_a_damaged_shard_raises_in_its_turn(data, written, tmp_path):
+    path = tmp_path / "d-000002.tar"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1024])
+    seen = []
+    with pytest.raises(TruncatedShardError) as caught:
+        for digit in data:
+            seen.append(digit)
+    assert seen == digits(9)[: len(seen)]
+    assert caught.value.uri == str(path)
+    with pytest.raises(TruncatedShardError):
+        len(data)
+    seen = []
+    with pytest.raises(DigestError):  # with a digest, nothing of the shard is given
+        for digit in written:
+            seen.append(digit)
+    assert seen == digits(6)
+    path.write_bytes(b"")
+    with pytest.raises(ShardError):
+        list(data)
+
+
+def test_a_sample_of_another_type_names_its_shard_its_key_and_the_field(data, tmp_path):
+    @packable
+    class Digit:
+        image: NDArray[np.uint8]
+        label: str
+
+    with pytest.raises(SampleError) as caught:
+        list(Dataset[Digit](data.source))
+    assert caught.value.uri == str(tmp_path / "d-000000.tar")
+    assert caught.value.path == "000000000: Digit.label"
+    assert (caught.value.expected, caught.value.actual) == ("str", "int 0")
+
+
+def test_a_lens_that_fails_is_passed_on(data):
+    @packable
+    class Never:
+        n: int
+
+    @lens
+    def failing(digit: Digit) -> Never:
+        raise ZeroDivisionError("of the caller")
+
+    with pytest.raises(ZeroDivisionError):
+        next(iter(data.as_type(Never)))
+
+
+def test_stopping_early_leaves_nothing_running(data):
+    for _ in range(20):
+        for _digit in data:
+            break
+        for _batch in data.ordered(batch_size=2):
+            break
+    gc.collect()
+    deadline = 500
+    while any(t.name.startswith("atdata-fetch") for t in threading.enumerate()) and deadline:
+        deadline -= 1
+        threading.Event().wait(0.01)
+    assert deadline
+
+
+def test_a_dataset_counts_by_what_is_known_and_reads_only_the_rest(data, tmp_path):
+    refs = [*(ShardRef(str(shard), samples=100) for shard in data.shards[:3]), data.shards[3]]
+    mixed = Dataset[Digit](FileSource(tuple(refs)))
+    (tmp_path / "d-000000.tar").unlink()
+    assert len(mixed) == 301
+
+
+# --- splits ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_dataset_dict_holds_splits_and_names_them_when_asked_for_another(data):
+    splits = DatasetDict({"train": data, "test": data.as_type(Plain)})
+    assert splits["train"] is data
+    assert list(splits) == ["train", "test"]
+    assert splits.get("validation") is None
+    assert "validation" not in splits
+    with pytest.raises(NotFoundError) as caught:
+        splits["validation"]
+    assert isinstance(caught.value, KeyError)
+    assert caught.value.expected == "train, test"
+    assert repr(splits) == "DatasetDict({'train': Dataset[Digit](4 shards), 'test': Dataset[Plain](4 shards)})"
+    assert list(pickle.loads(pickle.dumps(DatasetDict(a=Dataset(data.source))))["a"]) == list(Dataset(data.source))
+
+
+# --- other processes -------------------------------------------------------------------------------------------------
+
+
+def test_a_dataset_is_copied(data):
+    for made in (copy.copy(data), copy.deepcopy(Dataset(data.source))):
+        assert len(list(made)) == 10
+
+
+def test_a_dataset_goes_to_spawned_and_forked_workers(tmp_path, written):
+    """Everything a DataLoader worker holds: dataset, views, batches, samples; and what comes back from it."""
+    script = tmp_path / "workers.py"
+    script.write_text(
+        textwrap.dedent(
+            """
+            from __future__ import annotations
+
+            import multiprocessing
+            import sys
+
+            import numpy as np
+            from numpy.typing import NDArray
+
+            from atdata.dataset import Dataset
+            from atdata.lens import lens
+            from atdata.samples import PackableSample, packable
+
+            @packable
+            class Digit:
+                image: NDArray[np.uint8]
+                label: int
+
+            class Bright(PackableSample):
+                mean: float
+                label: int
+
+            @packable
+            class Plain:
+                label: int
+
+            @lens
+            def bright(digit: Digit) -> Bright:
+                return Bright(float(digit.image.mean()), digit.label)
+
+            def work(data):
+                return list(data), list(data.ordered(batch_size=4)), data.ordered(), data
+
+            if __name__ == "__main__":
+                data = Dataset[Digit](sys.argv[1])
+                next(iter(data))
+                views = [data, data.as_type(Bright), data.as_type(Plain), data.as_type(Bright).as_type(Plain)]
+                views += [Dataset(sys.argv[1]), Dataset(sys.argv[1]).as_type(Plain)]
+                for method in ("spawn", "forkserver", "fork"):
+                    with multiprocessing.get_context(method).Pool(1) as pool:
+                        for view, (samples, batches, ordered, back) in zip(views, pool.map(work, views), strict=True):
+                            assert samples == list(view) == list(ordered) == list(back)
+                            assert [s for batch in batches for s in batch] == samples
+                            assert back.sample_type is view.sample_type
+                            assert repr(back) == repr(view)
+                print("fine")
+            """
+        )
+    )
+    command = [sys.executable, str(script), f"{tmp_path}/d-{{000000..000003}}.tar"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.stdout, done.stderr) == ("fine\n", "")

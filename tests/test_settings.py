@@ -1,0 +1,103 @@
+"""Each setting: by environment, by argument, by default; and the table that documents them."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+from atdata import settings
+from atdata.errors import UsageError
+from atdata.settings import DEFAULT_PLC_URL, Settings
+
+ROWS = re.findall(r"^\| `(ATDATA_\w+)` \| `(\w+)=`", settings.__doc__ or "", re.MULTILINE)
+
+# variable, its text, the argument that says the same, the field, its value
+GIVEN = [
+    (
+        "ATDATA_PLC_URL",
+        "http://localhost:2582/",
+        {"plc_url": "http://localhost:2582"},
+        "plc_url",
+        "http://localhost:2582",
+    ),
+    (
+        "ATDATA_RESOLVER_URL",
+        "https://a.test/, http://b.test",
+        {"resolver_url": "https://a.test,http://b.test/"},
+        "resolver_urls",
+        ("https://a.test", "http://b.test"),
+    ),
+    ("ATDATA_ALLOW_LOOPBACK", "1", {"allow_loopback": True}, "allow_loopback", True),
+    ("ATDATA_ALLOW_LOOPBACK", "off", {"allow_loopback": False}, "allow_loopback", False),
+    ("ATDATA_CACHE", "/tmp/c", {"cache": Path("/tmp/c")}, "cache", Path("/tmp/c")),
+    ("ATDATA_DATA", "~/d", {"data": "~/d"}, "data", Path.home() / "d"),
+]
+
+
+@pytest.fixture(autouse=True)
+def _no_settings(monkeypatch):
+    for variable, _ in ROWS:
+        monkeypatch.delenv(variable, raising=False)
+
+
+def test_the_table_has_every_argument_and_every_argument_a_field():
+    assert {argument for _, argument in ROWS} == set(inspect.signature(Settings.of).parameters)
+    fields = {field.name for field in dataclasses.fields(Settings)}
+    assert {f"{argument}s" if argument == "resolver_url" else argument for _, argument in ROWS} == fields
+    assert [f"ATDATA_{argument.upper()}" for _, argument in ROWS] == [variable for variable, _ in ROWS]
+    assert {variable for variable, *_ in GIVEN} == {variable for variable, _ in ROWS}
+
+
+@pytest.mark.parametrize(("variable", "text", "argument", "field", "value"), GIVEN)
+def test_a_setting_comes_from_its_variable_or_its_argument(monkeypatch, variable, text, argument, field, value):
+    assert getattr(Settings.of(**argument), field) == value
+    monkeypatch.setenv(variable, text)
+    assert getattr(Settings.of(), field) == value
+
+
+def test_an_argument_wins_over_its_variable(monkeypatch):
+    for variable, text, *_ in GIVEN:
+        monkeypatch.setenv(variable, text)
+    given = Settings.of(
+        plc_url="https://plc.test", resolver_url="", allow_loopback=True, cache="/tmp/mine", data="/tmp/data"
+    )
+    assert given == Settings("https://plc.test", (), True, Path("/tmp/mine"), Path("/tmp/data"))
+
+
+def test_the_defaults_trust_nobody(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    chosen = Settings.of()
+    assert chosen.plc_url == DEFAULT_PLC_URL == "https://plc.directory"
+    assert chosen.resolver_urls == ()
+    assert chosen.allow_loopback is False
+    assert tmp_path in chosen.cache.parents
+    assert tmp_path in chosen.data.parents
+    assert chosen.cache != chosen.data
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("ATDATA_ALLOW_LOOPBACK", "2"),
+        ("ATDATA_ALLOW_LOOPBACK", "localhost"),
+        ("ATDATA_PLC_URL", "plc.directory"),
+        ("ATDATA_PLC_URL", "file:///etc"),
+        ("ATDATA_RESOLVER_URL", "https://a.test,b.test"),
+    ],
+)
+def test_a_variable_that_cannot_be_meant_is_named(monkeypatch, variable, text):
+    monkeypatch.setenv(variable, text)
+    with pytest.raises(UsageError, match=variable):
+        Settings.of()
+
+
+def test_settings_can_be_changed_in_a_copy():
+    chosen = Settings.of()
+    assert chosen.but(allow_loopback=True).allow_loopback is True
+    assert chosen.allow_loopback is False

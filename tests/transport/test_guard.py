@@ -1,0 +1,247 @@
+"""Which addresses may be dialled: what a stranger writes leads to public https servers, or nowhere."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+
+import pytest
+
+from atdata.errors import AddressError, NetworkError
+from atdata.transport import Get, Transport
+from atdata.transport.download import Download
+from atdata.transport.guard import check_address, check_scheme, origin_of, resolve
+from rawhttp import RawServer, answer
+
+# This machine, also as an IPv4 address inside an IPv6 one: mapped, NAT64, 6to4, Teredo.
+LOOPBACK = """
+    127.0.0.1 127.255.255.254 ::1 ::ffff:127.0.0.1 64:ff9b::127.0.0.1 2002:7f00:1::
+    2001:0:4136:e378:8000:63bf:80ff:fffe
+""".split()  # noqa: SIM905
+
+# Private networks, link-local, cloud metadata, shared, documentation, benchmarks, multicast, reserved, unassigned.
+PRIVATE = """
+    0.0.0.0 10.0.0.1 172.16.0.1 172.31.255.255 192.168.1.1 169.254.169.254 100.64.0.1
+    192.0.0.1 192.0.2.1 198.18.0.1 198.51.100.1 203.0.113.1 224.0.0.1 239.255.255.255 240.0.0.1 255.255.255.255
+    :: ::127.0.0.1 fe80::1 fe80::1%lo fec0::1 fc00::1 fd12:3456::1 ff02::1 ff0e::1 100::1 2001:db8::1
+    5f00::1 4000::1 e000::1
+    ::ffff:10.0.0.1 ::ffff:169.254.169.254 ::ffff:0:127.0.0.1 64:ff9b::10.0.0.1 64:ff9b:1::127.0.0.1
+    2002:a00:1:: 2002:c0a8:101:: 2002:e000:1:: 2001:0:4136:e378:8000:63bf:f5ff:fffe
+""".split()  # noqa: SIM905
+
+PUBLIC = ["1.1.1.1", "93.184.215.14", "2606:4700::1111", "::ffff:1.1.1.1", "64:ff9b::1.1.1.1", "2002:101:101::"]
+
+
+@pytest.mark.parametrize("text", [*LOOPBACK, *PRIVATE])
+def test_what_is_not_public_is_not_dialled(text):
+    with pytest.raises(AddressError) as caught:
+        check_address(ipaddress.ip_address(text), "evil.test", allow_loopback=False)
+    assert (caught.value.uri, caught.value.actual) == ("evil.test", str(ipaddress.ip_address(text)))
+
+
+@pytest.mark.parametrize("text", LOOPBACK)
+def test_this_machine_may_be_allowed(text):
+    check_address(ipaddress.ip_address(text), "localhost", allow_loopback=True)
+
+
+@pytest.mark.parametrize("text", PRIVATE)
+def test_a_private_network_is_not_this_machine(text):
+    with pytest.raises(AddressError):
+        check_address(ipaddress.ip_address(text), "evil.test", allow_loopback=True)
+
+
+@pytest.mark.parametrize("text", PUBLIC)
+def test_what_is_public_may_be_dialled(text):
+    check_address(ipaddress.ip_address(text), "good.test", allow_loopback=False)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "plain.tar",
+        "//a.test/b",
+        "https:",
+        "https://",
+        "https:///b",
+        "file:///etc/passwd",
+        "ftp://a.test/b",
+        "gopher://a.test/b",
+        "s3://a/b",
+        "javascript:alert(1)",
+        "data:text/plain,x",
+        "https://a.test:99999/b",
+        "https://a.test:port/b",
+        "https://[::1/b",
+        "https://[zz]/b",
+        "https://user@a.test/b",
+        "https://user:secret@a.test/b",
+        "https://:secret@a.test/b",
+        "https://good.test\\@evil.test/",
+        "https://good.test@evil.test",
+        "https://a.te\nst/b",
+        "https://a.test/b c",
+        "https://a.test/b\r\nHost: evil.test",
+        " https://a.test/b",
+        "https://a.test/é",
+        "https://münchen.test/b",
+        "https://a.test/\x00",
+    ],
+)
+@pytest.mark.parametrize(
+    "use", [origin_of, lambda url: check_scheme(url, True), lambda url: Transport().send("GET", url)]
+)
+def test_what_is_no_plain_web_address_is_refused(url, use):
+    with pytest.raises(AddressError) as caught:
+        use(url)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        ("https://a.test", "https://a.test:443"),
+        ("https://A.Test:443/b?c=d#e", "https://a.test:443"),
+        ("http://a.test/b", "http://a.test:80"),
+        ("http://[::1]:8080/b", "http://::1:8080"),
+        ("HTTPS://a.test/", "https://a.test:443"),
+    ],
+)
+def test_an_origin_is_scheme_host_and_port(url, origin):
+    assert origin_of(url) == origin
+
+
+def test_plain_http_is_for_this_machine_only_and_only_where_allowed():
+    check_scheme("https://a.test/b", allow_loopback=False)
+    for host in ("localhost", "a.localhost", "127.0.0.1:2583", "[::1]:2583"):
+        check_scheme(f"http://{host}/b", allow_loopback=True)
+        with pytest.raises(AddressError):
+            check_scheme(f"http://{host}/b", allow_loopback=False)
+    for host in ("a.test", "127.0.0.1.a.test", "localhost.a.test", "10.0.0.1", "[::ffff:10.0.0.1]", "2130706433"):
+        with pytest.raises(AddressError):
+            check_scheme(f"http://{host}/b", allow_loopback=True)
+
+
+def test_a_name_that_does_not_resolve_is_told():
+    for host in ("nothing.invalid", "a" * 70 + ".test", "..", "a..b"):
+        with pytest.raises(AddressError):
+            resolve(host)
+
+
+# --- dialling --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def server() -> Iterator[RawServer]:
+    with RawServer(lambda request: answer(200, b"secret of this machine")) as running:
+        yield running
+
+
+def quiet(**options: object) -> Transport:
+    return Transport(sleep=lambda seconds: None, **options)  # type: ignore[arg-type]
+
+
+DISGUISES = [
+    "localhost",
+    "127.0.0.1",
+    "127.1",
+    "2130706433",
+    "0x7f000001",
+    "0177.0.0.1",
+    "0.0.0.0",
+    "0",
+    "[::ffff:127.0.0.1]",
+    "LOCALHOST",
+]
+
+
+@pytest.mark.parametrize("host", DISGUISES)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_no_spelling_of_this_machine_is_dialled(server, host, scheme):
+    url = f"{scheme}://{host}:{server.port}/"
+    for use in (quiet().get, lambda request: Download(quiet(), request.url)):
+        with pytest.raises(AddressError):
+            use(Get(url))
+    assert server.connections == 0
+
+
+def test_a_server_that_was_spelled_out_is_dialled_as_it_is(server):
+    assert quiet().trusting(server.url).get(Get(server.url)).body == b"secret of this machine"
+    with pytest.raises(AddressError):
+        quiet().trusting(server.url).get(Get(f"http://localhost:{server.port}/"))  # another origin
+
+
+def test_loopback_may_be_allowed(server):
+    transport = quiet(allow_loopback=True)
+    for host in ("localhost", "127.0.0.1"):
+        assert transport.get(Get(f"http://{host}:{server.port}/")).status == 200
+    assert server.connections == 2
+
+
+TARGETS = [
+    "http://127.0.0.1:{port}/",
+    "https://127.0.0.1:{port}/",
+    "http://localhost:{port}/",
+    "//127.0.0.1:{port}/",
+    "http://[::ffff:127.0.0.1]:{port}/",
+    "http://169.254.169.254/latest/meta-data/",
+    "https://169.254.169.254/latest/meta-data/",
+    "https://10.0.0.1/",
+    "http://example.com/",
+    "file:///etc/passwd",
+    "gopher://127.0.0.1:{port}/",
+    "https://user:secret@example.com/",
+    "https://exa mple.com/",
+    "https://\xe9.test/",
+]
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_redirect_to_what_may_not_be_dialled_is_refused(server, target, status):
+    location = target.format(port=server.port)
+    with RawServer(lambda request: answer(status, location=location)) as redirecting:
+        transport = quiet().trusting(redirecting.url)
+        with pytest.raises(AddressError):
+            transport.get(Get(redirecting.url))
+        with pytest.raises(AddressError):
+            Download(transport, redirecting.url)
+    assert server.connections == 0
+
+
+def test_a_redirect_where_loopback_is_allowed_still_reaches_no_private_network(server):
+    for location, allowed in ((server.url, True), ("https://10.0.0.1/", False), ("http://10.0.0.1/", False)):
+        with RawServer(lambda request, location=location: answer(302, location=location)) as redirecting:
+            transport = quiet(allow_loopback=True)
+            if allowed:
+                assert transport.get(Get(redirecting.url)).body == b"secret of this machine"
+                assert Download(transport, redirecting.url).read() == b"secret of this machine"
+            else:
+                with pytest.raises(AddressError):
+                    transport.get(Get(redirecting.url))
+                with pytest.raises(AddressError):
+                    Download(transport, redirecting.url)
+
+
+def test_a_redirect_in_circles_ends():
+    with RawServer(lambda request: answer(302, location="/again")) as server:
+        transport = quiet().trusting(server.url)
+        with pytest.raises(NetworkError):
+            transport.get(Get(server.url))
+        with pytest.raises(NetworkError):
+            Download(transport, server.url)
+        assert len(server.requests) == 12
+
+
+def test_what_was_meant_for_one_server_is_not_told_another(server):
+    """An `Authorization` header does not follow a redirect to another origin."""
+
+    def script(request):
+        return answer(302, location="/here") if request.target == "/" else answer(302, location=f"{server.url}/there")
+
+    with RawServer(script) as first:
+        transport = quiet().trusting(first.url, server.url)
+        transport.get(Get(first.url + "/", headers={"authorization": "Bearer secret"}))
+        assert [request.headers.get("authorization") for request in first.requests] == ["Bearer secret"] * 2
+    assert [request.target for request in server.requests] == ["/there"]
+    assert "authorization" not in server.requests[0].headers
