@@ -45,7 +45,7 @@ def demo(rest: list[str]) -> int:
 def test(rest: list[str]) -> int:
     install("dev")
     install_pds()
-    workers = () if any(arg.startswith("-n") for arg in rest) else ("-n", "auto", "--dist", "loadgroup")
+    workers = () if any(arg.startswith("-n") for arg in rest) else ("-n", "auto", "--dist", "loadfile")
     return run(BIN / "python", "-m", "pytest", *workers, *rest)
 
 
