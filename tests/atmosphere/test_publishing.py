@@ -123,9 +123,7 @@ def test_a_schema_whose_name_is_no_record_key(network: Network, alice: DevAccoun
     assert count(alice, "schema") == 1
 
 
-def test_shards_are_cut_to_what_the_server_takes(alice: DevAccount, devnet: Devnet, network: Network) -> None:
-    if network is not devnet:
-        pytest.skip("the real server's limit takes 50 MB to reach: see test_pds")
+def test_shards_are_cut_to_what_the_server_takes() -> None:  # test_pds reaches the real server's 50 MB
     with Devnet(blob_limit=20_000) as small:
         account = small.create_account("small.test")
         index = index_of(small, account)

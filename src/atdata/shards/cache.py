@@ -32,6 +32,9 @@ DEFAULT_LIMIT = 64 * 10**9
 AHEAD = 2
 STALE = 86_400.0
 
+_seen: dict[Path, tuple[int, int]] = {}
+"""By cache folder: the bytes it holds as far as this process knows, and those stored since it last looked."""
+
 
 @dataclass(frozen=True)
 class OpenShard:
@@ -75,9 +78,10 @@ class ShardCache:
         """Move a file in, whose digest was computed while it was written."""
         place = self.path(digest)
         with disk_errors(place):
+            size = file.stat().st_size
             place.parent.mkdir(parents=True, exist_ok=True)
             file.replace(place)
-        self._make_room()
+        self._stored(size)
 
     def fetch(self, source: DataSource, ref: ShardRef, digest: Digest, stopped: threading.Event) -> BinaryIO:
         """Bring a shard in from its source, and give it only if it is what it should be.
@@ -95,7 +99,7 @@ class ShardCache:
                 # and before it has its name: another process may make room at once
                 opened = stack.enter_context(Path(file.name).open("rb"))
             stack.pop_all()
-        self._make_room()
+        self._stored(os.fstat(opened.fileno()).st_size)
         return opened
 
     def spool(self, source: DataSource, ref: ShardRef, stopped: threading.Event) -> BinaryIO:
@@ -111,7 +115,15 @@ class ShardCache:
             stack.pop_all()
             return BufferedReader(raw)
 
-    def _make_room(self) -> None:
+    def _stored(self, size: int) -> None:
+        """Look at what the folder holds only when it may be full, and now and then for what other processes stored."""
+        held, unseen = _seen.get(self.root, (self.limit, 0))
+        held, unseen = held + size, unseen + size
+        if held > self.limit or unseen > self.limit // 100:
+            held, unseen = self._make_room(), 0
+        _seen[self.root] = held, unseen
+
+    def _make_room(self) -> int:
         files = []
         for entry in self._entries():
             with suppress(OSError):  # another process makes room too
@@ -123,10 +135,11 @@ class ShardCache:
         total = sum(size for _, size, _ in files)
         for _, size, entry in sorted(files):
             if total <= self.limit:
-                return
+                break
             with suppress(OSError):
                 entry.unlink()  # who reads it has it open
             total -= size
+        return total
 
     def _entries(self) -> Iterator[Path]:
         """The cache's own files. Whatever else is in the folder is somebody's."""
