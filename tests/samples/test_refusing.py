@@ -6,6 +6,7 @@ import datetime as dt
 import decimal
 from typing import Annotated, Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -137,7 +138,6 @@ def test_arrays_of_strings_of_variable_width_have_no_portable_bytes():
 
 
 def test_arrays_of_extension_types_have_no_portable_bytes():
-    ml_dtypes = pytest.importorskip("ml_dtypes", reason="bfloat16 comes with ml_dtypes, which is not installed")
     with pytest.raises(SampleError) as caught:
         _ = Row(anything=np.zeros(2, ml_dtypes.bfloat16)).packed
     assert caught.value.path == "Row.anything"
