@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, AtUri, BlobSource, PDSBlobStore
     from atdata.dataset import Dataset, DatasetDict, write_samples
     from atdata.loading import load_dataset
+    from atdata.manifest import Manifest, ManifestField
 
 # What not every program needs comes when it is asked for: `import atdata` stays light.
 _LAZY = {
@@ -26,6 +27,8 @@ _LAZY = {
     "BlobSource": "atdata.atmosphere",
     "Dataset": "atdata.dataset",
     "DatasetDict": "atdata.dataset",
+    "Manifest": "atdata.manifest",
+    "ManifestField": "atdata.manifest",
     "PDSBlobStore": "atdata.atmosphere",
     "load_dataset": "atdata.loading",
     "write_samples": "atdata.dataset",
@@ -45,6 +48,8 @@ __all__ = [
     "DictSample",
     "IndexEntry",
     "Lens",
+    "Manifest",
+    "ManifestField",
     "PDSBlobStore",
     "PackableSample",
     "SampleBatch",

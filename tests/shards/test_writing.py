@@ -13,6 +13,7 @@ import tarfile
 import textwrap
 import time
 from collections import Counter
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +186,53 @@ def test_a_limit_under_which_nothing_fits_is_refused(maxcount, maxsize):
 def test_a_limit_may_be_a_float_or_infinite():
     assert Limits.of(None, 1e9) == Limits(None, DEFAULT_MAXSIZE)
     assert Limits.of(None, float("inf")) == Limits()
+
+
+# --- watchers --------------------------------------------------------------------------------------------------------
+
+
+def test_a_watcher_sees_each_member_where_it_is_and_each_shard_when_it_is_there(tmp_path):
+    seen: list[Any] = []
+
+    class Watcher:
+        def __init__(self, path: Path) -> None:
+            self.path = path
+
+        def see(self, key: str, offset: int, packed: bytes, sample: Any) -> None:
+            assert not self.path.exists()
+            seen.append((self.path, key, offset, packed, sample))
+
+        def finish(self, shard: Any) -> None:
+            assert (Path(shard.url), shard.digest) == (self.path, Digest.of_file(self.path))
+            seen.append(self.path)
+
+    @contextmanager
+    def watch(path: Path) -> Any:
+        yield Watcher(path)
+        seen.append("left")
+
+    rows = [(key, packed, number) for number, (key, packed) in enumerate(ROWS)]
+    paths = [tmp_path / f"{index}.tar" for index in range(2)]
+    list(cut_shards(rows, Limits(3), lambda index: paths[index], watch))
+    members = [(paths[0], *row) for row in rows[:3]], [(paths[1], *row) for row in rows[3:]]
+    told = [one if isinstance(one, Path | str) else (one[0], one[1], one[3], one[4]) for one in seen]
+    assert told == [*members[0], paths[0], "left", *members[1], paths[1], "left"]
+    for path, _, offset, packed, _ in (one for one in seen if isinstance(one, tuple)):
+        assert path.read_bytes()[offset : offset + len(packed)] == packed
+
+
+def test_rows_without_samples_may_be_watched_too(tmp_path):
+    samples = []
+
+    class Watcher:
+        def see(self, key: str, offset: int, packed: bytes, sample: Any) -> None:
+            samples.append(sample)
+
+        def finish(self, shard: Any) -> None:
+            samples.append(shard.samples)
+
+    list(cut_shards(ROWS, Limits(), lambda _: tmp_path / "a.tar", lambda _: nullcontext(Watcher())))
+    assert samples == [None] * len(ROWS) + [len(ROWS)]
 
 
 # --- names -----------------------------------------------------------------------------------------------------------

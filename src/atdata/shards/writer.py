@@ -8,12 +8,16 @@ import math
 import os
 import re
 import secrets
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from io import FileIO
 from pathlib import Path
-from typing import TypeAlias
+from types import TracebackType
+from typing import Any, Protocol, TypeAlias
 
 from atdata.errors import LimitError, SampleError, StorageError, UsageError
 from atdata.shards.digest import CHUNK, Digest
@@ -23,8 +27,12 @@ from atdata.shards.tar import BLOCK
 Row: TypeAlias = tuple[str, bytes]
 """A sample's key and its packed bytes."""
 
+SampleRow: TypeAlias = tuple[str, bytes, Any]
+"""The same with the sample itself, for who watches shards being written."""
+
 END = bytes(2 * BLOCK)
 DEFAULT_MAXSIZE = 1_000_000_000
+_AHEAD = 4  # chunks that may be written before they are hashed
 _MARK = re.compile(r"%(0?\d{0,2}d|%|)")
 
 
@@ -49,18 +57,44 @@ class Limits:
         return cls(maxcount, None if maxsize is None or math.isinf(maxsize) else int(maxsize))
 
 
+class Watcher(Protocol):
+    """Sees one shard being written."""
+
+    def see(self, key: str, offset: int, packed: bytes, sample: Any) -> None:
+        """One sample went in.
+
+        Args:
+            key: what it is called.
+            offset: where its first byte is in the shard.
+            packed: its bytes.
+            sample: the sample; `None` where rows come without.
+        """
+
+    def finish(self, shard: ShardRef) -> None:
+        """The shard is complete on disk."""
+
+
+Watch: TypeAlias = Callable[[Path], AbstractContextManager[Watcher]]
+"""Gives who watches the shard that will be at a path. It is left when the shard is finished, or has failed."""
+
+
 def tar_member(key: str, data: bytes) -> bytes:
     """One sample as tar blocks: `{key}.msgpack`, mtime 0, mode 0644, owner 0.
 
     Raises:
         SampleError: the key is empty or has a dot in its last component.
     """
-    raw = _member_name(key)
-    head = b""
-    if len(raw) > 100 or not raw.isascii():
-        head = _pax_header(raw)
-        raw = b"PaxData/" + hashlib.sha256(raw).hexdigest()[:32].encode()
-    return head + _header(raw, len(data), b"0") + data + bytes(-len(data) % BLOCK)
+    return _head(key, len(data)) + data + bytes(-len(data) % BLOCK)
+
+
+def _head(key: str, size: int) -> bytes:
+    """All that comes before a sample's bytes."""
+    # Most keys are numbers: those need no look at what they are made of.
+    raw = key.encode() + b".msgpack" if key.isalnum() and key.isascii() else _member_name(key)
+    if len(raw) <= 100 and raw.isascii():
+        return _header(raw, size, b"0")
+    alias = b"PaxData/" + hashlib.sha256(raw).hexdigest()[:32].encode()
+    return _pax_header(raw) + _header(alias, size, b"0")
 
 
 def _member_name(key: str) -> bytes:
@@ -81,24 +115,31 @@ def _pax_header(path: bytes) -> bytes:
     return _header(b"PaxHeader", len(record), b"x") + record + bytes(-len(record) % BLOCK)
 
 
-def _header(name: bytes, size: int, kind: bytes) -> bytes:
-    octal = b"%011o" % size if size < 8**11 else (1 << 95 | size).to_bytes(12, "big")
-    mode, zero, nul = b"0000644", b"0000000", b"\x00"
-    fields = [
-        name.ljust(100, nul),
-        *(mode, nul, zero, nul, zero, nul),  # mode, uid, gid
-        octal.ljust(12, nul),
-        *(b"00000000000", nul),  # mtime
-        b" " * 8,  # the checksum counts as spaces
-        kind,
+_OWNER = b"0000644\0" + b"0000000\0" * 2  # mode, uid, gid
+_TIME = b"00000000000\0"
+_TAIL = b"".join(
+    [
         bytes(100),  # link name
-        *(b"ustar", nul, b"00"),
+        b"ustar\x0000",
         bytes(64),  # user and group name
-        *(zero, nul, zero, nul),  # device numbers
+        b"0000000\0" * 2,  # device numbers
         bytes(167),  # prefix and padding
     ]
-    header = b"".join(fields)
-    return header[:148] + b"%06o\x00 " % sum(header) + header[156:]
+)
+_PADDING = tuple(bytes(length) for length in range(BLOCK))
+
+
+def _header(name: bytes, size: int, kind: bytes) -> bytes:
+    numbers, checksum = _numbers(size, kind)
+    return b"".join((name.ljust(100, b"\0"), numbers, b"%06o\0 " % (checksum + sum(name)), kind, _TAIL))
+
+
+@lru_cache(maxsize=4096)  # the samples of a shard are often of one size
+def _numbers(size: int, kind: bytes) -> tuple[bytes, int]:
+    """What is between name and checksum, and the sum of all bytes but the name's."""
+    octal = b"%011o\0" % size if size < 8**11 else (1 << 95 | size).to_bytes(12, "big")
+    numbers = _OWNER + octal + _TIME
+    return numbers, sum(numbers) + sum(b" " * 8) + sum(kind) + sum(_TAIL)  # the checksum counts as spaces
 
 
 def write_shard(path: str | os.PathLike[str], rows: Iterable[Row]) -> ShardRef:
@@ -124,76 +165,114 @@ def _distinct(rows: Iterable[Row]) -> Iterator[Row]:
         yield key, packed
 
 
-def cut_shards(rows: Iterable[Row], limits: Limits, place: Callable[[int], Path]) -> Iterator[ShardRef]:
+def cut_shards(
+    rows: Iterable[Row] | Iterable[SampleRow],
+    limits: Limits,
+    place: Callable[[int], Path],
+    watch: Watch | None = None,
+) -> Iterator[ShardRef]:
     """Write rows to as many shards as the limits ask for; `place(i)` names the file of shard `i`.
 
     A key seen before in the same shard starts a new one: no shard holds a key twice. With no rows at all
-    one empty shard is written. Each shard is complete on disk when it is yielded.
+    one empty shard is written. Each shard is complete on disk when it is yielded, and what watches it has finished.
 
     Raises:
         LimitError: one sample is larger than a whole shard may be.
         StorageError: the disk is full or fails.
     """
-    members = ((key, tar_member(key, packed)) for key, packed in rows)
-    first: tuple[str, bytes] | None = None
-    for index in itertools.count():
-        shard, first = _write_until_full(place(index), first, members, limits)
-        yield shard
-        if first is None:
-            return
+    source: Iterator[Row | SampleRow] = iter(rows)
+    first = next(source, None)
+    with ThreadPoolExecutor(1, "atdata-hash") as hashing:
+        for index in itertools.count():
+            target = place(index)
+            with nullcontext() if watch is None else watch(target) as watcher:
+                shard, first = _write_until_full(target, first, source, limits, hashing, watcher)
+                if watcher is not None:
+                    watcher.finish(shard)
+            yield shard
+            if first is None:
+                return
 
 
 def _write_until_full(
-    place: Path, first: tuple[str, bytes] | None, members: Iterator[tuple[str, bytes]], limits: Limits
-) -> tuple[ShardRef, tuple[str, bytes] | None]:
-    """One shard, and the member that no longer fitted into it."""
+    place: Path,
+    row: Row | SampleRow | None,
+    rows: Iterator[Row | SampleRow],
+    limits: Limits,
+    hashing: ThreadPoolExecutor,
+    watcher: Watcher | None,
+) -> tuple[ShardRef, Row | SampleRow | None]:
+    """One shard, and the row that no longer fitted into it."""
     keys: set[str] = set()
-    with atomic_file(place) as file:
-        output = _HashedOutput(file, place)
-        for key, member in itertools.chain([first] if first else [], members):
-            size = output.size + len(member) + len(END)
-            if (limits.count is not None and len(keys) >= limits.count) or key in keys:
-                rest = (key, member)
-                break
-            if limits.size is not None and size > limits.size:
-                if not keys:
-                    raise LimitError(
-                        "one sample is larger than a shard may be",
-                        path=key,
-                        expected=f"at most {limits.size} bytes with its header",
-                        actual=f"{size} bytes",
-                        hint="Raise maxsize, or split the sample.",
-                    )
-                rest = (key, member)
+    most = math.inf if limits.count is None else limits.count
+    room = math.inf if limits.size is None else limits.size - len(END)
+    with atomic_file(place) as file, _HashedOutput(file, place, hashing) as output:
+        while row is not None:
+            key, packed = row[0], row[1]
+            head = _head(key, len(packed))
+            offset = output.size + len(head)
+            padding = _PADDING[-len(packed) % BLOCK]
+            end = offset + len(packed) + len(padding)
+            if not keys and end > room:
+                raise LimitError(
+                    "one sample is larger than a shard may be",
+                    path=key,
+                    expected=f"at most {limits.size} bytes with its header",
+                    actual=f"{end + len(END)} bytes",
+                    hint="Raise maxsize, or split the sample.",
+                )
+            if end > room or len(keys) >= most or key in keys:
                 break
             keys.add(key)
-            output.write(member)
-        else:
-            rest = None
-        output.write(END)
-        output.flush()
-    return ShardRef(str(place), Digest("sha256", output.hash.hexdigest()), output.size, len(keys)), rest
+            output.write(end - output.size, head, packed, padding)
+            if watcher is not None:
+                watcher.see(key, offset, packed, row[2] if len(row) == 3 else None)
+            row = next(rows, None)
+        output.write(len(END), END)
+        digest = output.finish()
+    return ShardRef(str(place), digest, output.size, len(keys)), row
 
 
 class _HashedOutput:
-    """Writes in large pieces, counting and hashing on the way."""
+    """Writes in large pieces. Another thread hashes them, so that hashing costs no time where there are two cores."""
 
-    def __init__(self, file: FileIO, place: Path) -> None:
-        self._file, self._place = file, place
-        self._pending = bytearray()
+    def __init__(self, file: FileIO, place: Path, hashing: ThreadPoolExecutor) -> None:
+        self._file, self._place, self._hashing = file, place, hashing
+        self._pending: list[bytes] = []
+        self._flushed = 0
+        self._hash = hashlib.sha256()
+        self._unhashed: deque[Future[None]] = deque()
         self.size = 0
-        self.hash = hashlib.sha256()
 
-    def write(self, data: bytes) -> None:
-        self.size += len(data)
-        self._pending += data
-        if len(self._pending) >= CHUNK:
-            self.flush()
+    def write(self, size: int, *pieces: bytes) -> None:
+        """Write pieces that have `size` bytes together."""
+        self._pending += pieces
+        self.size += size
+        if self.size - self._flushed >= CHUNK:
+            self._flush()
 
-    def flush(self) -> None:
-        self.hash.update(self._pending)
-        write_all(self._file, self._pending, self._place)
-        self._pending = bytearray()
+    def finish(self) -> Digest:
+        """Write what is left; the digest of everything."""
+        self._flush()
+        while self._unhashed:
+            self._unhashed.popleft().result()
+        return Digest("sha256", self._hash.hexdigest())
+
+    def _flush(self) -> None:
+        chunk = b"".join(self._pending)
+        self._pending.clear()
+        self._flushed = self.size
+        self._unhashed.append(self._hashing.submit(self._hash.update, chunk))
+        write_all(self._file, chunk, self._place)
+        if len(self._unhashed) > _AHEAD:
+            self._unhashed.popleft().result()
+
+    def __enter__(self) -> _HashedOutput:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: BaseException | TracebackType | None) -> None:
+        for waiting in self._unhashed:  # of a shard that failed
+            waiting.cancel()
 
 
 @contextmanager

@@ -1,0 +1,22 @@
+"""Manifests: what is in a shard, beside it, so that a reader finds samples without reading all of it."""
+
+from atdata.manifest.aggregates import Aggregate
+from atdata.manifest.build import ManifestBuilder, ManifestWriter, manifest_paths, remove_manifest
+from atdata.manifest.field import Indexed, ManifestField, indexed_fields
+from atdata.manifest.header import File, Header, Schema
+from atdata.manifest.manifest import Manifest
+
+__all__ = [
+    "Aggregate",
+    "File",
+    "Header",
+    "Indexed",
+    "Manifest",
+    "ManifestBuilder",
+    "ManifestField",
+    "ManifestWriter",
+    "Schema",
+    "indexed_fields",
+    "manifest_paths",
+    "remove_manifest",
+]

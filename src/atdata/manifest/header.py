@@ -1,0 +1,167 @@
+"""The header of a manifest: what is known of a shard as a whole, as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import msgspec
+
+from atdata.errors import LimitError, ShardError
+from atdata.manifest.aggregates import Aggregate
+from atdata.shards import Digest
+
+VERSION = 1
+MAX_HEADER = 1 << 20  # what an entry takes (formats.md 3)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schema:
+    """The schema of the samples.
+
+    Attributes:
+        type: the name of the sample type.
+        uri: the schema's record, where there is one.
+        cid: that record's CID.
+    """
+
+    type: str
+    uri: str | None = None
+    cid: str | None = None
+
+
+@dataclass(frozen=True)
+class File:
+    """A file by its content."""
+
+    digest: Digest
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """What a manifest says of its shard as a whole.
+
+    Attributes:
+        shard: the shard it is bound to.
+        samples: how many the shard holds.
+        rows: the Parquet file that says where each sample is.
+        schema: what the samples are.
+        fields: what is known of all values of each indexed field.
+        provenance: where the shard comes from, in its writer's words.
+    """
+
+    shard: File
+    samples: int
+    rows: File
+    schema: Schema
+    fields: Mapping[str, Aggregate] = field(default_factory=dict)
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+    def encode(self) -> bytes:
+        """The JSON. Where it were too long for an entry, the longest lists of values are left out.
+
+        Raises:
+            LimitError: it is too long even so.
+        """
+        raw = _dump(self)
+        fields, excess = dict(self.fields), len(raw) - MAX_HEADER
+        for name in sorted(fields, key=lambda name: _length(fields[name]), reverse=True):
+            if excess <= 0:
+                break
+            excess -= _length(fields[name])
+            fields[name] = replace(fields[name], counts=None, items=None)
+        if len(raw) > MAX_HEADER:
+            raw = _dump(replace(self, fields=fields))
+        if len(raw) > MAX_HEADER:
+            raise LimitError("a manifest's header is too long", expected=MAX_HEADER, actual=len(raw))
+        return raw
+
+    def _to_json(self) -> dict[str, Any]:
+        return {
+            "version": VERSION,
+            "shard": _file_json(self.shard),
+            "samples": self.samples,
+            "rows": _file_json(self.rows),
+            "schema": _without_none(asdict(self.schema)),
+            "fields": {name: _without_none(asdict(aggregate)) for name, aggregate in self.fields.items()},
+            "provenance": dict(self.provenance),
+        }
+
+    @classmethod
+    def decode(cls, raw: bytes, uri: str) -> Header:
+        """The header in some JSON. Members that are not known are passed over.
+
+        Raises:
+            ShardError: it is none.
+        """
+        if len(raw) > MAX_HEADER:
+            raise _damaged(uri, f"{len(raw)} bytes", f"at most {MAX_HEADER} bytes")
+        try:
+            version = msgspec.json.decode(raw, type=_Version).version
+            if version != VERSION:
+                raise _damaged(uri, f"version {version}", f"version {VERSION}")
+            read = msgspec.json.decode(raw, type=_Read)
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
+            if isinstance(error, ShardError):
+                raise
+            raise _damaged(uri, str(error)[:200]) from None
+        return cls(
+            shard=_file(read.shard, uri),
+            samples=read.samples,
+            rows=_file(read.rows, uri),
+            schema=read.schema,
+            fields=read.fields,
+            provenance=read.provenance,
+        )
+
+
+def _dump(header: Header) -> bytes:
+    return json.dumps(header._to_json(), separators=(",", ":"), allow_nan=False).encode()
+
+
+@dataclass
+class _Version:
+    version: int
+
+
+@dataclass
+class _ReadFile:
+    digest: dict[str, str]
+    size: int
+
+
+@dataclass
+class _Read:
+    shard: _ReadFile
+    samples: int
+    rows: _ReadFile
+    schema: Schema
+    fields: dict[str, Aggregate]
+    provenance: dict[str, str]
+
+
+def _damaged(uri: str, actual: str, expected: str | None = None) -> ShardError:
+    hint = "Fetch it again, or do without: the shard itself says where its samples are."
+    return ShardError("a manifest's header cannot be read", uri=uri, expected=expected, actual=actual, hint=hint)
+
+
+def _file(read: _ReadFile, uri: str) -> File:
+    digest = Digest.of_checksum(read.digest)
+    if digest is None or digest.algorithm != "sha256" or read.size < 0:
+        raise _damaged(uri, str(read.digest)[:200], "a sha-256 and a size")
+    return File(digest, read.size)
+
+
+def _file_json(file: File) -> dict[str, Any]:
+    return {"digest": file.digest.checksum, "size": file.size}
+
+
+def _length(aggregate: Aggregate) -> int:
+    return len(json.dumps(aggregate.counts or aggregate.items or (), separators=(",", ":"))) - 2
+
+
+def _without_none(members: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in members.items() if value is not None}

@@ -1,0 +1,175 @@
+"""A manifest that is read: strict, and bound to its shard."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atdata.errors import ShardError, ShardNotFoundError, StorageError, UnverifiedError
+from atdata.manifest.aggregates import Aggregate
+from atdata.manifest.build import manifest_paths
+from atdata.manifest.header import MAX_HEADER, Header
+from atdata.manifest.parquet import MAX_FILE, Rows, decode_rows
+from atdata.shards import ShardRef
+from atdata.shards.tar import BLOCK
+
+
+@dataclass(frozen=True, eq=False)
+class Manifest:
+    """What is known of a shard without reading it: where each sample is, its digest, and the values of some fields.
+
+    A manifest can only leave samples out: each that it names lies in the shard, and is checked by its own digest.
+
+    Attributes:
+        header: what is known of the shard as a whole.
+        rows: what is known of each sample.
+    """
+
+    header: Header
+    rows: Rows
+
+    @classmethod
+    def read(cls, header: bytes, rows: bytes, *, shard: ShardRef | None = None, uri: str = "manifest") -> Manifest:
+        """The manifest in its two files.
+
+        Args:
+            header: the JSON.
+            rows: the Parquet file.
+            shard: what it must be the manifest of; `bind` says more.
+            uri: what to call it in errors.
+
+        Raises:
+            MissingExtraError: pyarrow is not installed.
+            DigestError: the rows are not those that the header names, or it is the manifest of another shard.
+            UnverifiedError: nothing says what the shard's digest is.
+            ShardError: a file is damaged, or samples would lie outside the shard or in each other.
+        """
+        read = Header.decode(header, uri)
+        if shard is not None:
+            _bind(read, shard)
+        if len(rows) != read.rows.size:
+            raise _damaged(uri, f"{len(rows)} bytes", f"{read.rows.size} bytes")
+        read.rows.digest.check(type(read.rows.digest).sha256(rows).hex, uri)
+        manifest = cls(read, decode_rows(rows, uri))
+        manifest._check(uri)
+        return manifest
+
+    @classmethod
+    def beside(cls, shard: ShardRef) -> Manifest | None:
+        """The manifest beside a shard that is a file here; `None` where there is none.
+
+        Raises:
+            MissingExtraError, DigestError, UnverifiedError, ShardError: as `read`.
+        """
+        header, rows = manifest_paths(Path(shard.url))
+        if not header.is_file():
+            return None
+        return cls.read(_bytes(header, MAX_HEADER), _bytes(rows, MAX_FILE), shard=shard, uri=str(header))
+
+    def bind(self, shard: ShardRef) -> None:
+        """Prove that this is the manifest of a shard with a known digest.
+
+        Raises:
+            DigestError: it is that of another shard.
+            UnverifiedError: the shard's digest is not known, or is no sha-256.
+            ShardError: its size or count is not the shard's.
+        """
+        _bind(self.header, shard)
+
+    def __len__(self) -> int:
+        return self.header.samples
+
+    @property
+    def keys(self) -> list[str]:
+        """What the samples are called, in order."""
+        return self.rows.keys
+
+    @property
+    def offsets(self) -> NDArray[np.int64]:
+        """Where each sample's first byte is in the shard, `[n]`."""
+        return self.rows.offsets
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """How many bytes each sample has, `[n]`."""
+        return self.rows.sizes
+
+    @property
+    def digests(self) -> NDArray[np.uint8]:
+        """The sha-256 of each sample's bytes, `[n, 32]`."""
+        return self.rows.digests
+
+    @property
+    def fields(self) -> Mapping[str, Aggregate]:
+        """What is known of all values of each indexed field."""
+        return self.header.fields
+
+    def column(self, name: str) -> Any:
+        """The value of an indexed field in each sample: an array of numbers, or a list; `None` where there is none.
+
+        Raises:
+            KeyError: there is no such column.
+        """
+        if name not in self.rows.fields:
+            raise KeyError(name)
+        return self.rows.column(name)
+
+    def _check(self, uri: str) -> None:
+        """Prove that the samples can lie in a shard of that size, each by itself, as many as the header says."""
+        offsets, sizes, total = self.offsets, self.sizes, self.header.shard.size
+        if len(offsets) != self.header.samples:
+            raise _damaged(uri, f"{len(offsets)} rows", f"{self.header.samples} samples")
+        if len(set(self.keys)) < len(self.keys):
+            raise _damaged(uri, "a key twice")
+        for name in self.rows.fields:
+            if name not in self.header.fields:
+                raise _damaged(uri, f"a column {name!r:.60} that the header does not have")
+        if not len(offsets):
+            return
+        # Compared without sums that could run over: each number is first known to be within the shard.
+        if min(int(offsets.min()), int(sizes.min())) < 0 or max(int(offsets.max()), int(sizes.max())) > total:
+            raise _damaged(uri, "a sample outside of the shard", f"within {total} bytes")
+        ends = offsets + sizes + -sizes % BLOCK
+        starts = offsets - BLOCK
+        inside = starts[0] >= 0 and int(ends[-1]) + 2 * BLOCK <= total
+        if not inside or (starts[1:] < ends[:-1]).any() or (offsets % BLOCK).any():
+            raise _damaged(uri, "samples that no tar of this size holds", f"one after the other, within {total} bytes")
+
+
+def _bind(header: Header, shard: ShardRef) -> None:
+    if shard.digest is None or shard.digest.algorithm != header.shard.digest.algorithm:
+        raise UnverifiedError(
+            "a manifest cannot be bound to a shard whose sha-256 is not known",
+            step="manifest",
+            uri=shard.url,
+            actual=shard.digest,
+            hint="Compute it with Digest.of_file, or read the shard without its manifest.",
+        )
+    shard.digest.check(header.shard.digest.hex, shard.url)
+    for what, said, known in (
+        ("bytes", header.shard.size, shard.size),
+        ("samples", header.samples, shard.samples),
+    ):
+        if known is not None and said != known:
+            raise _damaged(shard.url, f"{said} {what}", f"{known} {what}")
+
+
+def _damaged(uri: str, actual: str, expected: str | None = None) -> ShardError:
+    hint = "Fetch it again, or do without: the shard itself says where its samples are."
+    return ShardError("a manifest does not fit its shard", uri=uri, expected=expected, actual=actual, hint=hint)
+
+
+def _bytes(path: Path, most: int) -> bytes:
+    """A file, or as much of it as shows that it is too large."""
+    try:
+        with path.open("rb") as file:
+            return file.read(most + 1)
+    except FileNotFoundError:
+        raise ShardNotFoundError("half of a manifest is not there", uri=str(path), hint="Remove the other.") from None
+    except OSError as error:
+        raise StorageError("a manifest cannot be read", uri=str(path), actual=error.strerror) from error

@@ -1,0 +1,193 @@
+"""The rows of a manifest as Parquet: where each sample is, and its indexed values. Written and read with `pyarrow`.
+
+Only a part of Parquet is written, and no more is read: nothing compressed, no dictionaries, every page with its
+checksum. So a file holds no more than its bytes, and what reading it takes is in proportion to them.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atdata.errors import MissingExtraError, ShardError
+from atdata.manifest.field import DIGEST, KEY, OFFSET, SIZE
+from atdata.manifest.pages import check_pages
+
+MAX_FILE = 104_857_600  # what an entry takes (formats.md 3)
+GROUP = 65_536
+
+
+class Column:
+    """One column being filled.
+
+    Args:
+        kind: `int`, `float`, `bool` or `str`; in brackets, as in `[str]`, for lists of them.
+    """
+
+    def __init__(self, kind: str) -> None:
+        arrow = _arrow()
+        item = {"int": arrow.int64(), "float": arrow.float64(), "bool": arrow.bool_(), "str": arrow.string()}
+        self.kind = kind
+        self._type = arrow.list_(item[kind[1:-1]]) if kind.startswith("[") else item[kind]
+        self._chunks: list[Any] = []
+        self.fits = True
+
+    def add(self, values: Sequence[Any]) -> None:
+        """Add values; `None` is null. From a value on that needs another type the column no longer `fits`."""
+        arrow = _arrow()
+        try:
+            self._chunks.append(arrow.array(values, self._type))
+        except (OverflowError, arrow.ArrowInvalid):  # an int of 64 bits without sign
+            self.fits = False
+            self._chunks.clear()
+
+    def _whole(self) -> Any:
+        return _arrow().chunked_array(self._chunks, self._type)
+
+
+def encode_rows(
+    keys: Column, offsets: NDArray[np.int64], sizes: NDArray[np.int64], digests: bytes, fields: Mapping[str, Column]
+) -> bytes:
+    """The Parquet file of some rows; equal rows give equal bytes with one version of pyarrow."""
+    arrow = _arrow()
+    raw = arrow.FixedSizeBinaryArray.from_buffers(arrow.binary(32), len(offsets), [None, arrow.py_buffer(digests)])
+    columns = [keys._whole(), arrow.array(offsets), arrow.array(sizes), raw]
+    columns += [column._whole() for column in fields.values()]
+    schema = arrow.schema(
+        [arrow.field(name, column.type, nullable=False) for name, column in zip(_FIXED, columns, strict=False)]
+        + [arrow.field(name, column._type) for name, column in fields.items()]
+    )
+    sink = io.BytesIO()
+    arrow.parquet.write_table(
+        arrow.Table.from_arrays(columns, schema=schema),
+        sink,
+        row_group_size=GROUP,
+        compression="none",
+        use_dictionary=False,
+        column_encoding={OFFSET: "DELTA_BINARY_PACKED", SIZE: "DELTA_BINARY_PACKED"},
+        write_page_checksum=True,
+        write_statistics=False,
+        store_schema=False,
+        data_page_version="1.0",
+        version="2.6",
+    )
+    return sink.getvalue()
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """What the Parquet file of a manifest says of each sample.
+
+    Attributes:
+        keys: what the samples are called.
+        offsets: where their first bytes are, int64 `[n]`.
+        sizes: how many bytes they have, int64 `[n]`.
+        digests: the sha-256 of those bytes, uint8 `[n, 32]`.
+        fields: the names of the indexed fields that have a column.
+    """
+
+    keys: list[str]
+    offsets: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    digests: NDArray[np.uint8]
+    fields: tuple[str, ...]
+    _table: Any
+
+    def column(self, name: str) -> Any:
+        """The values of an indexed field: an array where all are there and are numbers, else a list with `None`."""
+        column = self._table.column(len(_FIXED) + self.fields.index(name)).combine_chunks()
+        is_ = _arrow().types
+        number = is_.is_integer(column.type) or is_.is_floating(column.type) or is_.is_boolean(column.type)
+        return column.to_numpy(zero_copy_only=False) if number and not column.null_count else column.to_pylist()
+
+
+def decode_rows(raw: bytes, uri: str) -> Rows:
+    """The rows in a Parquet file.
+
+    Raises:
+        MissingExtraError: pyarrow is not installed.
+        ShardError: the file is damaged, or is not of the form that is written here.
+    """
+    arrow = _arrow()
+    try:
+        table = _read(raw, uri)
+    except (arrow.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
+        if isinstance(error, ShardError):
+            raise
+        raise _damaged(uri, f"{type(error).__name__}: {error}") from error
+    names = tuple(table.schema.names[len(_FIXED) :])
+    digest = table.column(3).combine_chunks()
+    flat = np.frombuffer(digest.buffers()[1] or b"", np.uint8)[digest.offset * 32 :][: len(digest) * 32]
+    offsets, sizes = (table.column(index).combine_chunks().to_numpy() for index in (1, 2))
+    return Rows(table.column(0).to_pylist(), offsets, sizes, flat.reshape(-1, 32), names, table)
+
+
+def _read(raw: bytes, uri: str) -> Any:
+    if len(raw) > MAX_FILE:
+        raise _damaged(uri, f"{len(raw)} bytes", f"at most {MAX_FILE} bytes")
+    arrow = _arrow()
+    check_pages(raw, uri)
+    with arrow.parquet.ParquetFile(
+        arrow.BufferReader(raw),
+        page_checksum_verification=True,
+        thrift_string_size_limit=1 << 20,
+        thrift_container_size_limit=1 << 16,
+    ) as file:
+        schema = file.schema_arrow
+        if len(set(schema.names)) < len(schema.names):
+            raise _damaged(uri, "two columns of one name")
+        for index, (name, kind) in enumerate(_fixed().items()):
+            if index >= len(schema) or schema.field(index) != arrow.field(name, kind, nullable=False):
+                raise _damaged(uri, str(schema.names[:4])[:200], f"column {index}: {name} {kind} not null")
+        for field in list(schema)[len(_FIXED) :]:
+            if not _known(field.type):
+                raise _damaged(uri, f"{field.name}: {field.type}"[:200])
+        table = file.read(use_threads=False)
+    table.validate(full=True)
+    return table
+
+
+_FIXED = (KEY, OFFSET, SIZE, DIGEST)
+
+
+def _fixed() -> dict[str, Any]:
+    arrow = _arrow()
+    kinds = (arrow.string(), arrow.int64(), arrow.int64(), arrow.binary(32))
+    return dict(zip(_FIXED, kinds, strict=True))
+
+
+def _known(kind: Any) -> bool:
+    arrow = _arrow()
+    if arrow.types.is_list(kind):
+        return bool(kind.value_type == arrow.string() or kind.value_type == arrow.int64())
+    return any(kind == known for known in (arrow.int64(), arrow.float64(), arrow.bool_(), arrow.string()))
+
+
+def _damaged(uri: str, actual: str, expected: str | None = None) -> ShardError:
+    hint = "Fetch it again, or do without: the shard itself says where its samples are."
+    return ShardError("a manifest's rows cannot be read", uri=uri, expected=expected, actual=actual[:200], hint=hint)
+
+
+def require_parquet() -> None:
+    """Do nothing where pyarrow is installed.
+
+    Raises:
+        MissingExtraError: it is not.
+    """
+    _arrow()
+
+
+@lru_cache(maxsize=1)
+def _arrow() -> Any:
+    try:
+        import pyarrow.parquet
+        import pyarrow.types
+    except ImportError as error:
+        raise MissingExtraError.of("tables", "a manifest (its rows are Parquet)") from error
+    return pyarrow

@@ -1,0 +1,367 @@
+"""Manifests by people who mean harm, and by disks that fail: one typed error, or what was written."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+import textwrap
+import time
+import zlib
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import atdata
+from atdata.errors import AtdataError, DigestError, ShardError
+from atdata.manifest import File, Header, Manifest, ManifestBuilder
+from atdata.manifest.header import MAX_HEADER
+from atdata.manifest.pages import _Thrift
+from atdata.shards import Digest
+
+pa = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
+
+
+@atdata.packable
+class Row:
+    number: int | None
+    real: float
+    name: str
+    flag: bool
+    tags: list[str]
+
+
+SIZE = 1 << 20
+
+
+def build(count: int = 300) -> tuple[bytes, bytes]:
+    builder = ManifestBuilder(Row)
+    for n in range(count):
+        row = Row(None if n % 7 == 0 else n, n / 3, f"name {n % 5}", n % 2 == 0, [f"t{n % 4}"] * (n % 3))
+        builder.add(f"{n:06d}", 512 + n * 1024, 100 + n % 400, bytes([n % 256]) * 32, row)
+    return builder.finish(Digest.sha256(b"shard"), SIZE)
+
+
+HEADER, ROWS = build()
+
+
+def bound(rows: bytes, **changed: Any) -> bytes:
+    """The header of a publisher who stands by these rows."""
+    header = Header.decode(HEADER, "header")
+    return replace(header, rows=File(Digest.sha256(rows), len(rows)), **changed).encode()
+
+
+def same(one: Manifest, other: Manifest) -> bool:
+    arrays = all(np.array_equal(getattr(one, name), getattr(other, name)) for name in ("offsets", "sizes", "digests"))
+    columns = all(list(one.column(name)) == list(other.column(name)) for name in other.rows.fields)
+    return arrays and columns and one.keys == other.keys and one.rows.fields == other.rows.fields
+
+
+WHOLE = Manifest.read(HEADER, ROWS)
+
+
+def outcome(header: bytes, rows: bytes) -> Manifest | AtdataError:
+    began = time.monotonic()
+    try:
+        return Manifest.read(header, rows)
+    except (ShardError, DigestError) as error:
+        return error
+    finally:
+        assert time.monotonic() - began < 1
+
+
+def test_every_cut_of_the_rows_is_told():
+    for length in [*range(0, len(ROWS), 97), len(ROWS) - 1]:
+        assert isinstance(outcome(HEADER, ROWS[:length]), ShardError)
+        assert isinstance(outcome(bound(ROWS[:length]), ROWS[:length]), ShardError)
+
+
+def test_every_cut_of_the_header_is_told():
+    for length in range(len(HEADER)):
+        assert isinstance(outcome(HEADER[:length], ROWS), ShardError)
+
+
+def flips(raw: bytes, count: int) -> list[bytes]:
+    chance = random.Random(7)
+    flipped = []
+    for _ in range(count):
+        damaged = bytearray(raw)
+        damaged[chance.randrange(len(raw))] ^= chance.randrange(1, 256)
+        flipped.append(bytes(damaged))
+    return flipped
+
+
+def test_flipped_bytes_are_told():
+    for rows in flips(ROWS, 500):
+        assert isinstance(outcome(HEADER, rows), DigestError)
+
+
+def test_flipped_bytes_that_their_publisher_stands_by_are_told_or_change_nothing():
+    told = 0
+    for rows in flips(ROWS, 500):
+        found = outcome(bound(rows), rows)
+        told += isinstance(found, AtdataError)
+        assert isinstance(found, AtdataError) or same(found, WHOLE)
+    assert told > 400
+
+
+def test_flipped_bytes_with_the_right_checksums_do_no_harm():
+    """What is in a page may be anything its publisher likes; it is still within the shard, and of the types it says."""
+    chance = random.Random(8)
+    spans = pages(ROWS)
+    told = 0
+    for _ in range(1000):
+        start, at, end = chance.choice(spans)
+        damaged = bytearray(ROWS)
+        damaged[chance.randrange(at, end)] ^= chance.randrange(1, 256)
+        crc = zlib.crc32(damaged[at:end])
+        head = ROWS[start:at].replace(zigzag(zlib.crc32(ROWS[at:end])), zigzag(crc))
+        if len(head) != at - start:
+            continue
+        damaged[start:at] = head
+        found = outcome(bound(bytes(damaged)), bytes(damaged))
+        told += isinstance(found, AtdataError)
+        if isinstance(found, Manifest):
+            assert len(found) == len(found.keys) == 300
+            assert int((found.offsets + found.sizes).max()) <= SIZE
+    assert told > 50
+
+
+def pages(raw: bytes) -> list[tuple[int, int, int]]:
+    """Where each page starts, where its content does, and where it ends."""
+    metadata = pq.ParquetFile(pa.BufferReader(raw)).metadata
+    found = []
+    for column in range(metadata.num_columns):
+        chunk = metadata.row_group(0).column(column)
+        at = chunk.data_page_offset
+        while at < chunk.data_page_offset + chunk.total_compressed_size:
+            reader = _Thrift(raw, at, "")
+            length = reader.fields()[3]
+            found.append((at, reader.at, reader.at + length))
+            at = reader.at + length
+    return found
+
+
+def zigzag(crc: int) -> bytes:
+    signed = crc - (1 << 32) if crc >> 31 else crc
+    value = (signed << 1) ^ (signed >> 31)
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def test_footers_that_would_end_the_process_are_refused():
+    """Some values there, such as a codec that does not exist, pyarrow meets with `abort()`."""
+    chance = random.Random(9)
+    start = len(ROWS) - 8 - int.from_bytes(ROWS[-8:-4], "little")
+    for _ in range(3000):
+        damaged = bytearray(ROWS)
+        for _ in range(chance.randrange(1, 4)):
+            damaged[chance.randrange(start, len(ROWS))] = chance.randrange(256)
+        found = outcome(bound(bytes(damaged)), bytes(damaged))
+        assert isinstance(found, AtdataError) or len(found) == 300
+
+
+def test_flipped_bytes_of_the_header_are_told_or_say_something_smaller():
+    for header in flips(HEADER, 500):
+        found = outcome(header, ROWS)
+        assert isinstance(found, AtdataError) or same(found, WHOLE)
+
+
+def changed(**columns: Any) -> bytes:
+    table = pq.read_table(pa.BufferReader(ROWS))
+    fields, arrays = list(table.schema), list(table.columns)
+    for name, values in columns.items():
+        index = table.schema.get_field_index(name)
+        fields[index] = fields[index].with_nullable(fields[index].nullable)
+        arrays[index] = pa.chunked_array([pa.array(values, fields[index].type)])
+    return dump(pa.Table.from_arrays(arrays, schema=pa.schema(fields)))
+
+
+def dump(table: Any, **options: Any) -> bytes:
+    sink = pa.BufferOutputStream()
+    given = {"compression": "none", "use_dictionary": False, "write_page_checksum": True, "store_schema": False}
+    pq.write_table(table, sink, **{**given, **options})
+    return sink.getvalue().to_pybytes()
+
+
+def table() -> Any:
+    return pq.read_table(pa.BufferReader(ROWS))
+
+
+def test_the_same_rows_written_by_another_are_read():
+    rows = dump(table())
+    assert same(Manifest.read(bound(rows), rows), WHOLE)
+
+
+OFFSETS, SIZES = WHOLE.offsets.tolist(), WHOLE.sizes.tolist()
+LIES = {
+    "outside": lambda: changed(__offset__=[*OFFSETS[:-1], SIZE - 512]),
+    "far outside": lambda: changed(__offset__=[*OFFSETS[:-1], 2**63 - 512]),
+    "before": lambda: changed(__offset__=[-512, *OFFSETS[1:]]),
+    "where no header fits": lambda: changed(__offset__=[0, *OFFSETS[1:]]),
+    "in each other": lambda: changed(__size__=[513, *SIZES[1:]]),
+    "huge": lambda: changed(__size__=[*SIZES[:-1], 2**63 - 1]),
+    "negative": lambda: changed(__size__=[-1, *SIZES[1:]]),
+    "not in order": lambda: changed(__offset__=[OFFSETS[1], OFFSETS[0], *OFFSETS[2:]]),
+    "twice": lambda: changed(__offset__=[OFFSETS[1], *OFFSETS[1:]]),
+    "between blocks": lambda: changed(__offset__=[513, *OFFSETS[1:]]),
+    "a key twice": lambda: changed(__key__=["x"] * 300),
+    "fewer rows": lambda: dump(table().slice(0, 299)),
+    "more rows": lambda: dump(pa.concat_tables([table(), table()])),
+    "no digest": lambda: dump(table().drop_columns(["__digest__"])),
+    "another order": lambda: dump(table().select(["__offset__", "__key__", "__size__", "__digest__"])),
+    "a column that nobody announced": lambda: dump(table().append_column("other", table().column("real"))),
+    "a column twice": lambda: dump(table().append_column("real", table().column("real"))),
+    "nulls": lambda: dump(table().set_column(1, pa.field("__offset__", pa.int64()), [[None, *OFFSETS[1:]]])),
+    "another type": lambda: dump(
+        table().set_column(1, pa.field("__offset__", pa.float64(), False), [list(map(float, OFFSETS))])
+    ),
+    "short digests": lambda: dump(
+        table().set_column(
+            3,
+            pa.field("__digest__", pa.binary(31), False),
+            pa.chunked_array([pa.array([bytes(31)] * 300, pa.binary(31))]),
+        )
+    ),
+    "a column of structs": lambda: dump(table().append_column("real2", pa.array([{"a": 1}] * 300))),
+    "compressed": lambda: dump(table(), compression="zstd"),
+    "with a dictionary": lambda: dump(table(), use_dictionary=True),
+    "without checksums": lambda: dump(table(), write_page_checksum=False),
+    "text that is no UTF-8": lambda: ROWS_NOT_UTF8(),
+}
+
+
+def ROWS_NOT_UTF8() -> bytes:
+    field = pa.field("name", pa.string())
+    raw = pa.array([b"\xff\xfe"] * 300, pa.binary())
+    text = pa.StringArray.from_buffers(300, raw.buffers()[1], raw.buffers()[2])
+    return dump(table().set_column(table().schema.get_field_index("name"), field, text))
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_lie_that_its_publisher_stands_by_is_refused(lie):
+    rows = LIES[lie]()
+    assert isinstance(outcome(bound(rows), rows), ShardError)
+
+
+HEADERS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "no object": lambda _: [],
+    "another version": lambda h: {**h, "version": 2},
+    "no version": lambda h: {name: value for name, value in h.items() if name != "version"},
+    "no shard": lambda h: {name: value for name, value in h.items() if name != "shard"},
+    "another algorithm": lambda h: {**h, "shard": {"digest": {"algorithm": "md5", "digest": "0" * 32}, "size": 1}},
+    "a negative size": lambda h: {**h, "shard": {**h["shard"], "size": -1}},
+    "a smaller shard": lambda h: {**h, "shard": {**h["shard"], "size": 4096}},
+    "more samples": lambda h: {**h, "samples": 301},
+    "text for a number": lambda h: {**h, "samples": "300"},
+    "fields that are none": lambda h: {**h, "fields": {"number": 5}},
+    "fewer fields than columns": lambda h: {**h, "fields": {}},
+    "counts that are none": lambda h: {
+        **h,
+        "fields": {**h["fields"], "name": {**h["fields"]["name"], "counts": [["a"]]}},
+    },
+    "too long": lambda h: {**h, "provenance": {"source": "x" * MAX_HEADER}},
+}
+
+
+@pytest.mark.parametrize("lie", HEADERS)
+def test_a_header_that_is_none_is_refused(lie):
+    raw = json.dumps(HEADERS[lie](json.loads(HEADER))).encode()
+    assert isinstance(outcome(raw, ROWS), ShardError)
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"[" * 500_000, b'{"version": NaN}', b"\xff", b"1" * 100_000, b'{"version":1,"samples":' + b"9" * 9000]
+)
+def test_json_that_is_none_is_refused(raw):
+    assert isinstance(outcome(raw, ROWS), ShardError)
+
+
+def test_members_that_are_not_known_are_passed_over():
+    header = json.loads(HEADER)
+    header["later"] = header["fields"]["name"]["later"] = 5
+    assert same(Manifest.read(json.dumps(header).encode(), ROWS), WHOLE)
+
+
+def test_no_samples_are_a_manifest_too():
+    header, rows = build(0)
+    manifest = Manifest.read(header, rows)
+    assert (len(manifest), manifest.keys, manifest.digests.shape) == (0, [], (0, 32))
+
+
+def test_pages_that_claim_more_than_they_hold_are_refused_before_they_are_decoded():
+    """A list column whose one page claims 2^31 - 1 items, with the checksum that goes with it."""
+    raw = bytearray(ROWS)
+    claims = 0
+    for start, at, end in pages(ROWS):
+        reader = _Thrift(ROWS, start, "")
+        count = reader.fields()[5][1]
+        old = varint(count << 1)
+        for most in (count + 1, 2**13 - 1):
+            if len(varint(most << 1)) != len(old) or bytes(raw[start:at]).count(old) != 1:
+                continue
+            damaged = bytes(raw[:start]) + bytes(raw[start:at]).replace(old, varint(most << 1)) + bytes(raw[at:])
+            assert isinstance(outcome(bound(damaged), damaged), ShardError), (start, end)
+            claims += 1
+    assert claims > 5
+
+
+def test_row_groups_that_stand_on_the_same_bytes_are_refused():
+    metadata = pq.ParquetFile(pa.BufferReader(ROWS)).metadata
+    for _ in range(8):
+        metadata.append_row_groups(metadata)
+    sink = pa.BufferOutputStream()
+    metadata.write_metadata_file(sink)
+    footer = sink.getvalue().to_pybytes()[4:]
+    rows = ROWS[: -8 - int.from_bytes(ROWS[-8:-4], "little")] + footer
+    assert pq.ParquetFile(pa.BufferReader(rows)).metadata.num_rows == 300 * 256
+    assert isinstance(outcome(bound(rows, samples=300 * 256), rows), ShardError)
+
+
+def varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def test_bombs_are_refused_within_memory():
+    """A dictionary of one large text that a million rows name."""
+    script = """
+        import resource, sys
+        import pyarrow as pa, pyarrow.parquet as pq
+        from atdata.errors import ShardError
+        from atdata.manifest.parquet import decode_rows
+
+        count = 1_000_000
+        bomb = pa.table(
+            {"__key__": pa.DictionaryArray.from_arrays(pa.array([0] * count, pa.int32()), ["x" * 1_000_000])},
+        )
+        sink = pa.BufferOutputStream()
+        offsets = pa.array([0] * count, pa.int64())
+        schema = pa.schema([pa.field("__key__", pa.string(), False), pa.field("__offset__", pa.int64(), False),
+                            pa.field("__size__", pa.int64(), False), pa.field("__digest__", pa.binary(32), False)])
+        bomb = bomb.append_column("__offset__", offsets).append_column("__size__", offsets)
+        bomb = bomb.append_column("__digest__", pa.array([bytes(32)] * count, pa.binary(32)))
+        small = bomb.schema
+        pq.write_table(bomb.cast(pa.schema([pa.field("__key__", small.field(0).type, False), *list(schema)[1:]])), sink,
+                       store_schema=False, write_page_checksum=True, compression="zstd")
+        raw = sink.getvalue().to_pybytes()
+        del bomb, offsets
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        try:
+            decode_rows(raw, "bomb")
+        except ShardError as error:
+            print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 64 * 1024
