@@ -8,6 +8,7 @@ AtdataError
 ├── ShardError (ValueError)              a shard that is not what a shard must be
 │   └── TruncatedShardError              ... because its end is missing
 ├── ShardNotFoundError (FileNotFoundError)
+├── ResumeError (ValueError)             a saved state that is not of this loader and these data
 ├── SchemaError (ValueError)             a schema record that describes no sample type we can build
 ├── LensError (ValueError)               a lens that cannot be built or published
 │   └── LensNotFoundError (LookupError)  no registered lens leads from one type to the other
@@ -120,6 +121,10 @@ class TruncatedShardError(ShardError):
 
 class ShardNotFoundError(AtdataError, FileNotFoundError):
     """No shard at a path or URL."""
+
+
+class ResumeError(AtdataError, ValueError):
+    """A saved state that is not of this loader and these data."""
 
 
 class SchemaError(AtdataError, ValueError):

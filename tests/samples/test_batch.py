@@ -93,17 +93,18 @@ def test_rows_are_views_into_the_batch():
     assert batch.image[1, 0, 0] == 99
 
 
-def test_rows_without_a_type_have_the_fields_of_the_first():
+def test_rows_without_a_type_have_the_fields_of_them_all():
     rows = [
         DictSample({"a": 1, "x": np.ones(2)}),
         DictSample({"a": 2, "x": np.ones(2), "more": 1}),
         DictSample({"x": np.ones(2)}),
     ]
     batch = SampleBatch.of(DictSample, rows)
-    assert list(batch.columns) == ["a", "x"]
+    assert list(batch.columns) == ["a", "x", "more"]
     assert batch.a == [1, 2, None]
+    assert batch.more == [None, 1, None]
     assert batch.x.shape == (3, 2)
-    assert batch.samples[0] == rows[0]
+    assert batch.samples[1] == rows[1]
 
 
 def test_a_field_may_have_the_name_of_what_a_batch_has():

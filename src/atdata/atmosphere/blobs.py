@@ -138,7 +138,7 @@ class PDSBlobStore:
         """
         limit = self.client.blob_limit
         limits = Limits.of(maxcount, limit if maxsize is None else min(maxsize, limit))
-        groups: Iterator[Iterator[Row]] = (_packed(dataset, rows) for rows in dataset.rows_by_shard())
+        groups: Iterator[Iterator[Row]] = dataset.packed_by_shard()
         if maxcount is not None or maxsize is not None:
             groups = iter([itertools.chain.from_iterable(groups)])
         shards: list[ShardRef] = []
@@ -183,10 +183,6 @@ class PDSBlobStore:
             return []
         self._cache.take(path, digest)
         return [ShardRef(str(self._cache.path(digest)), digest, shard.size, shard.samples)]
-
-
-def _packed(dataset: Dataset[Any], rows: Iterator[Row]) -> Iterator[Row]:
-    return ((key, dataset.decode(packed).packed) for key, packed in rows)
 
 
 def _digest(shard: ShardRef) -> Digest:

@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
 import itertools
 import os
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
-from typing import Any, Generic, Self, TypeVar, overload
+from typing import Any, Generic, Literal, Self, TypeAlias, TypeVar, overload
 
-from atdata.dataset.pipeline import Batches, Samples
-from atdata.errors import FieldTypeError, NotFoundError
-from atdata.lens import Lens, find_lens, registered_lens
+import numpy as np
+from numpy.typing import NDArray
+
+from atdata.dataset.loader import EqualSteps, Loader
+from atdata.dataset.order import WINDOW, Order
+from atdata.dataset.pipeline import Batches, Samples, Shuffle
+from atdata.dataset.ranks import Rank
+from atdata.dataset.reading import Reader
+from atdata.dataset.steps import Filter, Map, See, Step
+from atdata.dataset.table import ShardTable
+from atdata.errors import FieldTypeError, NotFoundError, UsageError
+from atdata.lens import Lens, Projection, find_lens, registered_lens
 from atdata.protocols import DataSource, IndexEntry
-from atdata.samples import DictSample, PackableSample
+from atdata.samples import DictSample, PackableSample, SampleBatch, fields_of
 from atdata.settings import Settings
 from atdata.shards import ShardRef, source_of
-from atdata.shards.cache import ShardCache, open_shards
-from atdata.shards.rows import count_rows, read_rows
+from atdata.shards.cache import ShardCache
+from atdata.shards.opening import open_shards
+from atdata.shards.rows import read_rows
 from atdata.shards.writer import Row
 
 T = TypeVar("T")
 V = TypeVar("V")
+Ints: TypeAlias = NDArray[np.int64]
 
 
 class Dataset(Generic[T]):
@@ -29,6 +42,8 @@ class Dataset(Generic[T]):
 
     `Dataset[T](where)` takes a path, brace notation (`data-{000000..000009}.tar`), a URL, a list of these,
     or a source. Nothing is read until samples are. Without a type, samples are `DictSample`s.
+
+    Methods that give a dataset give a view of the same shards: nothing is copied, and nothing changes here.
 
     Attributes:
         source: the place its shards come from.
@@ -51,9 +66,13 @@ class Dataset(Generic[T]):
         self.metadata: Mapping[str, Any] = dict(metadata or {})
         self.entry = entry
         self._cache = ShardCache(Settings.of(cache=cache).cache)
+        self._table = ShardTable(self.source, self._cache)
         self._stored_type: type[Any] | None = None
-        self._lens: Lens[Any, T] | None = None
-        self._count: int | None = None
+        self._view_type: type[Any] | None = None
+        self._lens: Lens[Any, Any] | None = None
+        self._wanted: tuple[str, ...] | None = None
+        self._steps: tuple[Step, ...] = ()
+        self._selected: Ints | None = None
 
     @classmethod
     def of(cls, source: Any, sample_type: type[T], **options: Any) -> Self:
@@ -65,7 +84,7 @@ class Dataset(Generic[T]):
     @property
     def sample_type(self) -> type[T]:
         """The type of the samples that iteration gives."""
-        return self._lens.view_type if self._lens else self.stored_type
+        return self._view_type or self.stored_type
 
     @property
     def stored_type(self) -> type[Any]:
@@ -85,20 +104,22 @@ class Dataset(Generic[T]):
         return self.source.shards
 
     def __len__(self) -> int:
-        """How many samples there are: what the shards' references say, else what their headers say.
+        """How many samples there are, without reading them: what the shards' references say, else their headers.
 
         Raises:
             ShardError: a shard whose headers had to be read is damaged.
+            UsageError: the samples pass a filter; how many do, only reading can tell.
         """
-        if self._count is None:
-            known = [shard.samples for shard in self.shards]
-            unknown = [shard for shard in self.shards if shard.samples is None]
-            counted = sum(
-                count_rows(shard.file, shard.size, shard.ref.url)
-                for shard in open_shards(self.source, unknown, self._cache)
+        if any(isinstance(step, Filter) for step in self._steps):
+            raise UsageError(
+                "a filtered dataset has no length before it is read", hint="Count it: sum(1 for _ in dataset)."
             )
-            self._count = counted + sum(count for count in known if count is not None)
-        return self._count
+        return self.extent
+
+    @property
+    def extent(self) -> int:
+        """How many samples there are before any filter: the positions of an epoch."""
+        return len(self._table) if self._selected is None else len(self._selected)
 
     def __iter__(self) -> Iterator[T]:
         """Every sample, in the stored order.
@@ -110,6 +131,8 @@ class Dataset(Generic[T]):
         """
         return iter(self.ordered())
 
+    # --- orders
+
     @overload
     def ordered(self, batch_size: None = None) -> Samples[T]: ...
     @overload
@@ -120,12 +143,152 @@ class Dataset(Generic[T]):
         Args:
             batch_size: samples in a batch; the last batch may hold fewer. `None` gives single samples.
         """
-        samples = Samples(self)
-        return samples if batch_size is None else Batches(samples, batch_size)
+        return self._in_order(Order(0), batch_size)
+
+    @overload
+    def shuffled(
+        self, batch_size: None = None, *, seed: int = 0, epoch: int = 0, mode: Shuffle = "global", window: int = WINDOW
+    ) -> Samples[T]: ...
+    @overload
+    def shuffled(
+        self, batch_size: int, *, seed: int = 0, epoch: int = 0, mode: Shuffle = "global", window: int = WINDOW
+    ) -> Batches[T]: ...
+    def shuffled(
+        self,
+        batch_size: int | None = None,
+        *,
+        seed: int = 0,
+        epoch: int = 0,
+        mode: Shuffle = "global",
+        window: int = WINDOW,
+    ) -> Samples[T] | Batches[T]:
+        """The samples in a shuffled order: a pure function of the dataset, `seed` and `epoch`.
+
+        Args:
+            batch_size: samples in a batch; the last batch may hold fewer. `None` gives single samples.
+            seed: which shuffle.
+            epoch: each epoch has an order of its own.
+            mode: `global` is a permutation of all samples; `window` reads runs of 32 samples, and permutes within
+                windows: nearly as random, and friendlier to disks.
+            window: samples in a window, a multiple of 32.
+        """
+        return self._in_order(Order(self.extent, mode, seed, epoch, window), batch_size)
+
+    def _in_order(self, order: Order, batch_size: int | None) -> Samples[T] | Batches[T]:
+        return Samples(self, order) if batch_size is None else Batches(self, order, batch_size)
+
+    def loader(
+        self,
+        batch_size: int,
+        *,
+        shuffle: Literal[False] | Shuffle = False,
+        seed: int = 0,
+        window: int = WINDOW,
+        rank: int | None = None,
+        world_size: int | None = None,
+        drop_last: bool = False,
+        equal_steps: EqualSteps | None = None,
+    ) -> Loader[T]:
+        """Batches for training: this rank's share of an epoch, pass after pass, to be stopped and resumed anywhere.
+
+        `torch.utils.data.DataLoader(loader, batch_size=None, num_workers=n)` takes it as it is.
+
+        Args:
+            batch_size: samples in a batch of one rank.
+            shuffle: no, or how; see `shuffled`.
+            seed: which shuffle; the same on every rank.
+            window: samples in a window, for `window`.
+            rank: this process among those that share the epoch. By default what `torch.distributed` says, else the
+                environment (`RANK` and `WORLD_SIZE`, or Slurm's, or Open MPI's), else 0 of 1.
+            world_size: how many share it.
+            drop_last: leave out a batch that is not full.
+            equal_steps: make all ranks end together. `pad` fills the last step with the epoch's first samples again,
+                `drop` leaves out a step in which some rank has no full batch. Without it every sample comes exactly
+                once, and some ranks may take one step more than others.
+        """
+        loader: type[Loader[T]] = Loader
+        if importlib.util.find_spec("torch"):
+            from atdata.dataset.torch import TorchLoader as loader  # noqa: N813
+        return loader(
+            self,
+            batch_size,
+            mode=shuffle or "ordered",
+            seed=seed,
+            window=window,
+            rank=Rank.of(rank, world_size),
+            drop_last=drop_last,
+            equal_steps=equal_steps,
+        )
 
     def head(self, count: int = 5) -> list[T]:
         """The first samples."""
         return list(self.ordered().take(count))
+
+    # --- random access
+
+    @overload
+    def __getitem__(self, which: int) -> T: ...
+    @overload
+    def __getitem__(self, which: slice | Sequence[int] | NDArray[np.integer[Any]]) -> SampleBatch[T]: ...
+    def __getitem__(self, which: Any) -> T | SampleBatch[T]:
+        """`ds[i]` is a sample; `ds[a:b]` and `ds[[i, j, ...]]` are batches.
+
+        Raises:
+            IndexError: there is no such sample.
+        """
+        if isinstance(which, int | np.integer):
+            (sample,) = self._batch(self._positions([int(which)])).samples
+            return sample
+        return self._batch(self._positions(which))
+
+    def select(self, which: slice | Sequence[int] | NDArray[np.integer[Any]]) -> Dataset[T]:
+        """A view of some samples, in the order given.
+
+        Raises:
+            IndexError: there is no such sample.
+        """
+        return self._view(_selected=self._numbers(self._positions(which)))
+
+    def take(self, count: int) -> Dataset[T]:
+        """A view of the first samples."""
+        return self.select(slice(None, _counted(count)))
+
+    def skip(self, count: int) -> Dataset[T]:
+        """A view of all but the first samples."""
+        return self.select(slice(_counted(count), None))
+
+    def get(self, key: str) -> T:
+        """The sample with a key.
+
+        Raises:
+            NotFoundError: no shard holds it.
+        """
+        return self[self._table.find(key)]
+
+    def _batch(self, positions: Ints) -> SampleBatch[T]:
+        if any(isinstance(step, Filter) for step in self._steps):
+            raise UsageError("a filtered dataset has no numbered samples", hint="Select first, then filter.")
+        return next(self.read([self._numbers(positions)]))
+
+    def _positions(self, which: Any) -> Ints:
+        extent = self.extent
+        if isinstance(which, slice):
+            return np.arange(*which.indices(extent), dtype=np.int64)
+        positions = np.asarray(which)
+        if positions.dtype == bool and positions.shape == (extent,):
+            return np.flatnonzero(positions)
+        if positions.ndim != 1 or (len(positions) and positions.dtype.kind not in "iu"):
+            raise UsageError("samples are chosen by a number, a slice, or a list of numbers", actual=repr(which)[:60])
+        positions = positions.astype(np.int64)
+        wrong = (positions < -extent) | (positions >= extent)
+        if wrong.any():
+            raise IndexError(f"there is no sample {positions[wrong][0]}; there are {extent}")
+        return np.where(positions < 0, positions + extent, positions)
+
+    def _numbers(self, positions: Ints) -> Ints:
+        return positions if self._selected is None else self._selected[positions]
+
+    # --- views
 
     def as_type(self, view_type: type[V]) -> Dataset[V]:
         """The same samples seen through the registered lens to another type, or with only some of their fields.
@@ -137,6 +300,8 @@ class Dataset(Generic[T]):
             FieldTypeError: it is no sample type.
         """
         _checked(view_type)
+        if self._wanted is not None or self._steps:
+            raise UsageError("columns, map and filter come after as_type", hint="Choose the type first.")
         stored = self.stored_type
         lens: Lens[Any, Any] | None = self._lens
         if lens is None and stored is DictSample and registered_lens(stored, view_type) is None:
@@ -144,9 +309,91 @@ class Dataset(Generic[T]):
         elif self.sample_type is not view_type:
             step = find_lens(self.sample_type, view_type)
             lens = step if lens is None else lens.then(step)
+        return self._view(_stored_type=stored, _lens=lens, _view_type=view_type)
+
+    def columns(self, *names: str) -> Dataset[DictSample]:
+        """A view that reads some fields and decodes nothing else; its samples are `DictSample`s.
+
+        Raises:
+            UsageError: there is no such field, or the samples are mapped or filtered already.
+        """
+        if self._steps or not names:
+            raise UsageError("columns are chosen by name, before map and filter", actual=", ".join(names))
+        known = [field.name for field in fields_of(self.sample_type)] if self.sample_type is not DictSample else names
+        for name in names:
+            if name not in known:
+                raise UsageError(f"there is no field {name!r}", expected=", ".join(known))
+        return self._view(_wanted=tuple(names), _view_type=DictSample)
+
+    def map(self, function: Callable[[T], V], sample_type: type[V] | None = None) -> Dataset[V]:
+        """A view of what a function makes of each sample: a sample of another type, or a mapping.
+
+        Args:
+            function: must be importable by name where worker processes are started.
+            sample_type: of what the function gives; taken from its annotation, else `DictSample`.
+        """
+        step = Map.of(function, sample_type)
+        return self._view(_steps=(*self._steps, step), _view_type=step.sample_type)
+
+    def filter(self, keep: Callable[[T], bool]) -> Dataset[T]:
+        """A view of the samples for which a function is true.
+
+        The order of an epoch, and what a batch is made of, never depend on data: a batch is what remains of its
+        window of the unfiltered order, and may be short or empty.
+        """
+        return self._view(_steps=(*self._steps, Filter(keep)))
+
+    def _view(self, **changes: Any) -> Dataset[Any]:
         view: Dataset[Any] = copy(self)
-        view._stored_type, view._lens = stored, lens
+        _ = self.stored_type  # what Dataset[T] says is looked up before it no longer fits
+        view.__dict__.update({"_stored_type": self.stored_type, **changes})
         return view
+
+    # --- reading
+
+    def reach(self, stop: int, far: bool = True) -> int:
+        """`stop`, or the number of positions if that is less; looks at no more shards than it must.
+
+        Args:
+            stop: a position.
+            far: whether to look at another shard for it; else what is known already bounds the answer.
+        """
+        return self._table.reach(stop, far) if self._selected is None else min(stop, len(self._selected))
+
+    def numbers(self, order: Order, positions: Iterable[tuple[int, int]]) -> Iterator[Ints]:
+        """The numbers of the samples that an order has at some ranges of positions."""
+        pending = iter(positions)
+        while some := list(itertools.islice(pending, 1 if order.mode == "ordered" else 16)):
+            every = np.concatenate([np.arange(start, stop, dtype=np.int64) for start, stop in some])
+            if order.size:
+                every %= order.size  # a loader may pad an epoch with its first samples
+            numbers = self._numbers(order.samples(every))
+            yield from np.split(numbers, np.cumsum([stop - start for start, stop in some])[:-1])
+
+    def read(self, numbers: Iterable[Ints]) -> Iterator[SampleBatch[T]]:
+        """Batches of samples by their numbers in the shards, seen as this view sees them."""
+        reader = self.reader()
+        see = See(reader.sample_type, self._lens, self._wanted)
+        for columns in reader.batches(numbers):
+            batch = see(columns)
+            for step in self._steps:
+                batch = step(batch)
+            yield batch
+
+    def fingerprint(self) -> str:
+        """What the positions of an epoch stand for, as text: the shards by their digests, and what is selected."""
+        shards = self._table.fingerprints()
+        chosen = "all" if self._selected is None else hashlib.sha256(self._selected.tobytes()).hexdigest()
+        return "\n".join([*shards, chosen])
+
+    def reader(self) -> Reader:
+        """What reads the stored samples that this view is made of."""
+        wanted = None
+        if isinstance(self._lens, Projection):
+            wanted = [field.name for field in fields_of(self._lens.view_type)]
+        if self._wanted is not None and (self._lens is None or wanted is not None):
+            wanted = list(self._wanted)
+        return Reader(self._table, self.stored_type, wanted)
 
     def rows(self) -> Iterator[Row]:
         """Keys and packed samples as they are stored, in order, each shard verified before its first."""
@@ -157,7 +404,16 @@ class Dataset(Generic[T]):
         for shard in open_shards(self.source, self.shards, self._cache):
             yield read_rows(shard.file, shard.size, shard.ref.url)
 
-    def decode(self, packed: bytes) -> T:
+    def packed_by_shard(self) -> Iterator[Iterator[Row]]:
+        """Keys and packed samples as this view sees them; where it selects or changes samples, in one piece."""
+        if self._selected is None and not self._steps and self._wanted is None:
+            for rows in self.rows_by_shard():
+                yield ((key, self.decode(packed).packed) for key, packed in rows)
+        else:
+            samples: Iterable[Any] = self.ordered()
+            yield ((f"{number:09d}", sample.packed) for number, sample in enumerate(samples))
+
+    def decode(self, packed: bytes) -> Any:
         """The sample in packed bytes, seen through the dataset's lens."""
         stored = self.stored_type.from_bytes(packed)
         return self._lens.get(stored) if self._lens else stored
@@ -170,6 +426,12 @@ def _checked(sample_type: Any) -> type[Any]:
     if isinstance(sample_type, type) and issubclass(sample_type, PackableSample | DictSample):
         return sample_type
     raise FieldTypeError(f"{sample_type} is no sample type", hint="Decorate the class with @atdata.packable.")
+
+
+def _counted(count: int) -> int:
+    if count < 0:
+        raise UsageError("a number of samples is not negative", path="count", actual=count)
+    return count
 
 
 class DatasetDict(dict[str, Dataset[T]]):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Generic, TypeVar
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
+from atdata.dataset.order import Order
 from atdata.errors import SampleError, UsageError
 from atdata.samples import SampleBatch
 
@@ -13,24 +17,36 @@ if TYPE_CHECKING:
     from atdata.dataset.dataset import Dataset
 
 T = TypeVar("T")
+Ints: TypeAlias = NDArray[np.int64]
+Shuffle: TypeAlias = Literal["global", "window"]
+
+_CHUNK = 1024
 
 
 class Samples(Generic[T]):
-    """The samples of a dataset, one by one."""
+    """The samples of a dataset in some order, one by one. Each owns its arrays."""
 
-    def __init__(self, dataset: Dataset[T]) -> None:
-        self.dataset = dataset
+    def __init__(self, dataset: Dataset[T], order: Order) -> None:
+        self.dataset, self.order = dataset, order
 
     def __iter__(self) -> Iterator[T]:
-        decode = self.dataset.decode
-        for shard, rows in zip(self.dataset.shards, self.dataset.rows_by_shard(), strict=True):
-            for key, packed in rows:
-                try:
-                    sample = decode(packed)
-                except SampleError as error:
-                    error.uri, error.path = shard.url, f"{key}: {error.path or ''}".rstrip(": ")
-                    raise
-                yield sample
+        view = self.dataset
+        for numbers in view.numbers(self.order, self._chunks()):
+            try:
+                batch = next(view.read([numbers]))
+            except SampleError:
+                for number in numbers:  # all that is before the bad one is given out
+                    yield from _owned(next(view.read([np.array([number])])))
+                raise
+            yield from _owned(batch)
+
+    def _chunks(self) -> Iterator[tuple[int, int]]:
+        """Positions that are read at once. In the stored order no shard is opened before its first sample's turn."""
+        start = 0
+        while self.dataset.reach(start + 1) > start:
+            stop = self.dataset.reach(start + _CHUNK, self.order.mode != "ordered")
+            yield start, stop
+            start = stop
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -39,21 +55,46 @@ class Samples(Generic[T]):
         """The first `count` samples."""
         if count < 0:
             raise UsageError("a number of samples is not negative", path="count", actual=count)
-        return itertools.islice(self, count)
+        return islice(self, count)
 
 
 class Batches(Generic[T]):
-    """The samples of a dataset, `batch_size` at a time; the last batch may hold fewer."""
+    """The samples of a dataset in some order, `batch_size` at a time; the last batch may hold fewer."""
 
-    def __init__(self, samples: Samples[T], batch_size: int) -> None:
-        if batch_size < 1:
-            raise UsageError("a batch holds at least one sample", path="batch_size", actual=batch_size)
-        self.samples, self.batch_size = samples, batch_size
+    def __init__(self, dataset: Dataset[T], order: Order, batch_size: int) -> None:
+        self.dataset, self.order, self.batch_size = dataset, order, checked_size(batch_size)
 
     def __iter__(self) -> Iterator[SampleBatch[T]]:
-        samples, sample_type = iter(self.samples), self.samples.dataset.sample_type
-        while batch := list(itertools.islice(samples, self.batch_size)):
-            yield SampleBatch.of(sample_type, batch)
+        view = self.dataset
+        return view.read(view.numbers(self.order, steps(view, self.batch_size)))
 
     def __len__(self) -> int:
-        return -(-len(self.samples) // self.batch_size)
+        return -(-self.dataset.extent // self.batch_size)
+
+
+def checked_size(batch_size: int) -> int:
+    """A batch size.
+
+    Raises:
+        UsageError: it is less than 1.
+    """
+    if batch_size < 1:
+        raise UsageError("a batch holds at least one sample", path="batch_size", actual=batch_size)
+    return batch_size
+
+
+def steps(view: Dataset[Any], size: int) -> Iterator[tuple[int, int]]:
+    """Positions `[start, stop)`, `size` at a time, from the first to the last."""
+    start = 0
+    while (stop := view.reach(start + size)) > start:
+        yield start, stop
+        start = stop
+
+
+def _owned(batch: SampleBatch[T]) -> Iterator[T]:
+    """The samples of a batch, none of which keeps the batch in memory."""
+    columns = {
+        name: [row.copy() for row in column] if isinstance(column, np.ndarray) else column
+        for name, column in batch.columns.items()
+    }
+    return iter(SampleBatch(batch.sample_type, columns).samples)

@@ -28,10 +28,11 @@ class SampleBatch(Generic[T]):
 
     @classmethod
     def of(cls, sample_type: type[T], samples: Sequence[T]) -> SampleBatch[T]:
-        """The batch of some samples, in order. Samples without a type have the fields of the first."""
+        """The batch of some samples, in order. Where samples without a type lack a field that others have, it is `None`."""
         rows: Sequence[Any] = samples
         if rows and isinstance(rows[0], Mapping):
-            return cls(sample_type, {name: stack([row.get(name) for row in rows]) for name in rows[0]})
+            names = list(dict.fromkeys(name for row in rows for name in row))
+            return cls(sample_type, {name: stack([row.get(name) for row in rows]) for name in names})
         from atdata.samples.packable import fields_of
 
         names = [field.name for field in fields_of(sample_type)]
@@ -45,7 +46,9 @@ class SampleBatch(Generic[T]):
         rows = (dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True))
         if issubclass(build, Mapping):
             return [build(row) for row in rows]
-        return [build(**row) for row in rows]
+        from atdata.samples.packable import maker_of
+
+        return list(map(maker_of(build), rows))
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), ()))

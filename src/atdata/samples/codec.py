@@ -135,6 +135,8 @@ def _kind(value: Any) -> str:
 
 
 def _encode_str(value: Any) -> str:
+    if type(value) is str and value.isascii():
+        return value
     if not isinstance(value, str):
         raise Misfit("str", _kind(value))
     text = value if type(value) is str else str.__str__(value)
@@ -147,6 +149,8 @@ def _encode_str(value: Any) -> str:
 
 
 def _encode_int(value: Any) -> int:
+    if type(value) is int and INT_MIN <= value <= INT_MAX:
+        return value
     if isinstance(value, np.integer) and value.dtype.kind != "m":  # timedelta64 calls itself an integer
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool):
@@ -157,6 +161,8 @@ def _encode_int(value: Any) -> int:
 
 
 def _encode_float(value: Any) -> float:
+    if type(value) is float:
+        return value
     if isinstance(value, bool | np.timedelta64) or not isinstance(value, int | float | np.integer | np.floating):
         raise Misfit("float", _kind(value))
     try:
@@ -203,11 +209,17 @@ def _decode_array(declared: Array, value: Any) -> np.ndarray[Any, Any]:
 
 
 def _check_array(declared: Array, array: np.ndarray[Any, Any]) -> None:
-    scalar = PORTABLE.get(array.dtype.type, array.dtype.type)
+    check_items(declared, array.dtype, array.shape)
+
+
+def check_items(declared: Array, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+    """Whether an array of this dtype and shape may stand in the field. Raises `Misfit`."""
+    scalar = PORTABLE.get(dtype.type, dtype.type)
     if declared.scalar is not None and not issubclass(scalar, declared.scalar):
-        raise Misfit(str(declared), _kind(array), hint=f"Convert it: array.astype(np.{declared.scalar.__name__}).")
-    if declared.shape is not None and not declared.shape.fits(array.shape):
-        raise Misfit(str(declared), _kind(array))
+        hint = f"Convert it: array.astype(np.{declared.scalar.__name__})."
+        raise Misfit(str(declared), f"NDArray[{dtype}] {list(shape)}", hint=hint)
+    if declared.shape is not None and not declared.shape.fits(shape):
+        raise Misfit(str(declared), f"NDArray[{dtype}] {list(shape)}")
 
 
 def _encode_plain(value: Any, depth: int = 0) -> Any:

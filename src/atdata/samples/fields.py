@@ -163,7 +163,7 @@ def parse_annotation(annotation: Any, path: str) -> FieldType:
     Raises:
         FieldTypeError: no sample can hold such a field; `path` names it.
     """
-    annotation = _meaning(annotation)
+    annotation = meaning(annotation)
     for kind, cls in PYTHON_TYPES.items():
         if annotation is cls:
             return Scalar(kind)
@@ -178,7 +178,7 @@ def parse_annotation(annotation: Any, path: str) -> FieldType:
     return _parse_generic(annotation, path)
 
 
-def _meaning(annotation: Any) -> Any:
+def meaning(annotation: Any) -> Any:
     """What an alias made by a `type` statement (PEP 695) stands for. From Python 3.12 on, numpy's `NDArray` is one."""
     alias, args = typing.get_origin(annotation) or annotation, typing.get_args(annotation)
     if not isinstance(alias, _ALIAS):
@@ -187,7 +187,7 @@ def _meaning(annotation: Any) -> Any:
     if args:
         given = dict(zip(alias.__type_params__, args, strict=True))
         value = value[tuple(given[parameter] for parameter in value.__parameters__)]
-    return _meaning(value)
+    return meaning(value)
 
 
 def _parse_generic(annotation: Any, path: str) -> FieldType:

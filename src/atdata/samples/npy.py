@@ -35,11 +35,21 @@ def encode_array(array: np.ndarray[Any, Any]) -> bytes:
     """
     if isinstance(array, np.ma.MaskedArray):
         raise SampleError("a masked array would lose its mask", hint="Fill it, or keep the mask in a field of its own.")
-    fortran = array.flags.f_contiguous and not array.flags.c_contiguous
-    header = _encode_header(_portable(array.dtype), fortran, _check_shape(array.shape))
-    if _text_fields(array.dtype):
-        _check_text(np.ascontiguousarray(array))
+    flags = array.flags
+    in_order = flags.c_contiguous
+    fortran = not in_order and flags.f_contiguous
+    header, numbers = _encode_start(array.dtype, fortran, array.shape)
+    if numbers and in_order:
+        return b"".join((header, array))  # one copy less
+    check_text(array)
     return header + item_bytes(array, "F" if fortran else "C")
+
+
+@lru_cache(maxsize=4096)
+def _encode_start(dtype: np.dtype[Any], fortran: bool, shape: tuple[int, ...]) -> tuple[bytes, bool]:
+    """The header, and whether the items are plain numbers: without padding, and such that the array is a buffer."""
+    header = _encode_header(_portable(dtype), fortran, _check_shape(shape))
+    return header, dtype.kind in "biufc" and bool(_used_bytes(dtype).all())
 
 
 def item_bytes(array: np.ndarray[Any, Any], order: Literal["C", "F"] = "C") -> bytes:
@@ -55,10 +65,7 @@ def decode_array(data: bytes | memoryview) -> np.ndarray[Any, Any]:
     Raises:
         SampleError: the bytes are neither, end early, run on, or hold Python objects.
     """
-    if data[:6] == MAGIC:
-        dtype, fortran, shape, start = _read_npy_header(data)
-    else:
-        dtype, fortran, shape, start = _read_compact_header(data)
+    dtype, fortran, shape, start = read_header(data)
     count = math.prod(shape)
     if len(data) - start != count * dtype.itemsize:
         raise SampleError(
@@ -71,8 +78,7 @@ def decode_array(data: bytes | memoryview) -> np.ndarray[Any, Any]:
         array = flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)
     except ValueError as error:  # a zero-sized array with dimensions numpy cannot address
         raise SampleError("an array's shape is beyond what numpy can hold", actual=list(shape)) from error
-    if _text_fields(dtype):
-        _check_text(flat)
+    check_text(flat)
     return array.copy(order="F" if fortran else "C")
 
 
@@ -129,6 +135,15 @@ def _encode_header(dtype: np.dtype[Any], fortran: bool, shape: tuple[int, ...]) 
     if len(body) > MAX_HEADER:
         raise SampleError("the dtype of an array takes more than its header can hold", actual=f"{len(body)} bytes")
     return MAGIC + bytes(version) + struct.pack("<H" if width == 2 else "<I", len(body)) + body
+
+
+def read_header(data: bytes | memoryview) -> tuple[np.dtype[Any], bool, tuple[int, ...], int]:
+    """The dtype, whether the order is Fortran's, the shape, and where the items begin.
+
+    Raises:
+        SampleError: the bytes are no array.
+    """
+    return _read_npy_header(data) if data[:6] == MAGIC else _read_compact_header(data)
 
 
 def _read_npy_header(data: bytes | memoryview) -> tuple[np.dtype[Any], bool, tuple[int, ...], int]:
@@ -217,6 +232,16 @@ def _text_fields(dtype: np.dtype[Any]) -> bool:
     if item.names is not None:
         return any(_text_fields(item[name]) for name in item.names)
     return item.kind == "U"
+
+
+def check_text(array: np.ndarray[Any, Any]) -> None:
+    """Look at arrays of str, also inside records: each item must be Unicode text.
+
+    Raises:
+        SampleError: one is not.
+    """
+    if _text_fields(array.dtype):
+        _check_text(np.ascontiguousarray(array))
 
 
 def _check_text(array: np.ndarray[Any, Any]) -> None:

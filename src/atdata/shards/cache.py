@@ -1,20 +1,16 @@
-"""The content-addressed cache, and the one door through which shards are read.
+"""The content-addressed cache: shards on disk under their digests.
 
-A shard with a known digest is hashed before a byte of it is used, whatever place it came from. The cache holds
-only what passed, under its digest; it is bounded, may be shared by processes, and may be deleted at any time.
+It holds only what passed; it is bounded, may be shared by processes, and may be deleted at any time.
 """
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
 import tempfile
 import threading
 import time
-from collections import deque
-from collections.abc import Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from io import BufferedReader
@@ -24,25 +20,16 @@ from typing import BinaryIO
 from atdata.errors import DigestError, NetworkError
 from atdata.protocols import DataSource
 from atdata.shards.digest import ALGORITHMS, CHUNK, Digest
-from atdata.shards.source import FileSource, ShardRef
+from atdata.shards.ledger import Ledger, state_of
+from atdata.shards.source import ShardRef
 from atdata.shards.writer import atomic_file, disk_errors, write_all
 
 MAX_SHARD = 1 << 40
 DEFAULT_LIMIT = 64 * 10**9
-AHEAD = 2
 STALE = 86_400.0
 
 _seen: dict[Path, tuple[int, int]] = {}
 """By cache folder: the bytes it holds as far as this process knows, and those stored since it last looked."""
-
-
-@dataclass(frozen=True)
-class OpenShard:
-    """A shard as a local file, at its start; its digest, where it has one, has been checked."""
-
-    ref: ShardRef
-    file: BinaryIO
-    size: int
 
 
 @dataclass(frozen=True)
@@ -57,18 +44,23 @@ class ShardCache:
     root: Path
     limit: int = DEFAULT_LIMIT
 
+    @property
+    def ledger(self) -> Ledger:
+        """What this machine has found out about shard files."""
+        return Ledger(self.root)
+
     def path(self, digest: Digest) -> Path:
         """Where a shard with this digest is, if it is here."""
         return self.root / "shards" / digest.algorithm / digest.hex[:2] / f"{digest.hex}.tar"
 
     def open(self, digest: Digest) -> BinaryIO | None:
-        """The shard with this digest, hashed just now; `None` where it is not here or no longer what it was."""
+        """The shard with this digest, proved; `None` where it is not here or no longer what it was."""
         path = self.path(digest)
         with suppress(OSError), ExitStack() as stack:
             file = stack.enter_context(path.open("rb"))
-            if Digest.of_stream(file, digest.algorithm) == digest:
-                os.utime(path)
-                file.seek(0)
+            stat = os.fstat(file.fileno())
+            if self.ledger.known(state_of(stat)).digest == str(digest) or _digest(file, digest) == digest:
+                os.utime(path, ns=(time.time_ns(), stat.st_mtime_ns))  # used now, not changed
                 stack.pop_all()
                 return file
             path.unlink(missing_ok=True)
@@ -129,7 +121,7 @@ class ShardCache:
             with suppress(OSError):  # another process makes room too
                 stat = entry.stat()
                 if entry.suffix == ".tar":
-                    files.append((stat.st_mtime, stat.st_size, entry))
+                    files.append((stat.st_atime, stat.st_size, entry))
                 elif time.time() - stat.st_mtime > STALE:  # of a process that was killed
                     entry.unlink()
         total = sum(size for _, size, _ in files)
@@ -150,63 +142,10 @@ class ShardCache:
                     yield entry
 
 
-def open_shards(source: DataSource, refs: Iterable[ShardRef], cache: ShardCache) -> Generator[OpenShard]:
-    """The shards of a source one after the other, each closed when the next is asked for; the next ones are
-    fetched meanwhile.
-
-    Raises:
-        ShardNotFoundError, NetworkError: a shard cannot be had.
-        DigestError: a shard is not the one that was published; nothing of it was given out.
-    """
-    stopped, upcoming = threading.Event(), iter(refs)
-    pool = ThreadPoolExecutor(AHEAD, "atdata-fetch")
-    waiting: deque[Future[OpenShard]] = deque()
-
-    def look_ahead() -> None:
-        for ref in itertools.islice(upcoming, AHEAD - len(waiting)):
-            waiting.append(pool.submit(open_shard, source, ref, cache, stopped))
-
-    try:
-        look_ahead()
-        while waiting:
-            shard = waiting.popleft().result()
-            look_ahead()
-            with shard.file:
-                yield shard
-    finally:
-        stopped.set()
-        pool.shutdown(wait=False, cancel_futures=True)
-        for future in waiting:
-            future.add_done_callback(_close_unused)
-
-
-def _close_unused(future: Future[OpenShard]) -> None:
-    if not future.cancelled() and future.exception() is None:
-        future.result().file.close()
-
-
-def open_shard(
-    source: DataSource, ref: ShardRef, cache: ShardCache, stopped: threading.Event | None = None
-) -> OpenShard:
-    """One shard as a local file, verified where its digest is known. Files of this machine stay where they are.
-
-    Raises:
-        ShardNotFoundError, NetworkError: it cannot be had.
-        DigestError: it is not the one that was published.
-    """
-    stopped = stopped or threading.Event()
-    if isinstance(source, FileSource):
-        with ExitStack() as stack:
-            file = stack.enter_context(source.open(ref))
-            if ref.digest is not None:
-                ref.digest.check(Digest.of_stream(file, ref.digest.algorithm).hex, ref.url)
-                file.seek(0)
-            stack.pop_all()
-    elif ref.digest is not None:
-        file = cache.open(ref.digest) or cache.fetch(source, ref, ref.digest, stopped)
-    else:
-        file = cache.spool(source, ref, stopped)
-    return OpenShard(ref, file, os.fstat(file.fileno()).st_size)
+def _digest(file: BinaryIO, like: Digest) -> Digest:
+    digest = Digest.of_stream(file, like.algorithm)
+    file.seek(0)
+    return digest
 
 
 def _pieces(stream: BinaryIO, ref: ShardRef, stopped: threading.Event) -> Iterator[bytes]:

@@ -25,8 +25,8 @@ def read_rows(file: BinaryIO, size: int, uri: str) -> Iterator[Row]:
         yield member.key, data
 
 
-def count_rows(file: BinaryIO, size: int, uri: str) -> int:
-    """How many samples a shard holds, by its headers alone.
+def scan_rows(file: BinaryIO, size: int, uri: str) -> Iterator[Member]:
+    """Where the samples are, by the headers alone.
 
     Raises:
         ShardError: as `read_rows`.
@@ -34,7 +34,7 @@ def count_rows(file: BinaryIO, size: int, uri: str) -> int:
     seen: set[str] = set()
     for member in scan_members(file, size, uri):
         _check(member, seen, uri)
-    return len(seen)
+        yield member
 
 
 def _check(member: Member, seen: set[str], uri: str) -> None:

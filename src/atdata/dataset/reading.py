@@ -1,0 +1,190 @@
+"""Samples by their numbers, as columns: the one path by which all reading goes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atdata.dataset.table import ShardTable
+from atdata.errors import SampleError
+from atdata.samples import DictSample, Field, fields_of
+from atdata.samples.batch import stack, unstack
+from atdata.samples.columns import Column, decode_columns
+from atdata.samples.packable import is_plain
+from atdata.shards.memory import Memory
+from atdata.shards.opening import AHEAD
+from atdata.shards.rows import scan_rows
+
+Ints: TypeAlias = NDArray[np.int64]
+Columns: TypeAlias = dict[str, Column]
+
+ROWS = ""
+"""The one column of samples that are read as rows, because their type says nothing of columns or runs code of its own."""
+BLOCK_BYTES = 1 << 22
+BLOCK_SAMPLES = 4096
+
+
+@dataclass
+class Statistics:
+    """What a reader has done so far, for tests and benchmarks.
+
+    Attributes:
+        samples: decoded.
+        bytes: of samples touched.
+        chunks: groups of samples decoded.
+        slow: those that were decoded one by one.
+    """
+
+    samples: int = 0
+    bytes: int = 0
+    chunks: int = 0
+    slow: int = 0
+
+
+class Reader:
+    """Reads samples of one type, or some of its fields, out of a table of shards."""
+
+    def __init__(self, table: ShardTable, sample_type: type[Any], wanted: Sequence[str] | None = None) -> None:
+        self.table, self.sample_type = table, sample_type
+        untyped = issubclass(sample_type, DictSample)
+        self.bulk = not untyped and is_plain(sample_type)
+        self.fields: Sequence[Field] = () if untyped else fields_of(sample_type)
+        self.wanted = [ROWS] if not self.bulk else [f.name for f in self.fields] if wanted is None else list(wanted)
+        self.statistics = Statistics()
+
+    def batches(self, numbers: Iterable[Ints]) -> Iterator[Columns]:
+        """The columns of each batch of sample numbers. Several batches are read at a time; the order of reading
+        and the size of what is read at once change nothing about what comes out.
+        """
+        try:
+            yield from self._batches(numbers)
+        finally:
+            self.table.rest()
+
+    def _batches(self, numbers: Iterable[Ints]) -> Iterator[Columns]:
+        for block in self._blocks(numbers):
+            bounds = [0, *np.cumsum([len(batch) for batch in block]).tolist()]
+            try:
+                columns = self.read(np.concatenate(block) if len(block) > 1 else block[0])
+            except SampleError:
+                if len(block) == 1:
+                    raise
+                for batch in block:  # all that is before the bad one is given out
+                    yield _cut(self.read(batch), 0, len(batch))
+                raise
+            for start, stop in pairwise(bounds):
+                yield _cut(columns, start, stop)
+
+    def _blocks(self, numbers: Iterable[Ints]) -> Iterator[list[Ints]]:
+        block: list[Ints] = []
+        size, room = 0, 1
+        for batch in numbers:
+            if not block:
+                room = self._room(batch)
+            block.append(batch)
+            size += len(batch)
+            if size + len(batch) > room:
+                yield block
+                block, size = [], 0
+        if block:
+            yield block
+
+    def _room(self, batch: Ints) -> int:
+        """How many samples like the first of a batch to read at once."""
+        if not len(batch):
+            return 1
+        shard, _ = self.table.locate(batch[:1])
+        opened = self.table.open(int(shard[0]))
+        return min(BLOCK_SAMPLES, BLOCK_BYTES * max(len(opened.index), 1) // max(opened.size, 1))
+
+    def read(self, numbers: Ints) -> Columns:
+        """The columns of some samples, in the order of their numbers.
+
+        Raises:
+            ShardError: a shard is damaged.
+            DigestError: a shard is not the one that was published.
+            SampleError: a sample is not of the reader's type.
+        """
+        shards, places = self.table.locate(numbers)
+        if not len(numbers):
+            return {name: [] for name in self.wanted}
+        if (shards[0] == shards).all():
+            shard = int(shards[0])
+            return self._chunk(shard, places)
+        order = np.argsort(shards, kind="stable")
+        cuts = [0, *(np.flatnonzero(np.diff(shards[order])) + 1).tolist(), len(order)]
+        groups = [order[a:b] for a, b in pairwise(cuts)]
+        self.table.ahead([int(shards[group[0]]) for group in groups][:AHEAD])
+        parts = [self._chunk(int(shards[group[0]]), places[group]) for group in groups]
+        return {name: _joined([part[name] for part in parts], groups, len(order)) for name in self.wanted}
+
+    def _chunk(self, shard: int, places: Ints) -> Columns:
+        """Samples of one shard."""
+        index = self.table.open(shard).index
+        starts, sizes = index.starts[places], index.sizes[places]
+        total = int(sizes.sum())
+        span = int(starts[-1] + sizes[-1] - starts[0])
+        ascending = len(starts) == 1 or bool((starts[1:] > starts[:-1]).all())
+        dense = ascending and span <= 2 * total + 4096 * len(starts)
+        if dense and int(places[-1]) + 1 == len(index):
+            self.table.ahead(range(shard + 1, shard + 1 + AHEAD))
+        memory = self.table.memory(shard, starts, sizes, dense)
+        self.statistics.samples += len(starts)
+        self.statistics.bytes += total
+        self.statistics.chunks += 1
+        if self.bulk:
+            found = decode_columns(memory.data, starts - memory.base, sizes, self.fields, self.wanted)
+            if found is not None:
+                return found
+        self.statistics.slow += 1
+        return self._one_by_one(shard, memory, starts, sizes)
+
+    def _one_by_one(self, shard: int, memory: Memory, starts: Ints, sizes: Ints) -> Columns:
+        samples: list[Any] = []
+        offsets = (starts - memory.base).tolist()
+        for start, size in zip(offsets, sizes.tolist(), strict=True):
+            try:
+                samples.append(self.sample_type.from_bytes(memory.data[start : start + size].tobytes()))
+            except SampleError as error:
+                key = self._key(shard, start + memory.base)
+                error.uri, error.path = self.table.refs[shard].url, f"{key}: {error.path or ''}".rstrip(": ")
+                raise
+        if not self.bulk:
+            return {ROWS: samples}
+        return {name: [getattr(sample, name) for sample in samples] for name in self.wanted}
+
+    def _key(self, shard: int, start: int) -> str:
+        """The key of the sample at an offset, for a message."""
+        opened = self.table.open(shard)
+        members = scan_rows(opened.file, opened.size, opened.ref.url)
+        return next(member.key for member in members if member.offset == start)
+
+
+def _joined(parts: list[Column], groups: list[NDArray[np.intp]], count: int) -> Column:
+    """One column out of the parts that several shards hold."""
+    first = parts[0]
+    if isinstance(first, np.ndarray) and all(
+        isinstance(part, np.ndarray) and part.dtype == first.dtype and part.shape[1:] == first.shape[1:]
+        for part in parts
+    ):
+        column = np.empty((count, *first.shape[1:]), first.dtype)
+        for group, part in zip(groups, parts, strict=True):
+            column[group] = part
+        return column
+    values: list[Any] = [None] * count
+    for group, part in zip(groups, parts, strict=True):
+        for place, value in zip(group.tolist(), unstack(part), strict=True):
+            values[place] = value
+    return values
+
+
+def _cut(columns: Mapping[str, Column], start: int, stop: int) -> Columns:
+    return {
+        name: column[start:stop] if isinstance(column, np.ndarray) else stack(column[start:stop])
+        for name, column in columns.items()
+    }

@@ -1,0 +1,97 @@
+"""What happens to a batch between its bytes and its reader: a lens, a map, a filter."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from atdata.dataset.reading import ROWS, Columns
+from atdata.errors import UsageError
+from atdata.lens import Lens, Projection
+from atdata.samples import DictSample, PackableSample, SampleBatch
+
+
+class Step(Protocol):
+    """One batch to another."""
+
+    def __call__(self, batch: SampleBatch[Any], /) -> SampleBatch[Any]:
+        """The batch after the step."""
+
+
+@dataclass(frozen=True)
+class See:
+    """Stored columns as a batch of the type they are seen as."""
+
+    stored_type: type[Any]
+    lens: Lens[Any, Any] | None
+    wanted: tuple[str, ...] | None
+
+    def __call__(self, columns: Columns) -> SampleBatch[Any]:
+        """The batch."""
+        if ROWS in columns:
+            batch = SampleBatch.of(self.stored_type, list(columns[ROWS]))
+        else:
+            batch = SampleBatch(self.stored_type, columns)
+        if self.lens is not None and (isinstance(self.lens, Projection) and ROWS not in columns):
+            batch = SampleBatch(self.lens.view_type, batch.columns)
+        elif self.lens is not None:
+            batch = SampleBatch.of(self.lens.view_type, list(map(self.lens.get, batch.samples)))
+        if self.wanted is not None:
+            batch = SampleBatch(
+                DictSample, {name: batch.columns[name] for name in self.wanted if name in batch.columns}
+            )
+        return batch
+
+
+@dataclass(frozen=True)
+class Map:
+    """What a function makes of each sample."""
+
+    function: Callable[[Any], Any]
+    sample_type: type[Any]
+
+    @classmethod
+    def of(cls, function: Callable[[Any], Any], sample_type: type[Any] | None) -> Map:
+        """The step, with the type of its results."""
+        if sample_type is None:
+            try:
+                sample_type = typing.get_type_hints(function).get("return")
+            except (NameError, TypeError, AttributeError):
+                sample_type = None
+        known = isinstance(sample_type, type) and issubclass(sample_type, PackableSample)
+        return cls(function, sample_type if known and sample_type is not None else DictSample)
+
+    def __call__(self, batch: SampleBatch[Any]) -> SampleBatch[Any]:
+        """The batch of the results."""
+        rows = list(map(self.function, batch.samples))
+        for row in rows:
+            if not isinstance(row, self.sample_type if self.sample_type is not DictSample else Mapping):
+                raise UsageError(
+                    "map gives samples or mappings",
+                    expected=self.sample_type.__name__,
+                    actual=type(row).__name__,
+                    hint="Annotate what the function returns, or pass sample_type=.",
+                )
+        return SampleBatch.of(self.sample_type, rows)
+
+
+@dataclass(frozen=True)
+class Filter:
+    """The samples for which a function is true."""
+
+    keep: Callable[[Any], bool]
+
+    def __call__(self, batch: SampleBatch[Any]) -> SampleBatch[Any]:
+        """What remains of the batch."""
+        kept = [index for index, sample in enumerate(batch.samples) if self.keep(sample)]
+        if len(kept) == len(batch):
+            return batch
+        columns = {
+            name: column[np.array(kept, np.int64)] if isinstance(column, np.ndarray) else [column[i] for i in kept]
+            for name, column in batch.columns.items()
+        }
+        return SampleBatch(batch.sample_type, columns)

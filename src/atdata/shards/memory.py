@@ -1,0 +1,77 @@
+"""A piece of a shard in memory: mapped where the system can, else read."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from dataclasses import dataclass
+from typing import BinaryIO, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atdata.errors import ShardError
+
+Bytes: TypeAlias = NDArray[np.uint8]
+
+_POPULATE: int = getattr(mmap, "MAP_POPULATE", 0)
+_PAGE = mmap.ALLOCATIONGRANULARITY
+
+
+@dataclass(frozen=True, eq=False)
+class Memory:
+    """Bytes of a file.
+
+    Attributes:
+        data: uint8 `[n]`, read-only.
+        base: where in the file `data[0]` is.
+    """
+
+    data: Bytes
+    base: int = 0
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+
+def map_file(file: BinaryIO, start: int, stop: int, *, whole: bool = True) -> Memory:
+    """The bytes of a file in `[start, stop)`, and possibly some before them.
+
+    Args:
+        file: what to read; without a file descriptor its bytes are copied.
+        start: first byte.
+        stop: one past the last byte; must not be beyond the file's end.
+        whole: whether all of it is wanted at once; else pages come when they are touched.
+    """
+    first = start - start % _PAGE
+    try:
+        mapped = mmap.mmap(
+            file.fileno(),
+            stop - first,
+            flags=mmap.MAP_SHARED | (_POPULATE if whole else 0),
+            prot=mmap.PROT_READ,
+            offset=first,
+        )
+    except (OSError, AttributeError):  # no file of a kind that can be mapped, or a system that maps otherwise
+        file.seek(start)
+        return Memory(np.frombuffer(file.read(stop - start), np.uint8), start)
+    if not whole:
+        mapped.madvise(mmap.MADV_RANDOM)
+    return Memory(np.frombuffer(mapped, np.uint8), first)
+
+
+def check_unchanged(file: BinaryIO, size: int, uri: str) -> None:
+    """Look before each touch of mapped memory: a file that was cut meanwhile would end the process.
+
+    Raises:
+        ShardError: the file is no longer as long as it was.
+    """
+    actual = os.fstat(file.fileno()).st_size
+    if actual < size:
+        raise ShardError(
+            "a shard was cut while it was read",
+            uri=uri,
+            expected=f"{size} bytes",
+            actual=f"{actual} bytes",
+            hint="Replace shards by renaming a new file over them; never write into them.",
+        )

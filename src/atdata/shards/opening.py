@@ -1,0 +1,103 @@
+"""The one door through which shards are read: each is proved before a byte of it is used.
+
+A shard is a local file by then, its digest checked where one is known, its headers proved to the end.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+from collections import deque
+from collections.abc import Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from atdata.protocols import DataSource
+from atdata.shards.cache import ShardCache
+from atdata.shards.digest import Digest
+from atdata.shards.ledger import UNKNOWN, state_of
+from atdata.shards.scan import ShardIndex, scan_shard
+from atdata.shards.source import FileSource, ShardRef
+
+AHEAD = 2
+
+
+@dataclass(frozen=True, eq=False)
+class OpenShard:
+    """A proved shard as a local file, and where its samples are in it."""
+
+    ref: ShardRef
+    file: BinaryIO
+    size: int
+    index: ShardIndex
+
+
+def open_shard(
+    source: DataSource, ref: ShardRef, cache: ShardCache, stopped: threading.Event | None = None
+) -> OpenShard:
+    """One shard as a local file, verified where its digest is known. Files of this machine stay where they are.
+
+    Raises:
+        ShardNotFoundError, NetworkError: it cannot be had.
+        DigestError: it is not the one that was published.
+        ShardError: it is damaged, or holds something other than samples.
+    """
+    stopped = stopped or threading.Event()
+    with ExitStack() as stack:
+        if isinstance(source, FileSource):
+            file = source.open(ref)
+        elif ref.digest is not None:
+            file = cache.open(ref.digest) or cache.fetch(source, ref, ref.digest, stopped)
+        else:
+            file = cache.spool(source, ref, stopped)
+        stack.enter_context(file)
+        stat = os.fstat(file.fileno())
+        known = cache.ledger.known(state_of(stat)) if stat.st_nlink else UNKNOWN  # a file without a name is ours alone
+        proved = ref.digest is None or known.digest == str(ref.digest)
+        if not proved and isinstance(source, FileSource):
+            assert ref.digest is not None
+            ref.digest.check(Digest.of_stream(file, ref.digest.algorithm).hex, ref.url)
+        index = known.index or scan_shard(file, stat.st_size, ref.url)
+        if stat.st_nlink and (known.index is None or not proved):
+            cache.ledger.record(state_of(stat), ref.digest, index)
+        file.seek(0)
+        stack.pop_all()
+        return OpenShard(ref, file, stat.st_size, index)
+
+
+def open_shards(source: DataSource, refs: Iterable[ShardRef], cache: ShardCache) -> Generator[OpenShard]:
+    """The shards of a source one after the other; the next ones are fetched and proved meanwhile.
+
+    Raises:
+        ShardNotFoundError, NetworkError: a shard cannot be had.
+        DigestError: a shard is not the one that was published; nothing of it was given out.
+        ShardError: it is damaged, or holds something other than samples; nothing of it was given out.
+    """
+    stopped, upcoming = threading.Event(), iter(refs)
+    pool = ThreadPoolExecutor(AHEAD, "atdata-fetch")
+    waiting: deque[Future[OpenShard]] = deque()
+
+    def look_ahead() -> None:
+        for ref in itertools.islice(upcoming, AHEAD - len(waiting)):
+            waiting.append(pool.submit(open_shard, source, ref, cache, stopped))
+
+    try:
+        look_ahead()
+        while waiting:
+            shard = waiting.popleft().result()
+            look_ahead()
+            with shard.file:
+                yield shard
+    finally:
+        stopped.set()
+        pool.shutdown(wait=False, cancel_futures=True)
+        for future in waiting:
+            future.add_done_callback(_close_unused)
+
+
+def _close_unused(future: Future[OpenShard]) -> None:
+    if not future.cancelled() and future.exception() is None:
+        future.result().file.close()

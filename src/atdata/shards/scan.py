@@ -1,0 +1,225 @@
+"""The index of a shard: where each sample's bytes are, proved header by header.
+
+The whole shard is proved before its first sample is read. Headers are looked at in bulk, all of a window at once;
+what is not written the common way goes to the careful reader in `tar`, whose verdict is the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import BinaryIO, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atdata.shards.memory import Bytes, map_file
+from atdata.shards.rows import EXTENSION, scan_rows
+from atdata.shards.tar import BLOCK
+
+Ints: TypeAlias = NDArray[np.int64]
+
+_WINDOW = 1 << 20  # what is made of it stays in a processor's cache
+_LARGE = 1 << 16  # samples above this many bytes: seeking from header to header touches less
+_SUFFIX = np.frombuffer(f".{EXTENSION}".encode(), np.uint8)
+_UST = int.from_bytes(b"ust", "little")
+_AR = int.from_bytes(b"ar\0", "little")
+_MTIME = np.frombuffer(b"\0\0 mtime=", np.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class ShardIndex:
+    """Where the samples of one shard are.
+
+    Attributes:
+        starts: offset of each sample's first byte in the shard, int64 `[n]`, increasing.
+        sizes: bytes of each sample, int64 `[n]`.
+    """
+
+    starts: Ints
+    sizes: Ints
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+
+def scan_shard(file: BinaryIO, size: int, uri: str) -> ShardIndex:
+    """Prove a shard from its first header to its end, and give where its samples are.
+
+    Raises:
+        TruncatedShardError: the end of the shard is missing.
+        ShardError: it is damaged, or holds something other than samples.
+    """
+    return _scan_in_bulk(file, size) or _scan_one_by_one(file, size, uri)
+
+
+def _scan_one_by_one(file: BinaryIO, size: int, uri: str) -> ShardIndex:
+    file.seek(0)
+    places = [(member.offset, member.size) for member in scan_rows(file, size, uri)]
+    table = np.array(places, np.int64).reshape(-1, 2)
+    return ShardIndex(*np.ascontiguousarray(table.T))
+
+
+def _scan_in_bulk(file: BinaryIO, size: int) -> ShardIndex | None:
+    """The index, if all headers are of the common form; `None` leaves the question to the careful reader."""
+    position, found = 0, list[_Headers]()
+    while True:
+        window = _Headers.at(file, position, size)
+        if window is None:
+            return None
+        found.append(window)
+        if window.ends:
+            break
+        position = window.after
+        if position - window.position > _LARGE * len(window.sizes):
+            return None
+    if not _zeros(file, found[-1].after, size) or not _distinct([window.names for window in found]):
+        return None
+    return ShardIndex(np.concatenate([w.starts for w in found]), np.concatenate([w.sizes for w in found]))
+
+
+@dataclass(frozen=True, eq=False)
+class _Headers:
+    """What a window of a shard says in its headers, once all of them are proved.
+
+    Attributes:
+        position: where the window begins in the shard, at a header.
+        after: where the next header, or the end mark, stands.
+        ends: whether that is the end mark, as far as its first block tells.
+        starts, sizes: of the samples.
+        names: of the samples, bytes `[n]`.
+    """
+
+    position: int
+    after: int
+    ends: bool
+    starts: Ints
+    sizes: Ints
+    names: NDArray[np.bytes_]
+
+    @classmethod
+    def at(cls, file: BinaryIO, position: int, size: int) -> _Headers | None:
+        stop = min(position + _WINDOW, size - size % BLOCK)
+        if stop - position < BLOCK:
+            return None
+        memory = map_file(file, position, stop)
+        blocks = memory.data[position - memory.base :].reshape(-1, BLOCK)
+        if blocks.ctypes.data % 8:  # not mapped
+            blocks = blocks.copy()
+        at = np.flatnonzero(_field(blocks, 256, "<u4") >> 8 == _UST)
+        if not len(at) or at[0]:
+            return None
+        kinds = blocks[at, 156]
+        if kinds[-1] == ord("x"):  # what it belongs to may stand in the next window
+            at, kinds = at[:-1], kinds[:-1]
+        if not len(at):
+            return None
+        headers = blocks[at]
+        sizes = _proved_sizes(headers)
+        if sizes is None:
+            return None
+        following = at + 1 + (sizes + BLOCK - 1) // BLOCK
+        after = int(following[-1])
+        if not np.array_equal(following[:-1], at[1:]) or position + after * BLOCK > size:
+            return None
+        extended = kinds == ord("x")
+        regular = (kinds == ord("0")) | (kinds == 0)
+        if not (extended | regular).all() or (extended[:-1] & extended[1:]).any():
+            return None
+        if extended.any() and not _only_times(blocks, at[extended] + 1, sizes[extended]):
+            return None
+        names = _sample_names(headers[regular])
+        if names is None:
+            return None
+        ends = after < len(blocks) and not blocks[after].any()
+        return cls(
+            position, position + after * BLOCK, ends, position + (at[regular] + 1) * BLOCK, sizes[regular], names
+        )
+
+
+def _field(blocks: Bytes, offset: int, dtype: str) -> NDArray[np.unsignedinteger]:
+    """One number out of each block, as a view."""
+    return np.ndarray((len(blocks),), dtype, blocks, offset, (BLOCK,))
+
+
+def _proved_sizes(headers: Bytes) -> Ints | None:
+    """The sizes in headers of the common form whose checksums are right."""
+    stored, sizes = _octal(headers[:, 148:154]), _octal(headers[:, 124:135])
+    if stored is None or sizes is None or not (_field(headers, 260, "<u4") & 0xFFFFFF == _AR).all():
+        return None
+    if headers[:, 135].any() or not (_field(headers, 154, "<u2") == 0x2000).all():
+        return None
+    counted = _sums(headers) - headers[:, 148:156].sum(1, np.int64) + 8 * ord(" ")
+    return sizes if np.array_equal(counted, stored) else None
+
+
+def _octal(digits: Bytes) -> Ints | None:
+    """Numbers whose digits stand in the columns."""
+    if ((digits & 0xF8) != 0x30).any():
+        return None
+    powers = 8.0 ** np.arange(digits.shape[1])[::-1]  # below 2^53: exact, and faster than integers
+    return ((digits & 7) @ powers).astype(np.int64)
+
+
+def _sums(headers: Bytes) -> Ints:
+    """The sum of each header's bytes. Most words are the same in all headers, and are added once."""
+    words = headers.view("<u8")
+    differ = (words != words[0]).any(0)
+    alike = int(words[0, ~differ].view(np.uint8).sum(dtype=np.int64))
+    rest, bytes_ = words[:, differ], np.uint64(0x00FF00FF00FF00FF)
+    lanes = ((rest & bytes_) + ((rest >> np.uint64(8)) & bytes_)).sum(1, np.uint64)
+    sums: Ints = lanes.view("<u2").reshape(-1, 4).sum(1, np.int64)
+    return sums + alike
+
+
+def _only_times(blocks: Bytes, at: Ints, sizes: Ints) -> bool:
+    """Whether extended headers hold one record each, and that says when the file was changed."""
+    if not ((sizes >= 20) & (sizes <= 99)).all():
+        return False
+    begins, last = blocks[at, :9].copy(), blocks[at, sizes - 1]
+    lengths = _decimal(begins[:, :2])
+    begins[:, :2] = 0
+    return bool((lengths == sizes).all() and (begins == _MTIME).all() and (last == ord("\n")).all())
+
+
+def _decimal(digits: Bytes) -> Ints:
+    """Numbers of two digits; -1 for what is none."""
+    value = digits[:, 0].astype(np.int64) * 10 + digits[:, 1] - 11 * ord("0")
+    return np.where(((digits >= ord("0")) & (digits <= ord("9"))).all(1), value, -1)
+
+
+def _sample_names(headers: Bytes) -> NDArray[np.bytes_] | None:
+    """The names in headers, if all are plain: `{key}.msgpack`, ASCII, in no folder."""
+    if not len(headers):
+        return np.empty(0, "S1")
+    if headers[:, 345].any() or _field(headers, 96, "<u4").any():  # a folder's name, or a long name
+        return None
+    width = 8 * (1 + int(np.flatnonzero(headers.view("<u8")[:, :12].any(0)).max(initial=0)))
+    names = np.ascontiguousarray(headers[:, :width])
+    lengths = np.count_nonzero(names, 1)
+    suffix = lengths[:, None] + np.arange(-len(_SUFFIX), 0)
+    if suffix.min() < 1 or names.max() > 127 or (names == ord("/")).any():
+        return None
+    dots = np.count_nonzero(names == ord("."), 1)
+    ended = ((names[:, 1:] == 0) | (names[:, :-1] != 0)).all()
+    if not ended or not (dots == 1).all() or not (np.take_along_axis(names, suffix, 1) == _SUFFIX).all():
+        return None
+    return names.view(f"S{width}")[:, 0]
+
+
+def _distinct(names: list[NDArray[np.bytes_]]) -> bool:
+    every = np.concatenate(names)
+    return bool((every[1:] > every[:-1]).all()) or len(np.unique(every)) == len(every)
+
+
+def _zeros(file: BinaryIO, start: int, stop: int) -> bool:
+    """Whether an archive ends here: two blocks of zeros at least, and nothing else."""
+    if stop - start < 2 * BLOCK:
+        return False
+    file.seek(start)
+    rest = stop - start
+    while rest:
+        piece = file.read(min(rest, _WINDOW))
+        if not piece or piece.count(0) != len(piece):
+            return False
+        rest -= len(piece)
+    return True
