@@ -4,6 +4,7 @@
     python3 dev.py demo       run the demo
     python3 dev.py test       run all tests (the real PDS too, where Node is installed)
     python3 dev.py check      tests, lint, types, import contracts, docs: all that a change must pass
+    python3 dev.py torch      install PyTorch too, so that `test` runs the tests that train (large)
     python3 dev.py VERB       one of: lint, types, contracts, docs, format, bench, lock
 
 Each verb makes what it needs first: an environment in .venv with exactly the packages named, by hash, in
@@ -47,6 +48,15 @@ def test(rest: list[str]) -> int:
     install_pds()
     workers = () if any(arg.startswith("-n") for arg in rest) else ("-n", "auto", "--dist", "loadfile")
     return run(BIN / "python", "-m", "pytest", *workers, *rest)
+
+
+def torch(_rest: list[str]) -> int:
+    """Not from a lock file: which build of PyTorch fits is the machine's affair."""
+    import tomllib  # an older Python must still be able to read this file, and be told
+
+    install("dev")
+    group = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["dependency-groups"]["torch"]
+    return run(BIN / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *group)
 
 
 def lint(rest: list[str]) -> int:
@@ -183,6 +193,7 @@ def fail(text: str) -> int:
 VERBS = {
     "demo": demo,
     "test": test,
+    "torch": torch,
     "check": check,
     "lint": lint,
     "format": format_,

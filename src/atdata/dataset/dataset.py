@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import itertools
 import os
+import sys
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
-from typing import Any, Generic, Literal, Self, TypeAlias, TypeVar, overload
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeAlias, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from atdata.dataset import frames
 from atdata.dataset.loader import EqualSteps, Loader
 from atdata.dataset.order import WINDOW, Order
 from atdata.dataset.pipeline import Batches, Samples, Shuffle
@@ -31,6 +33,11 @@ from atdata.shards.cache import ShardCache
 from atdata.shards.opening import open_shards
 from atdata.shards.rows import read_rows
 from atdata.shards.writer import Row
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
 
 T = TypeVar("T")
 V = TypeVar("V")
@@ -191,7 +198,8 @@ class Dataset(Generic[T]):
     ) -> Loader[T]:
         """Batches for training: this rank's share of an epoch, pass after pass, to be stopped and resumed anywhere.
 
-        `torch.utils.data.DataLoader(loader, batch_size=None, num_workers=n)` takes it as it is.
+        `torch.utils.data.DataLoader(loader, batch_size=None, num_workers=n)` takes it as it is, where torch was
+        imported before.
 
         Args:
             batch_size: samples in a batch of one rank.
@@ -207,7 +215,7 @@ class Dataset(Generic[T]):
                 once, and some ranks may take one step more than others.
         """
         loader: type[Loader[T]] = Loader
-        if importlib.util.find_spec("torch"):
+        if "torch.utils.data" in sys.modules:
             from atdata.dataset.torch import TorchLoader as loader  # noqa: N813
         return loader(
             self,
@@ -349,6 +357,58 @@ class Dataset(Generic[T]):
         view.__dict__.update({"_stored_type": self.stored_type, **changes})
         return view
 
+    # --- tables
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every sample, as one column for each field: an array of shape `(samples, ...)`, else a list."""
+        return frames.to_dict(self)
+
+    def to_arrow(self) -> pa.Table:
+        """Every sample, as an Arrow table; see `atdata.dataset.frames`.
+
+        Raises:
+            MissingExtraError: pyarrow is not installed.
+            SampleError: values that Arrow has no type for.
+        """
+        return frames.to_arrow(self)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Every sample, as a pandas frame.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        return frames.to_pandas(self)
+
+    def to_polars(self) -> pl.DataFrame:
+        """Every sample, as a polars frame.
+
+        Raises:
+            MissingExtraError: polars is not installed.
+        """
+        return frames.to_polars(self)
+
+    def to_parquet(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        sample_map: Callable[[T], Mapping[str, Any]] | None = None,
+        maxcount: int | None = None,
+    ) -> list[Path]:
+        """Write every sample to Parquet, a few at a time, and give the files.
+
+        Args:
+            path: `digits-%06d.parquet` for as many files as it takes, `digits.parquet` for one.
+            sample_map: what to write in place of a sample.
+            maxcount: most rows in a file.
+
+        Raises:
+            MissingExtraError: pyarrow is not installed.
+            SampleError: values that Parquet has no type for.
+            StorageError: the disk is full or fails.
+        """
+        return frames.to_parquet(self, path, sample_map, maxcount)
+
     # --- reading
 
     def reach(self, stop: int, far: bool = True) -> int:
@@ -362,13 +422,17 @@ class Dataset(Generic[T]):
 
     def numbers(self, order: Order, positions: Iterable[tuple[int, int]]) -> Iterator[Ints]:
         """The numbers of the samples that an order has at some ranges of positions."""
+        if order.mode == "ordered" and not order.size and self._selected is None:
+            yield from (np.arange(start, stop, dtype=np.int64) for start, stop in positions)
+            return
         pending = iter(positions)
-        while some := list(itertools.islice(pending, 1 if order.mode == "ordered" else 16)):
+        while some := list(itertools.islice(pending, 16)):
             every = np.concatenate([np.arange(start, stop, dtype=np.int64) for start, stop in some])
             if order.size:
                 every %= order.size  # a loader may pad an epoch with its first samples
             numbers = self._numbers(order.samples(every))
-            yield from np.split(numbers, np.cumsum([stop - start for start, stop in some])[:-1])
+            bounds = itertools.accumulate((stop - start for start, stop in some), initial=0)
+            yield from (numbers[first:last] for first, last in itertools.pairwise(bounds))
 
     def read(self, numbers: Iterable[Ints]) -> Iterator[SampleBatch[T]]:
         """Batches of samples by their numbers in the shards, seen as this view sees them."""

@@ -129,6 +129,17 @@ class Loader(Generic[T]):
         size = 0 if self._order.mode == "ordered" and self._equal_steps != "pad" else self.dataset.extent
         return Order(size, self._order.mode, self._order.seed, epoch, self._order.window)
 
+    def __getitem__(self, step: int) -> SampleBatch[T]:
+        """Not by number: here to tell a DataLoader's user why.
+
+        Raises:
+            UsageError: always.
+        """
+        raise UsageError(
+            "a loader is iterated",
+            hint="For a DataLoader, import torch before you make the loader, and pass batch_size=None.",
+        )
+
     def __len__(self) -> int:
         """Steps of this rank in a whole epoch; with a filter some of them may be empty."""
         size, world, total = self.batch_size, self.rank.world_size, self.dataset.extent
@@ -140,8 +151,11 @@ class Loader(Generic[T]):
 
     @property
     def epoch(self) -> int:
-        """The epoch of the pass that is under way, else of the next one."""
-        return self._place(None).epoch
+        """The epoch of the pass that is under way, or was begun last by workers; else of the next one."""
+        if self._now is not None:
+            return self._now.epoch
+        last = self._passes.last()
+        return self._next.epoch if last is None else self._after(last).epoch
 
     def set_epoch(self, epoch: int) -> None:
         """Let the next pass be this epoch, from its beginning."""

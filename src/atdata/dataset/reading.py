@@ -56,6 +56,7 @@ class Reader:
         self.fields: Sequence[Field] = () if untyped else fields_of(sample_type)
         self.wanted = [ROWS] if not self.bulk else [f.name for f in self.fields] if wanted is None else list(wanted)
         self.statistics = Statistics()
+        self._last = (-1, -1)
 
     def batches(self, numbers: Iterable[Ints]) -> Iterator[Columns]:
         """The columns of each batch of sample numbers. Several batches are read at a time; the order of reading
@@ -81,25 +82,33 @@ class Reader:
                 yield _cut(columns, start, stop)
 
     def _blocks(self, numbers: Iterable[Ints]) -> Iterator[list[Ints]]:
+        """Batches to read at once. In the stored order they are of one shard, so that no other one is waited for."""
         block: list[Ints] = []
-        size, room = 0, 1
+        shard = size = room = 0
         for batch in numbers:
-            if not block:
-                room = self._room(batch)
-            block.append(batch)
-            size += len(batch)
-            if size + len(batch) > room:
+            if block and (
+                size + len(batch) > room or (self._goes_on(block[-1], batch) and not self._within(shard, batch))
+            ):
                 yield block
                 block, size = [], 0
+            if not block and len(batch):
+                shard = self.table.shard_of(int(batch[0]))
+                room = self._room(shard)
+            block.append(batch)
+            size += len(batch)
         if block:
             yield block
 
-    def _room(self, batch: Ints) -> int:
-        """How many samples like the first of a batch to read at once."""
-        if not len(batch):
-            return 1
-        shard, _ = self.table.locate(batch[:1])
-        opened = self.table.open(int(shard[0]))
+    @staticmethod
+    def _goes_on(last: Ints, batch: Ints) -> bool:
+        return len(last) > 0 and len(batch) > 0 and int(batch[0]) == int(last[-1]) + 1
+
+    def _within(self, shard: int, batch: Ints) -> bool:
+        return self.table.shard_of(int(batch[-1])) == shard
+
+    def _room(self, shard: int) -> int:
+        """How many samples like those of a shard to read at once."""
+        opened = self.table.open(shard)
         return min(BLOCK_SAMPLES, BLOCK_BYTES * max(len(opened.index), 1) // max(opened.size, 1))
 
     def read(self, numbers: Ints) -> Columns:
@@ -131,8 +140,9 @@ class Reader:
         span = int(starts[-1] + sizes[-1] - starts[0])
         ascending = len(starts) == 1 or bool((starts[1:] > starts[:-1]).all())
         dense = ascending and span <= 2 * total + 4096 * len(starts)
-        if dense and int(places[-1]) + 1 == len(index):
+        if dense and self._last == (shard, int(places[0]) - 1):  # it goes on where it was: the next shards are next
             self.table.ahead(range(shard + 1, shard + 1 + AHEAD))
+        self._last = (shard, int(places[-1]))
         memory = self.table.memory(shard, starts, sizes, dense)
         self.statistics.samples += len(starts)
         self.statistics.bytes += total

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 import os
 import threading
@@ -49,6 +50,7 @@ class ShardTable:
         self._counts: list[int | None] = [ref.samples for ref in self.refs]
         self._bounds: list[int] = [0]
         self._starts: Ints | None = None
+        self._asked = False  # whether the ledger was
         self._reset()
 
     def _reset(self) -> None:
@@ -60,7 +62,7 @@ class ShardTable:
         weakref.finalize(self, _close, self._open, self._coming)
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = ("source", "cache", "refs", "_counts", "_bounds", "_starts")
+        kept = ("source", "cache", "refs", "_counts", "_bounds", "_starts", "_asked")
         return {name: getattr(self, name) for name in kept}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -73,7 +75,6 @@ class ShardTable:
         Raises:
             ShardError: a shard that had to be looked at is damaged.
         """
-        self._look_up()
         return self.reach(None)
 
     def reach(self, stop: int | None, far: bool = True) -> int:
@@ -83,6 +84,8 @@ class ShardTable:
         """
         while far and len(self._bounds) <= len(self.refs) and (stop is None or self._bounds[-1] < stop):
             shard = len(self._bounds) - 1
+            if self._counts[shard] is None and not self._asked:
+                self._look_up()
             count = self._counts[shard]
             if count is None:
                 count = self._counts[shard] = len(self.open(shard).index)
@@ -91,6 +94,7 @@ class ShardTable:
 
     def _look_up(self) -> None:
         """Take from the ledger what it knows of local files, all at once."""
+        self._asked = True
         unknown = [shard for shard, count in enumerate(self._counts) if count is None]
         if not unknown or not isinstance(self.source, FileSource):
             return
@@ -106,6 +110,11 @@ class ShardTable:
             self._starts = np.array(self._bounds, np.int64)
         shards = np.searchsorted(self._starts, samples, "right") - 1
         return shards, samples - self._starts[shards]
+
+    def shard_of(self, sample: int) -> int:
+        """The shard of one sample."""
+        self.reach(sample + 1)
+        return bisect.bisect_right(self._bounds, sample) - 1
 
     def fingerprints(self) -> list[str]:
         """What tells each shard from others: its digest; where none is known, its size, count and some of its bytes."""

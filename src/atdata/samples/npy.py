@@ -40,7 +40,7 @@ def encode_array(array: np.ndarray[Any, Any]) -> bytes:
     fortran = not in_order and flags.f_contiguous
     header, numbers = _encode_start(array.dtype, fortran, array.shape)
     if numbers and in_order:
-        return b"".join((header, array))  # one copy less
+        return b"".join((header, array.data))  # one copy less
     check_text(array)
     return header + item_bytes(array, "F" if fortran else "C")
 

@@ -1,0 +1,259 @@
+"""Columns as Arrow has them: the type of each, and its values some rows at a time. All that knows Arrow's types."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache, reduce
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from atdata.errors import MissingExtraError, SampleError
+from atdata.samples import Array, DictOf, FieldType, ListOf, Maybe, Plain, Scalar, Shape
+from atdata.samples.batch import unstack
+from atdata.samples.fields import PORTABLE
+
+INT64_MAX = 2**63 - 1
+_NUMBERS = {np.bool_, *PORTABLE.values()}  # scalar classes that say all of a dtype
+
+
+Reader: TypeAlias = Literal["arrow", "parquet", "polars"]
+"""Who takes the columns: polars takes no tensors, Parquet no lists of fixed size that may be null (pyarrow < 23)."""
+
+
+class Column:
+    """One column. Its type only ever grows wider."""
+
+    def __init__(self, path: str, declared: FieldType | None, reader: Reader) -> None:
+        self._path, self._declared, self._reader = path, bare(declared), reader
+        self._nullable = isinstance(declared, Maybe | Plain)
+        self._untyped = declared is None
+        tensors = reader != "polars"
+        with typed(path):
+            self._kind = _declared_kind(self._declared, tensors)
+        self._open = self._kind is None
+
+    def field(self, name: str) -> Any:
+        """The column as the schema has it."""
+        kind = self._arrays.type if self._arrays else self._plain
+        # A moment may be NaT, which Arrow has as null.
+        nullable = self._nullable or arrow().types.is_null(kind) or arrow().types.is_temporal(kind)
+        return arrow().field(name, kind, nullable)
+
+    @property
+    def _arrays(self) -> _Arrays | None:
+        if not isinstance(self._kind, _Arrays):
+            return None
+        return (
+            replace(self._kind, shape=None)
+            if self._reader == "parquet" and self._nullable and self._kind.ndim
+            else self._kind
+        )
+
+    @property
+    def _plain(self) -> Any:
+        return arrow().null() if self._kind is None else self._kind
+
+    def learn(self, values: Any) -> None:
+        """Take in what some rows say about the type.
+
+        Raises:
+            SampleError: no type holds them and those before.
+        """
+        if self._untyped and isinstance(values, list) and any(value is None for value in values):
+            self._nullable = True
+        if self._declared == Scalar("int"):
+            self._kind = arrow().uint64() if is_wide(values) else self._kind
+        elif self._open:
+            with typed(self._path):
+                found = _kind_of(values, self._reader != "polars")
+                if found is not None:
+                    self._kind = found if self._kind is None else _joined(self._kind, found)
+
+    def convert(self, values: Any) -> Any:
+        """Some rows as an Arrow array.
+
+        Raises:
+            SampleError: a value that does not fit.
+        """
+        with typed(self._path):
+            if self._arrays:
+                return self._arrays.convert(values)
+            return arrow().array(values, self._plain)
+
+
+@dataclass(frozen=True)
+class _Arrays:
+    """What the arrays of a column share: the Arrow type of their items, how many dimensions, and their shape if one.
+
+    `tensors` says whether Arrow's tensor type is wanted; without it, lists of fixed size hold such lists.
+    """
+
+    item: Any
+    ndim: int
+    shape: tuple[int, ...] | None
+    tensors: bool
+
+    @property
+    def type(self) -> Any:
+        """The Arrow type of the column."""
+        if self._is_tensor:
+            return arrow().fixed_shape_tensor(self.item, self.shape)
+        kind = self.item
+        for size in reversed(self._sizes or (-1,) * self.ndim):
+            kind = arrow().list_(kind, size)
+        return kind
+
+    def convert(self, values: Any) -> Any:
+        """The arrays of some rows, `None` where there is none, as an Arrow array."""
+        pa, absent = arrow(), np.zeros(len(values), bool)
+        if isinstance(values, list):
+            absent[:] = [value is None for value in values]
+            if absent.all():
+                return pa.nulls(len(values), self.type)
+            given = next(value for value in values if value is not None)
+            blank = np.zeros(self.shape or (0,) * self.ndim, given.dtype)
+            values = [blank if value is None else value for value in values]
+        if self._sizes is None:
+            return self._ragged(unstack(values), absent)
+        items = np.stack(values) if isinstance(values, list) else values
+        if self.ndim == 0:
+            return self._items(items, absent)
+        array = self._items(items.reshape(-1))
+        for level, size in reversed([*enumerate(self._sizes)]):
+            mask = pa.array(absent) if level == 0 and absent.any() else None
+            array = pa.FixedSizeListArray.from_arrays(array, size, mask=mask)
+        return pa.ExtensionArray.from_storage(self.type, array) if self._is_tensor else array
+
+    def _ragged(self, values: list[Any], absent: Any) -> Any:
+        """Lists in lists. On each level, a row of shape (2, 3) is first one list of 2, then 2 lists of 3."""
+        pa = arrow()
+        array = self._items(np.concatenate([value.reshape(-1) for value in values]))
+        for level in reversed(range(self.ndim)):
+            sizes = [value.shape[level] for value in values for _ in range(math.prod(value.shape[:level]))]
+            offsets = pa.array(np.concatenate([[0], np.cumsum(sizes, dtype="i8")]), pa.int32())
+            mask = pa.array(absent) if level == 0 and absent.any() else None
+            array = pa.ListArray.from_arrays(offsets, array, mask=mask)
+        return array
+
+    def _items(self, items: Any, absent: Any = None) -> Any:
+        """Numbers, times or texts side by side, in this machine's byte order, as Arrow wants them; NaT is null."""
+        if items.dtype.kind in "mM":
+            absent = np.isnat(items) if absent is None else np.isnat(items) | absent
+        return arrow().array(items.astype(items.dtype.newbyteorder("="), copy=False), self.item, mask=absent)
+
+    @property
+    def _sizes(self) -> tuple[int, ...] | None:
+        """The sizes of fixed-size lists in each other, outermost first; `None` for lists of any size."""
+        if self.shape is None or 0 in self.shape:  # Parquet has no lists of the fixed size 0
+            return None
+        return (math.prod(self.shape),) if self._is_tensor else self.shape
+
+    @property
+    def _is_tensor(self) -> bool:
+        is_ = arrow().types
+        number = is_.is_integer(self.item) or is_.is_floating(self.item)
+        return self.tensors and self.ndim > 1 and bool(self.shape) and 0 not in (self.shape or ()) and number
+
+
+def _declared_kind(declared: FieldType | None, tensors: bool) -> Any:
+    """The type that a declaration says by itself: an Arrow type or `_Arrays`; `None` where it takes rows to say."""
+    pa = arrow()
+    match declared:
+        case Scalar(name):
+            plain = {"str": "string", "int": "int64", "float": "float64", "bool": "bool", "bytes": "binary"}
+            return pa.type_for_alias(plain[name])
+        case ListOf(item) if (kind := _declared_item(item)) is not None:
+            return pa.list_(kind)
+        case DictOf(item) if (kind := _declared_item(item)) is not None:
+            return pa.map_(pa.string(), kind)
+        case Array(scalar, Shape(dims)) if scalar in _NUMBERS:
+            known = tuple(size for size in dims if size is not None)
+            shape = known if len(known) == len(dims) else None
+            return _Arrays(pa.from_numpy_dtype(np.dtype(scalar)), len(dims), shape, tensors)
+    return None
+
+
+def _declared_item(declared: FieldType) -> Any:
+    """The same for what stands in lists and dicts, where arrays are open: Arrow takes few of them there."""
+    return None if isinstance(bare(declared), Array) else _declared_kind(bare(declared), tensors=False)
+
+
+def _kind_of(values: Any, tensors: bool) -> Any:
+    """The type of some values, as `_declared_kind`; `None` where all are `None`."""
+    pa = arrow()
+    arrays = [values[:1, ...]] if isinstance(values, np.ndarray) else [v for v in values if isinstance(v, np.ndarray)]
+    if not arrays:
+        kind = pa.array(values).type
+        return None if kind == pa.null() else kind
+    if not isinstance(values, np.ndarray) and len(arrays) < sum(value is not None for value in values):
+        raise _Unfit("arrays, and values that are none")
+    shapes = {values.shape[1:]} if isinstance(values, np.ndarray) else {value.shape for value in arrays}
+    items = [pa.from_numpy_dtype(dtype) for dtype in {array.dtype.newbyteorder("=") for array in arrays}]
+    kinds = [_Arrays(items[0], len(shape), shape, tensors) for shape in shapes]
+    return reduce(_joined, kinds + [_Arrays(item, kinds[0].ndim, None, tensors) for item in items[1:]])
+
+
+def _joined(one: Any, other: Any) -> Any:
+    """The type that holds the values of both."""
+    pa = arrow()
+    if one == other:
+        return one
+    if isinstance(one, _Arrays) and isinstance(other, _Arrays):
+        if (one.item, one.ndim) != (other.item, other.ndim):
+            raise _Unfit(f"arrays of {one.item} in {one.ndim} dimensions, and of {other.item} in {other.ndim}")
+        return replace(one, shape=None)
+    if isinstance(one, _Arrays) or isinstance(other, _Arrays):
+        raise _Unfit("arrays, and values that are none")
+    if {one, other} == {pa.int64(), pa.uint64()}:
+        return pa.uint64()
+    schemas = [pa.schema([("", kind)]) for kind in (one, other)]
+    return pa.unify_schemas(schemas, promote_options="permissive").field(0).type
+
+
+class _Unfit(Exception):
+    """Values that no one Arrow type holds."""
+
+
+@contextmanager
+def typed(path: str) -> Iterator[None]:
+    """Turn what Arrow refuses into the typed error."""
+    try:
+        yield
+    except (_Unfit, arrow().ArrowException, OverflowError, TypeError, UnicodeError) as error:
+        raise SampleError(
+            "values that no one Arrow type holds",
+            path=path,
+            actual=str(error).splitlines()[0][:160],
+            hint="Take them as they are with to_dict, or give to_parquet a sample_map that makes them alike.",
+        ) from error
+
+
+def bare(kind: FieldType | None) -> FieldType | None:
+    """The type of what is not `None`."""
+    return kind.inner if isinstance(kind, Maybe) else kind
+
+
+def is_wide(column: Any) -> bool:
+    """Whether a column of ints has one that int64 does not hold."""
+    if isinstance(column, np.ndarray):
+        return bool(column.dtype.kind == "u" and column.size and column.max() > INT64_MAX)
+    return any(value is not None and value > INT64_MAX for value in column)
+
+
+@lru_cache(maxsize=1)
+def arrow() -> Any:
+    """The pyarrow module, imported on first use.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        import pyarrow.parquet
+        import pyarrow.types
+    except ImportError as error:
+        raise MissingExtraError.of("tables", "making tables") from error
+    return pyarrow

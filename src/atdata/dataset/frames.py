@@ -1,0 +1,330 @@
+"""Datasets as tables: a dict of columns, Arrow, pandas, polars, Parquet.
+
+A column's Arrow type is what its field declares. Where the declaration leaves it open (an array without a shape,
+`Any`), it is what the rows show; a row that needs a wider type starts the pass over, with that type from the first
+row on. So nearly all data take one pass, and no type is a guess.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from io import FileIO
+from operator import itemgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from atdata.dataset.arrow import Column, Reader, arrow, bare, is_wide, typed
+from atdata.errors import MissingExtraError, UsageError
+from atdata.samples import DictSample, FieldType, Maybe, Scalar, fields_of
+from atdata.samples.batch import stack, unstack
+from atdata.shards.writer import atomic_file, shard_places, write_all
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
+
+    from atdata.dataset.dataset import Dataset
+
+BATCH = 256
+ROW_GROUP = 1 << 26  # bytes of Arrow data after which a row group is written
+
+
+def to_dict(dataset: Dataset[Any]) -> dict[str, Any]:
+    """Every sample, as one column for each field.
+
+    A column is an array of shape `(samples, ...)` where its values can be stacked, else a list.
+
+    Raises:
+        ShardError, DigestError, SampleError: as iteration.
+    """
+    types = _types(dataset)
+    pieces: dict[str, list[Any]] = {}
+    count = 0
+    for batch in _batches(dataset, None):
+        length = _length(batch)
+        for name in {**pieces, **batch}:
+            before: list[Any] = [[None] * count] if count else []
+            pieces.setdefault(name, before).append(batch.get(name, [None] * length))
+        count += length
+    if not count:
+        return {name: [] for name in types}
+    return {name: _concatenated(pieces.pop(name), types.get(name)) for name in list(pieces)}
+
+
+def to_arrow(dataset: Dataset[Any]) -> pa.Table:
+    """Every sample, as an Arrow table.
+
+    Arrays of one shape are fixed-size lists, from two dimensions on tensors; arrays of several shapes are nested
+    lists. What may be `None` is nullable, and NaT is null. Dicts of one type are maps, other dicts structs.
+
+    Raises:
+        MissingExtraError: pyarrow is not installed.
+        SampleError: values that Arrow has no type for; `path` names the field.
+        ShardError, DigestError: as iteration.
+    """
+    return _table(_Frame(dataset, "arrow"))
+
+
+def to_pandas(dataset: Dataset[Any]) -> pd.DataFrame:
+    """Every sample, as a pandas frame.
+
+    Arrays, lists and dicts are objects. Ints and bools that may be `None` have pandas' nullable types.
+
+    Raises:
+        MissingExtraError: pandas is not installed.
+        ShardError, DigestError, SampleError: as iteration.
+    """
+    try:
+        import pandas as pd
+    except ImportError as error:
+        raise MissingExtraError.of("frames", "making a pandas frame") from error
+
+    types = _types(dataset)
+    nullable = {Maybe(Scalar("int")): "Int64", Maybe(Scalar("bool")): "boolean"}
+    series = {}
+    for name, column in to_dict(dataset).items():
+        kind = types.get(name)
+        if kind in nullable:
+            series[name] = pd.Series(column, dtype="UInt64" if is_wide(column) else nullable[kind])
+        elif isinstance(bare(kind), Scalar) or (isinstance(column, np.ndarray) and column.ndim == 1):
+            series[name] = pd.Series(column)
+        else:
+            objects = np.empty(len(column), object)
+            for index, value in enumerate(unstack(column)):  # one by one: numpy takes lists alike for one array
+                objects[index] = value
+            series[name] = pd.Series(objects)
+    return pd.DataFrame(series)
+
+
+def to_polars(dataset: Dataset[Any]) -> pl.DataFrame:
+    """Every sample, as a polars frame. Arrays of one shape have the type `Array`, others are nested lists.
+
+    Raises:
+        MissingExtraError: polars or pyarrow is not installed.
+        SampleError: values that Arrow has no type for; `path` names the field.
+        ShardError, DigestError: as iteration.
+    """
+    try:
+        import polars as pl
+    except ImportError as error:
+        raise MissingExtraError.of("frames", "making a polars frame") from error
+
+    frame: Any = pl.from_arrow(_table(_Frame(dataset, "polars")))
+    return frame
+
+
+def to_parquet(
+    dataset: Dataset[Any],
+    path: str | os.PathLike[str],
+    sample_map: Callable[[Any], Mapping[str, Any]] | None = None,
+    maxcount: int | None = None,
+) -> list[Path]:
+    """Write every sample to Parquet files with page checksums, in constant memory; each appears complete or not at all.
+
+    Types are those of `to_arrow`, but arrays that may be `None` are lists of any size: not every reader of Parquet
+    takes such lists of one size.
+
+    Args:
+        dataset: the samples.
+        path: `digits.parquet`, or `digits-%06d.parquet` for several files.
+        sample_map: gives the row to write for a sample. It may be called again for the same sample.
+        maxcount: most rows in a file.
+
+    Returns:
+        The files, in order; a dataset without samples is one file without rows.
+
+    Raises:
+        MissingExtraError: pyarrow is not installed.
+        UsageError: the path does not fit, or `sample_map` gives no mapping.
+        SampleError: values that Parquet has no type for; `path` names the field.
+        StorageError: the disk is full or fails.
+        ShardError, DigestError: as iteration.
+    """
+    if maxcount is not None and maxcount < 1:
+        raise UsageError("a file holds at least one row", path="maxcount", actual=maxcount)
+    place = _places(path, limited=maxcount is not None)
+    frame = _Frame(dataset, "parquet", sample_map)
+    while True:
+        try:
+            return _write_files(frame, place, maxcount)
+        except _Wider:
+            continue
+
+
+# Samples as columns.
+
+
+def _types(dataset: Dataset[Any]) -> dict[str, FieldType]:
+    """The declared fields; none for samples without a type."""
+    sample_type = dataset.sample_type
+    return {} if issubclass(sample_type, DictSample) else {field.name: field.type for field in fields_of(sample_type)}
+
+
+def _batches(
+    dataset: Dataset[Any], sample_map: Callable[[Any], Mapping[str, Any]] | None
+) -> Iterator[Mapping[str, Any]]:
+    """Columns by name, some rows at a time. Rows without a type may each have other fields; what one lacks is `None`."""
+    if sample_map is None and not issubclass(dataset.sample_type, DictSample):
+        yield from (batch.columns for batch in dataset.ordered(batch_size=BATCH))
+        return
+    rows: Iterator[Any] = iter(dataset.ordered())
+    if sample_map is not None:
+        rows = map(sample_map, rows)
+    while some := list(itertools.islice(rows, BATCH)):
+        if odd := [type(row).__name__ for row in some if not isinstance(row, Mapping)]:
+            raise UsageError("sample_map gives a mapping for each sample", path="sample_map", actual=odd[0])
+        names = dict.fromkeys(name for row in some for name in row)
+        yield {name: stack([row.get(name) for row in some]) for name in names}
+
+
+def _length(columns: Mapping[str, Any]) -> int:
+    return len(next(iter(columns.values()), ()))
+
+
+def _concatenated(pieces: list[Any], kind: FieldType | None) -> Any:
+    arrays = all(isinstance(piece, np.ndarray) for piece in pieces)
+    if arrays and len({(piece.dtype, piece.shape[1:]) for piece in pieces}) == 1:
+        return np.concatenate(pieces)
+    if isinstance(bare(kind), Scalar):  # here an array is many numbers, elsewhere it is many arrays
+        pieces = [piece.tolist() if isinstance(piece, np.ndarray) else piece for piece in pieces]
+    return [value for piece in pieces for value in unstack(piece)]
+
+
+# Columns as Arrow has them.
+
+
+class _Wider(Exception):
+    """The rows so far were given under a narrower schema than a later row needs."""
+
+
+class _Frame:
+    """A dataset as Arrow tables of one schema. What is learned of its columns stays from pass to pass."""
+
+    def __init__(
+        self, dataset: Dataset[Any], reader: Reader, sample_map: Callable[[Any], Mapping[str, Any]] | None = None
+    ) -> None:
+        self._dataset, self._reader, self._sample_map = dataset, reader, sample_map
+        self._types = {} if sample_map else _types(dataset)
+        self._columns: dict[str, Column] = {}
+
+    def tables(self) -> Iterator[Any]:
+        """All rows, some at a time; without rows, one empty table.
+
+        Raises:
+            _Wider: begin again.
+        """
+        schema: Any = None
+        for batch in _batches(self._dataset, self._sample_map):
+            self._add(batch)
+            nulls = [None] * _length(batch)
+            rows = [(column, batch.get(name, nulls)) for name, column in self._columns.items()]
+            for column, values in rows:
+                column.learn(values)
+            if schema not in (None, self._schema()):
+                raise _Wider
+            schema = self._schema()
+            yield arrow().table([column.convert(values) for column, values in rows], schema=schema)
+        if schema is None:
+            self._add(self._types)
+            yield self._schema().empty_table()
+
+    def _add(self, names: Iterable[str]) -> None:
+        for name in names:
+            if name not in self._columns:
+                path = name if self._sample_map else f"{self._dataset.sample_type.__name__}.{name}"
+                self._columns[name] = Column(path, self._types.get(name), self._reader)
+
+    def _schema(self) -> Any:
+        return arrow().schema([column.field(name) for name, column in self._columns.items()])
+
+
+def _table(frame: _Frame) -> Any:
+    while True:
+        try:
+            return arrow().concat_tables(list(frame.tables()))
+        except _Wider:
+            continue
+
+
+# Parquet files.
+
+
+def _places(path: str | os.PathLike[str], limited: bool) -> Callable[[int], Path]:
+    text = os.fspath(path)
+    if not text.endswith(".parquet"):
+        raise UsageError("a Parquet file's name ends in .parquet", expected="like digits-%06d.parquet", actual=text)
+    place = shard_places(f"{text.removesuffix('.parquet')}.tar", limited)
+    return lambda index: place(index).with_suffix(".parquet")
+
+
+def _write_files(frame: _Frame, place: Callable[[int], Path], maxcount: int | None) -> list[Path]:
+    paths = []
+    for number, tables in itertools.groupby(_cut(_grouped(frame.tables()), maxcount), itemgetter(0)):
+        path = place(number)
+        with atomic_file(path) as file:
+            _write_file(_Output(file, path), (table for _, table in tables))
+        paths.append(path)
+    return paths
+
+
+def _write_file(output: _Output, tables: Iterator[Any]) -> None:
+    """One row group for each table."""
+    first = next(tables)
+    with typed(str(output.path)):
+        writer = arrow().parquet.ParquetWriter(output, first.schema, write_page_checksum=True)
+    with writer:
+        for table in itertools.chain([first], tables):
+            with typed(str(output.path)):
+                writer.write_table(table, max(1, table.num_rows))
+
+
+def _grouped(tables: Iterator[Any]) -> Iterator[Any]:
+    """The same rows, in tables that are worth a row group."""
+    pending: list[Any] = []
+    size = 0
+    for table in tables:
+        pending.append(table)
+        size += table.nbytes
+        if size >= ROW_GROUP:
+            yield arrow().concat_tables(pending)
+            pending, size = [], 0
+    if pending:
+        yield arrow().concat_tables(pending)
+
+
+def _cut(tables: Iterator[Any], maxcount: int | None) -> Iterator[tuple[int, Any]]:
+    """The tables cut at the ends of files, each with the number of its file."""
+    row = 0
+    for table in tables:
+        start = 0
+        while start < table.num_rows:
+            number, used = (0, 0) if maxcount is None else divmod(row, maxcount)
+            part = table.slice(start, None if maxcount is None else maxcount - used)
+            yield number, part
+            start, row = start + part.num_rows, row + part.num_rows
+        if row == 0:  # the one empty table of a dataset without samples
+            yield 0, table
+
+
+class _Output:
+    """A file as pyarrow writes to one: every byte of each piece, disk errors typed."""
+
+    closed = False
+
+    def __init__(self, file: FileIO, path: Path) -> None:
+        self.path, self._file = path, file
+
+    def write(self, data: Any) -> None:
+        """Write all of it."""
+        write_all(self._file, data, self.path)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def close(self) -> None:
+        """The file closes with its place."""

@@ -1,0 +1,457 @@
+"""Loaders: ranks, workers, padding, and going on after a stop. DataLoaders themselves are in test_torch."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import itertools
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+import atdata
+from atdata import Dataset
+from atdata.dataset.ranks import Rank, Worker
+from atdata.errors import ResumeError, UsageError
+from atdata.shards import write_shard
+
+MODES: list[Any] = [False, "global", "window"]
+
+
+@atdata.packable
+class Point:
+    id: int
+    values: NDArray[np.float32]
+    name: str
+
+
+def point(number: int) -> Point:
+    return Point(number, np.full(3, number, np.float32), f"p{number}")
+
+
+SHARDS = {
+    "1": [200],
+    "7": [31, 31, 31, 31, 31, 31, 14],
+    "64": [3] * 64,
+    "uneven": [1, 97, 2, 60, 33],
+    "one empty": [40, 0, 61],
+    "fewer than workers": [5, 2],
+    "none at all": [0],
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("shards")
+
+
+@pytest.fixture(scope="module")
+def datasets(folder: Path) -> dict[str, Dataset[Point]]:
+    made = {}
+    for name, sizes in SHARDS.items():
+        numbers = itertools.count()
+        paths = []
+        for shard, size in enumerate(sizes):
+            path = folder / f"{name}-{shard:03d}.tar"
+            write_shard(path, [(f"{n:06d}", point(n).packed) for n in itertools.islice(numbers, size)])
+            paths.append(str(path))
+        made[name] = Dataset[Point](paths, cache=folder / "cache")
+    return made
+
+
+def ids(batches: Any) -> list[list[int]]:
+    return [batch.id for batch in batches]
+
+
+def flat(batches: list[list[int]]) -> list[int]:
+    return list(itertools.chain.from_iterable(batches))
+
+
+def of_workers(loader: Any, count: int) -> list[list[int]]:
+    """What a DataLoader with some workers gives: their batches in turn."""
+    place = loader._next
+    streams = [iter(loader._batches(place, Worker(number, count))) for number in range(count)]
+    out = []
+    while streams:
+        for stream in list(streams):
+            batch = next(stream, None)
+            if batch is None:
+                return out + [b.id for rest in streams for b in rest]
+            out.append(batch.id)
+    return out
+
+
+def in_global_order(steps_by_rank: list[list[list[int]]]) -> list[int]:
+    rounds = itertools.zip_longest(*steps_by_rank, fillvalue=[])
+    return [number for step in rounds for batch in step for number in batch]
+
+
+@pytest.mark.parametrize("name", SHARDS)
+@pytest.mark.parametrize("shuffle", MODES)
+@pytest.mark.parametrize("workers", [0, 1, 4])
+def test_ranks_and_workers_share_one_order_and_lose_and_repeat_nothing(datasets, name, shuffle, workers):
+    data = datasets[name]
+    whole = flat(ids(data.loader(7, shuffle=shuffle, seed=5, rank=0, world_size=1)))
+    assert sorted(whole) == list(range(len(data)))
+    for world in (1, 2, 3, 8):
+        loaders = [data.loader(7, shuffle=shuffle, seed=5, rank=rank, world_size=world) for rank in range(world)]
+        counts = [len(loader) for loader in loaders]
+        steps = [of_workers(loader, workers) if workers else ids(loader) for loader in loaders]
+        assert in_global_order(steps) == whole
+        assert [len(own) for own in steps] == counts
+        assert max(counts, default=0) - min(counts, default=0) <= 1
+
+
+@pytest.mark.parametrize("shuffle", MODES)
+def test_the_order_of_a_loader_is_that_of_the_dataset(datasets, shuffle):
+    data = datasets["7"]
+    loader = data.loader(7, shuffle=shuffle, seed=5, rank=0, world_size=1)
+    for epoch in range(3):
+        expected = data.shuffled(7, seed=5, epoch=epoch, mode=shuffle) if shuffle else data.ordered(7)
+        assert ids(loader) == ids(expected)
+        assert loader.epoch == epoch + 1
+
+
+@pytest.mark.parametrize("shuffle", MODES)
+@pytest.mark.parametrize("name", ["7", "uneven", "fewer than workers", "none at all"])
+@pytest.mark.parametrize("world", [1, 2, 3, 8])
+def test_equal_steps_end_together(datasets, shuffle, name, world):
+    data = datasets[name]
+    whole = flat(ids(data.loader(7, shuffle=shuffle, rank=0, world_size=1)))
+    for rule in ("pad", "drop"):
+        loaders = [
+            data.loader(7, shuffle=shuffle, rank=rank, world_size=world, equal_steps=rule) for rank in range(world)
+        ]
+        steps = [ids(loader) for loader in loaders]
+        assert {len(own) for own in steps} == {len(loaders[0])}
+        assert all(len(batch) == 7 for own in steps for batch in own)
+        seen = in_global_order(steps)
+        if rule == "drop":
+            assert seen == whole[: len(whole) // (7 * world) * 7 * world]
+        elif whole:
+            assert seen == list(itertools.islice(itertools.cycle(whole), len(seen)))
+            assert len(whole) <= len(seen) < len(whole) + 7 * world
+        else:
+            assert seen == []
+
+
+def test_a_batch_that_is_not_full_may_be_left_out(datasets):
+    data = datasets["7"]
+    for world in (1, 2, 3):
+        loaders = [data.loader(7, rank=rank, world_size=world, drop_last=True) for rank in range(world)]
+        steps = [ids(loader) for loader in loaders]
+        assert [len(own) for own in steps] == [len(loader) for loader in loaders]
+        assert in_global_order(steps) == list(range(len(data) // 7 * 7))
+
+
+@given(st.data())
+@hypothesis_settings(max_examples=60)
+def test_any_stop_and_any_other_world_size_go_on_where_it_was(datasets, data):
+    """The model: the whole epochs one after another, cut where the states say."""
+    dataset = datasets[data.draw(st.sampled_from(["1", "7", "uneven", "one empty"]))]
+    shuffle, seed = data.draw(st.sampled_from(MODES)), data.draw(st.integers(0, 5))
+    expected = [flat(ids(_alone(dataset, shuffle, seed, epoch))) for epoch in range(4)]
+    seen: list[list[int]] = [[] for _ in range(4)]
+    state, epoch = None, 0
+    for _ in range(data.draw(st.integers(1, 6))):
+        world, size = data.draw(st.integers(1, 6)), data.draw(st.integers(1, 30))
+        workers = data.draw(st.integers(1, 3))
+        loaders = [
+            dataset.loader(size, shuffle=shuffle, seed=seed, rank=rank, world_size=world) for rank in range(world)
+        ]
+        for loader in loaders:
+            if state is not None:
+                loader.load_state_dict(json.loads(json.dumps(state)))
+        stop = data.draw(st.integers(0, 12))
+        states = [loader.state_dict(batches=stop) for loader in loaders]  # computed, before a sample is read
+        taken = [of_workers(loader, workers)[:stop] for loader in loaders]
+        seen[epoch] += in_global_order(taken)
+        assert all(state == states[0] for state in states)
+        assert len(json.dumps(states[0])) < 4096
+        state = states[0]
+        assert seen[epoch] == expected[epoch][: len(seen[epoch])]
+        if state["epoch"] > epoch:
+            assert seen[epoch] == expected[epoch]
+            epoch = state["epoch"]
+            if epoch == 4:
+                return
+        else:
+            assert state["position"] >= len(seen[epoch])
+
+
+def _alone(dataset: Dataset[Point], shuffle: Any, seed: int, epoch: int) -> Any:
+    loader = dataset.loader(50, shuffle=shuffle, seed=seed, rank=0, world_size=1)
+    loader.set_epoch(epoch)
+    return loader
+
+
+def test_a_state_counts_what_was_given_out(datasets):
+    data = datasets["7"]
+    loader = data.loader(7, shuffle="global", rank=0, world_size=1)
+    assert loader.state_dict()["position"] == 0
+    stream = iter(loader)
+    assert loader.state_dict()["position"] == 0
+    for count in range(1, 4):
+        next(stream)
+        assert loader.state_dict()["position"] == 7 * count
+    assert loader.state_dict(batches=2)["position"] == 14
+    rest = ids(stream)
+    assert (loader.state_dict()["epoch"], loader.state_dict()["position"]) == (1, 0)
+    again = data.loader(7, shuffle="global", rank=0, world_size=1)
+    again.load_state_dict({**loader.state_dict(), "epoch": 0, "position": 21})
+    assert ids(again) == rest
+    assert ids(again) == ids(loader)
+
+
+def test_a_state_after_the_last_batch_begins_the_next_epoch(datasets):
+    data = datasets["7"]
+    loader = data.loader(50, rank=0, world_size=1)
+    stream = iter(loader)
+    for _ in range(4):
+        next(stream)
+    assert (loader.state_dict()["epoch"], loader.state_dict()["position"]) == (1, 0)
+
+
+def test_a_stop_without_a_state_goes_on_with_the_next_epoch(datasets):
+    loader = datasets["7"].loader(7, shuffle="global", rank=0, world_size=1)
+    for _ in loader:
+        break
+    assert loader.epoch == 0
+    assert ids(loader) == ids(datasets["7"].shuffled(7, epoch=1))
+    loader.set_epoch(9)
+    assert ids(loader) == ids(datasets["7"].shuffled(7, epoch=9))
+    with pytest.raises(UsageError):
+        loader.set_epoch(-1)
+
+
+def test_a_state_of_other_data_or_another_order_is_refused(tmp_path, datasets):
+    def made(first: int, count: int = 60) -> Dataset[Point]:
+        atdata.write_samples([point(first + n) for n in range(count)], tmp_path / "s-%03d.tar", maxcount=20)
+        return Dataset[Point](f"{tmp_path}/s-{{000..002}}.tar")
+
+    state = made(0).loader(5, shuffle="global", seed=1).state_dict()
+    made(0).loader(5, shuffle="global", seed=1).load_state_dict(state)
+    for other, path in [
+        (made(0).loader(5, shuffle="window", seed=1), "mode"),
+        (made(0).loader(5, shuffle="global", seed=2), "seed"),
+        (made(0).loader(5, shuffle="global", seed=1, window=64), "window"),
+        (made(0).take(59).loader(5, shuffle="global", seed=1), "plan"),
+        (made(1).loader(5, shuffle="global", seed=1), "plan"),
+        (made(0, 59).loader(5, shuffle="global", seed=1), "plan"),
+    ]:
+        with pytest.raises(ResumeError) as caught:
+            other.load_state_dict(state)
+        assert caught.value.path == path
+    loader = made(0).loader(5, shuffle="global", seed=1)
+    for damage in (
+        {},
+        {**state, "version": 2},
+        {**state, "epoch": -1},
+        {**state, "position": 1.5},
+        {**state, "taken": True},
+    ):
+        with pytest.raises(ResumeError):
+            loader.load_state_dict(damage)
+
+
+def test_ranks_come_from_the_caller_or_the_environment(monkeypatch):
+    for name in ("RANK", "WORLD_SIZE", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    assert Rank.of(None, None) == Rank(0, 1)
+    monkeypatch.setenv("SLURM_PROCID", "3")
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")
+    assert Rank.of(None, None) == Rank(3, 4)
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert Rank.of(None, None) == Rank(1, 2)
+    assert Rank.of(5, 6) == Rank(5, 6)
+    for wrong in ((1, None), (None, 2), (2, 2), (-1, 2)):
+        with pytest.raises(UsageError):
+            Rank.of(*wrong)
+    monkeypatch.setenv("RANK", "one")
+    with pytest.raises(UsageError):
+        Rank.of(None, None)
+
+
+@pytest.mark.parametrize("shuffle", MODES)
+def test_all_ranks_and_workers_together_read_each_byte_once(datasets, shuffle):
+    """Counted where samples are decoded."""
+    data = datasets["7"]
+    read = size = 0
+    original = Dataset.reader
+
+    def counting(self: Any) -> Any:
+        reader = original(self)
+        readers.append(reader)
+        return reader
+
+    for world, workers in ((1, 1), (2, 3), (3, 2)):
+        readers: list[Any] = []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Dataset, "reader", counting)
+            for rank in range(world):
+                of_workers(data.loader(7, shuffle=shuffle, rank=rank, world_size=world), workers)
+        read = sum(reader.statistics.samples for reader in readers)
+        size = sum(reader.statistics.bytes for reader in readers)
+        assert read == len(data)
+        assert size == sum(len(packed) for _, packed in data.rows())
+
+
+def test_the_first_sample_after_a_resume_opens_one_shard(datasets):
+    data = datasets["64"]
+    loader = data.loader(1, rank=0, world_size=1)
+    len(data)  # from now on the ledger knows where what is
+    state = {**loader.state_dict(), "position": 100}
+    fresh = Dataset[Point](list(map(str, data.shards)), cache=data._cache.root)
+    loader = fresh.loader(1, rank=0, world_size=1)
+    loader.load_state_dict(state)
+    assert next(iter(loader)).id == [100]
+    assert set(fresh._table._open) == {33}
+
+
+# --- killed at random --------------------------------------------------------------------------------------------------
+
+TRAIN = """
+import json, os, sys, time
+import numpy as np
+from numpy.typing import NDArray
+import atdata
+
+@atdata.packable
+class Point:
+    id: int
+    values: NDArray[np.float32]
+    name: str
+
+@atdata.packable
+class Doubled:
+    id: int
+    twice: NDArray[np.float32]
+
+@atdata.lens
+def doubled(point: Point) -> Doubled:
+    return Doubled(point.id, point.values * 2)
+
+def keep(view: Doubled) -> bool:
+    return view.id % 5 != 0
+
+pattern, rank, world, folder, epochs = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], int(sys.argv[5])
+data = atdata.Dataset[Point](pattern).as_type(Doubled).filter(keep)
+loader = data.loader(4, shuffle="global", seed=11, rank=rank, world_size=world)
+if os.path.exists(f"{folder}/state.json"):
+    loader.load_state_dict(json.load(open(f"{folder}/state.json")))
+log = open(f"{folder}/log-{rank}.jsonl", "w")
+while loader.epoch < epochs:
+    epoch = loader.epoch
+    for batch in loader:
+        time.sleep(0.002)
+        print(json.dumps({"epoch": epoch, "ids": batch.id, "state": loader.state_dict()}), file=log, flush=True)
+print(json.dumps("end"), file=log, flush=True)
+"""
+
+
+def test_runs_killed_at_random_with_other_world_sizes_see_what_one_run_sees(tmp_path):
+    """Each run counts up to the last state that all of its ranks had reached."""
+    atdata.write_samples(map(point, range(2000)), tmp_path / "s-%03d.tar", maxcount=300)
+    pattern = f"{tmp_path}/s-{{000..006}}.tar"
+    script = tmp_path / "train.py"
+    script.write_text(TRAIN)
+    rng = random.Random(3)
+    whole = _run(script, pattern, tmp_path / "whole", 1, None)
+    folder = tmp_path / "killed"
+    seen: list[int] = []
+    kills = 0
+    for world in itertools.cycle([4, 2, 6]):
+        delay = rng.uniform(0.0, 0.05) if kills < 20 else None
+        ids_, ended = _collect(_run_ranks(script, pattern, folder, world, delay), folder, world)
+        seen += ids_
+        kills += delay is not None
+        if ended:
+            break
+    assert kills == 20
+    assert hashlib.sha256(json.dumps(seen).encode()).digest() == hashlib.sha256(json.dumps(whole).encode()).digest()
+
+
+def _run(script: Path, pattern: str, folder: Path, world: int, delay: float | None) -> list[int]:
+    ids_, ended = _collect(_run_ranks(script, pattern, folder, world, delay), folder, world)
+    assert ended
+    return ids_
+
+
+def _run_ranks(script: Path, pattern: str, folder: Path, world: int, delay: float | None) -> None:
+    """Run all ranks; kill them some time after the first one has begun to read."""
+    folder.mkdir(exist_ok=True)
+    for log in folder.glob("log-*"):
+        log.unlink()
+    arguments = [[str(script), pattern, str(rank), str(world), str(folder), "3"] for rank in range(world)]
+    children = [subprocess.Popen([sys.executable, *own]) for own in arguments]
+    if delay is not None:
+        while not any(log.stat().st_size for log in folder.glob("log-*")):
+            time.sleep(0.005)
+        time.sleep(delay)
+        for child in children:
+            os.kill(child.pid, signal.SIGKILL)
+    for child in children:
+        child.wait(60)
+
+
+def _collect(_: None, folder: Path, world: int) -> tuple[list[int], bool]:
+    logs = []
+    for rank in range(world):
+        path = folder / f"log-{rank}.jsonl"
+        lines = path.read_text().splitlines() if path.exists() else []
+        logs.append([json.loads(line) for line in lines if _is_json(line)])
+    ended = all(log and log[-1] == "end" for log in logs)
+    if ended:
+        steps = [[entry for entry in log if entry != "end"] for log in logs]
+    else:
+        reached = min(
+            (
+                (log[-1]["state"] if log and log[-1] != "end" else {"epoch": 9 if log else -1, "position": 0})
+                for log in logs
+            ),
+            key=_place,
+        )
+        if reached["epoch"] < 0:
+            return [], False
+        (folder / "state.json").write_text(json.dumps(reached))
+        steps = [
+            [entry for entry in log if entry != "end" and _place(entry["state"]) <= _place(reached)] for log in logs
+        ]
+    epochs = sorted({entry["epoch"] for log in steps for entry in log})
+    out: list[int] = []
+    for epoch in epochs:
+        own = [[entry["ids"] for entry in log if entry["epoch"] == epoch] for log in steps]
+        out += in_global_order(own)
+    return out, ended
+
+
+def _place(state: Any) -> tuple[int, int]:
+    return state["epoch"], state["position"]
+
+
+def _is_json(line: str) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
+
+
+def test_nothing_is_left_behind(datasets):
+    for _ in datasets["7"].loader(7, rank=0, world_size=1):
+        break
+    gc.collect()

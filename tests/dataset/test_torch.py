@@ -1,0 +1,158 @@
+"""Loaders inside PyTorch: DataLoader, StatefulDataLoader, and distributed training on the CPU."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import atdata
+from atdata import Dataset
+
+data_loading = pytest.importorskip("torch.utils.data", reason="torch is not installed: python3 dev.py torch")
+stateful = pytest.importorskip(
+    "torchdata.stateful_dataloader", reason="torchdata is not installed: python3 dev.py torch"
+)
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:'set_vital' is deprecated"),
+    pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning"),  # more workers than cores
+    pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork:DeprecationWarning"),
+]
+
+
+@atdata.packable
+class Item:
+    id: int
+    values: NDArray[np.float32]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset[Item]:
+    folder = tmp_path_factory.mktemp("shards")
+    atdata.write_samples([Item(n, np.full(4, n, np.float32)) for n in range(103)], folder / "s-%03d.tar", maxcount=17)
+    return Dataset[Item](f"{folder}/s-{{000..006}}.tar", cache=folder / "cache")
+
+
+def ids(batches: Any) -> list[list[int]]:
+    return [batch.id for batch in batches]
+
+
+def expected(data: Dataset[Item], shuffle: Any, epoch: int) -> list[list[int]]:
+    return ids(data.shuffled(10, mode=shuffle, epoch=epoch) if shuffle else data.ordered(10))
+
+
+WORKERS = [(0, None), (1, "fork"), (2, "spawn"), (3, "forkserver"), (4, "fork")]
+MODES = [False, "global", "window"]
+
+
+@pytest.mark.parametrize(("count", "method"), WORKERS)
+@pytest.mark.parametrize("shuffle", MODES)
+def test_a_dataloader_gives_one_epoch_after_another(data, shuffle, count, method):
+    batches = data_loading.DataLoader(
+        data.loader(10, shuffle=shuffle, rank=0, world_size=1),
+        batch_size=None,
+        num_workers=count,
+        multiprocessing_context=method,
+    )
+    assert len(batches) == 11
+    for epoch in range(2 if method == "spawn" else 3):
+        assert ids(batches) == expected(data, shuffle, epoch)
+
+
+@pytest.mark.parametrize("shuffle", MODES)
+def test_workers_that_stay_give_one_epoch_after_another(data, shuffle):
+    batches = data_loading.DataLoader(
+        data.loader(10, shuffle=shuffle, rank=0, world_size=1),
+        batch_size=None,
+        num_workers=2,
+        persistent_workers=True,
+        multiprocessing_context="fork",
+    )
+    for epoch in range(3):
+        assert ids(batches) == expected(data, shuffle, epoch)
+
+
+@pytest.mark.parametrize(("before", "after"), [(0, 2), (2, 0), (3, 2), (2, 4)])
+@pytest.mark.parametrize("shuffle", MODES)
+def test_a_run_goes_on_with_other_workers_where_its_batches_were_used(data, shuffle, before, after):
+    loader = data.loader(10, shuffle=shuffle, rank=0, world_size=1)
+    batches = data_loading.DataLoader(loader, batch_size=None, num_workers=before)
+    assert ids(batches) == expected(data, shuffle, 0)
+    used = ids(itertools.islice(batches, 4))  # workers have read ahead
+    state = json.loads(json.dumps(loader.state_dict(batches=4)))
+    again = data.loader(10, shuffle=shuffle, rank=0, world_size=1)
+    again.load_state_dict(state)
+    batches = data_loading.DataLoader(again, batch_size=None, num_workers=after)
+    assert used + ids(batches) == expected(data, shuffle, 1)
+    assert ids(batches) == expected(data, shuffle, 2)
+
+
+def test_a_state_must_say_how_many_batches_were_used_where_workers_read_ahead(data):
+    loader = data.loader(10, rank=0, world_size=1)
+    for _ in data_loading.DataLoader(loader, batch_size=None, num_workers=1):
+        break
+    with pytest.raises(atdata.errors.UsageError, match="read ahead"):
+        loader.state_dict()
+
+
+@pytest.mark.parametrize("count", [0, 2, 3])
+@pytest.mark.parametrize("shuffle", MODES)
+def test_a_stateful_dataloader_goes_on_twice_and_across_the_end(data, shuffle, count):
+    def made() -> Any:
+        return stateful.StatefulDataLoader(
+            data.loader(10, shuffle=shuffle, rank=0, world_size=1), batch_size=None, num_workers=count
+        )
+
+    batches = made()
+    assert ids(batches) == expected(data, shuffle, 0)
+    seen = []
+    for stop in (4, 3):
+        seen += ids(itertools.islice(batches, stop))
+        state = batches.state_dict()
+        batches = made()
+        batches.load_state_dict(state)
+    seen += ids(batches)
+    assert seen == expected(data, shuffle, 1)
+    assert ids(batches) == expected(data, shuffle, 2)
+
+
+def test_fewer_shards_than_workers_and_empty_ones_end(tmp_path):
+    paths = []
+    for shard, numbers in enumerate([[], [0, 1, 2], []]):
+        path = tmp_path / f"{shard}.tar"
+        atdata.shards.write_shard(path, [(str(n), Item(n, np.zeros(1, np.float32)).packed) for n in numbers])
+        paths.append(str(path))
+    loader = Dataset[Item](paths).loader(1, rank=0, world_size=1)
+    assert ids(data_loading.DataLoader(loader, batch_size=None, num_workers=4)) == [[0], [1], [2]]
+
+
+def test_a_loader_made_before_torch_says_what_to_do(data):
+    from atdata.dataset.loader import Loader
+    from atdata.dataset.ranks import Rank
+
+    plain: Any = Loader(data, 10, window=32, rank=Rank())
+    with pytest.raises(atdata.errors.UsageError, match="import torch before"):
+        next(iter(data_loading.DataLoader(plain, batch_size=None)))
+
+
+def test_distributed_training_splits_an_epoch(data, tmp_path):
+    """The example of the documentation: two processes under gloo."""
+    script = Path(__file__).parents[2] / "docs" / "examples" / "train.py"
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
+    done = subprocess.run([*command, str(tmp_path)], capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert "['1000 of 1000', '1000 of 1000']" in done.stdout
+    state = json.loads((tmp_path / "checkpoint.json").read_text())
+    assert (state["epoch"], state["position"]) == (2, 0)
+    (tmp_path / "checkpoint.json").write_text(json.dumps({**state, "epoch": 1, "position": 64 * 10}))
+    done = subprocess.run([*command, str(tmp_path)], capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert "['0 of 1000', '384 of 1000']" in done.stdout  # 360 were left, and 24 to fill the last step
