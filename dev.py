@@ -129,7 +129,7 @@ def lock(_rest: list[str]) -> int:
 
 LOCKS = {
     "run": ["--extra", "atmosphere", "requirements/build.in"],
-    "dev": ["--all-extras", "--group", "test", "--group", "lint", "--group", "docs", "requirements/build.in"],
+    "dev": ["--extra", "all", "--group", "test", "--group", "lint", "--group", "docs", "requirements/build.in"],
 }
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from atdata.dataset.order import Order
 from atdata.errors import SampleError, UsageError
 from atdata.samples import SampleBatch
+from atdata.samples.batch import unstack
 
 if TYPE_CHECKING:
     from atdata.dataset.dataset import Dataset
@@ -94,7 +95,7 @@ def steps(view: Dataset[Any], size: int) -> Iterator[tuple[int, int]]:
 def _owned(batch: SampleBatch[T]) -> Iterator[T]:
     """The samples of a batch, none of which keeps the batch in memory."""
     columns = {
-        name: [row.copy() for row in column] if isinstance(column, np.ndarray) else column
+        name: [row.copy() for row in unstack(column)] if isinstance(column, np.ndarray) else column
         for name, column in batch.columns.items()
     }
     return iter(SampleBatch(batch.sample_type, columns).samples)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from torch.utils.data import IterableDataset
-
 from atdata.dataset.loader import Loader, T
+from atdata.errors import MissingExtraError
+
+try:
+    from torch.utils.data import IterableDataset
+except ImportError as error:
+    raise MissingExtraError.of("torch", "a loader for DataLoader") from error
 
 
 class TorchLoader(Loader[T], IterableDataset):  # type: ignore[misc]
