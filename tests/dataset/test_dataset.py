@@ -496,3 +496,46 @@ def test_a_dataset_goes_to_spawned_and_forked_workers(tmp_path, written):
     command = [sys.executable, str(script), f"{tmp_path}/d-{{000000..000003}}.tar"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert (done.stdout, done.stderr) == ("fine\n", "")
+
+
+# --- large arrays ------------------------------------------------------------------------------------------------------
+
+
+@packable
+class Big:
+    id: int
+    image: NDArray[np.uint8]
+    depth: NDArray[np.float32] | None = None
+
+
+def big(number: int, side: int = 64) -> Big:
+    rng = np.random.default_rng(number)
+    return Big(number, rng.integers(0, 256, (side, side, 3), np.uint8), rng.random((side, side), np.float32))
+
+
+def test_large_arrays_are_those_that_were_written_in_every_order(tmp_path):
+    """They are copied one by one, to memory that is used again once nobody looks at it."""
+    data = write_samples(map(big, range(150)), tmp_path / "big-%03d.tar", maxcount=40)
+    model = {number: big(number) for number in range(150)}
+    for batches in (data.ordered(32), data.shuffled(32), data.shuffled(32, mode="window"), [data[[149, 0, 149, 75]]]):
+        kept = []
+        for number, batch in enumerate(batches):
+            if number % 2:  # every other batch is kept, and must not change
+                kept.append(batch)
+            for index, sample in enumerate(batch.id):
+                assert np.array_equal(batch.image[index], model[sample].image)
+                assert np.array_equal(batch.depth[index], model[sample].depth)
+        for batch in kept:
+            assert list(batch) == [model[sample] for sample in batch.id]
+    assert list(data) == list(model.values())
+
+
+def test_large_arrays_of_two_shapes_are_listed(tmp_path):
+    samples = [big(number, 64 if number % 7 else 60) for number in range(40)]
+    samples[11] = Big(11, samples[11].image, None)
+    data = write_samples(samples, tmp_path / "big-%03d.tar", maxcount=10)
+    assert list(data) == samples
+    for batch in data.shuffled(8):
+        assert list(batch) == [samples[number] for number in batch.id]
+    assert isinstance(data[[0, 1]].image, list)
+    assert data[[1, 2]].image.shape == (2, 64, 64, 3)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import sys
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,19 +17,21 @@ from atdata.dataset.table import ShardTable
 from atdata.errors import SampleError
 from atdata.samples import DictSample, Field, fields_of
 from atdata.samples.batch import stack, unstack
-from atdata.samples.columns import Column, decode_columns
+from atdata.samples.columns import Column, Rows, decode_columns
 from atdata.samples.packable import is_plain
 from atdata.shards.memory import Memory
 from atdata.shards.opening import AHEAD
 from atdata.shards.rows import scan_rows
 
+Bytes: TypeAlias = NDArray[np.uint8]
 Ints: TypeAlias = NDArray[np.int64]
 Columns: TypeAlias = dict[str, Column]
 
 ROWS = ""
 """The one column of samples that are read as rows, because their type says nothing of columns or runs code of its own."""
-BLOCK_BYTES = 1 << 22
-BLOCK_SAMPLES = 4096
+BLOCK_BYTES = 1 << 23
+BLOCK_SAMPLES = 8192
+_POOLED = 1 << 20
 
 
 @dataclass
@@ -57,6 +62,7 @@ class Reader:
         self.wanted = [ROWS] if not self.bulk else [f.name for f in self.fields] if wanted is None else list(wanted)
         self.statistics = Statistics()
         self._last = (-1, -1)
+        self._pool = _Pool()
 
     def batches(self, numbers: Iterable[Ints]) -> Iterator[Columns]:
         """The columns of each batch of sample numbers. Several batches are read at a time; the order of reading
@@ -123,16 +129,34 @@ class Reader:
         if not len(numbers):
             return {name: [] for name in self.wanted}
         if (shards[0] == shards).all():
-            shard = int(shards[0])
-            return self._chunk(shard, places)
+            found = self._chunk(int(shards[0]), places)
+            return {name: self._joined([part], [range(len(numbers))], len(numbers)) for name, part in found.items()}
         order = np.argsort(shards, kind="stable")
         cuts = [0, *(np.flatnonzero(np.diff(shards[order])) + 1).tolist(), len(order)]
         groups = [order[a:b] for a, b in pairwise(cuts)]
         self.table.ahead([int(shards[group[0]]) for group in groups][:AHEAD])
         parts = [self._chunk(int(shards[group[0]]), places[group]) for group in groups]
-        return {name: _joined([part[name] for part in parts], groups, len(order)) for name in self.wanted}
+        return {name: self._joined([part[name] for part in parts], groups, len(order)) for name in self.wanted}
 
-    def _chunk(self, shard: int, places: Ints) -> Columns:
+    def _joined(self, parts: list[Column | Rows], groups: Sequence[Any], count: int) -> Column:
+        """One column out of the parts that several shards hold."""
+        if len(parts) == 1 and not isinstance(parts[0], Rows):
+            return parts[0]
+        if kind := _alike(parts):
+            column = self._pool.empty((count, *kind[1]), kind[0])
+            for group, part in zip(groups, parts, strict=True):
+                if isinstance(part, Rows):
+                    part.write(column, group)
+                else:
+                    column[group] = part
+            return column
+        values: list[Any] = [None] * count
+        for group, part in zip(groups, parts, strict=True):
+            for place, value in zip(group, _values(part), strict=True):
+                values[place] = value
+        return values
+
+    def _chunk(self, shard: int, places: Ints) -> dict[str, Column | Rows]:
         """Samples of one shard."""
         index = self.table.open(shard).index
         starts, sizes = index.starts[places], index.sizes[places]
@@ -154,7 +178,7 @@ class Reader:
         self.statistics.slow += 1
         return self._one_by_one(shard, memory, starts, sizes)
 
-    def _one_by_one(self, shard: int, memory: Memory, starts: Ints, sizes: Ints) -> Columns:
+    def _one_by_one(self, shard: int, memory: Memory, starts: Ints, sizes: Ints) -> dict[str, Column | Rows]:
         samples: list[Any] = []
         offsets = (starts - memory.base).tolist()
         for start, size in zip(offsets, sizes.tolist(), strict=True):
@@ -175,22 +199,41 @@ class Reader:
         return next(member.key for member in members if member.offset == start)
 
 
-def _joined(parts: list[Column], groups: list[NDArray[np.intp]], count: int) -> Column:
-    """One column out of the parts that several shards hold."""
-    first = parts[0]
-    if isinstance(first, np.ndarray) and all(
-        isinstance(part, np.ndarray) and part.dtype == first.dtype and part.shape[1:] == first.shape[1:]
-        for part in parts
-    ):
-        column = np.empty((count, *first.shape[1:]), first.dtype)
-        for group, part in zip(groups, parts, strict=True):
-            column[group] = part
-        return column
-    values: list[Any] = [None] * count
-    for group, part in zip(groups, parts, strict=True):
-        for place, value in zip(group.tolist(), unstack(part), strict=True):
-            values[place] = value
-    return values
+class _Pool:
+    """Memory of columns that nobody looks at any more: filling it again is much faster than having new pages."""
+
+    def __init__(self) -> None:
+        self._blocks: deque[Bytes] = deque(maxlen=4)
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """An array, uninitialized."""
+        size = math.prod(shape) * dtype.itemsize
+        if size < _POOLED:
+            return np.empty(shape, dtype)
+        for block in self._blocks:
+            # held by the deque, `block`, and the call itself: no array lies in it
+            if len(block) == size and sys.getrefcount(block) == 3:
+                return block.view(dtype).reshape(shape)
+        self._blocks.append(np.empty(size, np.uint8))
+        return self._blocks[-1].view(dtype).reshape(shape)
+
+
+def _alike(parts: Sequence[Column | Rows]) -> tuple[np.dtype[Any], tuple[int, ...]] | None:
+    """The dtype and shape of the arrays in all parts, if they have the same."""
+    kinds = set()
+    for part in parts:
+        if isinstance(part, list):
+            return None
+        kinds.add((part.dtype, part.shape if isinstance(part, Rows) else part.shape[1:]))
+    return kinds.pop() if len(kinds) == 1 else None
+
+
+def _values(part: Column | Rows) -> list[Any]:
+    if isinstance(part, Rows):
+        column = np.empty((len(part), *part.shape), part.dtype)
+        part.write(column, range(len(part)))
+        return unstack(column)
+    return unstack(part)
 
 
 def _cut(columns: Mapping[str, Column], start: int, stop: int) -> Columns:

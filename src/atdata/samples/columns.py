@@ -10,13 +10,13 @@ The tokens are those of the msgpack specification (github.com/msgpack/msgpack, s
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from atdata.errors import SampleError
 from atdata.samples.codec import Misfit, check_items, decoder
 from atdata.samples.fields import Array, Field, FieldType, Maybe, Scalar, ScalarKind
 from atdata.samples.npy import MAX_DIMS, MAX_HEADER, check_text, read_header
@@ -25,6 +25,28 @@ Bytes: TypeAlias = NDArray[np.uint8]
 Ints: TypeAlias = NDArray[np.int64]
 Column: TypeAlias = "NDArray[Any] | list[Any]"
 
+LARGE = 1 << 13  # arrays of at least this many bytes are copied one by one, straight to where they are wanted
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Large arrays of one kind, where they are in memory: a column that is not copied yet."""
+
+    memory: Bytes
+    at: Ints
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+    def write(self, column: NDArray[Any], places: Iterable[int]) -> None:
+        """Copy them to places in a column of shape `[n, *shape]`, C-contiguous."""
+        length = self.dtype.itemsize * math.prod(self.shape)
+        raw = column.reshape(len(column), -1).view(np.uint8)
+        for place, start in zip(places, self.at.tolist(), strict=True):
+            raw[place] = self.memory[start : start + length]
+
 
 class _Unlike(Exception):
     """These samples are not all of one layout that is decoded in bulk."""
@@ -32,7 +54,7 @@ class _Unlike(Exception):
 
 def decode_columns(
     memory: Bytes, starts: Ints, sizes: Ints, fields: Sequence[Field], wanted: Sequence[str]
-) -> dict[str, Column] | None:
+) -> dict[str, Column | Rows] | None:
     """Columns of some samples in memory, in the order of `starts`.
 
     Args:
@@ -42,14 +64,14 @@ def decode_columns(
         wanted: names of the fields to decode.
 
     Returns:
-        For each wanted field an array `[n, ...]`, or a list of n values; `None` where the samples have no
+        For each wanted field an array `[n, ...]`, a list of n values, or `Rows`; `None` where the samples have no
         common layout, or may be damaged.
     """
     if not len(starts):
         return None
     try:
         return _Cursor(memory, starts, sizes).columns({f.name: f for f in fields}, wanted)
-    except (_Unlike, IndexError, UnicodeDecodeError, Misfit, SampleError):
+    except (_Unlike, IndexError, ValueError, OverflowError, Misfit):  # ValueError: no text, no array, past the memory
         return None
 
 
@@ -93,8 +115,8 @@ class _Cursor:
         self.memory, self.at, self.off = memory, starts, 0
         self.count, self.ends, self.least = len(starts), starts + sizes, int(sizes.min())
 
-    def columns(self, fields: dict[str, Field], wanted: Sequence[str]) -> dict[str, Column]:
-        found: dict[str, Column] = {}
+    def columns(self, fields: dict[str, Field], wanted: Sequence[str]) -> dict[str, Column | Rows]:
+        found: dict[str, Column | Rows] = {}
         names = set()
         count, prefix = self._map_header()
         for _ in range(count):
@@ -106,7 +128,7 @@ class _Cursor:
             field = fields.get(name)
             if field is None or name not in wanted:
                 self._expect(prefix)
-                self._skip()
+                self._skip(declared=field is not None)
             else:
                 found[name] = self._column(field.type, prefix)
             prefix = b""
@@ -183,7 +205,7 @@ class _Cursor:
                 raise _Unlike
             if head:
                 length = self._gather(f">u{head}", 1).astype(np.int64)
-            return self.at + (self.off + 1 + head), length
+            return self._inside(self.at + (self.off + 1 + head), length)
         heads, length = _HEAD[tokens], _BODY[tokens]
         if not (allowed[tokens] | (optional & (tokens == _NIL))).all():
             raise _Unlike
@@ -192,17 +214,27 @@ class _Cursor:
             here = np.flatnonzero(heads == head)
             if len(here):
                 length[here] = self._gather(f">u{head}", at=at[here])
-        return at + heads, length
+        return self._inside(at + heads, length)
 
-    def _skip(self) -> None:
+    def _inside(self, start: Ints, length: Ints) -> tuple[Ints, Ints]:
+        """The same, once it is known that no sample claims what is not its own: many could claim all of the memory."""
+        if (start + length > self.ends).any():
+            raise _Unlike
+        return start, length
+
+    def _skip(self, declared: bool) -> None:
+        """Go past a value of any kind. What no field declares must still be text where it says so."""
         tokens, one = self._tokens()
-        if one is not None and not _HEAD[one] and _KINDS[None][one]:
+        if one is not None and _KINDS[None][one] and not _HEAD[one] and (declared or not _KINDS["str"][one]):
             self.off += 1 + int(_BODY[one])
-        else:
-            start, length = self._extents(tokens, one, None, False)
-            self._go(start + length)
+            return
+        start, length = self._extents(tokens, one, None, False)
+        texts = _KINDS["str"][tokens] == 1
+        if not declared and texts.any():
+            self._texts(start[texts], length[texts])
+        self._go(start + length)
 
-    def _column(self, field_type: FieldType, prefix: bytes) -> Column:
+    def _column(self, field_type: FieldType, prefix: bytes) -> Column | Rows:
         optional = isinstance(field_type, Maybe)
         inner = field_type.inner if isinstance(field_type, Maybe) else field_type
         if isinstance(inner, Array):
@@ -258,26 +290,15 @@ class _Cursor:
     def _texts(self, start: Ints, length: Ints) -> list[str]:
         longest, total = int(length.max()), int(length.sum())
         room = int(start.max()) + longest <= len(self.memory)
-        if longest and room and longest * self.count <= 4 * total + _SHORT * self.count:
+        if longest and room and longest * len(start) <= 4 * total + _SHORT * len(start):
             rows = self._gather(f"V{longest}", at=start)
-            texts = self._short(rows, length, total) if longest <= _SHORT else _long(rows, length)
+            texts = _short(rows, length, total) if longest <= _SHORT else _long(rows, length)
             if texts is not None:
                 return texts
         whole = self.memory.data
         return [str(whole[a:b], "utf-8") for a, b in zip(start.tolist(), (start + length).tolist(), strict=True)]
 
-    def _short(self, rows: NDArray[np.void], length: Ints, total: int) -> list[str] | None:
-        longest = rows.itemsize
-        letters = rows.view(np.uint8).reshape(self.count, longest)
-        if longest * self.count > total:
-            letters = letters * (np.arange(longest) < length[:, None])
-        raw = letters.tobytes()
-        if not raw.isascii() or raw.count(0) != longest * self.count - total:  # numpy drops NUL at the end of a text
-            return None
-        texts: list[str] = letters.astype(np.uint32).view(f"<U{longest}")[:, 0].tolist()
-        return texts
-
-    def _arrays(self, declared: Array, optional: bool, prefix: bytes) -> Column:
+    def _arrays(self, declared: Array, optional: bool, prefix: bytes) -> Column | Rows:
         """An array field: stacked where all have one header, else a list."""
         head = {b"\xc4": 1, b"\xc5": 2, b"\xc6": 4}.get(self._first(1, len(prefix)))
         if head is not None:
@@ -285,9 +306,10 @@ class _Cursor:
             length = int.from_bytes(self._first(head, len(prefix) + 1), "big")
             dtype, fortran, shape, begin = read_header(self._first(min(length, _MAX_HEADER), packed))
             same = self._first(packed + begin)
-            if len(shape) < MAX_DIMS and self._take(len(same)).tobytes() == same * self.count:
-                return self._stacked(declared, dtype, fortran, shape, length - begin)
-            self.off -= len(same)
+            if len(shape) < MAX_DIMS and (self.at + (self.off + len(same)) <= self.ends).all():
+                if self._take(len(same)).tobytes() == same * self.count:
+                    return self._stacked(declared, dtype, fortran, shape, length - begin)
+                self.off -= len(same)
         self._expect(prefix)
         tokens, one = self._tokens()
         start, lengths = self._extents(tokens, one, "bytes", optional)
@@ -300,10 +322,14 @@ class _Cursor:
 
     def _stacked(
         self, declared: Array, dtype: np.dtype[Any], fortran: bool, shape: tuple[int, ...], length: int
-    ) -> NDArray[Any]:
+    ) -> NDArray[Any] | Rows:
         if length != math.prod(shape) * dtype.itemsize:
             raise _Unlike
         check_items(declared, dtype, shape)
+        if length >= LARGE and not fortran and dtype.kind in "biufcmM" and length <= self.least:
+            rows = Rows(self.memory, self.at + self.off, dtype, shape)
+            self.off += length
+            return rows
         items: NDArray[Any] = self._take(length).view(dtype) if length else np.empty(0, dtype)
         check_text(items)
         if fortran:
@@ -315,7 +341,20 @@ class _Cursor:
 _MAX_HEADER = 2 * MAX_HEADER
 
 
+def _short(rows: NDArray[np.void], length: Ints, total: int) -> list[str] | None:
+    count, longest = len(rows), rows.itemsize
+    letters = rows.view(np.uint8).reshape(count, longest)
+    if longest * count > total:
+        letters = letters * (np.arange(longest) < length[:, None])
+    raw = letters.tobytes()
+    if not raw.isascii() or raw.count(0) != longest * count - total:  # numpy drops NUL at the end of a text
+        return None
+    texts: list[str] = letters.astype(np.uint32).view(f"<U{longest}")[:, 0].tolist()
+    return texts
+
+
 def _long(rows: NDArray[np.void], length: Ints) -> list[str] | None:
-    every, width = rows.tobytes().decode("latin-1"), rows.itemsize
+    """The texts at the beginning of rows, if all are ASCII. What else is in a row is somebody else's."""
+    width, every = rows.itemsize, str(rows.view(np.uint8).data, "latin-1")
     texts = [every[a : a + n] for a, n in zip(range(0, len(every), width), length.tolist(), strict=True)]
-    return texts if all(map(str.isascii, texts)) else None
+    return texts if every.isascii() or all(map(str.isascii, texts)) else None

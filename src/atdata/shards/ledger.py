@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _SECOND = 1_000_000_000
 _TICK = 20_000_000  # ns; a file that was changed more recently may be changed again within a tick of its clock
 _LIMIT = 1 << 30
+_SIZES = ("page_count", "freelist_count", "page_size")
+_DAMAGED = (ValueError, TypeError, OverflowError, zlib.error)  # what an entry may say that says nothing
 _SCHEMA = """
     CREATE TABLE IF NOT EXISTS files (
         state TEXT PRIMARY KEY, digest TEXT, samples INTEGER, places BLOB, used INTEGER NOT NULL
@@ -53,9 +55,7 @@ class Ledger:
 
     def known(self, state: str) -> Known:
         """All that is known of a file in this state."""
-        if not self._path.exists():
-            return UNKNOWN
-        with _quietly(), self._open() as db:
+        with _quietly(), self._open(new=False) as db:
             row = db.execute("SELECT digest, samples, places FROM files WHERE state = ?", [state]).fetchone()
             if row:
                 return Known(row[0], row[1], None if row[2] is None else _unpack(row[2], row[1]))
@@ -64,9 +64,7 @@ class Ledger:
     def counts(self, states: Sequence[str]) -> dict[str, int]:
         """The number of samples in files, for those that are known."""
         found: dict[str, int] = {}
-        if not self._path.exists():
-            return found
-        with _quietly(), self._open() as db:
+        with _quietly(), self._open(new=False) as db:
             for start in range(0, len(states), 500):
                 some = states[start : start + 500]
                 marks = ",".join("?" * len(some))
@@ -74,16 +72,23 @@ class Ledger:
                 found.update(db.execute(query, some).fetchall())
         return found
 
-    def record(self, state: str, digest: Digest | None, index: ShardIndex) -> None:
-        """Remember a file that was just proved: its headers, and its digest where that was checked too."""
+    def record(self, state: str, digest: Digest | None, index: ShardIndex, looked: int) -> None:
+        """Remember a file that was just proved: its headers, and its digest where that was checked too.
+
+        Args:
+            state: of the file, before a byte of it was read.
+            digest: what its bytes were found to have.
+            index: of its samples.
+            looked: when it was in this state, in ns. A file just changed then may have changed again since, unseen.
+        """
         changed = int(state.rpartition(":")[2])
-        if time.time_ns() - changed < (_TICK if changed % _SECOND else 2 * _SECOND):  # some disks count seconds
+        if looked - changed < (_TICK if changed % _SECOND else 2 * _SECOND):  # some disks count seconds
             return
         row = [state, None if digest is None else str(digest), len(index), _pack(index), int(time.time())]
         with _quietly(), self._open() as db, db:
             db.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", row)
-            pages = db.execute("PRAGMA page_count").fetchone()[0] * db.execute("PRAGMA page_size").fetchone()[0]
-            if pages > _LIMIT:  # what was learned longest ago goes first
+            pages, free, size = (db.execute(f"PRAGMA {it}").fetchone()[0] for it in _SIZES)
+            if (pages - free) * size > _LIMIT:  # what was learned longest ago goes first
                 db.execute("DELETE FROM files WHERE used <= (SELECT used FROM files ORDER BY used LIMIT 1 OFFSET 500)")
 
     @property
@@ -91,18 +96,21 @@ class Ledger:
         return self.root / "shards.sqlite"
 
     @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
+    def _open(self, new: bool = True) -> Iterator[sqlite3.Connection]:
         import sqlite3
 
-        self.root.mkdir(parents=True, exist_ok=True)
+        if new:
+            self.root.mkdir(parents=True, exist_ok=True)
+        else:
+            self._path.stat()
         with closing(sqlite3.connect(self._path, timeout=5)) as db:
             try:
                 db.execute(_SCHEMA)
-            except sqlite3.DatabaseError as error:
-                if not isinstance(error, sqlite3.OperationalError):  # damaged, not busy
+                yield db
+            except sqlite3.DatabaseError as error:  # damaged, not busy: it is begun anew
+                if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
                     self._path.unlink(missing_ok=True)
                 raise
-            yield db
 
 
 @contextmanager
@@ -110,7 +118,7 @@ def _quietly() -> Iterator[None]:
     """Whatever is wrong with the database: then nothing is known."""
     import sqlite3
 
-    with suppress(sqlite3.Error, OSError, ValueError, zlib.error):
+    with suppress(sqlite3.Error, OSError, *_DAMAGED):
         yield
 
 
@@ -128,5 +136,7 @@ def _unpack(packed: bytes, count: int) -> ShardIndex:
     size = 16 * count
     inflater = zlib.decompressobj()
     raw = inflater.decompress(packed, size + 1)
+    if not inflater.eof:  # only there is its checksum
+        raise ValueError
     steps, sizes = np.frombuffer(raw, "<i8").reshape(2, count)
     return ShardIndex(np.cumsum(steps), np.array(sizes))

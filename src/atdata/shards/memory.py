@@ -40,8 +40,11 @@ def map_file(file: BinaryIO, start: int, stop: int, *, whole: bool = True) -> Me
     Args:
         file: what to read; without a file descriptor its bytes are copied.
         start: first byte.
-        stop: one past the last byte; must not be beyond the file's end.
+        stop: one past the last byte.
         whole: whether all of it is wanted at once; else pages come when they are touched.
+
+    Raises:
+        ShardError: the file ends before that.
     """
     first = start - start % _PAGE
     try:
@@ -52,9 +55,12 @@ def map_file(file: BinaryIO, start: int, stop: int, *, whole: bool = True) -> Me
             prot=mmap.PROT_READ,
             offset=first,
         )
-    except (OSError, AttributeError):  # no file of a kind that can be mapped, or a system that maps otherwise
+    except (OSError, AttributeError, ValueError):  # no file that can be mapped so far, or a system that maps otherwise
         file.seek(start)
-        return Memory(np.frombuffer(file.read(stop - start), np.uint8), start)
+        data = file.read(stop - start)
+        if len(data) < stop - start:
+            raise _cut(getattr(file, "name", None), stop, start + len(data)) from None
+        return Memory(np.frombuffer(data, np.uint8), start)
     if not whole:
         mapped.madvise(mmap.MADV_RANDOM)
     return Memory(np.frombuffer(mapped, np.uint8), first)
@@ -68,10 +74,14 @@ def check_unchanged(file: BinaryIO, size: int, uri: str) -> None:
     """
     actual = os.fstat(file.fileno()).st_size
     if actual < size:
-        raise ShardError(
-            "a shard was cut while it was read",
-            uri=uri,
-            expected=f"{size} bytes",
-            actual=f"{actual} bytes",
-            hint="Replace shards by renaming a new file over them; never write into them.",
-        )
+        raise _cut(uri, size, actual)
+
+
+def _cut(uri: str | None, expected: int, actual: int) -> ShardError:
+    return ShardError(
+        "a shard was cut while it was read",
+        uri=uri,
+        expected=f"{expected} bytes",
+        actual=f"{actual} bytes",
+        hint="Replace shards by renaming a new file over them; never write into them.",
+    )

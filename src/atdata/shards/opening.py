@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -54,15 +55,16 @@ def open_shard(
         else:
             file = cache.spool(source, ref, stopped)
         stack.enter_context(file)
+        looked = time.time_ns()
         stat = os.fstat(file.fileno())
         known = cache.ledger.known(state_of(stat)) if stat.st_nlink else UNKNOWN  # a file without a name is ours alone
         proved = ref.digest is None or known.digest == str(ref.digest)
         if not proved and isinstance(source, FileSource):
             assert ref.digest is not None
             ref.digest.check(Digest.of_stream(file, ref.digest.algorithm).hex, ref.url)
-        index = known.index or scan_shard(file, stat.st_size, ref.url)
+        index = scan_shard(file, stat.st_size, ref.url) if known.index is None else known.index
         if stat.st_nlink and (known.index is None or not proved):
-            cache.ledger.record(state_of(stat), ref.digest, index)
+            cache.ledger.record(state_of(stat), ref.digest, index, looked)
         file.seek(0)
         stack.pop_all()
         return OpenShard(ref, file, stat.st_size, index)

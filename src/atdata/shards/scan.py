@@ -18,9 +18,11 @@ from atdata.shards.tar import BLOCK
 
 Ints: TypeAlias = NDArray[np.int64]
 
-_WINDOW = 1 << 20  # what is made of it stays in a processor's cache
-_LARGE = 1 << 16  # samples above this many bytes: seeking from header to header touches less
+_WINDOW = 1 << 22
+_LARGE = 1 << 19  # samples of more bytes than that: seeking from header to header touches less
 _SUFFIX = np.frombuffer(f".{EXTENSION}".encode(), np.uint8)
+_FEW = 16
+_REGULAR, _PAX = ord("0"), ord("x")
 _UST = int.from_bytes(b"ust", "little")
 _AR = int.from_bytes(b"ar\0", "little")
 _MTIME = np.frombuffer(b"\0\0 mtime=", np.uint8)
@@ -105,35 +107,70 @@ class _Headers:
         blocks = memory.data[position - memory.base :].reshape(-1, BLOCK)
         if blocks.ctypes.data % 8:  # not mapped
             blocks = blocks.copy()
-        at = np.flatnonzero(_field(blocks, 256, "<u4") >> 8 == _UST)
-        if not len(at) or at[0]:
+        if not blocks[0].any():  # the window before ended just where the archive does
+            return cls(position, position, True, np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, "S1"))
+        found = _alike(blocks) or _chained(blocks)
+        if found is None:
             return None
-        kinds = blocks[at, 156]
-        if kinds[-1] == ord("x"):  # what it belongs to may stand in the next window
-            at, kinds = at[:-1], kinds[:-1]
-        if not len(at):
-            return None
-        headers = blocks[at]
-        sizes = _proved_sizes(headers)
-        if sizes is None:
-            return None
-        following = at + 1 + (sizes + BLOCK - 1) // BLOCK
-        after = int(following[-1])
-        if not np.array_equal(following[:-1], at[1:]) or position + after * BLOCK > size:
-            return None
-        extended = kinds == ord("x")
-        regular = (kinds == ord("0")) | (kinds == 0)
-        if not (extended | regular).all() or (extended[:-1] & extended[1:]).any():
-            return None
-        if extended.any() and not _only_times(blocks, at[extended] + 1, sizes[extended]):
-            return None
-        names = _sample_names(headers[regular])
-        if names is None:
+        at, headers, sizes, after = found
+        names = _sample_names(headers)
+        if names is None or position + after * BLOCK > size:
             return None
         ends = after < len(blocks) and not blocks[after].any()
-        return cls(
-            position, position + after * BLOCK, ends, position + (at[regular] + 1) * BLOCK, sizes[regular], names
-        )
+        return cls(position, position + after * BLOCK, ends, position + (at + 1) * BLOCK, sizes, names)
+
+
+_Found: TypeAlias = tuple[Ints, Bytes, Ints, int]
+"""Of the samples in a window: the blocks of their headers, these headers, their sizes; and the block after the last."""
+
+
+def _chained(blocks: Bytes) -> _Found | None:
+    """Headers found by their magic, each of which stands where the one before it says."""
+    at = np.flatnonzero(_field(blocks, 256, "<u4") >> 8 == _UST)
+    if not len(at) or at[0]:
+        return None
+    kinds = blocks[at, 156]
+    if kinds[-1] == _PAX:  # what it belongs to may stand in the next window
+        at, kinds = at[:-1], kinds[:-1]
+    if not len(at):
+        return None
+    headers = blocks[at]
+    sizes = _proved_sizes(headers)
+    if sizes is None:
+        return None
+    following = at + 1 + (sizes + BLOCK - 1) // BLOCK
+    if not np.array_equal(following[:-1], at[1:]):
+        return None
+    extended, regular = kinds == _PAX, (kinds == _REGULAR) | (kinds == 0)
+    if not (extended | regular).all() or (extended[:-1] & extended[1:]).any():
+        return None
+    if extended.any() and not _only_times(blocks[at[extended] + 1], sizes[extended]):
+        return None
+    return at[regular], headers[regular], sizes[regular], int(following[-1])
+
+
+def _alike(blocks: Bytes) -> _Found | None:
+    """The same, where all samples take as many blocks as the first: then nothing has to be searched for."""
+    first = 2 if blocks[0, 156] == _PAX and len(blocks) > 2 else 0
+    size = _octal(blocks[first : first + 1, 124:135])
+    stride = first + 1 + (0 if size is None else (int(size[0]) + BLOCK - 1) // BLOCK)
+    count = len(blocks) // stride
+    if size is None or count < _FEW:
+        return None
+    records = blocks[: count * stride].reshape(count, stride, BLOCK)
+    if first:
+        lengths = _proved_sizes(records[:, 0].copy())
+        if lengths is None or (lengths > BLOCK).any() or not _only_times(records[:, 1], lengths):
+            return None
+        if (records[:, 0, 156] != _PAX).any():
+            return None
+    headers = records[:, first].copy()
+    if not (((headers[:, 156] == _REGULAR) | (headers[:, 156] == 0)).all()):
+        return None
+    sizes = _proved_sizes(headers)
+    if sizes is None or ((sizes + BLOCK - 1) // BLOCK != stride - first - 1).any():
+        return None
+    return np.arange(count, dtype=np.int64) * stride + first, headers, sizes, count * stride
 
 
 def _field(blocks: Bytes, offset: int, dtype: str) -> NDArray[np.unsignedinteger]:
@@ -144,7 +181,12 @@ def _field(blocks: Bytes, offset: int, dtype: str) -> NDArray[np.unsignedinteger
 def _proved_sizes(headers: Bytes) -> Ints | None:
     """The sizes in headers of the common form whose checksums are right."""
     stored, sizes = _octal(headers[:, 148:154]), _octal(headers[:, 124:135])
-    if stored is None or sizes is None or not (_field(headers, 260, "<u4") & 0xFFFFFF == _AR).all():
+    if stored is None or sizes is None:
+        return None
+    if (
+        not (_field(headers, 256, "<u4") >> 8 == _UST).all()
+        or not (_field(headers, 260, "<u4") & 0xFFFFFF == _AR).all()
+    ):
         return None
     if headers[:, 135].any() or not (_field(headers, 154, "<u2") == 0x2000).all():
         return None
@@ -171,11 +213,11 @@ def _sums(headers: Bytes) -> Ints:
     return sums + alike
 
 
-def _only_times(blocks: Bytes, at: Ints, sizes: Ints) -> bool:
-    """Whether extended headers hold one record each, and that says when the file was changed."""
+def _only_times(bodies: Bytes, sizes: Ints) -> bool:
+    """Whether extended headers with these bodies hold one record each, and that says when the file was changed."""
     if not ((sizes >= 20) & (sizes <= 99)).all():
         return False
-    begins, last = blocks[at, :9].copy(), blocks[at, sizes - 1]
+    begins, last = bodies[:, :9].copy(), bodies[np.arange(len(bodies)), sizes - 1]
     lengths = _decimal(begins[:, :2])
     begins[:, :2] = 0
     return bool((lengths == sizes).all() and (begins == _MTIME).all() and (last == ord("\n")).all())
