@@ -104,7 +104,7 @@ WRITERS = {
     "pax": by_tarfile(tarfile.PAX_FORMAT),
     "pax with times": by_tarfile(tarfile.PAX_FORMAT, 1700000000.25),
 }
-COMMON = {"ours", "webdataset", "ustar", "pax", "pax with times"}  # GNU has another magic
+COMMON = ["ours", "webdataset", "ustar", "pax", "pax with times"]  # GNU has another magic
 
 
 def _uuids() -> list[str]:
