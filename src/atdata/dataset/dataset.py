@@ -20,7 +20,7 @@ from atdata.dataset.loader import EqualSteps, Loader
 from atdata.dataset.order import WINDOW, Order
 from atdata.dataset.pipeline import Batches, Samples, Shuffle
 from atdata.dataset.ranks import Rank
-from atdata.dataset.reading import Reader
+from atdata.dataset.reading import Reader, room
 from atdata.dataset.steps import Filter, Map, See, Step
 from atdata.dataset.table import ShardTable
 from atdata.errors import FieldTypeError, NotFoundError, UsageError
@@ -419,6 +419,10 @@ class Dataset(Generic[T]):
             far: whether to look at another shard for it; else what is known already bounds the answer.
         """
         return self._table.reach(stop, far) if self._selected is None else min(stop, len(self._selected))
+
+    def room(self, number: int) -> int:
+        """How many samples like this one to read at once."""
+        return max(1, room(self._table, self._table.shard_of(number)))
 
     def numbers(self, order: Order, positions: Iterable[tuple[int, int]]) -> Iterator[Ints]:
         """The numbers of the samples that an order has at some ranges of positions."""

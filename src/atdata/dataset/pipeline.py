@@ -45,7 +45,9 @@ class Samples(Generic[T]):
         """Positions that are read at once. In the stored order no shard is opened before its first sample's turn."""
         start = 0
         while self.dataset.reach(start + 1) > start:
-            stop = self.dataset.reach(start + _CHUNK, self.order.mode != "ordered")
+            (first,) = self.dataset.numbers(self.order, [(start, start + 1)])
+            size = min(_CHUNK, self.dataset.room(int(first[0])))
+            stop = self.dataset.reach(start + size, self.order.mode != "ordered")
             yield start, stop
             start = stop
 
@@ -94,8 +96,11 @@ def steps(view: Dataset[Any], size: int) -> Iterator[tuple[int, int]]:
 
 def _owned(batch: SampleBatch[T]) -> Iterator[T]:
     """The samples of a batch, none of which keeps the batch in memory."""
-    columns = {
-        name: [row.copy() for row in unstack(column)] if isinstance(column, np.ndarray) else column
-        for name, column in batch.columns.items()
-    }
+    if batch.rows is not None:
+        return iter(batch.rows)
+    columns = {name: [_own(value) for value in unstack(column)] for name, column in batch.columns.items()}
     return iter(SampleBatch(batch.sample_type, columns).samples)
+
+
+def _own(value: Any) -> Any:
+    return value.copy() if isinstance(value, np.ndarray) and value.base is not None else value

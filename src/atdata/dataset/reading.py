@@ -29,8 +29,8 @@ Columns: TypeAlias = dict[str, Column]
 
 ROWS = ""
 """The one column of samples that are read as rows, because their type says nothing of columns or runs code of its own."""
-BLOCK_BYTES = 1 << 23
-BLOCK_SAMPLES = 8192
+BLOCK_BYTES = 1 << 22
+BLOCK_SAMPLES = 4096
 _POOLED = 1 << 20
 
 
@@ -57,7 +57,7 @@ class Reader:
     def __init__(self, table: ShardTable, sample_type: type[Any], wanted: Sequence[str] | None = None) -> None:
         self.table, self.sample_type = table, sample_type
         untyped = issubclass(sample_type, DictSample)
-        self.bulk = not untyped and is_plain(sample_type)
+        self.bulk = not untyped and is_plain(sample_type) and len(fields_of(sample_type)) > 0
         self.fields: Sequence[Field] = () if untyped else fields_of(sample_type)
         self.wanted = [ROWS] if not self.bulk else [f.name for f in self.fields] if wanted is None else list(wanted)
         self.statistics = Statistics()
@@ -90,16 +90,16 @@ class Reader:
     def _blocks(self, numbers: Iterable[Ints]) -> Iterator[list[Ints]]:
         """Batches to read at once. In the stored order they are of one shard, so that no other one is waited for."""
         block: list[Ints] = []
-        shard = size = room = 0
+        shard = size = room_ = 0
         for batch in numbers:
             if block and (
-                size + len(batch) > room or (self._goes_on(block[-1], batch) and not self._within(shard, batch))
+                size + len(batch) > room_ or (self._goes_on(block[-1], batch) and not self._within(shard, batch))
             ):
                 yield block
                 block, size = [], 0
             if not block and len(batch):
                 shard = self.table.shard_of(int(batch[0]))
-                room = self._room(shard)
+                room_ = room(self.table, shard)
             block.append(batch)
             size += len(batch)
         if block:
@@ -111,11 +111,6 @@ class Reader:
 
     def _within(self, shard: int, batch: Ints) -> bool:
         return self.table.shard_of(int(batch[-1])) == shard
-
-    def _room(self, shard: int) -> int:
-        """How many samples like those of a shard to read at once."""
-        opened = self.table.open(shard)
-        return min(BLOCK_SAMPLES, BLOCK_BYTES * max(len(opened.index), 1) // max(opened.size, 1))
 
     def read(self, numbers: Ints) -> Columns:
         """The columns of some samples, in the order of their numbers.
@@ -199,6 +194,12 @@ class Reader:
         return next(member.key for member in members if member.offset == start)
 
 
+def room(table: ShardTable, shard: int) -> int:
+    """How many samples like those of a shard to read at once."""
+    opened = table.open(shard)
+    return min(BLOCK_SAMPLES, BLOCK_BYTES * max(len(opened.index), 1) // max(opened.size, 1))
+
+
 class _Pool:
     """Memory of columns that nobody looks at any more: filling it again is much faster than having new pages."""
 
@@ -211,11 +212,20 @@ class _Pool:
         if size < _POOLED:
             return np.empty(shape, dtype)
         for block in self._blocks:
-            # held by the deque, `block`, and the call itself: no array lies in it
-            if len(block) == size and sys.getrefcount(block) == 3:
+            if len(block) == size and sys.getrefcount(block) == _IDLE:  # no array lies in it
                 return block.view(dtype).reshape(shape)
         self._blocks.append(np.empty(size, np.uint8))
         return self._blocks[-1].view(dtype).reshape(shape)
+
+
+def _references_of_an_idle_block() -> int:
+    """How many references one has while the pool looks at it; Python versions count differently."""
+    for block in deque([np.empty(1, np.uint8)]):
+        return sys.getrefcount(block)
+    raise AssertionError
+
+
+_IDLE = _references_of_an_idle_block()
 
 
 def _alike(parts: Sequence[Column | Rows]) -> tuple[np.dtype[Any], tuple[int, ...]] | None:

@@ -90,6 +90,8 @@ class Filter:
         kept = [index for index, sample in enumerate(batch.samples) if self.keep(sample)]
         if len(kept) == len(batch):
             return batch
+        if batch.rows is not None:
+            return SampleBatch.of(batch.sample_type, [batch.rows[index] for index in kept])
         columns = {
             name: column[np.array(kept, np.int64)] if isinstance(column, np.ndarray) else [column[i] for i in kept]
             for name, column in batch.columns.items()

@@ -20,11 +20,12 @@ class SampleBatch(Generic[T]):
     name is taken by an attribute here.
     """
 
-    __slots__ = ("columns", "sample_type")
+    __slots__ = ("columns", "rows", "sample_type")
 
-    def __init__(self, sample_type: type[T], columns: Mapping[str, Any]) -> None:
+    def __init__(self, sample_type: type[T], columns: Mapping[str, Any], rows: Sequence[T] | None = None) -> None:
         self.sample_type = sample_type
         self.columns = columns
+        self.rows = rows  # where columns alone cannot tell what the samples were
 
     @classmethod
     def of(cls, sample_type: type[T], samples: Sequence[T]) -> SampleBatch[T]:
@@ -32,15 +33,20 @@ class SampleBatch(Generic[T]):
         rows: Sequence[Any] = samples
         if rows and isinstance(rows[0], Mapping):
             names = list(dict.fromkeys(name for row in rows for name in row))
-            return cls(sample_type, {name: stack([row.get(name) for row in rows]) for name in names})
-        from atdata.samples.packable import fields_of
+            return cls(sample_type, {name: stack([row.get(name) for row in rows]) for name in names}, samples)
+        if issubclass(sample_type, Mapping):
+            return cls(sample_type, {}, samples)
+        from atdata.samples.packable import fields_of, is_plain
 
         names = [field.name for field in fields_of(sample_type)]
-        return cls(sample_type, {name: stack([getattr(row, name) for row in rows]) for name in names})
+        kept = None if names and is_plain(sample_type) else samples
+        return cls(sample_type, {name: stack([getattr(row, name) for row in rows]) for name in names}, kept)
 
     @property
     def samples(self) -> list[T]:
-        """The rows again. Their arrays are views into the batch."""
+        """The rows again. Their arrays are views into the batch, but for types whose making runs code of their own."""
+        if self.rows is not None:
+            return list(self.rows)
         build: Any = self.sample_type
         names, columns = list(self.columns), [unstack(column) for column in self.columns.values()]
         rows = (dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True))
@@ -51,7 +57,7 @@ class SampleBatch(Generic[T]):
         return list(map(maker_of(build), rows))
 
     def __len__(self) -> int:
-        return len(next(iter(self.columns.values()), ()))
+        return len(next(iter(self.columns.values()), ()) if self.rows is None else self.rows)
 
     def __iter__(self) -> Iterator[T]:
         return iter(self.samples)
@@ -66,7 +72,7 @@ class SampleBatch(Generic[T]):
             raise AttributeError(f"this batch has no field {name!r}; it has {', '.join(self.columns)}") from None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.sample_type, self.columns)
+        return type(self), (self.sample_type, self.columns, self.rows)
 
     def __repr__(self) -> str:
         def brief(column: Any) -> str:
@@ -87,7 +93,10 @@ def stack(values: list[Any]) -> Any:
     alike = all(isinstance(v, np.ndarray) and v.shape == shape and v.dtype == dtype for v in values)
     if not alike or len(shape) == MAX_DIMS:
         return values
-    column = np.empty((len(values), *shape), dtype)
+    try:
+        column = np.empty((len(values), *shape), dtype)
+    except ValueError:  # empty arrays, of a shape with which numpy can count no more of them
+        return values
     for index, value in enumerate(values):
         column[index, ...] = value
     return column

@@ -305,15 +305,19 @@ def _compile(cls: type) -> _Layout:
 def _is_plain(cls: type) -> bool:
     """Whether making a sample and setting its fields does just that, and runs nothing that its author wrote."""
     sample_type: Any = cls
-    code = getattr(sample_type.__init__, "__code__", None)
     return (
-        code is not None
-        and code.co_filename == "<string>"  # made by @dataclass
+        _is_generated(sample_type.__init__)
+        and (sample_type.__setattr__ is object.__setattr__ or _is_generated(sample_type.__setattr__))  # frozen
         and not hasattr(cls, "__post_init__")
         and sample_type.__new__ is PackableSample.__new__
         and sample_type.from_bytes.__func__ is PackableSample.from_bytes.__func__  # type: ignore[attr-defined]
         and not any(hasattr(inspect.getattr_static(cls, name, None), "__set__") for name in vars(cls)[_FIELDS])
     )
+
+
+def _is_generated(method: Any) -> bool:
+    """Whether @dataclass made it."""
+    return getattr(getattr(method, "__code__", None), "co_filename", None) == "<string>"
 
 
 def _assembler(cls: type) -> Callable[[dict[str, Any]], Any]:
