@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import itertools
 import json
@@ -291,7 +290,6 @@ def test_ranks_come_from_the_caller_or_the_environment(monkeypatch):
 def test_all_ranks_and_workers_together_read_each_byte_once(datasets, shuffle):
     """Counted where samples are decoded."""
     data = datasets["7"]
-    read = size = 0
     original = Dataset.reader
 
     def counting(self: Any) -> Any:
@@ -450,9 +448,3 @@ def _is_json(line: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def test_nothing_is_left_behind(datasets):
-    for _ in datasets["7"].loader(7, rank=0, world_size=1):
-        break
-    gc.collect()
