@@ -19,6 +19,7 @@ import numpy as np
 from workloads import BATCH, Columns, Workload
 
 from atdata import Dataset
+from atdata.dataset.order import Order
 from atdata.samples.batch import stack
 from atdata.shards import Digest, FileSource, ShardRef
 
@@ -99,9 +100,13 @@ class Atdata:
             raise NotYetError("Dataset.shuffled")
         return _columns(self.warm.shuffled(batch_size=BATCH, seed=0, epoch=0, mode=mode))
 
-    def fallback_share(self) -> float | None:
-        """Of the chunks of the shards from elsewhere, how many were not vectorised; `None` as long as nothing says so."""
-        return None
+    def fallback_share(self) -> float:
+        """Of the chunks of the shards from elsewhere, how many were decoded sample by sample."""
+        reader = self.warm.reader()
+        steps = [(start, min(start + BATCH, self.count)) for start in range(0, self.count, BATCH)]
+        for _ in reader.batches(self.warm.numbers(Order(0), steps)):
+            pass
+        return reader.statistics.slow / reader.statistics.chunks
 
     def random_batches(self) -> Epoch:
         if not hasattr(Dataset, "__getitem__"):
