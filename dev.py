@@ -136,7 +136,7 @@ LOCKS = {
 def install(name: str) -> None:
     """Make .venv hold what a lock file names. Nothing is done where it already does."""
     wanted = ROOT / "requirements" / f"{name}.lock"
-    stamp = VENV / f".{name}-{digest(wanted, ROOT / 'pyproject.toml')}"
+    stamp = VENV / f".{name}-{digest(wanted, ROOT / 'pyproject.toml', ROOT / 'src' / 'atdata' / '_native.c')}"
     if stamp.exists():
         return
     if not (BIN / "python").exists():

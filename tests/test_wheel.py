@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -11,13 +12,20 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+BUILT = ("__pycache__", ".mypy_cache", "*.egg-info", "*.so")
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    builder = pytest.importorskip("hatchling.builders.wheel", reason="hatchling is not installed").WheelBuilder
-    folder = tmp_path_factory.mktemp("wheel")
-    return Path(next(iter(builder(str(ROOT)).build(directory=str(folder), versions=["standard"]))))
+    pytest.importorskip("setuptools", reason="setuptools is not installed")
+    copy, folder = tmp_path_factory.mktemp("project"), tmp_path_factory.mktemp("wheel")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, copy)
+    shutil.copytree(ROOT / "src", copy / "src", ignore=shutil.ignore_patterns(*BUILT))
+    program = f"from setuptools.build_meta import build_wheel; build_wheel({str(folder)!r})"
+    done = subprocess.run([sys.executable, "-c", program], cwd=copy, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return next(folder.glob("*.whl"))
 
 
 def test_it_holds_code_data_and_licences(wheel: Path) -> None:
@@ -25,7 +33,7 @@ def test_it_holds_code_data_and_licences(wheel: Path) -> None:
     own = {
         path.relative_to(ROOT / "src").as_posix()
         for path in (ROOT / "src").rglob("*")
-        if path.is_file() and not {"__pycache__", ".mypy_cache"} & set(path.parts)
+        if path.is_file() and not any(Path(part).match(pattern) for part in path.parts for pattern in BUILT)
     }
     assert own <= set(names)
     assert [name for name in names if "/licenses/" in name]
