@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from atdata.native import native
 from atdata.testing import DevAccount
 from networks import Devnet, Network, RealNet, fresh_handle, unavailable
 
@@ -25,6 +26,20 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
     home = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("ATDATA_CACHE", str(home / "cache"))
     monkeypatch.setenv("ATDATA_DATA", str(home / "data"))
+
+
+@pytest.fixture(scope="module", params=["native", "numpy"])
+def either_form(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The loops of `_native.c` and their numpy forms in turn: each test holds for both."""
+    if request.param == "native":
+        if native is None:
+            pytest.skip("atdata/_native.c is not compiled here")
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        for user in ("atdata.samples.columns", "atdata.shards.scan"):
+            patch.setattr(f"{user}.native", None)
+        yield
 
 
 @pytest.fixture(scope="session")

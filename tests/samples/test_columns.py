@@ -23,9 +23,10 @@ from atdata.errors import SampleError
 from atdata.samples import SampleBatch, Shape, fields_of, packable
 from atdata.samples.batch import stack
 from atdata.samples.codec import pack
-from atdata.samples.columns import LARGE, Rows, decode_columns
+from atdata.samples.columns import LARGE, ColumnDecoder, Rows
 from atdata.samples.npy import encode_array
 
+pytestmark = pytest.mark.usefixtures("either_form")
 MANY = os.environ.get("ATDATA_TEST_MANY") == "1"
 
 SPARE = 8  # bytes after the last sample that may be looked at
@@ -56,7 +57,7 @@ def at_once(sample_type: type[Any], samples: Sequence[bytes], around: bytes = b"
     memory, starts = laid_out(samples, around)
     sizes = np.array([len(sample) for sample in samples], np.int64)
     fields = fields_of(sample_type)
-    return stacked(decode_columns(memory, starts, sizes, fields, [field.name for field in fields]))
+    return stacked(ColumnDecoder(fields, [field.name for field in fields]).decode(memory, starts, sizes))
 
 
 def stacked(columns: Columns | None) -> Columns | None:
@@ -205,14 +206,14 @@ def test_what_lies_around_samples_does_not_matter():
 
 def test_no_samples_have_no_columns():
     empty = np.empty(0, np.int64)
-    assert decode_columns(np.zeros(100, np.uint8), empty, empty, fields_of(Mixed), ["label"]) is None
+    assert ColumnDecoder(fields_of(Mixed), ["label"]).decode(np.zeros(100, np.uint8), empty, empty) is None
 
 
 @given(st.lists(st.integers(0, 7), min_size=1, max_size=30), st.lists(st.sampled_from(sorted(mixed(0).__dict__))))
 def test_samples_are_decoded_in_any_order_and_any_number_of_times(which, wanted):
     memory, starts = laid_out(ORDINARY, b"between")
     sizes = np.array([len(sample) for sample in ORDINARY], np.int64)
-    found = decode_columns(memory, starts[which], sizes[which], fields_of(Mixed), wanted)
+    found = ColumnDecoder(fields_of(Mixed), wanted).decode(memory, starts[which], sizes[which])
     expected = one_by_one(Mixed, [ORDINARY[n] for n in which])
     assert found is not None
     assert expected is not None
@@ -225,7 +226,7 @@ def test_columns_are_the_readers_own():
     sizes = np.array([len(sample) for sample in ORDINARY], np.int64)
     before = memory.tobytes()
     for which in ([0, 0, 1], [3], [2, 2]):
-        found = decode_columns(memory, starts[which], sizes[which], fields_of(Mixed), ["image", "zeros", "raw"])
+        found = ColumnDecoder(fields_of(Mixed), ["image", "zeros", "raw"]).decode(memory, starts[which], sizes[which])
         assert found is not None
         assert found["image"].flags.writeable  # type: ignore[union-attr]
         assert not np.shares_memory(found["image"], memory)  # type: ignore[arg-type]
@@ -235,7 +236,7 @@ def test_columns_are_the_readers_own():
     missing = [mapped(entries_of(mixed(n))) for n in range(3)]
     memory, starts = laid_out(missing)
     sizes = np.array([len(sample) for sample in missing], np.int64)
-    found = decode_columns(memory, starts, sizes, fields_of(Mixed), ["zeros"])
+    found = ColumnDecoder(fields_of(Mixed), ["zeros"]).decode(memory, starts, sizes)
     assert found is not None
     assert not any(np.shares_memory(one, other) for one, other in pairwise(found["zeros"]))
 
@@ -300,7 +301,7 @@ def test_large_arrays_are_written_wherever_they_are_wanted():
     memory, starts = laid_out(samples, b"!")
     which = [3, 0, 3, 4]
     sizes = np.array([len(sample) for sample in samples], np.int64)
-    found = decode_columns(memory, starts[which], sizes[which], fields_of(Holder), ["x"])
+    found = ColumnDecoder(fields_of(Holder), ["x"]).decode(memory, starts[which], sizes[which])
     assert found is not None
     rows = found["x"]
     assert isinstance(rows, Rows)
@@ -746,7 +747,7 @@ def test_lists_and_dicts_are_left_to_who_decodes_one_by_one():
     assert not agreed(table, samples)
     memory, starts = laid_out(samples)
     sizes = np.array([len(sample) for sample in samples], np.int64)
-    assert decode_columns(memory, starts, sizes, fields_of(table), ["a"]) in (None, {"a": [0, 1, 2]})
+    assert ColumnDecoder(fields_of(table), ["a"]).decode(memory, starts, sizes) in (None, {"a": [0, 1, 2]})
 
 
 def values_of(annotation: Any) -> st.SearchStrategy[Any]:
@@ -845,9 +846,9 @@ def test_samples_cut_or_lengthened_are_noticed(name):
         sizes = np.array([len(sample) for sample in samples], np.int64)
         fields = fields_of(sample_type)
         sizes[0] -= lost
-        assert decode_columns(memory, starts, sizes, fields, [field.name for field in fields]) is None
+        assert ColumnDecoder(fields, [field.name for field in fields]).decode(memory, starts, sizes) is None
         sizes[0] += 2 * lost
-        assert decode_columns(memory, starts, sizes, fields, [field.name for field in fields]) is None
+        assert ColumnDecoder(fields, [field.name for field in fields]).decode(memory, starts, sizes) is None
     for more in (b"\0", b"\xc0", samples[0], bytes(600)):
         assert not agreed(sample_type, [samples[0] + more] * 2)
         assert not agreed(sample_type, [samples[0], samples[0] + more])
@@ -865,7 +866,9 @@ def peak_of(sample_type: type[Any], memory: NDArray[np.uint8], starts: Any, size
     fields = fields_of(sample_type)
     tracemalloc.start()
     try:
-        found = decode_columns(memory, np.array(starts), np.array(sizes), fields, [field.name for field in fields])
+        found = ColumnDecoder(fields, [field.name for field in fields]).decode(
+            memory, np.array(starts), np.array(sizes)
+        )
         assert found is None
         return tracemalloc.get_traced_memory()[1]
     finally:
@@ -929,5 +932,5 @@ def test_samples_at_the_end_of_memory_are_looked_at_no_further(spare):
                     memory = np.frombuffer(sample + bytes([token]) * spare, np.uint8)
                     fields = fields_of(sample_type)
                     wanted = [field.name for field in fields]
-                    found = decode_columns(memory, np.array([0]), np.array([len(sample)]), fields, wanted)
+                    found = ColumnDecoder(fields, wanted).decode(memory, np.array([0]), np.array([len(sample)]))
                     assert found is None or one_by_one(sample_type, [sample]) is not None

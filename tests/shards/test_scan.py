@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from atdata.errors import ShardError, TruncatedShardError
 from atdata.shards import scan
-from atdata.shards.memory import check_unchanged, map_file
+from atdata.shards.memory import FAR, check_unchanged, map_file
 from atdata.shards.rows import scan_rows
 from atdata.shards.scan import ShardIndex, _scan_in_bulk, _scan_one_by_one, scan_shard
 from atdata.shards.tar import BLOCK
@@ -28,6 +29,7 @@ from oracles import VECTORS, needs_vectors
 
 webdataset = pytest.importorskip("webdataset")
 
+pytestmark = pytest.mark.usefixtures("either_form")
 MANY = os.environ.get("ATDATA_TEST_MANY") == "1"
 
 Places = list[tuple[int, int]]
@@ -342,16 +344,32 @@ def test_a_stream_without_a_file_gives_its_bytes():
     assert (memory.data.tobytes(), memory.base, len(memory)) == (b"23456", 2, 5)
 
 
-@pytest.mark.parametrize("whole", [True, False])
-def test_a_piece_of_a_file_is_mapped_from_wherever_it_begins(tmp_path, whole):
+@pytest.mark.parametrize("touch", ["all", "some", "few"])
+def test_a_piece_of_a_file_is_mapped_from_wherever_it_begins(tmp_path, touch):
     body = random.Random(3).randbytes(20_000)
     (tmp_path / "a").write_bytes(body)
     with (tmp_path / "a").open("rb") as file:
         for start, stop in [(0, 20_000), (1, 2), (4095, 4097), (4096, 8192), (19_999, 20_000), (8191, 20_000)]:
-            memory = map_file(file, start, stop, whole=whole)
+            memory = map_file(file, start, stop, touch=touch)
             assert memory.base <= start
             assert memory.data[start - memory.base :].tobytes() == body[start:stop]
             assert not memory.data.flags.writeable
+
+
+@pytest.mark.parametrize("size", [1, FAR - 1, FAR, 3 * FAR])
+def test_bytes_are_brought_out_of_memory_or_straight_from_the_file(tmp_path, size):
+    body = random.Random(4).randbytes(4 * FAR)
+    (tmp_path / "a").write_bytes(body)
+    with (tmp_path / "a").open("rb") as file:
+        for source in (file, io.BytesIO(body)):
+            memory = map_file(source, 5000, len(body))
+            into = np.empty(size, np.uint8)
+            memory.read(into, 5003 - memory.base)
+            assert into.tobytes() == body[5003 : 5003 + size]
+        memory = map_file(file, 5000, len(body))
+        os.truncate(tmp_path / "a", 2 * FAR)
+        with pytest.raises(ShardError, match="cut"):
+            memory.read(np.empty(3 * FAR, np.uint8), 5003 - memory.base)
 
 
 def test_a_file_that_was_cut_is_told_before_it_is_touched(tmp_path):

@@ -13,11 +13,11 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from atdata.dataset.table import ShardTable
+from atdata.dataset.table import KEPT, ShardTable
 from atdata.errors import SampleError
 from atdata.samples import DictSample, Field, fields_of
 from atdata.samples.batch import stack, unstack
-from atdata.samples.columns import Column, Rows, decode_columns
+from atdata.samples.columns import Column, ColumnDecoder, Rows
 from atdata.samples.packable import is_plain
 from atdata.shards.memory import Memory
 from atdata.shards.opening import AHEAD
@@ -61,6 +61,7 @@ class Reader:
         self.fields: Sequence[Field] = () if untyped else fields_of(sample_type)
         self.wanted = [ROWS] if not self.bulk else [f.name for f in self.fields] if wanted is None else list(wanted)
         self.statistics = Statistics()
+        self._decoder = ColumnDecoder(self.fields, self.wanted)
         self._last = (-1, -1)
         self._pool = _Pool()
 
@@ -124,13 +125,14 @@ class Reader:
         if not len(numbers):
             return {name: [] for name in self.wanted}
         if (shards[0] == shards).all():
-            found = self._chunk(int(shards[0]), places)
+            found = self._chunk(int(shards[0]), places, True)
             return {name: self._joined([part], [range(len(numbers))], len(numbers)) for name, part in found.items()}
         order = np.argsort(shards, kind="stable")
         cuts = [0, *(np.flatnonzero(np.diff(shards[order])) + 1).tolist(), len(order)]
         groups = [order[a:b] for a, b in pairwise(cuts)]
         self.table.ahead([int(shards[group[0]]) for group in groups][:AHEAD])
-        parts = [self._chunk(int(shards[group[0]]), places[group]) for group in groups]
+        kept = len(groups) <= KEPT  # all are open until the last has been read
+        parts = [self._chunk(int(shards[group[0]]), places[group], kept) for group in groups]
         return {name: self._joined([part[name] for part in parts], groups, len(order)) for name in self.wanted}
 
     def _joined(self, parts: list[Column | Rows], groups: Sequence[Any], count: int) -> Column:
@@ -151,8 +153,8 @@ class Reader:
                 values[place] = value
         return values
 
-    def _chunk(self, shard: int, places: Ints) -> dict[str, Column | Rows]:
-        """Samples of one shard."""
+    def _chunk(self, shard: int, places: Ints, kept: bool) -> dict[str, Column | Rows]:
+        """Samples of one shard, which may not be `kept` open until they are all copied."""
         index = self.table.open(shard).index
         starts, sizes = index.starts[places], index.sizes[places]
         total = int(sizes.sum())
@@ -167,7 +169,7 @@ class Reader:
         self.statistics.bytes += total
         self.statistics.chunks += 1
         if self.bulk:
-            found = decode_columns(memory.data, starts - memory.base, sizes, self.fields, self.wanted)
+            found = self._decoder.decode(memory.data, starts - memory.base, sizes, memory.read if kept else None)
             if found is not None:
                 return found
         self.statistics.slow += 1

@@ -19,14 +19,14 @@ from atdata.errors import NotFoundError, ShardError
 from atdata.protocols import DataSource
 from atdata.shards.cache import ShardCache
 from atdata.shards.ledger import state_of
-from atdata.shards.memory import Memory, check_unchanged, map_file
+from atdata.shards.memory import FAR, Memory, check_unchanged, map_file
 from atdata.shards.opening import OpenShard, open_shard
 from atdata.shards.rows import scan_rows
 from atdata.shards.source import FileSource, ShardRef
 
 Ints: TypeAlias = NDArray[np.int64]
 
-_KEPT = 128
+KEPT = 128
 _PIECE = 1 << 16
 _SLACK = 1024  # an archive ends with two blocks, so this much can be read after any sample
 
@@ -164,7 +164,7 @@ class ShardTable:
             coming = self._coming.pop(shard, None)
             opened = coming.shard.result() if coming else self._proved(shard, threading.Event())
             self._open[shard] = opened
-            while len(self._open) > _KEPT:
+            while len(self._open) > KEPT:
                 self.drop(next(iter(self._open)))
             return opened
 
@@ -206,10 +206,11 @@ class ShardTable:
         check_unchanged(opened.file, opened.size, opened.ref.url)
         if dense:
             stop = min(int(starts[-1] + sizes[-1]) + _SLACK, opened.size)
-            return map_file(opened.file, int(starts[0]), stop)
+            near = stop - int(starts[0]) < FAR * len(starts)
+            return map_file(opened.file, int(starts[0]), stop, touch="all" if near else "some")
         with self._lock:
             if shard not in self._whole:
-                self._whole[shard] = map_file(opened.file, 0, opened.size, whole=False)
+                self._whole[shard] = map_file(opened.file, 0, opened.size, touch="few")
             return self._whole[shard]
 
 

@@ -1,38 +1,63 @@
 """Many packed samples to columns at once, without touching a sample in Python.
 
-Samples of one writer look alike: the map header, each key and each array header are the same bytes in every sample.
-The layout is learned from the first sample; one comparison proves it for all, and one gather copies an array field
-of all samples into a column. What does not fit is `None` here, and is decoded one by one, with the same result.
-
-The tokens are those of the msgpack specification (github.com/msgpack/msgpack, spec.md).
+One comparison proves what all samples share, and one gather copies an array field of all of them into a column. What
+does not fit is `None` here, and is decoded one by one, with the same result. Where this machine could compile
+`_native.c`, its loop does the same faster; what it leaves comes back here.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from atdata.samples.codec import Misfit, check_items, decoder
-from atdata.samples.fields import Array, Field, FieldType, Maybe, Scalar, ScalarKind
-from atdata.samples.npy import MAX_DIMS, MAX_HEADER, check_text, read_header
+from atdata.native import native
+from atdata.samples.codec import Misfit, decoder
+from atdata.samples.fields import Field, ScalarKind
+from atdata.samples.layout import (
+    BODY,
+    HEAD,
+    KINDS,
+    NIL,
+    TRUE,
+    UINT64,
+    Arrays,
+    Layout,
+    Scalars,
+    Skipped,
+    Stack,
+    Unlike,
+    learn,
+    table,
+)
+from atdata.samples.npy import check_text
 
 Bytes: TypeAlias = NDArray[np.uint8]
 Ints: TypeAlias = NDArray[np.int64]
 Column: TypeAlias = "NDArray[Any] | list[Any]"
 
+_HANDS, _HANDFUL = min(4, os.cpu_count() or 1), 1 << 20  # threads; bytes that are worth one
 LARGE = 1 << 13  # arrays of at least this many bytes are copied one by one, straight to where they are wanted
 
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Large arrays of one kind, where they are in memory: a column that is not copied yet."""
+    """Large arrays of one kind, where they are: a column that is not copied yet.
 
-    memory: Bytes
+    Attributes:
+        read: fills an array with the bytes from some place on.
+        at: the place of each.
+        dtype, shape: of each.
+    """
+
+    read: Callable[[Bytes, int], None]
     at: Ints
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
@@ -40,71 +65,130 @@ class Rows:
     def __len__(self) -> int:
         return len(self.at)
 
-    def write(self, column: NDArray[Any], places: Iterable[int]) -> None:
-        """Copy them to places in a column of shape `[n, *shape]`, C-contiguous."""
-        length = self.dtype.itemsize * math.prod(self.shape)
-        raw = column.reshape(len(column), -1).view(np.uint8)
-        for place, start in zip(places, self.at.tolist(), strict=True):
-            raw[place] = self.memory[start : start + length]
+    def write(self, column: NDArray[Any], places: Sequence[int]) -> None:
+        """Bring them to places in a column of shape `[n, *shape]`, C-contiguous; many at once, with several hands."""
+        raw, starts = column.reshape(len(column), -1).view(np.uint8), self.at.tolist()
+
+        def some(first: int) -> None:
+            for place, start in zip(places[first::hands], starts[first::hands], strict=True):
+                self.read(raw[place], start)
+
+        hands = min(_HANDS, len(starts) * raw.shape[1] // _HANDFUL)
+        if hands < 2:
+            hands = 1
+            some(0)
+        else:
+            with ThreadPoolExecutor(hands, "atdata-read") as pool:
+                deque(pool.map(some, range(hands)), maxlen=0)
 
 
-class _Unlike(Exception):
-    """These samples are not all of one layout that is decoded in bulk."""
-
-
-def decode_columns(
-    memory: Bytes, starts: Ints, sizes: Ints, fields: Sequence[Field], wanted: Sequence[str]
-) -> dict[str, Column | Rows] | None:
-    """Columns of some samples in memory, in the order of `starts`.
+class ColumnDecoder:
+    """Decodes samples of one type, or some of their fields.
 
     Args:
-        memory: bytes that hold the samples, and at least 8 more after the last.
-        starts, sizes: where each sample is in `memory`, int64 `[n]`.
         fields: of the sample type.
         wanted: names of the fields to decode.
-
-    Returns:
-        For each wanted field an array `[n, ...]`, a list of n values, or `Rows`; `None` where the samples have no
-        common layout, or may be damaged.
     """
-    if not len(starts):
+
+    def __init__(self, fields: Sequence[Field], wanted: Sequence[str]) -> None:
+        self._fields, self._wanted = {field.name: field for field in fields}, tuple(wanted)
+        self._layout: Layout | None = None  # of the samples decoded last; the next are likely to have the same
+
+    def decode(
+        self, memory: Bytes, starts: Ints, sizes: Ints, read: Callable[[Bytes, int], None] | None = None
+    ) -> dict[str, Column | Rows] | None:
+        """Columns of some samples in memory, in the order of `starts`.
+
+        Args:
+            memory: bytes that hold the samples, and at least 8 more after the last.
+            starts, sizes: where each sample is in `memory`, int64 `[n]`.
+            read: a way to its bytes that large arrays take instead of being copied out of `memory`.
+
+        Returns:
+            For each wanted field an array `[n, ...]`, a list of n values, or `Rows`; `None` where the samples have no
+            common layout, or may be damaged.
+        """
+        if not len(starts):
+            return None
+        try:
+            found = self._decode(memory, starts, sizes)
+        except (
+            Unlike,
+            IndexError,
+            ValueError,
+            OverflowError,
+            Misfit,
+        ):  # ValueError: no text, no array, past the memory
+            return None
+        for name in self._layout.missing if self._layout else ():
+            found[name] = [self._fields[name].missing() for _ in range(len(starts))]
+        columns = {name: found[name] for name in self._wanted}
+        if read:
+            columns = {n: replace(c, read=read) if isinstance(c, Rows) else c for n, c in columns.items()}
+        return columns
+
+    def _decode(self, memory: Bytes, starts: Ints, sizes: Ints) -> dict[str, Column | Rows]:
+        found = None if self._layout is None else _decode_natively(memory, starts, sizes, self._layout)
+        if found is None:
+            layout = learn(memory[starts[0] : starts[0] + sizes[0]].data, self._fields, self._wanted)
+            if layout != self._layout:
+                self._layout = layout
+                found = _decode_natively(memory, starts, sizes, layout)
+            if found is None:
+                found = _Cursor(memory, starts, sizes).columns(layout)
+        return found
+
+
+_SAME, _COPY, _PLACE, _VALUE, _SKIP = range(5)
+_KIND_NUMBERS: dict[ScalarKind, int] = {"int": 0, "float": 1, "str": 2, "bytes": 3, "bool": 4}
+
+
+def _decode_natively(memory: Bytes, starts: Ints, sizes: Ints, layout: Layout) -> dict[str, Column | Rows] | None:
+    """The columns of samples that all have a layout, if they do, and the layout holds nothing unusual."""
+    if native is None:
         return None
-    try:
-        return _Cursor(memory, starts, sizes).columns({f.name: f for f in fields}, wanted)
-    except (_Unlike, IndexError, ValueError, OverflowError, Misfit):  # ValueError: no text, no array, past the memory
+    count, least = len(starts), int(sizes.min())
+    found: dict[str, Column | Rows] = {}
+    steps, lists = list[tuple[object, ...]](), list[str]()
+    for step in layout.steps:
+        if isinstance(step, Skipped):
+            steps += (_SAME, step.before), (_SKIP, step.declared)
+        elif isinstance(step, Scalars):
+            steps += (_SAME, step.before), (_VALUE, _KIND_NUMBERS[step.kind], step.optional)
+            lists.append(step.name)
+        elif (stack := step.first) is None or stack.fortran or stack.dtype.subdtype or stack.length > least:
+            return None
+        else:
+            steps.append((_SAME, step.before + stack.header))
+            if _large(stack):
+                at = np.empty(count, np.int64)
+                steps.append((_PLACE, at, stack.length))
+                found[step.name] = Rows(partial(_copy, memory), at, stack.dtype, stack.shape)
+            else:
+                items = np.empty((count, *stack.shape), stack.dtype)
+                steps.append((_COPY, items.reshape(-1).view(np.uint8), stack.length))
+                found[step.name] = items
+    values = native.decode(memory, starts, sizes, (*steps, (_SAME, layout.after)))
+    if values is None:
         return None
+    for column in found.values():
+        if isinstance(column, np.ndarray):
+            check_text(column)
+    return found | dict(zip(lists, values, strict=True))
 
 
-def _table(default: int, *ranges: tuple[int, int, int]) -> NDArray[np.int64]:
-    table = np.full(256, default, np.int64)
-    for first, last, value in ranges:
-        table[first : last + 1] = value
-    return table
+def _copy(memory: Bytes, into: Bytes, start: int) -> None:
+    into[:] = memory[start : start + len(into)]
 
 
-# By token: bytes of the length that follows it; then bytes of the payload, but for what the length says.
-_HEAD = _table(0, (0xC4, 0xC4, 1), (0xC5, 0xC5, 2), (0xC6, 0xC6, 4), (0xD9, 0xD9, 1), (0xDA, 0xDA, 2), (0xDB, 0xDB, 4))
-_BODY = _table(
-    0,
-    *((0xA0 + n, 0xA0 + n, n) for n in range(32)),
-    *((token, token, 1) for token in (0xCC, 0xD0)),
-    *((token, token, 2) for token in (0xCD, 0xD1)),
-    *((token, token, 4) for token in (0xCA, 0xCE, 0xD2)),
-    *((token, token, 8) for token in (0xCB, 0xCF, 0xD3)),
-)
-_NIL, _TRUE, _UINT64 = 0xC0, 0xC3, 0xCF
-_KINDS: dict[ScalarKind | None, NDArray[np.int64]] = {
-    None: _table(1, (0x80, 0x9F, 0), (0xC1, 0xC1, 0), (0xC7, 0xC9, 0), (0xD4, 0xD8, 0), (0xDC, 0xDF, 0)),
-    "str": _table(0, (0xA0, 0xBF, 1), (0xD9, 0xDB, 1)),
-    "bytes": _table(0, (0xC4, 0xC6, 1)),
-    "int": _table(0, (0x00, 0x7F, 1), (0xCC, 0xD3, 1), (0xE0, 0xFF, 1)),
-    "float": _table(0, (0xCB, 0xCB, 1)),
-    "bool": _table(0, (0xC2, 0xC3, 1)),
-}
+def _large(stack: Stack) -> bool:
+    return stack.length >= LARGE and not stack.fortran and stack.dtype.kind in "biufcmM"
+
+
 _NUMBERS = dict(zip(range(0xCB, 0xD4), (">f8", ">u1", ">u2", ">u4", ">u8", ">i1", ">i2", ">i4", ">i8"), strict=True))
-_SMALL = _table(0, *((n, n, n) for n in range(128)), *((256 + n, 256 + n, n) for n in range(-32, 0)))
-_SHIFT = np.where(_BODY > 0, 64 - 8 * _BODY.clip(0, 8), 0)
-_SIGNED = _table(0, (0xD0, 0xD3, 1)).astype(bool)
+_SMALL = table(0, *((n, n, n) for n in range(128)), *((256 + n, 256 + n, n) for n in range(-32, 0)))
+_SHIFT = np.where(BODY > 0, 64 - 8 * BODY.clip(0, 8), 0)
+_SIGNED = table(0, (0xD0, 0xD3, 1)).astype(bool)
 _SHORT = 32
 
 
@@ -115,57 +199,23 @@ class _Cursor:
         self.memory, self.at, self.off = memory, starts, 0
         self.count, self.ends, self.least = len(starts), starts + sizes, int(sizes.min())
 
-    def columns(self, fields: dict[str, Field], wanted: Sequence[str]) -> dict[str, Column | Rows]:
+    def columns(self, layout: Layout) -> dict[str, Column | Rows]:
+        """The columns of the fields in the layout, if all samples have it."""
         found: dict[str, Column | Rows] = {}
-        names = set()
-        count, prefix = self._map_header()
-        for _ in range(count):
-            name, length = self._key(len(prefix))
-            prefix = self._first(len(prefix) + length)
-            if name in names:
-                raise _Unlike
-            names.add(name)
-            field = fields.get(name)
-            if field is None or name not in wanted:
-                self._expect(prefix)
-                self._skip(declared=field is not None)
-            else:
-                found[name] = self._column(field.type, prefix)
-            prefix = b""
-        if prefix:
-            self._expect(prefix)
+        for step in layout.steps:
+            match step:
+                case Skipped(before, declared):
+                    self._expect(before)
+                    self._skip(declared)
+                case Scalars(before, name, kind, optional):
+                    self._expect(before)
+                    found[name] = self._scalars(kind, optional)
+                case Arrays(_, name):
+                    found[name] = self._arrays(step)
+        self._expect(layout.after)
         if (self.at + self.off).tobytes() != self.ends.tobytes():
-            raise _Unlike
-        for name in wanted:
-            if name not in found:
-                if fields[name].required:
-                    raise _Unlike
-                found[name] = [fields[name].missing() for _ in range(self.count)]
-        return {name: found[name] for name in wanted}
-
-    def _first(self, length: int, after: int = 0) -> bytes:
-        """Bytes of the first sample, from its place on."""
-        start = int(self.at[0]) + self.off + after
-        return self.memory[start : start + length].tobytes()
-
-    def _map_header(self) -> tuple[int, bytes]:
-        head = self._first(3)
-        if head[0] >> 4 == 8:
-            return head[0] & 15, head[:1]
-        if head[0] == 0xDE:
-            return int.from_bytes(head[1:], "big"), head
-        raise _Unlike
-
-    def _key(self, after: int) -> tuple[str, int]:
-        """The key that the first sample has here, and how many bytes it takes."""
-        head = self._first(2, after)
-        if head[0] >> 5 == 5:
-            start, length = 1, head[0] & 31
-        elif head[0] == 0xD9:
-            start, length = 2, head[1]
-        else:
-            raise _Unlike
-        return self._first(length, after + start).decode(), start + length
+            raise Unlike
+        return found
 
     def _gather(self, dtype: str, after: int = 0, at: Ints | None = None) -> NDArray[Any]:
         """An item of this dtype from each sample, at its place or at another one."""
@@ -177,7 +227,7 @@ class _Cursor:
     def _take(self, length: int) -> NDArray[np.void]:
         """The next bytes of each sample. No length that a sample claims makes more than its bytes of them."""
         if length > self.least:
-            raise _Unlike
+            raise Unlike
         taken = self._gather(f"V{length}")
         self.off += length
         return taken
@@ -185,7 +235,7 @@ class _Cursor:
     def _expect(self, same: bytes) -> None:
         """Go past bytes that all samples must have here."""
         if self._take(len(same)).tobytes() != same * self.count:
-            raise _Unlike
+            raise Unlike
 
     def _go(self, at: Ints) -> None:
         self.at, self.off = at, 0
@@ -198,17 +248,17 @@ class _Cursor:
 
     def _extents(self, tokens: Bytes, one: int | None, kind: ScalarKind | None, optional: bool) -> tuple[Ints, Ints]:
         """Where the payload of each value is, and how long."""
-        allowed = _KINDS[kind]
+        allowed = KINDS[kind]
         if one is not None:
-            head, length = int(_HEAD[one]), np.full(self.count, _BODY[one])
-            if not (allowed[one] or (optional and one == _NIL)):
-                raise _Unlike
+            head, length = int(HEAD[one]), np.full(self.count, BODY[one])
+            if not (allowed[one] or (optional and one == NIL)):
+                raise Unlike
             if head:
                 length = self._gather(f">u{head}", 1).astype(np.int64)
             return self._inside(self.at + (self.off + 1 + head), length)
-        heads, length = _HEAD[tokens], _BODY[tokens]
-        if not (allowed[tokens] | (optional & (tokens == _NIL))).all():
-            raise _Unlike
+        heads, length = HEAD[tokens], BODY[tokens]
+        if not (allowed[tokens] | (optional & (tokens == NIL))).all():
+            raise Unlike
         at = self.at + (self.off + 1)
         for head in (1, 2, 4):
             here = np.flatnonzero(heads == head)
@@ -219,39 +269,32 @@ class _Cursor:
     def _inside(self, start: Ints, length: Ints) -> tuple[Ints, Ints]:
         """The same, once it is known that no sample claims what is not its own: many could claim all of the memory."""
         if (start + length > self.ends).any():
-            raise _Unlike
+            raise Unlike
         return start, length
 
     def _skip(self, declared: bool) -> None:
         """Go past a value of any kind. What no field declares must still be text where it says so."""
         tokens, one = self._tokens()
-        if one is not None and _KINDS[None][one] and not _HEAD[one] and (declared or not _KINDS["str"][one]):
-            self.off += 1 + int(_BODY[one])
+        if one is not None and KINDS[None][one] and not HEAD[one] and (declared or not KINDS["str"][one]):
+            self.off += 1 + int(BODY[one])
             return
         start, length = self._extents(tokens, one, None, False)
-        texts = _KINDS["str"][tokens] == 1
+        texts = KINDS["str"][tokens] == 1
         if not declared and texts.any():
             self._texts(start[texts], length[texts])
         self._go(start + length)
 
-    def _column(self, field_type: FieldType, prefix: bytes) -> Column | Rows:
-        optional = isinstance(field_type, Maybe)
-        inner = field_type.inner if isinstance(field_type, Maybe) else field_type
-        if isinstance(inner, Array):
-            return self._arrays(inner, optional, prefix)
-        self._expect(prefix)
-        if not isinstance(inner, Scalar):
-            raise _Unlike
+    def _scalars(self, kind: ScalarKind, optional: bool) -> list[Any]:
         tokens, one = self._tokens()
-        if one in _NUMBERS and _KINDS[inner.kind][one]:
+        if one in _NUMBERS and KINDS[kind][one]:
             numbers: list[Any] = self._gather(_NUMBERS[one], 1).tolist()
-            self.off += 1 + int(_BODY[one])
+            self.off += 1 + int(BODY[one])
             return numbers
-        start, length = self._extents(tokens, one, inner.kind, optional)
-        values = self._values(inner.kind, tokens, start, length)
+        start, length = self._extents(tokens, one, kind, optional)
+        values = self._values(kind, tokens, start, length)
         self._go(start + length)
-        if optional and _NIL in (missing := tokens.tobytes()):
-            return [None if token == _NIL else value for value, token in zip(values, missing, strict=True)]
+        if optional and NIL in (missing := tokens.tobytes()):
+            return [None if token == NIL else value for value, token in zip(values, missing, strict=True)]
         return values
 
     def _values(self, kind: ScalarKind, tokens: Bytes, start: Ints, length: Ints) -> list[Any]:
@@ -267,19 +310,19 @@ class _Cursor:
                 floats: list[float] = self._gather(">f8", at=start).tolist()
                 return floats
             case "bool":
-                return [token == _TRUE for token in tokens.tobytes()]
+                return [token == TRUE for token in tokens.tobytes()]
 
     def _payloads(self, start: Ints, length: Ints) -> list[bytes]:
         whole = self.memory.data
         return [bytes(whole[a:b]) for a, b in zip(start.tolist(), (start + length).tolist(), strict=True)]
 
     def _integers(self, tokens: Bytes, start: Ints) -> Ints:
-        body = _BODY[tokens]
+        body = BODY[tokens]
         if not body.any():
             return _SMALL[tokens]
         wide = self._gather(">i8", at=start).astype(np.int64)
-        if (wide[tokens == _UINT64] < 0).any():
-            raise _Unlike
+        if (wide[tokens == UINT64] < 0).any():
+            raise Unlike
         shift = _SHIFT[tokens]
         value = (wide.view(np.uint64) >> shift.view(np.uint64)).view(np.int64)
         signed = _SIGNED[tokens]
@@ -298,47 +341,36 @@ class _Cursor:
         whole = self.memory.data
         return [str(whole[a:b], "utf-8") for a, b in zip(start.tolist(), (start + length).tolist(), strict=True)]
 
-    def _arrays(self, declared: Array, optional: bool, prefix: bytes) -> Column | Rows:
-        """An array field: stacked where all have one header, else a list."""
-        head = {b"\xc4": 1, b"\xc5": 2, b"\xc6": 4}.get(self._first(1, len(prefix)))
-        if head is not None:
-            packed = len(prefix) + 1 + head
-            length = int.from_bytes(self._first(head, len(prefix) + 1), "big")
-            dtype, fortran, shape, begin = read_header(self._first(min(length, _MAX_HEADER), packed))
-            same = self._first(packed + begin)
-            if len(shape) < MAX_DIMS and (self.at + (self.off + len(same)) <= self.ends).all():
+    def _arrays(self, step: Arrays) -> Column | Rows:
+        """An array field: stacked where all are stored like the first, else a list."""
+        if step.first is not None:
+            same = step.before + step.first.header
+            if (self.at + (self.off + len(same)) <= self.ends).all():
                 if self._take(len(same)).tobytes() == same * self.count:
-                    return self._stacked(declared, dtype, fortran, shape, length - begin)
+                    return self._stacked(step.first)
                 self.off -= len(same)
-        self._expect(prefix)
+        self._expect(step.before)
         tokens, one = self._tokens()
-        start, lengths = self._extents(tokens, one, "bytes", optional)
+        start, lengths = self._extents(tokens, one, "bytes", step.optional)
         self._go(start + lengths)
-        decode = decoder(declared)
+        decode = decoder(step.declared)
         return [
-            None if token == _NIL else decode(payload)
+            None if token == NIL else decode(payload)
             for payload, token in zip(self._payloads(start, lengths), tokens.tobytes(), strict=True)
         ]
 
-    def _stacked(
-        self, declared: Array, dtype: np.dtype[Any], fortran: bool, shape: tuple[int, ...], length: int
-    ) -> NDArray[Any] | Rows:
-        if length != math.prod(shape) * dtype.itemsize:
-            raise _Unlike
-        check_items(declared, dtype, shape)
-        if length >= LARGE and not fortran and dtype.kind in "biufcmM" and length <= self.least:
-            rows = Rows(self.memory, self.at + self.off, dtype, shape)
+    def _stacked(self, stack: Stack) -> NDArray[Any] | Rows:
+        length, shape = stack.length, stack.shape
+        if _large(stack) and length <= self.least:
+            rows = Rows(partial(_copy, self.memory), self.at + self.off, stack.dtype, shape)
             self.off += length
             return rows
-        items: NDArray[Any] = self._take(length).view(dtype) if length else np.empty(0, dtype)
+        items: NDArray[Any] = self._take(length).view(stack.dtype) if length else np.empty(0, stack.dtype)
         check_text(items)
-        if fortran:
+        if stack.fortran:
             column = items.reshape(self.count, *shape[::-1]).transpose(0, *range(len(shape), 0, -1))
             return np.ascontiguousarray(column)
         return items.reshape(self.count, *shape)
-
-
-_MAX_HEADER = 2 * MAX_HEADER
 
 
 def _short(rows: NDArray[np.void], length: Ints, total: int) -> list[str] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 from dataclasses import dataclass
-from typing import BinaryIO, TypeAlias
+from typing import BinaryIO, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ Bytes: TypeAlias = NDArray[np.uint8]
 _POPULATE: int = getattr(mmap, "MAP_POPULATE", 0)
 _PAGE = mmap.ALLOCATIONGRANULARITY
 
+FAR = 1 << 16  # bytes: what takes or is apart so many is not worth mapping
+
 
 @dataclass(frozen=True, eq=False)
 class Memory:
@@ -25,23 +27,42 @@ class Memory:
     Attributes:
         data: uint8 `[n]`, read-only.
         base: where in the file `data[0]` is.
+        file: what it is mapped from, if it is.
     """
 
     data: Bytes
     base: int = 0
+    file: BinaryIO | None = None
 
     def __len__(self) -> int:
         return len(self.data)
 
+    def read(self, into: Bytes, start: int) -> None:
+        """Fill an array with the bytes from `data[start]` on. Many at once are read: that is faster than mapping them.
 
-def map_file(file: BinaryIO, start: int, stop: int, *, whole: bool = True) -> Memory:
+        Raises:
+            ShardError: the file ends before that.
+        """
+        if self.file is None or len(into) < FAR:
+            into[:] = self.data[start : start + len(into)]
+            return
+        done = 0
+        while done < len(into):
+            got = os.preadv(self.file.fileno(), [into[done:].data], self.base + start + done)
+            if not got:
+                raise _cut(getattr(self.file, "name", None), self.base + start + len(into), self.base + start + done)
+            done += got
+
+
+def map_file(file: BinaryIO, start: int, stop: int, *, touch: Literal["all", "some", "few"] = "all") -> Memory:
     """The bytes of a file in `[start, stop)`, and possibly some before them.
 
     Args:
         file: what to read; without a file descriptor its bytes are copied.
         start: first byte.
         stop: one past the last byte.
-        whole: whether all of it is wanted at once; else pages come when they are touched.
+        touch: which of its pages are wanted: all come at once, some as they are touched with those around them, few
+            as they are touched.
 
     Raises:
         ShardError: the file ends before that.
@@ -51,7 +72,7 @@ def map_file(file: BinaryIO, start: int, stop: int, *, whole: bool = True) -> Me
         mapped = mmap.mmap(
             file.fileno(),
             stop - first,
-            flags=mmap.MAP_SHARED | (_POPULATE if whole else 0),
+            flags=mmap.MAP_SHARED | (_POPULATE if touch == "all" else 0),
             prot=mmap.PROT_READ,
             offset=first,
         )
@@ -61,9 +82,9 @@ def map_file(file: BinaryIO, start: int, stop: int, *, whole: bool = True) -> Me
         if len(data) < stop - start:
             raise _cut(getattr(file, "name", None), stop, start + len(data)) from None
         return Memory(np.frombuffer(data, np.uint8), start)
-    if not whole:
+    if touch == "few":
         mapped.madvise(mmap.MADV_RANDOM)
-    return Memory(np.frombuffer(mapped, np.uint8), first)
+    return Memory(np.frombuffer(mapped, np.uint8), first, file)
 
 
 def check_unchanged(file: BinaryIO, size: int, uri: str) -> None:

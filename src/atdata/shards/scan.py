@@ -1,27 +1,31 @@
 """The index of a shard: where each sample's bytes are, proved header by header.
 
 The whole shard is proved before its first sample is read. Headers are looked at in bulk, all of a window at once;
-what is not written the common way goes to the careful reader in `tar`, whose verdict is the same.
+what is not written the common way goes to the careful reader in `tar`, whose verdict is the same. Where this machine
+could compile `_native.c`, its loop looks at them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import BinaryIO, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from atdata.shards.memory import Bytes, map_file
+from atdata.native import native
+from atdata.shards.memory import FAR, Bytes, Memory, map_file
 from atdata.shards.rows import EXTENSION, scan_rows
 from atdata.shards.tar import BLOCK
 
 Ints: TypeAlias = NDArray[np.int64]
 
-_WINDOW = 1 << 22
+_WINDOW, _WIDE = 1 << 22, 1 << 25
 _LARGE = 1 << 19  # samples of more bytes than that: seeking from header to header touches less
 _SUFFIX = np.frombuffer(f".{EXTENSION}".encode(), np.uint8)
 _FEW = 16
+_END, _UNUSUAL = 1, 2  # what the native scan says
 _REGULAR, _PAX = ord("0"), ord("x")
 _UST = int.from_bytes(b"ust", "little")
 _AR = int.from_bytes(b"ar\0", "little")
@@ -63,17 +67,19 @@ def _scan_one_by_one(file: BinaryIO, size: int, uri: str) -> ShardIndex:
 
 def _scan_in_bulk(file: BinaryIO, size: int) -> ShardIndex | None:
     """The index, if all headers are of the common form; `None` leaves the question to the careful reader."""
-    position, found = 0, list[_Headers]()
+    position, near, found = 0, True, list[_Headers]()
     while True:
-        window = _Headers.at(file, position, size)
+        window = _Headers.at(file, position, size, near)
         if window is None:
             return None
         found.append(window)
         if window.ends:
             break
         position = window.after
-        if position - window.position > _LARGE * len(window.sizes):
+        stride = (position - window.position) // max(len(window.sizes), 1)
+        if stride > _LARGE:
             return None
+        near = stride < FAR
     if not _zeros(file, found[-1].after, size) or not _distinct([window.names for window in found]):
         return None
     return ShardIndex(np.concatenate([w.starts for w in found]), np.concatenate([w.sizes for w in found]))
@@ -88,7 +94,7 @@ class _Headers:
         after: where the next header, or the end mark, stands.
         ends: whether that is the end mark, as far as its first block tells.
         starts, sizes: of the samples.
-        names: of the samples, bytes `[n]`.
+        names: of the samples, bytes `[n]`; or a number for each name, the same where the name is.
     """
 
     position: int
@@ -96,14 +102,30 @@ class _Headers:
     ends: bool
     starts: Ints
     sizes: Ints
-    names: NDArray[np.bytes_]
+    names: NDArray[np.bytes_] | NDArray[np.uint64]
 
     @classmethod
-    def at(cls, file: BinaryIO, position: int, size: int) -> _Headers | None:
-        stop = min(position + _WINDOW, size - size % BLOCK)
+    def at(cls, file: BinaryIO, position: int, size: int, near: bool) -> _Headers | None:
+        """The next ones; `near` when they are close to each other, so that all of the window is touched."""
+        stop = min(position + (_WINDOW if near else _WIDE), size - size % BLOCK)
         if stop - position < BLOCK:
             return None
-        memory = map_file(file, position, stop)
+        memory = map_file(file, position, stop, touch="all" if near else "some")
+        return cls._natively(memory, position, size) if native else cls._by_numpy(memory, position, size)
+
+    @classmethod
+    def _natively(cls, memory: Memory, position: int, size: int) -> _Headers | None:
+        assert native is not None
+        room = (len(memory) - (position - memory.base)) // BLOCK
+        starts, sizes, marks = np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room, np.uint64)
+        state, count, after = native.scan(memory.data, position - memory.base, starts, sizes, marks)
+        if state == _UNUSUAL or memory.base + after > size or (state != _END and not count):
+            return None
+        found = (memory.base + starts[:count], sizes[:count].copy(), marks[:count].copy())
+        return cls(position, memory.base + after, state == _END, *found)
+
+    @classmethod
+    def _by_numpy(cls, memory: Memory, position: int, size: int) -> _Headers | None:
         blocks = memory.data[position - memory.base :].reshape(-1, BLOCK)
         if blocks.ctypes.data % 8:  # not mapped
             blocks = blocks.copy()
@@ -248,9 +270,9 @@ def _sample_names(headers: Bytes) -> NDArray[np.bytes_] | None:
     return names.view(f"S{width}")[:, 0]
 
 
-def _distinct(names: list[NDArray[np.bytes_]]) -> bool:
-    every = np.concatenate(names)
-    return bool((every[1:] > every[:-1]).all()) or len(np.unique(every)) == len(every)
+def _distinct(names: Sequence[NDArray[Any]]) -> bool:
+    every = np.sort(np.concatenate(names))
+    return bool((every[1:] != every[:-1]).all())
 
 
 def _zeros(file: BinaryIO, start: int, stop: int) -> bool:

@@ -1,0 +1,6 @@
+from typing_extensions import Buffer
+
+def scan(memory: Buffer, position: int, starts: Buffer, sizes: Buffer, marks: Buffer, /) -> tuple[int, int, int]: ...
+def decode(
+    memory: Buffer, starts: Buffer, sizes: Buffer, steps: tuple[tuple[object, ...], ...], /
+) -> list[list[object]] | None: ...
