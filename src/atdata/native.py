@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from types import ModuleType
 
-native: ModuleType | None = None
-if os.environ.get("ATDATA_NATIVE") != "0":
+
+def _load() -> ModuleType | None:
+    if os.environ.get("ATDATA_NATIVE") == "0":
+        return None
     try:
-        from atdata import _native as native
+        return import_module("atdata._native")
     except ImportError:  # no compiler was there, or no headers of Python
-        native = None
+        return None
+
+
+native = _load()
