@@ -69,17 +69,17 @@ class Rows:
         """Bring them to places in a column of shape `[n, *shape]`, C-contiguous; many at once, with several hands."""
         raw, starts = column.reshape(len(column), -1).view(np.uint8), self.at.tolist()
 
-        def some(first: int) -> None:
-            for place, start in zip(places[first::hands], starts[first::hands], strict=True):
+        def some(first: int, stop: int) -> None:
+            for place, start in zip(places[first:stop], starts[first:stop], strict=True):
                 self.read(raw[place], start)
 
         hands = min(_HANDS, len(starts) * raw.shape[1] // _HANDFUL)
         if hands < 2:
-            hands = 1
-            some(0)
-        else:
-            with ThreadPoolExecutor(hands, "atdata-read") as pool:
-                deque(pool.map(some, range(hands)), maxlen=0)
+            some(0, len(starts))
+            return
+        cuts = [len(starts) * hand // hands for hand in range(hands + 1)]
+        with ThreadPoolExecutor(hands, "atdata-read") as pool:
+            deque(pool.map(some, cuts, cuts[1:]), maxlen=0)
 
 
 class ColumnDecoder:
