@@ -19,7 +19,7 @@ from atdata.errors import NotFoundError, ShardError
 from atdata.protocols import DataSource
 from atdata.shards.cache import ShardCache
 from atdata.shards.ledger import state_of
-from atdata.shards.memory import FAR, Memory, check_unchanged, map_file
+from atdata.shards.memory import Memory, check_unchanged, map_file
 from atdata.shards.opening import OpenShard, open_shard
 from atdata.shards.rows import scan_rows
 from atdata.shards.source import FileSource, ShardRef
@@ -206,11 +206,10 @@ class ShardTable:
         check_unchanged(opened.file, opened.size, opened.ref.url)
         if dense:
             stop = min(int(starts[-1] + sizes[-1]) + _SLACK, opened.size)
-            near = stop - int(starts[0]) < FAR * len(starts)
-            return map_file(opened.file, int(starts[0]), stop, touch="all" if near else "some")
+            return map_file(opened.file, int(starts[0]), stop)
         with self._lock:
             if shard not in self._whole:
-                self._whole[shard] = map_file(opened.file, 0, opened.size, touch="few")
+                self._whole[shard] = map_file(opened.file, 0, opened.size, scattered=True)
             return self._whole[shard]
 
 

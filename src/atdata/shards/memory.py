@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 from dataclasses import dataclass
-from typing import BinaryIO, Literal, TypeAlias
+from typing import BinaryIO, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,6 @@ from atdata.errors import ShardError
 
 Bytes: TypeAlias = NDArray[np.uint8]
 
-_POPULATE: int = getattr(mmap, "MAP_POPULATE", 0)
 _PAGE = mmap.ALLOCATIONGRANULARITY
 
 FAR = 1 << 16  # bytes: what takes or is apart so many is not worth mapping
@@ -54,35 +53,28 @@ class Memory:
             done += got
 
 
-def map_file(file: BinaryIO, start: int, stop: int, *, touch: Literal["all", "some", "few"] = "all") -> Memory:
+def map_file(file: BinaryIO, start: int, stop: int, *, scattered: bool = False) -> Memory:
     """The bytes of a file in `[start, stop)`, and possibly some before them.
 
     Args:
         file: what to read; without a file descriptor its bytes are copied.
         start: first byte.
         stop: one past the last byte.
-        touch: which of its pages are wanted: all come at once, some as they are touched with those around them, few
-            as they are touched.
+        scattered: whether only few of its pages are wanted; else those around one that is touched come with it.
 
     Raises:
         ShardError: the file ends before that.
     """
     first = start - start % _PAGE
     try:
-        mapped = mmap.mmap(
-            file.fileno(),
-            stop - first,
-            flags=mmap.MAP_SHARED | (_POPULATE if touch == "all" else 0),
-            prot=mmap.PROT_READ,
-            offset=first,
-        )
+        mapped = mmap.mmap(file.fileno(), stop - first, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ, offset=first)
     except (OSError, AttributeError, ValueError):  # no file that can be mapped so far, or a system that maps otherwise
         file.seek(start)
         data = file.read(stop - start)
         if len(data) < stop - start:
             raise _cut(getattr(file, "name", None), stop, start + len(data)) from None
         return Memory(np.frombuffer(data, np.uint8), start)
-    if touch == "few":
+    if scattered:
         mapped.madvise(mmap.MADV_RANDOM)
     return Memory(np.frombuffer(mapped, np.uint8), first, file)
 

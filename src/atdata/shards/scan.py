@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atdata.native import native
-from atdata.shards.memory import FAR, Bytes, Memory, map_file
+from atdata.shards.memory import Bytes, Memory, map_file
 from atdata.shards.rows import EXTENSION, scan_rows
 from atdata.shards.tar import BLOCK
 
 Ints: TypeAlias = NDArray[np.int64]
 
-_WINDOW, _WIDE = 1 << 22, 1 << 25
+_WINDOW = 1 << 24
 _LARGE = 1 << 19  # samples of more bytes than that: seeking from header to header touches less
 _SUFFIX = np.frombuffer(f".{EXTENSION}".encode(), np.uint8)
 _FEW = 16
@@ -67,19 +67,17 @@ def _scan_one_by_one(file: BinaryIO, size: int, uri: str) -> ShardIndex:
 
 def _scan_in_bulk(file: BinaryIO, size: int) -> ShardIndex | None:
     """The index, if all headers are of the common form; `None` leaves the question to the careful reader."""
-    position, near, found = 0, True, list[_Headers]()
+    position, found = 0, list[_Headers]()
     while True:
-        window = _Headers.at(file, position, size, near)
+        window = _Headers.at(file, position, size)
         if window is None:
             return None
         found.append(window)
         if window.ends:
             break
         position = window.after
-        stride = (position - window.position) // max(len(window.sizes), 1)
-        if stride > _LARGE:
+        if position - window.position > _LARGE * len(window.sizes):
             return None
-        near = stride < FAR
     if not _zeros(file, found[-1].after, size) or not _distinct([window.names for window in found]):
         return None
     return ShardIndex(np.concatenate([w.starts for w in found]), np.concatenate([w.sizes for w in found]))
@@ -105,12 +103,12 @@ class _Headers:
     names: NDArray[np.bytes_] | NDArray[np.uint64]
 
     @classmethod
-    def at(cls, file: BinaryIO, position: int, size: int, near: bool) -> _Headers | None:
-        """The next ones; `near` when they are close to each other, so that all of the window is touched."""
-        stop = min(position + (_WINDOW if near else _WIDE), size - size % BLOCK)
+    def at(cls, file: BinaryIO, position: int, size: int) -> _Headers | None:
+        """The next ones."""
+        stop = min(position + _WINDOW, size - size % BLOCK)
         if stop - position < BLOCK:
             return None
-        memory = map_file(file, position, stop, touch="all" if near else "some")
+        memory = map_file(file, position, stop)
         return cls._natively(memory, position, size) if native else cls._by_numpy(memory, position, size)
 
     @classmethod
