@@ -189,7 +189,7 @@ def test_large_samples_are_left_to_the_careful_reader():
 
 
 def test_a_large_sample_among_small_ones_is_framed():
-    sizes = [100] * 80 + [2 * scan._WINDOW + 1] + [100] * 4000
+    sizes = [100] * 40 + [2 * scan._WINDOW + 1] + [100] * 4000
     data = ours([(f"{n:06d}", b"a" * size) for n, size in enumerate(sizes)])
     assert agreed(data) is not None
 

@@ -21,7 +21,7 @@ from atdata.shards.tar import BLOCK
 
 Ints: TypeAlias = NDArray[np.int64]
 
-_WINDOW = 1 << 24
+_WINDOW = 1 << 22
 _LARGE = 1 << 19  # samples of more bytes than that: seeking from header to header touches less
 _SUFFIX = np.frombuffer(f".{EXTENSION}".encode(), np.uint8)
 _FEW = 16
