@@ -12,6 +12,7 @@ from workloads import Workload
 PLAIN = (
     *("read(2)", "sha-256", "webdataset", "litdata", "datasets", "atdata"),
     *("atdata, first", "atdata, first, verified"),
+    *("atdata, numpy alone", "atdata, first, numpy alone", "atdata, global shuffle, numpy alone"),
     *("read(2), own shards", "atdata, own shards"),
     *("litdata, shuffle", "datasets, shuffle", "atdata, global shuffle", "atdata, window shuffle"),
     *("datasets, random batches", "atdata, random batches", "webdataset, one by one", "atdata, one by one"),
@@ -39,6 +40,9 @@ GOALS = (
     Goal("random batches", "atdata, random batches", "datasets, random batches", {"A": 1}),
     Goal("one by one", "atdata, one by one", "webdataset, one by one", {"A": 10}),
     # No promise, but of interest.
+    Goal("ordered", "atdata", "atdata, numpy alone", {}),
+    Goal("first epoch ever", "atdata, first", "atdata, first, numpy alone", {}),
+    Goal("global shuffle", "atdata, global shuffle", "atdata, global shuffle, numpy alone", {}),
     Goal("ordered, own shards", "atdata, own shards", "read(2), own shards", {}),
     Goal("ordered", "atdata", "litdata", {}),
     Goal("ordered", "atdata", "datasets", {}),

@@ -20,8 +20,9 @@ from workloads import BATCH, Columns, Workload
 
 from atdata import Dataset
 from atdata.dataset.order import Order
+from atdata.samples import columns as decoding
 from atdata.samples.batch import stack
-from atdata.shards import Digest, FileSource, ShardRef
+from atdata.shards import Digest, FileSource, ShardRef, scan
 
 Epoch = Callable[[Path], Iterable[Columns]]
 
@@ -93,6 +94,11 @@ class Atdata:
             "atdata, first, verified": lambda empty: _columns(self._open(self.pinned, empty).ordered(batch_size=BATCH)),
             "atdata, global shuffle": lambda _: self._shuffled("global"),
             "atdata, window shuffle": lambda _: self._shuffled("window"),
+            "atdata, numpy alone": lambda _: _numpy_alone(_columns(self.warm.ordered(batch_size=BATCH))),
+            "atdata, first, numpy alone": lambda empty: _numpy_alone(
+                _columns(self._open(self.theirs, empty).ordered(batch_size=BATCH))
+            ),
+            "atdata, global shuffle, numpy alone": lambda _: _numpy_alone(self._shuffled("global")),
         }
 
     def _shuffled(self, mode: str) -> Iterator[Columns]:
@@ -116,6 +122,16 @@ class Atdata:
     def one_by_one(self) -> Epoch:
         names = list(self.sample_type.__dataclass_fields__)
         return lambda _: ({name: [getattr(sample, name)] for name in names} for sample in self.warm)
+
+
+def _numpy_alone(epoch: Iterator[Columns]) -> Iterator[Columns]:
+    """The same, without the loops that were compiled."""
+    compiled = decoding.native
+    decoding.native = scan.native = None
+    try:
+        yield from epoch
+    finally:
+        decoding.native = scan.native = compiled
 
 
 def _columns(batches: Iterable[Any]) -> Iterator[Columns]:
