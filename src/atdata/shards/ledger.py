@@ -58,7 +58,7 @@ class Ledger:
         with _quietly(), self._open(new=False) as db:
             row = db.execute("SELECT digest, samples, places FROM files WHERE state = ?", [state]).fetchone()
             if row:
-                return Known(row[0], row[1], None if row[2] is None else _unpack(row[2], row[1]))
+                return Known(row[0], row[1], _unpack(row[2], row[1], _seal(state, row[0])))
         return UNKNOWN
 
     def counts(self, states: Sequence[str]) -> dict[str, int]:
@@ -84,7 +84,8 @@ class Ledger:
         changed = int(state.rpartition(":")[2])
         if looked - changed < (_TICK if changed % _SECOND else 2 * _SECOND):  # some disks count seconds
             return
-        row = [state, None if digest is None else str(digest), len(index), _pack(index), int(time.time())]
+        found = None if digest is None else str(digest)
+        row = [state, found, len(index), _pack(index, _seal(state, found)), int(time.time())]
         with _quietly(), self._open() as db, db:
             db.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", row)
             pages, free, size = (db.execute(f"PRAGMA {it}").fetchone()[0] for it in _SIZES)
@@ -105,6 +106,7 @@ class Ledger:
             self._path.stat()
         with closing(sqlite3.connect(self._path, timeout=5)) as db:
             try:
+                db.execute("PRAGMA synchronous = OFF")  # what a crash of the machine leaves is told by the seal
                 db.execute(_SCHEMA)
                 yield db
             except sqlite3.DatabaseError as error:  # damaged, not busy: it is begun anew
@@ -127,16 +129,21 @@ def state_of(stat: os.stat_result) -> str:
     return f"{stat.st_dev}:{stat.st_ino}:{stat.st_size}:{stat.st_mtime_ns}"
 
 
-def _pack(index: ShardIndex) -> bytes:
+def _seal(state: str, digest: str | None) -> bytes:
+    """What stands before the places in a row, under their checksum: so a row is whole or says nothing."""
+    return f"{state} {digest} ".encode()
+
+
+def _pack(index: ShardIndex, seal: bytes) -> bytes:
     both = np.stack([np.diff(index.starts, prepend=0), index.sizes]).astype("<i8")
-    return zlib.compress(both.tobytes(), 1)
+    return zlib.compress(seal + both.tobytes(), 1)
 
 
-def _unpack(packed: bytes, count: int) -> ShardIndex:
-    size = 16 * count
+def _unpack(packed: bytes, count: int, seal: bytes) -> ShardIndex:
+    size = 16 * count + len(seal)
     inflater = zlib.decompressobj()
     raw = inflater.decompress(packed, size + 1)
-    if not inflater.eof:  # only there is its checksum
+    if not inflater.eof or not raw.startswith(seal):  # only at the end is the checksum
         raise ValueError
-    steps, sizes = np.frombuffer(raw, "<i8").reshape(2, count)
+    steps, sizes = np.frombuffer(raw, "<i8", offset=len(seal)).reshape(2, count)
     return ShardIndex(np.cumsum(steps), np.array(sizes))
