@@ -33,6 +33,21 @@ class DataSource(Protocol):
 
 
 @runtime_checkable
+class RangeSource(DataSource, Protocol):
+    """A source that gives parts of a shard, each for one request."""
+
+    def read_range(self, shard: ShardRef, start: int, stop: int) -> bytes | None:
+        """The bytes of a shard in `[start, stop)`, so many and not verified.
+
+        `None` where the server gives no such part: it knows no ranges, has other bytes there, or refuses. What is
+        wrong, if anything is, shows when the shard is read whole.
+
+        Raises:
+            NetworkError: it cannot be reached, or keeps breaking off.
+        """
+
+
+@runtime_checkable
 class AbstractDataStore(Protocol):
     """A place that shards can be written to."""
 

@@ -56,6 +56,13 @@ class Dataset(Generic[T]):
         source: the place its shards come from.
         metadata: what its publisher says about it.
         entry: the index entry it was loaded from, if it was.
+
+    Args:
+        source: where the shards are.
+        metadata: what their publisher says about them.
+        entry: the index entry.
+        cache: the folder for what is fetched.
+        samples: how many there are, as somebody says; refused where it proves false.
     """
 
     # What `Dataset[T]` leaves on the instance (typing.Generic), and so a part of its state.
@@ -68,18 +75,20 @@ class Dataset(Generic[T]):
         metadata: Mapping[str, Any] | None = None,
         entry: IndexEntry | None = None,
         cache: str | os.PathLike[str] | None = None,
+        samples: int | None = None,
     ) -> None:
         self.source: DataSource = source_of(source)
         self.metadata: Mapping[str, Any] = dict(metadata or {})
         self.entry = entry
         self._cache = ShardCache(Settings.of(cache=cache).cache)
-        self._table = ShardTable(self.source, self._cache)
+        self._table = ShardTable(self.source, self._cache, samples)
         self._stored_type: type[Any] | None = None
         self._view_type: type[Any] | None = None
         self._lens: Lens[Any, Any] | None = None
         self._wanted: tuple[str, ...] | None = None
         self._steps: tuple[Step, ...] = ()
         self._selected: Ints | None = None
+        self._picking = False  # whether single samples are asked for, and not an epoch
 
     @classmethod
     def of(cls, source: Any, sample_type: type[T], **options: Any) -> Self:
@@ -111,22 +120,23 @@ class Dataset(Generic[T]):
         return self.source.shards
 
     def __len__(self) -> int:
-        """How many samples there are, without reading them: what the shards' references say, else their headers.
+        """How many samples there are, without reading them: what the shards' references say, else their publisher,
+        else their manifests, else their headers.
 
         Raises:
-            ShardError: a shard whose headers had to be read is damaged.
+            ShardError: a shard whose headers had to be read is damaged, or what was said proves false.
             UsageError: the samples pass a filter; how many do, only reading can tell.
         """
         if any(isinstance(step, Filter) for step in self._steps):
             raise UsageError(
                 "a filtered dataset has no length before it is read", hint="Count it: sum(1 for _ in dataset)."
             )
-        return self.extent
+        return len(self._table) if self._selected is None else len(self._selected)
 
     @property
     def extent(self) -> int:
-        """How many samples there are before any filter: the positions of an epoch."""
-        return len(self._table) if self._selected is None else len(self._selected)
+        """How many samples there are before any filter: the positions of an epoch. Nobody's word is taken for it."""
+        return self._table.reach(None) if self._selected is None else len(self._selected)
 
     def __iter__(self) -> Iterator[T]:
         """Every sample, in the stored order.
@@ -241,13 +251,17 @@ class Dataset(Generic[T]):
     def __getitem__(self, which: Any) -> T | SampleBatch[T]:
         """`ds[i]` is a sample; `ds[a:b]` and `ds[[i, j, ...]]` are batches.
 
+        Of a remote shard with a manifest, in a place that gives ranges, only these samples are fetched, each proved by
+        its own digest. Where that would be more than half of a shard it is had whole, and proved by its digest.
+
         Raises:
             IndexError: there is no such sample.
+            DigestError: what was fetched is not what was published.
         """
         if isinstance(which, int | np.integer):
-            (sample,) = self._batch(self._positions([int(which)])).samples
+            (sample,) = self._batch(self._numbers(self._positions([int(which)]))).samples
             return sample
-        return self._batch(self._positions(which))
+        return self._batch(self._numbers(self._positions(which)))
 
     def select(self, which: slice | Sequence[int] | NDArray[np.integer[Any]]) -> Dataset[T]:
         """A view of some samples, in the order given.
@@ -266,32 +280,44 @@ class Dataset(Generic[T]):
         return self.select(slice(_counted(count), None))
 
     def get(self, key: str) -> T:
-        """The sample with a key.
+        """The sample with a key; where several shards hold one, that in the first of them.
+
+        Keys are looked up once: in manifests where shards are remote and have them, else in the shards' headers.
 
         Raises:
-            NotFoundError: no shard holds it.
+            NotFoundError: no shard holds it, or this view leaves it out.
         """
-        return self[self._table.find(key)]
+        number = self._table.picking().find(key)
+        if self._selected is not None and number not in self._selected:
+            raise NotFoundError("this view leaves the sample with this key out", path=repr(key))
+        (sample,) = self._batch(np.array([number])).samples
+        return sample
 
-    def _batch(self, positions: Ints) -> SampleBatch[T]:
+    def _batch(self, numbers: Ints) -> SampleBatch[T]:
         if any(isinstance(step, Filter) for step in self._steps):
             raise UsageError("a filtered dataset has no numbered samples", hint="Select first, then filter.")
-        return next(self.read([self._numbers(positions)]))
+        return next(self._view(_picking=True).read([numbers]))
 
     def _positions(self, which: Any) -> Ints:
-        extent = self.extent
         if isinstance(which, slice):
-            return np.arange(*which.indices(extent), dtype=np.int64)
+            bounds = [which.start or 0, which.stop, which.step or 1]
+            known = all(isinstance(bound, int) and bound >= 0 for bound in bounds)
+            return np.arange(*which.indices(self._extent(which.stop if known else None)), dtype=np.int64)
         positions = np.asarray(which)
-        if positions.dtype == bool and positions.shape == (extent,):
+        if positions.dtype == bool and positions.shape == (self.extent,):
             return np.flatnonzero(positions)
         if positions.ndim != 1 or (len(positions) and positions.dtype.kind not in "iu"):
             raise UsageError("samples are chosen by a number, a slice, or a list of numbers", actual=repr(which)[:60])
         positions = positions.astype(np.int64)
+        extent = self._extent(int(positions.max(initial=-1)) + 1 if (positions >= 0).all() else None)
         wrong = (positions < -extent) | (positions >= extent)
         if wrong.any():
             raise IndexError(f"there is no sample {positions[wrong][0]}; there are {extent}")
         return np.where(positions < 0, positions + extent, positions)
+
+    def _extent(self, stop: int | None) -> int:
+        """How many samples there are, or `stop` where that is fewer: no more shards are looked at than that takes."""
+        return self._table.picking().reach(stop) if self._selected is None else len(self._selected)
 
     def _numbers(self, positions: Ints) -> Ints:
         return positions if self._selected is None else self._selected[positions]
@@ -418,11 +444,11 @@ class Dataset(Generic[T]):
             stop: a position.
             far: whether to look at another shard for it; else what is known already bounds the answer.
         """
-        return self._table.reach(stop, far) if self._selected is None else min(stop, len(self._selected))
+        return self._places.reach(stop, far) if self._selected is None else min(stop, len(self._selected))
 
     def room(self, number: int) -> int:
         """How many samples like this one to read at once."""
-        return max(1, room(self._table, self._table.shard_of(number)))
+        return max(1, room(self._places, self._places.shard_of(number)))
 
     def numbers(self, order: Order, positions: Iterable[tuple[int, int]]) -> Iterator[Ints]:
         """The numbers of the samples that an order has at some ranges of positions."""
@@ -442,7 +468,7 @@ class Dataset(Generic[T]):
         """Batches of samples by their numbers in the shards, seen as this view sees them."""
         reader = self.reader()
         see = See(reader.sample_type, self._lens, self._wanted)
-        for columns in reader.batches(numbers):
+        for columns in reader.batches(_brought(reader.table, numbers)):
             batch = see(columns)
             for step in self._steps:
                 batch = step(batch)
@@ -461,7 +487,12 @@ class Dataset(Generic[T]):
             wanted = [field.name for field in fields_of(self._lens.view_type)]
         if self._wanted is not None and (self._lens is None or wanted is not None):
             wanted = list(self._wanted)
-        return Reader(self._table, self.stored_type, wanted)
+        return Reader(self._places, self.stored_type, wanted)
+
+    @property
+    def _places(self) -> ShardTable:
+        """The shards; where only some samples are asked for, to be had in parts."""
+        return self._table if self._selected is None and not self._picking else self._table.picking()
 
     def rows(self) -> Iterator[Row]:
         """Keys and packed samples as they are stored, in order, each shard verified before its first."""
@@ -488,6 +519,13 @@ class Dataset(Generic[T]):
 
     def __repr__(self) -> str:
         return f"Dataset[{self.sample_type.__name__}]({len(self.shards)} shards)"
+
+
+def _brought(table: ShardTable, numbers: Iterable[Ints]) -> Iterator[Ints]:
+    """Numbers of samples, with what can be fetched by itself fetched before they are read."""
+    for some in numbers:
+        table.bring(some)
+        yield some
 
 
 def _checked(sample_type: Any) -> type[Any]:

@@ -21,7 +21,6 @@ from atdata.samples.columns import Column, ColumnDecoder, Rows
 from atdata.samples.packable import is_plain
 from atdata.shards.memory import Memory
 from atdata.shards.opening import AHEAD
-from atdata.shards.rows import scan_rows
 
 Bytes: TypeAlias = NDArray[np.uint8]
 Ints: TypeAlias = NDArray[np.int64]
@@ -182,18 +181,12 @@ class Reader:
             try:
                 samples.append(self.sample_type.from_bytes(memory.data[start : start + size].tobytes()))
             except SampleError as error:
-                key = self._key(shard, start + memory.base)
+                key = self.table.key(shard, start + memory.base)
                 error.uri, error.path = self.table.refs[shard].url, f"{key}: {error.path or ''}".rstrip(": ")
                 raise
         if not self.bulk:
             return {ROWS: samples}
         return {name: [getattr(sample, name) for sample in samples] for name in self.wanted}
-
-    def _key(self, shard: int, start: int) -> str:
-        """The key of the sample at an offset, for a message."""
-        opened = self.table.open(shard)
-        members = scan_rows(opened.file, opened.size, opened.ref.url)
-        return next(member.key for member in members if member.offset == start)
 
 
 def room(table: ShardTable, shard: int) -> int:

@@ -6,102 +6,152 @@ import bisect
 import hashlib
 import os
 import threading
-import weakref
-from collections import OrderedDict
-from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Iterable, Mapping, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from copy import copy
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from atdata.dataset.held import Coming, Held
+from atdata.dataset.partial import PartialShard, bring
+from atdata.dataset.pins import AT_ONCE, Pins
 from atdata.errors import NotFoundError, ShardError
-from atdata.protocols import DataSource
+from atdata.protocols import DataSource, RangeSource
 from atdata.shards.cache import ShardCache
+from atdata.shards.keys import Keys, keys_of
 from atdata.shards.ledger import state_of
 from atdata.shards.memory import Memory, check_unchanged, map_file
 from atdata.shards.opening import OpenShard, open_shard
-from atdata.shards.rows import scan_rows
+from atdata.shards.scan import ShardIndex
 from atdata.shards.source import FileSource, ShardRef
 
 Ints: TypeAlias = NDArray[np.int64]
 
 KEPT = 128
+_KEYS = 1 << 28  # bytes of keys in memory
 _PIECE = 1 << 16
 _SLACK = 1024  # an archive ends with two blocks, so this much can be read after any sample
-
-
-class _Coming(NamedTuple):
-    """A shard that is being fetched, and the way to stop that."""
-
-    shard: Future[OpenShard]
-    stopped: threading.Event
 
 
 class ShardTable:
     """The shards of a source, opened as they are needed, with the number of samples in each.
 
     One table serves all views of a dataset. It pickles as the source it reads, and knows nothing then.
+
+    Args:
+        source: the shards.
+        cache: where fetched shards are kept.
+        samples: how many samples there are as somebody says who may be wrong.
     """
 
-    def __init__(self, source: DataSource, cache: ShardCache) -> None:
+    def __init__(self, source: DataSource, cache: ShardCache, samples: int | None = None) -> None:
         self.source, self.cache = source, cache
         self.refs: tuple[ShardRef, ...] = tuple(source.shards)
         self._counts: list[int | None] = [ref.samples for ref in self.refs]
         self._bounds: list[int] = [0]
         self._starts: Ints | None = None
         self._asked = False  # whether the ledger was
-        self._reset()
+        self._picking = False
+        self._claimed = samples
+        self._told: int | None = None  # the length that was given out on that word
+        self._begin()
 
-    def _reset(self) -> None:
-        self._open: OrderedDict[int, OpenShard] = OrderedDict()
-        self._whole: dict[int, Memory] = {}
-        self._coming: dict[int, _Coming] = {}
-        self._lock = threading.RLock()
-        self._process = os.getpid()
-        weakref.finalize(self, _close, self._open, self._coming)
+    def _begin(self) -> None:
+        self._now, self._pins = Held(), Pins(self.refs, self.cache)
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = ("source", "cache", "refs", "_counts", "_bounds", "_starts", "_asked")
-        return {name: getattr(self, name) for name in kept}
+        return {name: value for name, value in vars(self).items() if name not in ("_now", "_pins")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._reset()
+        self._begin()
+
+    @property
+    def _held(self) -> Held:
+        if self._now.process != os.getpid():  # forked: threads are gone, and files are the parent's to close
+            self._now.reset()
+        return self._now
+
+    @property
+    def _open(self) -> MutableMapping[int, OpenShard]:
+        return self._held.open
+
+    def picking(self) -> ShardTable:
+        """The same table for who picks single samples: of remote shards with a manifest only these are fetched.
+
+        What is open is shared, and what a sample is does not depend on how it was had.
+        """
+        if self._picking:
+            return self
+        table = copy(self)
+        table._picking = True
+        return table
 
     def __len__(self) -> int:
-        """How many samples there are.
+        """How many samples there are: as far as is known without opening a shard, else what was claimed.
+
+        A claim that was given out and proves false is an error as soon as all shards have been looked at.
 
         Raises:
             ShardError: a shard that had to be looked at is damaged.
         """
-        return self.reach(None)
+        if not self._asked:
+            self._look_up()
+        if self._claimed is None or None not in self._counts:
+            return self.reach(None)
+        self._told = self._claimed
+        return self._claimed
 
     def reach(self, stop: int | None, far: bool = True) -> int:
-        """`stop`, or the number of all samples if that is less; opens shards as far as it must to tell.
+        """`stop`, or the number of all samples if that is less; looks at shards as far as it must to tell.
 
-        With `far` false no shard is opened, and the answer is the end of those that are known, at most.
+        With `far` false no shard is looked at, and the answer is the end of those that are known, at most. Where a
+        manifest says how many samples a shard holds, that is enough, unless the shard is about to be read anyway.
+
+        Raises:
+            ShardError: a shard is damaged, or there are other samples than was said.
         """
         while far and len(self._bounds) <= len(self.refs) and (stop is None or self._bounds[-1] < stop):
             shard = len(self._bounds) - 1
             if self._counts[shard] is None and not self._asked:
                 self._look_up()
             count = self._counts[shard]
+            if count is None and (stop is None or self._picking):
+                count = self._pins.count(shard)
             if count is None:
-                count = self._counts[shard] = len(self.open(shard).index)
+                count = len(self.open(shard).index)
+            self._counts[shard] = count
             self._bounds.append(self._bounds[-1] + count)
+        if self._told not in (None, self._bounds[-1]) and len(self._bounds) > len(self.refs):
+            raise ShardError(
+                "there are other samples than the dataset's publisher says",
+                expected=f"{self._told} samples",
+                actual=f"{self._bounds[-1]} samples",
+                hint="The record's size is wrong. Its shards are what they should be; tell its publisher.",
+            )
         return self._bounds[-1] if stop is None else min(stop, self._bounds[-1])
 
     def _look_up(self) -> None:
-        """Take from the ledger what it knows of local files, all at once."""
+        """Take from the ledger what it knows of files on this machine, all at once."""
         self._asked = True
         unknown = [shard for shard, count in enumerate(self._counts) if count is None]
-        if not unknown or not isinstance(self.source, FileSource):
+        files = ((shard, self._file(self.refs[shard])) for shard in unknown)
+        states = {shard: state_of(file.stat()) for shard, file in files if file is not None}
+        if not states:
             return
-        states = {shard: state_of(self.source.path(self.refs[shard]).stat()) for shard in unknown}
         counts = self.cache.ledger.counts(list(states.values()))
         for shard, state in states.items():
             self._counts[shard] = counts.get(state)
+
+    def _file(self, ref: ShardRef) -> Path | None:
+        """Where a shard is on this machine, if it is."""
+        if isinstance(self.source, FileSource):
+            return self.source.path(ref)
+        path = None if ref.digest is None else self.cache.path(ref.digest)
+        return path if path is not None and path.is_file() else None
 
     def locate(self, samples: Ints) -> tuple[Ints, Ints]:
         """The shard of each sample, and its number in it."""
@@ -133,36 +183,65 @@ class ShardTable:
         return f"{self._counts[shard]}:{size}:{hashlib.sha256(b''.join(pieces)).hexdigest()}"
 
     def find(self, key: str) -> int:
-        """The number of the sample with a key.
+        """The number of the first sample with a key. Each shard's keys are looked at once.
 
         Raises:
             NotFoundError: no shard holds it.
+            ShardError: a shard that had to be looked at is damaged.
         """
         before = 0
         for shard in range(len(self.refs)):
-            opened = self.open(shard)
-            for number, member in enumerate(scan_rows(opened.file, opened.size, opened.ref.url)):
-                if member.key == key:
-                    return before + number
-            before += len(opened.index)
+            keys = self._keys(shard)
+            number = keys.find(key)
+            if number is not None:
+                return before + number
+            before += len(keys)
         raise NotFoundError("no sample has this key", path=repr(key))
 
+    def key(self, shard: int, start: int) -> str:
+        """The key of the sample that begins at an offset in a shard."""
+        return self._keys(shard)[int(np.searchsorted(self.open(shard).index.starts, start))]
+
+    def _keys(self, shard: int) -> Keys:
+        held = self._held
+        with held.lock:
+            if shard in held.keys:
+                held.keys.move_to_end(shard)
+                return held.keys[shard]
+            if self._picking and self._is_away(shard):
+                self._pins.listings(s for s in range(shard, min(shard + AT_ONCE, len(self.refs))) if self._is_away(s))
+                if listing := self._pins.listing(shard):
+                    return listing.keys
+            keys = held.keys[shard] = keys_of(self.open(shard))
+            size = sum(some.nbytes for some in held.keys.values())
+            while size > _KEYS and len(held.keys) > 1:
+                size -= held.keys.popitem(last=False)[1].nbytes
+            return keys
+
+    def _is_away(self, shard: int) -> bool:
+        """Whether none of a shard is on this machine."""
+        held = self._held
+        return shard not in self._open and shard not in held.coming and self._file(self.refs[shard]) is None
+
     def open(self, shard: int) -> OpenShard:
-        """A shard, proved.
+        """A shard, proved. For who picks samples it may be one of which only those are here that `memory` gives.
 
         Raises:
             DigestError: it is not the one that was published.
-            ShardError: it is damaged, or has other samples than its reference says.
+            ShardError: it is damaged, or has other samples than its reference or its manifest says.
         """
-        if self._process != os.getpid():  # forked: threads are gone, and files are the parent's to close
-            self._reset()
-        with self._lock:
+        held = self._held
+        with held.lock:
+            partial = self._partial(shard)
+            if partial is not None:
+                return partial.opened
             opened = self._open.get(shard)
             if opened is not None:
-                self._open.move_to_end(shard)
+                held.open.move_to_end(shard)
                 return opened
-            coming = self._coming.pop(shard, None)
+            coming = held.coming.pop(shard, None)
             opened = coming.shard.result() if coming else self._proved(shard, threading.Event())
+            self._let_go(shard)
             self._open[shard] = opened
             while len(self._open) > KEPT:
                 self.drop(next(iter(self._open)))
@@ -170,66 +249,132 @@ class ShardTable:
 
     def _proved(self, shard: int, stopped: threading.Event) -> OpenShard:
         opened = open_shard(self.source, self.refs[shard], self.cache, stopped)
-        count = self._counts[shard]
-        if count is not None and count != len(opened.index):
+        count, listing = self._counts[shard], self._pins.known(shard)
+        try:
+            if count is not None and count != len(opened.index):
+                raise _miscounted(self.refs[shard], count, len(opened.index))
+            if listing is not None and not _equal(listing.index, opened.index):
+                raise ShardError(
+                    "the samples of a shard are elsewhere than its manifest says",
+                    uri=self.refs[shard].url,
+                    hint="Its manifest is wrong; load the dataset with manifests=False, and tell its publisher.",
+                )
+        except ShardError:
             opened.file.close()
-            raise _miscounted(self.refs[shard], count, len(opened.index))
+            raise
         return opened
+
+    def _partial(self, shard: int) -> PartialShard | None:
+        """A shard to have in parts: remote, where its manifest says what they must be and its source gives them."""
+        held = self._held
+        if not self._picking or shard in held.refused or not isinstance(self.source, RangeSource):
+            return None
+        if shard not in held.partial:
+            listing = self._pins.listing(shard) if self._is_away(shard) else None
+            if listing is None:
+                return None
+            held.partial[shard] = PartialShard(self.source, self.refs[shard], listing, self.cache.root)
+            while len(held.partial) > KEPT:
+                self._let_go(next(iter(held.partial)))
+        held.partial.move_to_end(shard)
+        return held.partial[shard]
+
+    def bring(self, numbers: Ints) -> None:
+        """Fetch samples that will be asked for next, side by side, where that takes less than whole shards.
+
+        Raises:
+            DigestError: a sample is not what its manifest says, or a manifest is not the one that was published.
+            NetworkError: a source cannot be reached.
+        """
+        if not self._picking or not isinstance(self.source, RangeSource) or not len(numbers):
+            return
+        shards, places = self.locate(numbers)
+        order = np.argsort(shards, kind="stable")
+        which, firsts = np.unique(shards[order], return_index=True)
+        groups = dict(zip(which.tolist(), np.split(places[order], firsts[1:]), strict=True))
+        held = self._held
+        with held.lock:
+            some = list(groups)[:KEPT]
+            self._pins.listings(shard for shard in some if shard not in held.refused and self._is_away(shard))
+            self._bring({shard: groups[shard] for shard in some})
+
+    def _bring(self, groups: Mapping[int, Ints]) -> None:
+        lacking: dict[PartialShard, tuple[int, Ints]] = {}
+        for shard, places in groups.items():
+            partial = self._partial(shard)
+            wanted = np.empty(0, np.int64) if partial is None else partial.lacks(places)
+            if partial is None or not len(wanted):
+                continue
+            if partial.worth_it(wanted):
+                lacking[partial] = shard, wanted
+            else:
+                self._refuse(shard)
+        if lacking:
+            with ThreadPoolExecutor(AT_ONCE, "atdata-range") as pool:
+                for partial in bring([(partial, wanted) for partial, (_, wanted) in lacking.items()], pool):
+                    self._refuse(lacking[partial][0])
+
+    def _refuse(self, shard: int) -> None:
+        """Have a shard whole from now on."""
+        self._held.refused.add(shard)
+        self._let_go(shard)
+
+    def _let_go(self, shard: int) -> None:
+        held = self._held
+        if partial := held.partial.pop(shard, None):
+            held.mapped.pop(shard, None)
+            partial.opened.file.close()
 
     def ahead(self, shards: Iterable[int]) -> None:
         """Begin to fetch and prove shards that will be asked for soon."""
-        with self._lock:
-            wanted = [s for s in shards if s < len(self.refs) and s not in self._open and s not in self._coming]
+        held = self._held
+        with held.lock:
+            wanted = [s for s in shards if s < len(self.refs) and s not in self._open and s not in held.coming]
+            wanted = [s for s in wanted if self._partial(s) is None]
             if not wanted:
                 return
             pool = ThreadPoolExecutor(len(wanted), "atdata-fetch")
             for shard in wanted:
                 stopped = threading.Event()
-                self._coming[shard] = _Coming(pool.submit(self._proved, shard, stopped), stopped)
+                held.coming[shard] = Coming(pool.submit(self._proved, shard, stopped), stopped)
             pool.shutdown(wait=False)
 
     def rest(self) -> None:
         """Stop fetching what nobody asked for yet."""
-        with self._lock:
-            _cancel(self._coming)
+        with self._held.lock:
+            self._held.rest()
 
     def drop(self, shard: int) -> None:
         """Let go of a shard; what is mapped of it lives on while it is used."""
-        with self._lock:
-            self._whole.pop(shard, None)
+        held = self._held
+        with held.lock:
             if opened := self._open.pop(shard, None):
+                held.mapped.pop(shard, None)
                 opened.file.close()
 
     def memory(self, shard: int, starts: Ints, sizes: Ints, dense: bool) -> Memory:
-        """Memory that holds some samples of a shard; `dense` maps just the range they span, at once."""
-        opened = self.open(shard)
-        check_unchanged(opened.file, opened.size, opened.ref.url)
-        if dense:
-            stop = min(int(starts[-1] + sizes[-1]) + _SLACK, opened.size)
-            return map_file(opened.file, int(starts[0]), stop)
-        with self._lock:
-            if shard not in self._whole:
-                self._whole[shard] = map_file(opened.file, 0, opened.size, scattered=True)
-            return self._whole[shard]
+        """Memory that holds some samples of a shard; `dense` maps just the range they span, at once.
+
+        Raises:
+            DigestError, NetworkError: as `bring`.
+            ShardError: the shard was cut meanwhile.
+        """
+        held = self._held
+        with held.lock:
+            if partial := self._partial(shard):
+                self._bring({shard: partial.places(starts)})
+            opened = self.open(shard)
+            check_unchanged(opened.file, opened.size, opened.ref.url)
+            if dense:
+                stop = min(int(starts[-1] + sizes[-1]) + _SLACK, opened.size)
+                return map_file(opened.file, int(starts[0]), stop)
+            if shard not in held.mapped:
+                held.mapped[shard] = map_file(opened.file, 0, opened.size, scattered=True)
+            return held.mapped[shard]
 
 
-def _close(opened: OrderedDict[int, OpenShard], coming: dict[int, _Coming]) -> None:
-    _cancel(coming)
-    for shard in opened.values():
-        shard.file.close()
-
-
-def _cancel(coming: dict[int, _Coming]) -> None:
-    while coming:
-        _, one = coming.popitem()
-        one.stopped.set()
-        one.shard.cancel()
-        one.shard.add_done_callback(_close_unused)
-
-
-def _close_unused(future: Future[OpenShard]) -> None:
-    if not future.cancelled() and future.exception() is None:
-        future.result().file.close()
+def _equal(one: ShardIndex, other: ShardIndex) -> bool:
+    return np.array_equal(one.starts, other.starts) and np.array_equal(one.sizes, other.sizes)
 
 
 def _miscounted(ref: ShardRef, expected: int, actual: int) -> ShardError:

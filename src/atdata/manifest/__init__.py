@@ -5,6 +5,7 @@ from atdata.manifest.build import ManifestBuilder, ManifestWriter, manifest_path
 from atdata.manifest.field import Indexed, ManifestField, indexed_fields
 from atdata.manifest.header import File, Header, Schema
 from atdata.manifest.manifest import Manifest
+from atdata.manifest.pinned import pinned_header, pinned_manifest
 
 __all__ = [
     "Aggregate",
@@ -18,5 +19,7 @@ __all__ = [
     "Schema",
     "indexed_fields",
     "manifest_paths",
+    "pinned_header",
+    "pinned_manifest",
     "remove_manifest",
 ]

@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
-from atdata.errors import LimitError, ShardError
+from atdata.errors import LimitError, ShardError, UnverifiedError
 from atdata.manifest.aggregates import Aggregate
-from atdata.shards import Digest
+from atdata.shards import Digest, ShardRef
 
 VERSION = 1
 MAX_HEADER = 1 << 20  # what an entry takes (formats.md 3)
@@ -78,6 +78,36 @@ class Header:
         if len(raw) > MAX_HEADER:
             raise LimitError("a manifest's header is too long", expected=MAX_HEADER, actual=len(raw))
         return raw
+
+    def bind(self, shard: ShardRef) -> None:
+        """Prove that this is the header of the manifest of a shard with a known digest.
+
+        Raises:
+            DigestError: it is that of another shard.
+            UnverifiedError: the shard's digest is not known, or is no sha-256.
+            ShardError: its size or count is not the shard's.
+        """
+        if shard.digest is None or shard.digest.algorithm != self.shard.digest.algorithm:
+            raise UnverifiedError(
+                "a manifest cannot be bound to a shard whose sha-256 is not known",
+                step="manifest",
+                uri=shard.url,
+                actual=shard.digest,
+                hint="Compute it with Digest.of_file, or read the shard without its manifest.",
+            )
+        shard.digest.check(self.shard.digest.hex, shard.url)
+        for what, said, known in (
+            ("bytes", self.shard.size, shard.size),
+            ("samples", self.samples, shard.samples),
+        ):
+            if known is not None and said != known:
+                raise ShardError(
+                    "a manifest does not fit its shard",
+                    uri=shard.url,
+                    expected=f"{known} {what}",
+                    actual=f"{said} {what}",
+                    hint="Do without: the shard itself says where its samples are.",
+                )
 
     def _to_json(self) -> dict[str, Any]:
         return {

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from atdata.errors import ShardError, ShardNotFoundError, StorageError, UnverifiedError
+from atdata.errors import ShardError, ShardNotFoundError, StorageError
 from atdata.manifest.aggregates import Aggregate
 from atdata.manifest.build import manifest_paths
 from atdata.manifest.header import MAX_HEADER, Header
@@ -40,7 +40,7 @@ class Manifest:
         Args:
             header: the JSON.
             rows: the Parquet file.
-            shard: what it must be the manifest of; `bind` says more.
+            shard: what it must be the manifest of; `Header.bind` says more.
             uri: what to call it in errors.
 
         Raises:
@@ -51,7 +51,7 @@ class Manifest:
         """
         read = Header.decode(header, uri)
         if shard is not None:
-            _bind(read, shard)
+            read.bind(shard)
         if len(rows) != read.rows.size:
             raise _damaged(uri, f"{len(rows)} bytes", f"{read.rows.size} bytes")
         read.rows.digest.check(type(read.rows.digest).sha256(rows).hex, uri)
@@ -75,11 +75,9 @@ class Manifest:
         """Prove that this is the manifest of a shard with a known digest.
 
         Raises:
-            DigestError: it is that of another shard.
-            UnverifiedError: the shard's digest is not known, or is no sha-256.
-            ShardError: its size or count is not the shard's.
+            DigestError, UnverifiedError, ShardError: as `Header.bind`.
         """
-        _bind(self.header, shard)
+        self.header.bind(shard)
 
     def __len__(self) -> int:
         return self.header.samples
@@ -139,24 +137,6 @@ class Manifest:
         inside = starts[0] >= 0 and int(ends[-1]) + 2 * BLOCK <= total
         if not inside or (starts[1:] < ends[:-1]).any() or (offsets % BLOCK).any():
             raise _damaged(uri, "samples that no tar of this size holds", f"one after the other, within {total} bytes")
-
-
-def _bind(header: Header, shard: ShardRef) -> None:
-    if shard.digest is None or shard.digest.algorithm != header.shard.digest.algorithm:
-        raise UnverifiedError(
-            "a manifest cannot be bound to a shard whose sha-256 is not known",
-            step="manifest",
-            uri=shard.url,
-            actual=shard.digest,
-            hint="Compute it with Digest.of_file, or read the shard without its manifest.",
-        )
-    shard.digest.check(header.shard.digest.hex, shard.url)
-    for what, said, known in (
-        ("bytes", header.shard.size, shard.size),
-        ("samples", header.samples, shard.samples),
-    ):
-        if known is not None and said != known:
-            raise _damaged(shard.url, f"{said} {what}", f"{known} {what}")
 
 
 def _damaged(uri: str, actual: str, expected: str | None = None) -> ShardError:

@@ -10,6 +10,7 @@ from atdata.settings import Settings
 from atdata.shards.source import ShardRef
 from atdata.transport import Transport
 from atdata.transport.download import Download
+from atdata.transport.ranges import read_range
 
 
 @dataclass(frozen=True)
@@ -38,3 +39,11 @@ class HttpSource:
             NetworkError: it cannot be read.
         """
         return cast(BinaryIO, Download(self.transport, shard.url, offset))
+
+    def read_range(self, shard: ShardRef, start: int, stop: int) -> bytes | None:
+        """The bytes of a shard in `[start, stop)`, by one request; `None` where the server gives no such part.
+
+        Raises:
+            NetworkError: it cannot be reached, or keeps breaking off.
+        """
+        return read_range(self.transport, shard.url, start, stop)

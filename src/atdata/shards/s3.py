@@ -6,6 +6,7 @@ import io
 import os
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, BinaryIO, cast
@@ -61,6 +62,15 @@ class S3Source:
         client = _client(os.getpid(), self.endpoint_url, self.region, self.credentials)
         return cast(BinaryIO, _ObjectStream(client, shard.url, offset))
 
+    def read_range(self, shard: ShardRef, start: int, stop: int) -> bytes | None:
+        """The bytes of a shard in `[start, stop)`, by one request; `None` where the store gives no such part.
+
+        Raises:
+            NetworkError: it keeps breaking off.
+        """
+        client = _client(os.getpid(), self.endpoint_url, self.region, self.credentials)
+        return _read_range(client, shard.url, start, stop)
+
 
 def split_s3_url(url: str) -> tuple[str, str]:
     """Bucket and key of an `s3://` address.
@@ -115,6 +125,30 @@ def _client(_pid: int, endpoint_url: str | None, region: str | None, credentials
             read_timeout=30,
         ),
     )
+
+
+def _read_range(client: Any, url: str, start: int, stop: int) -> bytes | None:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    bucket, key = split_s3_url(url)
+    failure: Exception = OSError()
+    for attempt in range(TRIES):
+        try:
+            answer = client.get_object(Bucket=bucket, Key=key, Range=f"bytes={start}-{stop - 1}")
+        except (ClientError, BotoCoreError):
+            return None  # why, reading all of it will say
+        with closing(answer["Body"]) as body:
+            if not str(answer.get("ContentRange", "")).startswith(f"bytes {start}-{stop - 1}/"):
+                return None
+            try:
+                part: bytes = body.read(stop - start)
+            except (BotoCoreError, OSError) as error:
+                failure = error
+            else:
+                if len(part) == stop - start:
+                    return part
+        time.sleep(backoff(attempt))
+    raise NetworkError("an S3 server keeps breaking off", uri=url) from failure
 
 
 class _ObjectStream(io.RawIOBase):

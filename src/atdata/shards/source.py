@@ -6,7 +6,7 @@ import glob
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -25,12 +25,15 @@ class ShardRef:
         digest: what its bytes must hash to.
         size: bytes.
         samples: how many it holds.
+        manifest: where its manifest is: the header, and the rows where there are any, each with its digest. It is no
+            part of what makes two references equal.
     """
 
     url: str
     digest: Digest | None = None
     size: int | None = None
     samples: int | None = None
+    manifest: DataSource | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
         return self.url

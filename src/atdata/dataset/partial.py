@@ -1,0 +1,199 @@
+"""Shards of which only some samples are here, fetched one by one, each checked by its own digest.
+
+A partial shard is a file with holes, as long as the shard: samples are written where they stand in it, and read as
+those of a whole shard are. What is fetched is kept for as long as the file is open, so nothing is fetched twice, and
+once more than half of a shard was asked for it is had whole instead.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import tempfile
+from collections.abc import Iterable
+from concurrent.futures import Executor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from io import BufferedReader
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atdata.errors import DigestError, ShardError
+from atdata.manifest import Manifest
+from atdata.protocols import RangeSource
+from atdata.shards.cache import MAX_SHARD
+from atdata.shards.keys import Keys
+from atdata.shards.memory import map_file
+from atdata.shards.opening import OpenShard
+from atdata.shards.scan import ShardIndex
+from atdata.shards.source import ShardRef
+from atdata.shards.writer import disk_errors
+
+Ints: TypeAlias = NDArray[np.int64]
+
+PART = 1 << 23
+"""Most bytes of one request, and so of one answer in memory."""
+
+
+@dataclass(frozen=True, eq=False)
+class Listing:
+    """What a manifest says of a shard's samples.
+
+    Attributes:
+        index: where they are.
+        keys: what they are called.
+        digests: the sha-256 of each, uint8 `[n, 32]`.
+        size: bytes of the shard.
+    """
+
+    index: ShardIndex
+    keys: Keys
+    digests: NDArray[np.uint8]
+    size: int
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> Listing:
+        """What a manifest says, without the values of fields."""
+        index = ShardIndex(manifest.offsets, manifest.sizes)
+        return cls(index, Keys(manifest.keys), manifest.digests, manifest.header.shard.size)
+
+    @property
+    def nbytes(self) -> int:
+        """What it takes in memory, about."""
+        return 48 * len(self.index) + self.keys.nbytes
+
+
+class PartialShard:
+    """One shard of a source that gives ranges.
+
+    Args:
+        source: where the shard is.
+        ref: the shard.
+        listing: what its manifest says.
+        folder: for the file with holes, which has no name.
+
+    Attributes:
+        opened: the shard as if it were whole. Only samples that `bring` brought may be touched.
+
+    Raises:
+        ShardError: the manifest says that the shard is larger than any may be.
+        StorageError: the disk is full or fails.
+    """
+
+    def __init__(self, source: RangeSource, ref: ShardRef, listing: Listing, folder: Path) -> None:
+        if listing.size > MAX_SHARD:
+            raise ShardError("a shard larger than any may be", uri=ref.url, expected=MAX_SHARD, actual=listing.size)
+        with disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as stack, disk_errors(folder):
+            raw = stack.enter_context(tempfile.TemporaryFile(dir=folder, buffering=0))
+            os.truncate(raw.fileno(), listing.size)
+            stack.pop_all()
+        self.opened = OpenShard(ref, BufferedReader(raw), listing.size, listing.index)
+        self._source, self._digests, self._folder = source, listing.digests, folder
+        self._here = np.zeros(len(listing.index), bool)
+        self._fetched = 0
+
+    def places(self, starts: Ints) -> Ints:
+        """The numbers of the samples that begin at some offsets."""
+        return np.searchsorted(self.opened.index.starts, starts)
+
+    def lacks(self, places: Ints) -> Ints:
+        """Those of some samples that are not here, each once, in order."""
+        wanted = np.unique(places)
+        return wanted[~self._here[wanted]]
+
+    def worth_it(self, lacking: Ints) -> bool:
+        """Whether no more than half of the shard will have been fetched once these samples are here too."""
+        return 2 * (self._fetched + int(self.opened.index.sizes[lacking].sum())) <= self.opened.size
+
+    def parts(self, lacking: Ints) -> list[tuple[int, int]]:
+        """What to ask for, as `[start, stop)`: one part for each run of samples side by side, unless that is large."""
+        starts, sizes = self.opened.index.starts, self.opened.index.sizes
+        parts: list[tuple[int, int]] = []
+        last = -1
+        for place, start, size in zip(lacking.tolist(), starts[lacking].tolist(), sizes[lacking].tolist(), strict=True):
+            if not size:
+                continue
+            if parts and place == last + 1 and start + size - parts[-1][0] <= PART:
+                parts[-1] = parts[-1][0], start + size
+            else:
+                cuts = [*range(start, start + size, PART), start + size]
+                parts += itertools.pairwise(cuts)
+            last = place
+        return parts
+
+    def fetch(self, part: tuple[int, int]) -> bool:
+        """Fetch one part; `False` where the source does not give it.
+
+        Raises:
+            NetworkError: it cannot be reached.
+            StorageError: the disk is full or fails.
+        """
+        start, stop = part
+        data = self._source.read_range(self.opened.ref, start, stop)
+        if data is None or len(data) != stop - start:
+            return False
+        rest = memoryview(data)
+        with disk_errors(self._folder):
+            while rest:
+                rest = rest[os.pwrite(self.opened.file.fileno(), rest, stop - len(rest)) :]
+        return True
+
+    def check(self, lacking: Ints) -> None:
+        """Prove samples whose parts are all fetched. Those before a wrong one are here from then on.
+
+        Raises:
+            DigestError: one is not what the manifest says.
+        """
+        index = self.opened.index
+        for place in lacking.tolist():
+            start, size = int(index.starts[place]), int(index.sizes[place])
+            digest = hashlib.sha256()
+            if size:
+                memory = map_file(self.opened.file, start, start + size)
+                digest.update(memory.data[start - memory.base :][:size].data)
+            if digest.digest() != self._digests[place].tobytes():
+                raise DigestError(
+                    "a sample's bytes are not the bytes that were published",
+                    step="sample digest",
+                    uri=self.opened.ref.url,
+                    path=f"bytes {start} to {start + size}",
+                    expected=f"sha256:{self._digests[place].tobytes().hex()}",
+                    actual=f"sha256:{digest.hexdigest()}",
+                    hint="Nothing of it was read. Fetch it again, or ask the dataset's publisher.",
+                )
+            self._here[place] = True
+            self._fetched += size
+
+
+def bring(lacking: Iterable[tuple[PartialShard, Ints]], pool: Executor) -> list[PartialShard]:
+    """Fetch samples of some shards side by side, and prove them.
+
+    Args:
+        lacking: shards, with the numbers of the samples that each lacks.
+        pool: how many requests there may be at a time.
+
+    Returns:
+        The shards whose source does not give all that was asked for.
+
+    Raises:
+        DigestError: a sample is not what its manifest says.
+        NetworkError: a source cannot be reached.
+        StorageError: the disk is full or fails.
+    """
+    asked = [(shard, places, shard.parts(places)) for shard, places in lacking]
+    jobs = [partial(shard.fetch, part) for shard, _, parts in asked for part in parts]
+    given = iter(list(pool.map(lambda job: job(), jobs)))
+    failed = []
+    for shard, places, parts in asked:
+        if sum(itertools.islice(given, len(parts))) == len(parts):
+            shard.check(places)
+        else:
+            failed.append(shard)
+    return failed

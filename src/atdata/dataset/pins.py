@@ -1,0 +1,105 @@
+"""What the manifests that shards carry say of them, had as it is needed."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import TypeVar
+
+from atdata.dataset.partial import Listing
+from atdata.errors import MissingExtraError, NetworkError, ShardNotFoundError
+from atdata.manifest import pinned_header, pinned_manifest
+from atdata.shards.cache import ShardCache
+from atdata.shards.source import ShardRef
+
+T = TypeVar("T")
+
+AT_ONCE = 8
+"""Requests at a time, for manifests and for samples."""
+
+_KEPT = 1 << 28  # bytes of listings in memory
+
+
+class Pins:
+    """The manifests of a table's shards, as far as they are looked at.
+
+    A manifest that cannot be had costs time and nothing else: shards are then read whole. One that is wrong is
+    refused.
+    """
+
+    def __init__(self, refs: Sequence[ShardRef], cache: ShardCache) -> None:
+        self._refs, self._cache = refs, cache
+        self._counts: dict[int, int] = {}
+        self._listings: OrderedDict[int, Listing] = OrderedDict()
+        self._unlisted: set[int] = set()  # of these there is no more to know
+        self._had = True  # whether manifests can be
+        self._lock = threading.RLock()
+
+    def count(self, shard: int) -> int | None:
+        """How many samples a shard holds; also looks at the headers of those after it.
+
+        Raises:
+            DigestError, UnverifiedError, ShardError: its manifest is wrong, or is that of another shard.
+        """
+        if shard not in self._counts:
+            some = [s for s in range(shard, min(shard + AT_ONCE, len(self._refs))) if s not in self._counts]
+            found = self._each(self._header_count, some)
+            self._counts.update((s, count) for s, count in found.items() if count is not None)
+        return self._counts.get(shard)
+
+    def listings(self, shards: Iterable[int]) -> None:
+        """Have the listings of some shards, side by side.
+
+        Raises:
+            DigestError, UnverifiedError, ShardError: as `count`.
+        """
+        with self._lock:
+            wanted = [shard for shard in shards if shard not in self._listings and shard not in self._unlisted]
+            for shard, listing in self._each(self._read, wanted).items():
+                if listing is None:
+                    self._unlisted.add(shard)
+                else:
+                    self._listings[shard] = listing
+            held = sum(listing.nbytes for listing in self._listings.values())
+            while held > _KEPT and len(self._listings) > AT_ONCE:
+                held -= self._listings.popitem(last=False)[1].nbytes
+
+    def listing(self, shard: int) -> Listing | None:
+        """What the manifest of a shard says of its samples.
+
+        Raises:
+            DigestError, UnverifiedError, ShardError: as `count`.
+        """
+        with self._lock:
+            self.listings([shard])
+            if shard in self._listings:
+                self._listings.move_to_end(shard)
+            return self._listings.get(shard)
+
+    def known(self, shard: int) -> Listing | None:
+        """The same, if it was looked at already."""
+        return self._listings.get(shard)
+
+    def _header_count(self, shard: int) -> int | None:
+        header = pinned_header(self._refs[shard], self._cache)
+        return None if header is None else header.samples
+
+    def _read(self, shard: int) -> Listing | None:
+        with suppress(MissingExtraError):
+            manifest = pinned_manifest(self._refs[shard], self._cache)
+            return None if manifest is None else Listing.of(manifest)
+        return None
+
+    def _each(self, look: Callable[[int], T], shards: Sequence[int]) -> dict[int, T]:
+        pinned = [shard for shard in shards if self._refs[shard].manifest is not None]
+        if not pinned or not self._had:
+            return {}
+        try:
+            with ThreadPoolExecutor(min(AT_ONCE, len(pinned)), "atdata-manifest") as pool:
+                return dict(zip(pinned, pool.map(look, pinned), strict=True))
+        except (ShardNotFoundError, NetworkError):
+            self._had = False
+            return {}
