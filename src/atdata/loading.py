@@ -40,6 +40,7 @@ def load_dataset(
     split: str | None = None,
     allow_unverified: bool = False,
     source: DataSource | None = None,
+    manifests: bool = True,
     client: AtmosphereClient | None = None,
     **settings: Any,
 ) -> Dataset[Any] | DatasetDict[Any]:
@@ -54,6 +55,7 @@ def load_dataset(
         split: one split; without it, all of them in a `DatasetDict`.
         allow_unverified: accept shards for which the publisher gave no digest.
         source: a store of the caller's to read the shards from, with its own credentials.
+        manifests: whether to use the manifests that an entry lists; without them every shard is read whole.
         client: to read with; by default one that is not logged in.
         settings: `plc_url=`, `resolver_url=`, `allow_loopback=`, `cache=`; see `atdata.settings`.
 
@@ -72,7 +74,8 @@ def load_dataset(
     kind = sample_type or client.read(entry.schema_ref, Schema).sample_type
     splits = {split: entry.splits[split]} if split in entry.splits else entry.splits
     datasets = {
-        name: dataset_of(client, entry, kind, shards, allow_unverified, source) for name, shards in splits.items()
+        name: dataset_of(client, entry, kind, shards, allow_unverified, source, manifests)
+        for name, shards in splits.items()
     }
     return _choose(datasets, split)
 

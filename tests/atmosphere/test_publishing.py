@@ -277,7 +277,7 @@ def test_what_is_listed_is_a_mapping_with_its_place(network: Network, alice: Dev
     (listed,) = DatasetLoader(network.client()).list_all(repo=alice.handle)
     assert dict(listed) == get(
         alice.pds_url, "com.atproto.repo.listRecords", repo=alice.did, collection="science.alt.dataset.entry"
-    )["records"][0]["value"] | {"storage": listed["storage"]}
+    )["records"][0]["value"] | {name: listed[name] for name in ("storage", "manifests")}
     assert (listed["name"], listed.get("tags"), listed["license"], listed.get("nothing", 1)) == (
         "rows",
         ["a", "b"],

@@ -16,14 +16,15 @@ from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import BlobUri
 from atdata.dataset import Dataset
 from atdata.errors import LimitError, ShardNotFoundError, UsageError, XrpcError
+from atdata.manifest import manifest_paths, remove_manifest
 from atdata.progress import Progress, progress
 from atdata.records import Blob
 from atdata.records.storage import TAR
 from atdata.settings import Settings
-from atdata.shards import Digest, Limits, ShardRef, cut_shards
+from atdata.shards import Digest, FileSource, Limits, ShardRef, cut_shards
 from atdata.shards.cache import ShardCache
 from atdata.shards.digest import CHUNK
-from atdata.shards.writer import Row
+from atdata.shards.writer import SampleRow, Watch
 from atdata.transport.download import Download
 
 
@@ -126,38 +127,53 @@ class PDSBlobStore:
         shards = self.cut(dataset, maxcount=maxcount, maxsize=maxsize)
         with progress(f"Uploading {prefix}".rstrip(), sum(shard.size or 0 for shard in shards)) as bars:
             for number, shard in enumerate(shards, 1):
-                self.upload(shard, bars, f"shard {number} of {len(shards)}")
+                self.upload(shard, TAR, bars, f"shard {number} of {len(shards)}")
         return [str(self.address(shard)) for shard in shards]
 
     def cut(
-        self, dataset: Dataset[Any], *, maxcount: int | None = None, maxsize: float | None = None
+        self,
+        dataset: Dataset[Any],
+        *,
+        maxcount: int | None = None,
+        maxsize: float | None = None,
+        watch: Watch | None = None,
     ) -> list[ShardRef]:
         """Write a dataset's samples to the cache as shards that the server takes, each with digest, size and count.
 
         Samples are packed anew, so equal samples give equal shards whoever wrote them first.
+
+        Args:
+            dataset: what to store.
+            maxcount: most samples in a shard.
+            maxsize: most bytes in a shard.
+            watch: writes manifests; the shards then carry those that it has set down.
         """
         limit = self.client.blob_limit
         limits = Limits.of(maxcount, limit if maxsize is None else min(maxsize, limit))
-        groups: Iterator[Iterator[Row]] = dataset.packed_by_shard()
+        groups: Iterator[Iterator[SampleRow]] = dataset.packed_by_shard()
         if maxcount is not None or maxsize is not None:
             groups = iter([itertools.chain.from_iterable(groups)])
         shards: list[ShardRef] = []
         for rows in groups:
-            for shard in cut_shards(rows, limits, self._scratch):
-                shards += self._take(shard)
+            for shard in cut_shards(rows, limits, self._scratch, watch):
+                if shard.samples:
+                    shards.append(self.take(shard))
+                else:
+                    Path(shard.url).unlink()
+                    remove_manifest(Path(shard.url))
         if not shards:
             raise UsageError("a dataset without samples cannot be published")
         return shards
 
-    def upload(self, shard: ShardRef, bars: Progress, title: str) -> Blob:
-        """Upload one shard that `cut` gave."""
+    def upload(self, shard: ShardRef, mime_type: str, bars: Progress, title: str) -> Blob:
+        """Upload one shard that `cut` gave, or a file of its manifest."""
         size, path = shard.size or 0, Path(shard.url)
         if size > self.client.blob_limit:
             raise LimitError(
                 "a shard is larger than a blob may be", uri=shard.url, expected=self.client.blob_limit, actual=size
             )
         bars.begin(title, size)
-        return self.client.upload(partial(_pieces, path, bars), _digest(shard).cid, size, TAR)
+        return self.client.upload(partial(_pieces, path, bars), _digest(shard).cid, size, mime_type)
 
     def address(self, shard: ShardRef) -> BlobUri:
         """The address of a shard in the account's repository."""
@@ -175,14 +191,13 @@ class PDSBlobStore:
     def _scratch(self, index: int) -> Path:
         return self.client.settings.cache / "scratch" / f"{secrets.token_hex(8)}-{index}.tar"
 
-    def _take(self, shard: ShardRef) -> list[ShardRef]:
-        """Move a fresh shard to its place in the cache; one without samples is dropped."""
+    def take(self, shard: ShardRef) -> ShardRef:
+        """Move a fresh shard, and the manifest beside it, to their places in the cache; the reference carries it."""
         path, digest = Path(shard.url), _digest(shard)
-        if not shard.samples:
-            path.unlink()
-            return []
+        beside = [file for file in manifest_paths(path) if file.is_file()]
+        manifest = FileSource(tuple(self._cache.keep(file) for file in beside)) if beside else None
         self._cache.take(path, digest)
-        return [ShardRef(str(self._cache.path(digest)), digest, shard.size, shard.samples)]
+        return ShardRef(str(self._cache.path(digest)), digest, shard.size, shard.samples, manifest)
 
 
 def _digest(shard: ShardRef) -> Digest:

@@ -5,25 +5,27 @@ from __future__ import annotations
 import io
 import secrets
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any, Literal, TypeVar
 
-from atdata.atmosphere.blobs import BlobSource
+from atdata.atmosphere.blobs import BlobSource, PDSBlobStore
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.index import AtmosphereIndex
+from atdata.atmosphere.manifests import carried, manifest_watch
 from atdata.atmosphere.publishing import blob_facts, publish
 from atdata.atproto.syntax import AtUri
 from atdata.dataset import Dataset
-from atdata.errors import LimitError, UnverifiedError, UsageError
-from atdata.protocols import DataSource
+from atdata.errors import LexiconError, LimitError, UnverifiedError, UsageError
+from atdata.protocols import DataSource, RangeSource
 from atdata.records import BlobStorage, Entry, ExternalStorage, S3Storage, Schema
 from atdata.records.storage import TAR
 from atdata.shards import Digest, ShardRef
-from atdata.shards.cache import ShardCache
 from atdata.shards.http import HttpSource
-from atdata.shards.rows import read_rows
+from atdata.shards.rows import scan_rows
 from atdata.shards.s3 import public_url, split_s3_url
 from atdata.shards.source import scheme_of
-from atdata.shards.writer import atomic_file, write_all
+from atdata.shards.writer import Watch, atomic_file, write_all
 
 T = TypeVar("T")
 
@@ -51,6 +53,7 @@ class DatasetPublisher:
         rkey: str | None = None,
         metadata: Mapping[str, Any] | None = None,
         version: str | None = None,
+        manifests: bool | None = None,
     ) -> AtUri:
         """Publish an entry for a dataset whose shards are at public URLs already.
 
@@ -66,6 +69,7 @@ class DatasetPublisher:
             rkey: a record key of the caller's choice.
             metadata: anything else.
             version: of the name.
+            manifests: whether the entry lists a manifest of each shard; see `AtmosphereIndex.insert_dataset`.
 
         Raises:
             UsageError (ValueError): no schema is given and none may be published, or the shards are files of this
@@ -84,6 +88,7 @@ class DatasetPublisher:
             metadata=metadata,
             version=version,
             rkey=rkey,
+            manifests=manifests,
         )
         return entry.located
 
@@ -138,6 +143,7 @@ class DatasetPublisher:
         mime_type: str = TAR,
         rkey: str | None = None,
         version: str | None = None,
+        manifests: bool | None = None,
     ) -> AtUri:
         """Publish an entry whose shards are given as bytes and become blobs, exactly as they are.
 
@@ -152,6 +158,7 @@ class DatasetPublisher:
             mime_type: `application/x-tar`; the lexicon knows no other.
             rkey: a record key of the caller's choice.
             version: of the name.
+            manifests: whether the entry lists a manifest of each shard; see `AtmosphereIndex.insert_dataset`.
 
         Raises:
             ShardError, SampleError: a blob is no shard of such samples.
@@ -162,9 +169,13 @@ class DatasetPublisher:
         if not blobs:
             raise UsageError("a dataset needs at least one shard", path="blobs")
         schema = self.client.read(schema_uri, Schema)
-        shards = [self._keep(blob, schema, f"blobs[{index}]") for index, blob in enumerate(blobs)]
+        watch = manifest_watch(schema.sample_type, schema, manifests)
+        shards = [self._keep(blob, schema, f"blobs[{index}]", watch) for index, blob in enumerate(blobs)]
         planned = self._entry(schema_uri, name, description, tags, license, metadata, **blob_facts(shards))
-        return publish(self.client, planned, uploads=shards, version=version, rkey=rkey).located
+        files = carried(shards, self.client.blob_limit, manifests)
+        return publish(
+            self.client, planned, uploads=shards, files=files, manifests=manifests, version=version, rkey=rkey
+        ).located
 
     def _entry(
         self,
@@ -187,22 +198,26 @@ class DatasetPublisher:
             **stored,
         )
 
-    def _keep(self, blob: bytes, schema: Schema, where: str) -> ShardRef:
+    def _keep(self, blob: bytes, schema: Schema, where: str, watch: Watch | None) -> ShardRef:
         """Read a shard through, and put it where an upload can be repeated from."""
         if len(blob) > self.client.blob_limit:
             raise LimitError(
                 "a shard is larger than a blob may be", path=where, expected=self.client.blob_limit, actual=len(blob)
             )
-        samples = 0
-        for _, packed in read_rows(io.BytesIO(blob), len(blob), where):
-            schema.sample_type.from_bytes(packed)
-            samples += 1
-        cache, digest = ShardCache(self.client.settings.cache), Digest.sha256(blob)
-        scratch = self.client.settings.cache / "scratch" / secrets.token_hex(8)
-        with atomic_file(scratch) as file:
-            write_all(file, blob, scratch)
-        cache.take(scratch, digest)
-        return ShardRef(str(cache.path(digest)), digest, len(blob), samples)
+        samples, digest = 0, Digest.sha256(blob)
+        scratch = self.client.settings.cache / "scratch" / f"{secrets.token_hex(8)}.tar"
+        with nullcontext() if watch is None else watch(scratch) as watcher:
+            for member in scan_rows(io.BytesIO(blob), len(blob), where):
+                packed = blob[member.offset : member.offset + member.size]
+                sample = schema.sample_type.from_bytes(packed)
+                samples += 1
+                if watcher is not None:
+                    watcher.see(member.key, member.offset, packed, sample)
+            with atomic_file(scratch) as file:
+                write_all(file, blob, scratch)
+            if watcher is not None:
+                watcher.finish(ShardRef(str(scratch), digest, len(blob), samples))
+        return PDSBlobStore(self.client).take(ShardRef(str(scratch), digest, len(blob), samples))
 
 
 class DatasetLoader:
@@ -256,6 +271,7 @@ class DatasetLoader:
         split: str | None = None,
         allow_unverified: bool = False,
         source: DataSource | None = None,
+        manifests: bool = True,
     ) -> Dataset[T]:
         """The dataset of an entry, every shard checked against its digest before its first sample.
 
@@ -265,14 +281,14 @@ class DatasetLoader:
             split: one of its splits; by default all its shards.
             allow_unverified: accept shards that the record gives no digest for.
             source: a store of the caller's to read the shards from, in their order, with its own credentials.
+            manifests: whether to use those that the entry lists; without them every shard is read whole.
 
         Raises:
             UnverifiedError: there is a shard without a digest.
         """
         entry = self.get(uri)
-        return dataset_of(
-            self.client, entry, sample_type, entry.splits[split] if split else entry.shards, allow_unverified, source
-        )
+        shards = entry.splits[split] if split else entry.shards
+        return dataset_of(self.client, entry, sample_type, shards, allow_unverified, source, manifests)
 
 
 def dataset_of(
@@ -282,8 +298,12 @@ def dataset_of(
     shards: Sequence[ShardRef],
     allow_unverified: bool = False,
     source: DataSource | None = None,
+    manifests: bool = True,
 ) -> Dataset[T]:
     """Some shards of a verified entry as a dataset.
+
+    Manifests that the entry lists are looked at when they are needed. A list of what are no manifests is left alone:
+    the shards are then read whole.
 
     Raises:
         UnverifiedError: there is a shard without a digest, and that was not allowed.
@@ -299,31 +319,45 @@ def dataset_of(
             hint="Pass allow_unverified=True to read it all the same.",
         )
     return Dataset.of(
-        _source(client, entry, shards, source),
+        _source(client, entry, _pinned(client, entry, shards) if manifests else shards, source),
         sample_type,
         metadata=entry.metadata,
         entry=entry,
         cache=client.settings.cache,
+        samples=entry.size.samples if tuple(shards) == entry.shards else None,
     )
+
+
+def _pinned(client: AtmosphereClient, entry: Entry, shards: Sequence[ShardRef]) -> Sequence[ShardRef]:
+    """Shards that carry their manifests, which are on their publisher's own server, wherever the shards are."""
+    try:
+        pinned = entry.pinned
+    except LexiconError:
+        return shards
+    of = dict(zip(entry.shards, pinned, strict=False))
+    return [
+        replace(shard, manifest=BlobSource(of[shard], client.settings, client.spelled)) if shard in of else shard
+        for shard in shards
+    ]
 
 
 def _source(client: AtmosphereClient, entry: Entry, shards: Sequence[ShardRef], given: DataSource | None) -> DataSource:
     """Where an entry's shards are read: what a record says never selects a credential (promises.md 4)."""
     if given is not None:
-        return _Checked(given, tuple(shards))
+        return (_CheckedRanges if isinstance(given, RangeSource) else _Checked)(given, tuple(shards))
     storage = entry.storage
     if isinstance(storage, BlobStorage):
         return BlobSource(tuple(shards), client.settings, client.spelled)
     if isinstance(storage, S3Storage):
         public = dict(zip(storage.listed, storage.public_shards(), strict=True))
-        shards = [public[shard] for shard in shards]
+        shards = [replace(public[shard], manifest=shard.manifest) for shard in shards]
     return HttpSource(tuple(_public(shard) for shard in shards), client.reader.transport)
 
 
 def _public(shard: ShardRef) -> ShardRef:
     if scheme_of(shard.url) != "s3":
         return shard
-    return ShardRef(public_url(*split_s3_url(shard.url)), shard.digest, shard.size, shard.samples)
+    return replace(shard, url=public_url(*split_s3_url(shard.url)))
 
 
 class _Checked:
@@ -335,4 +369,16 @@ class _Checked:
         self._inner, self.shards = inner, shards
 
     def open(self, shard: ShardRef, offset: int = 0) -> Any:
-        return self._inner.open(self._inner.shards[self.shards.index(shard)], offset)
+        return self._inner.open(self._there(shard), offset)
+
+    def _there(self, shard: ShardRef) -> ShardRef:
+        return self._inner.shards[self.shards.index(shard)]
+
+
+class _CheckedRanges(_Checked):
+    """The same, where it gives ranges."""
+
+    _inner: RangeSource
+
+    def read_range(self, shard: ShardRef, start: int, stop: int) -> bytes | None:
+        return self._inner.read_range(self._there(shard), start, stop)

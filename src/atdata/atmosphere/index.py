@@ -7,14 +7,16 @@ from typing import Any
 
 from atdata.atmosphere.blobs import PDSBlobStore
 from atdata.atmosphere.client import AtmosphereClient
+from atdata.atmosphere.manifests import beside, carried, manifest_watch
 from atdata.atmosphere.publishing import blob_facts, publish
 from atdata.dataset import Dataset
 from atdata.errors import UsageError
 from atdata.index import RecordIndex
-from atdata.protocols import AbstractDataStore
+from atdata.protocols import AbstractDataStore, DataSource
 from atdata.records import Entry, Size
 from atdata.records.storage import storage_of
-from atdata.shards import FileSource
+from atdata.shards import FileSource, ShardRef
+from atdata.shards.cache import ShardCache
 
 
 class AtmosphereIndex(RecordIndex[AtmosphereClient]):
@@ -44,6 +46,7 @@ class AtmosphereIndex(RecordIndex[AtmosphereClient]):
         rkey: str | None = None,
         maxcount: int | None = None,
         maxsize: float | None = None,
+        manifests: bool | None = None,
         **_facts: Any,
     ) -> Entry:
         """Publish a dataset under a name: its schema where need be, its shards to the data store, entry and label.
@@ -64,9 +67,13 @@ class AtmosphereIndex(RecordIndex[AtmosphereClient]):
             rkey: a record key of the caller's choice.
             maxcount: most samples in a shard.
             maxsize: most bytes in a shard.
+            manifests: whether the entry lists a manifest of each shard, so that readers find and check single samples.
+                By default it does if pyarrow is installed and they fit into the record, or, for shards that stay where
+                they are, if each has one beside it. `True` insists, `False` leaves them out.
 
         Raises:
             UsageError: the shards are on this machine and there is no data store.
+            MissingExtraError: manifests are insisted on, and pyarrow is not installed.
             ConflictError, LimitError, NetworkError: see `atdata.atmosphere.publishing.publish`.
         """
         if self.data_store is None and isinstance(dataset.source, FileSource):
@@ -76,16 +83,20 @@ class AtmosphereIndex(RecordIndex[AtmosphereClient]):
                 hint="Give the index a store: AtmosphereIndex(client, data_store=PDSBlobStore(client)).",
             )
         schema = self.schema_for(dataset, schema_ref, schema_version)
-        uploads: Sequence[Any] = ()
+        uploads: Sequence[ShardRef] = ()
+        files: Sequence[DataSource] = ()
         if isinstance(self.data_store, PDSBlobStore):
-            uploads = self.data_store.cut(dataset, maxcount=maxcount, maxsize=maxsize)
+            watch = manifest_watch(dataset.sample_type, schema, manifests)
+            uploads = self.data_store.cut(dataset, maxcount=maxcount, maxsize=maxsize, watch=watch)
+            files = carried(uploads, self.records.blob_limit, manifests)
             stored = blob_facts(uploads)
         else:
-            shards = dataset.shards
+            source = dataset.source
             if self.data_store is not None:
                 urls = self.data_store.write_shards(dataset, prefix=prefix or name, maxcount=maxcount, maxsize=maxsize)
-                shards = self.data_store.create_source(urls).shards
-            stored = {"storage": storage_of(shards), "size": Size(shards=len(shards))}
+                source = self.data_store.create_source(urls)
+            files = beside(source, source.shards, ShardCache(self.records.settings.cache), manifests)
+            stored = {"storage": storage_of(source.shards), "size": Size(shards=len(source.shards))}
         entry = Entry(
             name=name,
             schema_ref=schema.located,
@@ -95,4 +106,6 @@ class AtmosphereIndex(RecordIndex[AtmosphereClient]):
             metadata=dict(metadata or {}),
             **stored,
         )
-        return publish(self.records, entry, uploads=uploads, version=version, rkey=rkey)
+        return publish(
+            self.records, entry, uploads=uploads, files=files, manifests=manifests, version=version, rkey=rkey
+        )

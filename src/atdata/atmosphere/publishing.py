@@ -19,14 +19,17 @@ from typing import Any
 
 from atdata.atmosphere.blobs import PDSBlobStore
 from atdata.atmosphere.client import AtmosphereClient
+from atdata.atmosphere.manifests import manifest_facts
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import RecordKey, Tid
 from atdata.errors import ConflictError, LimitError, XrpcError
 from atdata.progress import progress
-from atdata.records import Blob, BlobStorage, Entry, Label, Size, check_outgoing
+from atdata.protocols import DataSource
+from atdata.records import Blob, BlobStorage, Entry, Label, ShardManifest, Size, check_outgoing
+from atdata.records.manifests import JSON, PARQUET
 from atdata.records.public import check_public
 from atdata.records.record import now
-from atdata.records.storage import first_listed, listed
+from atdata.records.storage import TAR, listed
 from atdata.shards import ShardRef
 from atdata.shards.writer import atomic_file, disk_errors, write_all
 
@@ -91,6 +94,8 @@ def publish(
     planned: Entry,
     *,
     uploads: Sequence[ShardRef] = (),
+    files: Sequence[DataSource] = (),
+    manifests: bool | None = None,
     version: str | None = None,
     rkey: str | None = None,
 ) -> Entry:
@@ -102,6 +107,8 @@ def publish(
         client: logged in.
         planned: the entry; its schema is published.
         uploads: shards on this machine that become the blobs in its storage, in the same order.
+        files: of the manifests of its shards, on this machine, in the same order; they become blobs too.
+        manifests: `True` insists that the entry lists them; otherwise it does if they fit into the record.
         version: of the label; `None` for one without.
         rkey: a record key for the entry that the caller chose.
 
@@ -112,7 +119,7 @@ def publish(
         NetworkError: the server cannot be reached; the same call goes on from there.
     """
     check_public(planned, allow_loopback=client.settings.allow_loopback)
-    _check_size(planned)
+    planned = _fitting(replace(planned, **manifest_facts(files)), manifests)
     own = client.read_all(None, Entry)
     labels = [label for label in client.read_all(None, Label) if label.name == planned.name]
     known = next((entry for entry in own if _same_dataset(entry, planned)), None)
@@ -120,24 +127,18 @@ def publish(
     with Journal.open(_journal_path(client, planned, version, rkey)) as journal:
         if known is None:
             entry = replace(planned, created_at=journal.created_at)
-            known = _create_entry(client, entry, uploads, RecordKey(rkey or journal.entry), journal, _referenced(own))
+            upload = _Upload(client, entry, uploads, files if entry.manifests else (), journal, strict=bool(manifests))
+            known = _create_entry(upload, RecordKey(rkey or journal.entry), _referenced(own))
         if not any(label.version == version and label.dataset_uri == known.located for label in labels):
             label = Label(name=planned.name, dataset_uri=known.located, version=version, created_at=journal.created_at)
             client.create(label, RecordKey(journal.label), lambda found: found.dataset_uri == label.dataset_uri)
     return client.read(known.located, Entry)
 
 
-def _create_entry(
-    client: AtmosphereClient,
-    entry: Entry,
-    uploads: Sequence[ShardRef],
-    rkey: RecordKey,
-    journal: Journal,
-    had: Mapping[Cid, Blob],
-) -> Entry:
+def _create_entry(upload: _Upload, rkey: RecordKey, had: Mapping[Cid, Blob]) -> Entry:
     def create(had: Mapping[Cid, Blob]) -> Entry:
-        stored = replace(entry, storage=_upload(client, uploads, entry.name, journal, had)) if uploads else entry
-        return client.create(stored, rkey, lambda found: _same_dataset(found, stored))
+        stored = upload(had)
+        return upload.client.create(stored, rkey, lambda found: _same_dataset(found, stored))
 
     try:
         return create(had)
@@ -145,37 +146,71 @@ def _create_entry(
         if error.error != "BlobNotFound":
             raise
     # The server dropped a blob since it was uploaded: no record had named it yet.
-    journal.uploaded.clear()
-    journal.write()
+    upload.journal.uploaded.clear()
+    upload.journal.write()
     return create({})
 
 
-def _upload(
-    client: AtmosphereClient, shards: Sequence[ShardRef], name: str, journal: Journal, had: Mapping[Cid, Blob]
-) -> BlobStorage:
-    """Upload what the server does not have, one blob after the other, so that a kill costs at most one."""
-    store = PDSBlobStore(client)
-    blobs: list[Blob] = []
-    with progress(f"Publishing {name}", sum(shard.size or 0 for shard in shards)) as bars:
-        for number, shard in enumerate(shards, 1):
-            title, cid = f"shard {number} of {len(shards)}", Cid.parse(store.address(shard).cid)
-            blob = had.get(cid) or journal.blob(cid)
+@dataclass
+class _Upload:
+    """Uploads what an entry names and the server does not have, so that a kill costs at most one blob."""
+
+    client: AtmosphereClient
+    entry: Entry
+    shards: Sequence[ShardRef]
+    files: Sequence[DataSource]
+    journal: Journal
+    strict: bool
+
+    def __call__(self, had: Mapping[Cid, Blob]) -> Entry:
+        """The entry with its blobs as the server calls them."""
+        if not self.shards and not self.files:
+            return self.entry
+        store, count = PDSBlobStore(self.client), max(len(self.shards), len(self.files))
+        every = [*self.shards, *(file for pair in self.files for file in pair.shards)]
+
+        def put(file: ShardRef, kind: str, title: str) -> Blob:
+            cid = Cid.parse(store.address(file).cid)
+            blob = had.get(cid) or self.journal.blob(cid)
             if blob is None:
-                blob = store.upload(shard, bars, title)
-                journal.took(blob)
+                blob = store.upload(file, kind, bars, title)
+                self.journal.took(blob)
             else:
-                bars.begin(title, shard.size or 0)
-                bars.advance(shard.size or 0)
-            blobs.append(blob)
-    return BlobStorage(tuple(blobs))
+                bars.begin(title, file.size or 0)
+                bars.advance(file.size or 0)
+            return blob
+
+        blobs: list[Blob] = []
+        manifests: list[ShardManifest] = []
+        with progress(f"Publishing {self.entry.name}", sum(file.size or 0 for file in every)) as bars:
+            for number in range(count):
+                title = f"shard {number + 1} of {count}"
+                if self.shards:
+                    blobs.append(put(self.shards[number], TAR, title))
+                if self.files:
+                    header, rows = self.files[number].shards
+                    manifests.append(
+                        ShardManifest(
+                            put(header, JSON, f"manifest of {title}"), put(rows, PARQUET, f"manifest of {title}")
+                        )
+                    )
+        storage = BlobStorage(tuple(blobs)) if blobs else self.entry.storage
+        return replace(self.entry, storage=storage, manifests=self._as_taken(manifests))
+
+    def _as_taken(self, manifests: Sequence[ShardManifest]) -> tuple[ShardManifest, ...]:
+        """Manifests as the lexicon allows them: some servers find out that rows are Parquet, and call them so."""
+        if self.strict or all(item.samples and item.samples.mime_type == PARQUET for item in manifests):
+            return tuple(manifests)
+        if all(item.header.mime_type == JSON for item in manifests):
+            return tuple(ShardManifest(item.header) for item in manifests)
+        return ()
 
 
 def _referenced(entries: Sequence[Entry]) -> dict[Cid, Blob]:
     """The blobs that entries of the account name: its server has them."""
-    stored = [entry.storage for entry in entries]
-    return {
-        blob.cid: blob for storage in stored if isinstance(storage, BlobStorage) for blob in storage.blobs if blob.size
-    }
+    stored = [blob for entry in entries if isinstance(entry.storage, BlobStorage) for blob in entry.storage.blobs]
+    pinned = [blob for entry in entries for item in entry.manifests for blob in (item.header, item.samples)]
+    return {blob.cid: blob for blob in [*stored, *pinned] if blob is not None and blob.size}
 
 
 def _same_dataset(one: Entry, other: Entry) -> bool:
@@ -199,28 +234,36 @@ def _check_version(name: str, version: str | None, labels: Sequence[Label], know
             )
 
 
-def _check_size(entry: Entry) -> None:
-    """Say, before anything is sent, how many shards fit into a record."""
+def _fitting(entry: Entry, manifests: bool | None) -> Entry:
+    """The entry, without its manifests where nobody insists on them and they do not fit.
+
+    Raises:
+        LimitError: it is too large for a record; says, before anything is sent, how many shards fit.
+    """
     try:
         check_outgoing(entry)
+        return entry
     except LimitError as error:
+        if entry.manifests and not manifests:
+            return _fitting(replace(entry, manifests=()), manifests)
         shards, most = len(listed(entry.storage)), 0
         high = shards
         while most < high:
             middle = (most + high + 1) // 2
             try:
-                check_outgoing(replace(entry, storage=first_listed(entry.storage, middle)))
+                check_outgoing(entry.first(middle))
                 most = middle
             except LimitError:
                 high = middle - 1
         if not most:
             raise
+        listing = " with their manifests" if entry.manifests else ""
         raise LimitError(
-            "a dataset with more shards than one record can list",
+            f"a dataset with more shards{listing} than one record can list",
             uri=entry.name,
             expected=f"at most {most} shards",
             actual=f"{shards} shards",
-            hint=f"Write larger shards: {most} or fewer.",
+            hint=f"Write larger shards: {most} or fewer" + ("; or publish no manifests." if listing else "."),
         ) from error
 
 

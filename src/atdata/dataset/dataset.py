@@ -32,7 +32,7 @@ from atdata.shards import ShardRef, source_of
 from atdata.shards.cache import ShardCache
 from atdata.shards.opening import open_shards
 from atdata.shards.rows import read_rows
-from atdata.shards.writer import Row
+from atdata.shards.writer import Row, SampleRow
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -503,14 +503,14 @@ class Dataset(Generic[T]):
         for shard in open_shards(self.source, self.shards, self._cache):
             yield read_rows(shard.file, shard.size, shard.ref.url)
 
-    def packed_by_shard(self) -> Iterator[Iterator[Row]]:
-        """Keys and packed samples as this view sees them; where it selects or changes samples, in one piece."""
+    def packed_by_shard(self) -> Iterator[Iterator[SampleRow]]:
+        """Keys, packed samples and samples as this view sees them; where it selects or changes them, in one piece."""
         if self._selected is None and not self._steps and self._wanted is None:
             for rows in self.rows_by_shard():
-                yield ((key, self.decode(packed).packed) for key, packed in rows)
+                yield (_packed(key, self.decode(packed)) for key, packed in rows)
         else:
             samples: Iterable[Any] = self.ordered()
-            yield ((f"{number:09d}", sample.packed) for number, sample in enumerate(samples))
+            yield (_packed(f"{number:09d}", sample) for number, sample in enumerate(samples))
 
     def decode(self, packed: bytes) -> Any:
         """The sample in packed bytes, seen through the dataset's lens."""
@@ -519,6 +519,10 @@ class Dataset(Generic[T]):
 
     def __repr__(self) -> str:
         return f"Dataset[{self.sample_type.__name__}]({len(self.shards)} shards)"
+
+
+def _packed(key: str, sample: Any) -> SampleRow:
+    return key, sample.packed, sample
 
 
 def _brought(table: ShardTable, numbers: Iterable[Ints]) -> Iterator[Ints]:

@@ -3,6 +3,7 @@
 from atdata.records.entry import Entry, Size
 from atdata.records.label import Label, newest
 from atdata.records.lens import CodeReference, LensRecord
+from atdata.records.manifests import ShardManifest
 from atdata.records.record import Record, check_outgoing, lexicons
 from atdata.records.schema import Schema
 from atdata.records.storage import Blob, BlobStorage, ExternalStorage, HttpStorage, S3Storage, Storage
@@ -20,6 +21,7 @@ __all__ = [
     "Record",
     "S3Storage",
     "Schema",
+    "ShardManifest",
     "Size",
     "Storage",
     "Version",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
@@ -15,14 +16,16 @@ from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import AtUri, Nsid
 from atdata.errors import LexiconError, LimitError
 from atdata.records import nsids
+from atdata.records.manifests import ShardManifest, read_manifests
 from atdata.records.record import Record, old_form, rest_of, without_none
-from atdata.records.storage import Storage, read_storage
+from atdata.records.storage import BlobStorage, Storage, first_listed, read_storage
 from atdata.samples import DictOf, Plain
 from atdata.samples.codec import Misfit, encoder, pack
 from atdata.shards import ShardRef
 
 MAX_METADATA = 100_000
 _MEMBERS = ("name", "schemaRef", "storage", "createdAt", "description", "metadata", "tags", "size", "license")
+_MANIFESTS = "manifests"
 
 
 @dataclass(frozen=True)
@@ -51,9 +54,11 @@ class Entry(Record):
         tags: words to find it by.
         license: SPDX expression or URL.
         size: how large it is.
+        manifests: those of its shards, in their order; none where it lists none, or such as cannot be read.
     """
 
     NSID: ClassVar[Nsid] = nsids.ENTRY
+    LATER: ClassVar[frozenset[str]] = frozenset({_MANIFESTS})
 
     name: str
     schema_ref: AtUri
@@ -63,6 +68,7 @@ class Entry(Record):
     tags: tuple[str, ...] = ()
     license: str | None = None
     size: Size = Size()
+    manifests: tuple[ShardManifest, ...] = ()
 
     @property
     def shards(self) -> tuple[ShardRef, ...]:
@@ -73,6 +79,36 @@ class Entry(Record):
     def data_urls(self) -> list[str]:
         """The addresses of the shards: `at://{did}/blob/{cid}` for blobs, else the URLs in the record."""
         return [shard.url for shard in self.shards]
+
+    @property
+    def pinned(self) -> tuple[tuple[ShardRef, ...], ...]:
+        """The files of each shard's manifest, in the order of the shards: the header, and the rows where there are any.
+
+        They are blobs of the publisher's repository, wherever the shards are. Empty where it lists none.
+
+        Raises:
+            LexiconError: the record lists what are no manifests, or not one for each shard.
+            NotFoundError: the entry is nowhere yet.
+        """
+        if _MANIFESTS in self.extra:
+            read_manifests(self.extra[_MANIFESTS])
+        if not self.manifests:
+            return ()
+        if len(self.manifests) != len(self.shards):
+            raise LexiconError(
+                "an entry that does not list one manifest for each shard",
+                uri=self.uri,
+                path=_MANIFESTS,
+                expected=len(self.shards),
+                actual=len(self.manifests),
+            )
+        files = ((item.header, item.samples) for item in self.manifests)
+        stored = (BlobStorage(tuple(blob for blob in pair if blob is not None)) for pair in files)
+        return tuple(pair.shards(self.located.authority) for pair in stored)
+
+    def first(self, count: int) -> Self:
+        """The same entry with only the first of its shards, and their manifests."""
+        return replace(self, storage=first_listed(self.storage, count), manifests=self.manifests[:count])
 
     def identity(self, schema: Cid) -> Cid:
         """The CID of what makes it this dataset: its schema's identity and its shards in order (formats.md 5).
@@ -118,13 +154,18 @@ class Entry(Record):
             size=self.size.to_record(),
             license=self.license,
             createdAt=self.created_at,
+            manifests=[item.to_record() for item in self.manifests] or None,
             **self.extra,
         )
 
     @classmethod
     def _read(cls, value: dict[str, Any]) -> Self:
+        manifests: tuple[ShardManifest, ...] = ()
+        with suppress(LexiconError):  # what cannot be read is kept as it came
+            manifests = read_manifests(value.get(_MANIFESTS, []))
+        known = (*_MEMBERS, _MANIFESTS) if manifests else _MEMBERS
         size = value.get("size")
-        known = size if isinstance(size, dict) else {}
+        sizes = size if isinstance(size, dict) else {}
         if not isinstance(value.get("name"), str) or not isinstance(value.get("schemaRef"), str):
             raise old_form("an entry without name or schema", "name", value.get("name"))
         return cls(
@@ -135,10 +176,15 @@ class Entry(Record):
             metadata=_read_metadata(value.get("metadata")),
             tags=tuple(str(tag) for tag in value.get("tags") or ()),
             license=value.get("license"),
-            size=Size(known.get("samples"), known.get("bytes"), known.get("shards")),
+            size=Size(*(_count(sizes.get(what)) for what in ("samples", "bytes", "shards"))),
+            manifests=manifests,
             created_at=str(value.get("createdAt", "1970-01-01T00:00:00.000Z")),
-            extra=rest_of(value, *_MEMBERS),
+            extra=rest_of(value, *known),
         )
+
+
+def _count(value: Any) -> int | None:
+    return value if type(value) is int and value >= 0 else None
 
 
 def pack_metadata(metadata: Mapping[str, Any]) -> bytes:

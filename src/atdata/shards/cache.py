@@ -75,6 +75,21 @@ class ShardCache:
             file.replace(place)
         self._stored(size)
 
+    def keep(self, file: Path) -> ShardRef:
+        """Move a small file in, and give the reference to it there."""
+        digest, size = Digest.of_file(file), file.stat().st_size
+        self.take(file, digest)
+        return ShardRef(str(self.path(digest)), digest, size)
+
+    def keep_bytes(self, content: bytes) -> ShardRef:
+        """Put a small file in that is in memory."""
+        digest = Digest.sha256(content)
+        place = self.path(digest)
+        with atomic_file(place) as file:
+            write_all(file, content, place)
+        self._stored(len(content))
+        return ShardRef(str(place), digest, len(content))
+
     def fetch(self, source: DataSource, ref: ShardRef, digest: Digest, stopped: threading.Event) -> BinaryIO:
         """Bring a shard in from its source, and give it only if it is what it should be.
 

@@ -1,0 +1,171 @@
+"""Manifests on their way into an entry: written with the shards that are cut here, found beside those elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from atdata.errors import (
+    DigestError,
+    LimitError,
+    MissingExtraError,
+    NetworkError,
+    ShardError,
+    ShardNotFoundError,
+    UnverifiedError,
+    UsageError,
+)
+from atdata.manifest import Manifest, ManifestWriter
+from atdata.manifest.header import MAX_HEADER
+from atdata.manifest.parquet import MAX_FILE, require_parquet
+from atdata.protocols import DataSource
+from atdata.records import Blob, Schema, ShardManifest
+from atdata.records.manifests import JSON, PARQUET
+from atdata.shards import FileSource, ShardRef
+from atdata.shards.cache import ShardCache
+from atdata.shards.writer import Watch, Watcher
+
+_AT_ONCE = 8
+
+
+def wanted(manifests: bool | None) -> bool:
+    """Whether to have manifests: as is said, and where nothing is said if they can be made here.
+
+    Raises:
+        MissingExtraError: they are asked for, and pyarrow is not installed.
+    """
+    try:
+        if manifests is not False:
+            require_parquet()
+    except MissingExtraError:
+        if manifests:
+            raise
+        return False
+    return manifests is not False
+
+
+def manifest_watch(sample_type: type, schema: Schema, manifests: bool | None) -> Watch | None:
+    """What writes the manifests of shards that are cut, if they are wanted.
+
+    Args:
+        sample_type: the type of the samples.
+        schema: its record; each manifest names it.
+        manifests: `True` insists; otherwise a shard too large for one goes without.
+
+    Raises:
+        MissingExtraError: as `wanted`.
+    """
+    if not wanted(manifests):
+        return None
+    writer = ManifestWriter(sample_type, schema_uri=schema.located, schema_cid=schema.cid)
+    return writer if manifests else _IfItFits(writer)
+
+
+@dataclass(frozen=True)
+class _IfItFits:
+    """Leaves out the manifest of a shard that is too large for one."""
+
+    writer: ManifestWriter
+
+    @contextmanager
+    def __call__(self, shard: Path) -> Iterator[Watcher]:
+        with self.writer(shard) as watcher:
+            yield _Lenient(watcher)
+
+
+class _Lenient:
+    def __init__(self, inner: Watcher) -> None:
+        self._inner = inner
+        self.see = inner.see
+
+    def finish(self, shard: ShardRef) -> None:
+        with suppress(LimitError):
+            self._inner.finish(shard)
+
+
+def carried(shards: Sequence[ShardRef], limit: int, manifests: bool | None) -> tuple[DataSource, ...]:
+    """The manifests that shards of this machine carry, in their order; none where one lacks it, or it is no blob.
+
+    Args:
+        shards: as `PDSBlobStore.cut` gives them.
+        limit: bytes that a blob may have.
+        manifests: `True` insists.
+
+    Raises:
+        LimitError: a manifest is insisted on that is larger than a blob may be.
+    """
+    found = tuple(shard.manifest for shard in shards if shard.manifest is not None)
+    sizes = [file.size or 0 for manifest in found for file in manifest.shards]
+    if max(sizes, default=0) > limit:
+        if manifests:
+            raise LimitError("a manifest is larger than a blob may be", expected=limit, actual=max(sizes))
+        return ()
+    return found if len(found) == len(shards) else ()
+
+
+def beside(
+    source: DataSource, shards: Sequence[ShardRef], cache: ShardCache, manifests: bool | None
+) -> tuple[DataSource, ...]:
+    """The manifests of shards that stay where they are: those that references carry, else those that stand beside.
+
+    All or none: each must be there, and be that of its shard by the shard's digest.
+
+    Args:
+        source: where the shards are.
+        shards: in order.
+        cache: keeps the files until they are published.
+        manifests: `True` insists.
+
+    Raises:
+        UsageError, ShardNotFoundError, DigestError, UnverifiedError, ShardError, NetworkError: one that is insisted on
+            is not there, or is not that of its shard.
+        MissingExtraError: as `wanted`.
+    """
+    if not wanted(manifests) or not shards:
+        return ()
+    try:
+        first = _found(source, shards[0], cache)  # most have none: one question is enough then
+        with ThreadPoolExecutor(_AT_ONCE, "atdata-manifest") as pool:
+            return first, *pool.map(lambda shard: _found(source, shard, cache), shards[1:])
+    except (UsageError, ShardNotFoundError, DigestError, UnverifiedError, ShardError, NetworkError):
+        if manifests:
+            raise
+        return ()
+
+
+def _found(source: DataSource, shard: ShardRef, cache: ShardCache) -> DataSource:
+    if shard.digest is None or not shard.url.endswith(".tar"):
+        raise UsageError(
+            "no manifest can be found of this shard", expected="a known digest, a name in .tar", actual=shard.url
+        )
+    name = shard.url.removesuffix(".tar")
+    there = (ShardRef(f"{name}.manifest.json"), ShardRef(f"{name}.manifest.parquet"))
+    if shard.manifest is not None:
+        source, there = shard.manifest, (shard.manifest.shards[0], shard.manifest.shards[-1])
+    header, rows = (_read(source, file, most) for file, most in zip(there, (MAX_HEADER, MAX_FILE), strict=True))
+    Manifest.read(header, rows, shard=shard, uri=there[0].url)
+    return FileSource((cache.keep_bytes(header), cache.keep_bytes(rows)))
+
+
+def _read(source: DataSource, file: ShardRef, most: int) -> bytes:
+    with source.open(file) as stream:
+        content = bytearray()
+        while len(content) <= most and (piece := stream.read(most + 1 - len(content))):
+            content += piece
+        return bytes(content)
+
+
+def manifest_facts(files: Sequence[DataSource]) -> dict[str, Any]:
+    """What an entry says of manifests whose files are on this machine."""
+    pairs = ([_blob(file, kind) for file, kind in zip(f.shards, (JSON, PARQUET), strict=True)] for f in files)
+    return {"manifests": tuple(ShardManifest(header, rows) for header, rows in pairs)}
+
+
+def _blob(file: ShardRef, kind: str) -> Blob:
+    if file.digest is None:
+        raise AssertionError("a file of this machine has a digest")
+    return Blob(file.digest.cid, kind, file.size)
