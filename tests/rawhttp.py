@@ -135,12 +135,13 @@ class FileServer(RawServer):
             return answer(404)
         headers: dict[str, object] = {"etag": self.etag}
         status, start = 200, 0
-        asked = re.fullmatch(r"bytes=(\d+)-", request.headers.get("range", ""))
+        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("range", ""))
         if asked and self.ranges and request.headers.get("if-range") in (None, self.etag):
             start = int(asked[1])
             if start >= len(body):
                 return answer(416, content_range=f"bytes */{len(body)}")
-            end = min(len(body), start + (self.most or len(body)))
+            last = int(asked[2]) + 1 if asked[2] else len(body)
+            end = min(len(body), last, start + (self.most or len(body)))
             status, headers["content_range"] = 206, f"bytes {start}-{end - 1}/{len(body)}"
             body = body[:end]
         part = body[start:]

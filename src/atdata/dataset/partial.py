@@ -109,8 +109,9 @@ class PartialShard:
         return wanted[~self._here[wanted]]
 
     def worth_it(self, lacking: Ints) -> bool:
-        """Whether no more than half of the shard will have been fetched once these samples are here too."""
-        return 2 * (self._fetched + int(self.opened.index.sizes[lacking].sum())) <= self.opened.size
+        """Whether no more than half of all samples' bytes will have been fetched once these are here too."""
+        sizes = self.opened.index.sizes
+        return 2 * (self._fetched + int(sizes[lacking].sum())) <= int(sizes.sum())
 
     def parts(self, lacking: Ints) -> list[tuple[int, int]]:
         """What to ask for, as `[start, stop)`: one part for each run of samples side by side, unless that is large."""

@@ -39,13 +39,14 @@ class Pins:
         self._lock = threading.RLock()
 
     def count(self, shard: int) -> int | None:
-        """How many samples a shard holds; also looks at the headers of those after it.
+        """How many samples a shard holds; looks at some headers after it too, the more of them the further it got.
 
         Raises:
             DigestError, UnverifiedError, ShardError: its manifest is wrong, or is that of another shard.
         """
         if shard not in self._counts:
-            some = [s for s in range(shard, min(shard + AT_ONCE, len(self._refs))) if s not in self._counts]
+            stop = min(shard + min(AT_ONCE, 1 + len(self._counts)), len(self._refs))
+            some = [s for s in range(shard, stop) if s not in self._counts]
             found = self._each(self._header_count, some)
             self._counts.update((s, count) for s, count in found.items() if count is not None)
         return self._counts.get(shard)

@@ -8,7 +8,6 @@ import os
 import threading
 from collections.abc import Iterable, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
-from copy import copy
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -86,8 +85,8 @@ class ShardTable:
         """
         if self._picking:
             return self
-        table = copy(self)
-        table._picking = True
+        table = ShardTable.__new__(ShardTable)  # a copy would be made as if pickled, and share nothing
+        vars(table).update(vars(self), _picking=True)
         return table
 
     def __len__(self) -> int:
