@@ -154,7 +154,7 @@ class Entry(Record):
             size=self.size.to_record(),
             license=self.license,
             createdAt=self.created_at,
-            manifests=[item.to_record() for item in self.manifests] or None,
+            **({_MANIFESTS: [item.to_record() for item in self.manifests]} if self.manifests else {}),
             **self.extra,
         )
 

@@ -134,7 +134,7 @@ def _only_times(data: Bytes, extended: Ints) -> bool:
         return True
     digits = data[(extended + 124)[:, None] + np.arange(11)].astype(np.int64) - ord("0")
     sizes = digits @ 8 ** np.arange(11)[::-1]
-    if not ((digits >= 0) & (digits < 8)).all() or not ((sizes >= 20) & (sizes <= 99)).all():
+    if not ((digits >= 0) & (digits < 8)).all() or not ((sizes >= 10) & (sizes <= 99)).all():
         return False
     body = extended + BLOCK
     begins = data[body[:, None] + np.arange(9)]
