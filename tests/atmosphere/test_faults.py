@@ -260,6 +260,6 @@ def test_blobs_that_the_server_dropped_are_sent_again(network: Network, trial: C
     victim.watch(before)
     entry = insert(victim)
     assert dropped
-    assert victim.uploads() == 2 * SHARDS
+    assert victim.uploads() == 2 * BLOBS
     assert victim.records() == [1, 1, 1]
     assert len(entry.shards) == SHARDS

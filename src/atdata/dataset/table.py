@@ -54,6 +54,7 @@ class ShardTable:
         self._starts: Ints | None = None
         self._asked = False  # whether the ledger was
         self._picking = False
+        self._ranges = source if isinstance(source, RangeSource) else None
         self._claimed = samples
         self._told: int | None = None  # the length that was given out on that word
         self._begin()
@@ -266,13 +267,13 @@ class ShardTable:
     def _partial(self, shard: int) -> PartialShard | None:
         """A shard to have in parts: remote, where its manifest says what they must be and its source gives them."""
         held = self._held
-        if not self._picking or shard in held.refused or not isinstance(self.source, RangeSource):
+        if not self._picking or self._ranges is None or shard in held.refused:
             return None
         if shard not in held.partial:
             listing = self._pins.listing(shard) if self._is_away(shard) else None
             if listing is None:
                 return None
-            held.partial[shard] = PartialShard(self.source, self.refs[shard], listing, self.cache.root)
+            held.partial[shard] = PartialShard(self._ranges, self.refs[shard], listing, self.cache.root)
             while len(held.partial) > KEPT:
                 self._let_go(next(iter(held.partial)))
         held.partial.move_to_end(shard)
@@ -285,7 +286,7 @@ class ShardTable:
             DigestError: a sample is not what its manifest says, or a manifest is not the one that was published.
             NetworkError: a source cannot be reached.
         """
-        if not self._picking or not isinstance(self.source, RangeSource) or not len(numbers):
+        if not self._picking or self._ranges is None or not len(numbers):
             return
         shards, places = self.locate(numbers)
         order = np.argsort(shards, kind="stable")
