@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,16 @@ from atdata.atproto.syntax import BlobUri
 from atdata.dataset import write_samples
 from atdata.shards import FileSource
 from atdata.shards.http import HttpSource
+from atdata.shards.s3 import S3Source
 from atdata.testing import DevAccount
-from atdata.testing.conformance.ports import DataSourceSuite, DataStoreSuite, IndexSuite, SourceUnderTest, rows
+from atdata.testing.conformance.ports import (
+    DataSourceSuite,
+    DataStoreSuite,
+    IndexSuite,
+    RangeSourceSuite,
+    SourceUnderTest,
+    rows,
+)
 from atdata.testing.http import Answer, Request, Server
 from networks import Network
 
@@ -41,27 +50,60 @@ def with_ranges(request: Request, body: bytes) -> Answer:
     wanted = request.headers.get("range")
     if not wanted:
         return Answer(200, body, {"accept-ranges": "bytes"})
-    start = int(wanted.removeprefix("bytes=").rstrip("-"))
+    first, _, last = wanted.removeprefix("bytes=").partition("-")
+    start, stop = int(first), min(int(last) + 1 if last else len(body), len(body))
     if start >= len(body):
-        return Answer(416, b"", {"content-range": f"bytes */{len(body)}"})
-    return Answer(206, body[start:], {"content-range": f"bytes {start}-{len(body) - 1}/{len(body)}"})
+        refusal = b"<Error><Code>InvalidRange</Code></Error>"
+        return Answer(416, refusal, {"content-range": f"bytes */{len(body)}"})
+    return Answer(206, body[start:stop], {"content-range": f"bytes {start}-{stop - 1}/{len(body)}"})
 
 
-@pytest.mark.parametrize("made", ["with ranges", "without ranges"], indirect=True)
-class TestHttpSource(DataSourceSuite):
+@contextmanager
+def served(ranges: bool, prefix: str = "") -> Iterator[tuple[str, dict[str, bytes]]]:
+    """A server of shards, and what it has by path."""
+    contents = {f"{prefix}/{path.name}": path.read_bytes() for path in written()}
+
+    def answer(asked: Request) -> Answer:
+        body = contents.get(asked.path)
+        if body is None:
+            missing = b"<Error><Code>NoSuchKey</Code></Error>"
+            return Answer(404, missing, {"content-type": "application/xml"})
+        return with_ranges(asked, body) if ranges else Answer(200, body)
+
+    with Server(answer) as server:
+        yield server.url, contents
+
+
+class TestHttpSource(RangeSourceSuite):
     @pytest.fixture
-    def made(self, request: pytest.FixtureRequest) -> Iterator[SourceUnderTest]:
-        contents = {f"/{path.name}": path.read_bytes() for path in written()}
+    def made(self) -> Iterator[SourceUnderTest]:
+        with served(ranges=True) as (url, contents):
+            source = HttpSource.from_urls([url + path for path in contents])
+            yield SourceUnderTest(source, list(contents.values()), f"{url}/absent.tar")
 
-        def answer(asked: Request) -> Answer:
-            body = contents.get(asked.path)
-            if body is None:
-                return Answer(404)
-            return with_ranges(asked, body) if request.param == "with ranges" else Answer(200, body)
 
-        with Server(answer) as server:
-            urls = [server.url + path for path in contents]
-            yield SourceUnderTest(HttpSource.from_urls(urls), list(contents.values()), f"{server.url}/absent.tar")
+class TestHttpSourceWithoutRanges(DataSourceSuite):
+    @pytest.fixture
+    def made(self) -> Iterator[SourceUnderTest]:
+        with served(ranges=False) as (url, contents):
+            source = HttpSource.from_urls([url + path for path in contents])
+            yield SourceUnderTest(source, list(contents.values()), f"{url}/absent.tar")
+
+
+class TestS3Source(RangeSourceSuite):
+    """Against a server that speaks as much of S3 as reading takes."""
+
+    @pytest.fixture
+    def made(self) -> Iterator[SourceUnderTest]:
+        pytest.importorskip("boto3")
+        with served(ranges=True, prefix="/bucket") as (url, contents):
+            source = S3Source.from_urls(
+                [f"s3:/{path}" for path in contents],
+                endpoint_url=url,
+                region="us-east-1",
+                credentials=("key", "secret"),
+            )
+            yield SourceUnderTest(source, list(contents.values()), "s3://bucket/absent.tar")
 
 
 class TestBlobSource(DataSourceSuite):

@@ -68,8 +68,8 @@ class AtmosphereIndex(RecordIndex[AtmosphereClient]):
             maxcount: most samples in a shard.
             maxsize: most bytes in a shard.
             manifests: whether the entry lists a manifest of each shard, so that readers find and check single samples.
-                By default it does if pyarrow is installed and they fit into the record, or, for shards that stay where
-                they are, if each has one beside it. `True` insists, `False` leaves them out.
+                By default it does if pyarrow is installed and they fit into the record, or, for shards at URLs, if each
+                has one beside it that anyone can read. `True` insists, `False` leaves them out.
 
         Raises:
             UsageError: the shards are on this machine and there is no data store.

@@ -27,6 +27,7 @@ from atdata.records import Blob, Schema, ShardManifest
 from atdata.records.manifests import JSON, PARQUET
 from atdata.shards import FileSource, ShardRef
 from atdata.shards.cache import ShardCache
+from atdata.shards.http import HttpSource
 from atdata.shards.writer import Watch, Watcher
 
 _AT_ONCE = 8
@@ -112,7 +113,8 @@ def beside(
 ) -> tuple[DataSource, ...]:
     """The manifests of shards that stay where they are: those that references carry, else those that stand beside.
 
-    All or none: each must be there, and be that of its shard by the shard's digest.
+    All or none: each must be there, and be that of its shard by the shard's digest. A manifest holds values of samples,
+    so where nobody insists only those count that anyone can read: shards in a bucket may be private.
 
     Args:
         source: where the shards are.
@@ -125,7 +127,7 @@ def beside(
             is not there, or is not that of its shard.
         MissingExtraError: as `wanted`.
     """
-    if not wanted(manifests) or not shards:
+    if not wanted(manifests) or not shards or not (manifests or isinstance(source, HttpSource)):
         return ()
     try:
         first = _found(source, shards[0], cache)  # most have none: one question is enough then

@@ -23,10 +23,9 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from atdata.errors import DigestError, ShardError
+from atdata.errors import DigestError
 from atdata.manifest import Manifest
 from atdata.protocols import RangeSource
-from atdata.shards.cache import MAX_SHARD
 from atdata.shards.keys import Keys
 from atdata.shards.memory import map_file
 from atdata.shards.opening import OpenShard
@@ -81,13 +80,10 @@ class PartialShard:
         opened: the shard as if it were whole. Only samples that `bring` brought may be touched.
 
     Raises:
-        ShardError: the manifest says that the shard is larger than any may be.
         StorageError: the disk is full or fails.
     """
 
     def __init__(self, source: RangeSource, ref: ShardRef, listing: Listing, folder: Path) -> None:
-        if listing.size > MAX_SHARD:
-            raise ShardError("a shard larger than any may be", uri=ref.url, expected=MAX_SHARD, actual=listing.size)
         with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack, disk_errors(folder):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +25,7 @@ _KEPT = 1 << 28  # bytes of listings in memory
 class Pins:
     """The manifests of a table's shards, as far as they are looked at.
 
-    A manifest that cannot be had costs time and nothing else: shards are then read whole. One that is wrong is
+    Listings are asked for by one thread at a time. A manifest that cannot be had costs time and nothing else: shards are then read whole. One that is wrong is
     refused.
     """
 
@@ -36,7 +35,6 @@ class Pins:
         self._listings: OrderedDict[int, Listing] = OrderedDict()
         self._unlisted: set[int] = set()  # of these there is no more to know
         self._had = True  # whether manifests can be
-        self._lock = threading.RLock()
 
     def count(self, shard: int) -> int | None:
         """How many samples a shard holds; looks at some headers after it too, the more of them the further it got.
@@ -57,16 +55,15 @@ class Pins:
         Raises:
             DigestError, UnverifiedError, ShardError: as `count`.
         """
-        with self._lock:
-            wanted = [shard for shard in shards if shard not in self._listings and shard not in self._unlisted]
-            for shard, listing in self._each(self._read, wanted).items():
-                if listing is None:
-                    self._unlisted.add(shard)
-                else:
-                    self._listings[shard] = listing
-            held = sum(listing.nbytes for listing in self._listings.values())
-            while held > _KEPT and len(self._listings) > AT_ONCE:
-                held -= self._listings.popitem(last=False)[1].nbytes
+        wanted = [shard for shard in shards if shard not in self._listings and shard not in self._unlisted]
+        for shard, listing in self._each(self._read, wanted).items():
+            if listing is None:
+                self._unlisted.add(shard)
+            else:
+                self._listings[shard] = listing
+        held = sum(listing.nbytes for listing in self._listings.values())
+        while held > _KEPT and len(self._listings) > AT_ONCE:
+            held -= self._listings.popitem(last=False)[1].nbytes
 
     def listing(self, shard: int) -> Listing | None:
         """What the manifest of a shard says of its samples.
@@ -74,11 +71,10 @@ class Pins:
         Raises:
             DigestError, UnverifiedError, ShardError: as `count`.
         """
-        with self._lock:
-            self.listings([shard])
-            if shard in self._listings:
-                self._listings.move_to_end(shard)
-            return self._listings.get(shard)
+        self.listings([shard])
+        if shard in self._listings:
+            self._listings.move_to_end(shard)
+        return self._listings.get(shard)
 
     def known(self, shard: int) -> Listing | None:
         """The same, if it was looked at already."""

@@ -86,6 +86,8 @@ class ShardTable:
         """
         if self._picking:
             return self
+        if not self._asked:
+            self._look_up()
         table = ShardTable.__new__(ShardTable)  # a copy would be made as if pickled, and share nothing
         vars(table).update(vars(self), _picking=True)
         return table
@@ -295,7 +297,8 @@ class ShardTable:
         held = self._held
         with held.lock:
             some = list(groups)[:KEPT]
-            self._pins.listings(shard for shard in some if shard not in held.refused and self._is_away(shard))
+            unseen = (shard for shard in some if shard not in held.partial and shard not in held.refused)
+            self._pins.listings(filter(self._is_away, unseen))
             self._bring({shard: groups[shard] for shard in some})
 
     def _bring(self, groups: Mapping[int, Ints]) -> None:

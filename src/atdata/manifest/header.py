@@ -12,6 +12,8 @@ import msgspec
 from atdata.errors import LimitError, ShardError, UnverifiedError
 from atdata.manifest.aggregates import Aggregate
 from atdata.shards import Digest, ShardRef
+from atdata.shards.cache import MAX_SHARD
+from atdata.shards.tar import BLOCK
 
 VERSION = 1
 MAX_HEADER = 1 << 20  # what an entry takes (formats.md 3)
@@ -138,6 +140,10 @@ class Header:
             if isinstance(error, ShardError):
                 raise
             raise _damaged(uri, str(error)[:200]) from None
+        if (
+            not 0 <= read.samples * BLOCK < read.shard.size <= MAX_SHARD
+        ):  # each takes a block at least, and so does the end
+            raise _damaged(uri, f"{read.samples} samples in {read.shard.size} bytes", "a shard that there can be")
         return cls(
             shard=_file(read.shard, uri),
             samples=read.samples,

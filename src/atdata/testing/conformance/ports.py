@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from atdata.dataset import Dataset, write_samples
 from atdata.errors import ConflictError, NotFoundError, ShardNotFoundError
-from atdata.protocols import AbstractDataStore, AbstractIndex, DataSource, IndexEntry
+from atdata.protocols import AbstractDataStore, AbstractIndex, DataSource, IndexEntry, RangeSource
 from atdata.samples import packable
 
 
@@ -89,6 +89,26 @@ class DataSourceSuite:
         first, second = list(dataset), list(dataset)
         assert first == second
         assert len(first) == len(dataset) > 0
+
+
+class RangeSourceSuite(DataSourceSuite):
+    """For `RangeSource`: the same, where the place gives ranges."""
+
+    def test_it_implements_the_port_of_ranges(self, made: SourceUnderTest) -> None:
+        assert isinstance(made.source, RangeSource)
+
+    def test_a_range_is_just_those_bytes(self, made: SourceUnderTest) -> None:
+        assert isinstance(made.source, RangeSource)
+        for shard, content in zip(made.source.shards, made.contents, strict=True):
+            for start, stop in ((0, 1), (0, 512), (511, 1500), (len(content) - 1, len(content)), (0, len(content))):
+                assert made.source.read_range(shard, start, stop) == content[start:stop], (start, stop)
+
+    def test_what_is_not_all_there_is_not_given(self, made: SourceUnderTest) -> None:
+        assert isinstance(made.source, RangeSource)
+        shard, size = made.source.shards[0], len(made.contents[0])
+        assert made.source.read_range(shard, size - 1, size + 1) is None
+        assert made.source.read_range(shard, size, size + 10) is None
+        assert made.source.read_range(replace(shard, url=made.absent), 0, 10) is None
 
 
 class DataStoreSuite:
