@@ -259,7 +259,7 @@ class Dataset(Generic[T]):
             DigestError: what was fetched is not what was published.
         """
         if isinstance(which, int | np.integer):
-            (sample,) = self._batch(self._numbers(self._positions([int(which)]))).samples
+            (sample,) = self._batch(self._numbers(self._position(int(which)))).samples
             return sample
         return self._batch(self._numbers(self._positions(which)))
 
@@ -298,6 +298,12 @@ class Dataset(Generic[T]):
             raise UsageError("a filtered dataset has no numbered samples", hint="Select first, then filter.")
         return next(self._view(_picking=True).read([numbers]))
 
+    def _position(self, which: int) -> Ints:
+        extent = self._extent(which + 1 if which >= 0 else None)
+        if not -extent <= which < extent:
+            raise _no_sample(which, extent)
+        return np.array([which if which >= 0 else which + extent])
+
     def _positions(self, which: Any) -> Ints:
         if isinstance(which, slice):
             bounds = [which.start or 0, which.stop, which.step or 1]
@@ -312,7 +318,7 @@ class Dataset(Generic[T]):
         extent = self._extent(int(positions.max(initial=-1)) + 1 if (positions >= 0).all() else None)
         wrong = (positions < -extent) | (positions >= extent)
         if wrong.any():
-            raise IndexError(f"there is no sample {positions[wrong][0]}; there are {extent}")
+            raise _no_sample(positions[wrong][0], extent)
         return np.where(positions < 0, positions + extent, positions)
 
     def _extent(self, stop: int | None) -> int:
@@ -536,6 +542,10 @@ def _checked(sample_type: Any) -> type[Any]:
     if isinstance(sample_type, type) and issubclass(sample_type, PackableSample | DictSample):
         return sample_type
     raise FieldTypeError(f"{sample_type} is no sample type", hint="Decorate the class with @atdata.packable.")
+
+
+def _no_sample(which: int, extent: int) -> IndexError:
+    return IndexError(f"there is no sample {which}; there are {extent}")
 
 
 def _counted(count: int) -> int:
