@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import gc
+import json
+import os
 import pickle
 import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +24,7 @@ from atdata.errors import DigestError, NetworkError, NotFoundError, SampleError,
 from atdata.manifest import Manifest, manifest_paths
 from atdata.manifest.build import ManifestBuilder
 from atdata.samples import packable
-from atdata.shards import Digest, FileSource, ShardRef
+from atdata.shards import Digest, FileSource, ShardRef, write_shard
 from atdata.shards.http import HttpSource
 from atdata.shards.s3 import S3Source
 from atdata.transport import Transport
@@ -476,3 +479,58 @@ def test_a_file_beside_is_no_remote_shard(tmp_path: Path) -> None:
     made = write_samples(DIGITS, tmp_path / "d-%d.tar", maxcount=EACH, manifest=True)
     assert isinstance(made.source, FileSource)
     assert made[7] == DIGITS[7]
+
+
+# --- processes and threads -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # a server runs in a thread
+def test_a_forked_process_reads_by_itself(web: Web) -> None:
+    data = web.dataset()
+    assert data[7] == DIGITS[7]
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            code = int([data[7], data[8], data.get("000000045")] != [DIGITS[7], DIGITS[8], DIGITS[45]])
+        finally:
+            os._exit(code)
+    assert os.waitpid(child, 0)[1] == 0
+    assert [data[7], data[9]] == [DIGITS[7], DIGITS[9]]
+
+
+def test_threads_may_pick_from_one_dataset(web: Web) -> None:
+    data = web.dataset()
+    wanted = [(number * 37) % len(DIGITS) for number in range(200)]
+    with ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(data.__getitem__, wanted)) == [DIGITS[number] for number in wanted]
+    assert len(web.asked()) <= len(DIGITS) + SHARDS
+
+
+def test_a_key_is_looked_for_in_what_a_view_has(web: Web) -> None:
+    view = web.dataset().select([5, 33])
+    assert view.get("000000033") == DIGITS[33]
+    with pytest.raises(NotFoundError, match="leaves"):
+        view.get("000000006")
+    assert web.asked() == [web.part(33)]
+
+
+@pytest.mark.parametrize("count", [-1, 1 << 40, 1 << 62, 1 << 80])
+def test_a_count_that_no_shard_holds_is_refused(web: Web, count: int) -> None:
+    """Else it would decide how long an epoch is before any shard was looked at."""
+    header = json.loads(web.files["/d-0.manifest.json"])
+    web.files["/many.json"] = json.dumps({**header, "samples": count}).encode()
+    file = ShardRef(f"{web.url}/many.json", Digest.sha256(web.files["/many.json"]))
+    manifest = HttpSource((file,), Transport(allow_loopback=True, sleep=no_pause))
+    data = web.dataset((replace(web.shards[0], manifest=manifest), *web.shards[1:]))
+    for ask in (lambda: data.extent, lambda: data[-1], lambda: data[7]):
+        with pytest.raises(ShardError, match="header"):
+            ask()
+    assert web.asked() == []
+
+
+def test_one_key_in_two_shards_is_that_of_the_first(tmp_path: Path) -> None:
+    for name, first in (("a", 0), ("b", 10)):
+        write_shard(tmp_path / f"{name}.tar", ((f"k{n}", DIGITS[first + n].packed) for n in range(5)))
+    assert Dataset[Digit]([tmp_path / "a.tar", tmp_path / "b.tar"]).get("k3") == DIGITS[3]
+    assert Dataset[Digit]([tmp_path / "b.tar", tmp_path / "a.tar"]).get("k3") == DIGITS[13]

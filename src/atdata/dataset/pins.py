@@ -25,8 +25,8 @@ _KEPT = 1 << 28  # bytes of listings in memory
 class Pins:
     """The manifests of a table's shards, as far as they are looked at.
 
-    Listings are asked for by one thread at a time. A manifest that cannot be had costs time and nothing else: shards are then read whole. One that is wrong is
-    refused.
+    A manifest that cannot be had costs time and nothing else: shards are then read whole. One that is wrong is refused.
+    Listings are asked for by one thread at a time.
     """
 
     def __init__(self, refs: Sequence[ShardRef], cache: ShardCache) -> None:

@@ -100,9 +100,11 @@ class ShardTable:
         Raises:
             ShardError: a shard that had to be looked at is damaged.
         """
+        if self._claimed is None or len(self._bounds) > len(self.refs):
+            return self.reach(None)
         if not self._asked:
             self._look_up()
-        if self._claimed is None or None not in self._counts:
+        if None not in self._counts:
             return self.reach(None)
         self._told = self._claimed
         return self._claimed
@@ -269,7 +271,7 @@ class ShardTable:
     def _partial(self, shard: int) -> PartialShard | None:
         """A shard to have in parts: remote, where its manifest says what they must be and its source gives them."""
         held = self._held
-        if not self._picking or self._ranges is None or shard in held.refused:
+        if self._ranges is None or not self._may_be_partial(shard):
             return None
         if shard not in held.partial:
             listing = self._pins.listing(shard) if self._is_away(shard) else None
@@ -280,6 +282,10 @@ class ShardTable:
                 self._let_go(next(iter(held.partial)))
         held.partial.move_to_end(shard)
         return held.partial[shard]
+
+    def _may_be_partial(self, shard: int) -> bool:
+        pinned = self._picking and self._ranges is not None and self.refs[shard].manifest is not None
+        return pinned and shard not in self._held.refused
 
     def bring(self, numbers: Ints) -> None:
         """Fetch samples that will be asked for next, side by side, where that takes less than whole shards.
@@ -297,7 +303,7 @@ class ShardTable:
         held = self._held
         with held.lock:
             some = list(groups)[:KEPT]
-            unseen = (shard for shard in some if shard not in held.partial and shard not in held.refused)
+            unseen = (shard for shard in some if shard not in held.partial and self._may_be_partial(shard))
             self._pins.listings(filter(self._is_away, unseen))
             self._bring({shard: groups[shard] for shard in some})
 
@@ -333,7 +339,7 @@ class ShardTable:
         held = self._held
         with held.lock:
             wanted = [s for s in shards if s < len(self.refs) and s not in self._open and s not in held.coming]
-            wanted = [s for s in wanted if self._partial(s) is None]
+            wanted = [s for s in wanted if not self._may_be_partial(s)]
             if not wanted:
                 return
             pool = ThreadPoolExecutor(len(wanted), "atdata-fetch")
