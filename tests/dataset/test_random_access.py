@@ -327,6 +327,28 @@ def test_cuts_are_not_seen(web: Web) -> None:
     assert list(data[[40, 50]].samples) == [DIGITS[40], DIGITS[50]]
 
 
+def test_a_redirect_is_followed_with_the_range(web: Web) -> None:
+    web.files["/moved/d-0.tar"] = web.files.pop("/d-0.tar")
+
+    def script(request: Request) -> Any:
+        if request.target == "/d-0.tar":
+            return answer(302, location="/moved/d-0.tar")
+        return web._file(request)
+
+    web.script = script
+    assert web.dataset()[7] == DIGITS[7]
+    assert web.asked("/moved/d-0.tar") == [web.part(7)]
+
+
+def test_a_server_that_never_gets_on_is_left(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = web.dataset()
+    assert data[6] == DIGITS[6]
+    monkeypatch.setattr("atdata.transport.http.READ_TIMEOUT", 0.1)
+    web.script = lambda _: [answer(206, b"x" * 10, content_range="bytes 11264-11808/22528", content_length=545), 1.0]
+    with pytest.raises(NetworkError):
+        data[7]
+
+
 def test_a_shard_that_is_gone_is_told(web: Web) -> None:
     del web.files["/d-1.tar"]
     with pytest.raises(ShardNotFoundError):

@@ -39,6 +39,7 @@ from atdata.records import (
     LensRecord,
     S3Storage,
     Schema,
+    ShardManifest,
     Size,
     Version,
     check_outgoing,
@@ -69,7 +70,12 @@ def entry(**facts: Any) -> Entry:
 
 
 CODE = CodeReference("https://example.com/r", "0" * 40, "a.py:f", language="python")
+MANIFEST = ShardManifest(
+    Blob(Cid.of_raw(b"{}"), "application/json", 2), Blob(Cid.of_raw(b"PAR1"), "application/octet-stream", 4)
+)
 RECORDS = [
+    entry(manifests=(MANIFEST,)),
+    entry(manifests=(ShardManifest(MANIFEST.header, extra={"fromTheFuture": [1]}),)),
     Schema.of(Row, version="1.2.3", description="a row", metadata={"license": "MIT", "tags": ["a"], "source": "x"}),
     entry(
         metadata={"scale": 0.5, "list": [1, None, b"x"]},
@@ -108,6 +114,23 @@ def test_records_survive_the_wire(record: Any) -> None:
     assert dict(placed) == dict(back)
     with pytest.raises(NotFoundError):
         _ = record.located
+
+
+def test_manifests_change_nothing_about_which_dataset_it_is() -> None:
+    schema = Cid.of_cbor(b"\xa0")
+    assert entry(manifests=(MANIFEST,)).identity(schema) == entry().identity(schema)
+    placed = entry(manifests=(MANIFEST,)).at(ENTRY_URI, schema)
+    ((header, rows),) = placed.pinned
+    assert (header.url, header.size) == (f"at://{DID}/blob/{MANIFEST.header.cid}", 2)
+    assert rows.digest == Digest.sha256(b"PAR1")
+
+
+def test_rows_may_be_called_parquet_by_those_who_read_them_only() -> None:
+    rows = Blob(Cid.of_raw(b"PAR1"), "application/vnd.apache.parquet", 4)
+    named = entry(manifests=(ShardManifest(MANIFEST.header, rows),))
+    assert Entry.from_record(named.to_record()).manifests == named.manifests
+    with pytest.raises(LexiconError, match="not accepted"):
+        check_outgoing(named)
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: type(record).__name__)

@@ -57,9 +57,9 @@ class Listing:
 
     @classmethod
     def of(cls, manifest: Manifest) -> Listing:
-        """What a manifest says, without the values of fields."""
-        index = ShardIndex(manifest.offsets, manifest.sizes)
-        return cls(index, Keys(manifest.keys), manifest.digests, manifest.header.shard.size)
+        """What a manifest says, without the values of fields and without the memory that they are in."""
+        index = ShardIndex(manifest.offsets.copy(), manifest.sizes.copy())
+        return cls(index, Keys(manifest.keys), manifest.digests.copy(), manifest.header.shard.size)
 
     @property
     def nbytes(self) -> int:
