@@ -6,6 +6,7 @@ import math
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, TypeAlias
@@ -14,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atdata.dataset.table import KEPT, ShardTable
-from atdata.errors import SampleError
+from atdata.errors import AtdataError, SampleError
 from atdata.samples import DictSample, Field, fields_of
 from atdata.samples.batch import stack, unstack
-from atdata.samples.columns import Column, ColumnDecoder, Rows
+from atdata.samples.columns import HANDS, Column, ColumnDecoder, Rows
 from atdata.samples.packable import is_plain
-from atdata.shards.memory import Memory
+from atdata.shards.memory import FAR, Memory
 from atdata.shards.opening import AHEAD
 
 Bytes: TypeAlias = NDArray[np.uint8]
@@ -62,30 +63,58 @@ class Reader:
         self.statistics = Statistics()
         self._decoder = ColumnDecoder(self.fields, self.wanted)
         self._last = (-1, -1)
-        self._pool = _Pool()
+        self.pool = _Pool()
+        self.hands: Executor | None = None
+        self._copying = False  # whether most of what was found last is still to be read from files
 
     def batches(self, numbers: Iterable[Ints]) -> Iterator[Columns]:
-        """The columns of each batch of sample numbers. Several batches are read at a time; the order of reading
-        and the size of what is read at once change nothing about what comes out.
+        """The columns of each batch of sample numbers. Several batches are read at a time, large ones while the one
+        before is used; the order of reading and the size of what is read at once change nothing about what comes out.
         """
         try:
-            yield from self._batches(numbers)
+            with ThreadPoolExecutor(HANDS + 1, "atdata-read") as hands:  # threads start when there is work
+                self.hands = hands
+                yield from self._batches(self._blocks(numbers))
         finally:
+            self.hands = None
             self.table.rest()
 
-    def _batches(self, numbers: Iterable[Ints]) -> Iterator[Columns]:
-        for block in self._blocks(numbers):
-            bounds = [0, *np.cumsum([len(batch) for batch in block]).tolist()]
+    def _batches(self, blocks: Iterator[list[Ints]]) -> Iterator[Columns]:
+        coming, second = self._begin(blocks), False
+        while coming:
+            block, columns = coming
             try:
-                columns = self.read(np.concatenate(block) if len(block) > 1 else block[0])
+                read = columns.result()
             except SampleError:
                 if len(block) == 1:
                     raise
                 for batch in block:  # all that is before the bad one is given out
                     yield _cut(self.read(batch), 0, len(batch))
                 raise
+            early = second and self._copying
+            coming = self._begin(blocks) if early else None
+            bounds = [0, *np.cumsum([len(batch) for batch in block]).tolist()]
             for start, stop in pairwise(bounds):
-                yield _cut(columns, start, stop)
+                yield _cut(read, start, stop)
+            coming, second = coming if early else self._begin(blocks), True
+
+    def _begin(self, blocks: Iterator[list[Ints]]) -> tuple[list[Ints], Future[Columns]] | None:
+        """Begin to read the next block: another thread goes on where it is mostly copying. Errors wait in the future."""
+        block: list[Ints] = []
+        try:
+            if not (block := next(blocks, [])):
+                return None
+            found = self._find(np.concatenate(block) if len(block) > 1 else block[0])
+            if self._copying and self.hands:
+                return block, self.hands.submit(found.join)
+            done = found.join()
+        except AtdataError as error:
+            failed: Future[Columns] = Future()
+            failed.set_exception(error)
+            return block, failed
+        ready: Future[Columns] = Future()
+        ready.set_result(done)
+        return block, ready
 
     def _blocks(self, numbers: Iterable[Ints]) -> Iterator[list[Ints]]:
         """Batches to read at once. In the stored order they are of one shard, so that no other one is waited for."""
@@ -120,37 +149,25 @@ class Reader:
             DigestError: a shard is not the one that was published.
             SampleError: a sample is not of the reader's type.
         """
-        shards, places = self.table.locate(numbers)
-        if not len(numbers):
-            return {name: [] for name in self.wanted}
-        if (shards[0] == shards).all():
-            found = self._chunk(int(shards[0]), places, True)
-            return {name: self._joined([part], [range(len(numbers))], len(numbers)) for name, part in found.items()}
-        order = np.argsort(shards, kind="stable")
-        cuts = [0, *(np.flatnonzero(np.diff(shards[order])) + 1).tolist(), len(order)]
-        groups = [order[a:b] for a, b in pairwise(cuts)]
-        self.table.ahead([int(shards[group[0]]) for group in groups][:AHEAD])
-        kept = len(groups) <= KEPT  # all are open until the last has been read
-        parts = [self._chunk(int(shards[group[0]]), places[group], kept) for group in groups]
-        return {name: self._joined([part[name] for part in parts], groups, len(order)) for name in self.wanted}
+        return self._find(numbers).join()
 
-    def _joined(self, parts: list[Column | Rows], groups: Sequence[Any], count: int) -> Column:
-        """One column out of the parts that several shards hold."""
-        if len(parts) == 1 and not isinstance(parts[0], Rows):
-            return parts[0]
-        if kind := _alike(parts):
-            column = self._pool.empty((count, *kind[1]), kind[0])
-            for group, part in zip(groups, parts, strict=True):
-                if isinstance(part, Rows):
-                    part.write(column, group)
-                else:
-                    column[group] = part
-            return column
-        values: list[Any] = [None] * count
-        for group, part in zip(groups, parts, strict=True):
-            for place, value in zip(group, _values(part), strict=True):
-                values[place] = value
-        return values
+    def _find(self, numbers: Ints) -> _Found:
+        """Some samples, decoded but for large arrays. All mapped memory is touched here: whoever cuts a file between
+        two batches does it before or after, and is told.
+        """
+        self._copying = False
+        shards, places = self.table.locate(numbers)
+        order = np.argsort(shards, kind="stable") if len(numbers) and (shards[0] != shards).any() else None
+        if order is None:
+            groups: list[Any] = [range(len(numbers))] if len(numbers) else []
+            parts = [self._chunk(int(shards[0]), places, True) for _ in groups]
+        else:
+            cuts = [0, *(np.flatnonzero(np.diff(shards[order])) + 1).tolist(), len(order)]
+            groups = [order[a:b] for a, b in pairwise(cuts)]
+            self.table.ahead([int(shards[group[0]]) for group in groups][:AHEAD])
+            kept = len(groups) <= KEPT // 4  # all of two blocks are open until the last has been read
+            parts = [self._chunk(int(shards[group[0]]), places[group], kept) for group in groups]
+        return _Found(self, parts, groups, len(numbers))
 
     def _chunk(self, shard: int, places: Ints, kept: bool) -> dict[str, Column | Rows]:
         """Samples of one shard, which may not be `kept` open until they are all copied."""
@@ -170,6 +187,7 @@ class Reader:
         if self.bulk:
             found = self._decoder.decode(memory.data, starts - memory.base, sizes, memory.read if kept else None)
             if found is not None:
+                self._copying |= kept and any(isinstance(c, Rows) and c.length >= FAR for c in found.values())
                 return found
         self.statistics.slow += 1
         return self._one_by_one(shard, memory, starts, sizes)
@@ -187,6 +205,46 @@ class Reader:
         if not self.bulk:
             return {ROWS: samples}
         return {name: [getattr(sample, name) for sample in samples] for name in self.wanted}
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """What each shard holds of some samples.
+
+    Attributes:
+        reader: who found it.
+        parts: columns, by shard.
+        groups: where the samples of each part belong.
+        count: of all samples.
+    """
+
+    reader: Reader
+    parts: list[dict[str, Column | Rows]]
+    groups: list[Any]
+    count: int
+
+    def join(self) -> Columns:
+        """Whole columns. Large arrays are read here."""
+        return {name: self._joined([part[name] for part in self.parts]) for name in self.reader.wanted}
+
+    def _joined(self, parts: list[Column | Rows]) -> Column:
+        if not parts:
+            return []
+        if len(parts) == 1 and not isinstance(parts[0], Rows):
+            return parts[0]
+        if kind := _alike(parts):
+            column = self.reader.pool.empty((self.count, *kind[1]), kind[0])
+            for group, part in zip(self.groups, parts, strict=True):
+                if isinstance(part, Rows):
+                    part.write(column, group, self.reader.hands)
+                else:
+                    column[group] = part
+            return column
+        values: list[Any] = [None] * self.count
+        for group, part in zip(self.groups, parts, strict=True):
+            for place, value in zip(group, _values(part), strict=True):
+                values[place] = value
+        return values
 
 
 def room(table: ShardTable, shard: int) -> int:

@@ -7,10 +7,11 @@ does not fit is `None` here, and is decoded one by one, with the same result. Wh
 
 from __future__ import annotations
 
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeAlias
@@ -43,7 +44,8 @@ Bytes: TypeAlias = NDArray[np.uint8]
 Ints: TypeAlias = NDArray[np.int64]
 Column: TypeAlias = "NDArray[Any] | list[Any]"
 
-_HANDS, _HANDFUL = min(4, os.cpu_count() or 1), 1 << 20  # threads; bytes that are worth one
+HANDS = min(4, os.cpu_count() or 1)
+_HANDFUL = 1 << 20  # bytes that are worth a hand of their own
 LARGE = 1 << 13  # arrays of at least this many bytes are copied one by one, straight to where they are wanted
 
 
@@ -65,21 +67,25 @@ class Rows:
     def __len__(self) -> int:
         return len(self.at)
 
-    def write(self, column: NDArray[Any], places: Sequence[int]) -> None:
-        """Bring them to places in a column of shape `[n, *shape]`, C-contiguous; many at once, with several hands."""
+    @property
+    def length(self) -> int:
+        """Bytes of each."""
+        return self.dtype.itemsize * math.prod(self.shape)
+
+    def write(self, column: NDArray[Any], places: Sequence[int], hands: Executor | None = None) -> None:
+        """Bring them to places in a column of shape `[n, *shape]`, C-contiguous; many with several `hands`."""
         raw, starts = column.reshape(len(column), -1).view(np.uint8), self.at.tolist()
 
         def some(first: int, stop: int) -> None:
             for place, start in zip(places[first:stop], starts[first:stop], strict=True):
                 self.read(raw[place], start)
 
-        hands = min(_HANDS, len(starts) * raw.shape[1] // _HANDFUL)
-        if hands < 2:
+        parts = min(HANDS, len(starts) * raw.shape[1] // _HANDFUL) if hands else 0
+        if hands is None or parts < 2:
             some(0, len(starts))
             return
-        cuts = [len(starts) * hand // hands for hand in range(hands + 1)]
-        with ThreadPoolExecutor(hands, "atdata-read") as pool:
-            deque(pool.map(some, cuts, cuts[1:]), maxlen=0)
+        cuts = [len(starts) * part // parts for part in range(parts + 1)]
+        deque(hands.map(some, cuts, cuts[1:]), maxlen=0)
 
 
 class ColumnDecoder:

@@ -88,7 +88,7 @@ def keys_of(shard: OpenShard) -> Keys:
     starts, sizes = shard.index.starts, shard.index.sizes
     before = np.concatenate([[0], (starts + sizes + -sizes % BLOCK)[:-1]])[: len(starts)]
     check_unchanged(shard.file, shard.size, shard.ref.url)
-    data = map_file(shard.file, 0, shard.size, whole=False).data
+    data = map_file(shard.file, 0, shard.size, scattered=True).data
     found: list[Names] = []
     for first in range(0, len(starts), _AT_ONCE):
         names = _plain_names(data, before[first : first + _AT_ONCE], starts[first : first + _AT_ONCE] - BLOCK)
