@@ -135,7 +135,7 @@ def _numpy_alone(epoch: Iterator[Columns]) -> Iterator[Columns]:
 
 
 def _columns(batches: Iterable[Any]) -> Iterator[Columns]:
-    return (batch.columns for batch in batches)
+    return ({**batch.stored, **batch.arrays} for batch in batches)
 
 
 def random_indices(count: int) -> list[list[int]]:

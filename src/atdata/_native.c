@@ -163,7 +163,7 @@ static PyObject *scan(PyObject *Py_UNUSED(self), PyObject *args)
 
 /* ---------------------------------------------------------------- samples to columns (msgpack, spec.md) */
 
-enum { SAME, COPY, PLACE, VALUE, SKIP };
+enum { SAME, COPY, PLACE, VALUE, SKIP, NUMBER };
 enum { INT, FLOAT, STR, BYTES, BOOL };
 
 typedef struct {
@@ -282,6 +282,7 @@ static int run_steps(const Step *steps, int count, const uint8_t *memory, int64_
         const uint8_t *at = memory + starts[i], *end = at + sizes[i];
         for (const Step *step = steps; step < steps + count; step++) {
             int64_t taken = step->length, body;
+            Cell cell;
             switch (step->what) {
             case SAME:
                 if (end - at < taken || memcmp(at, step->buffer.buf, taken))
@@ -301,6 +302,15 @@ static int run_steps(const Step *steps, int count, const uint8_t *memory, int64_
                 taken = read_value(step, memory, at, end, step->cells + i);
                 if (taken < 0)
                     return 0;
+                break;
+            case NUMBER:
+                taken = read_value(step, memory, at, end, &cell);
+                if (taken < 0)
+                    return 0;
+                if (step->kind == BOOL)
+                    ((uint8_t *)step->buffer.buf)[i] = (uint8_t)cell.at;
+                else
+                    ((int64_t *)step->buffer.buf)[i] = cell.at;
                 break;
             default:
                 if (!extent(at, end, &taken, &body) || (!step->optional && is_text(*at)))
@@ -376,6 +386,13 @@ static int parse_step(PyObject *tuple, int64_t samples, Step *step)
             return 0;
         PyErr_NoMemory();
         return -1;
+    case NUMBER:
+        if (!PyArg_ParseTuple(tuple, "iiw*", &step->what, &step->kind, &step->buffer))
+            return -1;
+        if ((step->kind == INT || step->kind == FLOAT || step->kind == BOOL) &&
+            samples <= step->buffer.len / (step->kind == BOOL ? 1 : 8))
+            return 0;
+        break;
     case SKIP:
         return PyArg_ParseTuple(tuple, "ip", &step->what, &step->optional) ? 0 : -1;
     }

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from arrays import SPECIMENS, arrays, identical
+from atdata.dataset import Dataset, write_samples
 from atdata.samples import DictSample, SampleBatch, packable
 
 
@@ -85,6 +86,51 @@ def test_every_array_stacks_and_comes_apart_as_it_was(name):
 def test_any_rows_come_back(rows: list[Any]):
     samples = [Holder(array) for array in rows]
     assert SampleBatch.of(Holder, samples).samples == samples
+
+
+@packable
+class Numbered:
+    count: int
+    ratio: float
+    valid: bool
+    name: str
+    extra: int | None = None
+    x: NDArray[np.float32] | None = None
+
+
+def numbered(extra: list[int | None]) -> list[Numbered]:
+    return [Numbered(n - 1, n / 3, n % 2 == 0, str(n), value, np.ones(2, "f4")) for n, value in enumerate(extra)]
+
+
+def test_numbers_are_arrays_to_whom_wants_them(tmp_path):
+    rows = numbered([5, 6, 7])
+    write_samples(rows, tmp_path / "a.tar")
+    (read,) = Dataset[Numbered](tmp_path / "a.tar").ordered(batch_size=5)
+    for batch in (SampleBatch.of(Numbered, rows), read, pickle.loads(pickle.dumps(read))):
+        kinds = {name: (str(array.dtype), array.shape) for name, array in batch.arrays.items()}
+        assert kinds == {
+            "count": ("int64", (3,)),
+            "ratio": ("float64", (3,)),
+            "valid": ("bool", (3,)),
+            "extra": ("int64", (3,)),
+            "x": ("float32", (3, 2)),
+        }
+        assert batch.arrays["count"].tolist() == batch.count == [-1, 0, 1]
+        assert batch.valid == [True, False, True]
+        assert all(type(value) is bool for value in batch.valid)
+        assert batch.samples == rows
+    assert read.count is read.count, "what a list is changed to is not lost"
+
+
+def test_what_is_missing_or_too_large_is_in_no_array(tmp_path):
+    for extra in ([5, None, 7], [5, 2**63, 7]):
+        rows = numbered(extra)
+        write_samples(rows, tmp_path / "a.tar")
+        (read,) = Dataset[Numbered](tmp_path / "a.tar", cache=tmp_path / str(len(extra))).ordered(batch_size=5)
+        assert "extra" not in read.arrays
+        assert read.extra == extra
+        (read,) = Dataset[Numbered](tmp_path / "a.tar").filter(lambda row: row.count != 0).ordered(batch_size=5)
+        assert read.arrays["count"].tolist() == [-1, 1]
 
 
 def test_rows_are_views_into_the_batch():

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from arrays import SPECIMENS, arrays, fill, identical, simple_arrays
 from atdata.errors import SampleError
 from atdata.samples import SampleBatch, Shape, fields_of, packable
-from atdata.samples.batch import stack
+from atdata.samples.batch import Numbers, stack
 from atdata.samples.codec import pack
 from atdata.samples.columns import LARGE, ColumnDecoder, Rows
 from atdata.samples.npy import encode_array
@@ -70,6 +70,9 @@ def made(column: Any) -> Any:
         copied = np.empty((len(column), *column.shape), column.dtype)
         column.write(copied, range(len(column)))
         return copied
+    if isinstance(column, Numbers):
+        assert column.array.dtype in ("int64", "float64", "bool")
+        return column.array.tolist()
     return stack(column) if isinstance(column, list) else column
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from atdata.dataset.table import KEPT, ShardTable
 from atdata.errors import AtdataError, SampleError
 from atdata.samples import DictSample, Field, fields_of
-from atdata.samples.batch import stack, unstack
+from atdata.samples.batch import Numbers, stack, unstack
 from atdata.samples.columns import HANDS, Column, ColumnDecoder, Rows
 from atdata.samples.packable import is_plain
 from atdata.shards.memory import FAR, Memory
@@ -232,6 +232,9 @@ class _Found:
             return []
         if len(parts) == 1 and not isinstance(parts[0], Rows):
             return parts[0]
+        if all(isinstance(part, Numbers) for part in parts):
+            arrays = [part.array for part in parts if isinstance(part, Numbers)]
+            return Numbers(_scattered(arrays, self.groups, self.count))
         if kind := _alike(parts):
             column = self.reader.pool.empty((self.count, *kind[1]), kind[0])
             for group, part in zip(self.groups, parts, strict=True):
@@ -285,7 +288,7 @@ def _alike(parts: Sequence[Column | Rows]) -> tuple[np.dtype[Any], tuple[int, ..
     """The dtype and shape of the arrays in all parts, if they have the same."""
     kinds = set()
     for part in parts:
-        if isinstance(part, list):
+        if isinstance(part, list | Numbers):
             return None
         kinds.add((part.dtype, part.shape if isinstance(part, Rows) else part.shape[1:]))
     return kinds.pop() if len(kinds) == 1 else None
@@ -296,11 +299,18 @@ def _values(part: Column | Rows) -> list[Any]:
         column = np.empty((len(part), *part.shape), part.dtype)
         part.write(column, range(len(part)))
         return unstack(column)
-    return unstack(part)
+    return part.array.tolist() if isinstance(part, Numbers) else unstack(part)
+
+
+def _scattered(arrays: Sequence[NDArray[Any]], groups: Sequence[Any], count: int) -> NDArray[Any]:
+    whole = np.empty(count, arrays[0].dtype)
+    for group, array in zip(groups, arrays, strict=True):
+        whole[group] = array
+    return whole
 
 
 def _cut(columns: Mapping[str, Column], start: int, stop: int) -> Columns:
     return {
-        name: column[start:stop] if isinstance(column, np.ndarray) else stack(column[start:stop])
+        name: stack(column[start:stop]) if isinstance(column, list) else column[start:stop]
         for name, column in columns.items()
     }

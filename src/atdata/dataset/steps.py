@@ -32,18 +32,17 @@ class See:
 
     def __call__(self, columns: Columns) -> SampleBatch[Any]:
         """The batch."""
-        if ROWS in columns:
-            batch = SampleBatch.of(self.stored_type, list(columns[ROWS]))
+        rows = columns.get(ROWS)
+        if isinstance(rows, list):
+            batch = SampleBatch.of(self.stored_type, rows)
         else:
             batch = SampleBatch(self.stored_type, columns)
         if self.lens is not None and (isinstance(self.lens, Projection) and ROWS not in columns):
-            batch = SampleBatch(self.lens.view_type, batch.columns)
+            batch = SampleBatch(self.lens.view_type, batch.stored)
         elif self.lens is not None:
             batch = SampleBatch.of(self.lens.view_type, list(map(self.lens.get, batch.samples)))
         if self.wanted is not None:
-            batch = SampleBatch(
-                DictSample, {name: batch.columns[name] for name in self.wanted if name in batch.columns}
-            )
+            batch = SampleBatch(DictSample, {name: batch.stored[name] for name in self.wanted if name in batch.stored})
         return batch
 
 
@@ -93,7 +92,7 @@ class Filter:
         if batch.rows is not None:
             return SampleBatch.of(batch.sample_type, [batch.rows[index] for index in kept])
         columns = {
-            name: column[np.array(kept, np.int64)] if isinstance(column, np.ndarray) else [column[i] for i in kept]
-            for name, column in batch.columns.items()
+            name: [column[i] for i in kept] if isinstance(column, list) else column[np.array(kept, np.int64)]
+            for name, column in batch.stored.items()
         }
         return SampleBatch(batch.sample_type, columns)

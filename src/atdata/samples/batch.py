@@ -3,13 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from atdata.samples.npy import MAX_DIMS
 
 T = TypeVar("T")
+
+_DTYPES: dict[type, str] = {int: "=i8", float: "=f8", bool: "?"}
+
+
+class Numbers:
+    """A column of numbers or truth values, kept as an array until somebody wants a list.
+
+    Attributes:
+        array: int64, float64 or bool `(n,)`.
+    """
+
+    __slots__ = ("array",)
+
+    def __init__(self, array: NDArray[Any]) -> None:
+        self.array = array
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def __getitem__(self, some: slice | NDArray[np.int64]) -> Numbers:
+        return Numbers(self.array[some])
 
 
 class SampleBatch(Generic[T]):
@@ -17,15 +40,21 @@ class SampleBatch(Generic[T]):
 
     A field of arrays that share dtype and shape is stacked; every other field is a list with one item per
     sample, also a field of arrays that do not share them. `batch["name"]` reaches any field, also one whose
-    name is taken by an attribute here.
+    name is taken by an attribute here. `batch.arrays["name"]` is an array of numbers too.
+
+    Attributes:
+        sample_type: of the samples.
+        stored: columns as they were read: arrays, `Numbers` or lists.
+        rows: the samples, where columns alone cannot tell what they were.
     """
 
-    __slots__ = ("columns", "rows", "sample_type")
+    __slots__ = ("_listed", "rows", "sample_type", "stored")
 
     def __init__(self, sample_type: type[T], columns: Mapping[str, Any], rows: Sequence[T] | None = None) -> None:
         self.sample_type = sample_type
-        self.columns = columns
-        self.rows = rows  # where columns alone cannot tell what the samples were
+        self.stored = columns
+        self.rows = rows
+        self._listed: dict[str, list[Any]] = {}
 
     @classmethod
     def of(cls, sample_type: type[T], samples: Sequence[T]) -> SampleBatch[T]:
@@ -43,6 +72,23 @@ class SampleBatch(Generic[T]):
         return cls(sample_type, {name: stack([getattr(row, name) for row in rows]) for name in names}, kept)
 
     @property
+    def columns(self) -> dict[str, Any]:
+        """All columns by name, each an array or a list."""
+        return {name: self[name] for name in self.stored}
+
+    @property
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Columns as arrays `(len(batch), ...)`, where they can be: fields of arrays that are stacked, and fields of
+        numbers or truth values of which none is missing, as int64 (if it holds them), float64 or bool.
+        """
+        found = {}
+        for name, column in self.stored.items():
+            array = column.array if isinstance(column, Numbers) else _numbers(column)
+            if array is not None:
+                found[name] = array
+        return found
+
+    @property
     def samples(self) -> list[T]:
         """The rows again. Their arrays are views into the batch, but for types whose making runs code of their own."""
         if self.rows is not None:
@@ -57,22 +103,27 @@ class SampleBatch(Generic[T]):
         return list(map(maker_of(build), rows))
 
     def __len__(self) -> int:
-        return len(next(iter(self.columns.values()), ()) if self.rows is None else self.rows)
+        return len(next(iter(self.stored.values()), ()) if self.rows is None else self.rows)
 
     def __iter__(self) -> Iterator[T]:
         return iter(self.samples)
 
     def __getitem__(self, name: str) -> Any:
-        return self.columns[name]
+        column = self.stored[name]
+        if not isinstance(column, Numbers):
+            return column
+        if name not in self._listed:
+            self._listed[name] = column.array.tolist()
+        return self._listed[name]
 
     def __getattr__(self, name: str) -> Any:
         try:
-            return self.columns[name]
+            return self[name]
         except KeyError:
-            raise AttributeError(f"this batch has no field {name!r}; it has {', '.join(self.columns)}") from None
+            raise AttributeError(f"this batch has no field {name!r}; it has {', '.join(self.stored)}") from None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.sample_type, self.columns, self.rows)
+        return type(self), (self.sample_type, {**self.stored, **self._listed}, self.rows)
 
     def __repr__(self) -> str:
         def brief(column: Any) -> str:
@@ -82,6 +133,16 @@ class SampleBatch(Generic[T]):
 
         fields = ", ".join(f"{name}: {brief(column)}" for name, column in self.columns.items())
         return f"SampleBatch[{self.sample_type.__name__}]({len(self)} samples; {fields})"
+
+
+def _numbers(column: Any) -> NDArray[Any] | None:
+    if isinstance(column, np.ndarray):
+        return column
+    dtype = _DTYPES.get(type(column[0])) if len(column) else None
+    if dtype is not None and len(set(map(type, column))) == 1:
+        with suppress(OverflowError):
+            return np.array(column, dtype)
+    return None
 
 
 def stack(values: list[Any]) -> Any:

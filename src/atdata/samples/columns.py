@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atdata.native import native
+from atdata.samples.batch import Numbers
 from atdata.samples.codec import Misfit, decoder
 from atdata.samples.fields import Field, ScalarKind
 from atdata.samples.layout import (
@@ -42,7 +43,7 @@ from atdata.samples.npy import check_text
 
 Bytes: TypeAlias = NDArray[np.uint8]
 Ints: TypeAlias = NDArray[np.int64]
-Column: TypeAlias = "NDArray[Any] | list[Any]"
+Column: TypeAlias = "NDArray[Any] | Numbers | list[Any]"
 
 HANDS = min(4, os.cpu_count() or 1)
 _HANDFUL = 1 << 20  # bytes that are worth a hand of their own
@@ -111,7 +112,7 @@ class ColumnDecoder:
             read: a way to its bytes that large arrays take instead of being copied out of `memory`.
 
         Returns:
-            For each wanted field an array `[n, ...]`, a list of n values, or `Rows`; `None` where the samples have no
+            For each wanted field an array `[n, ...]`, `Numbers`, a list of n values, or `Rows`; `None` where the samples have no
             common layout, or may be damaged.
         """
         if not len(starts):
@@ -145,8 +146,11 @@ class ColumnDecoder:
         return found
 
 
-_SAME, _COPY, _PLACE, _VALUE, _SKIP = range(5)
+_SAME, _COPY, _PLACE, _VALUE, _SKIP, _NUMBER = range(6)
 _KIND_NUMBERS: dict[ScalarKind, int] = {"int": 0, "float": 1, "str": 2, "bytes": 3, "bool": 4}
+
+
+_DTYPES: dict[ScalarKind, str] = {"int": "=i8", "float": "=f8", "bool": "?"}
 
 
 def _decode_natively(memory: Bytes, starts: Ints, sizes: Ints, layout: Layout) -> dict[str, Column | Rows] | None:
@@ -159,6 +163,10 @@ def _decode_natively(memory: Bytes, starts: Ints, sizes: Ints, layout: Layout) -
     for step in layout.steps:
         if isinstance(step, Skipped):
             steps += (_SAME, step.before), (_SKIP, step.declared)
+        elif isinstance(step, Scalars) and not step.optional and step.kind in _DTYPES:
+            numbers = np.empty(count, _DTYPES[step.kind])
+            steps += (_SAME, step.before), (_NUMBER, _KIND_NUMBERS[step.kind], numbers.view(np.uint8))
+            found[step.name] = Numbers(numbers)
         elif isinstance(step, Scalars):
             steps += (_SAME, step.before), (_VALUE, _KIND_NUMBERS[step.kind], step.optional)
             lists.append(step.name)
@@ -290,33 +298,33 @@ class _Cursor:
             self._texts(start[texts], length[texts])
         self._go(start + length)
 
-    def _scalars(self, kind: ScalarKind, optional: bool) -> list[Any]:
+    def _scalars(self, kind: ScalarKind, optional: bool) -> Column:
         tokens, one = self._tokens()
         if one in _NUMBERS and KINDS[kind][one]:
-            numbers: list[Any] = self._gather(_NUMBERS[one], 1).tolist()
+            numbers = self._gather(_NUMBERS[one], 1)
             self.off += 1 + int(BODY[one])
-            return numbers
+            fits = numbers.dtype != ">u8" or not len(numbers) or numbers.max() < 1 << 63
+            return Numbers(numbers.astype(_DTYPES[kind])) if fits else numbers.tolist()
         start, length = self._extents(tokens, one, kind, optional)
         values = self._values(kind, tokens, start, length)
         self._go(start + length)
         if optional and NIL in (missing := tokens.tobytes()):
-            return [None if token == NIL else value for value, token in zip(values, missing, strict=True)]
+            every = values.array.tolist() if isinstance(values, Numbers) else values
+            return [None if token == NIL else value for value, token in zip(every, missing, strict=True)]
         return values
 
-    def _values(self, kind: ScalarKind, tokens: Bytes, start: Ints, length: Ints) -> list[Any]:
+    def _values(self, kind: ScalarKind, tokens: Bytes, start: Ints, length: Ints) -> Numbers | list[Any]:
         match kind:
             case "str":
                 return self._texts(start, length)
             case "bytes":
                 return self._payloads(start, length)
             case "int":
-                integers: list[int] = self._integers(tokens, start).tolist()
-                return integers
+                return Numbers(self._integers(tokens, start))
             case "float":
-                floats: list[float] = self._gather(">f8", at=start).tolist()
-                return floats
+                return Numbers(self._gather(">f8", at=start).astype("=f8"))
             case "bool":
-                return [token == TRUE for token in tokens.tobytes()]
+                return Numbers(tokens == TRUE)
 
     def _payloads(self, start: Ints, length: Ints) -> list[bytes]:
         whole = self.memory.data
