@@ -452,6 +452,11 @@ class Dataset(Generic[T]):
         """
         return self._places.reach(stop, far) if self._selected is None else min(stop, len(self._selected))
 
+    def begin(self) -> None:
+        """Say that samples will be read in order, from the first to the last."""
+        if self._selected is None:
+            self._places.begin()
+
     def room(self, number: int) -> int:
         """How many samples like this one to read at once."""
         return max(1, room(self._places, self._places.shard_of(number)))

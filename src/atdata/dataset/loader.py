@@ -109,6 +109,8 @@ class Loader(Generic[T]):
     def _steps(self, start: int, first: int, stride: int) -> Iterator[tuple[int, int]]:
         """Positions of this rank's batches. With `pad`, positions beyond the end stand for the epoch's first ones."""
         size, world = self.batch_size, self.rank.world_size
+        if self._order.mode == "ordered" and (start, first, stride, world) == (0, 0, 1, 1):
+            self.dataset.begin()
         step = first
         while True:
             begin = start + step * size * world

@@ -69,7 +69,12 @@ class Batches(Generic[T]):
 
     def __iter__(self) -> Iterator[SampleBatch[T]]:
         view = self.dataset
-        return view.read(view.numbers(self.order, steps(view, self.batch_size)))
+        return view.read(view.numbers(self.order, self._steps()))
+
+    def _steps(self) -> Iterator[tuple[int, int]]:
+        if self.order.mode == "ordered":
+            self.dataset.begin()
+        yield from steps(self.dataset, self.batch_size)
 
     def __len__(self) -> int:
         return -(-self.dataset.extent // self.batch_size)
