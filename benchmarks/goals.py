@@ -57,16 +57,12 @@ class Results:
     seed: int
     workloads: dict[str, Workload] = field(default_factory=dict)
     rates: dict[str, dict[str, list[float]]] = field(default_factory=dict)
-    absent: dict[str, list[str]] = field(default_factory=dict)
-    fallback_shares: dict[str, float | None] = field(default_factory=dict)
+    fallback_shares: dict[str, float] = field(default_factory=dict)
 
-    def add(
-        self, workload: Workload, rates: dict[str, list[float]], absent: list[str], fallback_share: float | None
-    ) -> None:
+    def add(self, workload: Workload, rates: dict[str, list[float]], fallback_share: float) -> None:
         self.fallback_shares[workload.name] = fallback_share
         self.workloads[workload.name] = workload
         self.rates[workload.name] = rates
-        self.absent[workload.name] = absent
 
     def rate(self, letter: str, task: str) -> float | None:
         rates = self.rates[letter].get(task)
@@ -105,8 +101,7 @@ def show(results: Results) -> bool:
     console.print(table)
     print("All goals are reached." if not missed else f"Goals missed: {missed}.")
     for letter, share in results.fallback_shares.items():
-        known = "not available yet" if share is None else f"{share:.1%}"
-        print(f"{letter}: share of chunks that were read sample by sample: {known}")
+        print(f"{letter}: share of chunks that were read sample by sample: {share:.1%}")
     if "E" in results.workloads:
         print(f"E was drawn with --seed {results.seed}.")
     return not missed
@@ -115,9 +110,6 @@ def show(results: Results) -> bool:
 def _add_row(table: Table, results: Results, letter: str, goal: Goal) -> bool:
     """One line, where there is anything to say; whether it is a goal missed."""
     least = _least(results, letter, goal)
-    if goal.ours in results.absent[letter] and least is not None:
-        table.add_row(letter, goal.title, goal.other, "", "", f"{least:.3g}", "[red]not available yet")
-        return True
     ratio, rate = results.ratio(letter, goal.ours, goal.other), results.rate(letter, goal.ours)
     if ratio is None or rate is None:
         return False

@@ -30,10 +30,6 @@ BUFFER = 1 << 20
 RANDOM_BATCHES = 100
 
 
-class NotYetError(Exception):
-    """What atdata cannot do so far."""
-
-
 def installed(*modules: str) -> bool:
     return all(importlib.util.find_spec(module) for module in modules)
 
@@ -102,8 +98,6 @@ class Atdata:
         }
 
     def _shuffled(self, mode: str) -> Iterator[Columns]:
-        if not hasattr(self.warm, "shuffled"):
-            raise NotYetError("Dataset.shuffled")
         return _columns(self.warm.shuffled(batch_size=BATCH, seed=0, epoch=0, mode=mode))
 
     def fallback_share(self) -> float:
@@ -115,8 +109,6 @@ class Atdata:
         return reader.statistics.slow / reader.statistics.chunks
 
     def random_batches(self) -> Epoch:
-        if not hasattr(Dataset, "__getitem__"):
-            raise NotYetError("Dataset.__getitem__")
         return lambda _: _columns(self.warm[indices] for indices in random_indices(self.count))
 
     def one_by_one(self) -> Epoch:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import inspect
 import itertools
 import os
 import shutil
@@ -20,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from goals import Results, show
-from peers import BATCH, PEERS, RANDOM_BATCHES, Atdata, Epoch, NotYetError, hash_alone, installed, read_alone, stacked
+from peers import BATCH, PEERS, RANDOM_BATCHES, Atdata, Epoch, hash_alone, installed, read_alone, stacked
 from rich.console import Console
 from workloads import MASK, Columns, Workload, contents, words, workloads, write_with_webdataset
 
@@ -50,15 +49,13 @@ class Bench:
 
     Attributes:
         tasks: by name.
-        absent: names of what atdata cannot do so far.
-        fallback_share: of the chunks, that were read sample by sample; `None` where that is not known.
+        fallback_share: of the chunks, that were read sample by sample.
     """
 
     workload: Workload
     folder: Path
     tasks: dict[str, Task] = field(default_factory=dict)
-    absent: list[str] = field(default_factory=list)
-    fallback_share: float | None = None
+    fallback_share: float = 0.0
 
     def prepare(self) -> None:
         theirs, ours = self.workload.write(self.folder)
@@ -117,11 +114,7 @@ class Bench:
         sums = set()
         for name in ("atdata", "datasets"):
             if name in peers:
-                try:
-                    epoch = peers[name].random_batches()
-                except NotYetError:
-                    self.absent.append(f"{name}, random batches")
-                    continue
+                epoch = peers[name].random_batches()
                 taken = [words(columns, self.workload.numbers) for columns in epoch(self.folder)]
                 sums.add(sum(taken) & MASK)
                 assert len(sums) == 1, "random batches differ"
@@ -137,21 +130,14 @@ class Bench:
         self.tasks["atdata, write"] = Task(
             lambda empty: write_samples(samples, empty / "%06d.tar", maxcount=half), len(samples)
         )
-        if "manifest" in inspect.signature(write_samples).parameters and installed("pyarrow"):
-            self.tasks["atdata, write with manifest"] = Task(
-                lambda empty: write_samples(samples, empty / "%06d.tar", maxcount=half, manifest=True), len(samples)
-            )
-        else:
-            self.absent.append("atdata, write with manifest")
+        self.tasks["atdata, write with manifest"] = Task(
+            lambda empty: write_samples(samples, empty / "%06d.tar", maxcount=half, manifest=True), len(samples)
+        )
 
     def check(self) -> None:
-        for name, task in list(self.tasks.items()):
-            try:
-                with empty_folder(self.folder) as empty:
-                    (task.check or task.run)(empty)
-            except NotYetError:
-                self.absent.append(name)
-                del self.tasks[name]
+        for task in self.tasks.values():
+            with empty_folder(self.folder) as empty:
+                (task.check or task.run)(empty)
 
     def measure(self, rounds: int) -> dict[str, list[float]]:
         """Samples per second of each task in each round."""
@@ -195,7 +181,7 @@ def main(options: argparse.Namespace) -> bool:
             console.print(f"{letter}: {bench.workload.title}, {bench.workload.count} samples", markup=False)
             bench.prepare()
             bench.check()
-            results.add(bench.workload, bench.measure(options.rounds), bench.absent, bench.fallback_share)
+            results.add(bench.workload, bench.measure(options.rounds), bench.fallback_share)
     reached = show(results)
     if left_out:
         print(f"Left out, for they are not installed: {', '.join(left_out)}.")
