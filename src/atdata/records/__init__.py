@@ -1,5 +1,6 @@
 """The records of `science.alt.dataset`, one frozen class each, and the lexicons they obey."""
 
+from atdata.records.address import Address
 from atdata.records.entry import Entry, Size
 from atdata.records.label import Label, newest
 from atdata.records.lens import CodeReference, LensRecord
@@ -10,6 +11,7 @@ from atdata.records.storage import Blob, BlobStorage, ExternalStorage, HttpStora
 from atdata.records.version import Version, is_semver
 
 __all__ = [
+    "Address",
     "Blob",
     "BlobStorage",
     "CodeReference",
