@@ -34,6 +34,7 @@ GIVEN = [
     ("ATDATA_ALLOW_LOOPBACK", "1", {"allow_loopback": True}, "allow_loopback", True),
     ("ATDATA_ALLOW_LOOPBACK", "off", {"allow_loopback": False}, "allow_loopback", False),
     ("ATDATA_CACHE", "/tmp/c", {"cache": Path("/tmp/c")}, "cache", Path("/tmp/c")),
+    ("ATDATA_INDEX_URL", "redis://db.test", {"index_url": "redis://db.test"}, "index_url", "redis://db.test"),
     ("ATDATA_DATA", "~/d", {"data": "~/d"}, "data", Path.home() / "d"),
 ]
 

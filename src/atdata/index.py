@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
+from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import AtUri, RecordKey
 from atdata.dataset import Dataset
 from atdata.errors import ConflictError, NotFoundError, SchemaError
@@ -16,10 +18,46 @@ from atdata.samples.fields import accepts
 from atdata.schema import schema_of
 
 R = TypeVar("R", bound=Record)
+S = TypeVar("S", bound=Record, covariant=True)
+
+
+_NAMED = 50  # names to tell somebody who asked for one that is not there
+
+
+class Named(Protocol[S]):
+    """The records of one kind that have one name. Of several that qualify, each question gives the newest."""
+
+    def newest(self) -> S | None:
+        """What the name stands for (see `atdata.records.newest`)."""
+
+    def of_version(self, version: str) -> S | None:
+        """The one of a version."""
+
+    def of_content(self, content: Cid) -> S | None:
+        """The one that says this (see `atdata.records.Listed`)."""
+
+
+@dataclass(frozen=True)
+class NamedRecords(Generic[R]):
+    """`Named`, where all the records are at hand."""
+
+    records: Sequence[R]
+
+    def newest(self) -> R | None:
+        """The newest of all."""
+        return newest(self.records)
+
+    def of_version(self, version: str) -> R | None:
+        """The newest of a version."""
+        return newest(record for record in self.records if record.listed.version == version)
+
+    def of_content(self, content: Cid) -> R | None:
+        """The newest with a content."""
+        return newest(record for record in self.records if record.listed.content == content)
 
 
 class RecordStore(Protocol):
-    """A place that keeps small records by collection and record key."""
+    """A place that keeps small records by collection and record key, and finds them by name."""
 
     def read(self, ref: str, kind: type[R]) -> R:
         """The record at an address.
@@ -31,6 +69,9 @@ class RecordStore(Protocol):
 
     def read_all(self, owner: str | None, kind: type[R], limit: int | None = None) -> list[R]:
         """The records of a kind, newest first; of the store's own account where no owner is given."""
+
+    def named(self, owner: str | None, kind: type[R], name: str) -> Named[R]:
+        """The records of a kind under a name; of the store's own account where no owner is given."""
 
     def create(self, record: R, rkey: RecordKey, same: Callable[[R], bool]) -> R:
         """Write a record once; where the key is taken, `same` says whether the record there is as good.
@@ -82,25 +123,56 @@ class RecordIndex(Generic[Store]):
         draft = Schema.of(
             sample_type, version=version or "0.0.0", name=name, description=description, metadata=metadata
         )
-        listed = [schema for schema in self.records.read_all(None, Schema) if schema.name == draft.name]
-        same = [schema for schema in listed if schema.content == draft.content and version in (None, schema.version)]
-        if same:
-            return max(same, key=lambda schema: Version.parse(schema.version)).located
+        return self.put_schema(draft, version, rkey).located
+
+    def put_schema(self, draft: Schema, version: str | None = None, rkey: str | None = None) -> Schema:
+        """List a schema under a version, or find that it is listed.
+
+        Args:
+            draft: what to list; its own version counts for nothing.
+            version: by default the newest that has this content, else the next patch.
+            rkey: a record key of the caller's choice.
+
+        Raises:
+            ConflictError: the version, or the key, stands for other content.
+        """
+        while True:
+            planned = self.planned_schema(draft, version)
+            if planned.uri is not None:
+                return planned
+            try:
+                return self._create_schema(planned, RecordKey(rkey) if rkey else planned.rkey)
+            except ConflictError:
+                if version is not None or rkey is not None:
+                    raise
+                if self.planned_schema(draft, None).version == planned.version:  # nobody was faster; it is taken
+                    raise
+
+    def _create_schema(self, schema: Schema, rkey: RecordKey) -> Schema:
+        return self.records.create(schema, rkey, lambda found: found.identity == schema.identity)
+
+    def planned_schema(self, draft: Schema, version: str | None) -> Schema:
+        """The listed schema of this content; where there is none the draft, under the version it would have.
+
+        Raises:
+            ConflictError: the version stands for other content.
+        """
+        named, content = self.records.named(None, Schema, draft.name), draft.listed.content
         if version is None:
-            draft = Schema.of(
-                sample_type, version=next_patch(listed), name=name, description=description, metadata=metadata
-            )
-        taken = next((schema for schema in listed if schema.version == draft.version), None)
-        if taken is not None:
+            if found := named.of_content(content):
+                return found
+            last = named.newest()
+            return replace(draft, version=next_patch(None if last is None else last.version))
+        draft, taken = replace(draft, version=version), named.of_version(version)
+        if taken is not None and taken.listed.content != content:
             raise ConflictError(
-                f"the schema {draft.name} {draft.version} stands for other content",
+                f"the schema {draft.name} {version} stands for other content",
                 uri=taken.uri,
                 expected=str(taken.identity),
                 actual=str(draft.identity),
                 hint="What was published stays; give the new fields a new version.",
             )
-        key = RecordKey(rkey) if rkey else draft.rkey
-        return self.records.create(draft, key, lambda found: found.identity == draft.identity).located
+        return taken or draft
 
     def get_schema(self, ref: str) -> Schema:
         """The schema at an address.
@@ -149,22 +221,31 @@ class RecordIndex(Generic[Store]):
         Raises:
             NotFoundError: there is none; it names those there are.
         """
-        labels = self.list_labels(repo)
-        named = [label for label in labels if label.name == name]
-        found = newest(label for label in named if version in (None, label.version))
+        named = self.records.named(repo, Label, name)
+        found = named.newest() if version is None else named.of_version(version)
         if found is None:
-            known = (
-                ", ".join(str(label.version) for label in named)
-                if named
-                else ", ".join({label.name for label in labels})
-            )
+            listed = self.list_labels(repo, _NAMED)
+            versions = [str(label.version) for label in listed if label.name == name]
+            known = ", ".join(dict.fromkeys(versions or [label.name for label in listed]))
             raise NotFoundError(
                 f"there is no dataset {name}" + (f"@{version}" if version else ""),
                 uri=repo,
                 expected=f"one of: {known}"[:300] if known else None,
-                hint="Check its spelling." if known else "This account has published no dataset under a name.",
+                hint="Check its spelling." if known else "No dataset has been published under a name.",
             )
         return found
+
+    def draft_schema(self, dataset: Dataset[Any], version: str | None = None) -> Schema:
+        """The schema of a dataset's own type, as it would be published.
+
+        Raises:
+            SchemaError: it has no type.
+        """
+        if dataset.sample_type is DictSample:
+            raise SchemaError(
+                "a dataset without a type has no schema", hint="Open it as atdata.Dataset[YourType](...)."
+            )
+        return Schema.of(dataset.sample_type, version=version or "0.0.0")
 
     def schema_for(self, dataset: Dataset[Any], schema_ref: str | None, version: str | None = None) -> Schema:
         """The published schema of a dataset about to be inserted: the one given, or its own, published if need be.
@@ -173,25 +254,20 @@ class RecordIndex(Generic[Store]):
             SchemaError: the dataset's samples are not what the given schema describes.
         """
         if schema_ref is None:
-            if dataset.sample_type is DictSample:
-                raise SchemaError(
-                    "a dataset without a type has no schema", hint="Open it as atdata.Dataset[YourType](...)."
-                )
-            return self.get_schema(self.publish_schema(dataset.sample_type, version=version))
+            return self.put_schema(self.draft_schema(dataset, version), version)
         schema = self.get_schema(schema_ref)
         if dataset.sample_type is not DictSample:
             _check_fits(dataset.sample_type, schema)
         return schema
 
 
-def next_patch(schemas: Sequence[Schema]) -> str:
-    """The version after the newest of some schemas; 1.0.0 where there is none."""
-    versions = [Version.parse(schema.version) for schema in schemas if is_semver(schema.version)]
-    if not versions:
+def next_patch(newest_version: str | None) -> str:
+    """The version after the newest one; 1.0.0 where there is none."""
+    if newest_version is None or not is_semver(newest_version):
         return "1.0.0"
-    newest_version = max(versions)
-    major, minor, patch = newest_version.numbers
-    return f"{major}.{minor}.{patch + newest_version.final}"
+    version = Version.parse(newest_version)
+    major, minor, patch = version.numbers
+    return f"{major}.{minor}.{patch + version.final}"
 
 
 def _check_fits(sample_type: type, schema: Schema) -> None:

@@ -6,13 +6,14 @@
 | `ATDATA_RESOLVER_URL` | `resolver_url=` | none | servers, comma-separated, whose `resolveHandle` is asked in order instead of DNS and `/.well-known/atproto-did` |
 | `ATDATA_ALLOW_LOOPBACK` | `allow_loopback=` | off | `1` lets addresses found in records and DID documents be `http` and on this machine |
 | `ATDATA_CACHE` | `cache=` | the platform's cache folder | shards by digest, and the newest repository state seen for each DID |
+| `ATDATA_INDEX_URL` | `index_url=` | none | the team's index: `redis://`, `postgresql://`, `sqlite:///` or a path; without it, a SQLite file in the data folder |
 | `ATDATA_DATA` | `data=` | the platform's data folder | saved logins and the journals of unfinished publications |
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ class Settings:
     allow_loopback: bool = False
     cache: Path = Path()
     data: Path = Path()
+    index_url: str | None = field(default=None, repr=False)  # there may be a password in it
 
     @classmethod
     def of(
@@ -40,6 +42,7 @@ class Settings:
         allow_loopback: bool | None = None,
         cache: str | os.PathLike[str] | None = None,
         data: str | os.PathLike[str] | None = None,
+        index_url: str | None = None,
     ) -> Settings:
         """The settings in force: each argument where given, else its variable, else its default.
 
@@ -58,6 +61,7 @@ class Settings:
             allow_loopback=allow_loopback,
             cache=_folder(cache, env.get("ATDATA_CACHE"), "cache"),
             data=_folder(data, env.get("ATDATA_DATA"), "data"),
+            index_url=index_url or env.get("ATDATA_INDEX_URL") or None,
         )
 
     def but(self, **changes: Any) -> Settings:

@@ -452,6 +452,11 @@ class Dataset(Generic[T]):
         """
         return self._places.reach(stop, far) if self._selected is None else min(stop, len(self._selected))
 
+    @property
+    def whole(self) -> bool:
+        """Whether it is all samples as they were written: its shards, and nothing else, are this dataset."""
+        return self._selected is None and not self._steps and self._wanted is None and self._lens is None
+
     def begin(self) -> None:
         """Say that samples will be read in order, from the first to the last."""
         if self._selected is None:

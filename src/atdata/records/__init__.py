@@ -2,10 +2,10 @@
 
 from atdata.records.address import Address
 from atdata.records.entry import Entry, Size
-from atdata.records.label import Label, newest
+from atdata.records.label import Label
 from atdata.records.lens import CodeReference, LensRecord
 from atdata.records.manifests import ShardManifest
-from atdata.records.record import Record, check_outgoing, lexicons
+from atdata.records.record import Listed, Record, check_outgoing, lexicons, newest
 from atdata.records.schema import Schema
 from atdata.records.storage import Blob, BlobStorage, ExternalStorage, HttpStorage, S3Storage, Storage
 from atdata.records.version import Version, is_semver
@@ -20,6 +20,7 @@ __all__ = [
     "HttpStorage",
     "Label",
     "LensRecord",
+    "Listed",
     "Record",
     "S3Storage",
     "Schema",

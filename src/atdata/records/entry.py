@@ -17,7 +17,7 @@ from atdata.atproto.syntax import AtUri, Nsid
 from atdata.errors import LexiconError, LimitError
 from atdata.records import nsids
 from atdata.records.manifests import ShardManifest, read_manifests
-from atdata.records.record import Record, old_form, rest_of, without_none
+from atdata.records.record import Listed, Record, old_form, rest_of, without_none
 from atdata.records.storage import BlobStorage, Storage, first_listed, read_storage
 from atdata.samples import DictOf, Plain
 from atdata.samples.codec import Misfit, encoder, pack
@@ -26,6 +26,7 @@ from atdata.shards import ShardRef
 MAX_METADATA = 100_000
 _MEMBERS = ("name", "schemaRef", "storage", "createdAt", "description", "metadata", "tags", "size", "license")
 _MANIFESTS = "manifests"
+_ANYWHERE = "did:web:nowhere.invalid"  # what a shard is does not depend on whose blob it is
 
 
 @dataclass(frozen=True)
@@ -115,8 +116,18 @@ class Entry(Record):
 
         Shards are known by digest, so moving them whole changes nothing; those without one by their URL.
         """
-        stored = self.storage.shards("did:web:nowhere.invalid")
+        stored = self.storage.shards(_ANYWHERE)
         return Cid.of_cbor(cbor.encode({"schema": schema, "shards": [str(s.digest or s.url) for s in stored]}))
+
+    @property
+    def listed(self) -> Listed:
+        """Under its name; what it says is its schema and its shards."""
+        try:
+            shards: list[Any] = [str(shard.digest or shard.url) for shard in self.storage.shards(_ANYWHERE)]
+        except LexiconError:  # stored in a way that this version does not know
+            shards = [self.storage.to_record()]
+        said = {"schemaRef": str(self.schema_ref), "shards": shards}
+        return Listed(self.name, None, Cid.of_cbor(cbor.encode(said)), self.schema_ref)
 
     @cached_property
     def splits(self) -> dict[str, tuple[ShardRef, ...]]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, ClassVar, Self
 
+from atdata.atproto import cbor
+from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import AtUri, Nsid
 from atdata.records import nsids
-from atdata.records.record import Record, moment, old_form, rest_of, without_none
-from atdata.records.version import Version
+from atdata.records.record import Listed, Record, old_form, rest_of, without_none
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -30,6 +29,12 @@ class Label(Record):
     dataset_uri: AtUri
     version: str | None = None
     description: str | None = None
+
+    @property
+    def listed(self) -> Listed:
+        """Under its name and version; what it says is the entry."""
+        said = cbor.encode({"datasetUri": str(self.dataset_uri)})
+        return Listed(self.name, self.version, Cid.of_cbor(said), self.dataset_uri)
 
     def to_record(self) -> dict[str, Any]:
         """The wire form."""
@@ -55,16 +60,3 @@ class Label(Record):
             created_at=str(value.get("createdAt", "1970-01-01T00:00:00.000Z")),
             extra=rest_of(value, "name", "datasetUri", "version", "description", "createdAt"),
         )
-
-
-def newest(labels: Iterable[Label]) -> Label | None:
-    """The label a name without a version stands for: newest by version, then by time, then by record key.
-
-    A time in the future counts as now, so nobody stays newest by dating ahead.
-    """
-    present = datetime.now(UTC)
-
-    def rank(label: Label) -> tuple[Version, datetime, str]:
-        return Version.parse(label.version), min(moment(label.created_at), present), str(label.uri)
-
-    return max(labels, key=rank, default=None)

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
+from atdata.atproto import cbor
+from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import AtUri, Nsid
 from atdata.errors import LensError
 from atdata.records import nsids
-from atdata.records.record import Record, old_form, rest_of, without_none
+from atdata.records.record import Listed, Record, old_form, rest_of, without_none
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _MEMBERS = ("name", "sourceSchema", "targetSchema", "getterCode", "putterCode", "description", "language", "metadata")
@@ -117,6 +119,13 @@ class LensRecord(Record):
     def content(self) -> tuple[object, ...]:
         """What makes it this lens."""
         return self.name, self.source_schema, self.target_schema, self.getter_code, self.putter_code
+
+    @property
+    def listed(self) -> Listed:
+        """Under its name; what it says is the two schemas and the two functions."""
+        wire = self.to_record()
+        said = {name: wire[name] for name in ("sourceSchema", "targetSchema", "getterCode", "putterCode")}
+        return Listed(self.name, None, Cid.of_cbor(cbor.encode(said)), self.source_schema)
 
     def to_record(self) -> dict[str, Any]:
         """The wire form."""

@@ -27,6 +27,7 @@ _SECRETS = {
     "a URL with credentials": r"\b[a-z][a-z0-9+.-]*://[^\s/@:]*:[^\s/@]+@",
     "a presigned URL": r"(?i)[?&](?:X-Amz-Signature|X-Amz-Credential|X-Goog-Signature|Signature|sig|AWSAccessKeyId|token|access_token)=",
 }
+_LOCAL_RECORD = re.compile(r"\bat://atdata\.local/|\batdata://local/")
 _PATTERNS = {what: re.compile(pattern) for what, pattern in _SECRETS.items()}
 _LOCAL_NAMES = (".local", ".localhost", ".internal", ".lan", ".home", ".corp", ".intranet", ".home.arpa")
 _SCHEMES = {HTTP: ("https",), EXTERNAL: ("https", "s3", "gs"), S3: ("s3",)}
@@ -47,6 +48,12 @@ def check_public(record: Record, *, allow_loopback: bool = False) -> None:
         for what, pattern in _PATTERNS.items():
             if pattern.search(text):
                 raise _refusal(f"a record would publish {what}", path, "A record is public for ever. Remove it.")
+        if _LOCAL_RECORD.search(text):
+            raise _refusal(
+                "a record of a local index, which strangers cannot read",
+                path,
+                "Promote it: promote_to_atmosphere(...).",
+            )
     storage = value.get("storage")
     if isinstance(storage, Mapping):
         kind = str(storage.get("$type"))

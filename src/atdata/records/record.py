@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import reprlib
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache, cached_property
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, TypeVar
 
 import msgspec
 
@@ -19,12 +19,41 @@ from atdata.atproto.lexicon import LexiconCatalog
 from atdata.atproto.syntax import AtUri, Nsid
 from atdata.errors import LexiconError, LimitError, NotFoundError
 from atdata.records import nsids
+from atdata.records.version import Version
 
 if TYPE_CHECKING:
     from atdata.atproto.verify import Evidence
 
+R = TypeVar("R", bound="Record")
+
 MAX_RECORD = 150_000
 """Bytes of JSON that every PDS takes (pds-facts.md, Records)."""
+
+
+class Listed(NamedTuple):
+    """What an index files a record under.
+
+    Attributes:
+        name: what people call it.
+        version: of the name; `None` for a record without one.
+        content: what it says, whatever it is called and whenever it was written.
+        target: the record it is nothing without.
+    """
+
+    name: str
+    version: str | None
+    content: Cid
+    target: AtUri | None = None
+
+    @property
+    def slot(self) -> str:
+        """What an index has only once under the name: a version, or, without one, a content."""
+        return f"content:{self.content}" if self.version is None else self.slot_of(self.version)
+
+    @staticmethod
+    def slot_of(version: str) -> str:
+        """The slot of a version."""
+        return f"version:{version}"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,6 +81,11 @@ class Record(Mapping[str, Any]):
     @abstractmethod
     def to_record(self) -> dict[str, Any]:
         """The wire form: values of the AT Protocol data model, with `$type`."""
+
+    @property
+    @abstractmethod
+    def listed(self) -> Listed:
+        """What an index files it under."""
 
     @classmethod
     def from_record(cls, value: Mapping[str, Any], collection: str | None = None) -> Self:
@@ -110,6 +144,19 @@ class Record(Mapping[str, Any]):
         return hash((type(self), self.uri, self.cid, self.created_at))
 
 
+def newest(records: Iterable[R]) -> R | None:
+    """The record that a name stands for: the newest by version, then by time, then by record key.
+
+    A time in the future counts as now, so nobody stays newest by dating ahead.
+    """
+    present = datetime.now(UTC)
+
+    def rank(record: R) -> tuple[Version, datetime, str]:
+        return Version.parse(record.listed.version), min(moment(record.created_at), present), str(record.uri)
+
+    return max(records, key=rank, default=None)
+
+
 @cache
 def lexicons() -> LexiconCatalog:
     """The lexicons of `science.alt.dataset`, the only copy in the package."""
@@ -130,10 +177,14 @@ def moment(text: str) -> datetime:
         return datetime.min.replace(tzinfo=UTC)
 
 
-def check_outgoing(record: Record) -> dict[str, Any]:
+def check_outgoing(record: Record, bounded: bool = True) -> dict[str, Any]:
     """The wire form of a record, once it is known that a server may take it: data model, lexicon, size.
 
     A PDS validates none of this for us (pds-facts.md, Records).
+
+    Args:
+        record: about to be written.
+        bounded: whether it may be no larger than every PDS takes.
 
     Raises:
         DataModelError, LexiconError: it breaks a rule; `path` names the place.
@@ -142,7 +193,7 @@ def check_outgoing(record: Record) -> dict[str, Any]:
     value = check_record(record.to_record())
     lexicons().validate_record(value, record.NSID)
     type(record).from_record(value)  # also what open unions leave unsaid: we read all that we write
-    size = len(msgspec.json.encode(to_json(value)))
+    size = len(msgspec.json.encode(to_json(value))) if bounded else 0
     if size > MAX_RECORD:
         raise LimitError(
             "a record is too large", uri=str(record.NSID), expected=f"at most {MAX_RECORD} bytes", actual=size

@@ -13,7 +13,7 @@ from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import Nsid, RecordKey, Tid
 from atdata.errors import SchemaError, UsageError
 from atdata.records import nsids
-from atdata.records.record import Record, old_form, rest_of, without_none
+from atdata.records.record import Listed, Record, old_form, rest_of, without_none
 from atdata.records.version import is_semver
 from atdata.samples import PackableSample
 from atdata.schema import SampleSchema, from_json_schema, schema_of, to_json_schema, type_of
@@ -88,6 +88,13 @@ class Schema(Record):
         """The CID of what makes it this schema: name, version, kind and content, not when or with what words."""
         wire = self.to_record()
         return Cid.of_cbor(cbor.encode({name: wire[name] for name in ("name", "version", "schemaType", "schema")}))
+
+    @property
+    def listed(self) -> Listed:
+        """Under its name and version."""
+        wire = self.to_record()
+        said = {name: wire[name] for name in ("schemaType", "schema")}
+        return Listed(self.name, self.version, Cid.of_cbor(cbor.encode(said)))
 
     @cached_property
     def sample_schema(self) -> SampleSchema:

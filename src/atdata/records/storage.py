@@ -193,7 +193,7 @@ def storage_of(shards: Sequence[ShardRef], region: str | None = None, endpoint: 
     schemes = {scheme_of(shard.url) for shard in shards}
     buckets = {shard.url.split("/", 3)[2] for shard in shards if scheme_of(shard.url) == "s3"}
     if all(shard.digest for shard in shards):
-        if schemes <= {"http", "https"}:
+        if schemes <= {"http", "https"} or schemes == {"file"}:
             return HttpStorage(tuple(shards))
         if schemes == {"s3"} and len(buckets) == 1:
             return S3Storage(buckets.pop(), tuple(shards), region, endpoint)

@@ -28,6 +28,16 @@ class Version:
     pre: tuple[_Part, ...] = ()
     text: str = ""
 
+    @property
+    def key(self) -> bytes:
+        """Bytes that sort as versions do, for databases."""
+        if self.kind < 2:
+            return f"{self.kind}{self.text}".encode()
+        numbers = "".join(f"{number:09d}" for number in self.numbers)
+        # No identifier has a "!" in it, or anything before it; every final version comes after "~".
+        pre = "".join(f"{kind}{number:09d}{word}!" for kind, number, word in self.pre)
+        return f"2{numbers}{'~' if self.final else pre}".encode()
+
     @classmethod
     def parse(cls, text: str | None) -> Version:
         """The version that some text is."""

@@ -105,5 +105,11 @@ class Digest:
                 hint="Nothing of it was read. Fetch it again, or ask its publisher.",
             )
 
+    @classmethod
+    def parse(cls, text: str) -> Digest:
+        """The digest that `str` made text of."""
+        algorithm, _, digest = text.partition(":")
+        return cls(algorithm, digest)
+
     def __str__(self) -> str:
         return f"{self.algorithm}:{self.hex}"

@@ -1,0 +1,170 @@
+"""The port behind a local index: rows of a database, found by what an index files records under.
+
+A row is written once and never changes. What is written together is there together or not at all, and every lookup is
+one in an index of the database, so it costs the same however many rows there are. Names are data: no query, key or
+pattern is ever made of them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol, TypeVar
+
+from atdata.errors import ConflictError, NetworkError, NotFoundError, UsageError
+
+T = TypeVar("T")
+
+FORMAT = 1
+"""Of the rows. A database that a later version has written is left alone."""
+
+_PATIENCE = (0.05, 0.2, 0.5, 1.0, 2.0)  # seconds; a server that is restarted is back by then
+
+
+class Row(NamedTuple):
+    """A record, and what it is found by.
+
+    Attributes:
+        collection: the kind of the record, an NSID.
+        rkey: its record key.
+        name: what people call it.
+        slot: what there is only once under a name of a kind.
+        rank: sorts the records of a name; of equals the later one is newer.
+        content: what it says.
+        cid: of the record.
+        target: the key of the record it refers to, which must be there.
+        value: the record, as DAG-CBOR.
+    """
+
+    collection: str
+    rkey: str
+    name: str
+    slot: str
+    rank: bytes
+    content: str
+    cid: str
+    target: str | None
+    value: bytes
+
+    @property
+    def key(self) -> str:
+        """What it is called in the database: neither part can hold a slash."""
+        return f"{self.collection}/{self.rkey}"
+
+
+class Found(NamedTuple):
+    """A row as it is found; later ones have greater numbers."""
+
+    number: int
+    rkey: str
+    cid: str
+    value: bytes
+
+
+class TakenError(ConflictError):
+    """A key, or a slot of a name, is taken."""
+
+
+class Database(Protocol):
+    """Rows. It may be used from several threads and processes, and pickles as its address."""
+
+    def insert(self, rows: Sequence[Row]) -> None:
+        """Write all of some rows, or none; those they refer to come first. The same call again changes nothing.
+
+        Raises:
+            TakenError: a key or slot is taken by another row.
+            NotFoundError: a row refers to one that is not there.
+        """
+
+    def delete(self, rows: Sequence[Row]) -> None:
+        """Delete all of some rows, or none; those that are not there are gone already.
+
+        Raises:
+            ConflictError: another row refers to one of them.
+        """
+
+    def get(self, key: str) -> Found | None:
+        """The row with a key."""
+
+    def of_cid(self, collection: str, cid: str) -> Found | None:
+        """The newest row of a record with a CID."""
+
+    def newest(self, collection: str, name: str) -> Found | None:
+        """The row of a name with the highest rank; of those the latest."""
+
+    def of_slot(self, collection: str, name: str, slot: str) -> Found | None:
+        """The row in a slot of a name."""
+
+    def of_content(self, collection: str, name: str, content: str) -> Found | None:
+        """Of the rows of a name that say the same, the one with the highest rank; of those the latest."""
+
+    def recent(self, collection: str, limit: int, before: int | None = None) -> list[Found]:
+        """The latest rows of a kind, the latest first; with `before`, of those with lesser numbers."""
+
+    def under(self, collection: str, prefix: str, limit: int | None = None) -> list[Found]:
+        """The rows of a kind whose names begin with some text: by name, in a name the newest first."""
+
+    def referring(self, key: str, collection: str) -> list[Found]:
+        """The rows of a kind that refer to a row, the latest first."""
+
+    def __len__(self) -> int:
+        """How many rows there are; a database may estimate."""
+
+    def close(self) -> None:
+        """Let go of connections; the next call makes new ones."""
+
+
+def patiently(work: Callable[[], T], lost: Callable[[Exception], bool], forget: Callable[[], None]) -> T:
+    """Do some work once; once more, where the connection was lost on the way.
+
+    The server may have done it before the connection broke, so it must be such that doing it twice is harmless.
+    """
+    for pause in (*_PATIENCE, None):
+        try:
+            return work()
+        except Exception as error:
+            if pause is None or not lost(error):
+                raise
+            forget()
+            time.sleep(pause)
+    raise AssertionError
+
+
+def taken() -> TakenError:
+    """The error for a key or slot that is taken."""
+    return TakenError("another record is there already")
+
+
+def still_needed() -> ConflictError:
+    """The error for deleting what others refer to."""
+    return ConflictError("other records refer to this one", hint="Remove those first.")
+
+
+def nothing_there() -> NotFoundError:
+    """The error for a row that refers to nothing."""
+    return NotFoundError("a record refers to one that is not there")
+
+
+def check_format(found: int) -> None:
+    """Leave a database alone that we do not understand.
+
+    Raises:
+        UsageError: a later version has written it.
+    """
+    if found != FORMAT:
+        raise UsageError(
+            "the index was written by another version of atdata",
+            expected=f"format {FORMAT}",
+            actual=f"format {found}",
+            hint="Update atdata.",
+        )
+
+
+def unreachable(what: str, address: str, error: Exception) -> NetworkError:
+    """The error for a server that does not answer."""
+    return NetworkError(
+        f"{what} does not answer",
+        uri=address,
+        actual=type(error).__name__,
+        hint="Is it running, and is the address right? `atdata up` starts one on this machine.",
+    )

@@ -1,0 +1,387 @@
+"""`LocalIndex`: a team's datasets, in a database of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from atdata.atproto.syntax import Tid
+from atdata.dataset import Dataset, DatasetDict
+from atdata.errors import ConflictError, NotFoundError, UnverifiedError, UsageError
+from atdata.index import RecordIndex
+from atdata.local.database import Database, TakenError
+from atdata.local.records import LocalRecords
+from atdata.local.sources import kept_where_they_are, put_into, source_of_entry
+from atdata.protocols import AbstractDataStore
+from atdata.records import Entry, Label, Record, Schema, Size
+from atdata.records.address import Address
+from atdata.settings import Settings
+from atdata.shards.source import scheme_of
+
+if TYPE_CHECKING:
+    import redis
+
+R = TypeVar("R", bound=Record)
+
+
+class LocalIndex(RecordIndex[LocalRecords]):
+    """Datasets, schemas, labels and lenses in a database: a SQLite file, Redis, or PostgreSQL.
+
+    Args:
+        where: `redis://...`, `rediss://...`, `unix://...`, `postgresql://...`, `sqlite:///...` or the path of a file.
+            By default what `ATDATA_INDEX_URL` says, else a SQLite file in the data folder.
+        redis: a connected client, in place of a URL.
+        data_store: where shards go; without one they stay where they are.
+        settings: arguments of `atdata.settings.Settings.of`.
+    """
+
+    def __init__(
+        self,
+        where: str | os.PathLike[str] | None = None,
+        *,
+        redis: redis.Redis | None = None,
+        data_store: AbstractDataStore | None = None,
+        **settings: Any,
+    ) -> None:
+        self.settings = Settings.of(**settings)
+        if redis is not None and where is not None:
+            raise UsageError("an index is in one place", expected="a URL, or redis=", actual="both")
+        if redis is not None:
+            from atdata.local.redis import RedisDatabase
+
+            database: Database = RedisDatabase(redis)
+        else:
+            database = open_database(where or self.settings.index_url or self.settings.data / "index.sqlite")
+        super().__init__(LocalRecords(database), data_store)
+
+    # --- schemas
+
+    def get_schema(self, ref: str) -> Schema:
+        """The schema at an address: of this index, `atdata://local/schema/Name[@version]`, or `Name[@version]`.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        return self._read(ref, Schema)
+
+    def list_schemas(self, repo: str | None = None, limit: int | None = None, *, prefix: str = "") -> list[Schema]:
+        """Schemas, newest first; with `prefix` those whose names begin with it, by name."""
+        return self._listed(repo, Schema, limit, prefix)
+
+    # --- datasets
+
+    def insert_dataset(
+        self,
+        dataset: Dataset[Any],
+        *,
+        name: str,
+        prefix: str | None = None,
+        schema_ref: str | None = None,
+        schema_version: str | None = None,
+        version: str | None = None,
+        description: str | None = None,
+        tags: Sequence[str] | None = None,
+        license: str | None = None,  # noqa: A002  the field's own word
+        metadata: Mapping[str, Any] | None = None,
+        maxcount: int | None = None,
+        maxsize: float | None = None,
+        digests: bool = True,
+        **_facts: Any,
+    ) -> Entry:
+        """List a dataset under a name: its shards go to the data store first, if there is one.
+
+        Schema, entry and label appear together. The same again is no second entry; the first one stands.
+
+        Args:
+            dataset: what to list.
+            name: what to call it; `@local/name` finds it.
+            prefix: what the data store calls its shards; the name by default.
+            schema_ref: the schema; by default the dataset's own type, published if need be.
+            schema_version: the version to publish its own type under.
+            version: of the name, such as `1.0.0`; what a version stands for never changes.
+            description: what it holds.
+            tags: words to find it by.
+            license: SPDX expression or URL.
+            metadata: anything else, as msgpack can hold it.
+            maxcount: most samples in a stored shard.
+            maxsize: most bytes in a stored shard.
+            digests: whether to read shards whose digest is not known, so that whoever loads them can check them.
+
+        Raises:
+            ConflictError: the version of the name stands for another dataset.
+            SchemaError: the samples are not what the schema describes.
+            ShardError, DigestError: a shard is damaged, or not the one it should be.
+        """
+        self._schema_for(dataset, schema_ref, schema_version)  # what is wrong is said before anything is copied
+        if self.data_store is not None:
+            stored = put_into(self.data_store, dataset, prefix or name, maxcount, maxsize, self.settings.cache)
+        else:
+            stored = kept_where_they_are(dataset, self.settings.cache, digests)
+        samples, sizes = [shard.samples for shard in stored.shards], [shard.size for shard in stored.shards]
+        facts = {
+            "name": name,
+            "storage": stored.storage,
+            "size": Size(_total(samples), _total(sizes), len(stored.shards)),
+            "description": description,
+            "tags": tuple(tags or ()),
+            "license": license,
+            "metadata": dict(metadata or {}),
+        }
+        while True:
+            plan = self._plan(self._schema_for(dataset, schema_ref, schema_version), facts, version)
+            try:
+                self.records.put(plan.fresh)
+            except TakenError:
+                continue  # somebody was faster; what they wrote is found now
+            return plan.entry
+
+    def add_entry(self, dataset: Dataset[Any], *, name: str, **facts: Any) -> Entry:
+        """List a dataset whose shards stay where they are; see `insert_dataset`."""
+        return LocalIndex._without_store(self).insert_dataset(dataset, name=name, **facts)
+
+    def _without_store(self) -> LocalIndex:
+        index = LocalIndex.__new__(LocalIndex)
+        index.settings, index.records, index.data_store = self.settings, self.records, None
+        return index
+
+    def _schema_for(self, dataset: Dataset[Any], schema_ref: str | None, version: str | None) -> Schema:
+        """The schema of a dataset about to be inserted: where it is, or where it will be."""
+        if schema_ref is not None:
+            return self.schema_for(dataset, schema_ref)
+        planned = self.planned_schema(self.draft_schema(dataset, version), version)
+        return self.records.placed(planned, planned.rkey)
+
+    def _plan(self, schema: Schema, facts: dict[str, Any], version: str | None) -> _Plan:
+        """What is to be written, and which entry will stand."""
+        draft = Entry(schema_ref=schema.located, **facts)
+        known = self.records.named(None, Entry, draft.name).of_content(draft.listed.content)
+        entry = known or self.records.placed(draft, Tid.now())
+        fresh: list[Record] = [] if known else [entry]
+        if self.records.named(None, Schema, schema.name).of_version(schema.version) is None:
+            fresh.insert(0, schema)
+        label = Label(name=entry.name, dataset_uri=entry.located, version=version)
+        labels = self.records.named(None, Label, entry.name)
+        there = labels.of_content(label.listed.content) if version is None else labels.of_version(version)
+        if there is None:
+            fresh.append(self.records.placed(label, Tid.now()))
+        elif there.dataset_uri != entry.located:
+            raise ConflictError(
+                f"{entry.name}@{version} already stands for another dataset",
+                uri=there.uri,
+                expected=there.dataset_uri,
+                actual="other shards, or another schema",
+                hint="List it under a new version.",
+            )
+        return _Plan(entry, fresh)
+
+    def get_dataset(self, ref: str) -> Entry:
+        """The entry at an address, or of a name: `@local/name[@version]` or `name[@version]`.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        return self._read(ref, Entry)
+
+    def get_entry(self, cid: str) -> Entry:
+        """The entry whose record has a CID.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        found = self.records.of_cid(Entry, str(cid))
+        if found is None:
+            raise NotFoundError("the index has no entry with this CID", actual=cid)
+        return found
+
+    def get_entry_by_name(self, name: str, version: str | None = None) -> Entry:
+        """The entry that a name stands for: of one version, or the newest.
+
+        Raises:
+            NotFoundError: there is none; it names those there are.
+        """
+        return self.records.read(self.get_label(name, version).dataset_uri, Entry)
+
+    @property
+    def entries(self) -> Iterator[Entry]:
+        """Every entry, newest first; a few at a time are in memory."""
+        return self.records.each(Entry)
+
+    def list_datasets(self, repo: str | None = None, limit: int | None = None, *, prefix: str = "") -> list[Entry]:
+        """Entries, newest first; with `prefix` those whose names begin with it, by name."""
+        return self._listed(repo, Entry, limit, prefix)
+
+    def list_labels(self, repo: str | None = None, limit: int | None = None, *, prefix: str = "") -> list[Label]:
+        """Labels, newest first; with `prefix` those whose names begin with it, by name."""
+        return self._listed(repo, Label, limit, prefix)
+
+    def labels_of(self, entry: Entry) -> list[Label]:
+        """The labels of an entry, newest first."""
+        return self.records.referring(entry, Label)
+
+    def add_label(
+        self, entry: Entry, *, name: str, version: str | None = None, description: str | None = None
+    ) -> Label:
+        """Give an entry another name, or its name another version.
+
+        Raises:
+            ConflictError: the version stands for another dataset.
+            NotFoundError: the entry is not in this index.
+        """
+        label = Label(name=name, dataset_uri=entry.located, version=version, description=description)
+        return self.records.create(label, Tid.now(), lambda found: found.dataset_uri == label.dataset_uri)
+
+    def remove(self, name: str, version: str | None = None) -> list[Entry]:
+        """Take a name, or one version of it, out of the index, with the entries that no other label names.
+
+        Shards stay where they are. A schema stays too: others may be using it.
+
+        Returns:
+            The entries that are gone.
+
+        Raises:
+            NotFoundError: there is no such name.
+        """
+        while True:
+            self.get_label(name, version)
+            labels = [one for one in self.list_labels(prefix=name) if one.name == name]
+            labels = [one for one in labels if version in (None, one.version)]
+            gone = []
+            for uri in dict.fromkeys(label.dataset_uri for label in labels):
+                entry = self.records.read(uri, Entry)
+                if {label.uri for label in self.labels_of(entry)} <= {label.uri for label in labels}:
+                    gone.append(entry)
+            try:
+                self.records.delete([*labels, *gone])
+            except ConflictError:
+                continue  # one was given a label meanwhile
+            return gone
+
+    def remove_schema(self, ref: str) -> Schema:
+        """Take a schema out of the index.
+
+        Raises:
+            NotFoundError: there is none.
+            ConflictError: an entry uses it.
+        """
+        schema = self.get_schema(ref)
+        self.records.delete([schema])
+        return schema
+
+    # --- reading
+
+    def load(
+        self,
+        name: str,
+        version: str | None = None,
+        *,
+        sample_type: type[Any] | None = None,
+        allow_unverified: bool = False,
+    ) -> DatasetDict[Any]:
+        """The datasets of a name, by split; each shard is checked against its digest before its first sample.
+
+        Raises:
+            NotFoundError: there is no such name.
+            UnverifiedError: a shard was listed without a digest, and that was not allowed.
+        """
+        return self.open(self.get_entry_by_name(name, version), sample_type, allow_unverified=allow_unverified)
+
+    def open(
+        self, entry: Entry, sample_type: type[Any] | None = None, *, allow_unverified: bool = False
+    ) -> DatasetDict[Any]:
+        """The datasets of an entry, by split; see `load`."""
+        kind = sample_type or self.get_schema(entry.schema_ref).sample_type
+        unknown = next((shard for shard in entry.shards if shard.digest is None), None)
+        if unknown is not None and not allow_unverified:
+            raise UnverifiedError(
+                "a shard was listed without a digest, so nothing can prove its bytes",
+                step="shard digest",
+                uri=unknown.url,
+                hint="Pass allow_unverified=True to read it all the same.",
+            )
+        return DatasetDict(
+            {
+                split: Dataset.of(
+                    source_of_entry(entry, shards, self.data_store),
+                    kind,
+                    metadata=entry.metadata,
+                    entry=entry,
+                    cache=self.settings.cache,
+                    samples=entry.size.samples if shards == entry.shards else None,
+                )
+                for split, shards in entry.splits.items()
+            }
+        )
+
+    # --- addresses
+
+    def _read(self, ref: str, kind: type[R]) -> R:
+        if ref.startswith("at://"):
+            return self.records.read(ref, kind)
+        name, version = _named(ref, kind)
+        if kind is Entry:
+            return self.records.read(self.get_label(name, version).dataset_uri, kind)
+        named = self.records.named(None, kind, name)
+        found = named.newest() if version is None else named.of_version(version)
+        if found is None:
+            what = f"{kind.NSID.name} {name}" + (f"@{version}" if version else "")
+            raise NotFoundError(f"the index has no {what}", hint="Publish it first, or check its spelling.")
+        return found
+
+    def _listed(self, repo: str | None, kind: type[R], limit: int | None, prefix: str) -> list[R]:
+        return self.records.under(kind, prefix, limit) if prefix else self.records.read_all(repo, kind, limit)
+
+    def __repr__(self) -> str:
+        return f"LocalIndex({self.records.database!r})"
+
+
+class _Plan(NamedTuple):
+    """What is to be written, in the order in which one refers to the other, and the entry that stands then."""
+
+    entry: Entry
+    fresh: list[Record]
+
+
+def open_database(where: str | os.PathLike[str]) -> Database:
+    """The database at an address.
+
+    Raises:
+        UsageError: no index can be there.
+    """
+    text = os.fspath(where)
+    match scheme_of(text):
+        case "redis" | "rediss" | "unix":
+            from atdata.local.redis import RedisDatabase
+
+            return RedisDatabase(text)
+        case "postgresql" | "postgres":
+            from atdata.local.postgres import PostgresDatabase
+
+            return PostgresDatabase(text)
+        case "sqlite" | "file":
+            from atdata.local.sqlite import SqliteDatabase
+
+            return SqliteDatabase(Path(text.removeprefix("sqlite://").removeprefix("file://")).expanduser().absolute())
+        case other:
+            raise UsageError(
+                f"no index is kept at {other}://",
+                expected="redis://, rediss://, unix://, postgresql://, sqlite:/// or a path",
+                hint="See LocalIndex.",
+            )
+
+
+def _named(ref: str, kind: type[Record]) -> tuple[str, str | None]:
+    """Name and version in a reference that is no AT URI."""
+    if ref.startswith(("atdata://", "local://")):
+        address = Address.parse(ref)
+        if not address.is_local or (address.kind != "dataset" if kind is Entry else not address.is_schema):
+            raise NotFoundError(f"an address of no {kind.NSID.name} of this index", uri=ref)
+        return address.name, address.version
+    name, _, version = ref.removeprefix("@local/").partition("@")
+    return name, version or None
+
+
+def _total(counts: Sequence[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None

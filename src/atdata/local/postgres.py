@@ -1,0 +1,150 @@
+"""The index in a PostgreSQL database."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+
+from atdata.errors import AuthError, MissingExtraError, NetworkError
+from atdata.local.database import FORMAT, check_format, patiently, unreachable
+from atdata.local.sql import TABLE, SqlDatabase
+
+if TYPE_CHECKING:
+    import psycopg
+
+T = TypeVar("T")
+
+_TYPES = {"number": "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY", "text": 'TEXT COLLATE "C"', "bytes": "BYTEA"}
+_SETTING_UP = 0x6174646174610001  # a number that only we lock
+
+
+class PostgresDatabase(SqlDatabase):
+    """Rows in a PostgreSQL database. What was written is committed when a call returns.
+
+    Args:
+        url: `postgresql://user@host/database?sslmode=verify-full`, or what else libpq takes as a URL.
+    """
+
+    MARK = "%s"
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._begin()
+
+    def _begin(self) -> None:
+        self._lock = threading.RLock()
+        self._connection: psycopg.Connection[Any] | None = None
+        self._process = os.getpid()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_url": self._url}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._begin()
+
+    def _run(self, work: Callable[[Any], T], violated: Callable[[], Exception] | None = None) -> T:
+        psycopg = _driver()
+        if self._process != os.getpid():  # forked: closing the parent's connection would end it for the parent too
+            self._abandoned = self._connection
+            self._begin()
+
+        def once() -> T:
+            db = self._connected()
+            with nullcontext() if violated is None else db.transaction(), db.cursor(binary=True) as cursor:
+                return work(cursor)
+
+        with self._lock:
+            try:
+                return patiently(once, self._is_lost, self.close)
+            except psycopg.Error as error:
+                if violated and isinstance(error, psycopg.errors.ForeignKeyViolation):
+                    raise violated() from error
+                raise self._failed(error) from error
+
+    def _is_lost(self, error: Exception) -> bool:
+        psycopg = _driver()
+        undone = (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected)
+        if isinstance(error, undone):
+            return True
+        refused = isinstance(error, psycopg.errors.InvalidAuthorizationSpecification | psycopg.errors.InvalidPassword)
+        closed = self._connection is None or self._connection.closed
+        return isinstance(error, psycopg.OperationalError) and bool(closed) and not refused and not _refuses(error)
+
+    def _connected(self) -> psycopg.Connection[Any]:
+        if self._connection is None:
+            db = _driver().connect(self._url, autocommit=True, connect_timeout=10, application_name="atdata")
+            try:
+                _set_up(db)
+            except BaseException:
+                db.close()
+                raise
+            self._connection = db
+        return self._connection
+
+    def _failed(self, error: psycopg.Error) -> Exception:
+        psycopg = _driver()
+        denied = psycopg.errors.InsufficientPrivilege | psycopg.errors.InvalidPassword
+        if isinstance(error, denied | psycopg.errors.InvalidAuthorizationSpecification) or _refuses(error):
+            return AuthError(
+                "PostgreSQL does not let us in",
+                uri=self.address,
+                actual=type(error).__name__,
+                hint="Check user and password, and that the user may create and write tables.",
+            )
+        if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+            self.close()
+            return unreachable("PostgreSQL", self.address, error)
+        return NetworkError("PostgreSQL refuses a request", uri=self.address, actual=str(error).splitlines()[0])
+
+    @property
+    def address(self) -> str:
+        """Where it is, without password."""
+        parts = urlsplit(self._url)
+        port = f":{parts.port}" if parts.port else ""
+        return f"postgresql://{parts.hostname or ''}{port}{parts.path}"
+
+    def close(self) -> None:
+        """See `Database`."""
+        with self._lock:
+            if self._connection is not None and self._process == os.getpid():
+                with suppress(_driver().Error):
+                    self._connection.close()
+            self._connection = None
+
+    def __repr__(self) -> str:
+        return f"PostgresDatabase({self.address!r})"
+
+
+def _driver() -> Any:
+    try:
+        import psycopg
+    except ImportError as error:
+        raise MissingExtraError.of("postgres", "An index in PostgreSQL") from error
+    return psycopg
+
+
+def _refuses(error: Exception) -> bool:
+    """Whether a connection was refused for who we are: before there is one, the driver says it in words only."""
+    text = str(error)
+    return "authentication failed" in text or "no password supplied" in text or "role " in text
+
+
+def _set_up(db: psycopg.Connection[Any]) -> None:
+    psycopg = _driver()
+    try:
+        found = db.execute("SELECT format FROM atdata_format").fetchone()
+    except psycopg.errors.UndefinedTable:
+        with db.transaction():
+            db.execute("SELECT pg_advisory_xact_lock(%s)", [_SETTING_UP])  # one process sets up, others wait for it
+            if db.execute("SELECT to_regclass('atdata_format')").fetchone() == (None,):
+                for statement in TABLE:
+                    db.execute(statement.format(**_TYPES))
+                db.execute("CREATE TABLE atdata_format (format INTEGER NOT NULL)")
+                db.execute("INSERT INTO atdata_format VALUES (%s)", [FORMAT])
+        found = db.execute("SELECT format FROM atdata_format").fetchone()
+    check_format(0 if found is None else int(found[0]))

@@ -1,0 +1,187 @@
+"""Records in a database: the store under `LocalIndex`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar, cast
+
+from atdata.atproto import cbor
+from atdata.atproto.cid import Cid
+from atdata.atproto.syntax import AtUri, Handle, RecordKey
+from atdata.errors import ConflictError, NotFoundError, ProofError, UsageError
+from atdata.local.database import Database, Found, Row, TakenError
+from atdata.records import Listed, Record, Version, check_outgoing
+
+R = TypeVar("R", bound=Record)
+
+LOCAL = Handle("atdata.local")
+"""The authority of records that are in no repository. No account can ever have it: `.local` is nobody's domain."""
+
+_PAGE = 500
+
+
+@dataclass(frozen=True)
+class LocalRecords:
+    """Records in a database. What is read is checked against its CID, and against its lexicon."""
+
+    database: Database
+
+    def read(self, ref: str, kind: type[R]) -> R:
+        """See `RecordStore`."""
+        found = self.database.get(_key(AtUri(ref), kind))
+        if found is None:
+            raise NotFoundError("there is no such record in the index", uri=ref)
+        return _record(found, kind)
+
+    def read_all(self, owner: str | None, kind: type[R], limit: int | None = None) -> list[R]:
+        """See `RecordStore`."""
+        _check_owner(owner)
+        if limit is not None:
+            return [_record(found, kind) for found in self.database.recent(str(kind.NSID), limit)]
+        return list(self.each(kind))
+
+    def each(self, kind: type[R]) -> Iterator[R]:
+        """The records of a kind, newest first, some at a time in memory."""
+        before: int | None = None
+        while page := self.database.recent(str(kind.NSID), _PAGE, before):
+            yield from (_record(found, kind) for found in page)
+            before = page[-1].number
+
+    def under(self, kind: type[R], prefix: str, limit: int | None = None) -> list[R]:
+        """The records of a kind whose names begin with some text, by name."""
+        return [_record(found, kind) for found in self.database.under(str(kind.NSID), prefix, limit)]
+
+    def named(self, owner: str | None, kind: type[R], name: str) -> NamedRows[R]:
+        """See `RecordStore`."""
+        _check_owner(owner)
+        return NamedRows(self.database, kind, name)
+
+    def of_cid(self, kind: type[R], cid: str) -> R | None:
+        """The record with a CID."""
+        return _maybe(self.database.of_cid(str(kind.NSID), cid), kind)
+
+    def referring(self, record: Record, kind: type[R]) -> list[R]:
+        """The records of a kind that refer to one, the newest first."""
+        found = self.database.referring(_key(record.located, type(record)), str(kind.NSID))
+        return [_record(item, kind) for item in found]
+
+    def create(self, record: R, rkey: RecordKey, same: Callable[[R], bool]) -> R:
+        """See `RecordStore`."""
+        placed = self.placed(record, rkey)
+        try:
+            self.put([placed])
+        except TakenError as error:
+            found = self._in_the_way(placed)
+            if found is not None and same(found):
+                return found
+            raise ConflictError(
+                "the name of a record is taken by other content",
+                uri=placed.located,
+                expected="equal content",
+                actual=None if found is None else str(found.cid),
+                hint="What was published stays; publish under a new version or name.",
+            ) from error
+        return placed
+
+    def _in_the_way(self, record: R) -> R | None:
+        kind = type(record)
+        found = self.database.get(_key(record.located, kind))
+        found = found or self.database.of_slot(str(kind.NSID), record.listed.name, record.listed.slot)
+        return _maybe(found, kind)
+
+    def placed(self, record: R, rkey: RecordKey) -> R:
+        """A record as it will be under a key; one that is somewhere stays there.
+
+        Raises:
+            DataModelError, LexiconError: it may not be written.
+        """
+        if record.uri is not None:
+            return record
+        cid = Cid.of_cbor(cbor.encode(check_outgoing(record, bounded=False)))
+        return record.at(AtUri.of(LOCAL, record.NSID, rkey), cid)
+
+    def put(self, records: Sequence[Record]) -> None:
+        """Write records that are placed, all of them or none; those they refer to come first.
+
+        Raises:
+            TakenError: the key, the version, or the content under a name, is taken.
+            NotFoundError: one refers to a record that is not there.
+        """
+        self.database.insert([_row(record) for record in records])
+
+    def delete(self, records: Sequence[Record]) -> None:
+        """Delete all of some records, or none.
+
+        Raises:
+            ConflictError: others refer to them.
+        """
+        self.database.delete([_row(record) for record in records])
+
+
+@dataclass(frozen=True)
+class NamedRows(Generic[R]):
+    """The records of a kind under a name, each question one lookup."""
+
+    database: Database
+    kind: type[R]
+    name: str
+
+    def newest(self) -> R | None:
+        """See `Named`."""
+        return _maybe(self.database.newest(str(self.kind.NSID), self.name), self.kind)
+
+    def of_version(self, version: str) -> R | None:
+        """See `Named`."""
+        return _maybe(self.database.of_slot(str(self.kind.NSID), self.name, Listed.slot_of(version)), self.kind)
+
+    def of_content(self, content: Cid) -> R | None:
+        """See `Named`."""
+        return _maybe(self.database.of_content(str(self.kind.NSID), self.name, str(content)), self.kind)
+
+
+def _row(record: Record) -> Row:
+    uri, listed = record.located, record.listed
+    target = listed.target
+    return Row(
+        collection=str(record.NSID),
+        rkey=str(uri.rkey),
+        name=listed.name,
+        slot=listed.slot,
+        rank=Version.parse(listed.version).key,
+        content=str(listed.content),
+        cid=str(record.cid),
+        target=f"{target.collection}/{target.rkey}" if target is not None and target.authority == LOCAL else None,
+        value=cbor.encode(record.to_record()),
+    )
+
+
+def _record(found: Found, kind: type[R]) -> R:
+    cid, uri = Cid.of_cbor(found.value), AtUri.of(LOCAL, kind.NSID, found.rkey)
+    if str(cid) != found.cid:
+        raise ProofError("a record of the index was altered", step="record", uri=uri, expected=found.cid, actual=cid)
+    value = cbor.decode(found.value)
+    if not isinstance(value, dict):
+        raise ProofError("a record of the index is no record", step="record", uri=uri)
+    return kind.from_record(cast(dict[str, object], value), kind.NSID).at(uri, cid)
+
+
+def _maybe(found: Found | None, kind: type[R]) -> R | None:
+    return None if found is None else _record(found, kind)
+
+
+def _key(uri: AtUri, kind: type[Record]) -> str:
+    if uri.authority != LOCAL:
+        raise UsageError(
+            "a record of the network, not of this index",
+            actual=uri,
+            hint="Read it with AtmosphereIndex, or load_dataset.",
+        )
+    if uri.collection != kind.NSID or uri.rkey is None:
+        raise NotFoundError(f"an address of no {kind.NSID.name}", uri=uri)
+    return f"{uri.collection}/{uri.rkey}"
+
+
+def _check_owner(owner: str | None) -> None:
+    if owner not in (None, LOCAL, "local"):
+        raise UsageError("a local index has one owner", actual=owner, hint="Leave the account out.")

@@ -1,0 +1,316 @@
+"""The index in a Redis server.
+
+Every record is a field of one hash. The other keys are indexes over it: hashes where one thing is looked up, sorted
+sets whose members all have score 0, so that they lie in the order of their bytes, where a range is. What is written
+together is written by one script, which Redis runs alone.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from atdata.errors import AuthError, MissingExtraError, NetworkError, UsageError
+from atdata.local.database import (
+    FORMAT,
+    Found,
+    Row,
+    check_format,
+    nothing_there,
+    patiently,
+    still_needed,
+    taken,
+    unreachable,
+)
+
+if TYPE_CHECKING:
+    import redis
+
+T = TypeVar("T")
+
+_TIMEOUT = 60.0  # seconds for an answer
+
+# The braces keep them on one server of a cluster.
+_RECORDS, _SLOTS, _CIDS, _NAMES, _CONTENTS, _RECENT, _REFERRING, _NUMBER, _FORMAT = (
+    f"{{atdata}}:{part}"
+    for part in ("records", "slots", "cids", "names", "contents", "recent", "referring", "number", "format")
+)
+_KEYS = [_RECORDS, _SLOTS, _CIDS, _NAMES, _CONTENTS, _RECENT, _REFERRING, _NUMBER, _FORMAT]
+
+# All is looked at before anything is written: a script that fails half-way is not undone.
+_INSERT = """
+local written, fresh = 0, {}
+for i = 1, #ARGV, 8 do
+  local key, slot, target, row = ARGV[i], ARGV[i + 1], ARGV[i + 6], ARGV[i + 7]
+  local there = redis.call('HGET', KEYS[1], key)
+  if there and string.sub(there, 9) == row then
+    written = written + 1
+  elseif there or redis.call('HEXISTS', KEYS[2], slot) == 1 or fresh[slot] then
+    return 'taken'
+  elseif target ~= '' and not fresh[target] and redis.call('HEXISTS', KEYS[1], target) == 0 then
+    return 'nothing'
+  end
+  fresh[key] = true
+  fresh[slot] = true
+end
+if written > 0 then return 'ok' end
+redis.call('SETNX', KEYS[9], FORMAT)
+for i = 1, #ARGV, 8 do
+  local key, name, content, recent = ARGV[i], ARGV[i + 3], ARGV[i + 4], ARGV[i + 5]
+  local number = struct.pack('>I8', redis.call('INCR', KEYS[8]))
+  local tail = number .. key .. struct.pack('>I2', #key)
+  redis.call('HSET', KEYS[1], key, number .. ARGV[i + 7])
+  redis.call('HSET', KEYS[2], ARGV[i + 1], key)
+  redis.call('HSET', KEYS[3], ARGV[i + 2], key)
+  redis.call('ZADD', KEYS[4], 0, name .. tail)
+  redis.call('ZADD', KEYS[5], 0, content .. tail)
+  redis.call('ZADD', KEYS[6], 0, recent .. tail)
+  if ARGV[i + 6] ~= '' then redis.call('ZADD', KEYS[7], 0, ARGV[i + 6] .. '\\0' .. recent .. tail) end
+end
+return 'ok'
+""".replace("FORMAT", str(FORMAT))
+_DELETE = """
+local gone = {}
+for i = 1, #ARGV, 8 do gone[ARGV[i]] = true end
+for i = 1, #ARGV, 8 do
+  local low = ARGV[i] .. '\\0'
+  for _, member in ipairs(redis.call('ZRANGEBYLEX', KEYS[7], '[' .. low, '(' .. low .. '\\255')) do
+    local size = struct.unpack('>I2', string.sub(member, -2))
+    if not gone[string.sub(member, -2 - size, -3)] then return 'needed' end
+  end
+end
+for i = 1, #ARGV, 8 do
+  local key, recent = ARGV[i], ARGV[i + 5]
+  local there = redis.call('HGET', KEYS[1], key)
+  if there then
+    local tail = string.sub(there, 1, 8) .. key .. struct.pack('>I2', #key)
+    redis.call('HDEL', KEYS[1], key)
+    redis.call('HDEL', KEYS[2], ARGV[i + 1])
+    if redis.call('HGET', KEYS[3], ARGV[i + 2]) == key then redis.call('HDEL', KEYS[3], ARGV[i + 2]) end
+    redis.call('ZREM', KEYS[4], ARGV[i + 3] .. tail)
+    redis.call('ZREM', KEYS[5], ARGV[i + 4] .. tail)
+    redis.call('ZREM', KEYS[6], recent .. tail)
+    if ARGV[i + 6] ~= '' then redis.call('ZREM', KEYS[7], ARGV[i + 6] .. '\\0' .. recent .. tail) end
+  end
+end
+return 'ok'
+"""
+
+
+class RedisDatabase:
+    """Rows in a Redis server. How much a crash of the server costs is the server's affair (see `appendfsync`).
+
+    Args:
+        where: `redis://`, `rediss://` or `unix://`, or a client that is connected.
+    """
+
+    def __init__(self, where: str | redis.Redis) -> None:
+        self._where: Any = where if isinstance(where, str) else _binary(where)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._client: Any = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        if not isinstance(self._where, str):
+            raise UsageError(
+                "an index over a client of yours goes to no other process", hint="Make it from the URL instead."
+            )
+        return {"_where": self._where}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._begin()
+
+    def insert(self, rows: Sequence[Row]) -> None:
+        """See `Database`."""
+        self._script(_INSERT, rows)
+
+    def delete(self, rows: Sequence[Row]) -> None:
+        """See `Database`."""
+        self._script(_DELETE, rows)
+
+    def _script(self, script: str, rows: Sequence[Row]) -> None:
+        arguments = [argument for row in rows for argument in _arguments(row)]
+        match self._do(lambda client: client.register_script(script)(_KEYS, arguments)):
+            case b"taken":
+                raise taken()
+            case b"nothing":
+                raise nothing_there()
+            case b"needed":
+                raise still_needed()
+
+    def get(self, key: str) -> Found | None:
+        """See `Database`."""
+        found = self._rows([key.encode()])
+        return found[0] if found else None
+
+    def of_cid(self, collection: str, cid: str) -> Found | None:
+        """See `Database`."""
+        return self._of(_CIDS, _tuple(collection, cid))
+
+    def of_slot(self, collection: str, name: str, slot: str) -> Found | None:
+        """See `Database`."""
+        return self._of(_SLOTS, _tuple(collection, name, slot))
+
+    def newest(self, collection: str, name: str) -> Found | None:
+        """See `Database`."""
+        found = self._last(_NAMES, _tuple(collection, name), 1)
+        return found[0] if found else None
+
+    def of_content(self, collection: str, name: str, content: str) -> Found | None:
+        """See `Database`."""
+        found = self._last(_CONTENTS, _tuple(collection, name, content), 1)
+        return found[0] if found else None
+
+    def recent(self, collection: str, limit: int, before: int | None = None) -> list[Found]:
+        """See `Database`."""
+        return self._last(_RECENT, _tuple(collection), limit, before)
+
+    def under(self, collection: str, prefix: str, limit: int | None = None) -> list[Found]:
+        """See `Database`."""
+        low = _tuple(collection) + _escaped(prefix)
+        paged = {} if limit is None else {"start": 0, "num": limit}
+        members = self._do(lambda client: client.zrangebylex(_NAMES, b"[" + low, b"(" + low + b"\xff", **paged))
+        found: list[Found] = []
+        for name in dict.fromkeys(map(_upto_name, members)):  # of a name the last member is the newest
+            found += self._last(_NAMES, name, (limit or 1 << 30) - len(found))
+        return found
+
+    def referring(self, key: str, collection: str) -> list[Found]:
+        """See `Database`."""
+        return self._last(_REFERRING, key.encode() + b"\0" + _tuple(collection), 1 << 30)
+
+    def __len__(self) -> int:
+        """How many rows there are."""
+        return int(self._do(lambda client: client.hlen(_RECORDS)))
+
+    def __bool__(self) -> bool:
+        return True
+
+    def _of(self, index: str, field: bytes) -> Found | None:
+        key = self._do(lambda client: client.hget(index, field))
+        return None if key is None else self.get(key.decode())
+
+    def _last(self, index: str, low: bytes, limit: int, before: int | None = None) -> list[Found]:
+        high = low + (b"\xff" if before is None else struct.pack(">Q", before))
+        members = self._do(lambda client: client.zrevrangebylex(index, b"(" + high, b"[" + low, 0, limit))
+        return self._rows([_key(member) for member in members])
+
+    def _rows(self, keys: Sequence[bytes]) -> list[Found]:
+        if not keys:
+            return []
+        found = []
+        for value in self._do(lambda client: client.hmget(_RECORDS, keys)):
+            if value is not None:  # deleted meanwhile
+                row = Row(*msgspec.msgpack.decode(value[8:]))
+                found.append(Found(int.from_bytes(value[:8], "big"), row.rkey, row.cid, row.value))
+        return found
+
+    def _do(self, work: Callable[[Any], T]) -> T:
+        driver = _driver()
+
+        def lost(error: Exception) -> bool:
+            denied = isinstance(error, driver.AuthenticationError | driver.AuthorizationError)
+            return isinstance(error, driver.ConnectionError | driver.TimeoutError) and not denied
+
+        try:
+            return patiently(lambda: work(self._connected()), lost, lambda: None)
+        except (driver.AuthenticationError, driver.AuthorizationError, driver.exceptions.NoPermissionError) as error:
+            raise AuthError(
+                "Redis does not let us in", uri=self.address, hint="Check user, password and rights."
+            ) from error
+        except (driver.ConnectionError, driver.TimeoutError) as error:
+            raise unreachable("Redis", self.address, error) from error
+        except driver.RedisError as error:
+            hint = "Is it full? See maxmemory, and use maxmemory-policy noeviction: an index must not forget."
+            raise NetworkError("Redis refuses a request", uri=self.address, actual=str(error), hint=hint) from error
+
+    def _connected(self) -> Any:
+        if self._client is None:
+            client = self._where
+            if isinstance(client, str):
+                client = _driver().Redis.from_url(client, socket_connect_timeout=10, socket_timeout=_TIMEOUT)
+            check_format(int(client.get(_FORMAT) or FORMAT))
+            self._client = client
+        return self._client
+
+    @property
+    def address(self) -> str:
+        """Where it is, without password."""
+        if not isinstance(self._where, str):
+            facts = self._where.connection_pool.connection_kwargs
+            return f"redis://{facts.get('host', 'localhost')}:{facts.get('port', 6379)}/{facts.get('db', 0)}"
+        scheme, _, rest = self._where.partition("://")
+        return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
+
+    def close(self) -> None:
+        """See `Database`."""
+        if self._client is not None and isinstance(self._where, str):
+            self._client.close()
+            self._client = None
+
+    def __repr__(self) -> str:
+        return f"RedisDatabase({self.address!r})"
+
+
+def _driver() -> Any:
+    try:
+        import redis
+    except ImportError as error:
+        raise MissingExtraError.of("redis", "An index in Redis") from error
+    return redis
+
+
+def _binary(client: Any) -> Any:
+    """A client over the same server that gives bytes as they are."""
+    facts = client.connection_pool.connection_kwargs
+    if not facts.get("decode_responses"):
+        return client
+    pool = type(client.connection_pool)(
+        connection_class=client.connection_pool.connection_class, **{**facts, "decode_responses": False}
+    )
+    return _driver().Redis(connection_pool=pool)
+
+
+def _arguments(row: Row) -> list[bytes]:
+    """What the scripts are told of a row: its key, where it goes in each index, and the row itself."""
+    rank = _escaped(row.rank) + b"\0"
+    packed = msgspec.msgpack.encode(tuple(row))
+    return [
+        row.key.encode(),
+        _tuple(row.collection, row.name, row.slot),
+        _tuple(row.collection, row.cid),
+        _tuple(row.collection, row.name) + rank,
+        _tuple(row.collection, row.name, row.content) + rank,
+        _tuple(row.collection),
+        (row.target or "").encode(),
+        packed,
+    ]
+
+
+def _tuple(*parts: str) -> bytes:
+    """Parts as bytes that sort as the parts do, whatever characters are in them, and are never another tuple's."""
+    return b"".join(_escaped(part) + b"\0" for part in parts)
+
+
+def _escaped(part: str | bytes) -> bytes:
+    raw = part if isinstance(part, bytes) else part.encode("utf-8", "surrogatepass")
+    return raw.replace(b"\0", b"\0\xff")
+
+
+def _key(member: bytes) -> bytes:
+    """The key at the end of a member of a sorted set."""
+    size = int.from_bytes(member[-2:], "big")
+    return member[-2 - size : -2]
+
+
+def _upto_name(member: bytes) -> bytes:
+    """The first two parts of a member: collection and name."""
+    stop = member.index(b"\0") + 1  # a collection has no such byte
+    while member[stop] or member[stop : stop + 2] == b"\0\xff":
+        stop += 1 if member[stop] else 2
+    return member[: stop + 1]

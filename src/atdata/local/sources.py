@@ -1,0 +1,137 @@
+"""Where the shards of an entry are: as it is written into the index, and as it is read again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from atdata.dataset import Dataset
+from atdata.errors import UsageError
+from atdata.progress import progress
+from atdata.protocols import AbstractDataStore, DataSource
+from atdata.records import Entry, S3Storage, Storage
+from atdata.records.storage import storage_of
+from atdata.shards import FileSource, ShardRef
+from atdata.shards.cache import ShardCache
+from atdata.shards.http import HttpSource
+from atdata.shards.proving import proved_shards
+from atdata.shards.s3 import S3Source
+from atdata.shards.source import scheme_of
+
+
+class Stored(NamedTuple):
+    """The shards of a dataset where they stay, and the same as a record says it."""
+
+    shards: tuple[ShardRef, ...]
+    storage: Storage
+
+
+def kept_where_they_are(dataset: Dataset[Any], cache: Path, digests: bool) -> Stored:
+    """The shards of a dataset in their own places.
+
+    Args:
+        dataset: as it was written: a view of it has no shards.
+        cache: folder of the cache.
+        digests: whether to read those through whose digest is not known.
+
+    Raises:
+        UsageError: it is a view, or its shards are nowhere that an index can name.
+        ShardError, DigestError: a shard is damaged, or not the one it should be.
+    """
+    source = dataset.source
+    if not dataset.whole:
+        raise UsageError(
+            "a view of a dataset has no shards of its own",
+            hint="Give the index a data store, and the view's samples are written to it: LocalIndex(data_store=...).",
+        )
+    if isinstance(source, FileSource) or digests:
+        with progress("Reading shards", sum(shard.size or 0 for shard in source.shards)) as bars:
+            shards = []
+            for shard in proved_shards(source, source.shards, ShardCache(cache)):
+                bars.begin(shard.url, shard.size or 0)
+                bars.advance(shard.size or 0)
+                shards.append(shard)
+    else:
+        shards = list(source.shards)
+    return stored_as(source, shards)
+
+
+def put_into(
+    store: AbstractDataStore,
+    dataset: Dataset[Any],
+    prefix: str,
+    maxcount: int | None,
+    maxsize: float | None,
+    cache: Path,
+) -> Stored:
+    """The shards of a dataset, copied to a store."""
+    urls = store.write_shards(dataset, prefix=prefix, maxcount=maxcount, maxsize=maxsize)
+    source = store.create_source(urls)
+    return stored_as(source, list(proved_shards(source, source.shards, ShardCache(cache))))
+
+
+def stored_as(source: DataSource, shards: Sequence[ShardRef]) -> Stored:
+    """How a record says where shards are.
+
+    Raises:
+        UsageError: it has no way to say it.
+    """
+    shards = tuple(replace(shard, url=_address(shard.url)) for shard in shards)
+    if isinstance(source, S3Source):
+        return Stored(shards, storage_of(shards, source.region, source.endpoint_url))
+    kinds = {scheme_of(shard.url) for shard in shards}
+    if not kinds <= {"file", "http", "https", "s3", "gs"}:
+        raise UsageError(
+            f"shards at {' and '.join(sorted(kinds))}:// are not of this index's world",
+            hint="Give the index a data store to copy them to: LocalIndex(data_store=...).",
+        )
+    return Stored(shards, storage_of(shards))
+
+
+def source_of_entry(entry: Entry, shards: Sequence[ShardRef], store: AbstractDataStore | None) -> DataSource:
+    """Where some shards of an entry are read.
+
+    The caller's credentials go only where the caller has said: to the bucket of the index's own store, or to S3 as the
+    environment sets it up. What a row of a shared index says never sends them elsewhere (promises.md 4).
+
+    Raises:
+        UsageError: the entry says something that no index of ours writes.
+    """
+    storage = entry.storage
+    if isinstance(storage, S3Storage):
+        own = store.create_source([shard.url for shard in shards]) if store is not None else None
+        if isinstance(own, S3Source) and own.endpoint_url == storage.endpoint and _buckets(own) == {storage.bucket}:
+            return replace(own, shards=tuple(shards))
+        configured = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+        if storage.endpoint in (None, configured):
+            return S3Source(tuple(shards), storage.endpoint, storage.region)
+        public = dict(zip(storage.listed, storage.public_shards(), strict=True))
+        return HttpSource(tuple(public[shard] for shard in shards))
+    match {scheme_of(shard.url) for shard in shards}:
+        case kinds if kinds <= {"file"}:
+            return FileSource(tuple(replace(shard, url=_path(shard.url)) for shard in shards))
+        case kinds if kinds <= {"http", "https"}:
+            return HttpSource(tuple(shards))
+        case kinds if kinds <= {"s3"}:
+            return S3Source(tuple(shards))
+        case kinds:
+            raise UsageError("shards in places of several kinds, or of one that is not known", actual=sorted(kinds))
+
+
+def _buckets(source: S3Source) -> set[str]:
+    return {urlsplit(shard.url).netloc for shard in source.shards}
+
+
+def _address(url: str) -> str:
+    """A path as a `file://` address; any other address as it is."""
+    if "://" in url and scheme_of(url) != "file":
+        return url
+    return Path(_path(url)).absolute().as_uri()
+
+
+def _path(url: str) -> str:
+    return unquote(urlsplit(url).path) if url.lower().startswith("file://") else url

@@ -1,0 +1,153 @@
+"""An index in a database that speaks SQL: the statements, for all dialects."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, TypeVar
+
+from atdata.local.database import Found, Row, nothing_there, still_needed, taken
+
+T = TypeVar("T")
+
+TABLE = (
+    """
+    CREATE TABLE atdata_records (
+        number {number},
+        key {text} NOT NULL UNIQUE,
+        rkey {text} NOT NULL,
+        collection {text} NOT NULL,
+        name {bytes} NOT NULL,
+        slot {bytes} NOT NULL,
+        rank {bytes} NOT NULL,
+        content {text} NOT NULL,
+        cid {text} NOT NULL,
+        target {text} REFERENCES atdata_records (key),
+        value {bytes} NOT NULL,
+        UNIQUE (collection, name, slot)
+    )
+    """,
+    "CREATE INDEX atdata_newest ON atdata_records (collection, name, rank, number)",
+    "CREATE INDEX atdata_content ON atdata_records (collection, name, content, rank, number)",
+    "CREATE INDEX atdata_recent ON atdata_records (collection, number)",
+    "CREATE INDEX atdata_cid ON atdata_records (collection, cid, number)",
+    "CREATE INDEX atdata_target ON atdata_records (target, collection, number)",
+)
+"""Text that people choose is stored as its UTF-8 bytes: every database sorts those alike, and takes them all."""
+
+_INSERT = """
+    INSERT INTO atdata_records (key, rkey, collection, name, slot, rank, content, cid, target, value)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+"""
+_FOUND = "SELECT number, rkey, cid, value FROM atdata_records"
+_BY_RANK = "ORDER BY rank DESC, number DESC LIMIT 1"
+
+
+class SqlDatabase:
+    """Rows in one table. A dialect connects, and runs some work as one transaction."""
+
+    MARK: ClassVar[str] = "?"
+    """How the driver marks a parameter."""
+
+    @abstractmethod
+    def _run(self, work: Callable[[Any], T], violated: Callable[[], Exception] | None = None) -> T:
+        """Do some work with a cursor, and again where the connection was lost.
+
+        Args:
+            work: what to do.
+            violated: for work that writes, all of it or none: the error for a reference that would lead nowhere.
+        """
+
+    def insert(self, rows: Sequence[Row]) -> None:
+        """See `Database`."""
+
+        def work(cursor: Any) -> None:
+            for row in rows:
+                values: list[object] = [row.key, row.rkey, row.collection, _raw(row.name), _raw(row.slot), row.rank]
+                values += [row.content, row.cid, row.target, row.value]
+                cursor.execute(self._sql(_INSERT), values)
+                if not cursor.rowcount and self._one(cursor, "WHERE key = ?", row.key, row.cid) is None:
+                    raise taken()
+
+        self._run(work, nothing_there)
+
+    def delete(self, rows: Sequence[Row]) -> None:
+        """See `Database`."""
+
+        def work(cursor: Any) -> None:
+            for row in sorted(rows, key=lambda row: row.target is None):  # those that refer to others come first
+                cursor.execute(self._sql("DELETE FROM atdata_records WHERE key = ?"), [row.key])
+
+        self._run(work, still_needed)
+
+    def _one(self, cursor: Any, where: str, key: str, cid: str) -> Any:
+        cursor.execute(self._sql(f"{_FOUND} {where} AND cid = ?"), [key, cid])
+        return cursor.fetchone()
+
+    def get(self, key: str) -> Found | None:
+        """See `Database`."""
+        return self._first("WHERE key = ?", key)
+
+    def of_cid(self, collection: str, cid: str) -> Found | None:
+        """See `Database`."""
+        return self._first("WHERE collection = ? AND cid = ? ORDER BY number DESC LIMIT 1", collection, cid)
+
+    def newest(self, collection: str, name: str) -> Found | None:
+        """See `Database`."""
+        return self._first(f"WHERE collection = ? AND name = ? {_BY_RANK}", collection, _raw(name))
+
+    def of_slot(self, collection: str, name: str, slot: str) -> Found | None:
+        """See `Database`."""
+        return self._first("WHERE collection = ? AND name = ? AND slot = ?", collection, _raw(name), _raw(slot))
+
+    def of_content(self, collection: str, name: str, content: str) -> Found | None:
+        """See `Database`."""
+        where = f"WHERE collection = ? AND name = ? AND content = ? {_BY_RANK}"
+        return self._first(where, collection, _raw(name), content)
+
+    def recent(self, collection: str, limit: int, before: int | None = None) -> list[Found]:
+        """See `Database`."""
+        if before is None:
+            return self._all("WHERE collection = ? ORDER BY number DESC LIMIT ?", collection, limit)
+        where = "WHERE collection = ? AND number < ? ORDER BY number DESC LIMIT ?"
+        return self._all(where, collection, before, limit)
+
+    def under(self, collection: str, prefix: str, limit: int | None = None) -> list[Found]:
+        """See `Database`."""
+        where = "WHERE collection = ? AND name >= ? AND name < ? ORDER BY name, rank DESC, number DESC LIMIT ?"
+        # No byte of UTF-8 is 255.
+        return self._all(where, collection, _raw(prefix), _raw(prefix) + b"\xff", limit or (1 << 62))
+
+    def referring(self, key: str, collection: str) -> list[Found]:
+        """See `Database`."""
+        return self._all("WHERE target = ? AND collection = ? ORDER BY number DESC", key, collection)
+
+    def __len__(self) -> int:
+        """How many rows there are."""
+
+        def work(cursor: Any) -> int:
+            cursor.execute("SELECT count(*) FROM atdata_records")
+            return int(cursor.fetchone()[0])
+
+        return self._run(work)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def _first(self, where: str, *values: object) -> Found | None:
+        found = self._all(where, *values)
+        return found[0] if found else None
+
+    def _all(self, where: str, *values: object) -> list[Found]:
+        def work(cursor: Any) -> list[Any]:
+            cursor.execute(self._sql(f"{_FOUND} {where}"), values)
+            return list(cursor.fetchall())
+
+        return [Found(number, rkey, cid, bytes(value)) for number, rkey, cid, value in self._run(work)]
+
+    def _sql(self, text: str) -> str:
+        return text.replace("?", self.MARK)
+
+
+def _raw(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")

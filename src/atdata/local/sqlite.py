@@ -1,0 +1,116 @@
+"""The index in a SQLite file: nothing to set up, and any number of processes on this machine may share it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+from atdata.errors import StorageError
+from atdata.local.database import FORMAT, check_format
+from atdata.local.sql import TABLE, SqlDatabase
+
+T = TypeVar("T")
+
+_WAIT = 60.0  # seconds for other processes to finish what they write
+_TYPES = {"number": "INTEGER PRIMARY KEY AUTOINCREMENT", "text": "TEXT", "bytes": "BLOB"}
+
+
+class SqliteDatabase(SqlDatabase):
+    """Rows in a SQLite file, with a write-ahead log. What was written is on disk when a call returns.
+
+    Args:
+        path: the file; it is made where there is none.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._begin()
+
+    def _begin(self) -> None:
+        self._lock = threading.RLock()
+        self._connection: sqlite3.Connection | None = None
+        self._process = os.getpid()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._begin()
+
+    def _run(self, work: Callable[[Any], T], violated: Callable[[], Exception] | None = None) -> T:
+        if self._process != os.getpid():  # forked: the parent's connection must not even be closed
+            self._abandoned = self._connection
+            self._begin()
+        with self._lock:
+            try:
+                db = self._connected()
+                if violated is None:
+                    return work(db.cursor())
+                db.execute("BEGIN IMMEDIATE")
+                try:
+                    done = work(db.cursor())
+                    db.execute("COMMIT")
+                except BaseException:
+                    with suppress(sqlite3.Error):
+                        db.execute("ROLLBACK")
+                    raise
+                return done
+            except sqlite3.Error as error:
+                if violated and isinstance(error, sqlite3.IntegrityError):
+                    raise violated() from error
+                raise self._failed(error) from error
+
+    def _connected(self) -> sqlite3.Connection:
+        if self._connection is None:
+            with suppress(OSError):  # the connection will say why
+                self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            db = sqlite3.connect(self.path, timeout=_WAIT, isolation_level=None, check_same_thread=False)
+            try:
+                db.execute("PRAGMA foreign_keys = ON")
+                _set_up(db)
+            except BaseException:
+                db.close()
+                raise
+            self._connection = db
+        return self._connection
+
+    def _failed(self, error: sqlite3.Error) -> StorageError:
+        self.close()
+        busy = getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+        return StorageError(
+            "the index is being written by somebody else" if busy else "the index cannot be read or written",
+            uri=str(self.path),
+            actual=str(error),
+            hint="Try again." if busy else "Is the folder writable, the disk full? `atdata doctor` looks closer.",
+        )
+
+    def close(self) -> None:
+        """See `Database`."""
+        with self._lock:
+            if self._connection is not None and self._process == os.getpid():
+                self._connection.close()
+            self._connection = None
+
+    def __repr__(self) -> str:
+        return f"SqliteDatabase({str(self.path)!r})"
+
+
+def _set_up(db: sqlite3.Connection) -> None:
+    (found,) = db.execute("PRAGMA user_version").fetchone()
+    if found == 0:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("BEGIN IMMEDIATE")
+        (found,) = db.execute("PRAGMA user_version").fetchone()  # another process may have been faster
+        if found == 0:
+            for statement in TABLE:
+                db.execute(statement.format(**_TYPES))
+            db.execute(f"PRAGMA user_version = {FORMAT}")
+            found = FORMAT
+        db.execute("COMMIT")
+    check_format(found)
