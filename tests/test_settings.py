@@ -64,9 +64,14 @@ def test_an_argument_wins_over_its_variable(monkeypatch):
     for variable, text, *_ in GIVEN:
         monkeypatch.setenv(variable, text)
     given = Settings.of(
-        plc_url="https://plc.test", resolver_url="", allow_loopback=True, cache="/tmp/mine", data="/tmp/data"
+        plc_url="https://plc.test",
+        resolver_url="",
+        allow_loopback=True,
+        cache="/tmp/mine",
+        data="/tmp/data",
+        index_url="/tmp/index",
     )
-    assert given == Settings("https://plc.test", (), True, Path("/tmp/mine"), Path("/tmp/data"))
+    assert given == Settings("https://plc.test", (), True, Path("/tmp/mine"), Path("/tmp/data"), "/tmp/index")
 
 
 def test_the_defaults_trust_nobody(tmp_path, monkeypatch):

@@ -27,7 +27,7 @@ _SECRETS = {
     "a URL with credentials": r"\b[a-z][a-z0-9+.-]*://[^\s/@:]*:[^\s/@]+@",
     "a presigned URL": r"(?i)[?&](?:X-Amz-Signature|X-Amz-Credential|X-Goog-Signature|Signature|sig|AWSAccessKeyId|token|access_token)=",
 }
-_LOCAL_RECORD = re.compile(r"\bat://atdata\.local/|\batdata://local/")
+_LOCAL_RECORD = re.compile(r"(?:at://atdata\.local|atdata://local)/")
 _PATTERNS = {what: re.compile(pattern) for what, pattern in _SECRETS.items()}
 _LOCAL_NAMES = (".local", ".localhost", ".internal", ".lan", ".home", ".corp", ".intranet", ".home.arpa")
 _SCHEMES = {HTTP: ("https",), EXTERNAL: ("https", "s3", "gs"), S3: ("s3",)}
@@ -48,7 +48,7 @@ def check_public(record: Record, *, allow_loopback: bool = False) -> None:
         for what, pattern in _PATTERNS.items():
             if pattern.search(text):
                 raise _refusal(f"a record would publish {what}", path, "A record is public for ever. Remove it.")
-        if _LOCAL_RECORD.search(text):
+        if _LOCAL_RECORD.match(text):
             raise _refusal(
                 "a record of a local index, which strangers cannot read",
                 path,
