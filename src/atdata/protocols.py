@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from atdata.dataset import Dataset
     from atdata.shards import ShardRef
+    from atdata.shards.planned import PlannedShard
 
 
 @runtime_checkable
@@ -68,6 +69,27 @@ class AbstractDataStore(Protocol):
 
     def create_source(self, urls: Sequence[str]) -> DataSource:
         """The source that reads shards back from the addresses `write_shards` gave."""
+
+
+@runtime_checkable
+class ShardStore(AbstractDataStore, Protocol):
+    """A data store that names shards by their content, so that it knows what it will hold before it holds it."""
+
+    def plan(
+        self, dataset: Dataset[Any], *, prefix: str, maxcount: int | None = None, maxsize: float | None = None
+    ) -> Sequence[PlannedShard]:
+        """The shards that `write_shards` would store, with address, digest and size; nothing is stored yet.
+
+        The arguments are those of `write_shards`.
+        """
+
+    def upload(self, planned: Sequence[PlannedShard]) -> Sequence[ShardRef]:
+        """Store what `plan` gave, and give references to it there. What is there already is not sent again."""
+
+    def put(
+        self, dataset: Dataset[Any], *, prefix: str, maxcount: int | None = None, maxsize: float | None = None
+    ) -> Sequence[ShardRef]:
+        """`write_shards`, with all that is known of each shard in place of its mere address."""
 
 
 @runtime_checkable

@@ -452,11 +452,6 @@ class Dataset(Generic[T]):
         """
         return self._places.reach(stop, far) if self._selected is None else min(stop, len(self._selected))
 
-    @property
-    def whole(self) -> bool:
-        """Whether it is all samples as they were written: its shards, and nothing else, are this dataset."""
-        return self._selected is None and not self._steps and self._wanted is None and self._lens is None
-
     def begin(self) -> None:
         """Say that samples will be read in order, from the first to the last."""
         if self._selected is None:
@@ -518,6 +513,11 @@ class Dataset(Generic[T]):
         """The same, shard by shard; each shard's rows must be taken before the next shard's."""
         for shard in open_shards(self.source, self.shards, self._cache):
             yield read_rows(shard.file, shard.size, shard.ref.url)
+
+    @property
+    def whole(self) -> bool:
+        """Whether this view is every sample of the shards as it is stored: then their bytes can stand for it."""
+        return self._selected is None and self._wanted is None and self._lens is None and not self._steps
 
     def packed_by_shard(self) -> Iterator[Iterator[SampleRow]]:
         """Keys, packed samples and samples as this view sees them; where it selects or changes them, in one piece."""

@@ -1,5 +1,7 @@
 """What a lab or company runs: an index in a database, and shards on disk or in S3."""
 
+from atdata.local.disk import LocalDiskStore
 from atdata.local.index import LocalIndex
+from atdata.local.s3 import S3DataStore
 
-__all__ = ["LocalIndex"]
+__all__ = ["LocalDiskStore", "LocalIndex", "S3DataStore"]

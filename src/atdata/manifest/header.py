@@ -12,7 +12,7 @@ import msgspec
 from atdata.errors import LimitError, ShardError, UnverifiedError
 from atdata.manifest.aggregates import Aggregate
 from atdata.shards import Digest, ShardRef
-from atdata.shards.cache import MAX_SHARD
+from atdata.shards.fetching import MAX_SHARD
 from atdata.shards.tar import BLOCK
 
 VERSION = 1

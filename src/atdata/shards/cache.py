@@ -5,26 +5,27 @@ It holds only what passed; it is bounded, may be shared by processes, and may be
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
+import secrets
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass, replace
 from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
-from atdata.errors import DigestError, NetworkError
 from atdata.protocols import DataSource
-from atdata.shards.digest import ALGORITHMS, CHUNK, Digest
+from atdata.shards.digest import ALGORITHMS, Digest
+from atdata.shards.fetching import fetch_bytes, stream_bytes
 from atdata.shards.ledger import Ledger, state_of
 from atdata.shards.source import ShardRef
 from atdata.shards.writer import atomic_file, disk_errors, write_all
 
-MAX_SHARD = 1 << 40
 DEFAULT_LIMIT = 64 * 10**9
 STALE = 86_400.0
 
@@ -98,8 +99,8 @@ class ShardCache:
         """
         place, hasher = self.path(digest), digest.hasher()
         with ExitStack() as stack:
-            with atomic_file(place) as file, source.open(ref) as stream:
-                for piece in _pieces(stream, ref, stopped):
+            with atomic_file(place) as file, closing(fetch_bytes(source, ref, stopped)) as pieces:
+                for piece in pieces:
                     hasher.update(piece)
                     write_all(file, piece, place)
                 digest.check(hasher.hexdigest(), ref.url)  # in here: what fails it never gets its name
@@ -109,14 +110,27 @@ class ShardCache:
         self._stored(os.fstat(opened.fileno()).st_size)
         return opened
 
+    def bring(self, source: DataSource, ref: ShardRef, stopped: threading.Event) -> ShardRef:
+        """Bring in a shard that has no digest, and give the reference with the one that it has."""
+        hasher, size = hashlib.sha256(), 0
+        scratch = self.root / "scratch" / f"{secrets.token_hex(8)}.tar"
+        with atomic_file(scratch) as file, closing(stream_bytes(source, ref, stopped)) as pieces:
+            for piece in pieces:
+                hasher.update(piece)
+                size += len(piece)
+                write_all(file, piece, scratch)
+        digest = Digest("sha256", hasher.hexdigest())
+        self.take(scratch, digest)
+        return replace(ref, digest=digest, size=size)
+
     def spool(self, source: DataSource, ref: ShardRef, stopped: threading.Event) -> BinaryIO:
         """Bring in a shard that has no digest, to a file without a name."""
         with ExitStack() as stack:
             with disk_errors(self.root):
                 self.root.mkdir(parents=True, exist_ok=True)
                 raw = stack.enter_context(tempfile.TemporaryFile(dir=self.root, buffering=0))
-            with source.open(ref) as stream:
-                for piece in _pieces(stream, ref, stopped):
+            with closing(stream_bytes(source, ref, stopped)) as pieces:
+                for piece in pieces:
                     write_all(raw, piece, self.root)
             raw.seek(0)
             stack.pop_all()
@@ -161,16 +175,3 @@ def _digest(file: BinaryIO, like: Digest) -> Digest:
     digest = Digest.of_stream(file, like.algorithm)
     file.seek(0)
     return digest
-
-
-def _pieces(stream: BinaryIO, ref: ShardRef, stopped: threading.Event) -> Iterator[bytes]:
-    """A body in pieces, no longer than its record says: a stranger does not fill our disk."""
-    total = 0
-    while piece := stream.read(CHUNK):
-        total += len(piece)
-        if total > (MAX_SHARD if ref.size is None else ref.size):
-            expected = f"{ref.size} bytes" if ref.size is not None else f"at most {MAX_SHARD} bytes"
-            raise DigestError("a shard is longer than it may be", step="shard digest", uri=ref.url, expected=expected)
-        if stopped.is_set():
-            raise NetworkError("reading was stopped", uri=ref.url)
-        yield piece

@@ -1,18 +1,16 @@
-"""Shards in S3 and S3-compatible stores, read over `boto3` with the caller's credentials."""
+"""Shards in S3 and S3-compatible stores, public or with the caller's credentials."""
 
 from __future__ import annotations
 
 import io
-import os
 import time
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, BinaryIO, cast
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
-from atdata.errors import AuthError, MissingExtraError, NetworkError, ShardError, ShardNotFoundError, UsageError
+from atdata.errors import NetworkError, ShardError, UsageError
+from atdata.shards.buckets import Bucket, Credentials, S3Access, read_body
 from atdata.shards.source import ShardRef
 from atdata.transport.http import TRIES, backoff
 
@@ -22,13 +20,21 @@ class S3Source:
     """Shards at `s3://bucket/key` addresses.
 
     Credentials, region and endpoint come from the usual AWS chain (environment, profile, instance role)
-    where they are not given.
+    where they are not given. What was given goes where the source goes: also into its pickle.
+
+    Attributes:
+        shards: references whose `url` is `s3://bucket/key`.
+        endpoint_url: an S3-compatible server.
+        region: of the bucket.
+        credentials: access key and secret key, and the session token of temporary ones.
+        anonymous: read without credentials what the public may read.
     """
 
     shards: tuple[ShardRef, ...]
     endpoint_url: str | None = None
     region: str | None = None
-    credentials: tuple[str, str] | None = field(default=None, repr=False)
+    credentials: Credentials | None = field(default=None, repr=False)
+    anonymous: bool = False
 
     @classmethod
     def from_urls(
@@ -37,19 +43,38 @@ class S3Source:
         *,
         endpoint_url: str | None = None,
         region: str | None = None,
-        credentials: tuple[str, str] | None = None,
+        credentials: Credentials | None = None,
+        anonymous: bool = False,
     ) -> S3Source:
-        """The shards at some addresses.
+        """The shards at some addresses `s3://bucket/key`; the other arguments are the attributes.
 
-        Args:
-            urls: `s3://bucket/key`.
-            endpoint_url: an S3-compatible server.
-            region: of the bucket.
-            credentials: access key and secret key.
+        Raises:
+            UsageError: an address names no object.
         """
         for url in urls:
             split_s3_url(url)
-        return cls(tuple(ShardRef(url) for url in urls), endpoint_url, region, credentials)
+        return cls(tuple(ShardRef(url) for url in urls), endpoint_url, region, credentials, anonymous)
+
+    @classmethod
+    def from_keys(
+        cls,
+        bucket: str,
+        keys: Sequence[str],
+        *,
+        endpoint_url: str | None = None,
+        region: str | None = None,
+        credentials: Credentials | None = None,
+        anonymous: bool = False,
+    ) -> S3Source:
+        """The shards under some keys of one bucket; the other arguments are the attributes.
+
+        Raises:
+            UsageError: the bucket or a key is no name of one.
+        """
+        urls = [f"s3://{check_bucket(bucket)}/{key}" for key in keys]
+        return cls.from_urls(
+            urls, endpoint_url=endpoint_url, region=region, credentials=credentials, anonymous=anonymous
+        )
 
     def open(self, shard: ShardRef, offset: int = 0) -> BinaryIO:
         """A stream of the shard's bytes; it goes on by itself after a cut.
@@ -59,8 +84,8 @@ class S3Source:
             AuthError: the credentials are missing or do not allow it.
             NetworkError: the store cannot be reached.
         """
-        client = _client(os.getpid(), self.endpoint_url, self.region, self.credentials)
-        return cast(BinaryIO, _ObjectStream(client, shard.url, offset))
+        bucket, key = self._find(shard)
+        return cast(BinaryIO, ObjectStream(bucket, key, offset))
 
     def read_range(self, shard: ShardRef, start: int, stop: int) -> bytes | None:
         """The bytes of a shard in `[start, stop)`, by one request; `None` where the store gives no such part.
@@ -68,8 +93,66 @@ class S3Source:
         Raises:
             NetworkError: it keeps breaking off.
         """
-        client = _client(os.getpid(), self.endpoint_url, self.region, self.credentials)
-        return _read_range(client, shard.url, start, stop)
+        bucket, key = self._find(shard)
+        return bucket.read_range(key, start, stop)
+
+    def _find(self, shard: ShardRef) -> tuple[Bucket, str]:
+        name, key = split_s3_url(shard.url)
+        access = S3Access(self.endpoint_url, self.region, self.credentials, self.anonymous)
+        return access.bucket(name), key
+
+
+class ObjectStream(io.RawIOBase):
+    """An object's body, taken up again by Range after a cut, as long as its ETag stays."""
+
+    def __init__(self, bucket: Bucket, key: str, offset: int) -> None:
+        self._bucket, self._key, self._position = bucket, key, offset
+        self._etag: str | None = None
+        self._body: Any = None
+        self._size: int | None = None
+        self._begin()
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of the whole object, where the server says."""
+        return self._size
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill as much of the buffer as comes at once; 0 at the end."""
+        failure: Exception = OSError()
+        for attempt in range(TRIES):
+            try:
+                piece = read_body(self._body, len(buffer)) if self._body else b""
+            except OSError as error:
+                failure = error
+                time.sleep(backoff(attempt))
+                self._begin()
+                continue
+            buffer[: len(piece)] = piece
+            self._position += len(piece)
+            return len(piece)
+        raise NetworkError("an S3 server keeps breaking off", uri=self._bucket.url(self._key)) from failure
+
+    def _begin(self) -> None:
+        answer = self._bucket.get(self._key, self._position)
+        self._body = answer and answer["Body"]
+        if answer is None:
+            return
+        if self._etag not in (None, answer.get("ETag")):
+            raise ShardError("a shard changed while it was read", uri=self._bucket.url(self._key))
+        self._etag = answer.get("ETag")
+        if "ContentLength" in answer:
+            self._size = self._position + int(answer["ContentLength"])
+
+    def close(self) -> None:
+        """Give the connection back."""
+        if self._body:
+            self._body.close()
+        super().close()
 
 
 def split_s3_url(url: str) -> tuple[str, str]:
@@ -92,8 +175,7 @@ def public_url(bucket: str, key: str, endpoint: str | None = None, region: str |
     Raises:
         UsageError: the bucket's name cannot be one.
     """
-    if not bucket or not all(c.isascii() and (c.isalnum() or c in ".-_") for c in bucket):
-        raise UsageError("a bucket cannot have this name", actual=repr(bucket)[:80])
+    check_bucket(bucket)
     path = quote(key, safe="/~")
     if endpoint:
         return f"{endpoint.rstrip('/')}/{bucket}/{path}"
@@ -102,116 +184,12 @@ def public_url(bucket: str, key: str, endpoint: str | None = None, region: str |
     return f"https://{host}/{bucket}/{path}" if "." in bucket else f"https://{bucket}.{host}/{path}"
 
 
-@lru_cache(maxsize=32)
-def _client(_pid: int, endpoint_url: str | None, region: str | None, credentials: tuple[str, str] | None) -> Any:
-    """One client for each process: connections do not survive a fork."""
-    try:
-        import boto3
-        from botocore.config import Config
-    except ImportError as error:
-        raise MissingExtraError.of("s3", "Reading s3:// with credentials") from error
-    access, secret = credentials or (None, None)
-    style = "path" if endpoint_url and urlsplit(endpoint_url).hostname else "auto"
-    return boto3.session.Session().client(
-        "s3",
-        endpoint_url=endpoint_url,
-        region_name=region,
-        aws_access_key_id=access,
-        aws_secret_access_key=secret,
-        config=Config(
-            s3={"addressing_style": style},
-            retries={"mode": "standard", "max_attempts": TRIES},
-            connect_timeout=10,
-            read_timeout=30,
-        ),
-    )
+def check_bucket(bucket: str) -> str:
+    """The name of a bucket.
 
-
-def _read_range(client: Any, url: str, start: int, stop: int) -> bytes | None:
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    bucket, key = split_s3_url(url)
-    failure: Exception = OSError()
-    for attempt in range(TRIES):
-        try:
-            answer = client.get_object(Bucket=bucket, Key=key, Range=f"bytes={start}-{stop - 1}")
-        except (ClientError, BotoCoreError):
-            return None  # why, reading all of it will say
-        with closing(answer["Body"]) as body:
-            if not str(answer.get("ContentRange", "")).startswith(f"bytes {start}-{stop - 1}/"):
-                return None
-            try:
-                part: bytes = body.read(stop - start)
-            except (BotoCoreError, OSError) as error:
-                failure = error
-            else:
-                if len(part) == stop - start:
-                    return part
-        time.sleep(backoff(attempt))
-    raise NetworkError("an S3 server keeps breaking off", uri=url) from failure
-
-
-class _ObjectStream(io.RawIOBase):
-    """An object's body, taken up again by Range after a cut, as long as its ETag stays."""
-
-    def __init__(self, client: Any, url: str, offset: int) -> None:
-        self._client, self._url, self._position = client, url, offset
-        self._etag: str | None = None
-        self._body: Any = self._get()
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        from botocore.exceptions import HTTPClientError, IncompleteReadError, ReadTimeoutError
-
-        failure: Exception = OSError()
-        for attempt in range(TRIES):
-            try:
-                piece = self._body.read(len(buffer)) if self._body else b""
-            except (HTTPClientError, IncompleteReadError, ReadTimeoutError, OSError) as error:
-                failure = error
-                time.sleep(backoff(attempt))
-                self._body = self._get()
-                continue
-            buffer[: len(piece)] = piece
-            self._position += len(piece)
-            return len(piece)
-        raise NetworkError("an S3 server keeps breaking off", uri=self._url) from failure
-
-    def _get(self) -> Any:
-        from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
-
-        bucket, key = split_s3_url(self._url)
-        ranged = {"Range": f"bytes={self._position}-"} if self._position else {}
-        try:
-            answer = self._client.get_object(Bucket=bucket, Key=key, **ranged)
-        except NoCredentialsError as error:
-            raise AuthError(
-                "no credentials for S3",
-                uri=self._url,
-                hint="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or pass them.",
-            ) from error
-        except ClientError as error:
-            return self._refuse(error)
-        except BotoCoreError as error:
-            raise NetworkError("an S3 server cannot be reached", uri=self._url, actual=type(error).__name__) from error
-        if self._etag not in (None, answer.get("ETag")):
-            raise ShardError("a shard changed while it was read", uri=self._url)
-        self._etag = answer.get("ETag")
-        return answer["Body"]
-
-    def _refuse(self, error: Any) -> None:
-        code = str(error.response.get("Error", {}).get("Code", ""))
-        if code == "InvalidRange" and self._position:
-            return  # nothing is left after the offset
-        if code in ("NoSuchKey", "NoSuchBucket", "404"):
-            raise ShardNotFoundError("there is no such shard", uri=self._url, actual=code) from error
-        if code in ("AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"):
-            raise AuthError("S3 does not allow reading a shard", uri=self._url, actual=code) from error
-        raise NetworkError("an S3 server refuses a shard", uri=self._url, actual=code) from error
-
-    def close(self) -> None:
-        if self._body:
-            self._body.close()
-        super().close()
+    Raises:
+        UsageError: it cannot be one.
+    """
+    if not bucket or not all(c.isascii() and (c.isalnum() or c in ".-_") for c in bucket):
+        raise UsageError("a bucket cannot have this name", actual=repr(bucket)[:80])
+    return bucket

@@ -1,0 +1,99 @@
+"""Credentials for S3, from a mapping or a file of `NAME=value` lines. No value of them is ever printed."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from atdata.errors import NotFoundError, UsageError
+from atdata.shards.buckets import Credentials
+
+_LINE = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)")
+_DOUBLE = re.compile(r'"((?:[^"\\]|\\.)*)"\s*(?:#.*)?')
+_SINGLE = re.compile(r"'([^']*)'\s*(?:#.*)?")
+_ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
+_KEY, _SECRET, _TOKEN = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"
+
+
+@dataclass(frozen=True)
+class GivenAccess:
+    """What was given.
+
+    Attributes:
+        keys: access key and secret key, and a session token where there is one.
+        endpoint_url: the server.
+        region: of the bucket.
+    """
+
+    keys: Credentials | None = field(default=None, repr=False)
+    endpoint_url: str | None = None
+    region: str | None = None
+
+
+def read_credentials(given: Mapping[str, str] | str | os.PathLike[str] | None) -> GivenAccess:
+    """What a mapping, or a file, says of how S3 is reached. Names that mean nothing here are left alone.
+
+    Raises:
+        UsageError: half of a pair of keys, or a line that says nothing.
+        NotFoundError: there is no such file.
+    """
+    if given is None:
+        return GivenAccess()
+    if isinstance(given, Mapping):
+        values = {str(name): str(value) for name, value in given.items()}
+    elif isinstance(given, str | os.PathLike):
+        values = parse_env(_text(Path(given).expanduser()), str(given))
+    else:
+        raise UsageError("these are no credentials", expected="a mapping, a path, or None", actual=type(given).__name__)
+    values = {name: value.strip() for name, value in values.items() if value.strip()}
+    if (_KEY in values) != (_SECRET in values):
+        there, lacking = (_KEY, _SECRET) if _KEY in values else (_SECRET, _KEY)
+        raise UsageError("half of the credentials for S3", expected=f"{lacking} too", actual=there)
+    return GivenAccess(
+        tuple(values[name] for name in (_KEY, _SECRET, _TOKEN) if name in values) if _KEY in values else None,
+        values.get("AWS_ENDPOINT_URL") or values.get("AWS_ENDPOINT"),
+        values.get("AWS_REGION") or values.get("AWS_DEFAULT_REGION"),
+    )
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8-sig")
+    except FileNotFoundError:
+        raise NotFoundError("there is no such file of credentials", uri=str(path)) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError("a file of credentials cannot be read", uri=str(path), actual=type(error).__name__) from None
+
+
+def parse_env(text: str, uri: str) -> dict[str, str]:
+    """The values in lines `NAME=value`: quoted or not, with `export` before or not, and comments.
+
+    Raises:
+        UsageError: a line says nothing; it is named by its number, never by what it holds.
+    """
+    values = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        stripped = line.strip()
+        if not stripped or stripped.startswith("#"):
+            continue
+        match = _LINE.fullmatch(stripped)
+        value = None if match is None else _value(match[2])
+        if match is None or value is None:
+            raise UsageError(
+                "a line of a file of credentials says nothing", uri=uri, path=f"line {number}", expected="NAME=value"
+            )
+        values[match[1]] = value
+    return values
+
+
+def _value(written: str) -> str | None:
+    if written[:1] == '"':
+        quoted = _DOUBLE.fullmatch(written)
+        return quoted and re.sub(r"\\(.)", lambda mark: _ESCAPES.get(mark[1], mark[1]), quoted[1])
+    if written[:1] == "'":
+        quoted = _SINGLE.fullmatch(written)
+        return quoted and quoted[1]
+    return re.split(r"(?:^|\s)#", written, maxsplit=1)[0].strip()

@@ -1,0 +1,193 @@
+"""Shards in a folder of this machine, or one that several machines mount."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from atdata.dataset import Dataset
+from atdata.errors import DigestError, ShardError, ShardNotFoundError
+from atdata.local.planning import Planner, check_prefix, discard, manifest_files, proved_bytes
+from atdata.manifest import manifest_paths
+from atdata.progress import Progress, progress
+from atdata.settings import Settings
+from atdata.shards import Digest, FileSource, ShardRef
+from atdata.shards.cache import ShardCache
+from atdata.shards.opening import open_shard
+from atdata.shards.planned import PlannedShard
+from atdata.shards.writer import Watch, atomic_file, disk_errors, write_all
+
+_NAME = re.compile(r"([0-9a-f]{64})\.tar")
+
+
+class LocalDiskStore:
+    """Keeps shards as files `{root}/{prefix}/{sha256}.tar`.
+
+    Each appears complete or not at all, and is what its name says: its digest is computed while it is written. What is
+    there already, and still is what its name says, is not written again.
+
+    Attributes:
+        root: the folder.
+
+    Args:
+        root: the folder; by default `shards` in the data folder of the settings.
+        cache: the folder for what is fetched from elsewhere, and for what is known of files.
+    """
+
+    def __init__(
+        self, root: str | os.PathLike[str] | None = None, *, cache: str | os.PathLike[str] | None = None
+    ) -> None:
+        settings = Settings.of(cache=cache)
+        self.root = (Path(root).expanduser() if root else settings.data / "shards").absolute()
+        self._cache = ShardCache(settings.cache)
+
+    def write_shards(
+        self, dataset: Dataset[Any], *, prefix: str = "", maxcount: int | None = None, maxsize: float | None = None
+    ) -> list[str]:
+        """Store a dataset's samples as shards, and give their paths in order.
+
+        Args:
+            dataset: what to store. As it was written its shards are copied, byte for byte; a view that selects or
+                changes samples has them cut anew.
+            prefix: the folder below the root, such as `mnist/v1`.
+            maxcount: most samples in a shard; shards are then cut anew.
+            maxsize: most bytes in a shard; the same.
+
+        Raises:
+            UsageError: the prefix names no place below the root, or there are no samples.
+            ShardNotFoundError, NetworkError, DigestError, ShardError: a shard cannot be had, or is not what it must be.
+            StorageError: the disk is full or fails; nothing partial is left.
+        """
+        return [shard.url for shard in self.put(dataset, prefix=prefix, maxcount=maxcount, maxsize=maxsize)]
+
+    def put(
+        self,
+        dataset: Dataset[Any],
+        *,
+        prefix: str = "",
+        maxcount: int | None = None,
+        maxsize: float | None = None,
+        watch: Watch | None = None,
+    ) -> tuple[ShardRef, ...]:
+        """The same, with digest, size, samples and manifest of each shard.
+
+        Args:
+            dataset: what to store.
+            prefix: the folder below the root.
+            maxcount: most samples in a shard.
+            maxsize: most bytes in a shard.
+            watch: writes the manifests of shards that are cut anew; shards that are copied bring theirs.
+
+        Raises:
+            UsageError, ShardNotFoundError, NetworkError, DigestError, ShardError, StorageError: as `write_shards`.
+        """
+        return self.upload(self.plan(dataset, prefix=prefix, maxcount=maxcount, maxsize=maxsize, watch=watch))
+
+    def plan(
+        self,
+        dataset: Dataset[Any],
+        *,
+        prefix: str = "",
+        maxcount: int | None = None,
+        maxsize: float | None = None,
+        watch: Watch | None = None,
+    ) -> tuple[PlannedShard, ...]:
+        """What `put` would store; nothing is stored yet.
+
+        Raises:
+            UsageError, ShardNotFoundError, NetworkError, DigestError, ShardError, StorageError: as `write_shards`.
+        """
+        folder = self.root / check_prefix(prefix)
+        return Planner(self._cache, self.root / ".scratch").plan(
+            dataset,
+            lambda digest: str(folder / f"{digest.hex}.tar"),
+            maxcount=maxcount,
+            maxsize=maxsize,
+            watch=watch,
+        )
+
+    def upload(self, planned: Sequence[PlannedShard]) -> tuple[ShardRef, ...]:
+        """Store what `plan` gave.
+
+        Raises:
+            ShardNotFoundError, NetworkError, DigestError, ShardError, StorageError: as `write_shards`.
+        """
+        with progress("Storing", sum(shard.length for shard in planned)) as bars:
+            bars.begin(f"{len(planned)} shards", sum(shard.length for shard in planned))
+            return tuple(self._store(shard, bars) for shard in planned)
+
+    def read_url(self, url: str) -> str:
+        """The path of a stored shard, which any program of this machine can open.
+
+        Raises:
+            ShardNotFoundError: it is not there.
+        """
+        if not Path(url).is_file():
+            raise ShardNotFoundError("there is no such shard", uri=url)
+        return url
+
+    def create_source(self, urls: Sequence[str]) -> FileSource:
+        """The source that reads shards from their paths; what this store named by content is proved by its name."""
+        return FileSource(tuple(ShardRef(url, self._named(url)) for url in urls))
+
+    def _named(self, url: str) -> Digest | None:
+        path = Path(url)
+        match = _NAME.fullmatch(path.name) if path.is_relative_to(self.root) else None
+        return Digest("sha256", match[1]) if match else None
+
+    def _store(self, shard: PlannedShard, bars: Progress) -> ShardRef:
+        place = Path(shard.url)
+        if self._has(place, shard):
+            bars.advance(shard.length)
+        elif shard.scratch:
+            _move(Path(shard.origin.url), place)
+            bars.advance(shard.length)
+        else:
+            with atomic_file(place) as file, closing(proved_bytes(shard, self._cache)) as pieces:
+                for piece in pieces:
+                    write_all(file, piece, place)
+                    bars.advance(len(piece))
+        manifest = _store_manifest(shard, place)
+        if shard.scratch:
+            discard(Path(shard.origin.url))
+        return shard.stored(manifest)
+
+    def _has(self, place: Path, shard: PlannedShard) -> bool:
+        """Whether a file is there and is what its name says. One that is not is replaced."""
+        stored = ShardRef(str(place), shard.named, shard.size)
+        if not place.is_file() or place.stat().st_size != shard.length:
+            return False
+        try:
+            open_shard(FileSource((stored,)), stored, self._cache).file.close()
+        except (DigestError, ShardError, ShardNotFoundError):
+            return False
+        return True
+
+
+def _move(scratch: Path, place: Path) -> None:
+    """Give a complete file its name."""
+    with disk_errors(place):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        scratch.replace(place)
+        folder = os.open(place.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _store_manifest(shard: PlannedShard, place: Path) -> FileSource | None:
+    """Set a shard's manifest beside it, the header last. One that is there already stays: others may have pinned it."""
+    stored = []
+    for file, path in zip(reversed(manifest_files(shard)), reversed(manifest_paths(place)), strict=False):
+        if not path.is_file():
+            with atomic_file(path) as target:
+                write_all(target, file, path)
+        stored.append(ShardRef(str(path), Digest.sha256(file), len(file)))
+        if Digest.of_file(path) != stored[-1].digest:
+            return None
+    return FileSource(tuple(reversed(stored))) if stored else None

@@ -1,0 +1,248 @@
+"""What a store that names shards by their content will hold of a dataset: found out before anything is stored."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from atdata.dataset import Dataset
+from atdata.errors import DigestError, NetworkError, ShardError, ShardNotFoundError, UnverifiedError, UsageError
+from atdata.manifest import manifest_paths, remove_manifest
+from atdata.manifest.header import MAX_HEADER, Header
+from atdata.manifest.parquet import MAX_FILE
+from atdata.protocols import DataSource
+from atdata.shards import Digest, FileSource, Limits, ShardRef, cut_shards
+from atdata.shards.cache import STALE, ShardCache
+from atdata.shards.digest import CHUNK
+from atdata.shards.ledger import state_of
+from atdata.shards.opening import open_shard
+from atdata.shards.planned import PlannedShard
+from atdata.shards.writer import DEFAULT_MAXSIZE, SampleRow, Watch
+
+_MAX_NAME = 255  # bytes of one part of a path, on most disks
+
+
+@dataclass(frozen=True)
+class Planner:
+    """Finds out what a dataset's shards will be in a store.
+
+    A dataset as it was written keeps its shards, byte for byte. A view that selects or changes samples, and any limit,
+    has them cut anew.
+
+    Attributes:
+        cache: for shards that are fetched.
+        scratch: a folder for shards that are cut anew, until they are stored.
+    """
+
+    cache: ShardCache
+    scratch: Path
+
+    def plan(
+        self,
+        dataset: Dataset[Any],
+        address: Callable[[Digest], str],
+        *,
+        maxcount: int | None = None,
+        maxsize: float | None = None,
+        watch: Watch | None = None,
+    ) -> tuple[PlannedShard, ...]:
+        """The shards in order, nothing of them stored yet.
+
+        Args:
+            dataset: what to store.
+            address: of the shard with a digest.
+            maxcount: most samples in a shard.
+            maxsize: most bytes in a shard.
+            watch: writes the manifests of shards that are cut anew. Shards that are kept keep theirs.
+
+        Raises:
+            UsageError: there are no samples, or no sample fits under a limit.
+            LimitError: a sample is larger than a shard may be.
+            ShardNotFoundError, NetworkError, DigestError, ShardError: a shard cannot be had, or is not what it must be.
+            StorageError: the disk is full or fails.
+        """
+        limits = Limits.of(maxcount, maxsize)
+        if dataset.whole and limits == Limits():
+            found: Iterable[PlannedShard] = (_kept(dataset.source, ref, self.cache) for ref in dataset.shards)
+        else:
+            found = self._cut(dataset, limits, watch)
+        planned = tuple(replace(shard, url=address(shard.named)) for shard in found)
+        if not planned:
+            raise UsageError("a dataset without samples cannot be stored")
+        return planned
+
+    def _cut(self, dataset: Dataset[Any], limits: Limits, watch: Watch | None) -> Iterator[PlannedShard]:
+        self._sweep()
+        groups: Iterator[Iterator[SampleRow]] = dataset.packed_by_shard()
+        if limits == Limits():
+            limits = Limits(size=DEFAULT_MAXSIZE)
+        else:
+            groups = iter([itertools.chain.from_iterable(groups)])
+        for rows in groups:
+            for shard in cut_shards(rows, limits, self._place, watch):
+                if shard.samples:
+                    manifest = _beside(shard)
+                    yield _planned(shard, FileSource((shard,)), shard, manifest, scratch=True)
+                else:
+                    discard(Path(shard.url))
+
+    def _place(self, index: int) -> Path:
+        return self.scratch / f"{secrets.token_hex(8)}-{index}.tar"
+
+    def _sweep(self) -> None:
+        """Remove what processes left that were killed."""
+        for path in self.scratch.glob("*-*"):
+            with suppress(OSError):
+                if time.time() - path.stat().st_mtime > STALE:
+                    path.unlink()
+
+
+def _planned(
+    stored: ShardRef, source: DataSource, origin: ShardRef, manifest: DataSource | None, scratch: bool = False
+) -> PlannedShard:
+    facts = (stored.url, stored.digest, stored.size, stored.samples, manifest)
+    return PlannedShard(*facts, source=source, origin=origin, scratch=scratch)
+
+
+def _kept(source: DataSource, ref: ShardRef, cache: ShardCache) -> PlannedShard:
+    """A shard as it is. What is known of it is believed here: storing it proves it."""
+    local = isinstance(source, FileSource)
+    if ref.digest is None and not local:
+        ref = cache.bring(source, ref, threading.Event())
+    named = ref.digest is not None and ref.digest.algorithm == "sha256"
+    if named and ref.size is not None and not local:
+        return _planned(ref, source, ref, ref.manifest)
+    # A file of this machine is read twice at most: here for a digest that nobody knows, and to be stored.
+    opened = open_shard(source, replace(ref, digest=None) if local and named else ref, cache)
+    with opened.file:
+        digest = ref.digest if named else _sha256(opened.file, opened.size, cache, opened.index)
+    found = ShardRef(ref.url, digest, opened.size, len(opened.index))
+    return _planned(found, source, found, ref.manifest or (_beside(found) if local else None))
+
+
+def _sha256(file: BinaryIO, size: int, cache: ShardCache, index: Any) -> Digest:
+    looked, stat = time.time_ns(), os.fstat(file.fileno())
+    known = cache.ledger.known(state_of(stat)).digest if stat.st_nlink else None
+    if known is not None and known.startswith("sha256:"):
+        return Digest("sha256", known.removeprefix("sha256:"))
+    file.seek(0)
+    digest = Digest.of_stream(file)
+    if stat.st_nlink and known is None and stat.st_size == size:
+        cache.ledger.record(state_of(stat), digest, index, looked)
+    return digest
+
+
+def _beside(shard: ShardRef) -> FileSource | None:
+    """The manifest beside a shard of this machine, if it is that of this shard."""
+    header, rows = manifest_paths(Path(shard.url))
+    if not header.is_file() or not rows.is_file():
+        return None
+    with header.open("rb") as file:
+        raw = file.read(MAX_HEADER + 1)
+    try:
+        read = Header.decode(raw, str(header))
+        read.bind(shard)
+    except (ShardError, DigestError, UnverifiedError):
+        return None
+    files = (ShardRef(str(header), Digest.sha256(raw), len(raw)), ShardRef(str(rows), read.rows.digest, read.rows.size))
+    return FileSource(files)
+
+
+def proved_bytes(shard: PlannedShard, cache: ShardCache) -> Generator[bytes]:
+    """The bytes of a planned shard in pieces. Only who has taken the last has what was planned.
+
+    Raises:
+        DigestError: they are other bytes; said in place of the last piece.
+        ShardNotFoundError, NetworkError: it cannot be had.
+    """
+    if isinstance(shard.source, FileSource):
+        file = shard.source.open(shard.origin)
+    else:
+        file = open_shard(shard.source, shard.origin, cache).file
+    with file:
+        yield from checked(file, shard)
+
+
+def checked(file: BinaryIO, shard: ShardRef) -> Iterator[bytes]:
+    """What is in a file, if it is what a reference says; else an error before the last piece.
+
+    Raises:
+        DigestError: they are other bytes.
+    """
+    if shard.digest is None or shard.size is None:
+        raise UsageError("a file of unknown digest or size cannot be proved", actual=shard.url)
+    hasher, left = shard.digest.hasher(), shard.size
+    while piece := file.read(CHUNK):
+        hasher.update(piece)
+        left -= len(piece)
+        if left == 0:
+            shard.digest.check(hasher.hexdigest(), shard.url)
+        if left < 0:
+            break
+        yield piece
+    if left:
+        actual = f"{shard.size - left} bytes" if left > 0 else "more"
+        raise DigestError(
+            "a shard is not as long as planned",
+            step="shard digest",
+            uri=shard.url,
+            expected=f"{shard.size} bytes",
+            actual=actual,
+            hint="Nothing was stored. Store the dataset again once nobody writes to its files.",
+        )
+
+
+def manifest_files(shard: PlannedShard) -> list[bytes]:
+    """Header and rows of the manifest of a planned shard; nothing where it has none, or it can no longer be had."""
+    if shard.manifest is None or len(shard.manifest.shards) != 2:
+        return []
+    with suppress(ShardNotFoundError, NetworkError, DigestError):
+        return [
+            _small(shard.manifest, file, most)
+            for file, most in zip(shard.manifest.shards, (MAX_HEADER, MAX_FILE), strict=True)
+        ]
+    return []
+
+
+def _small(source: DataSource, file: ShardRef, most: int) -> bytes:
+    content = bytearray()
+    with source.open(file) as stream:
+        while len(content) <= most and (piece := stream.read(CHUNK)):
+            content += piece
+    read = bytes(content)
+    if file.digest is not None:
+        file.digest.check(Digest.sha256(read).hex, file.url)
+    return read
+
+
+def discard(scratch: Path) -> None:
+    """Remove a shard that was cut for storing, and its manifest."""
+    remove_manifest(scratch)
+    scratch.unlink(missing_ok=True)
+
+
+def check_prefix(prefix: str) -> str:
+    """A prefix as a part of addresses: data, which names a place below the store and none elsewhere.
+
+    Raises:
+        UsageError: it does not.
+    """
+    parts = prefix.split("/") if prefix else []
+    fits = prefix.isprintable() and "\\" not in prefix and all(part and part[0] != "." for part in parts)
+    with suppress(UnicodeEncodeError):
+        if fits and all(len(part.encode()) <= _MAX_NAME for part in parts):
+            return prefix
+    raise UsageError(
+        "this prefix names no place in a store",
+        path="prefix",
+        expected="names with / between them, such as mnist/v1",
+        actual=repr(prefix)[:80],
+    )

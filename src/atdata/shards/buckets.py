@@ -1,0 +1,371 @@
+"""The one file that speaks S3: clients, requests, and what servers refuse as our errors."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, BinaryIO, TypeAlias
+from urllib.parse import urlsplit
+
+from atdata.errors import (
+    AtdataError,
+    AuthError,
+    LimitError,
+    MissingExtraError,
+    NetworkError,
+    NotFoundError,
+    ShardNotFoundError,
+    UsageError,
+)
+from atdata.shards.digest import Digest
+from atdata.transport.http import TRIES, backoff
+
+Credentials: TypeAlias = tuple[str, ...]
+"""Access key and secret key, and the session token where there is one."""
+
+PART = 8 << 20
+"""Bytes of a part; what is no longer than one is sent by one request."""
+
+_PARTS_AT_ONCE = 4
+_MAX_PARTS = 10_000
+_MAX_KEY = 1024
+_SHA256 = "sha256"  # the name of an object's metadata
+
+_ABSENT = ("NoSuchKey", "NoSuchBucket", "404")
+_FORBIDDEN = frozenset(
+    [
+        "AccessDenied",
+        "401",
+        "403",
+        "AllAccessDisabled",
+        "AccountProblem",
+        "AuthorizationHeaderMalformed",
+        "ExpiredToken",
+        "InvalidAccessKeyId",
+        "InvalidSecurity",
+        "InvalidToken",
+        "RequestExpired",
+        "RequestTimeTooSkewed",
+        "SignatureDoesNotMatch",
+        "TokenRefreshRequired",
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An object as its server describes it: bytes, and the sha-256 that whoever stored it wrote down, as hex."""
+
+    size: int
+    sha256: str | None
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """An upload in parts that was begun and not finished. It takes room, and nobody sees it."""
+
+    key: str
+    id: str
+    begun: datetime
+
+
+@dataclass(frozen=True)
+class S3Access:
+    """How S3 is reached. It pickles: clients are made where they are used.
+
+    Attributes:
+        endpoint_url: an S3-compatible server; AWS where there is none.
+        region: of the buckets.
+        credentials: as `Credentials`; the usual AWS chain where they are not given.
+        anonymous: read without credentials what the public may read.
+    """
+
+    endpoint_url: str | None = None
+    region: str | None = None
+    credentials: Credentials | None = field(default=None, repr=False)
+    anonymous: bool = False
+
+    def bucket(self, name: str) -> Bucket:
+        """One bucket there."""
+        return Bucket(self, name)
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """The objects of one bucket."""
+
+    access: S3Access
+    name: str
+
+    def url(self, key: str) -> str:
+        """What an object is called."""
+        return f"s3://{self.name}/{key}"
+
+    def get(self, key: str, offset: int = 0) -> Any:
+        """The answer with an object's body from `offset` on; `None` where nothing is left there.
+
+        Raises:
+            ShardNotFoundError: there is no such object or bucket.
+            AuthError: the credentials are missing, or do not allow it.
+            NetworkError: the server cannot be reached.
+        """
+        ranged = {"Range": f"bytes={offset}-"} if offset else {}
+        with _Typed(self.url(key), "reading a shard", ShardNotFoundError, passing=("InvalidRange",) if offset else ()):
+            return self._client.get_object(Bucket=self.name, Key=key, **ranged)
+        return None
+
+    def read_range(self, key: str, start: int, stop: int) -> bytes | None:
+        """The bytes of an object in `[start, stop)`, by one request; `None` where the server gives no such part.
+
+        Raises:
+            NetworkError: it keeps breaking off.
+        """
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        failure: Exception = OSError()
+        for attempt in range(TRIES):
+            try:
+                answer = self._client.get_object(Bucket=self.name, Key=key, Range=f"bytes={start}-{stop - 1}")
+            except (ClientError, BotoCoreError):
+                return None  # why, reading all of it will say
+            with closing(answer["Body"]) as body:
+                if not str(answer.get("ContentRange", "")).startswith(f"bytes {start}-{stop - 1}/"):
+                    return None
+                try:
+                    part = read_body(body, stop - start)
+                except OSError as error:
+                    failure = error
+                else:
+                    if len(part) == stop - start:
+                        return part
+            time.sleep(backoff(attempt))
+        raise NetworkError("an S3 server keeps breaking off", uri=self.url(key)) from failure
+
+    def head(self, key: str) -> Stored | None:
+        """What is there under a key; `None` where nothing is, or where the server does not say.
+
+        Raises:
+            NetworkError: the server cannot be reached.
+        """
+        with _Typed(self.url(key), "asking for an object", passing=("400", "403", "404", "NoSuchKey")):
+            answer = self._client.head_object(Bucket=self.name, Key=key)
+            return Stored(int(answer["ContentLength"]), answer.get("Metadata", {}).get(_SHA256))
+        return None
+
+    def put(self, key: str, content: bytes, digest: Digest, mime_type: str, *, replacing: bool = False) -> bool:
+        """Store a small object, at once and whole, and say whether it was stored.
+
+        Args:
+            key: its name.
+            content: its bytes.
+            digest: their sha-256, which is written down with them.
+            mime_type: of what it holds.
+            replacing: whether it takes the place of what is there; else that stays, and the answer is `False`.
+
+        Raises:
+            NotFoundError: there is no such bucket.
+            AuthError, NetworkError, LimitError: it is not taken.
+        """
+        condition = {} if replacing else {"IfNoneMatch": "*"}
+        told: dict[str, Any] = {"Metadata": {_SHA256: digest.hex}, "ContentType": mime_type, **condition}
+        passing = ("PreconditionFailed", "412", "ConditionalRequestConflict", "409")
+        with _Typed(self.url(key), "storing an object", passing=passing):
+            self._client.put_object(Bucket=self.name, Key=key, Body=content, **told)
+            return True
+        return False
+
+    def upload(self, key: str, stream: BinaryIO, size: int, digest: Digest, mime_type: str) -> None:
+        """Store a large object in parts, a few of them in memory. It is visible whole or not at all.
+
+        Args:
+            key: its name; what is there is replaced.
+            stream: its bytes, read in order. An error that it raises is given on, and nothing is stored.
+            size: how many they are.
+            digest: their sha-256, which is written down with them.
+            mime_type: of what it holds.
+
+        Raises:
+            NotFoundError, AuthError, NetworkError, LimitError: as `put`.
+        """
+        told = {"Metadata": {_SHA256: digest.hex}, "ContentType": mime_type}
+        try:
+            with _Typed(self.url(key), "storing an object"):
+                self._client.upload_fileobj(stream, self.name, key, ExtraArgs=told, Config=_transfer(size))
+        except NetworkError:
+            # The last answer may have been lost, not what it answered.
+            with suppress(AtdataError):
+                if self.head(key) == Stored(size, digest.hex):
+                    return
+            raise
+
+    def signed_url(self, key: str, seconds: int) -> str:
+        """Where a plain HTTP client reads an object, for a while.
+
+        Raises:
+            AuthError: there are no credentials to sign with.
+        """
+        with _Typed(self.url(key), "signing an address"):
+            wanted = {"Bucket": self.name, "Key": key}
+            return str(self._client.generate_presigned_url("get_object", Params=wanted, ExpiresIn=seconds))
+        raise AssertionError("it returns or raises")
+
+    def unfinished(self, prefix: str) -> Iterator[Unfinished]:
+        """The uploads below a prefix that were begun and not finished.
+
+        Raises:
+            NotFoundError, AuthError, NetworkError: they cannot be listed.
+        """
+        with _Typed(self.url(prefix), "listing uploads"):
+            pages = self._client.get_paginator("list_multipart_uploads").paginate(Bucket=self.name, Prefix=prefix)
+            for page in pages:
+                for upload in page.get("Uploads", ()):
+                    yield Unfinished(upload["Key"], upload["UploadId"], upload["Initiated"])
+
+    def abort(self, upload: Unfinished) -> None:
+        """Give up an upload, and the room it takes. One that is gone already is no error.
+
+        Raises:
+            NotFoundError, AuthError, NetworkError: it cannot be ended.
+        """
+        with _Typed(self.url(upload.key), "ending an upload", passing=("NoSuchUpload", "404")):
+            self._client.abort_multipart_upload(Bucket=self.name, Key=upload.key, UploadId=upload.id)
+
+    @property
+    def _client(self) -> Any:
+        return _client(os.getpid(), self.access)
+
+
+@lru_cache(maxsize=32)
+def _client(_pid: int, access: S3Access) -> Any:
+    """One client for each process: connections do not survive a fork."""
+    try:
+        import boto3
+        from botocore import UNSIGNED
+        from botocore.config import Config
+    except ImportError as error:
+        raise MissingExtraError.of("s3", "Reading and writing s3://") from error
+    key, secret, token = (*(access.credentials or ()), None, None, None)[:3]
+    endpoint = access.endpoint_url
+    return boto3.session.Session().client(
+        "s3",
+        endpoint_url=endpoint,
+        region_name=access.region,
+        aws_access_key_id=key,
+        aws_secret_access_key=secret,
+        aws_session_token=token,
+        config=Config(
+            s3={"addressing_style": "path" if endpoint and urlsplit(endpoint).hostname else "auto"},
+            signature_version=UNSIGNED if access.anonymous else "s3v4",
+            retries={"mode": "standard", "max_attempts": TRIES},
+            connect_timeout=10,
+            read_timeout=30,
+            max_pool_connections=32,
+            # Checksums in trailers are what only AWS itself and the newest other servers understand.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        ),
+    )
+
+
+def _transfer(size: int) -> Any:
+    from boto3.s3.transfer import TransferConfig
+
+    part = max(PART, -(-size // _MAX_PARTS))
+    config = TransferConfig(
+        multipart_threshold=PART,
+        multipart_chunksize=part,
+        max_concurrency=_PARTS_AT_ONCE,
+        preferred_transfer_client="classic",
+    )
+    config.max_in_memory_upload_chunks = _PARTS_AT_ONCE
+    return config
+
+
+@dataclass(frozen=True)
+class _Typed:
+    """Turns what the driver raises into our errors. What the server says with one of the codes `passing` is no error."""
+
+    uri: str
+    doing: str
+    missing: Callable[..., AtdataError] = NotFoundError
+    passing: tuple[str, ...] = ()
+
+    def __enter__(self) -> None:
+        """Nothing is to be done before."""
+
+    def __exit__(self, _kind: Any, error: BaseException | None, _trace: Any) -> bool:
+        if error is None or isinstance(error, AtdataError):
+            return False
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        if isinstance(error, ClientError):
+            code = str(error.response.get("Error", {}).get("Code", ""))
+            if code in self.passing:
+                return True
+            raise _refusal(code, self.uri, self.doing, self.missing) from error
+        if isinstance(error, BotoCoreError):
+            raise _failure(error, self.uri, self.doing) from error
+        return False
+
+
+def _failure(error: Exception, uri: str, doing: str) -> AtdataError:
+    """What went wrong before there was an answer."""
+    from botocore.exceptions import (
+        CredentialRetrievalError,
+        NoCredentialsError,
+        ParamValidationError,
+        PartialCredentialsError,
+    )
+
+    if isinstance(error, NoCredentialsError | PartialCredentialsError | CredentialRetrievalError):
+        hint = "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or pass them."
+        return AuthError("no credentials for S3", uri=uri, step=doing, hint=hint)
+    if isinstance(error, ParamValidationError):
+        return UsageError("S3 knows no such bucket or key", uri=uri, step=doing)
+    actual = type(error).__name__
+    return NetworkError("an S3 server cannot be reached", uri=uri, step=doing, actual=actual)
+
+
+def _refusal(code: str, uri: str, doing: str, missing: Callable[..., AtdataError]) -> AtdataError:
+    if code in _ABSENT:
+        what = "there is no such bucket" if code == "NoSuchBucket" else "there is no such shard"
+        hint = "Create the bucket, or check its name and the endpoint." if code == "NoSuchBucket" else None
+        return missing(what, uri=uri, step=doing, actual=code, hint=hint)
+    if code in _FORBIDDEN:
+        hint = "Check the credentials, whether they have expired, and what they may do in this bucket."
+        return AuthError(f"S3 does not allow {doing}", uri=uri, actual=code, hint=hint)
+    if code in ("EntityTooLarge", "KeyTooLongError", "QuotaExceeded"):
+        return LimitError("S3 takes no object of this size or name", uri=uri, step=doing, actual=code)
+    return NetworkError("an S3 server refuses", uri=uri, step=doing, actual=code, hint="Try again later.")
+
+
+def check_key(key: str) -> str:
+    """A key, which S3 takes only so long.
+
+    Raises:
+        LimitError: it is longer.
+    """
+    length = len(key.encode())
+    if length > _MAX_KEY:
+        raise LimitError("the name of an object is too long", path=key[:80], expected=_MAX_KEY, actual=length)
+    return key
+
+
+def read_body(body: Any, count: int) -> bytes:
+    """The next bytes of an answer's body, at most so many.
+
+    Raises:
+        OSError: it broke off.
+    """
+    from botocore.exceptions import HTTPClientError, IncompleteReadError
+
+    try:
+        piece: bytes = body.read(count)
+    except (HTTPClientError, IncompleteReadError) as error:
+        raise OSError("a body broke off") from error
+    return piece

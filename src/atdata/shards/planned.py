@@ -1,0 +1,51 @@
+"""Shards that are about to be stored: what they will be, and where their bytes are until then."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from atdata.errors import UsageError
+from atdata.protocols import DataSource
+from atdata.shards.digest import Digest
+from atdata.shards.source import ShardRef
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedShard(ShardRef):
+    """A shard as a store will have it: its address, digest, size, and samples where their number is known.
+
+    Attributes:
+        source: where its bytes are now.
+        origin: the reference to it there.
+        scratch: whether it was cut for this, and goes once it is stored.
+    """
+
+    source: DataSource = field(compare=False, repr=False)
+    origin: ShardRef = field(compare=False, repr=False)
+    scratch: bool = field(default=False, compare=False, repr=False)
+
+    @property
+    def named(self) -> Digest:
+        """The sha-256 that it is stored under.
+
+        Raises:
+            UsageError: it has none, so no store can have planned it.
+        """
+        if self.digest is None or self.digest.algorithm != "sha256":
+            raise UsageError("a shard without a sha-256 cannot be stored by it", actual=self.url)
+        return self.digest
+
+    @property
+    def length(self) -> int:
+        """How many bytes it has.
+
+        Raises:
+            UsageError: nobody found out.
+        """
+        if self.size is None:
+            raise UsageError("a shard of unknown size cannot be stored", actual=self.url)
+        return self.size
+
+    def stored(self, manifest: DataSource | None) -> ShardRef:
+        """The reference to it where it is stored, with where its manifest is now."""
+        return ShardRef(self.url, self.digest, self.size, self.samples, manifest)
