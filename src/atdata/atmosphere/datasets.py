@@ -351,10 +351,11 @@ def _source(client: AtmosphereClient, entry: Entry, shards: Sequence[ShardRef], 
     if isinstance(storage, S3Storage):
         public = dict(zip(storage.listed, storage.public_shards(), strict=True))
         shards = [replace(public[shard], manifest=shard.manifest) for shard in shards]
-    return HttpSource(tuple(_public(shard) for shard in shards), client.reader.transport)
+    return HttpSource(tuple(public_ref(shard) for shard in shards), client.reader.transport)
 
 
-def _public(shard: ShardRef) -> ShardRef:
+def public_ref(shard: ShardRef) -> ShardRef:
+    """A shard where anyone reads it."""
     if scheme_of(shard.url) != "s3":
         return shard
     return replace(shard, url=public_url(*split_s3_url(shard.url)))

@@ -14,7 +14,7 @@ from atdata.errors import UsageError
 from atdata.index import RecordIndex
 from atdata.protocols import AbstractDataStore, DataSource
 from atdata.records import Entry, Size
-from atdata.records.storage import storage_of
+from atdata.records.storage import storage_in
 from atdata.shards import FileSource, ShardRef
 from atdata.shards.cache import ShardCache
 
@@ -96,7 +96,7 @@ class AtmosphereIndex(RecordIndex[AtmosphereClient]):
                 urls = self.data_store.write_shards(dataset, prefix=prefix or name, maxcount=maxcount, maxsize=maxsize)
                 source = self.data_store.create_source(urls)
             files = beside(source, source.shards, ShardCache(self.records.settings.cache), manifests)
-            stored = {"storage": storage_of(source.shards), "size": Size(shards=len(source.shards))}
+            stored = {"storage": storage_in(source, source.shards), "size": Size(shards=len(source.shards))}
         entry = Entry(
             name=name,
             schema_ref=schema.located,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from atdata.errors import (
     UnverifiedError,
     UsageError,
 )
-from atdata.manifest import Manifest, ManifestWriter
+from atdata.manifest import Manifest, ManifestWriter, manifest_paths
 from atdata.manifest.header import MAX_HEADER
 from atdata.manifest.parquet import MAX_FILE, require_parquet
 from atdata.protocols import DataSource
@@ -28,6 +30,7 @@ from atdata.records.manifests import JSON, PARQUET
 from atdata.shards import FileSource, ShardRef
 from atdata.shards.cache import ShardCache
 from atdata.shards.http import HttpSource
+from atdata.shards.rows import scan_rows
 from atdata.shards.writer import Watch, Watcher
 
 _AT_ONCE = 8
@@ -86,6 +89,24 @@ class _Lenient:
     def finish(self, shard: ShardRef) -> None:
         with suppress(LimitError):
             self._inner.finish(shard)
+
+
+def described(shard: ShardRef, sample_type: type[Any], watch: Watch, cache: ShardCache) -> ShardRef:
+    """A shard of this machine that carries its manifest, which is written by reading it; it stays as it is.
+
+    Raises:
+        ShardError, SampleError: it is no shard of such samples.
+        LimitError: a manifest is insisted on, and the shard is too large for one.
+    """
+    scratch = cache.root / "scratch" / f"{secrets.token_hex(8)}.tar"
+    scratch.parent.mkdir(parents=True, exist_ok=True)
+    with Path(shard.url).open("rb") as file, watch(scratch) as watcher:
+        for row in scan_rows(file, shard.size or 0, shard.url):
+            packed = os.pread(file.fileno(), row.size, row.offset)
+            watcher.see(row.key, row.offset, packed, sample_type.from_bytes(packed))
+        watcher.finish(replace(shard, url=str(scratch)))
+    files = [path for path in manifest_paths(scratch) if path.is_file()]
+    return replace(shard, manifest=FileSource(tuple(cache.keep(path) for path in files)) if files else None)
 
 
 def carried(shards: Sequence[ShardRef], limit: int, manifests: bool | None) -> tuple[DataSource, ...]:

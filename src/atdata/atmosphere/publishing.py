@@ -119,7 +119,7 @@ def publish(
         NetworkError: the server cannot be reached; the same call goes on from there.
     """
     check_public(planned, allow_loopback=client.settings.allow_loopback)
-    planned = _fitting(replace(planned, **manifest_facts(files)), manifests)
+    planned = fitting(replace(planned, **manifest_facts(files)), manifests)
     own = client.read_all(None, Entry)
     labels = [label for label in client.read_all(None, Label) if label.name == planned.name]
     known = next((entry for entry in own if _same_dataset(entry, planned)), None)
@@ -133,6 +133,19 @@ def publish(
             label = Label(name=planned.name, dataset_uri=known.located, version=version, created_at=journal.created_at)
             client.create(label, RecordKey(journal.label), lambda found: found.dataset_uri == label.dataset_uri)
     return client.read(known.located, Entry)
+
+
+def add_label(client: AtmosphereClient, entry: Entry, name: str, version: str | None) -> None:
+    """Give a published entry one more name or version; one that it has already is no second one.
+
+    Raises:
+        ConflictError: the version stands for another dataset.
+    """
+    labels = [label for label in client.read_all(None, Label) if label.name == name]
+    _check_version(name, version, labels, entry)
+    if not any(label.version == version and label.dataset_uri == entry.located for label in labels):
+        label = Label(name=name, dataset_uri=entry.located, version=version)
+        client.create(label, Tid.now(), lambda found: found.dataset_uri == label.dataset_uri)
 
 
 def _create_entry(upload: _Upload, rkey: RecordKey, had: Mapping[Cid, Blob]) -> Entry:
@@ -234,7 +247,7 @@ def _check_version(name: str, version: str | None, labels: Sequence[Label], know
             )
 
 
-def _fitting(entry: Entry, manifests: bool | None) -> Entry:
+def fitting(entry: Entry, manifests: bool | None = None) -> Entry:
     """The entry, without its manifests where nobody insists on them and they do not fit.
 
     Raises:
@@ -245,7 +258,7 @@ def _fitting(entry: Entry, manifests: bool | None) -> Entry:
         return entry
     except LimitError as error:
         if entry.manifests and not manifests:
-            return _fitting(replace(entry, manifests=()), manifests)
+            return fitting(replace(entry, manifests=()), manifests)
         shards, most = len(listed(entry.storage)), 0
         high = shards
         while most < high:

@@ -18,6 +18,7 @@ from atdata.protocols import AbstractDataStore
 from atdata.records import Entry, Label, Record, Schema, Size
 from atdata.records.address import Address
 from atdata.settings import Settings
+from atdata.shards import ShardRef
 from atdata.shards.source import scheme_of
 
 if TYPE_CHECKING:
@@ -291,7 +292,6 @@ class LocalIndex(RecordIndex[LocalRecords]):
         self, entry: Entry, sample_type: type[Any] | None = None, *, allow_unverified: bool = False
     ) -> DatasetDict[Any]:
         """The datasets of an entry, by split; see `load`."""
-        kind = sample_type or self.get_schema(entry.schema_ref).sample_type
         unknown = next((shard for shard in entry.shards if shard.digest is None), None)
         if unknown is not None and not allow_unverified:
             raise UnverifiedError(
@@ -300,18 +300,21 @@ class LocalIndex(RecordIndex[LocalRecords]):
                 uri=unknown.url,
                 hint="Pass allow_unverified=True to read it all the same.",
             )
-        return DatasetDict(
-            {
-                split: Dataset.of(
-                    source_of_entry(entry, shards, self.data_store),
-                    kind,
-                    metadata=entry.metadata,
-                    entry=entry,
-                    cache=self.settings.cache,
-                    samples=entry.size.samples if shards == entry.shards else None,
-                )
-                for split, shards in entry.splits.items()
-            }
+        kind = sample_type or self.get_schema(entry.schema_ref).sample_type
+        return DatasetDict({split: self._dataset(entry, shards, kind) for split, shards in entry.splits.items()})
+
+    def dataset(self, entry: Entry) -> Dataset[Any]:
+        """All shards of an entry, whatever split they are of, and whether or not they can be checked."""
+        return self._dataset(entry, entry.shards, self.get_schema(entry.schema_ref).sample_type)
+
+    def _dataset(self, entry: Entry, shards: Sequence[ShardRef], kind: type[Any]) -> Dataset[Any]:
+        return Dataset.of(
+            source_of_entry(entry, shards, self.data_store),
+            kind,
+            metadata=entry.metadata,
+            entry=entry,
+            cache=self.settings.cache,
+            samples=entry.size.samples if tuple(shards) == entry.shards else None,
         )
 
     # --- addresses

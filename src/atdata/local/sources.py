@@ -12,9 +12,9 @@ from urllib.parse import unquote, urlsplit
 from atdata.dataset import Dataset
 from atdata.errors import UsageError
 from atdata.progress import progress
-from atdata.protocols import AbstractDataStore, DataSource
+from atdata.protocols import AbstractDataStore, DataSource, ShardStore
 from atdata.records import Entry, S3Storage, Storage
-from atdata.records.storage import storage_of
+from atdata.records.storage import storage_in
 from atdata.shards import FileSource, ShardRef
 from atdata.shards.cache import ShardCache
 from atdata.shards.http import HttpSource
@@ -69,6 +69,9 @@ def put_into(
     cache: Path,
 ) -> Stored:
     """The shards of a dataset, copied to a store."""
+    if isinstance(store, ShardStore):
+        shards = store.put(dataset, prefix=prefix, maxcount=maxcount, maxsize=maxsize)
+        return stored_as(store.create_source([shard.url for shard in shards]), shards)
     urls = store.write_shards(dataset, prefix=prefix, maxcount=maxcount, maxsize=maxsize)
     source = store.create_source(urls)
     return stored_as(source, list(proved_shards(source, source.shards, ShardCache(cache))))
@@ -81,15 +84,13 @@ def stored_as(source: DataSource, shards: Sequence[ShardRef]) -> Stored:
         UsageError: it has no way to say it.
     """
     shards = tuple(replace(shard, url=_address(shard.url)) for shard in shards)
-    if isinstance(source, S3Source):
-        return Stored(shards, storage_of(shards, source.region, source.endpoint_url))
     kinds = {scheme_of(shard.url) for shard in shards}
     if not kinds <= {"file", "http", "https", "s3", "gs"}:
         raise UsageError(
             f"shards at {' and '.join(sorted(kinds))}:// are not of this index's world",
             hint="Give the index a data store to copy them to: LocalIndex(data_store=...).",
         )
-    return Stored(shards, storage_of(shards))
+    return Stored(shards, storage_in(source, shards))
 
 
 def source_of_entry(entry: Entry, shards: Sequence[ShardRef], store: AbstractDataStore | None) -> DataSource:

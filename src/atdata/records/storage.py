@@ -9,10 +9,11 @@ from typing import Any, TypeAlias
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import BlobUri
 from atdata.errors import DigestError, LexiconError, NotFoundError
+from atdata.protocols import DataSource
 from atdata.records.record import old_form
 from atdata.shards import Digest, ShardRef
 from atdata.shards.braces import expand_braces
-from atdata.shards.s3 import public_url
+from atdata.shards.s3 import S3Source, public_url
 from atdata.shards.source import scheme_of
 
 _ID = "science.alt.dataset.storage"
@@ -198,6 +199,13 @@ def storage_of(shards: Sequence[ShardRef], region: str | None = None, endpoint: 
         if schemes == {"s3"} and len(buckets) == 1:
             return S3Storage(buckets.pop(), tuple(shards), region, endpoint)
     return ExternalStorage(tuple(shard.url for shard in shards))
+
+
+def storage_in(source: DataSource, shards: Sequence[ShardRef]) -> Storage:
+    """The storage that says where some shards of a source are, and on which server."""
+    if isinstance(source, S3Source):
+        return storage_of(shards, source.region, source.endpoint_url)
+    return storage_of(shards)
 
 
 def listed(storage: Storage) -> tuple[Any, ...]:
