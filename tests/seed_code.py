@@ -93,7 +93,15 @@ REFERENCE_WORKFLOW = [
 
 PUBLISHER = [(">>> dataset = atdata.Dataset", "... )")]
 
-PROMOTION = "promotion-workflow-reference.txt"
+PROMOTION = [
+    ("from atdata.local import LocalIndex", 'print(f"Published: {at_uri}")'),
+    ("at_uri = promote_to_atmosphere(", ")"),
+    ("# First promotion: publishes schema", "uri2 = promote_to_atmosphere(entry2, local_index, client)"),
+    ("# Data stays in original S3 location", "at_uri = promote_to_atmosphere(entry, local_index, client)"),
+    ("from atdata.local import S3DataStore", " data_store=new_store, # Copy data to new storage\n)"),
+]
+PROMOTION_WORKFLOW = [("import numpy as np", 'print(f"URLs: {entry.data_urls}")')]
+PROMOTION_ERRORS = [("try:", ' print(f"Invalid entry: {e}")')]
 
 
 def blocks(document: str, named: Iterable[tuple[str, str]], after: str = "") -> list[Block]:
@@ -160,6 +168,11 @@ REPLACEMENTS = {
     '"app-password"': "{password}",
     '"https://pds.example.com"': "{pds_url}",
     '"did:plc:other-user"': "{other_did}",
+    '"http://localhost:9000"': "{s3_url}",
+    '"AWS_ACCESS_KEY_ID": "minioadmin"': '"AWS_ACCESS_KEY_ID": {s3_key}',
+    '"AWS_SECRET_ACCESS_KEY": "minioadmin"': '"AWS_SECRET_ACCESS_KEY": {s3_secret}',
+    '"datasets-bucket"': "{bucket}",
+    '"public-datasets"': "{other_bucket}",
     # placeholders for addresses of records and blobs
     '"cid": "bafyrei..."': '"cid": {cid}',
     '"did": "did:plc:abc123", "cid": "bafyrei111"': '"did": {did}, "cid": {cid}',
