@@ -1,16 +1,21 @@
-"""Shards behind http and https URLs, and what the public may read in S3 buckets."""
+"""Shards behind http and https URLs, and what the public may read in buckets."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO, cast
 
+from atdata.errors import UsageError
 from atdata.settings import Settings
+from atdata.shards.s3 import public_url
 from atdata.shards.source import ShardRef
 from atdata.transport import Transport
 from atdata.transport.download import Download
 from atdata.transport.ranges import read_range
+
+GOOGLE = "https://storage.googleapis.com"
 
 
 @dataclass(frozen=True)
@@ -26,9 +31,14 @@ class HttpSource:
     transport: Transport = field(default_factory=lambda: Transport(Settings.of().allow_loopback))
 
     @classmethod
-    def from_urls(cls, urls: Sequence[str]) -> HttpSource:
-        """The shards at URLs that the caller spelled out: their servers are dialled as they are."""
-        transport = Transport(Settings.of().allow_loopback).trusting(*urls)
+    def from_urls(cls, urls: Sequence[str], allow_loopback: bool | None = None) -> HttpSource:
+        """The shards at URLs that the caller spelled out: their servers are dialled as they are.
+
+        Args:
+            urls: http or https.
+            allow_loopback: where these servers may redirect to; see `atdata.settings`.
+        """
+        transport = Transport(Settings.of(allow_loopback=allow_loopback).allow_loopback).trusting(*urls)
         return cls(tuple(ShardRef(url) for url in urls), transport)
 
     def open(self, shard: ShardRef, offset: int = 0) -> BinaryIO:
@@ -47,3 +57,18 @@ class HttpSource:
             NetworkError: it cannot be reached, or keeps breaking off.
         """
         return read_range(self.transport, shard.url, start, stop)
+
+
+def public_gs_url(url: str) -> str:
+    """Where anyone, without credentials, reads a public object of Google Cloud Storage.
+
+    An emulator takes Google's place where `STORAGE_EMULATOR_HOST` names one, as for Google's own libraries.
+
+    Raises:
+        UsageError: the address is not `gs://bucket/key`.
+    """
+    bucket, _, key = url.partition("://")[2].partition("/")
+    if not bucket or not key:
+        raise UsageError("an address that names no object", expected="gs://bucket/key", actual=url)
+    server = os.environ.get("STORAGE_EMULATOR_HOST") or GOOGLE
+    return public_url(bucket, key, server if "://" in server else f"http://{server}")

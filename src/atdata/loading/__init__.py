@@ -1,0 +1,132 @@
+"""`load_dataset`: one call for every way to say which dataset is meant."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from atdata.dataset import Dataset, DatasetDict
+from atdata.errors import ShardNotFoundError, UsageError
+from atdata.loading.fetching import fetched
+from atdata.loading.files import DataFiles, find_splits
+from atdata.loading.references import (
+    NameIndex,
+    Wanted,
+    is_reference,
+    load_named,
+    may_be_name,
+    parts_of,
+    reference_meant,
+)
+from atdata.loading.splits import named
+from atdata.protocols import DataSource
+from atdata.records.address import LOCAL
+from atdata.samples import DictSample
+from atdata.settings import Settings
+from atdata.shards.source import source_at
+
+if TYPE_CHECKING:
+    from atdata.atmosphere.client import AtmosphereClient
+
+__all__ = ["NameIndex", "load_dataset"]
+
+T = TypeVar("T")
+
+
+@overload
+def load_dataset(ref: str | os.PathLike[str], sample_type: type[T], *, split: str, **options: Any) -> Dataset[T]: ...
+@overload
+def load_dataset(
+    ref: str | os.PathLike[str], sample_type: None = None, *, split: str, **options: Any
+) -> Dataset[Any]: ...
+@overload
+def load_dataset(
+    ref: str | os.PathLike[str], sample_type: type[T], *, split: None = None, **options: Any
+) -> DatasetDict[T]: ...
+@overload
+def load_dataset(
+    ref: str | os.PathLike[str], sample_type: None = None, *, split: None = None, **options: Any
+) -> DatasetDict[Any]: ...
+def load_dataset(
+    ref: str | os.PathLike[str],
+    sample_type: type[Any] | None = None,
+    *,
+    split: str | None = None,
+    data_files: DataFiles | None = None,
+    streaming: bool = True,
+    index: NameIndex | None = None,
+    allow_unverified: bool = False,
+    source: DataSource | None = None,
+    manifests: bool = True,
+    client: AtmosphereClient | None = None,
+    **settings: Any,
+) -> Dataset[Any] | DatasetDict[Any]:
+    """Load a dataset by its name, its address or its place.
+
+    What comes from the network has been verified from the identity to the record before this returns, and each
+    shard is verified against its digest before its first sample is given.
+
+    Args:
+        ref: `@handle/name`, `@local/name`, either with `@version`; `at://...` of an entry; `atdata://...`; or shards:
+            a path, a glob, a folder, brace notation, `file://`, `http(s)://`, `s3://`, `gs://`.
+        sample_type: what to read the samples as; by default the type its schema describes. Shards without a schema
+            are read as `DictSample`s.
+        split: one split; without it, all of them in a `DatasetDict`. Shards tell theirs by the names of folders and
+            files; `val`, `valid` and `dev` stand for `validation`, `eval` for `test`, `training` for `train`.
+        data_files: which shards in the folder or below the URL `ref`: patterns, or patterns by the name of a split.
+        streaming: fetch shards when they are first read. Without it, all are fetched and proved before this returns.
+        index: where `@local/name` is looked up, and a `ref` that is no path; by default the one that the settings name.
+        allow_unverified: accept shards for which the publisher gave no digest.
+        source: a store of the caller's to read an entry's shards from, with its own credentials.
+        manifests: whether to use the manifests that an entry lists; without them every shard is read whole.
+        client: to read with; by default one that is not logged in.
+        settings: `plc_url=`, `resolver_url=`, `allow_loopback=`, `cache=`; see `atdata.settings`.
+
+    Raises:
+        NotFoundError (KeyError): there is no such name or record.
+        UsageError (ValueError): there is no such split; it names those there are.
+        UnverifiedError: a shard has no digest, and `allow_unverified` was not given.
+        VerificationError: a link of the chain broke; `step` names it.
+        ShardNotFoundError (FileNotFoundError): a path leads to no file, or a pattern to none.
+    """
+    text = os.fspath(ref)
+    wanted = Wanted(sample_type, split, allow_unverified, source, manifests)
+    if is_reference(text) and data_files is not None:
+        raise UsageError("data_files= goes with a folder or a URL, not with a name", actual=text)
+    if text.startswith("at://") or (is_reference(text) and parts_of(text)[0] != LOCAL):
+        from atdata.atmosphere.client import AtmosphereClient  # only here: who loads files need not have it installed
+        from atdata.loading.network import find_entry, load_entry
+
+        client = client or AtmosphereClient(**settings)
+        datasets, config = load_entry(client, find_entry(client, text), wanted), client.settings
+    else:
+        config = client.settings if client else Settings.of(**settings)
+        datasets = _load_own(text, data_files, index, wanted, config)
+    if split is not None:
+        name = named(datasets, split)
+        datasets = {name: datasets[name]}
+    if not streaming:
+        datasets = {name: fetched(dataset, name, config.cache) for name, dataset in datasets.items()}
+    return DatasetDict(datasets) if split is None else datasets[name]
+
+
+def _load_own(
+    ref: str, data_files: DataFiles | None, index: NameIndex | None, wanted: Wanted, settings: Settings
+) -> dict[str, Dataset[Any]]:
+    """What the caller has a name for, or names shard by shard."""
+    if is_reference(ref):
+        _, name, version = parts_of(ref)
+        return load_named(name, version, index, wanted)
+    if wanted.source is not None:
+        raise UsageError("source= is for entries on the network", actual=ref, hint="Dataset[T](source) reads a source.")
+    if index is not None and data_files is None and may_be_name(ref):
+        name, _, version = ref.partition("@")
+        return load_named(name, version or None, index, wanted)
+    try:
+        found = find_splits(ref, data_files)
+    except ShardNotFoundError as error:
+        if data_files is None and (hint := reference_meant(ref)):
+            raise ShardNotFoundError(error.what, uri=error.uri, hint=hint) from None
+        raise
+    sample_type, loopback, cache = wanted.sample_type or DictSample, settings.allow_loopback, settings.cache
+    return {name: Dataset.of(source_at(shards, loopback), sample_type, cache=cache) for name, shards in found.items()}

@@ -1,0 +1,147 @@
+"""Shards that the caller names: paths, globs, folders, brace notation and URLs, and the splits they make."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeAlias
+from urllib.parse import unquote
+
+from atdata.errors import ShardNotFoundError, UsageError
+from atdata.loading.splits import Parts, by_split
+from atdata.shards.braces import expand_braces
+from atdata.shards.source import file_path, files_at, is_file, is_folder, natural, no_shard, scheme_of
+
+Pattern: TypeAlias = str | os.PathLike[str]
+DataFiles: TypeAlias = Pattern | Sequence[Pattern] | Mapping[str, "Pattern | Sequence[Pattern]"]
+
+_SUFFIX = ".tar"
+_TAKEN = "a path, a list of paths, or a dict of these by the name of a split"
+
+
+def find_splits(ref: str, data_files: DataFiles | None = None) -> dict[str, list[str]]:
+    """The addresses of each split's shards.
+
+    Args:
+        ref: a path, a glob, a folder, brace notation or a URL; with `data_files` the folder that these are in.
+        data_files: which shards, and of which split; without splits, names tell them.
+
+    Raises:
+        ShardNotFoundError: nothing is there, or nothing matches.
+        UsageError: they cannot be meant.
+    """
+    if data_files is None:
+        return by_split(_find(ref, ""))
+    folder = _folder(ref)
+    if not isinstance(data_files, Mapping):
+        return by_split(_find_all(data_files, folder, "data_files"))
+    given: Mapping[Any, Any] = data_files
+    if not given or not all(isinstance(split, str) and split for split in given):
+        raise UsageError("data_files that name no split", path="data_files", expected=_TAKEN, actual=repr(given)[:80])
+    return {
+        split: [address for address, _ in _find_all(patterns, folder, f"data_files[{split!r}]")]
+        for split, patterns in given.items()
+    }
+
+
+def _find_all(patterns: object, folder: str, path: str) -> Iterator[tuple[str, Parts]]:
+    given = [patterns] if isinstance(patterns, str | os.PathLike) else patterns
+    if not isinstance(given, Sequence) or not given or not all(isinstance(p, str | os.PathLike) for p in given):
+        raise UsageError("data_files that name no files", path=path, expected=_TAKEN, actual=repr(patterns)[:80])
+    for pattern in given:
+        yield from _find(os.fspath(pattern), folder)
+
+
+def _folder(ref: str) -> str:
+    """The folder that relative names in `data_files` are in."""
+    if scheme_of(ref) != "file":
+        return ref.rstrip("/") + "/"
+    folder = file_path(ref)
+    if is_file(folder):
+        raise UsageError("data_files= names files in a folder, and this is a file", actual=ref)
+    if not is_folder(folder):
+        raise ShardNotFoundError("there is no such folder", uri=ref, hint=no_shard(folder).hint)
+    return folder
+
+
+def _find(pattern: str, folder: str) -> Iterator[tuple[str, Parts]]:
+    """The shards that one pattern names, each with the part of its path that may tell its split.
+
+    That is what comes below the folder that was given, or what the pattern leaves open: in what folders of the
+    caller's machine all of them are does not matter.
+    """
+    if scheme_of(pattern) != "file":
+        return _at_urls(pattern, _fixed(pattern))
+    if scheme_of(folder) != "file" and not pattern.lower().startswith("file://"):
+        return _at_urls(folder + pattern.lstrip("/"), folder)
+    path = file_path(pattern)
+    if folder and not Path(path).is_absolute():
+        return _on_disk(path, folder, folder)
+    return _on_disk(path, "", path if is_folder(path) else _fixed(path))
+
+
+def _on_disk(pattern: str, folder: str, base: str) -> Iterator[tuple[str, Parts]]:
+    whole, above = str(Path(folder, pattern)), len(Path(base).parts)
+    for name in [pattern] if is_file(whole) or is_folder(whole) else expand_braces(pattern):
+        place = str(Path(folder, name))
+        if is_folder(place):
+            files = _shards_below(place)
+        else:
+            try:
+                files = files_at(place if is_file(place) else str(Path(glob.escape(folder), name)))
+            except ShardNotFoundError as error:
+                raise ShardNotFoundError(error.what, uri=name, path=folder or None, hint=error.hint) from None
+        yield from ((file, Path(file).parts[above:]) for file in files)
+
+
+def _shards_below(folder: str) -> list[str]:
+    """Every `.tar` file in a folder and the folders in it, in natural order. Names that begin with a dot are left out.
+
+    Raises:
+        ShardNotFoundError: there is none.
+    """
+    found: list[str] = []
+    for root, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if name[0] != "." and not _leads_up(Path(root, name))]
+        found += [str(Path(root, name)) for name in files if name[0] != "." and name.endswith(_SUFFIX)]
+    if not found:
+        raise ShardNotFoundError(
+            "there are no shards in this folder",
+            uri=folder,
+            expected=f"files that end in {_SUFFIX}, in it or in folders in it",
+            hint="Check the path, or name the files with data_files=.",
+        )
+    return sorted(filter(is_file, found), key=natural)
+
+
+def _leads_up(folder: Path) -> bool:
+    """Whether a folder is a link to one that it is in itself: following it would never end."""
+    return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
+
+
+def _at_urls(pattern: str, base: str) -> Iterator[tuple[str, Parts]]:
+    scheme = scheme_of(pattern)
+    if "*" in _path_of(pattern, scheme) or pattern.endswith("/"):
+        raise UsageError(
+            "shards behind URLs cannot be listed",
+            expected="the address of each shard, or brace notation",
+            actual=pattern,
+            hint=f"Write for example {scheme}://.../train-{{000000..000009}}.tar.",
+        )
+    above = len(PurePosixPath(_path_of(base, scheme)).parts)
+    for url in expand_braces(pattern):
+        parts = PurePosixPath(_path_of(url, scheme)).parts
+        yield url, tuple(unquote(part) for part in parts[min(above, len(parts) - 1) :])
+
+
+def _path_of(url: str, scheme: str) -> str:
+    """A URL without its query: `?` and `#` may be part of the name of an object in a bucket."""
+    return url.partition("#")[0].partition("?")[0] if scheme in ("http", "https") else url
+
+
+def _fixed(pattern: str) -> str:
+    """The folder, as written, that all names are in that a pattern can stand for."""
+    first = min((pattern.find(char) for char in "*?[{" if char in pattern), default=len(pattern))
+    return pattern[:first].rpartition("/")[0]

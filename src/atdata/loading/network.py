@@ -1,0 +1,66 @@
+"""Datasets on the network: found by their name or address, and verified from the identity to the record."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from atdata.atmosphere.client import AtmosphereClient
+from atdata.atmosphere.datasets import dataset_of
+from atdata.atmosphere.index import AtmosphereIndex
+from atdata.atproto.syntax import AtUri
+from atdata.dataset import Dataset
+from atdata.errors import NotFoundError
+from atdata.loading.references import Wanted, parts_of
+from atdata.loading.splits import canonical
+from atdata.records import Entry, Schema
+from atdata.shards.source import did_you_mean
+
+
+def load_entry(client: AtmosphereClient, entry: Entry, wanted: Wanted) -> dict[str, Dataset[Any]]:
+    """The splits of a verified entry; where one is wanted and there is one of that name, it alone.
+
+    Raises:
+        UnverifiedError: a shard has no digest, and that was not allowed.
+    """
+    kind = wanted.sample_type or client.read(entry.schema_ref, Schema).sample_type
+    same = {name for name in entry.splits if wanted.split and canonical(name) == canonical(wanted.split)}
+    alone = {wanted.split} & entry.splits.keys() or same or entry.splits.keys()
+    return {
+        name: dataset_of(client, entry, kind, shards, wanted.allow_unverified, wanted.source, wanted.manifests)
+        for name, shards in entry.splits.items()
+        if name in alone
+    }
+
+
+def find_entry(client: AtmosphereClient, ref: str) -> Entry:
+    """The verified entry that `@handle/name[@version]`, `atdata://...` or an AT URI stands for.
+
+    Raises:
+        NotFoundError: there is none.
+        VerificationError: a link to it broke.
+    """
+    return client.read(AtUri(ref), Entry) if ref.startswith("at://") else find_named(client, *parts_of(ref))
+
+
+def find_named(client: AtmosphereClient, owner: str, name: str, version: str | None = None) -> Entry:
+    """The verified entry that an account published under a name: of one version, or the newest.
+
+    Raises:
+        NotFoundError: there is none; it says which was meant, where one is close.
+        VerificationError: a link to it broke.
+    """
+    index = AtmosphereIndex(client)
+    try:
+        uri = index.get_label(name, version, owner).dataset_uri
+        identity = client.reader.identity(owner)
+        if uri.authority == identity.did and identity.handle:
+            uri = uri.with_authority(identity.handle)  # the same record; its evidence then covers the handle too
+        return client.read(uri, Entry)
+    except NotFoundError as error:
+        entries = index.list_datasets(owner)
+        named = [entry for entry in entries if entry.name == name]
+        if named and not version:
+            return named[0]  # published without a label; the newest
+        if hint := did_you_mean(name, [entry.name for entry in entries]):
+            raise NotFoundError(error.what, uri=error.uri, expected=error.expected, hint=hint) from error
+        raise

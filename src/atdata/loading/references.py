@@ -1,0 +1,135 @@
+"""References: text that names a dataset and not its shards, and the caller's own index, where some are found.
+
+Nothing here is of the network: who loads files and names of their own needs none of it.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Protocol, runtime_checkable
+
+from atdata.atproto.syntax import parse_identifier
+from atdata.dataset import DatasetDict
+from atdata.errors import IdentifierError, UsageError
+from atdata.protocols import DataSource
+from atdata.records.address import LOCAL, SCHEMES, Address
+from atdata.shards.source import is_file, is_folder, scheme_of
+
+_READ_WITH = {
+    "schema": "SchemaLoader(client).get(...) of atdata.atmosphere reads one, as does decode_schema of an index.",
+    "lens": "LensLoader(client).get(...) of atdata.atmosphere reads one.",
+}
+
+
+@runtime_checkable
+class NameIndex(Protocol):
+    """An index of the caller's own, such as `atdata.local.LocalIndex`, that finds datasets by their names."""
+
+    def load(
+        self,
+        name: str,
+        version: str | None = None,
+        *,
+        sample_type: type[Any] | None = None,
+        split: str | None = None,
+        allow_unverified: bool = False,
+        manifests: bool = True,
+    ) -> DatasetDict[Any]:
+        """The splits of a dataset.
+
+        Args:
+            name: of the dataset.
+            version: which; the highest where it is `None`.
+            sample_type: what to read the samples as; by default the type its schema describes.
+            split: the only one that will be taken: others may be left out. Where there is none of that very name
+                all must be given, and `load_dataset` finds the one that is meant, or says which there are.
+            allow_unverified: accept shards without a digest.
+            manifests: whether to use the manifests that are known.
+
+        Raises:
+            NotFoundError: there is no such name, or no such version.
+        """
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a caller asks of the dataset that a reference names; see `load_dataset`."""
+
+    sample_type: type[Any] | None
+    split: str | None
+    allow_unverified: bool
+    source: DataSource | None
+    manifests: bool
+
+
+def is_reference(text: str) -> bool:
+    """Whether text names a dataset, and not shards: its first characters say so."""
+    return text.startswith(("@", "at://", *SCHEMES))
+
+
+def may_be_name(text: str) -> bool:
+    """Whether text that is no reference may be a plain name: no URL, pattern or `.tar`, and nothing is at such a path."""
+    written_as_path = scheme_of(text) != "file" or set(text) & set("*?[{") or text.endswith(".tar")
+    return not written_as_path and not is_file(text) and not is_folder(text)
+
+
+def reference_meant(text: str) -> str | None:
+    """A question, where text that led to no shards only lacks the `@` of a name."""
+    owner, _, name = text.partition("/")
+    with suppress(IdentifierError):
+        if name and may_be_name(text) and not is_folder(owner) and (owner == LOCAL or parse_identifier(owner)):
+            return f"Did you mean {'@' + text!r}?"
+    return None
+
+
+def load_named(name: str, version: str | None, index: object, wanted: Wanted) -> DatasetDict[Any]:
+    """A dataset of the caller's own index, the one that the settings name where none is given.
+
+    Raises:
+        NotFoundError: it has none of that name.
+    """
+    if wanted.source is not None:
+        raise UsageError("source= is for entries on the network", hint="An own index knows where its shards are.")
+    if index is None:
+        index = import_module("atdata.local").LocalIndex()  # only here: other ways of loading need no index
+    if not isinstance(index, NameIndex):
+        raise UsageError("an index that loads nothing by name", path="index", actual=type(index).__name__)
+    return index.load(
+        name,
+        version,
+        sample_type=wanted.sample_type,
+        split=wanted.split,
+        allow_unverified=wanted.allow_unverified,
+        manifests=wanted.manifests,
+    )
+
+
+def parts_of(ref: str) -> tuple[str, str, str | None]:
+    """Owner (`local` is the caller), name and version in `@owner/name[@version]`, or in an `atdata://` address of a dataset.
+
+    Raises:
+        IdentifierError: it is no such address.
+        UsageError: it names no dataset.
+    """
+    if ref.startswith(SCHEMES):
+        address = Address.parse(ref)
+        if address.kind != "dataset":
+            kind = "schema" if address.is_schema else address.kind
+            raise UsageError(
+                f"this is the address of a {kind}, and no dataset",
+                expected="atdata://{owner}/dataset/{name}",
+                actual=ref,
+                hint=_READ_WITH[kind],
+            )
+        return address.owner, address.name, address.version
+    owner, _, name = ref.removeprefix("@").partition("/")
+    name, _, version = name.partition("@")
+    if not owner or not name:
+        raise UsageError(
+            "a reference that names no dataset",
+            expected="@handle/name, @handle/name@version, or either with local for the handle",
+            actual=ref,
+        )
+    return owner, name, version or None
