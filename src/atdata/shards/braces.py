@@ -51,7 +51,7 @@ def _expand(text: str, depth: int) -> list[str]:
             if not inside:
                 names, start = _joined(names, _alternatives(text[start:position], depth)), position + 1
     if inside:
-        raise UsageError("brace notation with unbalanced braces", actual=text[:80])
+        raise UsageError("brace notation with unbalanced braces", expected="a } for each {", actual=text[:80])
     return _joined(names, [text[start:]])
 
 
