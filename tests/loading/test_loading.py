@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 import atdata
-from atdata.errors import DigestError, NetworkError, ShardError, ShardNotFoundError, UsageError
+from atdata.errors import AddressError, DigestError, NetworkError, ShardError, ShardNotFoundError, UsageError
 from atdata.shards import FileSource
-from rawhttp import FileServer
+from rawhttp import FileServer, RawServer, Request, answer
 
 
 @atdata.packable
@@ -145,7 +145,10 @@ def test_what_is_not_there_is_named(ref: str, said: str) -> None:
 def test_a_folder_that_leads_back_up_is_read_once(folder: Path) -> None:
     (folder / "data" / "train" / "up").symlink_to(folder / "data")
     (folder / "data" / "validation").symlink_to(folder / "plain")
-    assert rows(atdata.load_dataset("data")) == {**DATA, "validation": PLAIN["train"]}
+    (folder / "plain" / "down").symlink_to(folder / "data" / "train")
+    (folder / "plain" / "gone.tar").symlink_to(folder / "absent.tar")
+    expected = {"train": [0, 1, 10, 11], "validation": [10, 11, 20, 21, 30, 31, 0, 1, 10, 11], "test": [20, 21]}
+    assert rows(atdata.load_dataset("data", Row)) == expected
 
 
 def test_a_split_goes_by_all_its_names() -> None:
@@ -237,6 +240,17 @@ def test_what_a_query_says_is_no_name(web: FileServer) -> None:
     assert rows(atdata.load_dataset(f"{web.url}/get?name=a/test/b.tar")) == {"train": [10, 11]}
 
 
+def test_a_server_that_was_spelled_out_leads_only_where_it_may(web: FileServer) -> None:
+    def moved(_: Request) -> bytes:
+        return answer(302, location=f"http://localhost:{web.port}/bucket/plain/a.tar")
+
+    with RawServer(moved) as door:
+        url = f"{door.url}/a.tar"
+        with pytest.raises(AddressError):
+            rows(atdata.load_dataset(url, split="train"))
+        assert rows(atdata.load_dataset(url, split="train", allow_loopback=True)) == [10, 11]
+
+
 @pytest.mark.parametrize("spelled", ["http://", ""])
 def test_public_objects_of_google_cloud_storage(web: FileServer, monkeypatch: pytest.MonkeyPatch, spelled: str) -> None:
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"{spelled}127.0.0.1:{web.port}")
@@ -267,6 +281,7 @@ def test_s3_addresses_may_be_in_brace_notation() -> None:
 @pytest.mark.parametrize(
     "ref",
     [
+        "",
         "s3://bucket/",
         "s3://bucket",
         "s3://bucket/train-*.tar",

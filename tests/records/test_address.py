@@ -104,5 +104,5 @@ def test_what_is_no_address_is_refused(text: object) -> None:
 
 
 def test_a_typing_error_in_the_kind_is_named() -> None:
-    with pytest.raises(IdentifierError, match="Did you mean dataset"):
+    with pytest.raises(IdentifierError, match="Did you mean 'dataset'"):
         Address.parse("atdata://local/datasets/x")

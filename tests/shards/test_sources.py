@@ -123,9 +123,23 @@ def test_a_path_in_any_form_names_its_shards_in_order(folder, where, names):
         assert file.read() == Path(names[0]).name.encode()[2:]
 
 
+def test_a_glob_counts_as_people_do_and_takes_shards(folder):
+    for name in ("sub/c-10.tar", "sub/c-9.tar", "sub/c-9.manifest.json", "a-10.tar", "sub/{1,2}.tar"):
+        (folder / name).write_bytes(b"")
+    (folder / "sub" / "x.tar").mkdir()
+    named = {"a-*": "a-0 a-1 a-2 a-10", "sub/c-*": "sub/c-9 sub/c-10", "**/c-*.tar": "sub/c-9 sub/c-10"}
+    for pattern, expected in {**named, "sub/x*": "", "sub/{1,2}.tar": "sub/{1,2}"}.items():
+        if expected:
+            assert [shard.url.removesuffix(".tar") for shard in source_of(pattern).shards] == expected.split()
+        else:
+            with pytest.raises(ShardNotFoundError):
+                source_of(pattern)
+
+
 def test_a_file_url_is_a_path(folder):
     for prefix in ("file://", "FILE://"):
         assert source_of(f"{prefix}{folder}/a-0.tar").shards[0].url == f"{folder}/a-0.tar"
+        assert source_of(f"{prefix}{folder}/b-%5B0%5D%2Etar").shards[0].url == f"{folder}/b-[0].tar"
 
 
 @pytest.mark.parametrize("where", ["c.tar", "c-{0..2}.tar", "a-{0..3}.tar", "c-*.tar", ["a-0.tar", "c.tar"]])

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeAlias
 from urllib.parse import unquote
 
-from atdata.errors import ShardNotFoundError, UsageError
+from atdata.errors import ShardNotFoundError, StorageError, UsageError
 from atdata.loading.splits import Parts, by_split
 from atdata.shards.braces import expand_braces
 from atdata.shards.source import file_path, files_at, is_file, is_folder, natural, no_shard, scheme_of
@@ -32,6 +32,8 @@ def find_splits(ref: str, data_files: DataFiles | None = None) -> dict[str, list
         ShardNotFoundError: nothing is there, or nothing matches.
         UsageError: they cannot be meant.
     """
+    if not ref:
+        raise UsageError("an empty text names no shards", expected="a path or a URL; . is the current folder")
     if data_files is None:
         return by_split(_find(ref, ""))
     folder = _folder(ref)
@@ -101,11 +103,17 @@ def _shards_below(folder: str) -> list[str]:
 
     Raises:
         ShardNotFoundError: there is none.
+        StorageError: a folder may not be read.
     """
-    found: list[str] = []
-    for root, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if name[0] != "." and not _leads_up(Path(root, name))]
-        found += [str(Path(root, name)) for name in files if name[0] != "." and name.endswith(_SUFFIX)]
+    try:
+        found = sorted(_below(Path(folder), frozenset()), key=natural)
+    except OSError as error:
+        raise StorageError(
+            f"a folder cannot be listed: {error.strerror}",
+            uri=folder,
+            path=error.filename,
+            hint="Check that you may read it. Without it, shards would be missing.",
+        ) from error
     if not found:
         raise ShardNotFoundError(
             "there are no shards in this folder",
@@ -113,12 +121,20 @@ def _shards_below(folder: str) -> list[str]:
             expected=f"files that end in {_SUFFIX}, in it or in folders in it",
             hint="Check the path, or name the files with data_files=.",
         )
-    return sorted(filter(is_file, found), key=natural)
+    return found
 
 
-def _leads_up(folder: Path) -> bool:
-    """Whether a folder is a link to one that it is in itself: following it would never end."""
-    return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
+def _below(folder: Path, above: frozenset[Path]) -> Iterator[str]:
+    here = folder.resolve()
+    if here in above:
+        return  # a link led back up, and would for ever
+    for entry in folder.iterdir():
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            yield from _below(entry, above | {here})
+        elif entry.name.endswith(_SUFFIX) and entry.is_file():
+            yield str(entry)
 
 
 def _at_urls(pattern: str, base: str) -> Iterator[tuple[str, Parts]]:

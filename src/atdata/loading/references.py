@@ -18,8 +18,8 @@ from atdata.records.address import LOCAL, SCHEMES, Address
 from atdata.shards.source import is_file, is_folder, scheme_of
 
 _READ_WITH = {
-    "schema": "SchemaLoader(client).get(...) of atdata.atmosphere reads one, as does decode_schema of an index.",
-    "lens": "LensLoader(client).get(...) of atdata.atmosphere reads one.",
+    "schema": "An index's get_schema and decode_schema read one; on the network, SchemaLoader of atdata.atmosphere.",
+    "lens": "On the network, LensLoader of atdata.atmosphere reads one.",
 }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass
 from typing import NoReturn, Self
@@ -11,6 +10,7 @@ from urllib.parse import quote, unquote_to_bytes
 from atdata.atproto.syntax import parse_identifier
 from atdata.errors import IdentifierError
 from atdata.records.version import is_semver
+from atdata.shards.source import did_you_mean
 
 LOCAL = "local"
 """The owner that stands for the caller's own index."""
@@ -49,13 +49,8 @@ class Address:
         if self.owner != LOCAL:
             parse_identifier(self.owner)
         if self.kind not in KINDS:
-            close = difflib.get_close_matches(self.kind, KINDS, 1)
-            _refuse(
-                "an address of a kind that there is not",
-                self.kind,
-                ", ".join(KINDS),
-                f"Did you mean {close[0]}?" if close else None,
-            )
+            hint = did_you_mean(self.kind, KINDS)
+            _refuse("an address of a kind that there is not", self.kind, ", ".join(KINDS), hint)
         if not 0 < len(self.name) <= _MAX_NAME or self.name in (".", "..") or not _is_text(self.name):
             _refuse("a name that an address cannot have", self.name, f"1 to {_MAX_NAME} characters, none for control")
         if self.version is not None and not is_semver(self.version):

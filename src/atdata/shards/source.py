@@ -79,12 +79,8 @@ class FileSource:
         return path
 
 
-def source_of(where: Any, allow_loopback: bool | None = None) -> DataSource:
+def source_of(where: Any) -> DataSource:
     """The source that a path, a URL, brace notation, a list of these, or a source stands for.
-
-    Args:
-        where: any of these.
-        allow_loopback: see `atdata.settings`.
 
     Raises:
         UsageError: it stands for none.
@@ -103,11 +99,15 @@ def source_of(where: Any, allow_loopback: bool | None = None) -> DataSource:
     given = [os.fspath(each) for each in where]
     if all(scheme_of(each) == "file" for each in given):
         return FileSource.of([file_path(each) for each in given])
-    return source_at(expand_braces(*given), allow_loopback)
+    return source_at(expand_braces(*given))
 
 
 def source_at(addresses: Sequence[str], allow_loopback: bool | None = None) -> DataSource:
     """The source of shards at addresses that are spelled out: paths of files, or URLs.
+
+    Args:
+        addresses: at least one.
+        allow_loopback: see `atdata.settings`.
 
     Raises:
         UsageError: they are of several kinds of place, or of one that holds no shards.
