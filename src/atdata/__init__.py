@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, AtUri, BlobSource, PDSBlobStore
     from atdata.dataset import Dataset, DatasetDict, write_samples
     from atdata.loading import load_dataset
+    from atdata.local import LocalDiskStore, LocalIndex, S3DataStore
     from atdata.manifest import Manifest, ManifestField
+    from atdata.promote import promote_to_atmosphere
+    from atdata.shards.s3 import S3Source
 
 # What not every program needs comes when it is asked for: `import atdata` stays light.
 _LAZY = {
@@ -27,10 +30,15 @@ _LAZY = {
     "BlobSource": "atdata.atmosphere",
     "Dataset": "atdata.dataset",
     "DatasetDict": "atdata.dataset",
+    "LocalDiskStore": "atdata.local",
+    "LocalIndex": "atdata.local",
     "Manifest": "atdata.manifest",
     "ManifestField": "atdata.manifest",
     "PDSBlobStore": "atdata.atmosphere",
+    "S3DataStore": "atdata.local",
+    "S3Source": "atdata.shards.s3",
     "load_dataset": "atdata.loading",
+    "promote_to_atmosphere": "atdata.promote",
     "write_samples": "atdata.dataset",
 }
 
@@ -48,15 +56,20 @@ __all__ = [
     "DictSample",
     "IndexEntry",
     "Lens",
+    "LocalDiskStore",
+    "LocalIndex",
     "Manifest",
     "ManifestField",
     "PDSBlobStore",
     "PackableSample",
+    "S3DataStore",
+    "S3Source",
     "SampleBatch",
     "Shape",
     "lens",
     "load_dataset",
     "packable",
+    "promote_to_atmosphere",
     "write_samples",
 ]
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 from urllib.parse import quote
 
@@ -52,9 +50,7 @@ class Shelf:
         if not versions:
             raise NotFoundError(f"there is no dataset {name}")
         splits = self.held[name, max(versions)]
-        return DatasetDict(
-            {split: splits[split] for split in ([wanted["split"]] if wanted["split"] in splits else splits)}
-        )
+        return DatasetDict(splits)
 
 
 @pytest.fixture
@@ -99,9 +95,9 @@ def test_a_name_in_an_own_index(shelf: Shelf, ref: str, expected: Any) -> None:
 
 
 def test_what_is_asked_for_reaches_the_index(shelf: Shelf) -> None:
-    atdata.load_dataset("@local/mnist", Row, split="train", index=shelf, allow_unverified=True, manifests=False)
+    atdata.load_dataset("@local/mnist", Row, split="train", index=shelf, allow_unverified=True)
     (wanted,) = shelf.asked
-    assert wanted == {"sample_type": Row, "split": "train", "allow_unverified": True, "manifests": False}
+    assert wanted == {"sample_type": Row, "allow_unverified": True}
 
 
 def test_a_split_of_an_own_dataset_goes_by_all_its_names(shelf: Shelf) -> None:
@@ -136,11 +132,18 @@ def test_an_index_that_finds_nothing_by_name_is_refused(shelf: Shelf) -> None:
         atdata.load_dataset("@local/mnist", index=shelf, source=FileSource.of(["new.tar"]))
 
 
-def test_without_an_index_the_local_one_is_asked(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
-    local = ModuleType("atdata.local")
-    local.LocalIndex = lambda: shelf  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "atdata.local", local)
-    assert rows(atdata.load_dataset("@local/mnist@1.0.0")) == {"train": [1]}
+def test_without_an_index_the_one_of_the_settings_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(KeyError):
+        atdata.load_dataset("@local/mnist")
+    entry = atdata.LocalIndex().insert_dataset(write("one", 1), name="mnist", version="1.0.0")
+    atdata.LocalIndex("team.sqlite").insert_dataset(write("two", 2), name="mnist", version="2.0.0")
+    forms = ("@local/mnist", "@local/mnist@1.0.0", "atdata://local/dataset/mnist@1.0.0", str(entry.uri))
+    for form in forms:
+        assert rows(atdata.load_dataset(form)) == {"train": [1]}
+    monkeypatch.setenv("ATDATA_INDEX_URL", "team.sqlite")
+    assert rows(atdata.load_dataset("@local/mnist", split="train")) == [2]
+    with pytest.raises(KeyError):
+        atdata.load_dataset("@local/mnist@1.0.0")
 
 
 # --- what is no dataset ----------------------------------------------------------------------------------------------

@@ -93,7 +93,7 @@ def load_dataset(
     wanted = Wanted(sample_type, split, allow_unverified, source, manifests)
     if is_reference(text) and data_files is not None:
         raise UsageError("data_files= goes with a folder or a URL, not with a name", actual=text)
-    if text.startswith("at://") or (is_reference(text) and parts_of(text)[0] != LOCAL):
+    if is_reference(text) and parts_of(text)[0] != LOCAL:
         from atdata.atmosphere.client import AtmosphereClient  # only here: who loads files need not have it installed
         from atdata.loading.network import find_entry, load_entry
 
@@ -116,12 +116,12 @@ def _load_own(
     """What the caller has a name for, or names shard by shard."""
     if is_reference(ref):
         _, name, version = parts_of(ref)
-        return load_named(name, version, index, wanted)
+        return load_named(name, version, index, wanted, settings)
     if wanted.source is not None:
         raise UsageError("source= is for entries on the network", actual=ref, hint="Dataset[T](source) reads a source.")
     if index is not None and data_files is None and may_be_name(ref):
         name, _, version = ref.partition("@")
-        return load_named(name, version or None, index, wanted)
+        return load_named(name, version or None, index, wanted, settings)
     try:
         found = find_splits(ref, data_files)
     except ShardNotFoundError as error:

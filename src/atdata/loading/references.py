@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any, Protocol, runtime_checkable
 
-from atdata.atproto.syntax import parse_identifier
+from atdata.atproto.syntax import AtUri, parse_identifier
 from atdata.dataset import DatasetDict
 from atdata.errors import IdentifierError, UsageError
 from atdata.protocols import DataSource
-from atdata.records.address import LOCAL, SCHEMES, Address
+from atdata.records.address import AUTHORITY, LOCAL, SCHEMES, Address
+from atdata.settings import Settings
 from atdata.shards.source import is_file, is_folder, scheme_of
 
 _READ_WITH = {
@@ -33,9 +33,7 @@ class NameIndex(Protocol):
         version: str | None = None,
         *,
         sample_type: type[Any] | None = None,
-        split: str | None = None,
         allow_unverified: bool = False,
-        manifests: bool = True,
     ) -> DatasetDict[Any]:
         """The splits of a dataset.
 
@@ -43,10 +41,7 @@ class NameIndex(Protocol):
             name: of the dataset.
             version: which; the highest where it is `None`.
             sample_type: what to read the samples as; by default the type its schema describes.
-            split: the only one that will be taken: others may be left out. Where there is none of that very name
-                all must be given, and `load_dataset` finds the one that is meant, or says which there are.
             allow_unverified: accept shards without a digest.
-            manifests: whether to use the manifests that are known.
 
         Raises:
             NotFoundError: there is no such name, or no such version.
@@ -84,7 +79,7 @@ def reference_meant(text: str) -> str | None:
     return None
 
 
-def load_named(name: str, version: str | None, index: object, wanted: Wanted) -> DatasetDict[Any]:
+def load_named(name: str, version: str | None, index: object, wanted: Wanted, settings: Settings) -> DatasetDict[Any]:
     """A dataset of the caller's own index, the one that the settings name where none is given.
 
     Raises:
@@ -93,26 +88,24 @@ def load_named(name: str, version: str | None, index: object, wanted: Wanted) ->
     if wanted.source is not None:
         raise UsageError("source= is for entries on the network", hint="An own index knows where its shards are.")
     if index is None:
-        index = import_module("atdata.local").LocalIndex()  # only here: other ways of loading need no index
+        from atdata.local import LocalIndex  # only here: other ways of loading need no index
+
+        index = LocalIndex(cache=settings.cache, data=settings.data, index_url=settings.index_url)
     if not isinstance(index, NameIndex):
         raise UsageError("an index that loads nothing by name", path="index", actual=type(index).__name__)
-    return index.load(
-        name,
-        version,
-        sample_type=wanted.sample_type,
-        split=wanted.split,
-        allow_unverified=wanted.allow_unverified,
-        manifests=wanted.manifests,
-    )
+    return index.load(name, version, sample_type=wanted.sample_type, allow_unverified=wanted.allow_unverified)
 
 
 def parts_of(ref: str) -> tuple[str, str, str | None]:
-    """Owner (`local` is the caller), name and version in `@owner/name[@version]`, or in an `atdata://` address of a dataset.
+    """Owner (`local` is the caller), name and version in `@owner/name[@version]`, or in an address.
 
     Raises:
         IdentifierError: it is no such address.
         UsageError: it names no dataset.
     """
+    if ref.startswith("at://"):
+        uri = AtUri(ref)
+        return (LOCAL if uri.authority == AUTHORITY else uri.authority), ref, None
     if ref.startswith(SCHEMES):
         address = Address.parse(ref)
         if address.kind != "dataset":

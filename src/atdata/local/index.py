@@ -282,11 +282,18 @@ class LocalIndex(RecordIndex[LocalRecords]):
     ) -> DatasetDict[Any]:
         """The datasets of a name, by split; each shard is checked against its digest before its first sample.
 
+        Args:
+            name: of the dataset, or the address of an entry.
+            version: which; the newest by default.
+            sample_type: what to read the samples as; by default the type its schema describes.
+            allow_unverified: accept shards that were listed without a digest.
+
         Raises:
             NotFoundError: there is no such name.
             UnverifiedError: a shard was listed without a digest, and that was not allowed.
         """
-        return self.open(self.get_entry_by_name(name, version), sample_type, allow_unverified=allow_unverified)
+        entry = self.get_dataset(name) if name.startswith("at://") else self.get_entry_by_name(name, version)
+        return self.open(entry, sample_type, allow_unverified=allow_unverified)
 
     def open(
         self, entry: Entry, sample_type: type[Any] | None = None, *, allow_unverified: bool = False

@@ -8,15 +8,13 @@ from typing import Generic, TypeVar, cast
 
 from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
-from atdata.atproto.syntax import AtUri, Handle, RecordKey
+from atdata.atproto.syntax import AtUri, RecordKey
 from atdata.errors import ConflictError, NotFoundError, ProofError, UsageError
 from atdata.local.database import Database, Found, Row, TakenError
 from atdata.records import Listed, Record, Version, check_outgoing
+from atdata.records.address import AUTHORITY, LOCAL
 
 R = TypeVar("R", bound=Record)
-
-LOCAL = Handle("atdata.local")
-"""The authority of records that are in no repository. No account can ever have it: `.local` is nobody's domain."""
 
 _PAGE = 500
 
@@ -99,7 +97,7 @@ class LocalRecords:
         if record.uri is not None:
             return record
         cid = Cid.of_cbor(cbor.encode(check_outgoing(record, bounded=False)))
-        return record.at(AtUri.of(LOCAL, record.NSID, rkey), cid)
+        return record.at(AtUri.of(AUTHORITY, record.NSID, rkey), cid)
 
     def put(self, records: Sequence[Record]) -> None:
         """Write records that are placed, all of them or none; those they refer to come first.
@@ -151,13 +149,13 @@ def _row(record: Record) -> Row:
         rank=Version.parse(listed.version).key,
         content=str(listed.content),
         cid=str(record.cid),
-        target=f"{target.collection}/{target.rkey}" if target is not None and target.authority == LOCAL else None,
+        target=f"{target.collection}/{target.rkey}" if target is not None and target.authority == AUTHORITY else None,
         value=cbor.encode(record.to_record()),
     )
 
 
 def _record(found: Found, kind: type[R]) -> R:
-    cid, uri = Cid.of_cbor(found.value), AtUri.of(LOCAL, kind.NSID, found.rkey)
+    cid, uri = Cid.of_cbor(found.value), AtUri.of(AUTHORITY, kind.NSID, found.rkey)
     if str(cid) != found.cid:
         raise ProofError("a record of the index was altered", step="record", uri=uri, expected=found.cid, actual=cid)
     value = cbor.decode(found.value)
@@ -171,7 +169,7 @@ def _maybe(found: Found | None, kind: type[R]) -> R | None:
 
 
 def _key(uri: AtUri, kind: type[Record]) -> str:
-    if uri.authority != LOCAL:
+    if uri.authority != AUTHORITY:
         raise UsageError(
             "a record of the network, not of this index",
             actual=uri,
@@ -183,5 +181,5 @@ def _key(uri: AtUri, kind: type[Record]) -> str:
 
 
 def _check_owner(owner: str | None) -> None:
-    if owner not in (None, LOCAL, "local"):
+    if owner not in (None, LOCAL, AUTHORITY):
         raise UsageError("a local index has one owner", actual=owner, hint="Leave the account out.")

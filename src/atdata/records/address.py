@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from typing import NoReturn, Self
 from urllib.parse import quote, unquote_to_bytes
 
-from atdata.atproto.syntax import parse_identifier
+from atdata.atproto.syntax import Handle, parse_identifier
 from atdata.errors import IdentifierError
 from atdata.records.version import is_semver
 from atdata.shards.source import did_you_mean
 
 LOCAL = "local"
 """The owner that stands for the caller's own index."""
+
+AUTHORITY = Handle("atdata.local")
+"""The authority of records in such an index. No account can ever have it: `.local` is nobody's domain."""
 
 KINDS = ("schema", "sampleSchema", "dataset", "lens")
 SCHEMES = ("atdata://", "local://")
