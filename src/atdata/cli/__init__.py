@@ -1,4 +1,4 @@
-"""The `atdata` command: one file per verb."""
+"""The `atdata` command: one file per verb, or per noun that has several."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from atdata.cli import demo, login, publish, show, verify
+from atdata.cli import demo, index, login, promote, publish, schema, show, verify
 from atdata.cli.output import exit_code, explain
 from atdata.errors import AtdataError
 
@@ -23,6 +23,9 @@ app.command()(login.logout)
 app.command()(publish.publish)
 app.command()(show.show)
 app.command()(verify.verify)
+app.command()(promote.promote)
+app.add_typer(index.app, name="index")
+app.add_typer(schema.app, name="schema")
 
 
 def main() -> None:

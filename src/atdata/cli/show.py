@@ -13,13 +13,19 @@ from atdata.cli.output import facts, is_picture, pictures, plain, say, say_json,
 from atdata.dataset import Dataset
 from atdata.loading import load_dataset
 from atdata.records import Entry
+from atdata.records.address import AUTHORITY
 from atdata.samples import DictSample, fields_of
 
 PREVIEW = 8
 
 
 def show(
-    ref: Annotated[str, typer.Argument(help="@handle/name[@version], at://..., a path, a URL, or brace notation.")],
+    ref: Annotated[
+        str,
+        typer.Argument(
+            help="@handle/name or @local/name[@version], at://..., a path, a folder, a URL, or brace notation."
+        ),
+    ],
     samples: Annotated[int, typer.Option(help="How many samples to show.")] = PREVIEW,
     split: Annotated[str | None, typer.Option(help="Which split; the first by default.")] = None,
     allow_unverified: Annotated[bool, typer.Option(help="Read shards for which the publisher gave no digest.")] = False,
@@ -45,11 +51,8 @@ def show(
 
 
 def _about(entry: Entry, client: AtmosphereClient) -> dict[str, object]:
-    did = entry.located.authority
-    handle = client.reader.shown_handle(client.reader.identity(did).did)
     return {
-        "publisher": f"@{handle}" if handle else None,
-        "did": did,
+        **_publisher(entry.located.authority, client),
         "record": entry.located,
         "cid": entry.cid,
         "schema": entry.schema_ref,
@@ -60,6 +63,14 @@ def _about(entry: Entry, client: AtmosphereClient) -> dict[str, object]:
         "samples": entry.size.samples,
         "size": size(entry.size.bytes) if entry.size.bytes else None,
     }
+
+
+def _publisher(authority: str, client: AtmosphereClient) -> dict[str, object]:
+    """Who published a record; nobody has what is in an index of one's own."""
+    if authority == AUTHORITY:
+        return {}
+    handle = client.reader.shown_handle(client.reader.identity(authority).did)
+    return {"publisher": f"@{handle}" if handle else None, "did": authority}
 
 
 def _columns(dataset: Dataset[Any], first: list[Any]) -> list[tuple[str, str]]:

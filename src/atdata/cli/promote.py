@@ -1,0 +1,98 @@
+"""`atdata promote`: from a team's index to the network."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, PDSBlobStore
+from atdata.cli.account import logged_in
+from atdata.cli.index import Index, Json, Ref, Yes, confirm
+from atdata.cli.output import facts, say, say_json, size
+from atdata.errors import UsageError
+from atdata.local import LocalIndex, S3DataStore
+from atdata.promote import promote_to_atmosphere
+from atdata.protocols import AbstractDataStore
+from atdata.records import Entry
+from atdata.shards.source import scheme_of
+
+
+def promote(
+    ref: Ref,
+    to: Annotated[
+        str | None,
+        typer.Option(help="Copy the shards: 'blobs' for your own repository, or s3://bucket/prefix."),
+    ] = None,
+    credentials: Annotated[
+        str | None, typer.Option(help="A file of AWS_... lines for the bucket; the usual AWS settings by default.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Another name on the network.")] = None,
+    version: Annotated[str | None, typer.Option(help="Another version than its labels say.")] = None,
+    description: Annotated[str | None, typer.Option(help="What it holds.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="A word to find it by; may be given several times.")] = None,
+    license: Annotated[str | None, typer.Option(help="SPDX expression or URL, such as CC-BY-4.0.")] = None,  # noqa: A002
+    schema_version: Annotated[str | None, typer.Option(help="Another version for the schema.")] = None,
+    allow_private: Annotated[bool, typer.Option(help="Publish addresses that not everybody can read.")] = False,
+    index: Index = None,
+    yes: Yes = False,
+    json: Json = False,
+) -> None:
+    """Publish a dataset of your team's index under your own identity."""
+    team = LocalIndex(index)
+    entry = team.get_dataset(ref)
+    with logged_in() as client:
+        if not json:
+            _plan(entry, client, to)
+        if not yes:
+            confirm("Publish it? What is published stays public.", json)
+        uri = promote_to_atmosphere(
+            entry,
+            team,
+            client,
+            name=name,
+            version=version,
+            description=description,
+            tags=tag,
+            license=license,
+            schema_version=schema_version,
+            data_store=_store(to, credentials, client),
+            allow_private=allow_private,
+        )
+        published = AtmosphereIndex(client).get_dataset(uri)
+        ref = f"@{client.handle or client.did}/{published.name}"
+        if json:
+            say_json({"uri": str(uri), "cid": str(published.cid), "ref": ref, "shards": published.data_urls})
+            return
+        say(f"Published {ref}", style="bold green")
+        facts({"record": uri, "cid": published.cid, "schema": published.schema_ref})
+        say(f"Anyone can now run: atdata verify {ref}")
+
+
+def _plan(entry: Entry, client: AtmosphereClient, to: str | None) -> None:
+    say(entry.name, style="bold")
+    facts(
+        {
+            "account": client.handle or client.did,
+            "samples": entry.size.samples,
+            "shards": len(entry.shards),
+            "size": size(entry.size.bytes) if entry.size.bytes else None,
+            "shards go": {None: "nowhere: they stay where they are", "blobs": "to your repository"}.get(to, f"to {to}"),
+        }
+    )
+
+
+def _store(to: str | None, credentials: str | None, client: AtmosphereClient) -> AbstractDataStore | None:
+    """Where shards are copied to.
+
+    Raises:
+        UsageError: it is no such place.
+    """
+    if to is None:
+        return None
+    if to == "blobs":
+        return PDSBlobStore(client)
+    bucket, _, prefix = to.removeprefix("s3://").partition("/")
+    if scheme_of(to) != "s3" or not bucket:
+        raise UsageError("no place to copy shards to", path="--to", expected="blobs, or s3://bucket/prefix", actual=to)
+    return S3DataStore(credentials, bucket=bucket, prefix=prefix)
