@@ -11,7 +11,9 @@ from hypothesis import HealthCheck, settings
 
 from atdata.native import native
 from atdata.testing import DevAccount
+from atdata.testing.services import PostgresServer, RedisServer
 from networks import Devnet, Network, RealNet, fresh_handle, unavailable
+from services import fresh_postgres, fresh_redis, own_postgres, own_redis
 
 # A machine under load is no finding.
 settings.register_profile("atdata", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -78,6 +80,50 @@ def alice(network: Network) -> DevAccount:
 def bob(network: Network) -> DevAccount:
     """A fresh account on the second server."""
     return network.create_account(fresh_handle(), server=1)
+
+
+@pytest.fixture(scope="session")
+def session_redis() -> Iterator[RedisServer]:
+    """A Redis for the tests of this process."""
+    with own_redis() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def session_postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL for the tests of this process."""
+    with own_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_server(session_redis: RedisServer) -> RedisServer:
+    """A Redis that runs, and that a test may stop, kill and start again; other tests use it later."""
+    session_redis.start()
+    return session_redis
+
+
+@pytest.fixture
+def postgres_server(session_postgres: PostgresServer) -> PostgresServer:
+    """A PostgreSQL that runs, and that a test may stop, kill and start again; other tests use it later."""
+    session_postgres.start()
+    return session_postgres
+
+
+@pytest.fixture
+def redis_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """An empty database of a Redis, which no other test has."""
+    url = os.environ.get("TEST_REDIS_URL") or request.getfixturevalue("redis_server").url
+    with fresh_redis(url) as fresh:
+        yield fresh
+
+
+@pytest.fixture
+def postgres_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A new database of a PostgreSQL, which no other test has."""
+    url = os.environ.get("TEST_POSTGRES_URL") or request.getfixturevalue("postgres_server").url
+    with fresh_postgres(url) as fresh:
+        yield fresh
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -1,0 +1,98 @@
+"""Processes that outlive the one which started them, told apart from any later process with the same number."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process. Numbers are given out again, so its start says which one is meant.
+
+    Attributes:
+        pid: its number.
+        started: when it started, in the system's own terms, and under which boot of the machine.
+    """
+
+    pid: int
+    started: str
+
+    @classmethod
+    def of(cls, pid: int) -> Process | None:
+        """The process that has a number now; `None` where it has ended."""
+        started = _start_of(pid)
+        return None if started is None else cls(pid, started)
+
+    @property
+    def running(self) -> bool:
+        """Whether this very process still runs."""
+        return _start_of(self.pid) == self.started
+
+    def send(self, number: signal.Signals) -> bool:
+        """Send it a signal, and no other process; whether it was there to get it."""
+        try:
+            with _held(self.pid) as held:
+                if not self.running:
+                    return False
+                _signal(self.pid, held, number)
+        except ProcessLookupError:
+            return False
+        return True
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for it to end; whether it did in time."""
+        end = time.monotonic() + seconds
+        while self.running:
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.01)
+        return True
+
+
+if sys.platform == "linux":
+
+    @contextmanager
+    def _held(pid: int) -> Iterator[int]:
+        """A process's number, which is not given out again meanwhile: who is looked at is who is signalled."""
+        held = os.pidfd_open(pid)
+        try:
+            yield held
+        finally:
+            os.close(held)
+
+    def _signal(_pid: int, held: int, number: signal.Signals) -> None:
+        signal.pidfd_send_signal(held, number)
+
+    def _start_of(pid: int) -> str | None:
+        """The start of a process that runs. One that has ended, and was not yet waited for, does not."""
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
+        except OSError:
+            return None
+        state, *rest = stat.rpartition(")")[2].split()  # a name may hold spaces and brackets: proc(5)
+        return None if state in "ZX" else f"{rest[18]}/{_BOOT.read_text('ascii').strip()}"
+
+else:
+
+    @contextmanager
+    def _held(_pid: int) -> Iterator[int]:
+        yield -1
+
+    def _signal(pid: int, _held: int, number: signal.Signals) -> None:
+        os.kill(pid, number)
+
+    def _start_of(pid: int) -> str | None:
+        """The start of a process that runs. One that has ended, and was not yet waited for, does not."""
+        shown = subprocess.run(["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True).stdout
+        state, _, started = shown.strip().partition(" ")
+        return None if not state or state.startswith("Z") else started.strip()
