@@ -276,6 +276,6 @@ def test_pictures() -> None:
 
 def test_without_arguments_it_explains_itself(terminal: Terminal) -> None:
     assert terminal.run() in (0, 2)
-    for verb in ("demo", "login", "publish", "show", "verify"):
+    for verb in ("demo", "login", "publish", "show", "verify", "up", "down"):
         assert verb in terminal.out + terminal.err
     assert terminal.run("nonsense") == 2

@@ -71,8 +71,9 @@ class Home:
         Raises:
             UsageError: there is no such service.
         """
+        names = _named(services)
         with self._locked():
-            found = [self._start(service) for service in _named(services)]
+            found = [self._start(service) for service in names]
             self._write_variables()
         return found
 

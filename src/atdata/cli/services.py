@@ -1,0 +1,96 @@
+"""`atdata up` and `atdata down`: what a team's index needs, on this machine, to try things on."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from atdata.cli.output import facts, plain, say, say_json, table
+from atdata.settings import Settings
+from atdata.testing.services import Home, Status
+
+NOTHING_RUNS, SOMETHING_FAILED = 4, 1
+_STYLES = {"started": "green", "already running": "green", "failed": "bold red", "not installed": "yellow"}
+
+Services = Annotated[list[str] | None, typer.Argument(help="Which of redis, postgres, s3; all by default.")]
+
+
+def up(
+    services: Services = None,
+    json: Annotated[bool, typer.Option("--json", help="Say it in JSON.")] = False,
+) -> None:
+    """Start Redis, PostgreSQL and S3 where they are installed, for nobody but you, on this machine only.
+
+    They stay until `atdata down`. Passwords are in a file that only you can read; what is printed has none.
+    """
+    home = _home()
+    found = home.up(services or ())
+    if json:
+        known = sorted(home.environment())
+        env_file = home.variables if known else None
+        say_json({"services": [_as_json(status) for status in found], "env_file": env_file, "variables": known})
+    else:
+        _print(home, found)
+    if any(status.state == "failed" for status in found):
+        raise typer.Exit(SOMETHING_FAILED)
+    if not any(status.running for status in found):
+        raise typer.Exit(NOTHING_RUNS)
+
+
+def down(
+    services: Services = None,
+    wipe: Annotated[bool, typer.Option(help="Remove their data, passwords and logs as well.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Say it in JSON.")] = False,
+) -> None:
+    """End what `atdata up` started, and nothing else. The data stay, unless you say --wipe."""
+    found = _home().down(services or (), wipe=wipe)
+    if json:
+        say_json({"services": [_as_json(status) for status in found]})
+        return
+    table(["service", "state"], [[status.service, status.state] for status in found])
+
+
+def _home() -> Home:
+    return Home(Settings.of().data / "services")
+
+
+def _print(home: Home, found: list[Status]) -> None:
+    rows = [
+        [status.service, Text(status.state, _STYLES.get(status.state, "")), status.address or ""] for status in found
+    ]
+    table(["service", "state", "address"], rows)
+    for status in found:
+        _explain(status)
+    facts({f"log of {status.service}": status.log for status in found if status.log})
+    variables = home.environment()
+    if variables:
+        say()
+        say("To use them:", style="bold")
+        say(f"  . {shlex.quote(str(home.variables))}")
+        say(f"  which exports {', '.join(variables)}", style="dim")
+
+
+def _explain(status: Status) -> None:
+    """What the table has no room for, and nobody should miss."""
+    if status.state == "not installed":
+        say(f"{status.service}: to install it, {status.note}", style="yellow")
+    elif status.error is not None:
+        say(f"✗ {status.service}: {plain(status.error)}", style="red")
+    elif status.note:
+        say(f"! {status.service}: {status.program} {status.note}", style="bold red")
+
+
+def _as_json(status: Status) -> dict[str, Any]:
+    known = {
+        "service": status.service,
+        "state": status.state,
+        "program": status.program,
+        "address": status.address,
+        "log": status.log,
+        "note": status.note or None,
+        "error": str(status.error) if status.error else None,
+    }
+    return {name: value for name, value in known.items() if value is not None}
