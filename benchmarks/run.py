@@ -15,6 +15,7 @@ from pathlib import Path
 import importing
 import opening
 import reading
+import transfers
 
 
 def import_benchmark(_options: argparse.Namespace) -> bool:
@@ -26,6 +27,7 @@ BENCHMARKS: dict[str, Callable[[argparse.Namespace], bool]] = {
     "importing": import_benchmark,
     "opening": lambda _: opening.main(),
     "reading": reading.main,
+    "transfers": transfers.main,
 }
 
 

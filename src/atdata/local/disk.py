@@ -11,7 +11,7 @@ from typing import Any
 
 from atdata.dataset import Dataset
 from atdata.errors import DigestError, ShardError, ShardNotFoundError
-from atdata.local.planning import Planner, check_prefix, discard, manifest_files, proved_bytes
+from atdata.local.planning import Planner, check_prefix, discard, manifest_files, proved_bytes, scratch_of
 from atdata.manifest import manifest_paths
 from atdata.progress import Progress, progress
 from atdata.settings import Settings
@@ -85,7 +85,9 @@ class LocalDiskStore:
         Raises:
             UsageError, ShardNotFoundError, NetworkError, DigestError, ShardError, StorageError: as `write_shards`.
         """
-        return self.upload(self.plan(dataset, prefix=prefix, maxcount=maxcount, maxsize=maxsize, watch=watch))
+        planned = self.plan(dataset, prefix=prefix, maxcount=maxcount, maxsize=maxsize, watch=watch)
+        with scratch_of(planned):
+            return self.upload(planned)
 
     def plan(
         self,

@@ -7,8 +7,8 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -74,10 +74,14 @@ class Planner:
             found: Iterable[PlannedShard] = (_kept(dataset.source, ref, self.cache) for ref in dataset.shards)
         else:
             found = self._cut(dataset, limits, watch)
-        planned = tuple(replace(shard, url=address(shard.named)) for shard in found)
+        planned: list[PlannedShard] = []
+        with scratch_of(planned):
+            for shard in found:
+                planned.append(shard)
+                planned[-1] = replace(shard, url=address(shard.named))
         if not planned:
             raise UsageError("a dataset without samples cannot be stored")
-        return planned
+        return tuple(planned)
 
     def _cut(self, dataset: Dataset[Any], limits: Limits, watch: Watch | None) -> Iterator[PlannedShard]:
         self._sweep()
@@ -221,6 +225,18 @@ def _small(source: DataSource, file: ShardRef, most: int) -> bytes:
     if file.digest is not None:
         file.digest.check(Digest.sha256(read).hex, file.url)
     return read
+
+
+@contextmanager
+def scratch_of(planned: Sequence[PlannedShard]) -> Iterator[None]:
+    """Removes what was cut for storing where storing fails."""
+    try:
+        yield
+    except BaseException:
+        for shard in planned:
+            if shard.scratch:
+                discard(Path(shard.origin.url))
+        raise
 
 
 def discard(scratch: Path) -> None:

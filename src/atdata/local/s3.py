@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from atdata.dataset import Dataset
 from atdata.errors import NetworkError, UsageError
 from atdata.local.credentials import read_credentials
-from atdata.local.planning import Planner, check_prefix, discard, manifest_files, proved_bytes
+from atdata.local.planning import Planner, check_prefix, discard, manifest_files, proved_bytes, scratch_of
 from atdata.progress import Progress, progress
 from atdata.settings import Settings
 from atdata.shards import Digest, ShardRef
@@ -121,7 +121,9 @@ class S3DataStore:
         Raises:
             UsageError, NotFoundError, AuthError, LimitError, NetworkError, ShardError, DigestError: as `write_shards`.
         """
-        return self.upload(self.plan(dataset, prefix=prefix, maxcount=maxcount, maxsize=maxsize, watch=watch))
+        planned = self.plan(dataset, prefix=prefix, maxcount=maxcount, maxsize=maxsize, watch=watch)
+        with scratch_of(planned):
+            return self.upload(planned)
 
     def plan(
         self,
