@@ -27,9 +27,9 @@ class Row(NamedTuple):
     Attributes:
         collection: the kind of the record, an NSID.
         rkey: its record key.
-        name: what people call it.
+        name: what people call it; a thousand bytes are not too many.
         slot: what there is only once under a name of a kind.
-        rank: sorts the records of a name; of equals the later one is newer.
+        rank: sorts the records of a name, and has no byte 255; of equals the later one is newer.
         content: what it says.
         cid: of the record.
         target: the key of the record it refers to, which must be there.
@@ -77,7 +77,7 @@ class Database(Protocol):
         """
 
     def delete(self, rows: Sequence[Row]) -> None:
-        """Delete all of some rows, or none; those that are not there are gone already.
+        """Delete all of some rows, or none, in whatever order; those that are not there are gone already.
 
         Raises:
             ConflictError: another row refers to one of them.
@@ -91,6 +91,9 @@ class Database(Protocol):
 
     def newest(self, collection: str, name: str) -> Found | None:
         """The row of a name with the highest rank; of those the latest."""
+
+    def of_name(self, collection: str, name: str) -> list[Found]:
+        """The rows of a name: the highest rank first, of equals the latest."""
 
     def of_slot(self, collection: str, name: str, slot: str) -> Found | None:
         """The row in a slot of a name."""

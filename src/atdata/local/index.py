@@ -246,8 +246,7 @@ class LocalIndex(RecordIndex[LocalRecords]):
         """
         while True:
             self.get_label(name, version)
-            labels = [one for one in self.list_labels(prefix=name) if one.name == name]
-            labels = [one for one in labels if version in (None, one.version)]
+            labels = [one for one in self.records.named(None, Label, name).all() if version in (None, one.version)]
             gone = []
             for uri in dict.fromkeys(label.dataset_uri for label in labels):
                 entry = self.records.read(uri, Entry)

@@ -129,6 +129,11 @@ class NamedRows(Generic[R]):
         """See `Named`."""
         return _maybe(self.database.newest(str(self.kind.NSID), self.name), self.kind)
 
+    def all(self) -> list[R]:
+        """All of them, the newest first."""
+        found = self.database.of_name(str(self.kind.NSID), self.name)
+        return [_record(item, self.kind) for item in found]
+
     def of_version(self, version: str) -> R | None:
         """See `Named`."""
         return _maybe(self.database.of_slot(str(self.kind.NSID), self.name, Listed.slot_of(version)), self.kind)

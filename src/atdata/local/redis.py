@@ -1,7 +1,7 @@
 """The index in a Redis server.
 
 Every record is a field of one hash. The other keys are indexes over it: hashes where one thing is looked up, sorted
-sets whose members all have score 0, so that they lie in the order of their bytes, where a range is. What is written
+sets whose members all have score 0, so that they lie in the order of their bytes, where the last one or a range is. What is written
 together is written by one script, which Redis runs alone.
 """
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _TIMEOUT = 60.0  # seconds for an answer
+_ALL = -1  # no limit
 
 # The braces keep them on one server of a cluster.
 _RECORDS, _SLOTS, _CIDS, _NAMES, _CONTENTS, _RECENT, _REFERRING, _NUMBER, _FORMAT = (
@@ -42,61 +43,101 @@ _KEYS = [_RECORDS, _SLOTS, _CIDS, _NAMES, _CONTENTS, _RECENT, _REFERRING, _NUMBE
 
 # All is looked at before anything is written: a script that fails half-way is not undone.
 _INSERT = """
-local written, fresh = 0, {}
+local fresh, slots, todo = {}, {}, {}
 for i = 1, #ARGV, 8 do
   local key, slot, target, row = ARGV[i], ARGV[i + 1], ARGV[i + 6], ARGV[i + 7]
-  local there = redis.call('HGET', KEYS[1], key)
-  if there and string.sub(there, 9) == row then
-    written = written + 1
-  elseif there or redis.call('HEXISTS', KEYS[2], slot) == 1 or fresh[slot] then
-    return 'taken'
-  elseif target ~= '' and not fresh[target] and redis.call('HEXISTS', KEYS[1], target) == 0 then
-    return 'nothing'
+  local there = fresh[key]
+  if not there then
+    there = redis.call('HGET', KEYS[1], key)
+    there = there and string.sub(there, 9)
   end
-  fresh[key] = true
-  fresh[slot] = true
+  if there ~= row then
+    if there or slots[slot] or redis.call('HEXISTS', KEYS[2], slot) == 1 then return 'taken' end
+    if target ~= '' and not fresh[target] and redis.call('HEXISTS', KEYS[1], target) == 0 then return 'nothing' end
+    fresh[key], slots[slot], todo[#todo + 1] = row, true, i
+  end
 end
-if written > 0 then return 'ok' end
-redis.call('SETNX', KEYS[9], FORMAT)
-for i = 1, #ARGV, 8 do
-  local key, name, content, recent = ARGV[i], ARGV[i + 3], ARGV[i + 4], ARGV[i + 5]
+if #todo > 0 then redis.call('SETNX', KEYS[9], FORMAT) end
+for _, i in ipairs(todo) do
+  local key, recent = ARGV[i], ARGV[i + 5]
   local number = struct.pack('>I8', redis.call('INCR', KEYS[8]))
   local tail = number .. key .. struct.pack('>I2', #key)
   redis.call('HSET', KEYS[1], key, number .. ARGV[i + 7])
   redis.call('HSET', KEYS[2], ARGV[i + 1], key)
-  redis.call('HSET', KEYS[3], ARGV[i + 2], key)
-  redis.call('ZADD', KEYS[4], 0, name .. tail)
-  redis.call('ZADD', KEYS[5], 0, content .. tail)
+  redis.call('ZADD', KEYS[3], 0, ARGV[i + 2] .. tail)
+  redis.call('ZADD', KEYS[4], 0, ARGV[i + 3] .. tail)
+  redis.call('ZADD', KEYS[5], 0, ARGV[i + 4] .. tail)
   redis.call('ZADD', KEYS[6], 0, recent .. tail)
   if ARGV[i + 6] ~= '' then redis.call('ZADD', KEYS[7], 0, ARGV[i + 6] .. '\\0' .. recent .. tail) end
 end
 return 'ok'
 """.replace("FORMAT", str(FORMAT))
 _DELETE = """
-local gone = {}
-for i = 1, #ARGV, 8 do gone[ARGV[i]] = true end
+local gone, todo = {}, {}
 for i = 1, #ARGV, 8 do
+  local there = redis.call('HGET', KEYS[1], ARGV[i])
+  if there and string.sub(there, 9) == ARGV[i + 7] and not gone[ARGV[i]] then
+    gone[ARGV[i]] = string.sub(there, 1, 8)
+    todo[#todo + 1] = i
+  end
+end
+for _, i in ipairs(todo) do
   local low = ARGV[i] .. '\\0'
   for _, member in ipairs(redis.call('ZRANGEBYLEX', KEYS[7], '[' .. low, '(' .. low .. '\\255')) do
     local size = struct.unpack('>I2', string.sub(member, -2))
     if not gone[string.sub(member, -2 - size, -3)] then return 'needed' end
   end
 end
-for i = 1, #ARGV, 8 do
+for _, i in ipairs(todo) do
   local key, recent = ARGV[i], ARGV[i + 5]
-  local there = redis.call('HGET', KEYS[1], key)
-  if there then
-    local tail = string.sub(there, 1, 8) .. key .. struct.pack('>I2', #key)
-    redis.call('HDEL', KEYS[1], key)
-    redis.call('HDEL', KEYS[2], ARGV[i + 1])
-    if redis.call('HGET', KEYS[3], ARGV[i + 2]) == key then redis.call('HDEL', KEYS[3], ARGV[i + 2]) end
-    redis.call('ZREM', KEYS[4], ARGV[i + 3] .. tail)
-    redis.call('ZREM', KEYS[5], ARGV[i + 4] .. tail)
-    redis.call('ZREM', KEYS[6], recent .. tail)
-    if ARGV[i + 6] ~= '' then redis.call('ZREM', KEYS[7], ARGV[i + 6] .. '\\0' .. recent .. tail) end
-  end
+  local tail = gone[key] .. key .. struct.pack('>I2', #key)
+  redis.call('HDEL', KEYS[1], key)
+  redis.call('HDEL', KEYS[2], ARGV[i + 1])
+  redis.call('ZREM', KEYS[3], ARGV[i + 2] .. tail)
+  redis.call('ZREM', KEYS[4], ARGV[i + 3] .. tail)
+  redis.call('ZREM', KEYS[5], ARGV[i + 4] .. tail)
+  redis.call('ZREM', KEYS[6], recent .. tail)
+  if ARGV[i + 6] ~= '' then redis.call('ZREM', KEYS[7], ARGV[i + 6] .. '\\0' .. recent .. tail) end
 end
 return 'ok'
+"""
+# Also what is read is read by scripts: nobody deletes a row between the look into an index and the look at the row.
+_ROWS = """
+local found = {}
+local function take(members, first, last, step)
+  for i = first, last, step do
+    local size = struct.unpack('>I2', string.sub(members[i], -2))
+    found[#found + 1] = redis.call('HGET', KEYS[1], string.sub(members[i], -2 - size, -3))
+  end
+end
+"""
+_LAST = f"""{_ROWS}
+local members = redis.call('ZREVRANGEBYLEX', KEYS[2], ARGV[1], ARGV[2], 'LIMIT', 0, ARGV[3])
+take(members, 1, #members, 1)
+return found
+"""
+_OF_SLOT = """
+local key = redis.call('HGET', KEYS[2], ARGV[1])
+return key and redis.call('HGET', KEYS[1], key)
+"""
+# The members of a name lie with the newest last. Of the last name some may be missing: it is asked for by itself.
+_UNDER = f"""{_ROWS}
+local kind, limit = #ARGV[1], tonumber(ARGV[4])
+local members = redis.call('ZRANGEBYLEX', KEYS[2], ARGV[2], ARGV[3], 'LIMIT', 0, limit)
+local first, name = 1, nil
+for i, member in ipairs(members) do
+  local this = string.sub(member, 1, (string.find(member, '%z[^\\255]', kind + 1)))
+  if this ~= name then
+    take(members, i - 1, first, -1)
+    first, name = i, this
+  end
+end
+if name then
+  local left = limit < 0 and limit or limit - #found
+  members = redis.call('ZREVRANGEBYLEX', KEYS[2], '(' .. name .. '\\255', '[' .. name, 'LIMIT', 0, left)
+  take(members, 1, #members, 1)
+end
+return found
 """
 
 
@@ -134,8 +175,7 @@ class RedisDatabase:
         self._script(_DELETE, rows)
 
     def _script(self, script: str, rows: Sequence[Row]) -> None:
-        arguments = [argument for row in rows for argument in _arguments(row)]
-        match self._do(lambda client: client.register_script(script)(_KEYS, arguments)):
+        match self._eval(script, _KEYS, [argument for row in rows for argument in _arguments(row)]):
             case b"taken":
                 raise taken()
             case b"nothing":
@@ -145,26 +185,27 @@ class RedisDatabase:
 
     def get(self, key: str) -> Found | None:
         """See `Database`."""
-        found = self._rows([key.encode()])
-        return found[0] if found else None
+        return _found(self._do(lambda client: client.hget(_RECORDS, _raw(key))))
 
     def of_cid(self, collection: str, cid: str) -> Found | None:
         """See `Database`."""
-        return self._of(_CIDS, _tuple(collection, cid))
+        return _first(self._last(_CIDS, _tuple(collection, cid), 1))
 
     def of_slot(self, collection: str, name: str, slot: str) -> Found | None:
         """See `Database`."""
-        return self._of(_SLOTS, _tuple(collection, name, slot))
+        return _found(self._eval(_OF_SLOT, [_RECORDS, _SLOTS], [_tuple(collection, name, slot)]))
 
     def newest(self, collection: str, name: str) -> Found | None:
         """See `Database`."""
-        found = self._last(_NAMES, _tuple(collection, name), 1)
-        return found[0] if found else None
+        return _first(self._last(_NAMES, _tuple(collection, name), 1))
+
+    def of_name(self, collection: str, name: str) -> list[Found]:
+        """See `Database`."""
+        return self._last(_NAMES, _tuple(collection, name))
 
     def of_content(self, collection: str, name: str, content: str) -> Found | None:
         """See `Database`."""
-        found = self._last(_CONTENTS, _tuple(collection, name, content), 1)
-        return found[0] if found else None
+        return _first(self._last(_CONTENTS, _tuple(collection, name, content), 1))
 
     def recent(self, collection: str, limit: int, before: int | None = None) -> list[Found]:
         """See `Database`."""
@@ -172,17 +213,14 @@ class RedisDatabase:
 
     def under(self, collection: str, prefix: str, limit: int | None = None) -> list[Found]:
         """See `Database`."""
-        low = _tuple(collection) + _escaped(prefix)
-        paged = {} if limit is None else {"start": 0, "num": limit}
-        members = self._do(lambda client: client.zrangebylex(_NAMES, b"[" + low, b"(" + low + b"\xff", **paged))
-        found: list[Found] = []
-        for name in dict.fromkeys(map(_upto_name, members)):  # of a name the last member is the newest
-            found += self._last(_NAMES, name, (limit or 1 << 30) - len(found))
-        return found
+        kind = _tuple(collection)
+        low = kind + _escaped(prefix)
+        bounds: list[object] = [kind, b"[" + low, b"(" + low + b"\xff", _ALL if limit is None else limit]
+        return _all(self._eval(_UNDER, [_RECORDS, _NAMES], bounds))
 
     def referring(self, key: str, collection: str) -> list[Found]:
         """See `Database`."""
-        return self._last(_REFERRING, key.encode() + b"\0" + _tuple(collection), 1 << 30)
+        return self._last(_REFERRING, _raw(key) + b"\0" + _tuple(collection))
 
     def __len__(self) -> int:
         """How many rows there are."""
@@ -191,24 +229,13 @@ class RedisDatabase:
     def __bool__(self) -> bool:
         return True
 
-    def _of(self, index: str, field: bytes) -> Found | None:
-        key = self._do(lambda client: client.hget(index, field))
-        return None if key is None else self.get(key.decode())
-
-    def _last(self, index: str, low: bytes, limit: int, before: int | None = None) -> list[Found]:
+    def _last(self, index: str, low: bytes, limit: int = _ALL, before: int | None = None) -> list[Found]:
+        """The rows whose members of an index begin with some bytes, the last first."""
         high = low + (b"\xff" if before is None else struct.pack(">Q", before))
-        members = self._do(lambda client: client.zrevrangebylex(index, b"(" + high, b"[" + low, 0, limit))
-        return self._rows([_key(member) for member in members])
+        return _all(self._eval(_LAST, [_RECORDS, index], [b"(" + high, b"[" + low, limit]))
 
-    def _rows(self, keys: Sequence[bytes]) -> list[Found]:
-        if not keys:
-            return []
-        found = []
-        for value in self._do(lambda client: client.hmget(_RECORDS, keys)):
-            if value is not None:  # deleted meanwhile
-                row = Row(*msgspec.msgpack.decode(value[8:]))
-                found.append(Found(int.from_bytes(value[:8], "big"), row.rkey, row.cid, row.value))
-        return found
+    def _eval(self, script: str, keys: Sequence[str], arguments: Sequence[object]) -> Any:
+        return self._do(lambda client: client.register_script(script)(keys, arguments))
 
     def _do(self, work: Callable[[Any], T]) -> T:
         driver = _driver()
@@ -298,19 +325,24 @@ def _tuple(*parts: str) -> bytes:
 
 
 def _escaped(part: str | bytes) -> bytes:
-    raw = part if isinstance(part, bytes) else part.encode("utf-8", "surrogatepass")
-    return raw.replace(b"\0", b"\0\xff")
+    return (part if isinstance(part, bytes) else _raw(part)).replace(b"\0", b"\0\xff")
 
 
-def _key(member: bytes) -> bytes:
-    """The key at the end of a member of a sorted set."""
-    size = int.from_bytes(member[-2:], "big")
-    return member[-2 - size : -2]
+def _raw(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
 
 
-def _upto_name(member: bytes) -> bytes:
-    """The first two parts of a member: collection and name."""
-    stop = member.index(b"\0") + 1  # a collection has no such byte
-    while member[stop] or member[stop : stop + 2] == b"\0\xff":
-        stop += 1 if member[stop] else 2
-    return member[: stop + 1]
+def _found(value: bytes | None) -> Found | None:
+    """A row, and before it its number, as they are stored."""
+    if value is None:
+        return None
+    row = Row(*msgspec.msgpack.decode(value[8:]))
+    return Found(int.from_bytes(value[:8], "big"), row.rkey, row.cid, row.value)
+
+
+def _all(values: Sequence[bytes | None]) -> list[Found]:
+    return [found for value in values if (found := _found(value)) is not None]
+
+
+def _first(found: Sequence[Found]) -> Found | None:
+    return found[0] if found else None

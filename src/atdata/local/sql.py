@@ -40,7 +40,8 @@ _INSERT = """
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
 _FOUND = "SELECT number, rkey, cid, value FROM atdata_records"
-_BY_RANK = "ORDER BY rank DESC, number DESC LIMIT 1"
+_ALL = 1 << 62  # no limit
+_RANKED = "ORDER BY rank DESC, number DESC"
 
 
 class SqlDatabase:
@@ -75,8 +76,8 @@ class SqlDatabase:
         """See `Database`."""
 
         def work(cursor: Any) -> None:
-            for row in sorted(rows, key=lambda row: row.target is None):  # those that refer to others come first
-                cursor.execute(self._sql("DELETE FROM atdata_records WHERE key = ?"), [row.key])
+            gone = [(row.key, row.cid) for row in _referring_first(rows)]
+            cursor.executemany(self._sql("DELETE FROM atdata_records WHERE key = ? AND cid = ?"), gone)
 
         self._run(work, still_needed)
 
@@ -94,7 +95,11 @@ class SqlDatabase:
 
     def newest(self, collection: str, name: str) -> Found | None:
         """See `Database`."""
-        return self._first(f"WHERE collection = ? AND name = ? {_BY_RANK}", collection, _raw(name))
+        return self._first(f"WHERE collection = ? AND name = ? {_RANKED} LIMIT 1", collection, _raw(name))
+
+    def of_name(self, collection: str, name: str) -> list[Found]:
+        """See `Database`."""
+        return self._all(f"WHERE collection = ? AND name = ? {_RANKED}", collection, _raw(name))
 
     def of_slot(self, collection: str, name: str, slot: str) -> Found | None:
         """See `Database`."""
@@ -102,7 +107,7 @@ class SqlDatabase:
 
     def of_content(self, collection: str, name: str, content: str) -> Found | None:
         """See `Database`."""
-        where = f"WHERE collection = ? AND name = ? AND content = ? {_BY_RANK}"
+        where = f"WHERE collection = ? AND name = ? AND content = ? {_RANKED} LIMIT 1"
         return self._first(where, collection, _raw(name), content)
 
     def recent(self, collection: str, limit: int, before: int | None = None) -> list[Found]:
@@ -116,7 +121,7 @@ class SqlDatabase:
         """See `Database`."""
         where = "WHERE collection = ? AND name >= ? AND name < ? ORDER BY name, rank DESC, number DESC LIMIT ?"
         # No byte of UTF-8 is 255.
-        return self._all(where, collection, _raw(prefix), _raw(prefix) + b"\xff", limit or (1 << 62))
+        return self._all(where, collection, _raw(prefix), _raw(prefix) + b"\xff", _ALL if limit is None else limit)
 
     def referring(self, key: str, collection: str) -> list[Found]:
         """See `Database`."""
@@ -147,6 +152,17 @@ class SqlDatabase:
 
     def _sql(self, text: str) -> str:
         return text.replace("?", self.MARK)
+
+
+def _referring_first(rows: Sequence[Row]) -> list[Row]:
+    """Rows, each before the one it refers to."""
+    known = {row.key: row for row in rows}
+
+    def depth(row: Row) -> int:
+        above = None if row.target is None else known.get(row.target)
+        return 0 if above is None else 1 + depth(above)
+
+    return sorted(rows, key=depth, reverse=True)
 
 
 def _raw(text: str) -> bytes:

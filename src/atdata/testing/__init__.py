@@ -2,6 +2,18 @@
 
 from atdata.testing.devnet import DevAccount, Devnet
 from atdata.testing.lies import Lie, OldState, Teller, blob_lies, identity_lies, proof_lies
+from atdata.testing.memory import MemoryDatabase
 from atdata.testing.proxy import Proxy
 
-__all__ = ["DevAccount", "Devnet", "Lie", "OldState", "Proxy", "Teller", "blob_lies", "identity_lies", "proof_lies"]
+__all__ = [
+    "DevAccount",
+    "Devnet",
+    "Lie",
+    "MemoryDatabase",
+    "OldState",
+    "Proxy",
+    "Teller",
+    "blob_lies",
+    "identity_lies",
+    "proof_lies",
+]

@@ -1,0 +1,134 @@
+"""A database of an index that is nothing but a dict: what every other one must answer, said as simply as can be."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable, Sequence
+from weakref import WeakValueDictionary
+
+from atdata.local.database import Found, Row, nothing_there, still_needed, taken
+
+_KNOWN: WeakValueDictionary[str, MemoryDatabase] = WeakValueDictionary()
+
+
+class MemoryDatabase:
+    """Rows in this process's memory; every lookup looks at all of them. It pickles to itself, within the process."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, tuple[int, Row]] = {}
+        self._number = 0
+        self._lock = threading.RLock()
+        self._id = uuid.uuid4().hex
+        _KNOWN[self._id] = self
+
+    def __reduce__(self) -> tuple[Callable[[str], MemoryDatabase], tuple[str]]:
+        return _known, (self._id,)
+
+    def insert(self, rows: Sequence[Row]) -> None:
+        """See `Database`."""
+        with self._lock:
+            after, number = dict(self._rows), self._number
+            for row in rows:
+                if row.key in after and after[row.key][1].cid == row.cid:
+                    continue
+                if row.key in after or any(_place(row) == _place(there) for _, there in after.values()):
+                    raise taken()
+                if row.target is not None and row.target not in after:
+                    raise nothing_there()
+                number += 1
+                after[row.key] = (number, row)
+            self._rows, self._number = after, number
+
+    def delete(self, rows: Sequence[Row]) -> None:
+        """See `Database`."""
+        gone = {(row.key, row.cid) for row in rows}
+        with self._lock:
+            after = {key: item for key, item in self._rows.items() if (key, item[1].cid) not in gone}
+            if any(row.target in self._rows and row.target not in after for _, row in after.values()):
+                raise still_needed()
+            self._rows = after
+
+    def get(self, key: str) -> Found | None:
+        """See `Database`."""
+        return self._first(lambda row: row.key == key)
+
+    def of_cid(self, collection: str, cid: str) -> Found | None:
+        """See `Database`."""
+        return self._first(lambda row: (row.collection, row.cid) == (collection, cid))
+
+    def newest(self, collection: str, name: str) -> Found | None:
+        """See `Database`."""
+        found = self.of_name(collection, name)
+        return found[0] if found else None
+
+    def of_name(self, collection: str, name: str) -> list[Found]:
+        """See `Database`."""
+        return self._sorted(lambda row: (row.collection, row.name) == (collection, name), _by_rank)
+
+    def of_slot(self, collection: str, name: str, slot: str) -> Found | None:
+        """See `Database`."""
+        return self._first(lambda row: _place(row) == (collection, name, slot))
+
+    def of_content(self, collection: str, name: str, content: str) -> Found | None:
+        """See `Database`."""
+        wanted = (collection, name, content)
+        found = self._sorted(lambda row: (row.collection, row.name, row.content) == wanted, _by_rank)
+        return found[0] if found else None
+
+    def recent(self, collection: str, limit: int, before: int | None = None) -> list[Found]:
+        """See `Database`."""
+        found = self._sorted(lambda row: row.collection == collection, _by_number)
+        return [item for item in found if before is None or item.number < before][:limit]
+
+    def under(self, collection: str, prefix: str, limit: int | None = None) -> list[Found]:
+        """See `Database`."""
+        names = {row.name for _, row in self._rows.values() if row.collection == collection}
+        found: list[Found] = []
+        for name in sorted(name for name in names if name.startswith(prefix)):  # code points sort as their UTF-8 does
+            found += self.of_name(collection, name)
+        return found[:limit]
+
+    def referring(self, key: str, collection: str) -> list[Found]:
+        """See `Database`."""
+        return self._sorted(lambda row: (row.target, row.collection) == (key, collection), _by_number)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        """See `Database`."""
+
+    def _first(self, wanted: Callable[[Row], bool]) -> Found | None:
+        found = self._sorted(wanted, _by_number)
+        return found[0] if found else None
+
+    def _sorted(
+        self, wanted: Callable[[Row], bool], order: Callable[[tuple[int, Row]], tuple[bytes, int]]
+    ) -> list[Found]:
+        """The rows that are wanted, the greatest first."""
+        items = [item for item in self._rows.values() if wanted(item[1])]
+        items.sort(key=order, reverse=True)
+        return [Found(number, row.rkey, row.cid, row.value) for number, row in items]
+
+    def __repr__(self) -> str:
+        return "MemoryDatabase()"
+
+
+def _known(name: str) -> MemoryDatabase:
+    return _KNOWN[name]
+
+
+def _place(row: Row) -> tuple[str, str, str]:
+    return row.collection, row.name, row.slot
+
+
+def _by_rank(item: tuple[int, Row]) -> tuple[bytes, int]:
+    return item[1].rank, item[0]
+
+
+def _by_number(item: tuple[int, Row]) -> tuple[bytes, int]:
+    return b"", item[0]
