@@ -136,17 +136,16 @@ class RecordIndex(Generic[Store]):
         Raises:
             ConflictError: the version, or the key, stands for other content.
         """
-        while True:
-            planned = self.planned_schema(draft, version)
-            if planned.uri is not None:
-                return planned
+        planned = self.planned_schema(draft, version)
+        while planned.uri is None:
             try:
                 return self._create_schema(planned, RecordKey(rkey) if rkey else planned.rkey)
             except ConflictError:
-                if version is not None or rkey is not None:
+                again = self.planned_schema(draft, version)
+                if rkey is not None or again.version == planned.version:  # nobody was faster; it is taken
                     raise
-                if self.planned_schema(draft, None).version == planned.version:  # nobody was faster; it is taken
-                    raise
+                planned = again
+        return planned
 
     def _create_schema(self, schema: Schema, rkey: RecordKey) -> Schema:
         return self.records.create(schema, rkey, lambda found: found.identity == schema.identity)
@@ -159,9 +158,9 @@ class RecordIndex(Generic[Store]):
         """
         named, content = self.records.named(None, Schema, draft.name), draft.listed.content
         if version is None:
+            last = named.newest()  # first: what is listed after this look takes the next version, and is noticed
             if found := named.of_content(content):
                 return found
-            last = named.newest()
             return replace(draft, version=next_patch(None if last is None else last.version))
         draft, taken = replace(draft, version=version), named.of_version(version)
         if taken is not None and taken.listed.content != content:

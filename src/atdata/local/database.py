@@ -113,6 +113,9 @@ class Database(Protocol):
     def __len__(self) -> int:
         """How many rows there are; a database may estimate."""
 
+    def faults(self) -> list[str]:
+        """What is wrong with the database itself, a line each: rows that no index leads to, or indexes to no rows."""
+
     def close(self) -> None:
         """Let go of connections; the next call makes new ones."""
 

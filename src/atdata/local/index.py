@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -131,12 +132,30 @@ class LocalIndex(RecordIndex[LocalRecords]):
             "metadata": dict(metadata or {}),
         }
         while True:
-            plan = self._plan(self._schema_for(dataset, schema_ref, schema_version), facts, version)
+            schema = self._schema_for(dataset, schema_ref, schema_version)
+            plan = self._plan(schema, facts, version)
             try:
                 self.records.put(plan.fresh)
             except TakenError:
+                self._check_key(schema)
                 continue  # somebody was faster; what they wrote is found now
             return plan.entry
+
+    def _check_key(self, schema: Schema) -> None:
+        """Whether a schema is, or can be, where it should be: its key may be another's, by that one's own choice.
+
+        Raises:
+            ConflictError: it can not.
+        """
+        with suppress(NotFoundError):
+            there = self.records.read(schema.located, Schema)
+            if (there.name, there.version) != (schema.name, schema.version):
+                raise ConflictError(
+                    f"the key of the schema {schema.name} {schema.version} is taken by another",
+                    uri=there.uri,
+                    actual=f"{there.name} {there.version}",
+                    hint="Publish it under a key of your own: publish_schema(..., rkey=...), and pass its schema_ref.",
+                )
 
     def add_entry(self, dataset: Dataset[Any], *, name: str, **facts: Any) -> Entry:
         """List a dataset whose shards stay where they are; see `insert_dataset`."""

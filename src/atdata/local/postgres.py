@@ -116,6 +116,10 @@ class PostgresDatabase(SqlDatabase):
                     self._connection.close()
             self._connection = None
 
+    def __del__(self) -> None:
+        with suppress(Exception):  # Python may be ending
+            self.close()
+
     def __repr__(self) -> str:
         return f"PostgresDatabase({self.address!r})"
 

@@ -30,25 +30,25 @@ class LocalRecords:
         found = self.database.get(_key(AtUri(ref), kind))
         if found is None:
             raise NotFoundError("there is no such record in the index", uri=ref)
-        return _record(found, kind)
+        return record_of(found, kind)
 
     def read_all(self, owner: str | None, kind: type[R], limit: int | None = None) -> list[R]:
         """See `RecordStore`."""
         _check_owner(owner)
         if limit is not None:
-            return [_record(found, kind) for found in self.database.recent(str(kind.NSID), limit)]
+            return [record_of(found, kind) for found in self.database.recent(str(kind.NSID), limit)]
         return list(self.each(kind))
 
     def each(self, kind: type[R]) -> Iterator[R]:
         """The records of a kind, newest first, some at a time in memory."""
         before: int | None = None
         while page := self.database.recent(str(kind.NSID), _PAGE, before):
-            yield from (_record(found, kind) for found in page)
+            yield from (record_of(found, kind) for found in page)
             before = page[-1].number
 
     def under(self, kind: type[R], prefix: str, limit: int | None = None) -> list[R]:
         """The records of a kind whose names begin with some text, by name."""
-        return [_record(found, kind) for found in self.database.under(str(kind.NSID), prefix, limit)]
+        return [record_of(found, kind) for found in self.database.under(str(kind.NSID), prefix, limit)]
 
     def named(self, owner: str | None, kind: type[R], name: str) -> NamedRows[R]:
         """See `RecordStore`."""
@@ -62,7 +62,7 @@ class LocalRecords:
     def referring(self, record: Record, kind: type[R]) -> list[R]:
         """The records of a kind that refer to one, the newest first."""
         found = self.database.referring(_key(record.located, type(record)), str(kind.NSID))
-        return [_record(item, kind) for item in found]
+        return [record_of(item, kind) for item in found]
 
     def create(self, record: R, rkey: RecordKey, same: Callable[[R], bool]) -> R:
         """See `RecordStore`."""
@@ -106,7 +106,7 @@ class LocalRecords:
             TakenError: the key, the version, or the content under a name, is taken.
             NotFoundError: one refers to a record that is not there.
         """
-        self.database.insert([_row(record) for record in records])
+        self.database.insert([row_of(record) for record in records])
 
     def delete(self, records: Sequence[Record]) -> None:
         """Delete all of some records, or none.
@@ -114,7 +114,7 @@ class LocalRecords:
         Raises:
             ConflictError: others refer to them.
         """
-        self.database.delete([_row(record) for record in records])
+        self.database.delete([row_of(record) for record in records])
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class NamedRows(Generic[R]):
     def all(self) -> list[R]:
         """All of them, the newest first."""
         found = self.database.of_name(str(self.kind.NSID), self.name)
-        return [_record(item, self.kind) for item in found]
+        return [record_of(item, self.kind) for item in found]
 
     def of_version(self, version: str) -> R | None:
         """See `Named`."""
@@ -143,7 +143,8 @@ class NamedRows(Generic[R]):
         return _maybe(self.database.of_content(str(self.kind.NSID), self.name, str(content)), self.kind)
 
 
-def _row(record: Record) -> Row:
+def row_of(record: Record) -> Row:
+    """A record that is placed, as a row."""
     uri, listed = record.located, record.listed
     target = listed.target
     return Row(
@@ -159,7 +160,13 @@ def _row(record: Record) -> Row:
     )
 
 
-def _record(found: Found, kind: type[R]) -> R:
+def record_of(found: Found, kind: type[R]) -> R:
+    """The record that a row is.
+
+    Raises:
+        ProofError: it is not the one that was written.
+        LexiconError: it is of another kind.
+    """
     cid, uri = Cid.of_cbor(found.value), AtUri.of(AUTHORITY, kind.NSID, found.rkey)
     if str(cid) != found.cid:
         raise ProofError("a record of the index was altered", step="record", uri=uri, expected=found.cid, actual=cid)
@@ -170,7 +177,7 @@ def _record(found: Found, kind: type[R]) -> R:
 
 
 def _maybe(found: Found | None, kind: type[R]) -> R | None:
-    return None if found is None else _record(found, kind)
+    return None if found is None else record_of(found, kind)
 
 
 def _key(uri: AtUri, kind: type[Record]) -> str:

@@ -33,6 +33,7 @@ T = TypeVar("T")
 
 _TIMEOUT = 60.0  # seconds for an answer
 _ALL = -1  # no limit
+_PAGE = 1000
 
 # The braces keep them on one server of a cluster.
 _RECORDS, _SLOTS, _CIDS, _NAMES, _CONTENTS, _RECENT, _REFERRING, _NUMBER, _FORMAT = (
@@ -222,6 +223,28 @@ class RedisDatabase:
         """See `Database`."""
         return self._last(_REFERRING, _raw(key) + b"\0" + _tuple(collection))
 
+    def faults(self) -> list[str]:
+        """See `Database`."""
+        found: list[str] = []
+        rows, referring, cursor = set[bytes](), 0, 0
+        while True:
+            cursor, page = self._do(lambda client: client.hscan(_RECORDS, cursor, count=_PAGE))  # noqa: B023  done at once
+            fresh = {key: value for key, value in page.items() if key not in rows}
+            rows.update(fresh)
+            referring += sum(_stored(value).target is not None for value in fresh.values())
+            found += self._do(lambda client: _unindexed(client, fresh))  # noqa: B023
+            if not cursor:
+                break
+        sizes = {index: len(rows) for index in (_NAMES, _CONTENTS, _CIDS, _RECENT)} | {_REFERRING: referring}
+        for index, size in sizes.items():
+            there = int(self._do(lambda client: client.zcard(index)))  # noqa: B023
+            if there != size:
+                found.append(f"{index} leads to {there} records, and should to {size}")
+        slots = int(self._do(lambda client: client.hlen(_SLOTS)))
+        return (
+            found if slots == len(rows) else [*found, f"{_SLOTS} leads to {slots} records, and should to {len(rows)}"]
+        )
+
     def __len__(self) -> int:
         """How many rows there are."""
         return int(self._do(lambda client: client.hlen(_RECORDS)))
@@ -336,8 +359,35 @@ def _found(value: bytes | None) -> Found | None:
     """A row, and before it its number, as they are stored."""
     if value is None:
         return None
-    row = Row(*msgspec.msgpack.decode(value[8:]))
+    row = _stored(value)
     return Found(int.from_bytes(value[:8], "big"), row.rkey, row.cid, row.value)
+
+
+def _stored(value: bytes) -> Row:
+    return Row(*msgspec.msgpack.decode(value[8:]))
+
+
+def _unindexed(client: Any, rows: dict[bytes, bytes]) -> list[str]:
+    """What indexes do not know of some rows, as they are stored."""
+    asked = client.pipeline(transaction=False)
+    indexes = (_SLOTS, _CIDS, _NAMES, _CONTENTS, _RECENT, _REFERRING)
+    for key, value in rows.items():
+        _, slot, *places, target, _ = _arguments(_stored(value))
+        tail = value[:8] + key + struct.pack(">H", len(key))
+        asked.hget(_SLOTS, slot)
+        for index, place in zip((_CIDS, _NAMES, _CONTENTS, _RECENT), places, strict=True):
+            asked.zscore(index, place + tail)
+        asked.zscore(_REFERRING, target + b"\0" + places[-1] + tail)
+        asked.hexists(_RECORDS, target)
+    answers, found = iter(asked.execute()), []
+    for key, value in rows.items():
+        slot, *scores, there = (next(answers) for _ in range(len(indexes) + 1))
+        needs = _stored(value).target is not None
+        leads = [slot == key, *(score is not None for score in scores[:-1]), scores[-1] is not None or not needs]
+        found += [f"{index} does not lead to {key!r}" for index, fine in zip(indexes, leads, strict=True) if not fine]
+        if needs and not there:
+            found.append(f"{key!r} refers to {_stored(value).target}, which is not there")
+    return found
 
 
 def _all(values: Sequence[bytes | None]) -> list[Found]:

@@ -40,6 +40,10 @@ _INSERT = """
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
 _FOUND = "SELECT number, rkey, cid, value FROM atdata_records"
+_LOST = """
+    SELECT key, target FROM atdata_records AS lost WHERE target IS NOT NULL
+    AND NOT EXISTS (SELECT 1 FROM atdata_records AS found WHERE found.key = lost.target)
+"""
 _ALL = 1 << 62  # no limit
 _RANKED = "ORDER BY rank DESC, number DESC"
 
@@ -126,6 +130,15 @@ class SqlDatabase:
     def referring(self, key: str, collection: str) -> list[Found]:
         """See `Database`."""
         return self._all("WHERE target = ? AND collection = ? ORDER BY number DESC", key, collection)
+
+    def faults(self) -> list[str]:
+        """See `Database`."""
+
+        def work(cursor: Any) -> list[str]:
+            cursor.execute(_LOST)
+            return [f"{key} refers to {target}, which is not there" for key, target in cursor.fetchall()]
+
+        return self._run(work)
 
     def __len__(self) -> int:
         """How many rows there are."""

@@ -66,6 +66,11 @@ class SqliteDatabase(SqlDatabase):
                     raise violated() from error
                 raise self._failed(error) from error
 
+    def faults(self) -> list[str]:
+        """See `Database`."""
+        said = self._run(lambda cursor: cursor.execute("PRAGMA integrity_check").fetchall())
+        return [*(line for (line,) in said if line != "ok"), *super().faults()]
+
     def _connected(self) -> sqlite3.Connection:
         if self._connection is None:
             with suppress(OSError):  # the connection will say why
@@ -96,6 +101,10 @@ class SqliteDatabase(SqlDatabase):
             if self._connection is not None and self._process == os.getpid():
                 self._connection.close()
             self._connection = None
+
+    def __del__(self) -> None:
+        with suppress(Exception):  # Python may be ending
+            self.close()
 
     def __repr__(self) -> str:
         return f"SqliteDatabase({str(self.path)!r})"

@@ -99,6 +99,10 @@ class MemoryDatabase:
     def __bool__(self) -> bool:
         return True
 
+    def faults(self) -> list[str]:
+        """See `Database`."""
+        return []
+
     def close(self) -> None:
         """See `Database`."""
 

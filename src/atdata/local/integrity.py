@@ -1,0 +1,80 @@
+"""Whether an index is whole: every record what it should be, and found by all that it is filed under."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from atdata.errors import AtdataError
+from atdata.index import RecordIndex
+from atdata.local.database import Database, Found, Row
+from atdata.local.records import LocalRecords, record_of, row_of
+from atdata.records import Entry, Label, LensRecord, Record, Schema
+
+KINDS: tuple[type[Record], ...] = (Schema, Entry, Label, LensRecord)
+"""The kinds of records that an index holds."""
+
+_PAGE = 500
+
+
+def check(index: RecordIndex[LocalRecords]) -> list[str]:
+    """What is wrong with an index, a line each; nothing where it is whole. Nobody should be writing meanwhile.
+
+    Every record is checked against its CID and its lexicon, looked up by all that it is filed under, and what it
+    refers to must be there. It takes several lookups for each record.
+    """
+    database = index.records.database
+    found, count = database.faults(), 0
+    for kind in KINDS:
+        names = _Names(database, str(kind.NSID))
+        for item in _each(database, str(kind.NSID)):
+            count += 1
+            where = f"{kind.NSID}/{item.rkey}"
+            try:
+                row = row_of(record_of(item, kind))
+                found += [f"{where} is not found by its {what}" for what in _lookups_without(names, row, item)]
+            except AtdataError as error:
+                found.append(f"{where}: {error.what}")
+    if count != len(database):
+        found.append(f"there are {len(database)} records, of which {count} are of a kind we know")
+    return found
+
+
+def _each(database: Database, collection: str) -> Iterator[Found]:
+    before: int | None = None
+    while page := database.recent(collection, _PAGE, before):
+        yield from page
+        before = page[-1].number
+
+
+class _Names:
+    """The numbers of the rows of each name of a kind, the newest first; asked for once for each name."""
+
+    def __init__(self, database: Database, collection: str) -> None:
+        self.database, self.collection = database, collection
+        self.known: dict[str, dict[int, None]] = {}
+        self.faulty: set[str] = set()
+
+    def numbers(self, name: str) -> dict[int, None]:
+        if name not in self.known:
+            rows = self.database.of_name(self.collection, name)
+            if rows != self.database.under(self.collection, name, len(rows)):
+                self.faulty.add(name)
+            self.known[name] = dict.fromkeys(row.number for row in rows)
+        return self.known[name]
+
+
+def _lookups_without(names: _Names, row: Row, found: Found) -> list[str]:
+    """The lookups that should lead to a row, and do not."""
+    database, named = names.database, names.numbers(row.name)
+    newest, said = database.newest(row.collection, row.name), database.of_content(row.collection, row.name, row.content)
+    of_cid = database.of_cid(row.collection, row.cid)
+    leads = {
+        "key": database.get(row.key) == found,
+        "name": found.number in named and newest is not None and newest.number == next(iter(named)),
+        "prefix": row.name not in names.faulty,
+        "slot": database.of_slot(row.collection, row.name, row.slot) == found,
+        "content": said is not None and said.number in named,
+        "CID": of_cid is not None and of_cid.cid == found.cid,
+        "target": row.target is None or database.get(row.target) is not None,
+    }
+    return [what for what, fine in leads.items() if not fine]
