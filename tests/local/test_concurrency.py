@@ -175,7 +175,11 @@ class Told:
 
 def assert_whole(index: LocalIndex, told: Told) -> None:
     """All that was said to be done is there once, nothing that nobody began, and all of it hangs together."""
-    assert check(index) == []
+    for _ in range(20):  # a server may still be busy with what it was sent before the sender died
+        if not (faults := check(index)):
+            break
+        time.sleep(0.2)
+    assert faults == []
     kept = [label.name for label in index.list_labels(prefix="kept-")]
     assert len(kept) == len(set(kept))
     assert told.done() <= set(kept) <= told.begun()

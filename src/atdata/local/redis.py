@@ -261,21 +261,21 @@ class RedisDatabase:
         return self._do(lambda client: client.register_script(script)(keys, arguments))
 
     def _do(self, work: Callable[[Any], T]) -> T:
-        driver = _driver()
+        errors = _driver().exceptions
+        refusals = (errors.AuthenticationError, errors.AuthorizationError, errors.NoPermissionError)
 
         def lost(error: Exception) -> bool:
-            denied = isinstance(error, driver.AuthenticationError | driver.AuthorizationError)
-            return isinstance(error, driver.ConnectionError | driver.TimeoutError) and not denied
+            return isinstance(error, errors.ConnectionError | errors.TimeoutError) and not isinstance(error, refusals)
 
         try:
             return patiently(lambda: work(self._connected()), lost, lambda: None)
-        except (driver.AuthenticationError, driver.AuthorizationError, driver.exceptions.NoPermissionError) as error:
+        except refusals as error:
             raise AuthError(
                 "Redis does not let us in", uri=self.address, hint="Check user, password and rights."
             ) from error
-        except (driver.ConnectionError, driver.TimeoutError) as error:
+        except (errors.ConnectionError, errors.TimeoutError) as error:
             raise unreachable("Redis", self.address, error) from error
-        except driver.RedisError as error:
+        except errors.RedisError as error:
             hint = "Is it full? See maxmemory, and use maxmemory-policy noeviction: an index must not forget."
             raise NetworkError("Redis refuses a request", uri=self.address, actual=str(error), hint=hint) from error
 
@@ -283,7 +283,9 @@ class RedisDatabase:
         if self._client is None:
             client = self._where
             if isinstance(client, str):
-                client = _driver().Redis.from_url(client, socket_connect_timeout=10, socket_timeout=_TIMEOUT)
+                client = _driver().Redis.from_url(
+                    client, socket_connect_timeout=10, socket_timeout=_TIMEOUT, retry=_once()
+                )
             check_format(int(client.get(_FORMAT) or FORMAT))
             self._client = client
         return self._client
@@ -313,6 +315,14 @@ def _driver() -> Any:
     except ImportError as error:
         raise MissingExtraError.of("redis", "An index in Redis") from error
     return redis
+
+
+def _once() -> Any:
+    """How the driver tries again by itself: not at all, for that is done here."""
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    return Retry(NoBackoff(), 0)
 
 
 def _binary(client: Any) -> Any:
