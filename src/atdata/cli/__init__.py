@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from atdata.cli import demo, index, login, promote, publish, schema, services, show, verify
+from atdata.cli import demo, doctor, index, login, promote, publish, schema, services, show, verify
 from atdata.cli.output import exit_code, explain
 from atdata.errors import AtdataError
 
@@ -26,6 +26,7 @@ app.command()(verify.verify)
 app.command()(promote.promote)
 app.add_typer(index.app, name="index")
 app.add_typer(schema.app, name="schema")
+app.command()(doctor.doctor)
 app.command()(services.up)
 app.command()(services.down)
 

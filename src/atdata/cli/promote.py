@@ -90,9 +90,16 @@ def _store(to: str | None, credentials: str | None, client: AtmosphereClient) ->
     """
     if to is None:
         return None
-    if to == "blobs":
-        return PDSBlobStore(client)
+    return PDSBlobStore(client) if to == "blobs" else bucket_at(to, credentials)
+
+
+def bucket_at(to: str, credentials: str | None) -> S3DataStore:
+    """The bucket that `s3://bucket/prefix` names.
+
+    Raises:
+        UsageError: it names none.
+    """
     bucket, _, prefix = to.removeprefix("s3://").partition("/")
     if scheme_of(to) != "s3" or not bucket:
-        raise UsageError("no place to copy shards to", path="--to", expected="blobs, or s3://bucket/prefix", actual=to)
+        raise UsageError("no bucket", expected="s3://bucket/prefix", actual=to)
     return S3DataStore(credentials, bucket=bucket, prefix=prefix)

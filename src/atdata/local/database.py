@@ -116,6 +116,9 @@ class Database(Protocol):
     def faults(self) -> list[str]:
         """What is wrong with the database itself, a line each: rows that no index leads to, or indexes to no rows."""
 
+    def risks(self) -> list[str]:
+        """How the database may lose what was written, as it is set up, a line each."""
+
     def close(self) -> None:
         """Let go of connections; the next call makes new ones."""
 

@@ -245,6 +245,20 @@ class RedisDatabase:
             found if slots == len(rows) else [*found, f"{_SLOTS} leads to {slots} records, and should to {len(rows)}"]
         )
 
+    def risks(self) -> list[str]:
+        """See `Database`."""
+        try:
+            said = self._do(lambda client: {**client.config_get("appendonly"), **client.config_get("maxmemory*")})
+        except (AuthError, NetworkError):  # a server of somebody else's may not tell
+            return []
+        told = {_text(name): _text(value) for name, value in said.items()}
+        found = []
+        if told.get("appendonly") == "no":
+            found.append("Redis keeps no log (appendonly no): a crash costs what was written since the last snapshot")
+        if told.get("maxmemory", "0") != "0" and told.get("maxmemory-policy", "noeviction") != "noeviction":
+            found.append("Redis may forget records when it is full: maxmemory-policy is not noeviction")
+        return found
+
     def __len__(self) -> int:
         """How many rows there are."""
         return int(self._do(lambda client: client.hlen(_RECORDS)))
@@ -406,3 +420,7 @@ def _all(values: Sequence[bytes | None]) -> list[Found]:
 
 def _first(found: Sequence[Found]) -> Found | None:
     return found[0] if found else None
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value

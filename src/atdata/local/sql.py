@@ -140,6 +140,10 @@ class SqlDatabase:
 
         return self._run(work)
 
+    def risks(self) -> list[str]:
+        """See `Database`."""
+        return []
+
     def __len__(self) -> int:
         """How many rows there are."""
 

@@ -93,6 +93,10 @@ class MemoryDatabase:
         """See `Database`."""
         return self._sorted(lambda row: (row.target, row.collection) == (key, collection), _by_number)
 
+    def risks(self) -> list[str]:
+        """See `Database`."""
+        return []
+
     def __len__(self) -> int:
         return len(self._rows)
 

@@ -1,0 +1,72 @@
+"""`atdata doctor`: what is broken, and what can be mended."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from atdata.cli.index import Index, Json
+from atdata.cli.output import say, say_json, some
+from atdata.cli.promote import bucket_at
+from atdata.doctor import Finding, examine
+from atdata.errors import AtdataError
+from atdata.local import LocalIndex
+
+
+def doctor(
+    fix: Annotated[bool, typer.Option("--fix", help="Mend what can be mended.")] = False,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Read every shard on this machine, and check its digest.")
+    ] = False,
+    store: Annotated[str | None, typer.Option(help="s3://bucket/prefix, to look for unfinished uploads.")] = None,
+    credentials: Annotated[
+        str | None, typer.Option(help="A file of AWS_... lines for the bucket; the usual AWS settings by default.")
+    ] = None,
+    index: Index = None,
+    json: Json = False,
+) -> None:
+    """Say what is broken or left over in the index, the cache and the stores; mend it with --fix."""
+    found = []
+    for finding in examine(LocalIndex(index), store=bucket_at(store, credentials) if store else None, deep=deep):
+        mended = _mended(finding) if fix and finding.mend else None
+        found.append((finding, mended))
+        if not json:
+            _tell(finding, mended)
+    left = sum(mended is not True for _, mended in found)
+    if json:
+        say_json([_as_json(finding, mended) for finding, mended in found])
+    elif not found:
+        say("All is well.", style="bold green")
+    else:
+        mendable = sum(finding.mend is not None and mended is None for finding, mended in found)
+        say(f"{some(left, 'problem')} left." + (f" --fix mends {mendable} of them." if mendable else ""), style="bold")
+    if left:
+        raise typer.Exit(1)
+
+
+def _mended(finding: Finding) -> bool:
+    try:
+        assert finding.mend is not None
+        finding.mend()
+    except (AtdataError, OSError):
+        return False
+    return True
+
+
+def _tell(finding: Finding, mended: bool | None) -> None:
+    mark = {True: "✓ mended: ", False: "✗ could not be mended: ", None: "✗ "}[mended]
+    say(f"{mark}{finding.what}", style="green" if mended else "bold red")
+    say(f"  {finding.where}", style="dim")
+    if not mended:
+        say(f"  {finding.hint}")
+
+
+def _as_json(finding: Finding, mended: bool | None) -> dict[str, Any]:
+    return {
+        "what": finding.what,
+        "where": finding.where,
+        "hint": finding.hint,
+        "mendable": finding.mend is not None,
+        "mended": bool(mended),
+    }

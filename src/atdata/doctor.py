@@ -1,0 +1,151 @@
+"""What is broken, or left over, in what this machine and its team keep: found, said, and mended where that is safe."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from atdata.errors import AtdataError
+from atdata.local import LocalIndex, S3DataStore
+from atdata.local.integrity import check
+from atdata.progress import progress
+from atdata.records import Entry
+from atdata.settings import Settings
+from atdata.shards import FileSource, ShardRef
+from atdata.shards.cache import STALE, ShardCache
+from atdata.shards.opening import open_shard
+from atdata.shards.source import file_path, scheme_of
+
+_FORGOTTEN = 7 * STALE  # seconds after which nobody goes on with a publication
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is not as it should be.
+
+    Attributes:
+        what: one line.
+        where: the file, record or server.
+        hint: what to do about it; what `mend` would do, where there is one.
+        mend: does it; `None` where only people can.
+    """
+
+    what: str
+    where: str
+    hint: str
+    mend: Callable[[], object] | None = None
+
+
+def examine(
+    index: LocalIndex, *, store: S3DataStore | None = None, deep: bool = False, settings: Settings | None = None
+) -> Iterator[Finding]:
+    """Everything that is wrong, as it is found.
+
+    Args:
+        index: whose records are checked, and the files that it lists.
+        store: a bucket that is searched for uploads that were never finished.
+        deep: read every shard on this machine, and check its digest.
+        settings: where cache and journals are; those of the index by default.
+
+    Raises:
+        AuthError, NetworkError, StorageError: the index or the bucket cannot be looked at.
+    """
+    settings = settings or index.settings
+    yield from _of_index(index)
+    yield from _of_shards(index, settings, deep)
+    yield from _left_over(settings)
+    yield from _journals(settings)
+    if store is not None:
+        yield from _of_store(store)
+
+
+def _of_index(index: LocalIndex) -> Iterator[Finding]:
+    where = repr(index.records.database)
+    for line in check(index):
+        yield Finding(line, where, "Restore the index from a backup, or insert the dataset again.")
+    for line in index.records.database.risks():
+        yield Finding(line, where, "Nothing is lost so far; see the deployment page of the documentation.")
+
+
+def _of_shards(index: LocalIndex, settings: Settings, deep: bool) -> Iterator[Finding]:
+    """Files of this machine that the index lists."""
+    cache = ShardCache(settings.cache)
+    listed = ((entry, shard) for entry in index.entries for shard in _shards(entry))
+    local = [(entry, shard, Path(file_path(shard.url))) for entry, shard in listed if scheme_of(shard.url) == "file"]
+    total = sum(path.stat().st_size for *_, path in local if deep and path.is_file())
+    with progress("Reading shards", total) as bars:
+        for entry, shard, path in local:
+            needed = f"{entry.name} needs it: bring it back, or take {entry.name} out of the index."
+            if not path.is_file():
+                yield Finding("a shard is gone", str(path), needed)
+            elif deep:
+                bars.begin(entry.name, path.stat().st_size)
+                try:
+                    open_shard(FileSource((shard,)), replace(shard, url=str(path)), cache).file.close()
+                except AtdataError as error:
+                    yield Finding(error.what, str(path), needed)
+                bars.advance(path.stat().st_size)
+
+
+def _shards(entry: Entry) -> Sequence[ShardRef]:
+    with suppress(AtdataError):  # check() has said so
+        return entry.shards
+    return ()
+
+
+def _left_over(settings: Settings) -> Iterator[Finding]:
+    """What processes left in our own folders that were killed."""
+    places = (
+        (settings.cache / "shards", "**/.*.tmp"),
+        (settings.cache / "scratch", "**/*"),
+        (settings.data / "shards", "**/.*.tmp"),
+        (settings.data / "shards" / ".scratch", "**/*"),
+    )
+    for folder, pattern in places:
+        files = [path for path in folder.glob(pattern) if path.is_file() and _age(path) > STALE]
+        if files:
+            size = sum(path.stat().st_size for path in files)
+            what = f"{len(files)} unfinished files, {size:,} bytes"
+            yield Finding(what, str(folder), "They are removed: no one writes them any more.", _removal(files))
+
+
+def _journals(settings: Settings) -> Iterator[Finding]:
+    for path in sorted((settings.data / "publications").glob("*.json")):
+        age = _age(path)
+        if age > STALE:
+            yield Finding(
+                "a publication was begun and never finished",
+                str(path),
+                "Publish the same again, and it goes on from there"
+                + ("; or forget it: what was published stays." if age > _FORGOTTEN else "."),
+                _removal([path]) if age > _FORGOTTEN else None,
+            )
+
+
+def _of_store(store: S3DataStore) -> Iterator[Finding]:
+    uploads = store.unfinished()
+    if uploads:
+        oldest = min(upload.begun for upload in uploads)
+        yield Finding(
+            f"{len(uploads)} uploads were begun and never finished, the oldest on {oldest:%Y-%m-%d}",
+            repr(store),
+            "They are ended, and the room they take is free again.",
+            lambda: store.abort(uploads),
+        )
+
+
+def _age(path: Path) -> float:
+    with suppress(OSError):
+        return time.time() - path.stat().st_mtime
+    return 0.0
+
+
+def _removal(files: Sequence[Path]) -> Callable[[], None]:
+    def remove() -> None:
+        for path in files:
+            path.unlink(missing_ok=True)
+
+    return remove
