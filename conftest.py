@@ -6,6 +6,7 @@ shown only.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -17,9 +18,20 @@ from typing import Any
 
 from sybil import Example, Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
+from sybil.sybil import SybilCollection
 
 ROOT = Path(__file__).parent
-VARIABLES = ("ATDATA_PLC_URL", "ATDATA_RESOLVER_URL", "ATDATA_ALLOW_LOOPBACK", "ATDATA_CACHE", "ATDATA_DATA", "PATH")
+VARIABLES = (
+    *(
+        "ATDATA_PLC_URL",
+        "ATDATA_RESOLVER_URL",
+        "ATDATA_ALLOW_LOOPBACK",
+        "ATDATA_INDEX_URL",
+        "ATDATA_CACHE",
+        "ATDATA_DATA",
+    ),
+    *("AWS_ENDPOINT_URL_S3", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "PATH"),
+)
 
 
 def begin(namespace: dict[str, Any]) -> None:
@@ -38,6 +50,26 @@ def begin(namespace: dict[str, Any]) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     os.environ.update({**net.environment, **home, "PATH": path})
     account.save(net.client(alice))
+
+
+def begin_with_buckets(namespace: dict[str, Any]) -> None:
+    """For the pages about a team: an S3 server with a bucket of the lab's own, and one that anybody may read."""
+    begin(namespace)
+    import boto3
+
+    from atdata.testing.services import CephServer, MotoServer
+
+    running: ExitStack = namespace["_running"]
+    server = (CephServer if CephServer.installed() else MotoServer)(Path(".s3").absolute())
+    server.start()
+    running.callback(server.stop)
+    os.environ.update(server.environment)
+    client = boto3.session.Session().client("s3")
+    for bucket in ("lab-data", "lab-public"):
+        client.create_bucket(Bucket=bucket)
+    everybody = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::lab-public/*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [everybody]})
+    client.put_bucket_policy(Bucket="lab-public", Policy=policy)
 
 
 def begin_with_what_is_published(namespace: dict[str, Any]) -> None:
@@ -71,15 +103,19 @@ def run_console(example: Example) -> None:
 
 PARSERS = [PythonCodeBlockParser(), CodeBlockParser(language="console", evaluator=run_console)]
 LOADING = ["docs/network/load.md", "docs/network/trust.md"]
+TEAM = ["docs/local.md", "docs/promotion.md"]
 
-pytest_collect_file = (
-    Sybil(parsers=PARSERS, path=str(ROOT), patterns=LOADING, setup=begin_with_what_is_published, teardown=end)
-    + Sybil(
-        parsers=PARSERS,
-        path=str(ROOT),
-        patterns=["README.md", "docs/*.md", "docs/*/*.md"],
-        excludes=LOADING,
-        setup=begin,
-        teardown=end,
-    )
+pytest_collect_file = SybilCollection(
+    [
+        Sybil(parsers=PARSERS, path=str(ROOT), patterns=LOADING, setup=begin_with_what_is_published, teardown=end),
+        Sybil(parsers=PARSERS, path=str(ROOT), patterns=TEAM, setup=begin_with_buckets, teardown=end),
+        Sybil(
+            parsers=PARSERS,
+            path=str(ROOT),
+            patterns=["README.md", "docs/*.md", "docs/*/*.md"],
+            excludes=[*LOADING, *TEAM],
+            setup=begin,
+            teardown=end,
+        ),
+    ]
 ).pytest()

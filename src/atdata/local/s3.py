@@ -22,7 +22,7 @@ from atdata.shards import Digest, ShardRef
 from atdata.shards.buckets import PART, Bucket, S3Access, Stored, Unfinished, check_key
 from atdata.shards.cache import ShardCache
 from atdata.shards.planned import PlannedShard
-from atdata.shards.s3 import S3Source, check_bucket, split_s3_url
+from atdata.shards.s3 import S3Source, check_bucket, configured_endpoint, split_s3_url
 from atdata.shards.writer import Watch
 
 TAR, JSON, PARQUET = "application/x-tar", "application/json", "application/vnd.apache.parquet"
@@ -71,7 +71,7 @@ class S3DataStore:
     ) -> None:
         given = read_credentials(credentials)
         self.bucket, self.prefix = check_bucket(bucket), check_prefix(prefix.strip("/"))
-        endpoint = _check_endpoint(endpoint_url or given.endpoint_url)
+        endpoint = _check_endpoint(endpoint_url or given.endpoint_url or configured_endpoint())
         self.access = S3Access(endpoint, region or given.region, given.keys)
         self._cache = ShardCache(Settings.of(cache=cache).cache)
 

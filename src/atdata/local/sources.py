@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from atdata.shards import FileSource, ShardRef
 from atdata.shards.cache import ShardCache
 from atdata.shards.http import HttpSource
 from atdata.shards.proving import proved_shards
-from atdata.shards.s3 import S3Source
+from atdata.shards.s3 import S3Source, configured_endpoint
 from atdata.shards.source import scheme_of
 
 
@@ -107,8 +106,7 @@ def source_of_entry(entry: Entry, shards: Sequence[ShardRef], store: AbstractDat
         own = store.create_source([shard.url for shard in shards]) if store is not None else None
         if isinstance(own, S3Source) and own.endpoint_url == storage.endpoint and _buckets(own) == {storage.bucket}:
             return replace(own, shards=tuple(shards))
-        configured = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-        if storage.endpoint in (None, configured):
+        if storage.endpoint in (None, configured_endpoint()):
             return S3Source(tuple(shards), storage.endpoint, storage.region)
         public = dict(zip(storage.listed, storage.public_shards(), strict=True))
         return HttpSource(tuple(public[shard] for shard in shards))

@@ -13,7 +13,7 @@ from atdata.protocols import DataSource
 from atdata.records.record import old_form
 from atdata.shards import Digest, ShardRef
 from atdata.shards.braces import expand_braces
-from atdata.shards.s3 import S3Source, public_url
+from atdata.shards.s3 import S3Source, configured_endpoint, public_url
 from atdata.shards.source import scheme_of
 
 _ID = "science.alt.dataset.storage"
@@ -204,7 +204,7 @@ def storage_of(shards: Sequence[ShardRef], region: str | None = None, endpoint: 
 def storage_in(source: DataSource, shards: Sequence[ShardRef]) -> Storage:
     """The storage that says where some shards of a source are, and on which server."""
     if isinstance(source, S3Source):
-        return storage_of(shards, source.region, source.endpoint_url)
+        return storage_of(shards, source.region, source.endpoint_url or configured_endpoint())
     return storage_of(shards)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -165,6 +166,11 @@ def split_s3_url(url: str) -> tuple[str, str]:
     if not url.startswith("s3://") or not bucket or not key:
         raise UsageError("an address that names no S3 object", expected="s3://bucket/key", actual=url)
     return bucket, key
+
+
+def configured_endpoint() -> str | None:
+    """The server that the environment names in place of Amazon's; every client of AWS reads these variables."""
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
 
 
 def public_url(bucket: str, key: str, endpoint: str | None = None, region: str | None = None) -> str:
