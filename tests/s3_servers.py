@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -297,13 +298,19 @@ class FaultProxy:
         self._accepting.join(5)
         self._listener.close()
 
+    def forget(self) -> None:
+        """Begin anew, without faults."""
+        self.choose = lambda _method, _target: None
+        self.fired = self.sent = 0
+        self.requests.clear()
+
     def once(self, method: str, fault: Fault, *, nth: int = 1, times: int = 1, target: str = "") -> None:
-        """Break the nth request of a method (and the next ones), of those whose target contains some text."""
+        """Break the nth request of a method (and the next ones), of those whose target matches."""
         seen = 0
 
         def choose(asked: str, where: str) -> Fault | None:
             nonlocal seen
-            if asked != method or target not in where:
+            if asked != method or not re.search(target, where):
                 return None
             seen += 1
             return fault if nth <= seen < nth + times else None
@@ -328,7 +335,7 @@ class FaultProxy:
         with self._lock:
             self.requests.append(f"{method} {target}")
             fault = self.choose(method, target) or Fault()
-            self.fired += fault != Fault()
+            self.fired += fault != Fault() and fault.cut is None
         if fault.answer is not None:
             client.sendall(fault.answer)
             return False
@@ -367,7 +374,8 @@ class FaultProxy:
             return False
         length = int(headers["content-length"])
         self._pass(server, client, length if fault.cut is None else min(length, fault.cut), counted=False)
-        if fault.cut is not None:
+        if fault.cut is not None and fault.cut < length:
+            self.fired += 1
             time.sleep(0.05)  # for what was sent to arrive
             if fault.reset:
                 _reset(client)

@@ -9,6 +9,8 @@ import itertools
 import os
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from atdata.dataset import Dataset, write_samples
 from atdata.errors import AuthError, DigestError, LimitError, NetworkError, NotFoundError, ShardError
 from atdata.local.s3 import S3DataStore
 from atdata.shards import Digest, FileSource, ShardRef, write_shard
-from atdata.testing.conformance.ports import Row, rows
+from atdata.testing.conformance.ports import rows
 from s3_servers import Fault, FaultProxy, S3Server, refusal
 
 s3_server, bucket = s3_servers.s3_server, s3_servers.bucket
@@ -35,10 +37,17 @@ def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("atdata.shards.buckets.backoff", lambda _: 0.02)
 
 
+@pytest.fixture(scope="module")
+def standing(s3_server: S3Server) -> Iterator[FaultProxy]:
+    """One for all tests, so that they share a client."""
+    with FaultProxy(s3_server) as proxy:
+        yield proxy
+
+
 @pytest.fixture
-def proxy(s3_server: S3Server) -> Iterator[FaultProxy]:
-    with FaultProxy(s3_server) as standing:
-        yield standing
+def proxy(standing: FaultProxy) -> FaultProxy:
+    standing.forget()
+    return standing
 
 
 @pytest.fixture
@@ -46,7 +55,7 @@ def store(s3_server: S3Server, bucket: str, proxy: FaultProxy) -> S3DataStore:
     return S3DataStore({**s3_server.credentials, "AWS_ENDPOINT": proxy.url}, bucket=bucket)
 
 
-def large(size: int = 12) -> ShardRef:
+def large(size: int = 9) -> ShardRef:
     noise = os.urandom(1_000_000)
     return write_shard("large.tar", ((f"{n:04d}", noise[n:] + noise[:n]) for n in range(size)))
 
@@ -76,14 +85,14 @@ def check_nothing_partial(server: S3Server, bucket: str) -> None:
 
 
 REQUESTS = {
-    "a question": ("HEAD", ".tar"),
-    "a small shard": ("PUT", ".tar"),
-    "a manifest's rows": ("PUT", ".parquet"),
-    "a manifest's header": ("PUT", ".json"),
-    "the beginning of parts": ("POST", "uploads"),
-    "a part": ("PUT", "partNumber=1"),
-    "the last part": ("PUT", "partNumber=2"),
-    "the end of parts": ("POST", "uploadId"),
+    "a question": ("HEAD", r"\.tar$"),
+    "a small shard": ("PUT", r"\.tar$"),
+    "a manifest's rows": ("PUT", r"\.parquet$"),
+    "a manifest's header": ("PUT", r"\.json$"),
+    "the beginning of parts": ("POST", r"\?uploads"),
+    "a part": ("PUT", r"partNumber=1\b"),
+    "the last part": ("PUT", r"partNumber=2\b"),
+    "the end of parts": ("POST", r"\?uploadId"),
 }
 FAULTS = {
     "busy": refusal(503, "SlowDown"),
@@ -103,17 +112,13 @@ def test_a_fault_that_passes_is_outlived(
     method, target = REQUESTS[request_]
     if fault == "an answer cut" and method in ("HEAD", "PUT"):
         fault = "reset after"  # their answers have no body
-    first = iter([None])
-
-    def choose(asked: str, where: str) -> Fault | None:
-        small = "partNumber" not in where and "partNumber" not in target
-        if asked == method and target in where and (small or "partNumber" in target) and next(first, 0) is None:
-            return FAULTS[fault]
-        return None
-
-    proxy.choose = choose
+    proxy.once(method, FAULTS[fault], target=target)
     stored = store.put(data, prefix="a")
     assert proxy.fired == 1
+    left = store.unfinished(timedelta(0))
+    if request_ != "the beginning of parts":  # one whose answer was lost has begun what nobody can finish
+        assert left == []
+    store.abort(left)
     check_stored(s3_server, store.bucket, data)
     assert [shard.digest for shard in stored] == [shard.digest for shard in data.shards]
 
@@ -142,14 +147,15 @@ def test_a_fault_that_stays_is_told_and_leaves_nothing_partial(
     error: type[Exception],
 ) -> None:
     method, target = REQUESTS[request_]
-    proxy.choose = lambda asked, where: fault if asked == method and target in where else None
+    proxy.once(method, fault, times=999, target=target)
     with pytest.raises(error) as caught:
         store.put(data, prefix="a")
     assert proxy.fired
     assert type(caught.value).__module__ == "atdata.errors"
     check_nothing_partial(s3_server, store.bucket)
-    proxy.choose = lambda *_: None
+    proxy.forget()
     store.put(data, prefix="a")
+    store.abort(store.unfinished(timedelta(0)))
     check_stored(s3_server, store.bucket, data)
 
 
@@ -160,11 +166,38 @@ def test_a_question_that_is_refused_does_not_hide_the_reason(store: S3DataStore,
     assert proxy.fired
 
 
+def test_who_may_only_write_is_not_told_what_is_there(
+    store: S3DataStore, proxy: FaultProxy, s3_server: S3Server, data: Dataset[Any]
+) -> None:
+    proxy.once("HEAD", refusal(403, "AccessDenied"), times=999)
+    for _ in range(2):
+        store.put(data, prefix="a")
+        check_stored(s3_server, store.bucket, data)
+    assert proxy.fired > 4
+
+
+def test_a_server_that_knows_no_conditions(
+    store: S3DataStore, proxy: FaultProxy, s3_server: S3Server, data: Dataset[Any]
+) -> None:
+    proxy.once("PUT", refusal(501, "NotImplemented"), target=r"\.tar$")
+    store.put(data, prefix="a")
+    assert proxy.fired == 1
+    check_stored(s3_server, store.bucket, data)
+
+
+def test_an_object_that_is_not_shown_was_not_stored(store: S3DataStore, proxy: FaultProxy) -> None:
+    shard = large()
+    proxy.once("HEAD", refusal(404, "NoSuchKey"), times=999)
+    with pytest.raises(NetworkError, match="show"):
+        store.put(Dataset(FileSource((shard,))), prefix="a")
+    assert proxy.fired
+
+
 def test_an_end_whose_answer_is_lost_for_ever(
     store: S3DataStore, proxy: FaultProxy, s3_server: S3Server, data: Dataset[Any]
 ) -> None:
     """It was taken: what is there says so."""
-    proxy.once("POST", Fault(after=True), times=99, target="uploadId")
+    proxy.once("POST", Fault(after=True), times=99, target=r"\?uploadId")
     store.put(data, prefix="a")
     assert proxy.fired
     check_stored(s3_server, store.bucket, data)
@@ -184,7 +217,7 @@ def test_what_stood_ready_is_not_begun_after_a_failure(store: S3DataStore, proxy
 
 @pytest.fixture
 def stored(store: S3DataStore) -> Dataset[Any]:
-    """A shard of 12 MB, which is read by one stream; its reader is told no size."""
+    """A shard of 9 MB, which is read by one stream; its reader is told no size."""
     urls = store.write_shards(Dataset(FileSource((large(),))), prefix="a")
     return Dataset(store.create_source(urls))
 
@@ -194,9 +227,9 @@ READS = {
     "reset before": Fault(before=True),
     "reset after": Fault(after=True),
     "cut at once": Fault(cut=0),
-    "cut": Fault(cut=5_000_000),
-    "reset in the middle": Fault(cut=5_000_000, reset=True),
-    "cut near the end": Fault(cut=12_000_000),
+    "cut": Fault(cut=4_000_000),
+    "reset in the middle": Fault(cut=4_000_000, reset=True),
+    "cut near the end": Fault(cut=9_000_000),
 }
 
 
@@ -205,7 +238,7 @@ READS = {
 def test_reading_goes_on_after_a_fault(stored: Dataset[Any], proxy: FaultProxy, fault: str, times: int) -> None:
     proxy.once("GET", READS[fault], times=times)
     assert Digest.sha256(b"".join(packed for _, packed in stored.rows())) == _rows_digest()
-    assert proxy.fired == times
+    assert 1 <= proxy.fired <= times, "in the end the rest is shorter than the cut"
 
 
 def _rows_digest() -> Digest:
@@ -222,7 +255,7 @@ def test_reading_that_never_succeeds_says_so(stored: Dataset[Any], proxy: FaultP
 
 @pytest.mark.parametrize("code", ["ExpiredToken", "AccessDenied", "InvalidAccessKeyId", "RequestTimeTooSkewed"])
 def test_credentials_that_expire_while_reading(stored: Dataset[Any], proxy: FaultProxy, code: str) -> None:
-    faults = itertools.chain([Fault(cut=5_000_000)], itertools.repeat(refusal(403, code)))
+    faults = itertools.chain([Fault(cut=4_000_000)], itertools.repeat(refusal(403, code)))
     proxy.choose = lambda *_: next(faults)
     with pytest.raises(AuthError):
         list(stored.rows())
@@ -234,7 +267,7 @@ def test_a_shard_that_changes_while_it_is_read(store: S3DataStore, s3_server: S3
     shard = large()
     s3_server.client.upload_file(shard.url, store.bucket, "plain.tar")
     source = store.create_source([f"s3://{store.bucket}/plain.tar"])
-    proxy.once("GET", Fault(cut=5_000_000))
+    proxy.once("GET", Fault(cut=4_000_000))
     with source.open(source.shards[0]) as stream:
         stream.read(1000)
         s3_server.client.put_object(Bucket=store.bucket, Key="plain.tar", Body=bytes(shard.size or 0))
@@ -249,23 +282,34 @@ def test_a_shard_that_changes_while_it_is_read(store: S3DataStore, s3_server: S3
 
 @pytest.fixture
 def in_parts(store: S3DataStore) -> Dataset[Any]:
-    """A shard of 42 MB, which is fetched in parts."""
-    urls = store.write_shards(Dataset(FileSource((large(42),))), prefix="a")
-    return Dataset(store.create_source(urls))
+    """A shard of 38 MB, which is fetched in five parts."""
+    shards = store.put(Dataset(FileSource((large(38),))), prefix="a")
+    return Dataset(replace(store.create_source([]), shards=shards))
 
 
-@pytest.mark.parametrize("fault", [*READS, "other bytes"])
-@pytest.mark.parametrize("nth", [1, 2, 7])
+def test_a_large_shard_is_fetched_in_parts_whether_its_size_is_known(
+    in_parts: Dataset[Any], store: S3DataStore, proxy: FaultProxy, tmp_path: Path
+) -> None:
+    for shards, asked in ((in_parts.shards, 5), (store.create_source([in_parts.shards[0].url]).shards, 6)):
+        proxy.forget()
+        data = Dataset(replace(store.create_source([]), shards=tuple(shards)), cache=tmp_path / str(asked))
+        assert Digest.sha256(b"".join(packed for _, packed in data.rows())) == _rows_digest()
+        assert [request.split()[0] for request in proxy.requests] == ["GET"] * asked
+
+
+@pytest.mark.parametrize("fault", [fault for fault in READS if fault != "cut near the end"])
+@pytest.mark.parametrize("nth", [1, 2, 5])
 def test_a_part_that_fails_is_had_again(in_parts: Dataset[Any], proxy: FaultProxy, fault: str, nth: int) -> None:
-    if fault == "other bytes":
-        fault = "busy"
-        proxy.once("GET", READS[fault], nth=nth, times=20)  # also what asks again
-    else:
-        proxy.once("GET", READS[fault], nth=nth)
-    if proxy.choose and fault == "cut near the end" and nth > 1:
-        pytest.skip("came with Python 3.") if False else None
+    proxy.once("GET", READS[fault], nth=nth)
     assert Digest.sha256(b"".join(packed for _, packed in in_parts.rows())) == _rows_digest()
-    assert proxy.fired
+    assert proxy.fired == 1
+
+
+@pytest.mark.parametrize("nth", [1, 2, 5])
+def test_what_is_not_given_in_parts_is_read_by_a_stream(in_parts: Dataset[Any], proxy: FaultProxy, nth: int) -> None:
+    proxy.once("GET", refusal(400, "InvalidArgument"), nth=nth)
+    assert Digest.sha256(b"".join(packed for _, packed in in_parts.rows())) == _rows_digest()
+    assert proxy.fired == 1
 
 
 def test_a_part_that_lies_is_found(in_parts: Dataset[Any], store: S3DataStore, s3_server: S3Server) -> None:
@@ -275,5 +319,3 @@ def test_a_part_that_lies_is_found(in_parts: Dataset[Any], store: S3DataStore, s
     s3_server.client.put_object(Bucket=store.bucket, Key=ref.url.split("/", 3)[3], Body=bytes(body))
     with pytest.raises(DigestError):
         list(in_parts.rows())
-    with pytest.raises(DigestError):
-        list(Dataset.of(store.create_source([ref.url]), Row))

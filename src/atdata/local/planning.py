@@ -23,7 +23,7 @@ from atdata.shards import Digest, FileSource, Limits, ShardRef, cut_shards
 from atdata.shards.cache import STALE, ShardCache
 from atdata.shards.digest import CHUNK
 from atdata.shards.ledger import state_of
-from atdata.shards.opening import open_shard
+from atdata.shards.opening import OpenShard, open_shard
 from atdata.shards.planned import PlannedShard
 from atdata.shards.writer import DEFAULT_MAXSIZE, SampleRow, Watch
 
@@ -125,22 +125,25 @@ def _kept(source: DataSource, ref: ShardRef, cache: ShardCache) -> PlannedShard:
     if named and ref.size is not None and not local:
         return _planned(ref, source, ref, ref.manifest)
     # A file of this machine is read twice at most: here for a digest that nobody knows, and to be stored.
+    before = state_of(source.path(ref).stat()) if isinstance(source, FileSource) else ""
     opened = open_shard(source, replace(ref, digest=None) if local and named else ref, cache)
     with opened.file:
-        digest = ref.digest if named else _sha256(opened.file, opened.size, cache, opened.index)
+        digest = ref.digest if named else _sha256(opened, cache, before)
     found = ShardRef(ref.url, digest, opened.size, len(opened.index))
     return _planned(found, source, found, ref.manifest or (_beside(found) if local else None))
 
 
-def _sha256(file: BinaryIO, size: int, cache: ShardCache, index: Any) -> Digest:
-    looked, stat = time.time_ns(), os.fstat(file.fileno())
-    known = cache.ledger.known(state_of(stat)).digest if stat.st_nlink else None
+def _sha256(opened: OpenShard, cache: ShardCache, before: str) -> Digest:
+    """The digest of an open shard, remembered if it is a file in the state that it had before it was opened."""
+    looked, stat = time.time_ns(), os.fstat(opened.file.fileno())
+    state = state_of(stat)
+    known = cache.ledger.known(state).digest if stat.st_nlink else None
     if known is not None and known.startswith("sha256:"):
         return Digest("sha256", known.removeprefix("sha256:"))
-    file.seek(0)
-    digest = Digest.of_stream(file)
-    if stat.st_nlink and known is None and stat.st_size == size:
-        cache.ledger.record(state_of(stat), digest, index, looked)
+    opened.file.seek(0)
+    digest = Digest.of_stream(opened.file)
+    if state == before and known is None:
+        cache.ledger.record(state, digest, opened.index, looked)
     return digest
 
 

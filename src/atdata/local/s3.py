@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, cast
 from urllib.parse import urlsplit
 
 from atdata.dataset import Dataset
-from atdata.errors import NetworkError, UsageError
+from atdata.errors import AuthError, NetworkError, UsageError
 from atdata.local.credentials import read_credentials
 from atdata.local.planning import Planner, check_prefix, discard, manifest_files, proved_bytes, scratch_of
 from atdata.progress import Progress, progress
@@ -262,7 +262,7 @@ class _Upload:
 
     def _store(self, shard: PlannedShard) -> tuple[ShardRef, ...]:
         key, there = split_s3_url(shard.url)[1], Stored(shard.length, shard.named.hex)
-        if self._objects.head(key) == there:
+        if self._shows(key, there):
             self._bars.advance(shard.length)
         else:
             with closing(proved_bytes(shard, self._cache)) as pieces:
@@ -271,9 +271,16 @@ class _Upload:
                 else:
                     stream = cast(BinaryIO, _Pieces(self._watched(pieces)))
                     self._objects.upload(key, stream, shard.length, shard.named, TAR)
-                    if self._objects.head(key) != there:
+                    if self._shows(key, there) is False:
                         raise NetworkError("S3 does not show what it took", uri=shard.url, hint="Store it again.")
         return self._store_manifest(shard, key)
+
+    def _shows(self, key: str, there: Stored) -> bool | None:
+        """Whether something is there as it must be; `None` where we are not told, as who may only write."""
+        try:
+            return self._objects.head(key) == there
+        except AuthError:
+            return None
 
     def _watched(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
         for piece in pieces:
@@ -285,7 +292,7 @@ class _Upload:
     def _put(self, key: str, content: bytes, digest: Digest, mime_type: str) -> None:
         """Store an object under the name of its content: what is there is that, or is wrong."""
         stored = self._objects.put(key, content, digest, mime_type)
-        if not stored and self._objects.head(key) != Stored(len(content), digest.hex):
+        if not stored and not self._shows(key, Stored(len(content), digest.hex)):
             self._objects.put(key, content, digest, mime_type, replacing=True)
 
     def _store_manifest(self, shard: PlannedShard, key: str) -> tuple[ShardRef, ...]:
@@ -295,8 +302,9 @@ class _Upload:
         names = (f"{name}.manifest.json", JSON), (f"{name}.manifest.parquet", PARQUET)
         for file, (there, mime_type) in reversed(list(zip(manifest_files(shard), names, strict=False))):
             digest = Digest.sha256(file)
-            new = self._objects.head(there) is None and self._objects.put(there, file, digest, mime_type)
-            if not new and self._objects.head(there) != Stored(len(file), digest.hex):
+            ours = Stored(len(file), digest.hex)
+            put = self._objects.put
+            if not (self._shows(there, ours) or put(there, file, digest, mime_type) or self._shows(there, ours)):
                 return ()
             stored.insert(0, ShardRef(self._objects.url(there), digest, len(file)))
         return tuple(stored)

@@ -9,7 +9,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO, Self, TypeAlias
 from urllib.parse import urlsplit
 
 from atdata.errors import (
@@ -37,24 +37,12 @@ _MAX_KEY = 1024
 _SHA256 = "sha256"  # the name of an object's metadata
 
 _ABSENT = ("NoSuchKey", "NoSuchBucket", "404")
-_FORBIDDEN = frozenset(
-    [
-        "AccessDenied",
-        "401",
-        "403",
-        "AllAccessDisabled",
-        "AccountProblem",
-        "AuthorizationHeaderMalformed",
-        "ExpiredToken",
-        "InvalidAccessKeyId",
-        "InvalidSecurity",
-        "InvalidToken",
-        "RequestExpired",
-        "RequestTimeTooSkewed",
-        "SignatureDoesNotMatch",
-        "TokenRefreshRequired",
-    ]
-)
+_CONDITION = ("PreconditionFailed", "412", "ConditionalRequestConflict", "409", "NotImplemented", "501")
+_UNKNOWN = ("ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch", "TokenRefreshRequired")
+_REFUSED = ("AccessDenied", "AllAccessDisabled", "AccountProblem", "AuthorizationHeaderMalformed", "InvalidSecurity")
+_LATE = ("RequestExpired", "RequestTimeTooSkewed")
+# A question has no body to say why; 400 is how it is told of a token that has expired.
+_FORBIDDEN = frozenset((*_UNKNOWN, *_REFUSED, *_LATE, "400", "401", "403"))
 
 
 @dataclass(frozen=True)
@@ -147,12 +135,13 @@ class Bucket:
         raise NetworkError("an S3 server keeps breaking off", uri=self.url(key)) from failure
 
     def head(self, key: str) -> Stored | None:
-        """What is there under a key; `None` where nothing is, or where the server does not say.
+        """What is there under a key; `None` where nothing is.
 
         Raises:
+            AuthError: who asks may not know.
             NetworkError: the server cannot be reached.
         """
-        with _Typed(self.url(key), "asking for an object", passing=("400", "403", "404", "NoSuchKey")):
+        with _Typed(self.url(key), "asking for an object", passing=("404", "NoSuchKey")):
             answer = self._client.head_object(Bucket=self.name, Key=key)
             return Stored(int(answer["ContentLength"]), answer.get("Metadata", {}).get(_SHA256))
         return None
@@ -172,11 +161,12 @@ class Bucket:
             AuthError, NetworkError, LimitError: it is not taken.
         """
         condition = {} if replacing else {"IfNoneMatch": "*"}
-        told: dict[str, Any] = {"Metadata": {_SHA256: digest.hex}, "ContentType": mime_type, **condition}
-        passing = ("PreconditionFailed", "412", "ConditionalRequestConflict", "409")
-        with _Typed(self.url(key), "storing an object", passing=passing):
-            self._client.put_object(Bucket=self.name, Key=key, Body=content, **told)
+        about: dict[str, Any] = {"Metadata": {_SHA256: digest.hex}, "ContentType": mime_type, **condition}
+        with _Typed(self.url(key), "storing an object", passing=() if replacing else _CONDITION) as told:
+            self._client.put_object(Bucket=self.name, Key=key, Body=content, **about)
             return True
+        if told.code in ("NotImplemented", "501"):  # a server that knows no conditions
+            return self.put(key, content, digest, mime_type, replacing=True)
         return False
 
     def upload(self, key: str, stream: BinaryIO, size: int, digest: Digest, mime_type: str) -> None:
@@ -192,10 +182,10 @@ class Bucket:
         Raises:
             NotFoundError, AuthError, NetworkError, LimitError: as `put`.
         """
-        told = {"Metadata": {_SHA256: digest.hex}, "ContentType": mime_type}
+        about = {"Metadata": {_SHA256: digest.hex}, "ContentType": mime_type}
         try:
             with _Typed(self.url(key), "storing an object"):
-                self._client.upload_fileobj(stream, self.name, key, ExtraArgs=told, Config=_transfer(size))
+                self._client.upload_fileobj(stream, self.name, key, ExtraArgs=about, Config=_transfer(size))
         except NetworkError:
             # The last answer may have been lost, not what it answered.
             with suppress(AtdataError):
@@ -286,17 +276,21 @@ def _transfer(size: int) -> Any:
     return config
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Typed:
-    """Turns what the driver raises into our errors. What the server says with one of the codes `passing` is no error."""
+    """Turns what the driver raises into our errors.
+
+    What the server refuses with one of the codes `passing` is no error; `code` then says which it was.
+    """
 
     uri: str
     doing: str
     missing: Callable[..., AtdataError] = NotFoundError
     passing: tuple[str, ...] = ()
+    code: str = ""
 
-    def __enter__(self) -> None:
-        """Nothing is to be done before."""
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(self, _kind: Any, error: BaseException | None, _trace: Any) -> bool:
         if error is None or isinstance(error, AtdataError):
@@ -304,10 +298,10 @@ class _Typed:
         from botocore.exceptions import BotoCoreError, ClientError
 
         if isinstance(error, ClientError):
-            code = str(error.response.get("Error", {}).get("Code", ""))
-            if code in self.passing:
+            self.code = str(error.response.get("Error", {}).get("Code", ""))
+            if self.code in self.passing:
                 return True
-            raise _refusal(code, self.uri, self.doing, self.missing) from error
+            raise _refusal(self.code, self.uri, self.doing, self.missing) from error
         if isinstance(error, BotoCoreError):
             raise _failure(error, self.uri, self.doing) from error
         return False
