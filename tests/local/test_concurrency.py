@@ -5,8 +5,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -25,7 +27,8 @@ from atdata.records import Entry, HttpStorage, Label, Schema
 from atdata.samples import packable
 from atdata.shards import ShardRef
 from atdata.shards.digest import Digest
-from databases import DatabaseServer
+from atdata.testing.services import PostgresServer, RedisServer, Server
+from services import redis_client
 
 forked = multiprocessing.get_context("fork")
 
@@ -224,12 +227,34 @@ def test_writers_that_are_killed_leave_nothing_half_done(index_url: str, tmp_pat
 # --- servers that are killed
 
 
-@pytest.fixture(params=["redis", "postgres"])
-def server(request: pytest.FixtureRequest) -> DatabaseServer:
-    """A server that writes to disk before it answers; empty."""
-    request.getfixturevalue(f"{request.param}_url")
-    found: DatabaseServer = request.getfixturevalue(f"{request.param}_server")
-    return found
+class Durable:
+    """A server that writes to disk before it answers, and may be killed."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+
+    def start(self) -> None:
+        self.server.start()
+        if isinstance(self.server, RedisServer):
+            with redis_client(self.server.url) as client:
+                client.config_set("appendfsync", "always")
+
+    def kill(self) -> None:
+        self.server.stop(kill=True)
+
+
+@pytest.fixture(params=[RedisServer, PostgresServer], ids=["redis", "postgres"])
+def durable(request: pytest.FixtureRequest) -> Iterator[Durable]:
+    if not request.param.installed():
+        pytest.skip(f"{request.param.PROGRAM} is not installed: {request.param.INSTALL}")
+    folder = Path(tempfile.mkdtemp(prefix="atdata-durable-"))  # with a short name, for sockets
+    found = Durable(request.param(folder / "server"))
+    try:
+        found.start()
+        yield found
+    finally:
+        found.kill()
+        shutil.rmtree(folder)
 
 
 def write_until_told(url: str, writer: int, told: int, stop: Path) -> None:
@@ -242,23 +267,24 @@ def write_until_told(url: str, writer: int, told: int, stop: Path) -> None:
         number += 1
 
 
-def test_a_server_that_is_killed_and_started_again(server: DatabaseServer, tmp_path: Path) -> None:
+def test_a_server_that_is_killed_and_started_again(durable: Durable, tmp_path: Path) -> None:
     told, stop, draw = Told(tmp_path), tmp_path / "stop", random.Random(7)
-    LocalIndex(server.url).publish_schema(Point)
-    with writers(write_until_told, [(server.url, n, told.file, stop) for n in range(4)]) as running:
+    url = durable.server.url
+    LocalIndex(url).publish_schema(Point)
+    with writers(write_until_told, [(url, n, told.file, stop) for n in range(4)]) as running:
         for _ in range(5):
             before = len(told.done())
             while len(told.done()) < before + 10:
                 assert all(process.is_alive() for process in running)
                 time.sleep(0.01)
             time.sleep(draw.random() / 20)
-            server.kill()
-            server.start()
+            durable.kill()
+            durable.start()
         stop.touch()
         for process in running:
             process.join()
         assert [process.exitcode for process in running] == [0] * 4, "no call failed"
-    index = LocalIndex(server.url)
+    index = LocalIndex(url)
     assert_whole(index, told)
     versions = [schema.version for schema in index.list_schemas(prefix="Point")]
     assert sorted(versions) == sorted({f"1.0.{patch}" for patch in range(len(versions))}), (
