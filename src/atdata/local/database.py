@@ -169,11 +169,27 @@ def check_format(found: int) -> None:
         )
 
 
-def unreachable(what: str, address: str, error: Exception) -> NetworkError:
-    """The error for a server that does not answer."""
+def public_address(url: str) -> str:
+    """An address without user, password and options; of one that can be read in two ways only the scheme."""
+    scheme, _, rest = url.partition("://")
+    place, _, options = rest.partition("?")
+    return f"{scheme}://" + ("" if "@" in options else place.rpartition("@")[2])
+
+
+def no_address(what: str, url: str) -> UsageError:
+    """The error for a URL that cannot be read. What the driver said may hold parts of a password."""
+    return UsageError(
+        f"an address that {what} cannot read",
+        uri=public_address(url),
+        hint="Are characters such as : / ? # @ in the password percent-encoded?",
+    )
+
+
+def unreachable(what: str, address: str, error: Exception, said: str | None = None) -> NetworkError:
+    """The error for a server that does not answer, or says why it does not take us."""
     return NetworkError(
-        f"{what} does not answer",
+        f"{what} does not answer" if said is None else f"{what} does not take connections",
         uri=address,
-        actual=type(error).__name__,
+        actual=said or type(error).__name__,
         hint="Is it running, and is the address right? `atdata up` starts one on this machine.",
     )

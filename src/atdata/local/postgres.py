@@ -7,10 +7,9 @@ import threading
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
 
 from atdata.errors import AuthError, MissingExtraError, NetworkError
-from atdata.local.database import FORMAT, check_format, patiently, unreachable
+from atdata.local.database import FORMAT, check_format, no_address, patiently, public_address, unreachable
 from atdata.local.sql import TABLE, SqlDatabase
 
 if TYPE_CHECKING:
@@ -73,11 +72,17 @@ class PostgresDatabase(SqlDatabase):
             return True
         refused = isinstance(error, psycopg.errors.InvalidAuthorizationSpecification | psycopg.errors.InvalidPassword)
         closed = self._connection is None or self._connection.closed
-        return isinstance(error, psycopg.OperationalError) and bool(closed) and not refused and not _refuses(error)
+        return isinstance(error, psycopg.OperationalError) and bool(closed) and not refused and not _is_final(error)
 
     def _connected(self) -> psycopg.Connection[Any]:
         if self._connection is None:
-            db = _driver().connect(self._url, autocommit=True, connect_timeout=10, application_name="atdata")
+            psycopg = _driver()
+            try:
+                db = psycopg.connect(self._url, autocommit=True, connect_timeout=10, application_name="atdata")
+            except (psycopg.Error, ValueError) as error:
+                if isinstance(error, psycopg.OperationalError) and "connection option" not in str(error):
+                    raise
+                raise no_address("PostgreSQL", self._url) from None
             try:
                 _set_up(db)
             except BaseException:
@@ -98,15 +103,13 @@ class PostgresDatabase(SqlDatabase):
             )
         if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
             self.close()
-            return unreachable("PostgreSQL", self.address, error)
+            return unreachable("PostgreSQL", self.address, error, _said(error))
         return NetworkError("PostgreSQL refuses a request", uri=self.address, actual=str(error).splitlines()[0])
 
     @property
     def address(self) -> str:
         """Where it is, without password."""
-        parts = urlsplit(self._url)
-        port = f":{parts.port}" if parts.port else ""
-        return f"postgresql://{parts.hostname or ''}{port}{parts.path}"
+        return public_address(self._url)
 
     def close(self) -> None:
         """See `Database`."""
@@ -136,6 +139,17 @@ def _refuses(error: Exception) -> bool:
     """Whether a connection was refused for who we are: before there is one, the driver says it in words only."""
     text = str(error)
     return "authentication failed" in text or "no password supplied" in text or "role " in text
+
+
+def _is_final(error: Exception) -> bool:
+    """Whether a server would say the same if it were asked again."""
+    return _refuses(error) or "does not exist" in str(error)
+
+
+def _said(error: Exception) -> str | None:
+    """Why a server does not take us, in its own words."""
+    _, found, said = str(error).partition("FATAL:")
+    return said.strip().splitlines()[0] if found and said.strip() else None
 
 
 def _set_up(db: psycopg.Connection[Any]) -> None:

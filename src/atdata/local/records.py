@@ -9,7 +9,7 @@ from typing import Generic, TypeVar, cast
 from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import AtUri, RecordKey
-from atdata.errors import ConflictError, NotFoundError, ProofError, UsageError
+from atdata.errors import ConflictError, IdentifierError, NotFoundError, ProofError, UsageError
 from atdata.local.database import Database, Found, Row, TakenError
 from atdata.records import Listed, Record, Version, check_outgoing
 from atdata.records.address import AUTHORITY, LOCAL
@@ -57,6 +57,10 @@ class LocalRecords:
 
     def of_cid(self, kind: type[R], cid: str) -> R | None:
         """The record with a CID."""
+        try:
+            cid = str(Cid.parse(cid))
+        except IdentifierError:  # no CID is like this
+            return None
         return _maybe(self.database.of_cid(str(kind.NSID), cid), kind)
 
     def referring(self, record: Record, kind: type[R]) -> list[R]:

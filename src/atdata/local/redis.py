@@ -19,8 +19,10 @@ from atdata.local.database import (
     Found,
     Row,
     check_format,
+    no_address,
     nothing_there,
     patiently,
+    public_address,
     still_needed,
     taken,
     unreachable,
@@ -297,9 +299,12 @@ class RedisDatabase:
         if self._client is None:
             client = self._where
             if isinstance(client, str):
-                client = _driver().Redis.from_url(
-                    client, socket_connect_timeout=10, socket_timeout=_TIMEOUT, retry=_once()
-                )
+                try:
+                    client = _driver().Redis.from_url(
+                        client, socket_connect_timeout=10, socket_timeout=_TIMEOUT, retry=_once()
+                    )
+                except (ValueError, TypeError):
+                    raise no_address("Redis", self._where) from None
             check_format(int(client.get(_FORMAT) or FORMAT))
             self._client = client
         return self._client
@@ -310,8 +315,7 @@ class RedisDatabase:
         if not isinstance(self._where, str):
             facts = self._where.connection_pool.connection_kwargs
             return f"redis://{facts.get('host', 'localhost')}:{facts.get('port', 6379)}/{facts.get('db', 0)}"
-        scheme, _, rest = self._where.partition("://")
-        return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
+        return public_address(self._where)
 
     def close(self) -> None:
         """See `Database`."""
