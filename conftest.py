@@ -12,25 +12,31 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import ExitStack, chdir
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sybil import Example, Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 from sybil.sybil import SybilCollection
 
 ROOT = Path(__file__).parent
 VARIABLES = (
-    *(
-        "ATDATA_PLC_URL",
-        "ATDATA_RESOLVER_URL",
-        "ATDATA_ALLOW_LOOPBACK",
-        "ATDATA_INDEX_URL",
-        "ATDATA_CACHE",
-        "ATDATA_DATA",
-    ),
-    *("AWS_ENDPOINT_URL_S3", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "PATH"),
+    "ATDATA_PLC_URL",
+    "ATDATA_RESOLVER_URL",
+    "ATDATA_ALLOW_LOOPBACK",
+    "ATDATA_CACHE",
+    "ATDATA_DATA",
+    "ATDATA_INDEX_URL",
+    "ATDATA_POSTGRES_URL",
+    "ATDATA_REDIS_URL",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_DEFAULT_REGION",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_SECRET_ACCESS_KEY",
+    "PATH",
 )
 
 
@@ -81,6 +87,21 @@ def begin_with_what_is_published(namespace: dict[str, Any]) -> None:
         exec(compile(code, "publish.md", "exec", dont_inherit=True), published)
 
 
+def begin_with_services(namespace: dict[str, Any]) -> None:
+    """For the page about deployment: databases that run, and are named in the environment."""
+    from atdata.settings import Settings
+    from atdata.testing.services import Home, PostgresServer, RedisServer
+
+    for kind in (PostgresServer, RedisServer):
+        if not kind.installed():
+            pytest.skip(f"{kind.PROGRAM} is not installed: {kind.INSTALL}")
+    begin(namespace)
+    home = Home(Settings.of().data / "services")
+    namespace["_running"].callback(home.down, wipe=True)
+    home.up(["postgres", "redis"])
+    os.environ.update(home.environment())
+
+
 def restore(before: dict[str, str | None]) -> None:
     for name, value in before.items():
         if value is None:
@@ -104,18 +125,20 @@ def run_console(example: Example) -> None:
 PARSERS = [PythonCodeBlockParser(), CodeBlockParser(language="console", evaluator=run_console)]
 LOADING = ["docs/network/load.md", "docs/network/trust.md"]
 TEAM = ["docs/local.md", "docs/promotion.md"]
+SERVICES = ["docs/deployment.md"]
+
+EVERYTHING = ["README.md", "docs/*.md", "docs/*/*.md"]
+
+
+def pages(patterns: list[str], setup: Callable[[dict[str, Any]], None], excludes: list[str] | None = None) -> Sybil:
+    return Sybil(parsers=PARSERS, path=str(ROOT), patterns=patterns, excludes=excludes or [], setup=setup, teardown=end)
+
 
 pytest_collect_file = SybilCollection(
     [
-        Sybil(parsers=PARSERS, path=str(ROOT), patterns=LOADING, setup=begin_with_what_is_published, teardown=end),
-        Sybil(parsers=PARSERS, path=str(ROOT), patterns=TEAM, setup=begin_with_buckets, teardown=end),
-        Sybil(
-            parsers=PARSERS,
-            path=str(ROOT),
-            patterns=["README.md", "docs/*.md", "docs/*/*.md"],
-            excludes=[*LOADING, *TEAM],
-            setup=begin,
-            teardown=end,
-        ),
+        pages(LOADING, begin_with_what_is_published),
+        pages(TEAM, begin_with_buckets),
+        pages(SERVICES, begin_with_services),
+        pages(EVERYTHING, begin, excludes=[*LOADING, *TEAM, *SERVICES]),
     ]
 ).pytest()

