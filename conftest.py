@@ -111,7 +111,7 @@ def restore(before: dict[str, str | None]) -> None:
 
 
 def end(namespace: dict[str, Any]) -> None:
-    namespace["_running"].close()
+    namespace.pop("_running", ExitStack()).close()  # a page that was skipped has none
 
 
 def run_console(example: Example) -> None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +57,11 @@ class Process:
                 return False
             time.sleep(0.01)
         return True
+
+    def reap(self) -> None:
+        """Let the system forget it, if it has ended and this process had started it."""
+        with suppress(ChildProcessError):
+            os.waitpid(self.pid, os.WNOHANG)
 
 
 if sys.platform == "linux":

@@ -71,7 +71,6 @@ class Server(ABC):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._state = State.read(self._state_file)
-        self._children: list[subprocess.Popen[bytes]] = []
         self._lock = -1
 
     @classmethod
@@ -150,9 +149,6 @@ class Server(ABC):
         """
         known = self._state.processes[::-1]  # what was started last leans on what was started first
         there = [_end(process, signal.SIGKILL if kill else self.END) for process in known]
-        for child in self._children:
-            child.wait()
-        self._children.clear()
         if known:
             self._state.processes = ()
             self._save()
@@ -196,7 +192,7 @@ class Server(ABC):
                 umask=0o077,
                 pass_fds=(self._lock, *keep),
             )
-        self._children.append(child)
+        child.returncode = 0  # it may outlive this object, which would warn: `Process.reap` waits for it, not this
         process = Process.of(child.pid)
         if process is None:
             raise self._failed("ended at once")
@@ -271,6 +267,7 @@ def _end(process: Process, number: signal.Signals) -> bool:
     if there and not process.wait(PATIENCE):
         process.send(signal.SIGKILL)
         process.wait(PATIENCE)
+    process.reap()
     return there
 
 
