@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from atdata.local import S3DataStore
 from atdata.testing.services import CephServer, Home, MotoServer, PostgresServer, RedisServer
 from atdata.testing.services.process import Process
 from services import postgres_connection, redis_client
@@ -167,6 +168,8 @@ def test_s3_by_ceph_lets_in_only_who_has_the_key_and_keeps_its_data(person: Pers
     check_s3(known, None)
     with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
         check_s3({**known, "AWS_SECRET_ACCESS_KEY": "x" * 40}, b"")
+    store = S3DataStore(person.home.variables, bucket="shards")
+    assert store.access.endpoint_url == known["AWS_ENDPOINT_URL_S3"], "the file is one of credentials too"
     first = person.processes()
     assert len(first) == 3
     if sys.platform == "linux":

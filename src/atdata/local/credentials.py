@@ -54,7 +54,7 @@ def read_credentials(given: Mapping[str, str] | str | os.PathLike[str] | None) -
         raise UsageError("half of the credentials for S3", expected=f"{lacking} too", actual=there)
     return GivenAccess(
         tuple(values[name] for name in (_KEY, _SECRET, _TOKEN) if name in values) if _KEY in values else None,
-        values.get("AWS_ENDPOINT_URL") or values.get("AWS_ENDPOINT"),
+        values.get("AWS_ENDPOINT_URL_S3") or values.get("AWS_ENDPOINT_URL") or values.get("AWS_ENDPOINT"),
         values.get("AWS_REGION") or values.get("AWS_DEFAULT_REGION"),
     )
 

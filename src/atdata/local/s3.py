@@ -46,8 +46,8 @@ class S3DataStore:
 
     Args:
         credentials: a mapping, or a file of `NAME=value` lines, with `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`,
-            `AWS_SESSION_TOKEN`, `AWS_REGION` (or `AWS_DEFAULT_REGION`), `AWS_ENDPOINT_URL` (or `AWS_ENDPOINT`). What is
-            not given comes from the usual AWS chain: environment, profile, instance role.
+            `AWS_SESSION_TOKEN`, `AWS_REGION` (or `AWS_DEFAULT_REGION`), `AWS_ENDPOINT_URL_S3` (or `AWS_ENDPOINT_URL`,
+            or `AWS_ENDPOINT`). What is not given comes from the usual AWS chain: environment, profile, instance role.
         bucket: its name; it must be there.
         prefix: what the keys of all its shards begin with.
         endpoint_url: an S3-compatible server.
