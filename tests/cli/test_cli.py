@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import stat
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from numpy.typing import NDArray
 
 import atdata
 from atdata.atmosphere import AtmosphereIndex, DatasetPublisher, PDSBlobStore, SchemaPublisher
-from atdata.cli import main
 from atdata.cli.output import exit_code, is_picture, picture, plain
 from atdata.errors import (
     AtdataError,
@@ -28,35 +26,13 @@ from atdata.errors import (
 )
 from atdata.testing import DevAccount, Devnet, Teller, blob_lies
 from networks import fresh_handle, list_records
+from terminal import Terminal
 
 
 @atdata.packable
 class Row:
     x: NDArray[np.float32]
     n: int
-
-
-class Terminal:
-    """Runs commands, and keeps what they say."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-        self._capsys, self._monkeypatch = capsys, monkeypatch
-        self.out = self.err = ""
-
-    def run(self, *arguments: str) -> int:
-        self._capsys.readouterr()
-        self._monkeypatch.setattr(sys, "argv", ["atdata", *arguments])
-        try:
-            main()
-            code: Any = 0
-        except SystemExit as ended:
-            code = ended.code or 0
-        self.out, self.err = self._capsys.readouterr()
-        return int(code)
-
-    def json(self, *arguments: str) -> Any:
-        assert self.run(*arguments, "--json") == 0, self.out + self.err
-        return json.loads(self.out)
 
 
 @pytest.fixture

@@ -1,0 +1,219 @@
+"""`atdata index`, `schema`, `promote` and `doctor`: what a team does with its index."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import atdata
+from atdata.atmosphere import AtmosphereIndex
+from atdata.local import LocalIndex, S3DataStore
+from atdata.testing import DevAccount, Devnet
+from networks import fresh_handle
+from public_buckets import new_public_bucket
+from s3_servers import S3Server, bucket, s3_server
+from terminal import Terminal
+
+__all__ = ["bucket", "s3_server"]
+
+ONE_DAY = dt.timedelta(days=1)
+
+
+@atdata.packable
+class Row:
+    x: NDArray[np.float32]
+    n: int
+
+
+@pytest.fixture
+def terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, devnet: Devnet
+) -> Terminal:
+    for name, value in devnet.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(tmp_path)
+    return Terminal(capsys, monkeypatch)
+
+
+@pytest.fixture
+def alice(devnet: Devnet) -> DevAccount:
+    return devnet.create_account(fresh_handle())
+
+
+@pytest.fixture
+def index(terminal: Terminal) -> LocalIndex:
+    made = LocalIndex()
+    made.insert_dataset(rows(20), name="a/rows", version="1.0.0", tags=["x"], metadata={"k": 0.5})
+    made.insert_dataset(rows(5, "other"), name="a/rows", version="1.1.0")
+    made.insert_dataset(rows(3, "third"), name="b", description="the third")
+    return made
+
+
+def rows(count: int, name: str = "rows") -> Any:
+    return atdata.write_samples([Row(np.zeros(3, np.float32), n) for n in range(count)], f"{name}-%06d.tar", maxcount=8)
+
+
+def log_in(terminal: Terminal, account: DevAccount, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ATDATA_PASSWORD", account.password)
+    assert terminal.run("login", account.handle) == 0, terminal.err
+
+
+def test_listing(terminal: Terminal, index: LocalIndex) -> None:
+    assert [(row["name"], row["version"]) for row in terminal.json("index", "ls")] == [
+        ("b", None),
+        ("a/rows", "1.1.0"),
+        ("a/rows", "1.0.0"),
+    ]
+    assert {row["samples"] for row in terminal.json("index", "ls", "a/")} == {20, 5}
+    assert terminal.json("index", "ls", "z") == []
+    assert terminal.run("index", "ls", "--limit", "1") == 0
+    assert "--limit" in terminal.out
+    assert terminal.run("index", "ls", "z") == 0
+    assert "nothing" in terminal.out
+
+
+def test_showing(terminal: Terminal, index: LocalIndex) -> None:
+    entry = index.get_entry_by_name("a/rows", "1.0.0")
+    for ref in ("a/rows@1.0.0", "@local/a/rows@1.0.0", "atdata://local/dataset/a%2Frows@1.0.0", str(entry.uri)):
+        shown = terminal.json("index", "show", ref)
+        assert shown["cid"] == str(entry.cid)
+        assert shown["fields"] == {"x": "NDArray[float32]", "n": "int"}
+    assert terminal.run("index", "show", "a/rows") == 0
+    assert "a/rows@1.1.0" in terminal.out
+    assert terminal.run("index", "show", "a/row") == 4
+    assert "a/rows" in terminal.err, "it says what there is"
+    assert terminal.json("show", "@local/b")["name"] == "b"
+
+
+def test_schemas(terminal: Terminal, index: LocalIndex) -> None:
+    assert [schema["name"] for schema in terminal.json("schema", "ls")] == ["Row"]
+    assert terminal.json("schema", "show", "Row@1.0.0")["name"] == "Row"
+    assert terminal.run("schema", "show", "Row") == 0
+    assert "NDArray[float32]" in terminal.out
+    assert terminal.run("schema", "rm", "Row", "--yes") == 2, "it is in use"
+    index.publish_schema(Row, name="Unused")
+    assert terminal.run("schema", "rm", "Unused", "--yes") == 0
+    assert terminal.run("schema", "show", "Unused") == 4
+
+
+def test_removing(terminal: Terminal, index: LocalIndex) -> None:
+    assert terminal.run("index", "rm", "a/rows@1.0.0", "--json") == 2, "nobody is asked"
+    assert terminal.run("index", "rm", "a/rows@1.0.0", "--yes") == 0
+    assert terminal.run("index", "rm", "a/rows@1.0.0", "--yes") == 4
+    assert len(terminal.json("index", "ls")) == 2
+    assert Path("rows-000000.tar").exists(), "shards stay"
+
+
+def test_another_index(terminal: Terminal, index: LocalIndex) -> None:
+    LocalIndex("other.sqlite").insert_dataset(rows(1, "o"), name="elsewhere")
+    assert [row["name"] for row in terminal.json("index", "ls", "--index", "other.sqlite")] == ["elsewhere"]
+    assert terminal.run("index", "ls", "--index", "redis://127.0.0.1:1/0") == 3
+    assert terminal.run("index", "ls", "--index", "ftp://x") == 2
+
+
+def test_names_from_strangers_are_harmless(terminal: Terminal, index: LocalIndex) -> None:
+    index.insert_dataset(rows(2, "odd"), name="odd \x1b[31m\u202e[bold]name", description="\x07")
+    assert terminal.run("index", "ls") == 0
+    assert "\x1b[31m" not in terminal.out
+    assert "\u202e" not in terminal.out
+    assert "[bold]name" in terminal.out
+
+
+def test_promoting(
+    terminal: Terminal,
+    index: LocalIndex,
+    alice: DevAccount,
+    devnet: Devnet,
+    monkeypatch: pytest.MonkeyPatch,
+    s3_server: S3Server,
+) -> None:
+    assert terminal.run("promote", "b", "--yes") == 5, "not logged in"
+    log_in(terminal, alice, monkeypatch)
+    assert terminal.run("promote", "b", "--yes") == 2, "its shards are on this machine"
+    assert "path of this machine" in terminal.err
+    assert terminal.run("promote", "b", "--to", "nowhere", "--yes") == 2
+    promoted = terminal.json("promote", "b", "--to", "blobs", "--yes")
+    assert promoted["ref"] == f"@{alice.handle}/b"
+    assert terminal.run("verify", promoted["ref"]) == 0
+    with new_public_bucket(s3_server) as bucket:
+        Path("keys.env").write_text("".join(f"{k}={v}\n" for k, v in s3_server.credentials.items()))
+        said = terminal.json(
+            "promote", "a/rows", "--to", f"s3://{bucket}/p", "--credentials", "keys.env", "--yes", "--tag", "t"
+        )
+        assert all(url.startswith(f"s3://{bucket}/p/a/rows/") for url in said["shards"])
+        entry = AtmosphereIndex(devnet.client()).get_dataset(said["uri"])
+        assert (entry.tags, dict(entry.metadata)) == (("t",), {})
+        assert terminal.run("verify", said["uri"]) == 0
+
+
+def old(path: Path, days: float) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"x" * 100)
+    os.utime(path, (time.time() - days * 86_400,) * 2)
+    return path
+
+
+def test_the_doctor(terminal: Terminal, index: LocalIndex) -> None:
+    assert terminal.run("doctor") == 0
+    assert "All is well" in terminal.out
+    cache, data = Path(os.environ["ATDATA_CACHE"]), Path(os.environ["ATDATA_DATA"])
+    left = old(cache / "scratch" / "cut.tar", 2)
+    fresh = old(cache / "scratch" / "being-cut.tar", 0)
+    forgotten, begun = old(data / "publications" / "a.json", 30), old(data / "publications" / "b.json", 2)
+    Path("third-000000.tar").unlink()
+    found = terminal.run("doctor", "--json")
+    assert found == 1
+    said = {finding["what"]: finding["mendable"] for finding in json.loads(terminal.out)}
+    assert said["a shard is gone"] is False
+    assert any("unfinished files" in what for what in said)
+    assert left.exists(), "nothing is mended unasked"
+    assert terminal.run("doctor", "--fix") == 1, "the shard is still gone"
+    assert (left.exists(), forgotten.exists()) == (False, False)
+    assert fresh.exists()
+    assert begun.exists()
+
+
+def test_the_doctor_reads_shards_when_asked(terminal: Terminal, index: LocalIndex) -> None:
+    path = Path("rows-000000.tar")
+    content = bytearray(path.read_bytes())
+    content[600] ^= 1
+    path.write_bytes(content)
+    assert terminal.run("doctor") == 0
+    assert terminal.run("doctor", "--deep") == 1
+    assert "not the bytes" in terminal.out
+
+
+def test_the_doctor_sees_an_altered_record(terminal: Terminal, index: LocalIndex) -> None:
+    import sqlite3
+
+    path = Path(os.environ["ATDATA_DATA"]) / "index.sqlite"
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE atdata_records SET value = replace(value, 'third', 'Third') WHERE value LIKE '%third%'")
+        db.execute("UPDATE atdata_records SET value = x'a0' WHERE number = 1")
+    db.close()
+    assert terminal.run("doctor") == 1
+    assert "altered" in terminal.out
+
+
+def test_the_doctor_ends_unfinished_uploads(
+    terminal: Terminal, index: LocalIndex, s3_server: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s3_server.client.create_multipart_upload(Bucket=bucket, Key="team/x.tar")
+    Path("keys.env").write_text("".join(f"{k}={v}\n" for k, v in s3_server.credentials.items()))
+    arguments = ["doctor", "--store", f"s3://{bucket}/team", "--credentials", "keys.env"]
+    assert terminal.run(*arguments) == 0, "it may still be going on"
+    unfinished = S3DataStore.unfinished
+    monkeypatch.setattr(S3DataStore, "unfinished", lambda self: unfinished(self, older_than=-ONE_DAY))
+    assert terminal.run(*arguments) == 1
+    assert s3_server.unfinished(bucket)
+    assert terminal.run(*arguments, "--fix") == 0
+    assert s3_server.unfinished(bucket) == []
