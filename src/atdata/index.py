@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
 from atdata.atproto.cid import Cid
-from atdata.atproto.syntax import AtUri, RecordKey
+from atdata.atproto.syntax import AtUri, RecordKey, Tid
 from atdata.dataset import Dataset
 from atdata.errors import ConflictError, NotFoundError, SchemaError
 from atdata.protocols import AbstractDataStore
-from atdata.records import Entry, Label, Record, Schema, Version, is_semver, newest
+from atdata.records import CodeReference, Entry, Label, LensRecord, Record, Schema, Version, is_semver, newest
 from atdata.samples import DictSample
 from atdata.samples.fields import accepts
 from atdata.schema import schema_of
@@ -233,6 +233,74 @@ class RecordIndex(Generic[Store]):
                 hint="Check its spelling." if known else "No dataset has been published under a name.",
             )
         return found
+
+    # --- lenses
+
+    def publish_lens(
+        self,
+        *,
+        name: str,
+        source_schema: str,
+        target_schema: str,
+        getter_code: Mapping[str, Any] | CodeReference,
+        putter_code: Mapping[str, Any] | CodeReference,
+        description: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        rkey: str | None = None,
+    ) -> AtUri:
+        """List a lens whose functions are in a public repository. The same lens again is the same record.
+
+        Args:
+            name: what to call it.
+            source_schema: the schema record it looks at.
+            target_schema: the schema record it shows.
+            getter_code: `{"repository": url, "commit": full hash, "path": "dir/file.py:function"}`.
+            putter_code: likewise, the way back.
+            description: what it does.
+            metadata: anything else.
+            rkey: a record key of the caller's choice.
+
+        Raises:
+            LensError: a code reference does not pin one function.
+        """
+        draft = LensRecord(
+            name=name,
+            source_schema=AtUri(source_schema),
+            target_schema=AtUri(target_schema),
+            getter_code=CodeReference.of(getter_code, "getter_code"),
+            putter_code=CodeReference.of(putter_code, "putter_code"),
+            description=description,
+            metadata=dict(metadata or {}),
+        )
+        content = draft.listed.content
+        if known := self.records.named(None, LensRecord, name).of_content(content):
+            return known.located
+        key = RecordKey(rkey) if rkey else Tid.now()
+        return self.records.create(draft, key, lambda found: found.listed.content == content).located
+
+    def get_lens(self, ref: str) -> LensRecord:
+        """The lens at an address.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        return self.records.read(ref, LensRecord)
+
+    def list_lenses(self, repo: str | None = None, limit: int | None = None) -> list[LensRecord]:
+        """Lenses, newest first; one's own unless another's are asked for."""
+        return self.records.read_all(repo, LensRecord, limit)
+
+    def find_lenses(
+        self, source_schema: str, target_schema: str | None = None, repo: str | None = None
+    ) -> list[LensRecord]:
+        """Lenses between two schemas, or from one to any, newest first."""
+        return [
+            lens
+            for lens in self.list_lenses(repo)
+            if lens.source_schema == source_schema and target_schema in (None, lens.target_schema)
+        ]
+
+    # --- what inserting needs
 
     def draft_schema(self, dataset: Dataset[Any], version: str | None = None) -> Schema:
         """The schema of a dataset's own type, as it would be published.

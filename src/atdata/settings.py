@@ -7,7 +7,7 @@
 | `ATDATA_ALLOW_LOOPBACK` | `allow_loopback=` | off | `1` lets addresses found in records and DID documents be `http` and on this machine |
 | `ATDATA_CACHE` | `cache=` | the platform's cache folder | shards by digest, and the newest repository state seen for each DID |
 | `ATDATA_INDEX_URL` | `index_url=` | none | the team's index: `redis://`, `postgresql://`, `sqlite:///` or a path; without it, a SQLite file in the data folder |
-| `ATDATA_DATA` | `data=` | the platform's data folder | saved logins and the journals of unfinished publications |
+| `ATDATA_DATA` | `data=` | the platform's data folder | saved logins, the index, stored shards, and the journals of unfinished publications |
 """
 
 from __future__ import annotations

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from atdata.atmosphere.client import AtmosphereClient
-from atdata.atproto.syntax import AtUri, RecordKey, Tid
+from atdata.atmosphere.index import AtmosphereIndex
+from atdata.atproto.syntax import AtUri
 from atdata.errors import LensError
 from atdata.lens import Lens
 from atdata.records import CodeReference, LensRecord
@@ -20,7 +21,7 @@ class LensPublisher:
     """Publishes lenses under the client's account."""
 
     def __init__(self, client: AtmosphereClient) -> None:
-        self.client = client
+        self._index = AtmosphereIndex(client)
 
     def publish(
         self,
@@ -49,20 +50,16 @@ class LensPublisher:
         Raises:
             LensError: a code reference does not pin one function.
         """
-        record = LensRecord(
+        return self._index.publish_lens(
             name=name,
-            source_schema=AtUri(source_schema),
-            target_schema=AtUri(target_schema),
-            getter_code=CodeReference.of(getter_code, "getter_code"),
-            putter_code=CodeReference.of(putter_code, "putter_code"),
+            source_schema=source_schema,
+            target_schema=target_schema,
+            getter_code=getter_code,
+            putter_code=putter_code,
             description=description,
-            metadata=dict(metadata or {}),
+            metadata=metadata,
+            rkey=rkey,
         )
-        for known in self.client.read_all(None, LensRecord):
-            if known.content == record.content:
-                return known.located
-        key = RecordKey(rkey) if rkey else Tid.now()
-        return self.client.create(record, key, lambda found: found.content == record.content).located
 
     def publish_from_lens(
         self,
@@ -116,7 +113,7 @@ class LensLoader:
     """Reads lenses of anybody's; each is verified."""
 
     def __init__(self, client: AtmosphereClient) -> None:
-        self.client = client
+        self._index = AtmosphereIndex(client)
 
     def get(self, uri: str) -> LensRecord:
         """The lens at an address.
@@ -125,21 +122,17 @@ class LensLoader:
             NotFoundError: there is none.
             VerificationError: a link to it broke.
         """
-        return self.client.read(uri, LensRecord)
+        return self._index.get_lens(uri)
 
     def list_all(self, repo: str | None = None, limit: int | None = None) -> list[LensRecord]:
         """Lenses of a DID or handle, newest first; the client's own by default."""
-        return self.client.read_all(repo, LensRecord, limit)
+        return self._index.list_lenses(repo, limit)
 
     def find_by_schemas(
         self, source_schema_uri: str, target_schema_uri: str | None = None, repo: str | None = None
     ) -> list[LensRecord]:
         """Lenses between two schemas, or from one to any, among those of a DID or handle, or the client's own."""
-        return [
-            lens
-            for lens in self.list_all(repo)
-            if lens.source_schema == source_schema_uri and target_schema_uri in (None, lens.target_schema)
-        ]
+        return self._index.find_lenses(source_schema_uri, target_schema_uri, repo)
 
 
 def _code_of(function: Callable[..., Any], repository: str | None, commit: str | None) -> CodeReference:

@@ -13,10 +13,10 @@ from atdata.dataset import Dataset, DatasetDict
 from atdata.errors import ConflictError, NotFoundError, UnverifiedError, UsageError
 from atdata.index import RecordIndex
 from atdata.local.database import Database, TakenError
-from atdata.local.records import LocalRecords
+from atdata.local.records import LocalRecords, check_owner
 from atdata.local.sources import kept_where_they_are, put_into, source_of_entry
 from atdata.protocols import AbstractDataStore
-from atdata.records import Entry, Label, Record, Schema, Size
+from atdata.records import Entry, Label, LensRecord, Record, Schema, Size
 from atdata.records.address import Address
 from atdata.settings import Settings
 from atdata.shards import ShardRef
@@ -252,6 +252,31 @@ class LocalIndex(RecordIndex[LocalRecords]):
         label = Label(name=name, dataset_uri=entry.located, version=version, description=description)
         return self.records.create(label, Tid.now(), lambda found: found.dataset_uri == label.dataset_uri)
 
+    # --- lenses
+
+    def get_lens(self, ref: str) -> LensRecord:
+        """The lens at an address, or the newest of a name.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        return self._read(ref, LensRecord)
+
+    def find_lenses(
+        self, source_schema: str, target_schema: str | None = None, repo: str | None = None
+    ) -> list[LensRecord]:
+        """Lenses between two schemas, or from one to any, newest first.
+
+        Raises:
+            NotFoundError: there is no such schema.
+        """
+        check_owner(repo)
+        target = None if target_schema is None else self.get_schema(target_schema).uri
+        lenses = self.records.referring(self.get_schema(source_schema), LensRecord)
+        return [lens for lens in lenses if target in (None, lens.target_schema)]
+
+    # --- removing
+
     def remove(self, name: str, version: str | None = None) -> list[Entry]:
         """Take a name, or one version of it, out of the index, with the entries that no other label names.
 
@@ -358,10 +383,19 @@ class LocalIndex(RecordIndex[LocalRecords]):
         return found
 
     def _listed(self, repo: str | None, kind: type[R], limit: int | None, prefix: str) -> list[R]:
+        check_owner(repo)
         return self.records.under(kind, prefix, limit) if prefix else self.records.read_all(repo, kind, limit)
 
     def __repr__(self) -> str:
         return f"LocalIndex({self.records.database!r})"
+
+
+_WORDS: dict[type[Record], tuple[str, ...]] = {
+    Entry: ("dataset",),
+    LensRecord: ("lens",),
+    Schema: ("schema", "sampleSchema"),
+}
+"""What an address calls records of a kind."""
 
 
 class _Plan(NamedTuple):
@@ -403,7 +437,7 @@ def _named(ref: str, kind: type[Record]) -> tuple[str, str | None]:
     """Name and version in a reference that is no AT URI."""
     if ref.startswith(("atdata://", "local://")):
         address = Address.parse(ref)
-        if not address.is_local or (address.kind != "dataset" if kind is Entry else not address.is_schema):
+        if not address.is_local or address.kind not in _WORDS[kind]:
             raise NotFoundError(f"an address of no {kind.NSID.name} of this index", uri=ref)
         return address.name, address.version
     name, _, version = ref.removeprefix("@local/").partition("@")

@@ -34,7 +34,7 @@ class LocalRecords:
 
     def read_all(self, owner: str | None, kind: type[R], limit: int | None = None) -> list[R]:
         """See `RecordStore`."""
-        _check_owner(owner)
+        check_owner(owner)
         if limit is not None:
             return [record_of(found, kind) for found in self.database.recent(str(kind.NSID), limit)]
         return list(self.each(kind))
@@ -52,7 +52,7 @@ class LocalRecords:
 
     def named(self, owner: str | None, kind: type[R], name: str) -> NamedRows[R]:
         """See `RecordStore`."""
-        _check_owner(owner)
+        check_owner(owner)
         return NamedRows(self.database, kind, name)
 
     def of_cid(self, kind: type[R], cid: str) -> R | None:
@@ -196,6 +196,11 @@ def _key(uri: AtUri, kind: type[Record]) -> str:
     return f"{uri.collection}/{uri.rkey}"
 
 
-def _check_owner(owner: str | None) -> None:
+def check_owner(owner: str | None) -> None:
+    """Refuse to look for somebody else's records in an index of one's own.
+
+    Raises:
+        UsageError: another owner is named.
+    """
     if owner not in (None, LOCAL, AUTHORITY):
         raise UsageError("a local index has one owner", actual=owner, hint="Leave the account out.")

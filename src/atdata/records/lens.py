@@ -116,11 +116,6 @@ class LensRecord(Record):
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def content(self) -> tuple[object, ...]:
-        """What makes it this lens."""
-        return self.name, self.source_schema, self.target_schema, self.getter_code, self.putter_code
-
-    @property
     def listed(self) -> Listed:
         """Under its name; what it says is the two schemas and the two functions."""
         wire = self.to_record()
