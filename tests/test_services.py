@@ -44,6 +44,14 @@ def test_redis_keeps_its_data_over_a_restart(redis_server: RedisServer, redis_ur
         assert client.get("a") == "1", "the same address has the same data"
 
 
+def test_the_address_stays_whatever_is_left_of_who_was_killed(redis_server: RedisServer) -> None:
+    url = redis_server.url
+    for _ in range(20):
+        redis_server.stop(kill=True)
+        redis_server.start()
+        assert redis_server.url == url, "its port was still held by a thread of the one that was killed"
+
+
 @pytest.mark.parametrize("kill", [False, True], ids=["stop", "kill"])
 def test_postgres_keeps_its_data_over_a_restart(postgres_server: PostgresServer, postgres_url: str, kill: bool) -> None:
     with postgres_connection(postgres_url) as connection:

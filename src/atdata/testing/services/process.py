@@ -85,7 +85,9 @@ if sys.platform == "linux":
         except OSError:
             return None
         state, *rest = stat.rpartition(")")[2].split()  # a name may hold spaces and brackets: proc(5)
-        return None if state in "ZX" else f"{rest[18]}/{_BOOT.read_text('ascii').strip()}"
+        # The first thread may have ended while others still hold files and ports: only the last one's end is the end.
+        ended = state == "X" or (state == "Z" and int(rest[16]) <= 1)
+        return None if ended else f"{rest[18]}/{_BOOT.read_text('ascii').strip()}"
 
 else:
 

@@ -130,10 +130,10 @@ class Server(ABC):
             self.folder.chmod(0o700)
         self.stop()  # of what consists of several processes, some may be left
         for attempt in range(_ATTEMPTS):
-            if not is_free(self._state.port):
-                self._state.port = free_port()
             try:
-                with self._own_data():
+                with self._own_data():  # whoever had the port before has let go of it too
+                    if not is_free(self._state.port):
+                        self._state.port = free_port()
                     self._launch()
                 return
             except NetworkError:
