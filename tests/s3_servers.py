@@ -129,7 +129,7 @@ def running_moto() -> Iterator[S3Server]:
     port = free_port()
     with _child(sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)) as child:
         _wait_for(port, child)
-        yield S3Server("moto", f"http://127.0.0.1:{port}", "test", "test")
+        yield S3Server("moto", f"http://127.0.0.1:{port}", "testkey", secrets.token_hex(20))
 
 
 @contextmanager

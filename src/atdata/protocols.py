@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from atdata.dataset import Dataset
     from atdata.shards import ShardRef
     from atdata.shards.planned import PlannedShard
+    from atdata.shards.writer import Watch
 
 
 @runtime_checkable
@@ -76,18 +77,30 @@ class ShardStore(AbstractDataStore, Protocol):
     """A data store that names shards by their content, so that it knows what it will hold before it holds it."""
 
     def plan(
-        self, dataset: Dataset[Any], *, prefix: str, maxcount: int | None = None, maxsize: float | None = None
+        self,
+        dataset: Dataset[Any],
+        *,
+        prefix: str,
+        maxcount: int | None = None,
+        maxsize: float | None = None,
+        watch: Watch | None = None,
     ) -> Sequence[PlannedShard]:
         """The shards that `write_shards` would store, with address, digest and size; nothing is stored yet.
 
-        The arguments are those of `write_shards`.
+        The arguments are those of `write_shards`; `watch` writes the manifests of shards that are cut anew.
         """
 
     def upload(self, planned: Sequence[PlannedShard]) -> Sequence[ShardRef]:
         """Store what `plan` gave, and give references to it there. What is there already is not sent again."""
 
     def put(
-        self, dataset: Dataset[Any], *, prefix: str, maxcount: int | None = None, maxsize: float | None = None
+        self,
+        dataset: Dataset[Any],
+        *,
+        prefix: str,
+        maxcount: int | None = None,
+        maxsize: float | None = None,
+        watch: Watch | None = None,
     ) -> Sequence[ShardRef]:
         """`write_shards`, with all that is known of each shard in place of its mere address."""
 

@@ -17,7 +17,9 @@ from atdata.errors import DigestError, NetworkError, StorageError, UsageError
 from atdata.shards import Digest, ShardRef
 from atdata.shards.cache import ShardCache
 from atdata.shards.fetching import LARGE, PART, SIDE_BY_SIDE, fetch_bytes
+from atdata.shards.http import HttpSource
 from atdata.shards.s3 import S3Source
+from rawhttp import FileServer
 
 URL = "test:large"
 BODY = os.urandom(1 << 20) * 41 + b"the end"
@@ -161,6 +163,20 @@ def test_no_thread_is_left(tmp_path: Path) -> None:
         except StorageError:
             assert cache.root == tmp_path
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("atdata-part")]
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+@pytest.mark.parametrize("known", [True, False])
+def test_over_http_too(tmp_path: Path, ranges: bool, known: bool) -> None:
+    digest = Digest.sha256(BODY)
+    with FileServer(files={"/a.tar": BODY}, ranges=ranges) as server:
+        source = HttpSource.from_urls([f"{server.url}/a.tar"])
+        ref = ShardRef(f"{server.url}/a.tar", digest, len(BODY) if known else None)
+        ShardCache(tmp_path).fetch(source, ref, digest, threading.Event()).close()
+        asked = [request.headers.get("range") for request in server.requests]
+    assert asked[0] is None or known
+    parts = sum(part is not None for part in asked)
+    assert parts == 6 if ranges else 1 <= parts <= SIDE_BY_SIDE
 
 
 # --- addresses -------------------------------------------------------------------------------------------------------

@@ -113,12 +113,13 @@ class Bucket:
         Raises:
             NetworkError: it keeps breaking off.
         """
+        client = self._client  # says what to install where there is no driver
         from botocore.exceptions import BotoCoreError, ClientError
 
         failure: Exception = OSError()
         for attempt in range(TRIES):
             try:
-                answer = self._client.get_object(Bucket=self.name, Key=key, Range=f"bytes={start}-{stop - 1}")
+                answer = client.get_object(Bucket=self.name, Key=key, Range=f"bytes={start}-{stop - 1}")
             except (ClientError, BotoCoreError):
                 return None  # why, reading all of it will say
             with closing(answer["Body"]) as body:
