@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 from atdata.errors import AuthError, MissingExtraError, NetworkError
 from atdata.local.database import FORMAT, check_format, no_address, patiently, public_address, unreachable
@@ -78,10 +79,10 @@ class PostgresDatabase(SqlDatabase):
         if self._connection is None:
             psycopg = _driver()
             try:
+                parts = urlsplit(self._url)
+                _ = "," in parts.netloc or parts.port  # the driver would take what is no port for no host
                 db = psycopg.connect(self._url, autocommit=True, connect_timeout=10, application_name="atdata")
-            except (psycopg.Error, ValueError) as error:
-                if isinstance(error, psycopg.OperationalError) and "connection option" not in str(error):
-                    raise
+            except (psycopg.ProgrammingError, ValueError):
                 raise no_address("PostgreSQL", self._url) from None
             try:
                 _set_up(db)
