@@ -13,6 +13,7 @@ from atdata.native import native
 from atdata.testing import DevAccount
 from atdata.testing.services import PostgresServer, RedisServer
 from networks import Devnet, Network, RealNet, fresh_handle, unavailable
+from s3_servers import S3Server, running_server
 from services import fresh_postgres, fresh_redis, own_postgres, own_redis
 
 # A machine under load is no finding.
@@ -124,6 +125,27 @@ def postgres_url(request: pytest.FixtureRequest) -> Iterator[str]:
     url = os.environ.get("TEST_POSTGRES_URL") or request.getfixturevalue("postgres_server").url
     with fresh_postgres(url) as fresh:
         yield fresh
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """An S3 server for the tests of this process."""
+    with running_server() as server:
+        yield server
+
+
+@pytest.fixture
+def bucket(s3_server: S3Server) -> Iterator[str]:
+    """A bucket that no other test has, and that only its account reads."""
+    with s3_server.new_bucket() as name:
+        yield name
+
+
+@pytest.fixture
+def public_bucket(s3_server: S3Server) -> Iterator[str]:
+    """A bucket that no other test has, and that anybody may read from."""
+    with s3_server.new_public_bucket() as name:
+        yield name
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -1,27 +1,23 @@
 """Real S3 servers for tests: the one in `TEST_S3_URL`, else Ceph's RGW, else moto; and a proxy that fails as told.
 
-`TEST_S3_URL` is `http://KEY:SECRET@host:port`. What is started here is ended here, by its process, and ends with the
-process that started it.
+`TEST_S3_URL` is `http://KEY:SECRET@host:port`. What is started here is ended here.
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib.util
+import json
 import os
 import re
 import secrets
 import shutil
 import socket
 import struct
-import subprocess
-import sys
 import tempfile
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -30,7 +26,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-CEPH = ("ceph-mon", "ceph-osd", "radosgw", "radosgw-admin", "ceph", "monmaptool")
+from atdata.testing.services import CephServer, MotoServer
 
 
 @dataclass(frozen=True)
@@ -76,6 +72,15 @@ class S3Server:
                 self.client.delete_object(Bucket=name, Key=key)
             self.client.delete_bucket(Bucket=name)
 
+    @contextmanager
+    def new_public_bucket(self) -> Iterator[str]:
+        """One that anybody may read from."""
+        with self.new_bucket() as name:
+            what = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{name}/*"}
+            policy = json.dumps({"Version": "2012-10-17", "Statement": [what]})
+            self.client.put_bucket_policy(Bucket=name, Policy=policy)
+            yield name
+
     def keys(self, bucket: str) -> list[str]:
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
         return [found["Key"] for page in pages for found in page.get("Contents", ())]
@@ -95,140 +100,20 @@ def running_server() -> Iterator[S3Server]:
         parts = urlsplit(address)
         url = f"{parts.scheme}://{parts.hostname}:{parts.port}"
         yield S3Server("given", url, parts.username or "test", parts.password or "test")
-    elif all(shutil.which(program) for program in CEPH):
-        with running_ceph() as server:
-            yield server
-    elif importlib.util.find_spec("moto"):
-        with running_moto() as server:
-            yield server
-    else:
+        return
+    program = next((one for one in (CephServer, MotoServer) if one.installed()), None)
+    if program is None:
         pytest.skip("there is no S3 server: neither TEST_S3_URL, nor radosgw, nor moto")
-
-
-@pytest.fixture(scope="module")
-def s3_server() -> Iterator[S3Server]:
-    pytest.importorskip("boto3")
-    with running_server() as server:
-        yield server
-
-
-@pytest.fixture
-def bucket(s3_server: S3Server) -> Iterator[str]:
-    with s3_server.new_bucket() as name:
-        yield name
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
-@contextmanager
-def running_moto() -> Iterator[S3Server]:
-    """It checks no credentials."""
-    port = free_port()
-    with _child(sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)) as child:
-        _wait_for(port, child)
-        yield S3Server("moto", f"http://127.0.0.1:{port}", "testkey", secrets.token_hex(20))
-
-
-@contextmanager
-def running_ceph() -> Iterator[S3Server]:
-    """One monitor, one store in memory, one gateway; about a second."""
-    server = S3Server("ceph", f"http://127.0.0.1:{free_port()}", "testkey", secrets.token_hex(20))
     folder = Path(tempfile.mkdtemp(prefix="s3-", dir="/tmp"))  # the path of a Unix socket must be short
-    with ExitStack() as stack:
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        for name in ("mon", "osd", "run", "log"):
-            (folder / name).mkdir()
-        conf, cluster, monitor = folder / "ceph.conf", str(uuid.uuid4()), free_port()
-        conf.write_text(_configuration(folder, cluster, monitor, urlsplit(server.url).port or 0))
-
-        def tell(program: str, *args: object) -> None:
-            done = subprocess.run([program, "-c", str(conf), *map(str, args)], capture_output=True, timeout=60)
-            assert done.returncode == 0, f"{program}: {done.stderr.decode()[-2000:]}"
-
-        with (folder / "log" / "monmaptool").open("wb") as log:
-            command = ["monmaptool", "--create", "--clobber", "--addv", "a", f"[v2:127.0.0.1:{monitor}]"]
-            subprocess.run([*command, "--fsid", cluster, folder / "monmap"], check=True, stdout=log, stderr=log)
-        tell("ceph-mon", "--mkfs", "-i", "a", "--monmap", folder / "monmap")
-        stack.enter_context(_child("ceph-mon", "-c", conf, "-i", "a", "-f"))
-        disk = str(uuid.uuid4())
-        tell("ceph", "osd", "new", disk, "0")
-        tell("ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", disk)
-        stack.enter_context(_child("ceph-osd", "-c", conf, "-i", "0", "-f"))
-        account = ("--uid=test", "--display-name=test", f"--access-key={server.key}", f"--secret-key={server.secret}")
-        tell("radosgw-admin", "user", "create", *account)
-        gateway = stack.enter_context(_child("radosgw", "-c", conf, "-n", "client.rgw", "-f"))
-        _wait_for(urlsplit(server.url).port or 0, gateway)
-        yield server
-
-
-def _configuration(folder: Path, cluster: str, monitor: int, gateway: int) -> str:
-    settings = {
-        "fsid": cluster,
-        "mon_host": f"v2:127.0.0.1:{monitor}/0",
-        "public_network": "127.0.0.0/8",
-        "public_addr": "127.0.0.1",
-        "cluster_addr": "127.0.0.1",
-        "ms_bind_ipv6": "false",
-        **dict.fromkeys(("auth_cluster_required", "auth_service_required", "auth_client_required"), "none"),
-        "run_dir": f"{folder}/run",
-        "log_file": f"{folder}/log/$name.log",
-        "pid_file": f"{folder}/run/$name.pid",
-        "admin_socket": f"{folder}/run/$name.$pid.asok",
-        **dict.fromkeys(("osd_pool_default_size", "osd_pool_default_min_size"), 1),
-        **dict.fromkeys(("osd_pool_default_pg_num", "osd_pool_default_pgp_num"), 4),
-        "osd_pool_default_pg_autoscale_mode": "off",
-        "mon_allow_pool_size_one": "true",
-        "mon_allow_pool_delete": "true",
-        "mon_max_pg_per_osd": 4000,
-        "mon_warn_on_pool_no_redundancy": "false",
-        "osd_crush_chooseleaf_type": 0,
-        "osd_objectstore": "memstore",
-        "memstore_device_bytes": 2 << 30,
-        "paxos_propose_interval": 0.05,
-        "paxos_min_wait": 0.01,
-        **dict.fromkeys(("mon_tick_interval", "osd_heartbeat_interval", "osd_mon_report_interval"), 1),
-        **dict.fromkeys(("ms_mon_client_mode", "ms_mon_service_mode"), "crc"),
-        "mon_data": f"{folder}/mon",
-        "osd_data": f"{folder}/osd",
-        "rgw_data": f"{folder}/rgw",
-        "rgw_enable_usage_log": "false",
-        "rgw_gc_obj_min_wait": 1,
-        "rgw_gc_processor_period": 2,
-        "rgw_gc_processor_max_time": 10,
-        "rgw_thread_pool_size": 32,
-        "rgw_frontends": f"beast endpoint=127.0.0.1:{gateway}",
-        "rgw_dns_name": "127.0.0.1",
-    }
-    return "\n".join(["[global]", *(f"{name} = {value}" for name, value in settings.items()), ""])
-
-
-@contextmanager
-def _child(*command: object) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that ends with this block, or with this process."""
-    bound = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
-    words = [*bound, *map(str, command)]
-    child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    server = program(folder / "s3")
     try:
-        yield child
+        server.start()
+        keys = server.environment
+        kind = "ceph" if program is CephServer else "moto"
+        yield S3Server(kind, server.url, keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"])
     finally:
-        child.kill()
-        child.wait(30)
-
-
-def _wait_for(port: int, child: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-        except OSError:
-            assert child.poll() is None, f"{child.args} ended"
-            assert time.monotonic() < deadline, f"{child.args} does not answer"
-            time.sleep(0.02)
-        else:
-            return
+        server.stop(kill=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 # --- faults ----------------------------------------------------------------------------------------------------------

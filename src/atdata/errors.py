@@ -25,6 +25,7 @@ AtdataError
 │   └── UnverifiedError                  nothing to check against, and nobody said that is acceptable
 ├── NotFoundError (KeyError)             no such record, entry, name, account
 ├── ConflictError                        the name is taken by other content
+│   └── TakenError                       ... or was, by somebody faster (`atdata.local.database`)
 ├── LimitError (ValueError)              larger than a server or format takes
 ├── StorageError (OSError)               a disk that is full, or fails
 └── NetworkError (OSError)               no usable answer from a server

@@ -18,11 +18,8 @@ from atdata.atmosphere import AtmosphereIndex
 from atdata.local import LocalIndex, S3DataStore
 from atdata.testing import DevAccount, Devnet
 from networks import fresh_handle
-from public_buckets import new_public_bucket
-from s3_servers import S3Server, bucket, s3_server
+from s3_servers import S3Server
 from terminal import Terminal
-
-__all__ = ["bucket", "s3_server"]
 
 ONE_DAY = dt.timedelta(days=1)
 
@@ -144,7 +141,7 @@ def test_promoting(
     promoted = terminal.json("promote", "b", "--to", "blobs", "--yes")
     assert promoted["ref"] == f"@{alice.handle}/b"
     assert terminal.run("verify", promoted["ref"]) == 0
-    with new_public_bucket(s3_server) as bucket:
+    with s3_server.new_public_bucket() as bucket:
         Path("keys.env").write_text("".join(f"{k}={v}\n" for k, v in s3_server.credentials.items()))
         said = terminal.json(
             "promote", "a/rows", "--to", f"s3://{bucket}/p", "--credentials", "keys.env", "--yes", "--tag", "t"

@@ -18,15 +18,12 @@ import pytest
 
 pytest.importorskip("boto3")
 
-import s3_servers
 from atdata.dataset import Dataset, write_samples
 from atdata.errors import AuthError, DigestError, LimitError, NetworkError, NotFoundError, ShardError
 from atdata.local.s3 import S3DataStore
 from atdata.shards import Digest, FileSource, ShardRef, write_shard
 from atdata.testing.conformance.ports import rows
 from s3_servers import Fault, FaultProxy, S3Server, refusal
-
-s3_server, bucket = s3_servers.s3_server, s3_servers.bucket
 
 
 @pytest.fixture(autouse=True)

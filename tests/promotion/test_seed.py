@@ -14,7 +14,6 @@ from atdata.local import LocalIndex, S3DataStore
 from atdata.testing import DevAccount
 from networks import Network, list_records
 from oracles import needs_seeds
-from public_buckets import new_public_bucket
 from s3_servers import S3Server
 from seed_code import PROMOTION, PROMOTION_ERRORS, PROMOTION_WORKFLOW, Block, blocks, replaced
 
@@ -69,7 +68,7 @@ def reader(
     monkeypatch.chdir(tmp_path)
     for name, value in network.environment.items():
         monkeypatch.setenv(name, value)
-    with new_public_bucket(s3_server) as other:
+    with s3_server.new_public_bucket() as other:
         yield Reader(alice, s3_server, public_bucket, other)
 
 
