@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import secrets
 import threading
 import time
@@ -22,9 +21,9 @@ from atdata.protocols import DataSource
 from atdata.shards import Digest, FileSource, Limits, ShardRef, cut_shards
 from atdata.shards.cache import STALE, ShardCache
 from atdata.shards.digest import CHUNK
-from atdata.shards.ledger import state_of
-from atdata.shards.opening import OpenShard, open_shard
+from atdata.shards.opening import open_shard
 from atdata.shards.planned import PlannedShard
+from atdata.shards.proving import sha256_of
 from atdata.shards.writer import DEFAULT_MAXSIZE, SampleRow, Watch
 
 _MAX_NAME = 255  # bytes of one part of a path, on most disks
@@ -125,26 +124,11 @@ def _kept(source: DataSource, ref: ShardRef, cache: ShardCache) -> PlannedShard:
     if named and ref.size is not None and not local:
         return _planned(ref, source, ref, ref.manifest)
     # A file of this machine is read twice at most: here for a digest that nobody knows, and to be stored.
-    before = state_of(source.path(ref).stat()) if isinstance(source, FileSource) else ""
     opened = open_shard(source, replace(ref, digest=None) if local and named else ref, cache)
     with opened.file:
-        digest = ref.digest if named else _sha256(opened, cache, before)
+        digest = ref.digest if named else sha256_of(opened, cache)
     found = ShardRef(ref.url, digest, opened.size, len(opened.index))
     return _planned(found, source, found, ref.manifest or (_beside(found) if local else None))
-
-
-def _sha256(opened: OpenShard, cache: ShardCache, before: str) -> Digest:
-    """The digest of an open shard, remembered if it is a file in the state that it had before it was opened."""
-    looked, stat = time.time_ns(), os.fstat(opened.file.fileno())
-    state = state_of(stat)
-    known = cache.ledger.known(state).digest if stat.st_nlink else None
-    if known is not None and known.startswith("sha256:"):
-        return Digest("sha256", known.removeprefix("sha256:"))
-    opened.file.seek(0)
-    digest = Digest.of_stream(opened.file)
-    if state == before and known is None:
-        cache.ledger.record(state, digest, opened.index, looked)
-    return digest
 
 
 def _beside(shard: ShardRef) -> FileSource | None:

@@ -24,19 +24,20 @@ def proved_shards(source: DataSource, refs: Iterable[ShardRef], cache: ShardCach
         ShardError: one is damaged, or holds something other than samples.
     """
     for shard in open_shards(source, refs, cache):
-        yield replace(shard.ref, digest=digest_of(shard, cache), size=shard.size, samples=len(shard.index))
+        digest = shard.ref.digest or sha256_of(shard, cache)
+        yield replace(shard.ref, digest=digest, size=shard.size, samples=len(shard.index))
 
 
-def digest_of(shard: OpenShard, cache: ShardCache) -> Digest:
-    """The digest of an open shard: as it was checked, or as this machine knows it, or else computed now."""
-    if shard.ref.digest is not None:
-        return shard.ref.digest
-    looked, stat = time.time_ns(), os.fstat(shard.file.fileno())
-    known = cache.ledger.known(state_of(stat)).digest if stat.st_nlink else None
-    if known is not None:
-        return Digest.parse(known)
+def sha256_of(shard: OpenShard, cache: ShardCache) -> Digest:
+    """The sha-256 of an open shard: as this machine knows it, or else computed now, and remembered."""
+    looked, state = time.time_ns(), state_of(os.fstat(shard.file.fileno()))
+    known = cache.ledger.known(state)
+    if known.digest is not None and known.digest.startswith("sha256:"):
+        return Digest.parse(known.digest)
+    shard.file.seek(0)
     digest = Digest.of_stream(shard.file)
     shard.file.seek(0)
-    if stat.st_nlink:
-        cache.ledger.record(state_of(stat), digest, shard.index, looked)
+    # Of a file that changes meanwhile, nothing is remembered.
+    if known.digest is None and known.index is not None and state_of(os.fstat(shard.file.fileno())) == state:
+        cache.ledger.record(state, digest, known.index, looked)
     return digest
