@@ -101,10 +101,11 @@ def promote_to_atmosphere(
     check_public(planned, allow_loopback=client.settings.allow_loopback)
     fitting(planned)
     labels = _labels(entry, local_index, planned.name, version)
-    moved.upload()  # shards are where the record will say before it says so
     public = _as_anyone(planned.storage, client)
-    if public is not None and not allow_private:
-        _check_readable(public)
+    for shards in (moved.shards[:1], moved.shards):  # one first: where strangers cannot read it, no other is copied
+        moved.upload(shards)  # shards are where the record will say before it says so
+        if public is not None and not allow_private:
+            _check_readable(public, len(shards))
     schema = schema if schema.uri else index.put_schema(schema, schema.version)
     planned, uploads = replace(planned, schema_ref=schema.located), moved.uploads
     if uploads:
@@ -120,7 +121,7 @@ def promote_to_atmosphere(
     return published.located
 
 
-def _nothing() -> None:
+def _nothing(_shards: Sequence[ShardRef]) -> None:
     """What is left to do where shards stay where they are."""
 
 
@@ -133,7 +134,7 @@ class _Moved:
         shards: in order.
         origins: of each, the number of the shard that its samples were in.
         uploads: those that become blobs, on this machine.
-        upload: copies the others.
+        upload: copies some of the others; what is there is not sent again.
         recut: whether they are other shards than before.
     """
 
@@ -141,7 +142,7 @@ class _Moved:
     shards: Sequence[ShardRef]
     origins: Sequence[int]
     uploads: Sequence[ShardRef] = ()
-    upload: Callable[[], object] = _nothing
+    upload: Callable[[Sequence[Any]], object] = _nothing
     recut: bool = False
 
 
@@ -194,7 +195,7 @@ def _stored(dataset: Dataset[Any], store: AbstractDataStore, prefix: str) -> _Mo
     if isinstance(store, ShardStore):
         planned = store.plan(dataset, prefix=prefix)
         storage = storage_in(store.create_source([shard.url for shard in planned]), planned)
-        return _Moved(storage, planned, range(len(planned)), upload=lambda: store.upload(planned))
+        return _Moved(storage, planned, range(len(planned)), upload=store.upload)
     source = store.create_source(store.write_shards(dataset, prefix=prefix))
     shards = list(proved_shards(source, source.shards, ShardCache(Settings.of().cache)))
     same = [shard.digest for shard in shards] == [shard.digest for shard in dataset.shards]
@@ -248,8 +249,8 @@ def _as_anyone(storage: Storage, client: AtmosphereClient) -> HttpSource | None:
     return HttpSource(tuple(map(public_ref, shards)), client.reader.transport)
 
 
-def _check_readable(source: HttpSource) -> None:
-    """Refuse shards that strangers cannot read.
+def _check_readable(source: HttpSource, count: int) -> None:
+    """Refuse shards that strangers cannot read, if one of the first so many is such.
 
     Raises:
         UsageError: one is private.
@@ -273,4 +274,4 @@ def _check_readable(source: HttpSource) -> None:
             ) from error
 
     with ThreadPoolExecutor(_AT_ONCE, "atdata-look") as pool:
-        list(pool.map(look, enumerate(source.shards)))
+        list(pool.map(look, enumerate(source.shards[:count])))

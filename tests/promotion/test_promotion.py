@@ -146,6 +146,10 @@ def test_a_private_bucket_is_refused_unless_allowed(
         promote_to_atmosphere(entry, index, client)
     assert caught.value.path == "storage.shards[0]"
     assert [listed(alice, kind) for kind in ("schema", "entry", "label")] == [[], [], []]
+    with s3_server.new_bucket() as other:
+        with pytest.raises(UsageError, match="strangers cannot read"):
+            promote_to_atmosphere(entry, index, client, data_store=S3DataStore(s3_server.credentials, bucket=other))
+        assert len(s3_server.keys(other)) == 1, "after the first it is known that nobody could read them"
     uri = promote_to_atmosphere(entry, index, client, allow_private=True)
     assert s3_server.secret not in str(listed(alice, "entry"))
     mine = store.create_source(entry.data_urls)
