@@ -7,11 +7,14 @@ pattern is ever made of them.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple, Protocol, TypeVar
 
 from atdata.errors import ConflictError, NetworkError, NotFoundError, UsageError
+from atdata.shards.source import scheme_of
 
 T = TypeVar("T")
 
@@ -193,3 +196,31 @@ def unreachable(what: str, address: str, error: Exception, said: str | None = No
         actual=said or type(error).__name__,
         hint="Is it running, and is the address right? `atdata up` starts one on this machine.",
     )
+
+
+def open_database(where: str | os.PathLike[str]) -> Database:
+    """The database at an address.
+
+    Raises:
+        UsageError: no index can be there.
+    """
+    text = os.fspath(where)
+    match scheme_of(text):
+        case "redis" | "rediss" | "unix":
+            from atdata.local.redis import RedisDatabase
+
+            return RedisDatabase(text)
+        case "postgresql" | "postgres":
+            from atdata.local.postgres import PostgresDatabase
+
+            return PostgresDatabase(text)
+        case "sqlite" | "file":
+            from atdata.local.sqlite import SqliteDatabase
+
+            return SqliteDatabase(Path(text.removeprefix("sqlite://").removeprefix("file://")).expanduser().absolute())
+        case other:
+            raise UsageError(
+                f"no index is kept at {other}://",
+                expected="redis://, rediss://, unix://, postgresql://, sqlite:/// or a path",
+                hint="See LocalIndex.",
+            )

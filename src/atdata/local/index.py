@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from atdata.atproto.syntax import Tid
 from atdata.dataset import Dataset, DatasetDict
 from atdata.errors import ConflictError, NotFoundError, UnverifiedError, UsageError
 from atdata.index import RecordIndex
-from atdata.local.database import Database, TakenError
+from atdata.local.database import Database, TakenError, open_database
 from atdata.local.records import LocalRecords, check_owner
 from atdata.local.sources import kept_where_they_are, put_into, source_of_entry
 from atdata.protocols import AbstractDataStore
@@ -20,7 +19,6 @@ from atdata.records import Entry, Label, LensRecord, Record, Schema, Size
 from atdata.records.address import Address
 from atdata.settings import Settings
 from atdata.shards import ShardRef
-from atdata.shards.source import scheme_of
 
 if TYPE_CHECKING:
     import redis
@@ -403,34 +401,6 @@ class _Plan(NamedTuple):
 
     entry: Entry
     fresh: list[Record]
-
-
-def open_database(where: str | os.PathLike[str]) -> Database:
-    """The database at an address.
-
-    Raises:
-        UsageError: no index can be there.
-    """
-    text = os.fspath(where)
-    match scheme_of(text):
-        case "redis" | "rediss" | "unix":
-            from atdata.local.redis import RedisDatabase
-
-            return RedisDatabase(text)
-        case "postgresql" | "postgres":
-            from atdata.local.postgres import PostgresDatabase
-
-            return PostgresDatabase(text)
-        case "sqlite" | "file":
-            from atdata.local.sqlite import SqliteDatabase
-
-            return SqliteDatabase(Path(text.removeprefix("sqlite://").removeprefix("file://")).expanduser().absolute())
-        case other:
-            raise UsageError(
-                f"no index is kept at {other}://",
-                expected="redis://, rediss://, unix://, postgresql://, sqlite:/// or a path",
-                hint="See LocalIndex.",
-            )
 
 
 def _named(ref: str, kind: type[Record]) -> tuple[str, str | None]:
