@@ -47,7 +47,9 @@ class PostgresDatabase(SqlDatabase):
         self.__dict__.update(state)
         self._begin()
 
-    def _run(self, work: Callable[[Any], T], violated: Callable[[], Exception] | None = None) -> T:
+    def _run(
+        self, work: Callable[[Any], T], violated: Callable[[], Exception] | None = None, *, one: bool = False
+    ) -> T:
         psycopg = _driver()
         if self._process != os.getpid():  # forked: closing the parent's connection would end it for the parent too
             self._abandoned = self._connection
@@ -55,7 +57,8 @@ class PostgresDatabase(SqlDatabase):
 
         def once() -> T:
             db = self._connected()
-            with nullcontext() if violated is None else db.transaction(), db.cursor(binary=True) as cursor:
+            alone = violated is None or one  # a transaction of its own: beginning and ending one takes two more trips
+            with nullcontext() if alone else db.transaction(), db.cursor(binary=True) as cursor:
                 return work(cursor)
 
         with self._lock:

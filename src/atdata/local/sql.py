@@ -55,12 +55,15 @@ class SqlDatabase:
     """How the driver marks a parameter."""
 
     @abstractmethod
-    def _run(self, work: Callable[[Any], T], violated: Callable[[], Exception] | None = None) -> T:
+    def _run(
+        self, work: Callable[[Any], T], violated: Callable[[], Exception] | None = None, *, one: bool = False
+    ) -> T:
         """Do some work with a cursor, and again where the connection was lost.
 
         Args:
             work: what to do.
             violated: for work that writes, all of it or none: the error for a reference that would lead nowhere.
+            one: whether it writes with one statement, which is all or nothing by itself.
         """
 
     def insert(self, rows: Sequence[Row]) -> None:
@@ -74,7 +77,7 @@ class SqlDatabase:
                 if not cursor.rowcount and self._one(cursor, "WHERE key = ?", row.key, row.cid) is None:
                     raise taken()
 
-        self._run(work, nothing_there)
+        self._run(work, nothing_there, one=len(rows) == 1)
 
     def delete(self, rows: Sequence[Row]) -> None:
         """See `Database`."""

@@ -43,14 +43,16 @@ class SqliteDatabase(SqlDatabase):
         self.__dict__.update(state)
         self._begin()
 
-    def _run(self, work: Callable[[Any], T], violated: Callable[[], Exception] | None = None) -> T:
+    def _run(
+        self, work: Callable[[Any], T], violated: Callable[[], Exception] | None = None, *, one: bool = False
+    ) -> T:
         if self._process != os.getpid():  # forked: the parent's connection must not even be closed
             self._abandoned = self._connection
             self._begin()
         with self._lock:
             try:
                 db = self._connected()
-                if violated is None:
+                if violated is None or one:
                     return work(db.cursor())
                 db.execute("BEGIN IMMEDIATE")
                 try:
