@@ -27,6 +27,7 @@ from atdata.local.database import (
     taken,
     unreachable,
 )
+from atdata.local.scripts import DELETE, INSERT, LAST, OF_SLOT, UNDER
 
 if TYPE_CHECKING:
     import redis
@@ -43,105 +44,6 @@ _RECORDS, _SLOTS, _CIDS, _NAMES, _CONTENTS, _RECENT, _REFERRING, _NUMBER, _FORMA
     for part in ("records", "slots", "cids", "names", "contents", "recent", "referring", "number", "format")
 )
 _KEYS = [_RECORDS, _SLOTS, _CIDS, _NAMES, _CONTENTS, _RECENT, _REFERRING, _NUMBER, _FORMAT]
-
-# All is looked at before anything is written: a script that fails half-way is not undone.
-_INSERT = """
-local fresh, slots, todo = {}, {}, {}
-for i = 1, #ARGV, 8 do
-  local key, slot, target, row = ARGV[i], ARGV[i + 1], ARGV[i + 6], ARGV[i + 7]
-  local there = fresh[key]
-  if not there then
-    there = redis.call('HGET', KEYS[1], key)
-    there = there and string.sub(there, 9)
-  end
-  if there ~= row then
-    if there or slots[slot] or redis.call('HEXISTS', KEYS[2], slot) == 1 then return 'taken' end
-    if target ~= '' and not fresh[target] and redis.call('HEXISTS', KEYS[1], target) == 0 then return 'nothing' end
-    fresh[key], slots[slot], todo[#todo + 1] = row, true, i
-  end
-end
-if #todo > 0 then redis.call('SETNX', KEYS[9], FORMAT) end
-for _, i in ipairs(todo) do
-  local key, recent = ARGV[i], ARGV[i + 5]
-  local number = struct.pack('>I8', redis.call('INCR', KEYS[8]))
-  local tail = number .. key .. struct.pack('>I2', #key)
-  redis.call('HSET', KEYS[1], key, number .. ARGV[i + 7])
-  redis.call('HSET', KEYS[2], ARGV[i + 1], key)
-  redis.call('ZADD', KEYS[3], 0, ARGV[i + 2] .. tail)
-  redis.call('ZADD', KEYS[4], 0, ARGV[i + 3] .. tail)
-  redis.call('ZADD', KEYS[5], 0, ARGV[i + 4] .. tail)
-  redis.call('ZADD', KEYS[6], 0, recent .. tail)
-  if ARGV[i + 6] ~= '' then redis.call('ZADD', KEYS[7], 0, ARGV[i + 6] .. '\\0' .. recent .. tail) end
-end
-return 'ok'
-""".replace("FORMAT", str(FORMAT))
-_DELETE = """
-local gone, todo = {}, {}
-for i = 1, #ARGV, 8 do
-  local there = redis.call('HGET', KEYS[1], ARGV[i])
-  if there and string.sub(there, 9) == ARGV[i + 7] and not gone[ARGV[i]] then
-    gone[ARGV[i]] = string.sub(there, 1, 8)
-    todo[#todo + 1] = i
-  end
-end
-for _, i in ipairs(todo) do
-  local low = ARGV[i] .. '\\0'
-  for _, member in ipairs(redis.call('ZRANGEBYLEX', KEYS[7], '[' .. low, '(' .. low .. '\\255')) do
-    local size = struct.unpack('>I2', string.sub(member, -2))
-    if not gone[string.sub(member, -2 - size, -3)] then return 'needed' end
-  end
-end
-for _, i in ipairs(todo) do
-  local key, recent = ARGV[i], ARGV[i + 5]
-  local tail = gone[key] .. key .. struct.pack('>I2', #key)
-  redis.call('HDEL', KEYS[1], key)
-  redis.call('HDEL', KEYS[2], ARGV[i + 1])
-  redis.call('ZREM', KEYS[3], ARGV[i + 2] .. tail)
-  redis.call('ZREM', KEYS[4], ARGV[i + 3] .. tail)
-  redis.call('ZREM', KEYS[5], ARGV[i + 4] .. tail)
-  redis.call('ZREM', KEYS[6], recent .. tail)
-  if ARGV[i + 6] ~= '' then redis.call('ZREM', KEYS[7], ARGV[i + 6] .. '\\0' .. recent .. tail) end
-end
-return 'ok'
-"""
-# Also what is read is read by scripts: nobody deletes a row between the look into an index and the look at the row.
-_ROWS = """
-local found = {}
-local function take(members, first, last, step)
-  for i = first, last, step do
-    local size = struct.unpack('>I2', string.sub(members[i], -2))
-    found[#found + 1] = redis.call('HGET', KEYS[1], string.sub(members[i], -2 - size, -3))
-  end
-end
-"""
-_LAST = f"""{_ROWS}
-local members = redis.call('ZREVRANGEBYLEX', KEYS[2], ARGV[1], ARGV[2], 'LIMIT', 0, ARGV[3])
-take(members, 1, #members, 1)
-return found
-"""
-_OF_SLOT = """
-local key = redis.call('HGET', KEYS[2], ARGV[1])
-return key and redis.call('HGET', KEYS[1], key)
-"""
-# The members of a name lie with the newest last. Of the last name some may be missing: it is asked for by itself.
-_UNDER = f"""{_ROWS}
-local kind, limit = #ARGV[1], tonumber(ARGV[4])
-local members = redis.call('ZRANGEBYLEX', KEYS[2], ARGV[2], ARGV[3], 'LIMIT', 0, limit)
-local first, name = 1, nil
-for i, member in ipairs(members) do
-  local this = string.sub(member, 1, (string.find(member, '%z[^\\255]', kind + 1)))
-  if this ~= name then
-    take(members, i - 1, first, -1)
-    first, name = i, this
-  end
-end
-if name then
-  local left = limit < 0 and limit or limit - #found
-  members = redis.call('ZREVRANGEBYLEX', KEYS[2], '(' .. name .. '\\255', '[' .. name, 'LIMIT', 0, left)
-  take(members, 1, #members, 1)
-end
-return found
-"""
 
 
 class RedisDatabase:
@@ -171,11 +73,11 @@ class RedisDatabase:
 
     def insert(self, rows: Sequence[Row]) -> None:
         """See `Database`."""
-        self._script(_INSERT, rows)
+        self._script(INSERT, rows)
 
     def delete(self, rows: Sequence[Row]) -> None:
         """See `Database`."""
-        self._script(_DELETE, rows)
+        self._script(DELETE, rows)
 
     def _script(self, script: str, rows: Sequence[Row]) -> None:
         match self._eval(script, _KEYS, [argument for row in rows for argument in _arguments(row)]):
@@ -196,7 +98,7 @@ class RedisDatabase:
 
     def of_slot(self, collection: str, name: str, slot: str) -> Found | None:
         """See `Database`."""
-        return _found(self._eval(_OF_SLOT, [_RECORDS, _SLOTS], [_tuple(collection, name, slot)]))
+        return _found(self._eval(OF_SLOT, [_RECORDS, _SLOTS], [_tuple(collection, name, slot)]))
 
     def newest(self, collection: str, name: str) -> Found | None:
         """See `Database`."""
@@ -219,7 +121,7 @@ class RedisDatabase:
         kind = _tuple(collection)
         low = kind + _escaped(prefix)
         bounds: list[object] = [kind, b"[" + low, b"(" + low + b"\xff", _ALL if limit is None else limit]
-        return _all(self._eval(_UNDER, [_RECORDS, _NAMES], bounds))
+        return _all(self._eval(UNDER, [_RECORDS, _NAMES], bounds))
 
     def referring(self, key: str, collection: str) -> list[Found]:
         """See `Database`."""
@@ -271,7 +173,7 @@ class RedisDatabase:
     def _last(self, index: str, low: bytes, limit: int = _ALL, before: int | None = None) -> list[Found]:
         """The rows whose members of an index begin with some bytes, the last first."""
         high = low + (b"\xff" if before is None else struct.pack(">Q", before))
-        return _all(self._eval(_LAST, [_RECORDS, index], [b"(" + high, b"[" + low, limit]))
+        return _all(self._eval(LAST, [_RECORDS, index], [b"(" + high, b"[" + low, limit]))
 
     def _eval(self, script: str, keys: Sequence[str], arguments: Sequence[object]) -> Any:
         return self._do(lambda client: client.register_script(script)(keys, arguments))
