@@ -143,6 +143,16 @@ def test_schemas_are_listed(index: LocalIndex) -> None:
     raised(UsageError, lambda: index.list_schemas("alice.test"))
 
 
+def test_how_many_are_listed(index: LocalIndex) -> None:
+    for name in ("a", "b"):
+        index.publish_schema(Point, name=name)
+    assert [len(index.list_schemas(limit=limit)) for limit in (0, 1, 2, 3)] == [0, 1, 2, 2]
+    assert [len(index.list_schemas(limit=limit, prefix="a")) for limit in (0, 1, 2)] == [0, 1, 1]
+    for prefix in ("", "a"):
+        with pytest.raises(UsageError):
+            index.list_schemas(limit=-1, prefix=prefix)
+
+
 def test_a_schema_in_use_stays(index: LocalIndex) -> None:
     entry = index.insert_dataset(points(), name="points")
     raised(ConflictError, lambda: index.remove_schema("Point"))

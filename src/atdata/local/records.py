@@ -35,6 +35,7 @@ class LocalRecords:
     def read_all(self, owner: str | None, kind: type[R], limit: int | None = None) -> list[R]:
         """See `RecordStore`."""
         check_owner(owner)
+        _check_limit(limit)
         if limit is not None:
             return [record_of(found, kind) for found in self.database.recent(str(kind.NSID), limit)]
         return list(self.each(kind))
@@ -48,6 +49,7 @@ class LocalRecords:
 
     def under(self, kind: type[R], prefix: str, limit: int | None = None) -> list[R]:
         """The records of a kind whose names begin with some text, by name."""
+        _check_limit(limit)
         return [record_of(found, kind) for found in self.database.under(str(kind.NSID), prefix, limit)]
 
     def named(self, owner: str | None, kind: type[R], name: str) -> NamedRows[R]:
@@ -194,6 +196,11 @@ def _key(uri: AtUri, kind: type[Record]) -> str:
     if uri.collection != kind.NSID or uri.rkey is None:
         raise NotFoundError(f"an address of no {kind.NSID.name}", uri=uri)
     return f"{uri.collection}/{uri.rkey}"
+
+
+def _check_limit(limit: int | None) -> None:
+    if limit is not None and limit < 0:
+        raise UsageError("a number of records is not negative", path="limit", actual=limit)
 
 
 def check_owner(owner: str | None) -> None:
