@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 import atdata
-from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, AtUri, PDSBlobStore
+from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, PDSBlobStore
 from atdata.errors import ConflictError, LimitError, UsageError
 from atdata.local import LocalDiskStore, LocalIndex, S3DataStore
 from atdata.promote import RECUT_FROM, promote_to_atmosphere
@@ -276,78 +272,3 @@ def test_an_altered_shard_is_never_promoted(devnet: Devnet) -> None:
     with pytest.raises((atdata.AtdataError,)):
         promote_to_atmosphere(entry, index, client, data_store=PDSBlobStore(client))
     assert sent == []
-
-
-# --- killed
-
-SHARDS = 400
-PROGRAM = """
-import sys
-from atdata.atmosphere import AtmosphereClient, PDSBlobStore
-from atdata.local import LocalIndex, S3DataStore
-from atdata.promote import promote_to_atmosphere
-handle, password, where, url, key, secret, bucket = sys.argv[1:]
-index, client = LocalIndex("team.sqlite"), AtmosphereClient(cache="cache", data="data")
-client.login(handle, password)
-keys = {"AWS_ENDPOINT": url, "AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret}
-store = PDSBlobStore(client) if where == "blobs" else S3DataStore(keys, bucket=bucket)
-print(promote_to_atmosphere(index.get_entry_by_name("readings"), index, client, data_store=store))
-"""
-
-
-def when_written(server: S3Server, bucket: str) -> dict[str, Any]:
-    pages = server.client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
-    return {found["Key"]: found["LastModified"] for page in pages for found in page.get("Contents", ())}
-
-
-@pytest.mark.parametrize("where", ["blobs", "bucket"])
-def test_killed_five_times(
-    network: Network, alice: DevAccount, bob: DevAccount, s3_server: S3Server, public_bucket: str, where: str
-) -> None:
-    """400 shards; killed after 60, 140, ... uploads. Nothing is sent again but what was under way."""
-    index = LocalIndex("team.sqlite")
-    entry = index.insert_dataset(readings(SHARDS, maxcount=1), name="readings", version="1.0.0")
-    assert len(entry.shards) == SHARDS
-    sent, kill_at, running = [0], [0], [0]
-
-    def before(request: Any) -> None:
-        if "uploadBlob" in request.path:
-            sent[0] += 1
-            if sent[0] == kill_at[0]:
-                os.kill(running[0], signal.SIGKILL)
-
-    for server in network.pds_servers:
-        server.before = before
-    arguments = [alice.handle, alice.password, where, s3_server.url, s3_server.key, s3_server.secret, public_bucket]
-
-    def promote(limit: int | None) -> tuple[int, str]:
-        kill_at[0] = limit or 0
-        environment = {**os.environ, **network.environment}
-        command = [sys.executable, "-c", PROGRAM, *arguments]
-        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
-            running[0] = process.pid
-            while where == "bucket" and limit and process.poll() is None:
-                if len(s3_server.keys(public_bucket)) >= limit:
-                    process.kill()
-            output, _ = process.communicate()
-        return process.returncode, output
-
-    written: dict[str, Any] = {}
-    for limit in (60, 130, 200, 270, 340):
-        code, _ = promote(limit)
-        assert code == -signal.SIGKILL
-        written.update(when_written(s3_server, public_bucket))
-    code, output = promote(None)
-    assert code == 0
-    uri = AtUri(output.strip())
-    if where == "blobs":
-        assert network.client().read(uri, Entry).manifests == (), "with theirs, so many shards do not fit into a record"
-        assert sent[0] <= SHARDS + 5, "only what was under way is sent again"
-    else:
-        there = when_written(s3_server, public_bucket)
-        assert len(there) == SHARDS
-        again = [key for key, moment in written.items() if there[key] != moment]
-        assert not again, "what is there is not sent again"
-    assert [len(listed(alice, kind)) for kind in ("schema", "entry", "label")] == [1, 1, 1]
-    loaded = as_bob(network, bob, f"@{alice.handle}/readings")
-    assert numbers(loaded["train"]) == list(range(SHARDS))

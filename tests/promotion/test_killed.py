@@ -1,0 +1,111 @@
+"""A promotion of 400 shards that is killed again and again: one entry, and nothing is sent twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import atdata
+from atdata.atmosphere import AtUri
+from atdata.local import LocalIndex
+from atdata.records import Entry
+from atdata.testing import DevAccount
+from networks import Network, list_records
+from s3_servers import S3Server
+
+
+@atdata.packable
+class Reading:
+    number: int
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+SHARDS = 400
+PROGRAM = """
+import sys
+from atdata.atmosphere import AtmosphereClient, PDSBlobStore
+from atdata.local import LocalIndex, S3DataStore
+from atdata.promote import promote_to_atmosphere
+handle, password, where, url, key, secret, bucket = sys.argv[1:]
+index, client = LocalIndex("team.sqlite"), AtmosphereClient(cache="cache", data="data")
+client.login(handle, password)
+keys = {"AWS_ENDPOINT": url, "AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret}
+store = PDSBlobStore(client) if where == "blobs" else S3DataStore(keys, bucket=bucket)
+print(promote_to_atmosphere(index.get_entry_by_name("readings"), index, client, data_store=store))
+"""
+
+
+def when_written(server: S3Server, bucket: str) -> dict[str, Any]:
+    pages = server.client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+    return {found["Key"]: found["LastModified"] for page in pages for found in page.get("Contents", ())}
+
+
+def count(account: DevAccount, kind: str) -> int:
+    return len(list_records(account.pds_url, account.did, f"science.alt.dataset.{kind}"))
+
+
+@pytest.mark.parametrize("where", ["blobs", "bucket"])
+def test_killed_five_times(
+    network: Network, alice: DevAccount, bob: DevAccount, s3_server: S3Server, public_bucket: str, where: str
+) -> None:
+    """400 shards; killed after 60, 140, ... uploads. Nothing is sent again but what was under way."""
+    index = LocalIndex("team.sqlite")
+    entry = index.insert_dataset(
+        atdata.write_samples(map(Reading, range(SHARDS)), "readings-%06d.tar", maxcount=1),
+        name="readings",
+        version="1.0.0",
+    )
+    assert len(entry.shards) == SHARDS
+    sent, kill_at, running = [0], [0], [0]
+
+    def before(request: Any) -> None:
+        if "uploadBlob" in request.path:
+            sent[0] += 1
+            if sent[0] == kill_at[0]:
+                os.kill(running[0], signal.SIGKILL)
+
+    for server in network.pds_servers:
+        server.before = before
+    arguments = [alice.handle, alice.password, where, s3_server.url, s3_server.key, s3_server.secret, public_bucket]
+
+    def promote(limit: int | None) -> tuple[int, str]:
+        kill_at[0] = limit or 0
+        environment = {**os.environ, **network.environment}
+        command = [sys.executable, "-c", PROGRAM, *arguments]
+        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+            running[0] = process.pid
+            while where == "bucket" and limit and process.poll() is None:
+                if len(s3_server.keys(public_bucket)) >= limit:
+                    process.kill()
+            output, _ = process.communicate()
+        return process.returncode, output
+
+    written: dict[str, Any] = {}
+    for limit in (60, 130, 200, 270, 340):
+        code, _ = promote(limit)
+        assert code == -signal.SIGKILL
+        written.update(when_written(s3_server, public_bucket))
+    code, output = promote(None)
+    assert code == 0
+    uri = AtUri(output.strip())
+    if where == "blobs":
+        assert network.client().read(uri, Entry).manifests == (), "with theirs, so many shards do not fit into a record"
+        assert sent[0] <= SHARDS + 5, "only what was under way is sent again"
+    else:
+        there = when_written(s3_server, public_bucket)
+        assert len(there) == SHARDS
+        again = [key for key, moment in written.items() if there[key] != moment]
+        assert not again, "what is there is not sent again"
+    assert [count(alice, kind) for kind in ("schema", "entry", "label")] == [1, 1, 1]
+    loaded = atdata.load_dataset(f"@{alice.handle}/readings", client=network.client(bob), split="train")
+    assert [sample.number for sample in loaded] == list(range(SHARDS))
