@@ -18,7 +18,7 @@ from atdata.dataset import Dataset
 from atdata.errors import UsageError, XrpcError
 from atdata.local.index import LocalIndex
 from atdata.local.planning import Planner
-from atdata.protocols import AbstractDataStore, ShardStore
+from atdata.protocols import AbstractDataStore, DataSource, ShardStore
 from atdata.records import BlobStorage, Entry, S3Storage, Schema, Size, Storage
 from atdata.records.public import check_public
 from atdata.records.storage import storage_in
@@ -84,7 +84,7 @@ def promote_to_atmosphere(
     """
     if not entry.data_urls:
         raise UsageError("an entry without shards has nothing to publish", uri=entry.uri, hint="Insert it again.")
-    index, cache = AtmosphereIndex(client), ShardCache(client.settings.cache)
+    index = AtmosphereIndex(client)
     local_schema = local_index.get_schema(entry.schema_ref)
     schema = _numbered(index, local_schema, schema_version)
     moved = _moved(local_index.dataset(entry), entry, data_store)
@@ -101,24 +101,40 @@ def promote_to_atmosphere(
     check_public(planned, allow_loopback=client.settings.allow_loopback)
     fitting(planned)
     labels = _labels(entry, local_index, planned.name, version)
-    public = _as_anyone(planned.storage, client)
-    for shards in (moved.shards[:1], moved.shards):  # one first: where strangers cannot read it, no other is copied
-        moved.upload(shards)  # shards are where the record will say before it says so
-        if public is not None and not allow_private:
-            _check_readable(public, len(shards))
-    schema = schema if schema.uri else index.put_schema(schema, schema.version)
-    planned, uploads = replace(planned, schema_ref=schema.located), moved.uploads
-    if uploads:
-        watch = manifest_watch(schema.sample_type, schema, manifests)
-        uploads = [shard if watch is None else described(shard, schema.sample_type, watch, cache) for shard in uploads]
-        files = carried(uploads, client.blob_limit, manifests)
-    else:
-        files = () if public is None else beside(public, public.shards, cache, manifests)
+    uploads: Sequence[ShardRef] = moved.uploads
+    files: Sequence[DataSource] = ()
+    known = client.named(None, Entry, planned.name).of_content(planned.listed.content)
+    if known is None:  # else only labels may be missing
+        public = _as_anyone(planned.storage, client)
+        for shards in (moved.shards[:1], moved.shards):  # one first: where strangers cannot read it, no other is copied
+            moved.upload(shards)  # shards are where the record will say before it says so
+            if public is not None and not allow_private:
+                _check_readable(public, len(shards))
+        schema = schema if schema.uri else index.put_schema(schema, schema.version)
+        planned = replace(planned, schema_ref=schema.located)
+        uploads, files = _with_manifests(client, schema, uploads, public, manifests)
     (_, first), *more = labels
     published = publish(client, planned, uploads=uploads, files=files, manifests=manifests, version=first)
     for label_name, label_version in more:
         add_label(client, published, label_name, label_version)
     return published.located
+
+
+def _with_manifests(
+    client: AtmosphereClient,
+    schema: Schema,
+    uploads: Sequence[ShardRef],
+    public: HttpSource | None,
+    manifests: bool | None,
+) -> tuple[Sequence[ShardRef], Sequence[DataSource]]:
+    """Shards that become blobs, carrying manifests; and the manifests to publish, which may be beside shards elsewhere."""
+    cache = ShardCache(client.settings.cache)
+    if public is not None:
+        return uploads, beside(public, public.shards, cache, manifests)
+    watch = manifest_watch(schema.sample_type, schema, manifests)
+    if watch is not None:
+        uploads = [described(shard, schema.sample_type, watch, cache) for shard in uploads]
+    return uploads, carried(uploads, client.blob_limit, manifests)
 
 
 def _nothing(_shards: Sequence[ShardRef]) -> None:
