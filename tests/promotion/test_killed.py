@@ -16,7 +16,7 @@ from atdata.atmosphere import AtUri
 from atdata.local import LocalIndex
 from atdata.records import Entry
 from atdata.testing import DevAccount
-from networks import Network, list_records
+from networks import Devnet, Network, fresh_handle, list_records
 from s3_servers import S3Server
 
 
@@ -54,11 +54,21 @@ def count(account: DevAccount, kind: str) -> int:
     return len(list_records(account.pds_url, account.did, f"science.alt.dataset.{kind}"))
 
 
-@pytest.mark.parametrize("where", ["blobs", "bucket"])
-def test_killed_five_times(
+def test_shards_that_become_blobs(
+    network: Network, alice: DevAccount, bob: DevAccount, s3_server: S3Server, public_bucket: str
+) -> None:
+    killed_five_times(network, alice, bob, s3_server, public_bucket, "blobs")
+
+
+def test_shards_that_are_copied_to_a_bucket(devnet: Devnet, s3_server: S3Server, public_bucket: str) -> None:
+    alice, bob = (devnet.create_account(fresh_handle()) for _ in range(2))
+    killed_five_times(devnet, alice, bob, s3_server, public_bucket, "bucket")
+
+
+def killed_five_times(
     network: Network, alice: DevAccount, bob: DevAccount, s3_server: S3Server, public_bucket: str, where: str
 ) -> None:
-    """400 shards; killed after 60, 140, ... uploads. Nothing is sent again but what was under way."""
+    """400 shards; killed after 60, 130, ... uploads. Nothing is sent again but what was under way."""
     index = LocalIndex("team.sqlite")
     entry = index.insert_dataset(
         atdata.write_samples(map(Reading, range(SHARDS)), "readings-%06d.tar", maxcount=1),
