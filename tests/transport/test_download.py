@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import io
 import itertools
+import os
 import random
+from collections.abc import Iterator
 from typing import Any
 
 import httpcore
@@ -182,25 +184,83 @@ def test_a_cut_may_fall_on_the_very_end():
         assert body.read() == b"abc"
 
 
-def test_a_body_that_is_dropped_unclosed_never_stops_the_process(monkeypatch):
+def a_download(server: RawServer) -> Any:
+    body = download(server)
+    body.read(1)
+    return body
+
+
+def a_generator_over_a_download(server: RawServer) -> Any:
+    def pieces() -> Iterator[bytes]:
+        with download(server) as body:
+            while piece := body.read(1):
+                yield piece
+
+    generator = pieces()
+    next(generator)
+    return generator
+
+
+def a_generator_over_an_answer(server: RawServer) -> Any:
+    def chunks() -> Iterator[bytes]:
+        with Transport().trusting(server.url).stream("GET", server.url + "/a.tar") as stream:
+            yield from stream.chunks
+
+    generator = chunks()
+    next(generator)
+    return generator
+
+
+def the_chunks_of_an_answer(server: RawServer) -> Any:
+    asked = Transport().trusting(server.url).stream("GET", server.url + "/a.tar")
+    chunks = asked.__enter__().chunks
+    next(chunks)
+    return asked, chunks
+
+
+READERS = [a_download, a_generator_over_a_download, a_generator_over_an_answer, the_chunks_of_an_answer]
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.timeout(60)
+def test_a_body_that_is_dropped_unclosed_never_stops_the_process(reader, monkeypatch):
     """The garbage collector may run while the pool holds its lock: what it closed then would wait for ever."""
-    assign = httpcore.ConnectionPool._assign_requests_to_connections
+    assign, collected = httpcore.ConnectionPool._assign_requests_to_connections, []
 
     def collecting(pool: Any) -> Any:
-        gc.collect()
+        collected.append(gc.collect())
         return assign(pool)
 
     monkeypatch.setattr(httpcore.ConnectionPool, "_assign_requests_to_connections", collecting)
+    gc.disable()  # so that it is found in there and nowhere else
     gc.freeze()  # what was there before need not be looked at
     try:
         with FileServer(files={"/a.tar": BODY * 100}) as server:
             for _ in range(50):  # more than there are connections
-                body = download(server)
-                body.read(1)
-                body.itself = body  # type: ignore[attr-defined]  a cycle, as an exception's traceback makes one
-                del body
+                cycle: list[Any] = [reader(server)]  # as an exception's traceback makes one
+                cycle.append(cycle)
+                del cycle
     finally:
         gc.unfreeze()
+        gc.enable()
+        gc.collect()
+    assert sum(map(bool, collected)) >= 40
+
+
+def test_a_body_that_is_open_when_the_process_forks_is_the_parents():
+    with FileServer(files={"/a.tar": BODY * 10}) as server, download(server) as body:
+        body.read(1)
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                body.close()
+                with download(server) as own:  # by a connection of its own
+                    status = int(own.read() != BODY * 10)
+            finally:
+                os._exit(status)
+        assert os.waitpid(child, 0)[1] == 0
+        assert body.read() == (BODY * 10)[1:]
 
 
 def test_a_body_that_was_read_to_its_end_gives_the_connection_back_at_once():

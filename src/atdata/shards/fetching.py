@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from itertools import islice
 from typing import BinaryIO, Protocol, runtime_checkable
 
@@ -49,19 +50,20 @@ def stream_bytes(source: DataSource, ref: ShardRef, stopped: threading.Event) ->
     return _bounded(_streamed(source, ref, 0), ref, stopped)
 
 
-def _bounded(pieces: Iterator[bytes], ref: ShardRef, stopped: threading.Event) -> Generator[bytes]:
+def _bounded(fetched: Generator[bytes], ref: ShardRef, stopped: threading.Event) -> Generator[bytes]:
     total = 0
-    for piece in pieces:
-        total += len(piece)
-        if total > (MAX_SHARD if ref.size is None else ref.size):
-            expected = f"{ref.size} bytes" if ref.size is not None else f"at most {MAX_SHARD} bytes"
-            raise DigestError("a shard is longer than it may be", step="shard digest", uri=ref.url, expected=expected)
-        if stopped.is_set():
-            raise _stopped(ref)
-        yield piece
+    with closing(fetched) as pieces:
+        for piece in pieces:
+            total += len(piece)
+            if total > (MAX_SHARD if ref.size is None else ref.size):
+                limit = f"{ref.size} bytes" if ref.size is not None else f"at most {MAX_SHARD} bytes"
+                raise DigestError("a shard is longer than it may be", step="shard digest", uri=ref.url, expected=limit)
+            if stopped.is_set():
+                raise _stopped(ref)
+            yield piece
 
 
-def _fetched(source: DataSource, ref: ShardRef, stopped: threading.Event) -> Iterator[bytes]:
+def _fetched(source: DataSource, ref: ShardRef, stopped: threading.Event) -> Generator[bytes]:
     position = 0
     if isinstance(source, RangeSource):
         size = ref.size
@@ -102,7 +104,7 @@ def _side_by_side(source: RangeSource, ref: ShardRef, size: int, stopped: thread
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _streamed(source: DataSource, ref: ShardRef, position: int) -> Iterator[bytes]:
+def _streamed(source: DataSource, ref: ShardRef, position: int) -> Generator[bytes]:
     with source.open(ref, position) as stream:
         yield from _pieces(stream)
 

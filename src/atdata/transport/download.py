@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import atexit
 import io
 import json
 import re
-from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -16,12 +14,6 @@ from atdata.errors import AddressError, NetworkError, ShardError, ShardNotFoundE
 from atdata.transport.http import MAX_REDIRECTS, REDIRECTS, RETRIED, TRIES, Stream, Transport, backoff
 
 _MAX_ERROR = 10_000
-
-# Bodies that are open, and those whose reader was dropped without closing it. A dropped one is closed by the next
-# download and not by the garbage collector, which may run while the connection pool holds its lock, and would then
-# wait for that lock for ever.
-_open: set[ExitStack] = set()
-_dropped: deque[ExitStack] = deque()
 
 
 class Download(io.RawIOBase):
@@ -42,7 +34,6 @@ class Download(io.RawIOBase):
         self._transport, self._url, self._position = transport, url, offset
         self._version: tuple[str | None, int | None] = (None, None)  # ETag and size, as far as they are known
         self._stack = ExitStack()
-        _open.add(self._stack)
         self._chunks: Iterator[bytes] = iter(())
         self._rest = memoryview(b"")
         self._failures = 0
@@ -86,11 +77,7 @@ class Download(io.RawIOBase):
         """Give the connection back."""
         if not self.closed:
             super().close()
-            _close(self._stack)
-
-    def __del__(self) -> None:
-        if not self.closed:
-            _dropped.append(self._stack)
+            self._stack.close()
 
     def _connect(self) -> None:
         while True:
@@ -108,8 +95,6 @@ class Download(io.RawIOBase):
         self._transport.sleep(backoff(self._failures))
 
     def _ask(self) -> Stream:
-        while _dropped:
-            _close(_dropped.popleft())
         url, headers = self._url, {}
         if self._position:
             headers["range"] = f"bytes={self._position}-"
@@ -166,17 +151,6 @@ class Download(io.RawIOBase):
         raise XrpcError(
             f"a server answered {stream.status} {error}".rstrip(), status=stream.status, error=error, uri=self._url
         )
-
-
-def _close(stack: ExitStack) -> None:
-    _open.discard(stack)
-    stack.close()
-
-
-@atexit.register
-def _close_all() -> None:
-    for stack in list(_open):
-        _close(stack)
 
 
 def _without(chunks: Iterator[bytes], skip: int) -> Iterator[bytes]:

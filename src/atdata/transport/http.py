@@ -9,11 +9,13 @@ from __future__ import annotations
 import atexit
 import os
 import random
+import threading
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from atdata.errors import AddressError, LimitError, MissingExtraError, NetworkError
@@ -162,13 +164,82 @@ class Transport:
             asked = _pool(self.allow_loopback if guarded else None).stream(
                 method, url, headers=list(sent.items()), content=body, extensions={"timeout": timeout}
             )
-            with asked as answer:
+            with closing(_Exchange(asked)) as exchange:
+                answer = exchange.answer
                 fields = {name.decode("latin1").lower(): value.decode("latin1") for name, value in answer.headers}
-                chunks = _capped(answer.iter_stream(), url, max_bytes)
-                yield Stream(answer.status, fields, url, chunks)
+                yield Stream(answer.status, fields, url, _capped(exchange.chunks(), url, max_bytes))
 
     def _perform(self, effect: Effect) -> Any:
         return lookup_txt(effect.name) if isinstance(effect, TxtLookup) else self.get(effect)
+
+
+class _Exchange:
+    """A request and its answer, whose body is still to be read, and which anybody may drop.
+
+    What is dropped the garbage collector closes. It runs anywhere, so also in a thread that holds the lock of
+    httpcore's pool, and closing would wait there for that lock for ever. So what httpcore gives is held in `_open`, where
+    no collector finds it, until it is closed here; and a thread that is inside httpcore closes nothing, but leaves it
+    in `_left` for the next request.
+    """
+
+    _open: ClassVar[set[_Exchange]] = set()
+    _left: ClassVar[deque[_Exchange]] = deque()
+    _thread: ClassVar[threading.local] = threading.local()
+
+    def __init__(self, asked: AbstractContextManager[httpcore.Response]) -> None:
+        self._process, self._stack = os.getpid(), ExitStack()
+        self._close_left()
+        with self.inside():
+            self.answer = self._stack.enter_context(asked)
+            self._body = self.answer.iter_stream()
+            self._open.add(self)
+
+    def chunks(self) -> Iterator[bytes]:
+        """The body."""
+        while True:
+            with self.inside():
+                chunk = next(self._body, None)
+            if chunk is None:
+                return
+            yield chunk
+
+    def close(self) -> None:
+        """Give the connection back, now or before the next request."""
+        if self._process != os.getpid():
+            return  # the connection is the parent's, and its lock may have been held when it forked
+        if self._is_inside():
+            self._left.append(self)
+            return
+        with self.inside():
+            self._stack.close()
+        self._open.discard(self)
+
+    @classmethod
+    def close_all(cls) -> None:
+        """Close what is still open, as the process ends."""
+        for exchange in list(cls._open):
+            exchange.close()
+
+    @classmethod
+    @contextmanager
+    def inside(cls) -> Generator[None]:
+        """While this thread executes httpcore's code."""
+        before, cls._thread.inside = cls._is_inside(), True
+        try:
+            yield
+        finally:
+            cls._thread.inside = before
+
+    @classmethod
+    def _is_inside(cls) -> bool:
+        return getattr(cls._thread, "inside", False)
+
+    @classmethod
+    def _close_left(cls) -> None:
+        if not cls._is_inside():
+            with suppress(IndexError):  # empty; other threads do the same
+                while True:
+                    cls._left.popleft().close()
 
 
 # Connections belong to the process, not to a transport: they hold no identity, and all may share them. They do not
@@ -186,9 +257,11 @@ def _pool(allow_loopback: bool | None) -> Any:
 
 @atexit.register
 def _close_pools() -> None:
+    _Exchange.close_all()
     for (pid, _), pool in _pools.items():
         if pid == os.getpid():
-            pool.close()
+            with _Exchange.inside():
+                pool.close()
 
 
 def _host(url: str) -> str:
