@@ -7,16 +7,35 @@
 #define Py_LIMITED_API 0x030B0000
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <errno.h>
 #include <stdint.h>
 #include <string.h>
+#include <unistd.h>
 
 #define BLOCK 512
+#define WINDOW (1 << 18) /* bytes of a file that are looked at before the next are read: what a core's own cache holds */
 
 #if defined(__GNUC__) || defined(__clang__)
 #define WILL_READ(address) __builtin_prefetch(address)
 #else
 #define WILL_READ(address) ((void)0)
 #endif
+
+/* Read just these bytes of a file; whether all of them could be had. */
+static int read_at(int file, uint8_t *into, int64_t count, int64_t position)
+{
+    while (count > 0) {
+        ssize_t got = pread(file, into, (size_t)count, (off_t)position);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return 0;
+        into += got;
+        position += got;
+        count -= got;
+    }
+    return 1;
+}
 
 /* ---------------------------------------------------------------- headers of a shard (POSIX.1-1988 ustar) */
 
@@ -34,6 +53,18 @@ static int octal(const uint8_t *digits, int count, int64_t *value)
     return 1;
 }
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+
+static int64_t sum_of(const uint8_t *block)
+{
+    __m128i sums = _mm_setzero_si128();
+    for (int i = 0; i < BLOCK; i += 16)
+        sums = _mm_add_epi64(
+            sums, _mm_sad_epu8(_mm_loadu_si128((const __m128i *)(const void *)(block + i)), _mm_setzero_si128()));
+    return (int64_t)(_mm_cvtsi128_si32(sums) + _mm_cvtsi128_si32(_mm_srli_si128(sums, 8)));
+}
+#else
 static int64_t sum_of(const uint8_t *block)
 {
     const uint64_t even = 0x00FF00FF00FF00FFu;
@@ -44,6 +75,7 @@ static int64_t sum_of(const uint8_t *block)
     }
     return (int64_t)((lanes & 0xFFFF) + ((lanes >> 16) & 0xFFFF) + ((lanes >> 32) & 0xFFFF) + (lanes >> 48));
 }
+#endif
 
 static int all_zero(const uint8_t *bytes, size_t count)
 {
@@ -138,23 +170,49 @@ static int scan_headers(const uint8_t *memory, int64_t length, int64_t *position
     return MORE;
 }
 
+/* The same for a file, from a header on. What is between headers is passed over where it is long. */
+static int scan_file(int file, int64_t size, uint8_t *window, int64_t *position, int64_t *starts, int64_t *sizes,
+                     uint64_t *marks, int64_t capacity, int64_t *count)
+{
+    int64_t stride = 0;
+    *count = 0;
+    while (*count < capacity) {
+        int64_t some, at = 0, length = stride > WINDOW / 4 ? 4 * BLOCK : WINDOW;
+        if (length > size - *position)
+            length = size - *position;
+        if (length < BLOCK || !read_at(file, window, length, *position))
+            return UNUSUAL;
+        int state = scan_headers(window, length, &at, starts + *count, sizes + *count, marks + *count,
+                                 capacity - *count, &some);
+        for (int64_t i = *count; i < *count + some; i++)
+            starts[i] += *position;
+        *count += some;
+        *position += at;
+        if (state != MORE || !some || *position > size)
+            return state == MORE ? UNUSUAL : state;
+        stride = at / some;
+    }
+    return MORE;
+}
+
 static PyObject *scan(PyObject *Py_UNUSED(self), PyObject *args)
 {
-    Py_buffer memory, starts, sizes, marks;
-    long long position;
+    Py_buffer starts, sizes, marks;
+    long long position, size;
     int64_t at, count = 0;
-    int state = UNUSUAL;
-    if (!PyArg_ParseTuple(args, "y*Lw*w*w*", &memory, &position, &starts, &sizes, &marks))
+    int file, state = UNUSUAL;
+    if (!PyArg_ParseTuple(args, "iLLw*w*w*", &file, &position, &size, &starts, &sizes, &marks))
         return NULL;
+    uint8_t *window = PyMem_Malloc(WINDOW);
     at = position;
-    if (at >= 0 && at <= memory.len) {
+    if (window && at >= 0 && at <= size) {
         Py_ssize_t room = starts.len < sizes.len ? starts.len : sizes.len;
         room = (marks.len < room ? marks.len : room) / 8;
         Py_BEGIN_ALLOW_THREADS
-        state = scan_headers(memory.buf, memory.len, &at, starts.buf, sizes.buf, marks.buf, room, &count);
+        state = scan_file(file, size, window, &at, starts.buf, sizes.buf, marks.buf, room, &count);
         Py_END_ALLOW_THREADS
     }
-    PyBuffer_Release(&memory);
+    PyMem_Free(window);
     PyBuffer_Release(&starts);
     PyBuffer_Release(&sizes);
     PyBuffer_Release(&marks);
@@ -178,7 +236,14 @@ typedef struct {
     Cell *cells;
 } Step;
 
+/* Texts and bytes that were copied out of a window. */
+typedef struct {
+    uint8_t *bytes;
+    int64_t used;
+} Texts;
+
 #define MAX_STEPS 1024
+#define MOST ((int64_t)1 << 40) /* bytes of samples at a time */
 #define AHEAD 3     /* samples */
 #define AT_ONCE 4096 /* bytes */
 
@@ -268,18 +333,30 @@ static int64_t read_value(const Step *step, const uint8_t *memory, const uint8_t
     return head + body;
 }
 
-static int run_steps(const Step *steps, int count, const uint8_t *memory, int64_t length, const int64_t *starts,
-                     const int64_t *sizes, int64_t samples)
+static void keep_text(Texts *texts, const Step *step, const uint8_t *memory, Cell *cell)
 {
-    for (int64_t i = 0; i < samples; i++) {
-        if (starts[i] < 0 || sizes[i] < 0 || starts[i] > length || sizes[i] > length - starts[i])
+    if (cell->size <= 0 || (step->kind != STR && step->kind != BYTES))
+        return;
+    memcpy(texts->bytes + texts->used, memory + cell->at, (size_t)cell->size);
+    cell->at = texts->used;
+    texts->used += cell->size;
+}
+
+/* Samples `first` to `last` - 1, out of bytes that begin at `base` of what `starts` counts. Texts and bytes go on to
+   `texts`, if that is given: it has room for all of them. */
+static int run_steps(const Step *steps, int count, const uint8_t *memory, int64_t base, int64_t length,
+                     const int64_t *starts, const int64_t *sizes, int64_t first, int64_t last, Texts *texts)
+{
+    for (int64_t i = first; i < last; i++) {
+        int64_t start = starts[i] - base;
+        if (start < 0 || sizes[i] < 0 || start > length || sizes[i] > length - start)
             return 0;
-        if (i + AHEAD < samples && starts[i + AHEAD] >= 0 && starts[i + AHEAD] < length) {
+        if (i + AHEAD < last && starts[i + AHEAD] >= base && starts[i + AHEAD] - base < length) {
             int64_t soon = sizes[i + AHEAD] < AT_ONCE ? sizes[i + AHEAD] : AT_ONCE;
             for (int64_t line = 0; line < soon; line += 64)
-                WILL_READ(memory + starts[i + AHEAD] + line);
+                WILL_READ(memory + (starts[i + AHEAD] - base) + line);
         }
-        const uint8_t *at = memory + starts[i], *end = at + sizes[i];
+        const uint8_t *at = memory + start, *end = at + sizes[i];
         for (const Step *step = steps; step < steps + count; step++) {
             int64_t taken = step->length, body;
             Cell cell;
@@ -302,6 +379,8 @@ static int run_steps(const Step *steps, int count, const uint8_t *memory, int64_
                 taken = read_value(step, memory, at, end, step->cells + i);
                 if (taken < 0)
                     return 0;
+                if (texts)
+                    keep_text(texts, step, memory, step->cells + i);
                 break;
             case NUMBER:
                 taken = read_value(step, memory, at, end, &cell);
@@ -400,24 +479,46 @@ static int parse_step(PyObject *tuple, int64_t samples, Step *step)
     return -1;
 }
 
-static PyObject *decode_steps(PyObject *tuples, const Py_buffer *memory, const int64_t *starts, const int64_t *sizes,
-                              int64_t samples, Step *steps, int count)
+/* As `run_steps`, out of a file: a window of it is decoded while it is in this core's cache, then the next is read. */
+static int read_steps(const Step *steps, int count, int file, uint8_t *window, int64_t room, const int64_t *starts,
+                      const int64_t *sizes, int64_t samples, Texts *texts)
 {
-    int alike;
-    PyObject *columns = NULL;
-    for (int i = 0; i < count; i++)
-        if (parse_step(PyTuple_GetItem(tuples, i), samples, steps + i))
-            return NULL;
-    Py_BEGIN_ALLOW_THREADS
-    alike = run_steps(steps, count, memory->buf, memory->len, starts, sizes, samples);
-    Py_END_ALLOW_THREADS
-    if (!alike)
-        return Py_NewRef(Py_None);
-    columns = PyList_New(0);
+    for (int64_t first = 0, last; first < samples; first = last) {
+        int64_t stop = starts[first] + sizes[first];
+        for (last = first + 1; last < samples; last++) {
+            if (starts[last] < stop || starts[last] + sizes[last] - starts[first] > room)
+                break;
+            stop = starts[last] + sizes[last];
+        }
+        if (!read_at(file, window, stop - starts[first], starts[first]) ||
+            !run_steps(steps, count, window, starts[first], stop - starts[first], starts, sizes, first, last, texts))
+            return 0;
+    }
+    return 1;
+}
+
+/* How many bytes samples have together, and the longest of them; -1 where that is not to be believed. */
+static int64_t total_of(const int64_t *starts, const int64_t *sizes, int64_t samples, int64_t *longest)
+{
+    int64_t total = 0;
+    *longest = 0;
+    for (int64_t i = 0; i < samples; i++) {
+        if (starts[i] < 0 || sizes[i] < 0 || starts[i] > INT64_MAX / 4 || sizes[i] > INT64_MAX / 4 ||
+            (total += sizes[i]) > MOST)
+            return -1;
+        if (sizes[i] > *longest)
+            *longest = sizes[i];
+    }
+    return total;
+}
+
+static PyObject *lists_of(const Step *steps, int count, const char *memory, int64_t samples)
+{
+    PyObject *columns = PyList_New(0);
     for (int i = 0; columns && i < count; i++) {
         if (steps[i].what != VALUE)
             continue;
-        PyObject *list = list_of(steps + i, memory->buf, samples);
+        PyObject *list = list_of(steps + i, memory, samples);
         if (!list || PyList_Append(columns, list))
             Py_CLEAR(columns);
         Py_XDECREF(list);
@@ -429,33 +530,116 @@ static PyObject *decode_steps(PyObject *tuples, const Py_buffer *memory, const i
     return columns;
 }
 
+/* The same as they are in C, for `values`: the texts, then cells for each list. */
+static PyObject *cells_of(const Step *steps, int count, PyObject *texts, int64_t samples)
+{
+    PyObject *found = PyList_New(0);
+    if (found && PyList_Append(found, texts))
+        Py_CLEAR(found);
+    for (int i = 0; found && i < count; i++) {
+        if (steps[i].what != VALUE)
+            continue;
+        PyObject *cells = PyByteArray_FromStringAndSize((const char *)steps[i].cells, samples * (int64_t)sizeof(Cell));
+        if (!cells || PyList_Append(found, cells))
+            Py_CLEAR(found);
+        Py_XDECREF(cells);
+    }
+    return found;
+}
+
+static PyObject *decode_memory(const Py_buffer *memory, const int64_t *starts, const int64_t *sizes, int64_t samples,
+                               const Step *steps, int count)
+{
+    int alike;
+    Py_BEGIN_ALLOW_THREADS
+    alike = run_steps(steps, count, memory->buf, 0, memory->len, starts, sizes, 0, samples, NULL);
+    Py_END_ALLOW_THREADS
+    return alike ? lists_of(steps, count, memory->buf, samples) : Py_NewRef(Py_None);
+}
+
+static PyObject *decode_file(int file, const int64_t *starts, const int64_t *sizes, int64_t samples, const Step *steps,
+                             int count)
+{
+    int alike = 0;
+    int64_t longest, total = total_of(starts, sizes, samples, &longest);
+    int64_t room = longest > WINDOW ? longest : WINDOW, fixed = 0;
+    for (int i = 0; i < count; i++) /* what all samples have, and what is no text */
+        fixed += steps[i].length;
+    if (total < 0 || fixed > MOST || (samples && total / samples < fixed))
+        return Py_NewRef(Py_None);
+    total -= samples * fixed;
+    uint8_t *window = PyMem_Malloc(room);
+    PyObject *found = NULL, *held = PyByteArray_FromStringAndSize(NULL, total); /* pages not written to cost nothing */
+    if (window && held) {
+        Texts texts = {(uint8_t *)PyByteArray_AsString(held), 0};
+        Py_BEGIN_ALLOW_THREADS
+        alike = read_steps(steps, count, file, window, room, starts, sizes, samples, &texts);
+        Py_END_ALLOW_THREADS
+        found = alike ? cells_of(steps, count, held, samples) : Py_NewRef(Py_None);
+    } else if (!window)
+        PyErr_NoMemory();
+    PyMem_Free(window);
+    Py_XDECREF(held);
+    return found;
+}
+
 static PyObject *decode(PyObject *Py_UNUSED(self), PyObject *args)
 {
-    Py_buffer memory, starts, sizes;
-    PyObject *tuples, *found = NULL;
-    if (!PyArg_ParseTuple(args, "y*y*y*O!", &memory, &starts, &sizes, &PyTuple_Type, &tuples))
+    Py_buffer starts, sizes, memory = {0};
+    PyObject *source, *tuples, *found = NULL;
+    if (!PyArg_ParseTuple(args, "Oy*y*O!", &source, &starts, &sizes, &PyTuple_Type, &tuples))
         return NULL;
+    int64_t samples = starts.len / 8;
     Py_ssize_t count = PyTuple_Size(tuples);
+    int file = PyLong_Check(source) ? (int)PyLong_AsLong(source) : -1;
     Step *steps = count <= MAX_STEPS && starts.len == sizes.len ? PyMem_Calloc(count + 1, sizeof(Step)) : NULL;
-    if (steps) {
-        found = decode_steps(tuples, &memory, starts.buf, sizes.buf, starts.len / 8, steps, (int)count);
-        for (Py_ssize_t i = 0; i < count; i++) {
-            if (steps[i].buffer.obj)
-                PyBuffer_Release(&steps[i].buffer);
-            PyMem_Free(steps[i].cells);
-        }
-        PyMem_Free(steps);
-    } else
+    int ready = steps && !PyErr_Occurred() && (file >= 0 || !PyObject_GetBuffer(source, &memory, PyBUF_SIMPLE));
+    if (!steps)
         PyErr_SetString(PyExc_ValueError, "too many steps, or as many starts as sizes are wanted");
-    PyBuffer_Release(&memory);
+    for (Py_ssize_t i = 0; ready && i < count; i++)
+        ready = !parse_step(PyTuple_GetItem(tuples, i), samples, steps + i);
+    if (ready)
+        found = file >= 0 ? decode_file(file, starts.buf, sizes.buf, samples, steps, (int)count)
+                          : decode_memory(&memory, starts.buf, sizes.buf, samples, steps, (int)count);
+    for (Py_ssize_t i = 0; steps && i < count; i++) {
+        if (steps[i].buffer.obj)
+            PyBuffer_Release(&steps[i].buffer);
+        PyMem_Free(steps[i].cells);
+    }
+    PyMem_Free(steps);
+    if (memory.obj)
+        PyBuffer_Release(&memory);
     PyBuffer_Release(&starts);
     PyBuffer_Release(&sizes);
     return found;
 }
 
+static PyObject *values(PyObject *Py_UNUSED(self), PyObject *args)
+{
+    Step step = {.what = VALUE};
+    Py_buffer texts, cells;
+    if (!PyArg_ParseTuple(args, "iy*y*", &step.kind, &texts, &cells))
+        return NULL;
+    PyObject *list = NULL;
+    int64_t samples = cells.len / (int64_t)sizeof(Cell);
+    int inside = 1, far = step.kind == STR || step.kind == BYTES;
+    step.cells = cells.buf;
+    for (int64_t i = 0; far && i < samples; i++)
+        inside &= step.cells[i].size <= 0 ||
+                  (step.cells[i].at >= 0 && step.cells[i].at <= texts.len && step.cells[i].size <= texts.len - step.cells[i].at);
+    if (inside)
+        list = list_of(&step, texts.buf, samples);
+    else
+        PyErr_SetString(PyExc_ValueError, "cells that are not of these texts");
+    PyBuffer_Release(&texts);
+    PyBuffer_Release(&cells);
+    return list;
+}
+
 static PyMethodDef methods[] = {
-    {"scan", scan, METH_VARARGS, "Prove headers in memory."},
-    {"decode", decode, METH_VARARGS, "Decode samples in memory."},
+    {"scan", scan, METH_VARARGS, "Prove headers of a file."},
+    {"decode", decode, METH_VARARGS, "Decode samples in memory, or in a file without making objects."},
+    {"values", values, METH_VARARGS, "Objects out of what was decoded in a file."},
     {NULL, NULL, 0, NULL},
 };
 

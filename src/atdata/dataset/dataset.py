@@ -20,7 +20,7 @@ from atdata.dataset.loader import EqualSteps, Loader
 from atdata.dataset.order import WINDOW, Order
 from atdata.dataset.pipeline import Batches, Samples, Shuffle
 from atdata.dataset.ranks import Rank
-from atdata.dataset.reading import Reader, room
+from atdata.dataset.reading import Batch, Reader, room
 from atdata.dataset.steps import Filter, Map, See, Step
 from atdata.dataset.table import ShardTable
 from atdata.errors import FieldTypeError, NotFoundError, UsageError
@@ -461,10 +461,10 @@ class Dataset(Generic[T]):
         """How many samples like this one to read at once."""
         return max(1, room(self._places, self._places.shard_of(number)))
 
-    def numbers(self, order: Order, positions: Iterable[tuple[int, int]]) -> Iterator[Ints]:
+    def numbers(self, order: Order, positions: Iterable[tuple[int, int]]) -> Iterator[Batch]:
         """The numbers of the samples that an order has at some ranges of positions."""
         if order.mode == "ordered" and not order.size and self._selected is None:
-            yield from (np.arange(start, stop, dtype=np.int64) for start, stop in positions)
+            yield from itertools.starmap(range, positions)
             return
         pending = iter(positions)
         while some := list(itertools.islice(pending, 16)):
@@ -475,7 +475,7 @@ class Dataset(Generic[T]):
             bounds = itertools.accumulate((stop - start for start, stop in some), initial=0)
             yield from (numbers[first:last] for first, last in itertools.pairwise(bounds))
 
-    def read(self, numbers: Iterable[Ints]) -> Iterator[SampleBatch[T]]:
+    def read(self, numbers: Iterable[Batch]) -> Iterator[SampleBatch[T]]:
         """Batches of samples by their numbers in the shards, seen as this view sees them."""
         reader = self.reader()
         see = See(reader.sample_type, self._lens, self._wanted)
@@ -541,7 +541,7 @@ def _packed(key: str, sample: Any) -> SampleRow:
     return key, sample.packed, sample
 
 
-def _brought(table: ShardTable, numbers: Iterable[Ints]) -> Iterator[Ints]:
+def _brought(table: ShardTable, numbers: Iterable[Batch]) -> Iterator[Batch]:
     """Numbers of samples, with what can be fetched by itself fetched before they are read."""
     for some in numbers:
         table.bring(some)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, TypeAlias
 
@@ -18,20 +20,26 @@ from atdata.dataset.table import KEPT, ShardTable
 from atdata.errors import AtdataError, SampleError
 from atdata.samples import DictSample, Field, fields_of
 from atdata.samples.batch import Numbers, stack, unstack
-from atdata.samples.columns import HANDS, Column, ColumnDecoder, Rows
+from atdata.samples.columns import HANDS, Column, ColumnDecoder, Raw, Rows
 from atdata.samples.packable import is_plain
-from atdata.shards.memory import FAR, Memory
-from atdata.shards.opening import AHEAD
+from atdata.shards.memory import FAR, Memory, map_file, read_file
+from atdata.shards.opening import AHEAD, OpenShard
 
 Bytes: TypeAlias = NDArray[np.uint8]
 Ints: TypeAlias = NDArray[np.int64]
 Columns: TypeAlias = dict[str, Column]
 
+Batch: TypeAlias = "Ints | range"
+_Asked: TypeAlias = tuple[list[Batch], Callable[[], Columns]]
+
 ROWS = ""
 """The one column of samples that are read as rows, because their type says nothing of columns or runs code of its own."""
-BLOCK_BYTES = 1 << 22
-BLOCK_SAMPLES = 4096
+BLOCK_BYTES = 1 << 23
+BLOCK_SAMPLES = 1 << 14
+BLOCKS = 3
+"""Blocks that are asked for at a time, besides the one in use."""
 _POOLED = 1 << 20
+_SLACK = 1024  # an archive ends with two blocks, so this much can be read after any sample
 
 
 @dataclass
@@ -62,86 +70,83 @@ class Reader:
         self.wanted = [ROWS] if not self.bulk else [f.name for f in self.fields] if wanted is None else list(wanted)
         self.statistics = Statistics()
         self._decoder = ColumnDecoder(self.fields, self.wanted)
-        self._last = (-1, -1)
-        self.pool = _Pool()
+        self._after = -1  # the sample after those that were asked for last
+        self.pool, self.windows = _Pool(), _Pool()
         self.hands: Executor | None = None
+        self._next: Executor | None = None
         self._copying = False  # whether most of what was found last is still to be read from files
 
-    def batches(self, numbers: Iterable[Ints]) -> Iterator[Columns]:
-        """The columns of each batch of sample numbers. Several batches are read at a time, large ones while the one
-        before is used; the order of reading and the size of what is read at once change nothing about what comes out.
+    def batches(self, numbers: Iterable[Batch]) -> Iterator[Columns]:
+        """The columns of each batch of sample numbers. Several batches are read at a time, and the next ones while one
+        is used; the order of reading and the size of what is read at once change nothing about what comes out.
         """
         try:
-            with ThreadPoolExecutor(HANDS + 1, "atdata-read") as hands:  # threads start when there is work
-                self.hands = hands
+            # Threads start when there is work. One does what is next, in order; it may call for hands.
+            with ThreadPoolExecutor(HANDS, "atdata-copy") as hands, ThreadPoolExecutor(1, "atdata-read") as next_:
+                self.hands, self._next = hands, next_
                 yield from self._batches(self._blocks(numbers))
         finally:
-            self.hands = None
+            self.hands = self._next = None
             self.table.rest()
 
-    def _batches(self, blocks: Iterator[list[Ints]]) -> Iterator[Columns]:
-        coming, second = self._begin(blocks), False
-        while coming:
-            block, columns = coming
+    def _batches(self, blocks: Iterator[list[Batch]]) -> Iterator[Columns]:
+        coming, most = deque[_Asked](), 1  # the first one is given out before another is asked for
+        while True:
+            while len(coming) < most and (asked := self._ask(blocks)):
+                coming.append(asked)
+            if not coming:
+                return
+            block, columns = coming.popleft()
             try:
-                read = columns.result()
+                read = columns()
             except SampleError:
                 if len(block) == 1:
                     raise
                 for batch in block:  # all that is before the bad one is given out
                     yield _cut(self.read(batch), 0, len(batch))
                 raise
-            early = second and self._copying
-            coming = self._begin(blocks) if early else None
-            bounds = [0, *np.cumsum([len(batch) for batch in block]).tolist()]
-            for start, stop in pairwise(bounds):
+            for start, stop in pairwise(itertools.accumulate(map(len, block), initial=0)):
                 yield _cut(read, start, stop)
-            coming, second = coming if early else self._begin(blocks), True
+            most = BLOCKS
 
-    def _begin(self, blocks: Iterator[list[Ints]]) -> tuple[list[Ints], Future[Columns]] | None:
-        """Begin to read the next block: another thread goes on where it is mostly copying. Errors wait in the future."""
-        block: list[Ints] = []
+    def _ask(self, blocks: Iterator[list[Batch]]) -> _Asked | None:
+        """The next block, and how to have it: another thread begins to read it. Errors wait until it is its turn."""
+        block: list[Batch] = []
         try:
             if not (block := next(blocks, [])):
                 return None
-            found = self._find(np.concatenate(block) if len(block) > 1 else block[0])
-            if self._copying and self.hands:
-                return block, self.hands.submit(found.join)
-            done = found.join()
+            chunks = self._chunks(_joined(block))
+            if self._copying and self._next:
+                return block, self._next.submit(self._find(chunks).join).result
+            if self._next and len(chunks) == 1 and self._reads(chunks[0]):
+                begun = self._next.submit(self._read, chunks[0], self.table.ready(chunks[0].shard, chunks[0].starts))
+                return block, lambda: self._find(chunks, begun).join()
+            return block, lambda: self._find(chunks).join()
         except AtdataError as error:
             failed: Future[Columns] = Future()
             failed.set_exception(error)
-            return block, failed
-        ready: Future[Columns] = Future()
-        ready.set_result(done)
-        return block, ready
+            return block, failed.result
 
-    def _blocks(self, numbers: Iterable[Ints]) -> Iterator[list[Ints]]:
+    def _blocks(self, numbers: Iterable[Batch]) -> Iterator[list[Batch]]:
         """Batches to read at once. In the stored order they are of one shard, so that no other one is waited for."""
-        block: list[Ints] = []
-        shard = size = room_ = 0
+        block: list[Batch] = []
+        size = room_ = end = 0
+        after = -1
         for batch in numbers:
-            if block and (
-                size + len(batch) > room_ or (self._goes_on(block[-1], batch) and not self._within(shard, batch))
-            ):
+            count = len(batch)
+            if block and (size + count > room_ or (count and int(batch[0]) == after and int(batch[-1]) >= end)):
                 yield block
                 block, size = [], 0
-            if not block and len(batch):
+            if not block and count:
                 shard = self.table.shard_of(int(batch[0]))
-                room_ = room(self.table, shard)
+                room_, end = room(self.table, shard), self.table.end_of(shard)
             block.append(batch)
-            size += len(batch)
+            size += count
+            after = int(batch[-1]) + 1 if count else -1
         if block:
             yield block
 
-    @staticmethod
-    def _goes_on(last: Ints, batch: Ints) -> bool:
-        return len(last) > 0 and len(batch) > 0 and int(batch[0]) == int(last[-1]) + 1
-
-    def _within(self, shard: int, batch: Ints) -> bool:
-        return self.table.shard_of(int(batch[-1])) == shard
-
-    def read(self, numbers: Ints) -> Columns:
+    def read(self, numbers: Batch) -> Columns:
         """The columns of some samples, in the order of their numbers.
 
         Raises:
@@ -149,48 +154,81 @@ class Reader:
             DigestError: a shard is not the one that was published.
             SampleError: a sample is not of the reader's type.
         """
-        return self._find(numbers).join()
+        return self._find(self._chunks(numbers)).join()
 
-    def _find(self, numbers: Ints) -> _Found:
-        """Some samples, decoded but for large arrays. All mapped memory is touched here: whoever cuts a file between
-        two batches does it before or after, and is told.
+    def _chunks(self, numbers: Batch) -> list[_Chunk]:
+        """Where some samples are, shard by shard."""
+        if not len(numbers):
+            return []
+        goes_on, self._after = int(numbers[0]) == self._after, int(numbers[-1]) + 1
+        if isinstance(numbers, range):
+            shard, first = self.table.place_of(numbers[0])
+            if numbers[-1] < self.table.end_of(shard):
+                return [self._chunk(shard, slice(first, first + len(numbers)), range(len(numbers)), goes_on)]
+            numbers = np.arange(numbers.start, numbers.stop)
+        shards, places = self.table.locate(numbers)
+        if (shards[0] == shards).all():
+            return [self._chunk(int(shards[0]), places, range(len(numbers)), goes_on)]
+        order = np.argsort(shards, kind="stable")
+        cuts = [0, *(np.flatnonzero(np.diff(shards[order])) + 1).tolist(), len(order)]
+        groups = [order[a:b] for a, b in pairwise(cuts)]
+        self.table.ahead([int(shards[group[0]]) for group in groups][:AHEAD])
+        return [self._chunk(int(shards[group[0]]), places[group], group) for group in groups]
+
+    def _chunk(self, shard: int, places: Ints | slice, group: Sequence[int] | Ints, goes_on: bool = False) -> _Chunk:
+        index = self.table.open(shard).index
+        chunk = _Chunk(shard, index.starts[places], index.sizes[places], group)
+        if goes_on and chunk.dense:  # then the next shards are next
+            self.table.ahead(range(shard + 1, shard + 1 + AHEAD))
+        return chunk
+
+    def _find(self, chunks: Sequence[_Chunk], begun: Future[Raw | None] | None = None) -> _Found:
+        """Some samples, decoded but for large arrays; the one chunk that is `begun` is being read already. All mapped
+        memory is touched here: whoever cuts a file between two batches does it before or after, and is told.
         """
         self._copying = False
-        shards, places = self.table.locate(numbers)
-        order = np.argsort(shards, kind="stable") if len(numbers) and (shards[0] != shards).any() else None
-        if order is None:
-            groups: list[Any] = [range(len(numbers))] if len(numbers) else []
-            parts = [self._chunk(int(shards[0]), places, True) for _ in groups]
-        else:
-            cuts = [0, *(np.flatnonzero(np.diff(shards[order])) + 1).tolist(), len(order)]
-            groups = [order[a:b] for a, b in pairwise(cuts)]
-            self.table.ahead([int(shards[group[0]]) for group in groups][:AHEAD])
-            kept = len(groups) <= KEPT // 4  # all of two blocks are open until the last has been read
-            parts = [self._chunk(int(shards[group[0]]), places[group], kept) for group in groups]
-        return _Found(self, parts, groups, len(numbers))
+        kept = len(chunks) <= KEPT // (2 * BLOCKS)  # what is asked for is open until the last of it has been read
+        parts: list[Mapping[str, Column | Rows]] = []
+        for chunk in chunks:
+            self.statistics.samples += len(chunk.starts)
+            self.statistics.bytes += int(chunk.sizes.sum())
+            self.statistics.chunks += 1
+            raw = begun.result() if begun else self._read_now(chunk)
+            read = None if raw is None else self._decoder.finish(raw)
+            parts.append(self._decoded(chunk, kept) if read is None else read)
+        return _Found(self, parts, [chunk.group for chunk in chunks])
 
-    def _chunk(self, shard: int, places: Ints, kept: bool) -> dict[str, Column | Rows]:
-        """Samples of one shard, which may not be `kept` open until they are all copied."""
-        index = self.table.open(shard).index
-        starts, sizes = index.starts[places], index.sizes[places]
-        total = int(sizes.sum())
-        span = int(starts[-1] + sizes[-1] - starts[0])
-        ascending = len(starts) == 1 or bool((starts[1:] > starts[:-1]).all())
-        dense = ascending and span <= 2 * total + 4096 * len(starts)
-        if dense and self._last == (shard, int(places[0]) - 1):  # it goes on where it was: the next shards are next
-            self.table.ahead(range(shard + 1, shard + 1 + AHEAD))
-        self._last = (shard, int(places[-1]))
-        memory = self.table.memory(shard, starts, sizes, dense)
-        self.statistics.samples += len(starts)
-        self.statistics.bytes += total
-        self.statistics.chunks += 1
+    def _reads(self, chunk: _Chunk) -> bool:
+        """Whether samples are decoded as they are read, with one call."""
+        return self.bulk and self._decoder.reads and chunk.short
+
+    def _read_now(self, chunk: _Chunk) -> Raw | None:
+        return self._read(chunk, self.table.ready(chunk.shard, chunk.starts)) if self._reads(chunk) else None
+
+    def _read(self, chunk: _Chunk, opened: OpenShard) -> Raw | None:
+        return self._decoder.read(opened.file.fileno(), chunk.starts, chunk.sizes)
+
+    def _decoded(self, chunk: _Chunk, kept: bool) -> dict[str, Column | Rows]:
+        """Samples of one shard out of its memory. They may not be `kept` open until they are all copied."""
+        memory = self._memory(chunk)
+        starts, sizes = chunk.starts, chunk.sizes
         if self.bulk:
             found = self._decoder.decode(memory.data, starts - memory.base, sizes, memory.read if kept else None)
             if found is not None:
                 self._copying |= kept and any(isinstance(c, Rows) and c.length >= FAR for c in found.values())
                 return found
         self.statistics.slow += 1
-        return self._one_by_one(shard, memory, starts, sizes)
+        return self._one_by_one(chunk.shard, memory, starts, sizes)
+
+    def _memory(self, chunk: _Chunk) -> Memory:
+        if not chunk.dense:
+            return self.table.memory(chunk.shard, chunk.starts)
+        opened = self.table.ready(chunk.shard, chunk.starts)
+        start, stop = chunk.span(opened.size)
+        if not chunk.short:
+            return map_file(opened.file, start, stop)
+        buffer = self.windows.empty((1 << (stop - start).bit_length(),), np.dtype(np.uint8))
+        return read_file(opened.file, start, stop, buffer)
 
     def _one_by_one(self, shard: int, memory: Memory, starts: Ints, sizes: Ints) -> dict[str, Column | Rows]:
         samples: list[Any] = []
@@ -208,6 +246,38 @@ class Reader:
 
 
 @dataclass(frozen=True, eq=False)
+class _Chunk:
+    """Samples of one shard.
+
+    Attributes:
+        shard: which.
+        starts, sizes: where they are in it, int64 `[n]`.
+        group: where they belong among all that are asked for.
+    """
+
+    shard: int
+    starts: Ints
+    sizes: Ints
+    group: Sequence[int] | Ints
+
+    def span(self, size: int) -> tuple[int, int]:
+        """All bytes from the first sample to the last, and some that decoding may look at, of a file of some size."""
+        return int(self.starts[0]), min(int(self.starts[-1] + self.sizes[-1]) + _SLACK, size)
+
+    @cached_property
+    def dense(self) -> bool:
+        """Whether they are in the stored order, and little lies between them."""
+        span, total = int(self.starts[-1] + self.sizes[-1] - self.starts[0]), int(self.sizes.sum())
+        ascending = len(self.starts) == 1 or bool((self.starts[1:] > self.starts[:-1]).all())
+        return ascending and span <= 2 * total + 4096 * len(self.starts)
+
+    @cached_property
+    def short(self) -> bool:
+        """Whether reading all of it is as fast as mapping it."""
+        return self.dense and int(self.starts[-1] + self.sizes[-1] - self.starts[0]) < FAR * len(self.starts)
+
+
+@dataclass(frozen=True, eq=False)
 class _Found:
     """What each shard holds of some samples.
 
@@ -215,13 +285,16 @@ class _Found:
         reader: who found it.
         parts: columns, by shard.
         groups: where the samples of each part belong.
-        count: of all samples.
     """
 
     reader: Reader
-    parts: list[dict[str, Column | Rows]]
-    groups: list[Any]
-    count: int
+    parts: list[Mapping[str, Column | Rows]]
+    groups: list[Sequence[int] | Ints]
+
+    @property
+    def count(self) -> int:
+        """Of all samples."""
+        return sum(map(len, self.groups))
 
     def join(self) -> Columns:
         """Whole columns. Large arrays are read here."""
@@ -248,6 +321,15 @@ class _Found:
             for place, value in zip(group, _values(part), strict=True):
                 values[place] = value
         return values
+
+
+def _joined(block: Sequence[Batch]) -> Batch:
+    """The numbers of some batches; a range where they are one."""
+    if len(block) == 1:
+        return block[0]
+    if all(isinstance(batch, range) for batch in block) and all(a[-1] + 1 == b[0] for a, b in pairwise(block)):
+        return range(block[0][0], block[-1][-1] + 1)
+    return np.concatenate([np.asarray(batch, np.int64) for batch in block])
 
 
 def room(table: ShardTable, shard: int) -> int:

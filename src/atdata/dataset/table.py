@@ -32,7 +32,6 @@ Ints: TypeAlias = NDArray[np.int64]
 KEPT = 128
 _KEYS = 1 << 28  # bytes of keys in memory
 _PIECE = 1 << 16
-_SLACK = 1024  # an archive ends with two blocks, so this much can be read after any sample
 
 
 class ShardTable:
@@ -170,6 +169,15 @@ class ShardTable:
         self.reach(sample + 1)
         return bisect.bisect_right(self._bounds, sample) - 1
 
+    def place_of(self, sample: int) -> tuple[int, int]:
+        """The shard of one sample, and its number in it."""
+        shard = self.shard_of(sample)
+        return shard, sample - self._bounds[shard]
+
+    def end_of(self, shard: int) -> int:
+        """One past the last sample of a shard in which a sample was found."""
+        return self._bounds[shard + 1]
+
     def fingerprints(self) -> list[str]:
         """What tells each shard from others: its digest; where none is known, its size, count and some of its bytes."""
         return [self._fingerprint(shard, ref) for shard, ref in enumerate(self.refs)]
@@ -287,7 +295,7 @@ class ShardTable:
         pinned = self._picking and self._ranges is not None and self.refs[shard].manifest is not None
         return pinned and shard not in self._held.refused
 
-    def bring(self, numbers: Ints) -> None:
+    def bring(self, numbers: Ints | range) -> None:
         """Fetch samples that will be asked for next, side by side, where that takes less than whole shards.
 
         Raises:
@@ -296,7 +304,7 @@ class ShardTable:
         """
         if not self._picking or self._ranges is None or not len(numbers):
             return
-        shards, places = self.locate(numbers)
+        shards, places = self.locate(np.asarray(numbers, np.int64))
         order = np.argsort(shards, kind="stable")
         which, firsts = np.unique(shards[order], return_index=True)
         groups = dict(zip(which.tolist(), np.split(places[order], firsts[1:]), strict=True))
@@ -365,22 +373,29 @@ class ShardTable:
                 held.mapped.pop(shard, None)
                 opened.file.close()
 
-    def memory(self, shard: int, starts: Ints, sizes: Ints, dense: bool) -> Memory:
-        """Memory that holds some samples of a shard; `dense` maps just the range they span, at once.
+    def ready(self, shard: int, starts: Ints) -> OpenShard:
+        """An open shard some samples of which are about to be touched.
 
         Raises:
             DigestError, NetworkError: as `bring`.
             ShardError: the shard was cut meanwhile.
         """
-        held = self._held
-        with held.lock:
+        with self._held.lock:
             if partial := self._partial(shard):
                 self._bring({shard: partial.places(starts)})
             opened = self.open(shard)
             check_unchanged(opened.file, opened.size, opened.ref.url)
-            if dense:
-                stop = min(int(starts[-1] + sizes[-1]) + _SLACK, opened.size)
-                return map_file(opened.file, int(starts[0]), stop)
+            return opened
+
+    def memory(self, shard: int, starts: Ints) -> Memory:
+        """Memory over a whole shard, to touch some samples in; the same until the shard is closed.
+
+        Raises:
+            DigestError, NetworkError, ShardError: as `ready`.
+        """
+        held = self._held
+        with held.lock:
+            opened = self.ready(shard, starts)
             if shard not in held.mapped:
                 held.mapped[shard] = map_file(opened.file, 0, opened.size, scattered=True)
             return held.mapped[shard]

@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 import os
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeAlias
@@ -44,6 +45,7 @@ from atdata.samples.npy import check_text
 Bytes: TypeAlias = NDArray[np.uint8]
 Ints: TypeAlias = NDArray[np.int64]
 Column: TypeAlias = "NDArray[Any] | Numbers | list[Any]"
+Read: TypeAlias = Callable[[Sequence[Bytes], Sequence[int]], None]
 
 HANDS = min(4, os.cpu_count() or 1)
 _HANDFUL = 1 << 20  # bytes that are worth a hand of their own
@@ -55,12 +57,12 @@ class Rows:
     """Large arrays of one kind, where they are: a column that is not copied yet.
 
     Attributes:
-        read: fills an array with the bytes from some place on.
+        read: fills arrays with the bytes from some places on.
         at: the place of each.
         dtype, shape: of each.
     """
 
-    read: Callable[[Bytes, int], None]
+    read: Read
     at: Ints
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
@@ -73,13 +75,12 @@ class Rows:
         """Bytes of each."""
         return self.dtype.itemsize * math.prod(self.shape)
 
-    def write(self, column: NDArray[Any], places: Sequence[int], hands: Executor | None = None) -> None:
+    def write(self, column: NDArray[Any], places: Sequence[int] | Ints, hands: Executor | None = None) -> None:
         """Bring them to places in a column of shape `[n, *shape]`, C-contiguous; many with several `hands`."""
         raw, starts = column.reshape(len(column), -1).view(np.uint8), self.at.tolist()
 
         def some(first: int, stop: int) -> None:
-            for place, start in zip(places[first:stop], starts[first:stop], strict=True):
-                self.read(raw[place], start)
+            self.read([raw[place] for place in places[first:stop]], starts[first:stop])
 
         parts = min(HANDS, len(starts) * raw.shape[1] // _HANDFUL) if hands else 0
         if hands is None or parts < 2:
@@ -100,9 +101,10 @@ class ColumnDecoder:
     def __init__(self, fields: Sequence[Field], wanted: Sequence[str]) -> None:
         self._fields, self._wanted = {field.name: field for field in fields}, tuple(wanted)
         self._layout: Layout | None = None  # of the samples decoded last; the next are likely to have the same
+        self._native = False  # whether the loop in C decoded them
 
     def decode(
-        self, memory: Bytes, starts: Ints, sizes: Ints, read: Callable[[Bytes, int], None] | None = None
+        self, memory: Bytes, starts: Ints, sizes: Ints, read: Read | None = None
     ) -> dict[str, Column | Rows] | None:
         """Columns of some samples in memory, in the order of `starts`.
 
@@ -118,34 +120,60 @@ class ColumnDecoder:
         if not len(starts):
             return None
         try:
-            found = self._decode(memory, starts, sizes)
-        except (
-            Unlike,
-            IndexError,
-            ValueError,
-            OverflowError,
-            Misfit,
-        ):  # ValueError: no text, no array, past the memory
+            columns = self._decode(memory, starts, sizes)
+        except _UNFIT:
             return None
-        for name in self._layout.missing if self._layout else ():
-            found[name] = [self._fields[name].missing() for _ in range(len(starts))]
-        columns = {name: found[name] for name in self._wanted}
         if read:
             columns = {n: replace(c, read=read) if isinstance(c, Rows) else c for n, c in columns.items()}
         return columns
 
     def _decode(self, memory: Bytes, starts: Ints, sizes: Ints) -> dict[str, Column | Rows]:
-        found = None if self._layout is None else _decode_natively(memory, starts, sizes, self._layout)
-        if found is None:
-            layout = learn(memory[starts[0] : starts[0] + sizes[0]].data, self._fields, self._wanted)
-            if layout != self._layout:
-                self._layout = layout
+        layout = self._layout
+        found = None if layout is None else _decode_natively(memory, starts, sizes, layout)
+        if found is None or layout is None:
+            before, layout = layout, learn(memory[starts[0] : starts[0] + sizes[0]].data, self._fields, self._wanted)
+            if layout != before:
                 found = _decode_natively(memory, starts, sizes, layout)
+            self._layout, self._native = layout, found is not None
             if found is None:
                 found = _Cursor(memory, starts, sizes).columns(layout)
-        return found
+        return self._all(found, layout, len(starts))
+
+    @property
+    def reads(self) -> bool:
+        """Whether `read` may do it: samples like those that were decoded last are decoded by the loop in C."""
+        return self._native and self._layout is not None
+
+    def read(self, file: int, starts: Ints, sizes: Ints) -> Raw | None:
+        """The same out of a file, `starts` being where in it; `None` too where nothing was decoded before.
+
+        Any thread may do this, and hardly holds up others.
+        """
+        layout = self._layout
+        raw = None
+        if layout is not None:
+            with suppress(*_UNFIT):
+                raw = _read_natively(file, starts, sizes, layout)
+        if raw is None:
+            self._native = False
+        return raw
+
+    def finish(self, raw: Raw) -> dict[str, Column] | None:
+        """The columns of what was read; `None` as above."""
+        try:
+            lists = {name: native.values(kind, raw.texts, cells) for name, kind, cells in raw.cells} if native else {}
+            return self._all(raw.columns | lists, raw.layout, raw.count)
+        except _UNFIT:
+            self._native = False
+            return None
+
+    def _all(self, found: Mapping[str, Any], layout: Layout, count: int) -> dict[str, Any]:
+        """What was found for each wanted field, or what stands for it where samples of a layout lack it."""
+        missing = {name: [self._fields[name].missing() for _ in range(count)] for name in layout.missing}
+        return {name: missing[name] if name in missing else found[name] for name in self._wanted}
 
 
+_UNFIT = (Unlike, IndexError, ValueError, OverflowError, Misfit)  # ValueError: no text, no array, past the memory
 _SAME, _COPY, _PLACE, _VALUE, _SKIP, _NUMBER = range(6)
 _KIND_NUMBERS: dict[ScalarKind, int] = {"int": 0, "float": 1, "str": 2, "bytes": 3, "bool": 4}
 
@@ -155,44 +183,104 @@ _DTYPES: dict[ScalarKind, str] = {"int": "=i8", "float": "=f8", "bool": "?"}
 
 def _decode_natively(memory: Bytes, starts: Ints, sizes: Ints, layout: Layout) -> dict[str, Column | Rows] | None:
     """The columns of samples that all have a layout, if they do, and the layout holds nothing unusual."""
-    if native is None:
+    if native is None or (plan := _Plan.of(layout, len(starts), int(sizes.min()), memory)) is None:
         return None
-    count, least = len(starts), int(sizes.min())
-    found: dict[str, Column | Rows] = {}
-    steps, lists = list[tuple[object, ...]](), list[str]()
-    for step in layout.steps:
-        if isinstance(step, Skipped):
-            steps += (_SAME, step.before), (_SKIP, step.declared)
-        elif isinstance(step, Scalars) and not step.optional and step.kind in _DTYPES:
-            numbers = np.empty(count, _DTYPES[step.kind])
-            steps += (_SAME, step.before), (_NUMBER, _KIND_NUMBERS[step.kind], numbers.view(np.uint8))
-            found[step.name] = Numbers(numbers)
-        elif isinstance(step, Scalars):
-            steps += (_SAME, step.before), (_VALUE, _KIND_NUMBERS[step.kind], step.optional)
-            lists.append(step.name)
-        elif (stack := step.first) is None or stack.fortran or stack.dtype.subdtype or stack.length > least:
-            return None
-        else:
-            steps.append((_SAME, step.before + stack.header))
-            if _large(stack):
-                at = np.empty(count, np.int64)
-                steps.append((_PLACE, at, stack.length))
-                found[step.name] = Rows(partial(_copy, memory), at, stack.dtype, stack.shape)
-            else:
-                items = np.empty((count, *stack.shape), stack.dtype)
-                steps.append((_COPY, items.reshape(-1).view(np.uint8), stack.length))
-                found[step.name] = items
-    values = native.decode(memory, starts, sizes, (*steps, (_SAME, layout.after)))
+    values = native.decode(memory, starts, sizes, plan.steps)
     if values is None:
         return None
-    for column in found.values():
-        if isinstance(column, np.ndarray):
-            check_text(column)
-    return found | dict(zip(lists, values, strict=True))
+    plan.check()
+    return plan.columns | dict(zip((name for name, _ in plan.lists), values, strict=True))
 
 
-def _copy(memory: Bytes, into: Bytes, start: int) -> None:
-    into[:] = memory[start : start + len(into)]
+def _read_natively(file: int, starts: Ints, sizes: Ints, layout: Layout) -> Raw | None:
+    """The same out of a file. Everything is copied, for no memory stays."""
+    if native is None or (plan := _Plan.of(layout, len(starts), int(sizes.min()), None)) is None:
+        return None
+    read = native.decode(file, starts, sizes, plan.steps)
+    if read is None:
+        return None
+    plan.check()
+    texts, *cells = read
+    lists = [(name, kind, some) for (name, kind), some in zip(plan.lists, cells, strict=True)]
+    return Raw(layout, len(starts), plan.columns, texts, lists)
+
+
+@dataclass(frozen=True, eq=False)
+class Raw:
+    """Samples that the loop in C has decoded. Texts, bytes, and numbers that may be missing are no objects yet.
+
+    Attributes:
+        layout: of the samples.
+        count: how many there are.
+        columns: those that are done.
+        texts: all texts and bytes.
+        cells: of the other columns, with what they are called and their kind.
+    """
+
+    layout: Layout
+    count: int
+    columns: dict[str, Any]
+    texts: bytearray
+    cells: list[tuple[str, int, bytearray]]
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """What the loop in C is to do for each sample.
+
+    Attributes:
+        steps: for `native.decode`.
+        columns: those that it fills, or finds.
+        lists: the names and kinds of those that it gives.
+    """
+
+    steps: tuple[tuple[object, ...], ...]
+    columns: dict[str, Any]
+    lists: list[tuple[str, int]]
+
+    @classmethod
+    def of(cls, layout: Layout, count: int, least: int, memory: Bytes | None) -> _Plan | None:
+        """The plan for samples of a layout, the shortest of which has `least` bytes; large arrays stay in `memory`."""
+        columns: dict[str, Any] = {}
+        steps, lists = list[tuple[object, ...]](), list[tuple[str, int]]()
+        for step in layout.steps:
+            if isinstance(step, Skipped):
+                steps += (_SAME, step.before), (_SKIP, step.declared)
+            elif isinstance(step, Scalars) and not step.optional and step.kind in _DTYPES:
+                numbers = np.empty(count, _DTYPES[step.kind])
+                steps += (_SAME, step.before), (_NUMBER, _KIND_NUMBERS[step.kind], numbers.view(np.uint8))
+                columns[step.name] = Numbers(numbers)
+            elif isinstance(step, Scalars):
+                steps += (_SAME, step.before), (_VALUE, _KIND_NUMBERS[step.kind], step.optional)
+                lists.append((step.name, _KIND_NUMBERS[step.kind]))
+            elif (stack := step.first) is None or stack.fortran or stack.dtype.subdtype or stack.length > least:
+                return None
+            else:
+                steps.append((_SAME, step.before + stack.header))
+                if memory is not None and _large(stack):
+                    at = np.empty(count, np.int64)
+                    steps.append((_PLACE, at, stack.length))
+                    columns[step.name] = Rows(partial(_copy, memory), at, stack.dtype, stack.shape)
+                else:
+                    items = np.empty((count, *stack.shape), stack.dtype)
+                    steps.append((_COPY, items.reshape(-1).view(np.uint8), stack.length))
+                    columns[step.name] = items
+        return cls((*steps, (_SAME, layout.after)), columns, lists)
+
+    def check(self) -> None:
+        """Look at what was copied, where not all bytes are values.
+
+        Raises:
+            ValueError: it is no text.
+        """
+        for column in self.columns.values():
+            if isinstance(column, np.ndarray):
+                check_text(column)
+
+
+def _copy(memory: Bytes, rows: Sequence[Bytes], starts: Sequence[int]) -> None:
+    for row, start in zip(rows, starts, strict=True):
+        row[:] = memory[start : start + len(row)]
 
 
 def _large(stack: Stack) -> bool:

@@ -14,6 +14,7 @@ from atdata.atproto.cid import Cid
 from atdata.errors import DigestError
 
 CHUNK = 1 << 20
+_PIECE = 1 << 22  # hashed at a time: between two pieces a thread waits for its turn, which others may hold long
 
 # Hash algorithms a record may name, with the length of their hex digest. `hashlib` is never asked for any other.
 ALGORITHMS = {"sha256": 64, "sha384": 96, "sha512": 128, "blake2b": 128}
@@ -67,7 +68,10 @@ class Digest:
     @classmethod
     def of_stream(cls, file: BinaryIO, algorithm: str = "sha256") -> Digest:
         """The digest of what is left in a stream."""
-        return cls(algorithm, hashlib.file_digest(cast(BufferedReader, file), algorithm).hexdigest())
+        hasher, buffer = hashlib.new(algorithm), memoryview(bytearray(_PIECE))
+        while count := cast(BufferedReader, file).readinto(buffer):
+            hasher.update(buffer[:count])
+        return cls(algorithm, hasher.hexdigest())
 
     @property
     def checksum(self) -> dict[str, str]:

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 _SECOND = 1_000_000_000
 _TICK = 20_000_000  # ns; a file that was changed more recently may be changed again within a tick of its clock
 _LIMIT = 1 << 30
+_WIDTHS = (2, 4, 8)  # bytes of a number
 _SIZES = ("page_count", "freelist_count", "page_size")
-_DAMAGED = (ValueError, TypeError, OverflowError, zlib.error)  # what an entry may say that says nothing
+_DAMAGED = (ValueError, TypeError, OverflowError, IndexError, zlib.error)  # what an entry may say that says nothing
 _SCHEMA = """
     CREATE TABLE IF NOT EXISTS files (
         state TEXT PRIMARY KEY, digest TEXT, samples INTEGER, places BLOB, used INTEGER NOT NULL
@@ -135,15 +136,15 @@ def _seal(state: str, digest: str | None) -> bytes:
 
 
 def _pack(index: ShardIndex, seal: bytes) -> bytes:
-    both = np.stack([np.diff(index.starts, prepend=0), index.sizes]).astype("<i8")
-    return zlib.compress(seal + both.tobytes(), 1)
+    both = np.stack([np.diff(index.starts, prepend=0), index.sizes])
+    width = next(width for width in _WIDTHS if both.max(initial=0) < 1 << (8 * width - 1))
+    return zlib.compress(seal + bytes([width]) + both.astype(f"<i{width}").tobytes(), 1)
 
 
 def _unpack(packed: bytes, count: int, seal: bytes) -> ShardIndex:
-    size = 16 * count + len(seal)
     inflater = zlib.decompressobj()
-    raw = inflater.decompress(packed, size + 1)
+    raw = inflater.decompress(packed, len(seal) + 1 + 2 * max(_WIDTHS) * count + 1)
     if not inflater.eof or not raw.startswith(seal):  # only at the end is the checksum
         raise ValueError
-    steps, sizes = np.frombuffer(raw, "<i8", offset=len(seal)).reshape(2, count)
-    return ShardIndex(np.cumsum(steps), np.array(sizes))
+    both = np.frombuffer(raw, f"<i{raw[len(seal)]}", offset=len(seal) + 1).reshape(2, count)
+    return ShardIndex(np.cumsum(both[0], dtype=np.int64), both[1].astype(np.int64))

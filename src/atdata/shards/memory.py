@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, TypeAlias
 
@@ -17,6 +18,8 @@ Bytes: TypeAlias = NDArray[np.uint8]
 _PAGE = mmap.ALLOCATIONGRANULARITY
 
 FAR = 1 << 16  # bytes: what takes or is apart so many is not worth mapping
+_VECTOR = 256  # rows of one call; POSIX promises no more than 1024 pieces, and there are gaps
+_GAP = 1 << 13  # bytes between rows that are read and thrown away
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,21 +39,55 @@ class Memory:
     def __len__(self) -> int:
         return len(self.data)
 
-    def read(self, into: Bytes, start: int) -> None:
-        """Fill an array with the bytes from `data[start]` on. Many at once are read: that is faster than mapping them.
+    def read(self, rows: Sequence[Bytes], starts: Sequence[int]) -> None:
+        """Fill arrays, all of one length, with the bytes from `data[start]` on. Long ones are read: that is faster than
+        mapping them; with one call for many, where little lies between them.
 
         Raises:
             ShardError: the file ends before that.
         """
-        if self.file is None or len(into) < FAR:
-            into[:] = self.data[start : start + len(into)]
+        if self.file is None or not len(rows) or len(rows[0]) < FAR:
+            for row, start in zip(rows, starts, strict=True):
+                row[:] = self.data[start : start + len(row)]
             return
-        done = 0
-        while done < len(into):
-            got = os.preadv(self.file.fileno(), [into[done:].data], self.base + start + done)
-            if not got:
-                raise _cut(getattr(self.file, "name", None), self.base + start + len(into), self.base + start + done)
-            done += got
+        first = 0
+        while first < len(rows):
+            first += self._read_some(self.file, rows[first : first + _VECTOR], starts[first : first + _VECTOR])
+
+    def _read_some(self, file: BinaryIO, rows: Sequence[Bytes], starts: Sequence[int]) -> int:
+        """Read the first of some rows, and those after it that are near; how many that were."""
+        vector, stop = [rows[0].data], starts[0] + len(rows[0])
+        count = 1
+        for row, start in zip(rows[1:], starts[1:], strict=True):
+            if not stop <= start <= stop + _GAP:
+                break
+            vector += (memoryview(bytearray(start - stop)), row.data)
+            stop = start + len(row)
+            count += 1
+        if os.preadv(file.fileno(), vector, self.base + starts[0]) == stop - starts[0]:
+            return count
+        _read_whole(file, rows[0], self.base + starts[0])
+        return 1
+
+
+def _read_whole(file: BinaryIO, into: Bytes, position: int) -> None:
+    done, number = 0, file.fileno()
+    while done < len(into):
+        got = os.preadv(number, [into[done:].data], position + done)
+        if not got:
+            raise _cut(getattr(file, "name", None), position + len(into), position + done)
+        done += got
+
+
+def read_file(file: BinaryIO, start: int, stop: int, buffer: Bytes) -> Memory:
+    """The bytes of a file in `[start, stop)`, read into the beginning of a buffer.
+
+    Raises:
+        ShardError: the file ends before that.
+    """
+    data = buffer[: stop - start]
+    _read_whole(file, data, start)
+    return Memory(data, start)
 
 
 def map_file(file: BinaryIO, start: int, stop: int, *, scattered: bool = False) -> Memory:

@@ -22,6 +22,7 @@ from atdata.shards.tar import BLOCK
 Ints: TypeAlias = NDArray[np.int64]
 
 _WINDOW = 1 << 22
+_MOST = 1 << 20  # samples that are looked at with one call
 _LARGE = 1 << 19  # samples of more bytes than that: seeking from header to header touches less
 _SUFFIX = np.frombuffer(f".{EXTENSION}".encode(), np.uint8)
 _FEW = 16
@@ -105,22 +106,23 @@ class _Headers:
     @classmethod
     def at(cls, file: BinaryIO, position: int, size: int) -> _Headers | None:
         """The next ones."""
-        stop = min(position + _WINDOW, size - size % BLOCK)
-        if stop - position < BLOCK:
+        if size - position < BLOCK:
             return None
-        memory = map_file(file, position, stop)
-        return cls._natively(memory, position, size) if native else cls._by_numpy(memory, position, size)
+        if native and (number := _number_of(file)) is not None:
+            return cls._natively(number, position, size)
+        stop = min(position + _WINDOW, size - size % BLOCK)
+        return cls._by_numpy(map_file(file, position, stop), position, size)
 
     @classmethod
-    def _natively(cls, memory: Memory, position: int, size: int) -> _Headers | None:
+    def _natively(cls, file: int, position: int, size: int) -> _Headers | None:
         assert native is not None
-        room = (len(memory) - (position - memory.base)) // BLOCK
+        room = min((size - position) // BLOCK, _MOST)
         starts, sizes, marks = np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room, np.uint64)
-        state, count, after = native.scan(memory.data, position - memory.base, starts, sizes, marks)
-        if state == _UNUSUAL or memory.base + after > size or (state != _END and not count):
+        state, count, after = native.scan(file, position, size, starts, sizes, marks)
+        if state == _UNUSUAL or after > size or (state != _END and not count):
             return None
-        found = (memory.base + starts[:count], sizes[:count].copy(), marks[:count].copy())
-        return cls(position, memory.base + after, state == _END, *found)
+        found = (starts[:count].copy(), sizes[:count].copy(), marks[:count].copy())
+        return cls(position, after, state == _END, *found)
 
     @classmethod
     def _by_numpy(cls, memory: Memory, position: int, size: int) -> _Headers | None:
@@ -191,6 +193,14 @@ def _alike(blocks: Bytes) -> _Found | None:
     if sizes is None or ((sizes + BLOCK - 1) // BLOCK != stride - first - 1).any():
         return None
     return np.arange(count, dtype=np.int64) * stride + first, headers, sizes, count * stride
+
+
+def _number_of(file: BinaryIO) -> int | None:
+    """The descriptor of a file that has one."""
+    try:
+        return file.fileno()
+    except (OSError, AttributeError, ValueError):
+        return None
 
 
 def _field(blocks: Bytes, offset: int, dtype: str) -> NDArray[np.unsignedinteger]:
