@@ -6,6 +6,7 @@ import io
 import os
 import random
 import struct
+import tempfile
 import tracemalloc
 from collections.abc import Iterable, Sequence
 from dataclasses import field
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from arrays import SPECIMENS, arrays, fill, identical, simple_arrays
 from atdata.errors import SampleError
+from atdata.native import native
 from atdata.samples import SampleBatch, Shape, fields_of, packable
 from atdata.samples.batch import Numbers, stack
 from atdata.samples.codec import pack
@@ -57,7 +59,24 @@ def at_once(sample_type: type[Any], samples: Sequence[bytes], around: bytes = b"
     memory, starts = laid_out(samples, around)
     sizes = np.array([len(sample) for sample in samples], np.int64)
     fields = fields_of(sample_type)
-    return stacked(ColumnDecoder(fields, [field.name for field in fields]).decode(memory, starts, sizes))
+    decoder = ColumnDecoder(fields, [field.name for field in fields])
+    found, reads = stacked(decoder.decode(memory, starts, sizes)), decoder.reads
+    read = out_of_a_file(decoder, memory, starts, sizes)
+    assert (read is not None) or not reads  # what the loop in C decodes in memory it decodes in a file
+    if read is not None:
+        assert found is not None, "a file may hold what memory may not"
+        assert all(alike(read[name], found[name]) for name in found)
+    return found
+
+
+def out_of_a_file(
+    decoder: ColumnDecoder, memory: NDArray[np.uint8], starts: NDArray[np.int64], sizes: NDArray[np.int64]
+) -> Columns | None:
+    with tempfile.TemporaryFile() as file:
+        file.write(memory[:-SPARE])
+        file.flush()
+        raw = decoder.read(file.fileno(), starts, sizes)
+    return None if raw is None else stacked(decoder.finish(raw))
 
 
 def stacked(columns: Columns | None) -> Columns | None:
@@ -937,3 +956,90 @@ def test_samples_at_the_end_of_memory_are_looked_at_no_further(spare):
                     wanted = [field.name for field in fields]
                     found = ColumnDecoder(fields, wanted).decode(memory, np.array([0]), np.array([len(sample)]))
                     assert found is None or one_by_one(sample_type, [sample]) is not None
+
+
+# --- out of a file ---------------------------------------------------------------------------------------------------
+
+
+@packable
+class Sundry:
+    n: int
+    text: str
+    maybe: float | None
+    raw: bytes
+    x: NDArray[np.float32]
+
+
+def sundry(lengths: Sequence[int]) -> list[bytes]:
+    rng = random.Random(7)
+    return [
+        Sundry(
+            n=length * 1000,
+            text="é" * length,
+            maybe=None if number % 3 else number / 7,
+            raw=rng.randbytes(length % 500),
+            x=np.full(40, number, np.float32),
+        ).packed
+        for number, length in enumerate(lengths)
+    ]
+
+
+WINDOWFULS = {
+    "in one window": [3] * 100,
+    "in many windows": [n * 37 % 9000 for n in range(300)],
+    "longer than a window": [5, 400_000, 5, 131_000, 5, 5],
+    "none": [],
+}
+
+
+@pytest.mark.parametrize("lengths", WINDOWFULS.values(), ids=WINDOWFULS)
+@pytest.mark.parametrize("order", ["as stored", "backwards", "some twice"])
+def test_samples_are_read_out_of_a_file_window_by_window(lengths, order):
+    memory, starts = laid_out(sundry(lengths), b"between")
+    sizes = np.array([len(sample) for sample in sundry(lengths)], np.int64)
+    decoder = ColumnDecoder(fields_of(Sundry), ["x", "text", "raw", "n", "maybe"])
+    known, known_sizes = laid_out(sundry([1, 2])), np.array([len(sample) for sample in sundry([1, 2])], np.int64)
+    decoder.decode(*known, known_sizes)
+    places = {"as stored": slice(None), "backwards": slice(None, None, -1), "some twice": np.arange(len(starts)) // 2}
+    starts, sizes = (np.ascontiguousarray(column[places[order]]) for column in (starts, sizes))
+    read = out_of_a_file(decoder, memory, starts, sizes)
+    if not decoder.reads:
+        assert read is None  # without the loop in C, and where there is no sample to be short
+        return
+    found = stacked(decoder.decode(memory, starts, sizes))
+    assert found is not None
+    assert read is not None
+    assert all(alike(read[name], found[name]) for name in found)
+
+
+def test_what_a_file_does_not_hold_is_not_read():
+    samples = sundry([3] * 10)
+    memory, starts = laid_out(samples)
+    sizes = np.array([len(sample) for sample in samples], np.int64)
+    decoder = ColumnDecoder(fields_of(Sundry), ["n", "text"])
+    decoder.decode(memory, starts, sizes)
+    assert out_of_a_file(decoder, memory[:-1], starts, sizes) is None  # a byte of the last one is missing
+    for name, wrong in [
+        ("starts", -1),
+        ("starts", 2**62),
+        ("sizes", -1),
+        ("sizes", 2**62),
+        ("sizes", 2**63 - 1),
+        ("sizes", 0),
+    ]:
+        columns = {"starts": starts.copy(), "sizes": sizes.copy()}
+        columns[name][4] = wrong
+        assert out_of_a_file(decoder, memory, columns["starts"], columns["sizes"]) is None, (name, wrong)
+
+
+@pytest.mark.skipif(native is None, reason="atdata/_native.c is not compiled here")
+def test_no_cell_reaches_beyond_its_texts():
+    assert native.values(2, b"abc", np.array([(0, 1), (3, 0), (1, 2), (9, -1)], np.int64).tobytes()) == [
+        "a",
+        "",
+        "bc",
+        None,
+    ]
+    for wrong in [(0, 4), (3, 1), (-1, 1), (2**62, 2**62), (1, 2**63 - 1)]:
+        with pytest.raises(ValueError, match="cells"):
+            native.values(2, b"abc", np.array([(0, 1), wrong], np.int64).tobytes())

@@ -316,10 +316,10 @@ class _Found:
                 else:
                     column[group] = part
             return column
-        values: list[Any] = [None] * self.count
+        whole = np.empty(self.count, object)
         for group, part in zip(self.groups, parts, strict=True):
-            for place, value in zip(group, _values(part), strict=True):
-                values[place] = value
+            whole[group] = np.fromiter(_values(part), object, len(part))
+        values: list[Any] = whole.tolist()
         return values
 
 
