@@ -243,6 +243,7 @@ typedef struct {
 } Texts;
 
 #define MAX_STEPS 1024
+#define NEAR (1 << 13) /* bytes between samples that are read with them: headers, not the samples of another rank */
 #define MOST ((int64_t)1 << 40) /* bytes of samples at a time */
 #define AHEAD 3     /* samples */
 #define AT_ONCE 4096 /* bytes */
@@ -486,7 +487,7 @@ static int read_steps(const Step *steps, int count, int file, uint8_t *window, i
     for (int64_t first = 0, last; first < samples; first = last) {
         int64_t stop = starts[first] + sizes[first];
         for (last = first + 1; last < samples; last++) {
-            if (starts[last] < stop || starts[last] + sizes[last] - starts[first] > room)
+            if (starts[last] < stop || starts[last] - stop > NEAR || starts[last] + sizes[last] - starts[first] > room)
                 break;
             stop = starts[last] + sizes[last];
         }

@@ -448,3 +448,24 @@ def _is_json(line: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+@pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="only Linux counts what a process reads")
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_ranks_read_no_more_than_there_is(tmp_path, world):
+    """As the system counts: with the samples of one rank those of the others do not come."""
+    rows = (Point(number, np.full(500, number, np.float32), "p") for number in range(6000))
+    atdata.write_samples(rows, tmp_path / "x-%d.tar", maxcount=2000)
+    data = Dataset[Point](sorted(tmp_path.glob("*.tar")), cache=tmp_path / "cache")
+    assert len(list(data.ordered(batch_size=512))) == 12  # and all shards are proved
+    size = sum(path.stat().st_size for path in tmp_path.glob("*.tar"))
+
+    def count() -> int:
+        return int(Path("/proc/self/io").read_text().split()[1])
+
+    before, ids = count(), list[int]()
+    for rank in range(world):
+        for batch in data.loader(batch_size=256, rank=rank, world_size=world):
+            ids += batch.id
+    assert sorted(ids) == list(range(6000))
+    assert count() - before < 1.1 * size

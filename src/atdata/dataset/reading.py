@@ -177,7 +177,11 @@ class Reader:
 
     def _chunk(self, shard: int, places: Ints | slice, group: Sequence[int] | Ints, goes_on: bool = False) -> _Chunk:
         index = self.table.open(shard).index
-        chunk = _Chunk(shard, index.starts[places], index.sizes[places], group)
+        first, last = (
+            (places.start, places.stop - 1) if isinstance(places, slice) else (int(places[0]), int(places[-1]))
+        )
+        gapless = last - first + 1 == len(group)
+        chunk = _Chunk(shard, index.starts[places], index.sizes[places], group, gapless)
         if goes_on and chunk.dense:  # then the next shards are next
             self.table.ahead(range(shard + 1, shard + 1 + AHEAD))
         return chunk
@@ -225,7 +229,7 @@ class Reader:
             return self.table.memory(chunk.shard, chunk.starts)
         opened = self.table.ready(chunk.shard, chunk.starts)
         start, stop = chunk.span(opened.size)
-        if not chunk.short:
+        if not (chunk.short and chunk.gapless):
             return map_file(opened.file, start, stop)
         buffer = self.windows.empty((1 << (stop - start).bit_length(),), np.dtype(np.uint8))
         return read_file(opened.file, start, stop, buffer)
@@ -253,12 +257,14 @@ class _Chunk:
         shard: which.
         starts, sizes: where they are in it, int64 `[n]`.
         group: where they belong among all that are asked for.
+        gapless: whether, if they are in the stored order, no other sample is between them.
     """
 
     shard: int
     starts: Ints
     sizes: Ints
     group: Sequence[int] | Ints
+    gapless: bool
 
     def span(self, size: int) -> tuple[int, int]:
         """All bytes from the first sample to the last, and some that decoding may look at, of a file of some size."""
@@ -329,7 +335,8 @@ def _joined(block: Sequence[Batch]) -> Batch:
         return block[0]
     if all(isinstance(batch, range) for batch in block) and all(a[-1] + 1 == b[0] for a, b in pairwise(block)):
         return range(block[0][0], block[-1][-1] + 1)
-    return np.concatenate([np.asarray(batch, np.int64) for batch in block])
+    arrays = [np.arange(b.start, b.stop) if isinstance(b, range) else b for b in block]
+    return np.concatenate(arrays)
 
 
 def room(table: ShardTable, shard: int) -> int:
