@@ -465,7 +465,7 @@ def test_ranks_read_no_more_than_there_is(tmp_path, world):
 
     before, ids = count(), list[int]()
     for rank in range(world):
-        for batch in data.loader(batch_size=256, rank=rank, world_size=world):
+        for batch in data.loader(batch_size=16, rank=rank, world_size=world):
             ids += batch.id
     assert sorted(ids) == list(range(6000))
     assert count() - before < 1.1 * size
