@@ -239,7 +239,7 @@ typedef struct {
 /* Texts and bytes that were copied out of a window. */
 typedef struct {
     uint8_t *bytes;
-    int64_t used;
+    int64_t used, room;
 } Texts;
 
 #define MAX_STEPS 1024
@@ -334,17 +334,21 @@ static int64_t read_value(const Step *step, const uint8_t *memory, const uint8_t
     return head + body;
 }
 
-static void keep_text(Texts *texts, const Step *step, const uint8_t *memory, Cell *cell)
+/* A sample that turns out to be unlike the others may hold more text than there is room for. */
+static int keep_text(Texts *texts, const Step *step, const uint8_t *memory, Cell *cell)
 {
     if (cell->size <= 0 || (step->kind != STR && step->kind != BYTES))
-        return;
+        return 1;
+    if (cell->size > texts->room - texts->used)
+        return 0;
     memcpy(texts->bytes + texts->used, memory + cell->at, (size_t)cell->size);
     cell->at = texts->used;
     texts->used += cell->size;
+    return 1;
 }
 
 /* Samples `first` to `last` - 1, out of bytes that begin at `base` of what `starts` counts. Texts and bytes go on to
-   `texts`, if that is given: it has room for all of them. */
+   `texts`, if that is given. */
 static int run_steps(const Step *steps, int count, const uint8_t *memory, int64_t base, int64_t length,
                      const int64_t *starts, const int64_t *sizes, int64_t first, int64_t last, Texts *texts)
 {
@@ -380,8 +384,8 @@ static int run_steps(const Step *steps, int count, const uint8_t *memory, int64_
                 taken = read_value(step, memory, at, end, step->cells + i);
                 if (taken < 0)
                     return 0;
-                if (texts)
-                    keep_text(texts, step, memory, step->cells + i);
+                if (texts && !keep_text(texts, step, memory, step->cells + i))
+                    return 0;
                 break;
             case NUMBER:
                 taken = read_value(step, memory, at, end, &cell);
@@ -572,7 +576,7 @@ static PyObject *decode_file(int file, const int64_t *starts, const int64_t *siz
     uint8_t *window = PyMem_Malloc(room);
     PyObject *found = NULL, *held = PyByteArray_FromStringAndSize(NULL, total); /* pages not written to cost nothing */
     if (window && held) {
-        Texts texts = {(uint8_t *)PyByteArray_AsString(held), 0};
+        Texts texts = {(uint8_t *)PyByteArray_AsString(held), 0, total};
         Py_BEGIN_ALLOW_THREADS
         alike = read_steps(steps, count, file, window, room, starts, sizes, samples, &texts);
         Py_END_ALLOW_THREADS

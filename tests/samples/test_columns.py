@@ -1012,6 +1012,26 @@ def test_samples_are_read_out_of_a_file_window_by_window(lengths, order):
     assert all(alike(read[name], found[name]) for name in found)
 
 
+@packable
+class Captioned:
+    text: str
+    x: NDArray[np.uint8]
+
+
+@pytest.mark.parametrize("length", [0, 100, 4000, 60_000])
+def test_a_sample_that_is_all_text_where_others_have_an_array_is_not_read(length):
+    """It holds more text than there would be room for, were it like the others."""
+    good = Captioned("a", np.zeros(4000, np.uint8)).packed
+    for number in range(3):
+        samples = [good, good, good]
+        samples[number] = pack({"text": "b" * length, "y": 1})
+        memory, starts = laid_out(samples)
+        sizes = np.array([len(sample) for sample in samples], np.int64)
+        decoder = ColumnDecoder(fields_of(Captioned), ["text", "x"])
+        decoder.decode(memory, starts[[(number + 1) % 3]], sizes[[(number + 1) % 3]])
+        assert out_of_a_file(decoder, memory, starts, sizes) is None
+
+
 def test_what_a_file_does_not_hold_is_not_read():
     samples = sundry([3] * 10)
     memory, starts = laid_out(samples)
