@@ -247,6 +247,7 @@ def test_a_body_that_is_dropped_unclosed_never_stops_the_process(reader, monkeyp
     assert sum(map(bool, collected)) >= 40
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # a server runs in a thread
 def test_a_body_that_is_open_when_the_process_forks_is_the_parents():
     with FileServer(files={"/a.tar": BODY * 10}) as server, download(server) as body:
         body.read(1)

@@ -9,21 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 import numpy as np
 
 from atdata.errors import SampleError
 from atdata.samples.fields import PORTABLE, Array, DictOf, FieldType, ListOf, Maybe, Plain, Scalar
-from atdata.samples.npy import array_pieces, decode_array
+from atdata.samples.npy import decode_array, encode_array
 
 Codec: TypeAlias = Callable[[Any], Any]
 
 INT_MIN, INT_MAX = -(2**63), 2**64 - 1
 MAX_DEPTH = 64
-_LARGE = 1 << 16  # bytes of an array that are worth not being copied twice
-_MOST = 1 << 31  # what a msgpack bin holds, with room for a header
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder()
@@ -47,30 +45,7 @@ class Misfit(Exception):
 
 def pack(fields: dict[str, Any]) -> bytes:
     """The msgpack bytes of values that encoders have made."""
-    if Pieces not in map(type, fields.values()):
-        return _encoder.encode(fields)
-    # Large arrays are copied once, to where they belong.
-    count = len(fields)
-    pieces: list[bytes | memoryview] = [bytes([0x80 | count]) if count < 16 else b"\xde" + count.to_bytes(2, "big")]
-    for name, value in fields.items():
-        pieces.append(_encoder.encode(name))
-        if type(value) is Pieces:
-            pieces += (b"\xc6" + value.nbytes.to_bytes(4, "big"), value.header, value.items)
-        else:
-            pieces.append(_encoder.encode(value))
-    return b"".join(pieces)
-
-
-class Pieces(NamedTuple):
-    """The `.npy` bytes of a large array, not put together yet."""
-
-    header: bytes
-    items: memoryview
-
-    @property
-    def nbytes(self) -> int:
-        """How many they are together."""
-        return len(self.header) + self.items.nbytes
+    return _encoder.encode(fields)
 
 
 def unpack(data: bytes | memoryview) -> dict[str, Any]:
@@ -92,29 +67,6 @@ def unpack(data: bytes | memoryview) -> dict[str, Any]:
 def encoder(field_type: FieldType) -> Codec:
     """The function from a value of this type to what msgpack can hold. It raises `Misfit`."""
     return _compile(field_type, _ENCODERS, _encode_array)
-
-
-@cache
-def field_encoder(field_type: FieldType) -> Codec:
-    """The same for a whole field; a large array is given as `Pieces`."""
-    match field_type:
-        case Array():
-            return _array_field(field_type)
-        case Maybe(Array() as inner):
-            encode = _array_field(inner)
-            return lambda value: None if value is None else encode(value)
-        case _:
-            return encoder(field_type)
-
-
-def _array_field(declared: Array) -> Codec:
-    def encode(value: Any) -> bytes | Pieces:
-        if not isinstance(value, np.ndarray) or not _LARGE <= value.nbytes < _MOST:
-            return _encode_array(declared, value)
-        header, items = _pieces(declared, value)
-        return Pieces(header, items) if isinstance(items, memoryview) else header + items
-
-    return encode
 
 
 @cache
@@ -236,15 +188,11 @@ def _encode_bytes(value: Any) -> bytes:
 
 
 def _encode_array(declared: Array, value: Any) -> bytes:
-    return b"".join(_pieces(declared, value))
-
-
-def _pieces(declared: Array, value: Any) -> tuple[bytes, bytes | memoryview]:
     if not isinstance(value, np.ndarray):
         raise Misfit(str(declared), _kind(value), hint="Pass a numpy array: np.asarray(value, dtype=...).")
     _check_array(declared, value)
     try:
-        return array_pieces(value)
+        return encode_array(value)
     except SampleError as error:
         raise Misfit(str(declared), error.what, hint=error.hint) from None
 

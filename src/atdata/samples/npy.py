@@ -33,11 +33,6 @@ def encode_array(array: np.ndarray[Any, Any]) -> bytes:
     Raises:
         SampleError: the dtype has no portable bytes (Python objects, extension types, no size).
     """
-    return b"".join(array_pieces(array))
-
-
-def array_pieces(array: np.ndarray[Any, Any]) -> tuple[bytes, bytes | memoryview]:
-    """The same in two pieces: the header, and the items, not copied where they lie as they are stored."""
     if isinstance(array, np.ma.MaskedArray):
         raise SampleError("a masked array would lose its mask", hint="Fill it, or keep the mask in a field of its own.")
     flags = array.flags
@@ -45,9 +40,9 @@ def array_pieces(array: np.ndarray[Any, Any]) -> tuple[bytes, bytes | memoryview
     fortran = not in_order and flags.f_contiguous
     header, numbers = _encode_start(array.dtype, fortran, array.shape)
     if numbers and in_order:
-        return header, array.data
+        return b"".join((header, array.data))  # one copy less
     check_text(array)
-    return header, item_bytes(array, "F" if fortran else "C")
+    return header + item_bytes(array, "F" if fortran else "C")
 
 
 @lru_cache(maxsize=4096)

@@ -16,7 +16,7 @@ from typing import Any, Self, TypeVar, dataclass_transform
 import numpy as np
 
 from atdata.errors import FieldTypeError, SampleError
-from atdata.samples.codec import Codec, Misfit, decoder, encoder, field_encoder, pack, unpack
+from atdata.samples.codec import Codec, Misfit, decoder, encoder, pack, unpack
 from atdata.samples.fields import Array, Field, Plain, Scalar, parse_annotation
 from atdata.samples.npy import MAGIC, decode_array, item_bytes
 
@@ -295,7 +295,7 @@ def _compile(cls: type) -> _Layout:
         fields.append(Field(declared.name, field_type, _default(declared)))
     return _Layout(
         fields=tuple(fields),
-        encoders=tuple((field.name, field_encoder(field.type)) for field in fields),
+        encoders=tuple((field.name, encoder(field.type)) for field in fields),
         decoders=tuple((field, decoder(field.type)) for field in fields),
         make=_assembler(cls) if _is_plain(cls) else lambda values: cls(**values),
         plain=_is_plain(cls),

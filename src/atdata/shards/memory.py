@@ -27,7 +27,7 @@ class Memory:
     """Bytes of a file.
 
     Attributes:
-        data: uint8 `[n]`, read-only.
+        data: uint8 `[n]`; what is mapped is read-only.
         base: where in the file `data[0]` is.
         file: what it is mapped from, if it is.
     """

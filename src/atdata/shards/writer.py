@@ -32,7 +32,6 @@ SampleRow: TypeAlias = tuple[str, bytes, Any]
 
 END = bytes(2 * BLOCK)
 DEFAULT_MAXSIZE = 1_000_000_000
-_FEW = 64  # pieces
 _AHEAD = 4  # chunks that may be written before they are hashed
 _MARK = re.compile(r"%(0?\d{0,2}d|%|)")
 
@@ -260,20 +259,13 @@ class _HashedOutput:
         return Digest("sha256", self._hash.hexdigest())
 
     def _flush(self) -> None:
-        # Few long pieces are written as they are: putting them together would copy them once more.
-        few = len(self._pending) <= _FEW
-        chunks = self._pending if few else [b"".join(self._pending)]
-        self._unhashed.append(self._hashing.submit(self._update, chunks))
-        for chunk in chunks:
-            write_all(self._file, chunk, self._place)
-        _begin_writeback(self._file, self._flushed, self.size)
-        self._pending, self._flushed = [], self.size
+        chunk = b"".join(self._pending)
+        self._pending.clear()
+        self._flushed = self.size
+        self._unhashed.append(self._hashing.submit(self._hash.update, chunk))
+        write_all(self._file, chunk, self._place)
         if len(self._unhashed) > _AHEAD:
             self._unhashed.popleft().result()
-
-    def _update(self, chunks: list[bytes]) -> None:
-        for chunk in chunks:
-            self._hash.update(chunk)
 
     def __enter__(self) -> _HashedOutput:
         return self
@@ -281,15 +273,6 @@ class _HashedOutput:
     def __exit__(self, kind: type[BaseException] | None, *_: BaseException | TracebackType | None) -> None:
         for waiting in self._unhashed:  # of a shard that failed
             waiting.cancel()
-
-
-def _begin_writeback(file: FileIO, start: int, stop: int) -> None:
-    """Let the disk begin with what was just written, so that less is left for the fsync. Linux does so where pages are
-    called unneeded; as they are dirty, it keeps them.
-    """
-    if hasattr(os, "posix_fadvise"):
-        with suppress(OSError):
-            os.posix_fadvise(file.fileno(), start, stop - start, os.POSIX_FADV_DONTNEED)
 
 
 @contextmanager
