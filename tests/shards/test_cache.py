@@ -415,7 +415,10 @@ def test_what_was_fetched_ahead_and_not_wanted_is_closed(source, cache, shards):
     deadline = time.monotonic() + 10
     while len(source.streams) < 1 + AHEAD and time.monotonic() < deadline:
         time.sleep(0.01)
-    opened.close()
+    opened.close()  # and waits for nobody: who is still fetching closes what it has
+    while any(thread.name.startswith("atdata-fetch") for thread in threading.enumerate()):
+        assert time.monotonic() < deadline + 10
+        time.sleep(0.01)
     assert all(stream.closed for stream in source.streams)
 
 
