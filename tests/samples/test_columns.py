@@ -8,7 +8,8 @@ import random
 import struct
 import tempfile
 import tracemalloc
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import field
 from itertools import pairwise
 from typing import Annotated, Any
@@ -22,10 +23,10 @@ from numpy.typing import NDArray
 from arrays import SPECIMENS, arrays, fill, identical, simple_arrays
 from atdata.errors import SampleError
 from atdata.native import native
-from atdata.samples import SampleBatch, Shape, fields_of, packable
+from atdata.samples import SampleBatch, Shape, columns, fields_of, packable
 from atdata.samples.batch import Numbers, stack
 from atdata.samples.codec import pack
-from atdata.samples.columns import LARGE, ColumnDecoder, Rows
+from atdata.samples.columns import FAR, LARGE, ColumnDecoder, Piece, Rows
 from atdata.samples.npy import encode_array
 
 pytestmark = pytest.mark.usefixtures("either_form")
@@ -75,7 +76,18 @@ def out_of_a_file(
     with tempfile.TemporaryFile() as file:
         file.write(memory[:-SPARE])
         file.flush()
-        raw = decoder.read(file.fileno(), starts, sizes)
+        whole = Piece(file.fileno(), starts, sizes)
+        read = finished(decoder, decoder.reading([whole]))
+        if read is not None:
+            with ThreadPoolExecutor(2) as hands:
+                parts = finished(decoder, decoder.reading(whole.split(3), hands))
+            assert parts is not None
+            assert all(alike(parts[name], read[name]) for name in read)
+    return read
+
+
+def finished(decoder: ColumnDecoder, reading: Callable[[], columns.Raw | None]) -> Columns | None:
+    raw = reading()
     return None if raw is None else stacked(decoder.finish(raw))
 
 
@@ -1030,6 +1042,63 @@ def test_a_sample_that_is_all_text_where_others_have_an_array_is_not_read(length
         decoder = ColumnDecoder(fields_of(Captioned), ["text", "x"])
         decoder.decode(memory, starts[[(number + 1) % 3]], sizes[[(number + 1) % 3]])
         assert out_of_a_file(decoder, memory, starts, sizes) is None
+
+
+@packable
+class Scan:
+    title: str
+    wide: NDArray[np.uint8]
+    mask: NDArray[np.uint8]
+    deep: NDArray[np.float32]
+    note: str
+    maybe: int | None
+
+
+def scan(number: int, wide: int, deep: int, title: str = "t", note: str = "n") -> Scan:
+    rng = np.random.default_rng(number)
+    arrays = rng.integers(0, 256, wide, np.uint8), rng.integers(0, 2, 100, np.uint8), rng.random(deep, np.float32)
+    return Scan(title * (number + 1), *arrays, note * number, None if number % 2 else number)
+
+
+SCANS = {
+    "one straight": [scan(n, FAR, 10) for n in range(5)],
+    "both straight": [scan(n, FAR + 1, FAR // 4) for n in range(5)],
+    "none": [scan(n, FAR - 1, FAR // 4 - 1) for n in range(5)],
+    "text longer than the arrays": [scan(n, FAR, FAR // 4, "long" * FAR, "longer" * FAR) for n in range(3)],
+    "text longer than the first": [scan(n, FAR, FAR, note="x" * (FAR + 7)) for n in range(3)],
+}
+
+
+@pytest.mark.parametrize("name", SCANS)
+def test_arrays_are_read_straight_to_where_they_are_wanted(name):
+    samples = [sample.packed for sample in SCANS[name]]
+    assert agreed(Scan, samples, b"between")
+    assert agreed(Scan, samples[:1])
+
+
+@pytest.mark.parametrize("name", SCANS)
+def test_samples_that_are_cut_or_changed_are_not_read_straight(name):
+    good = [sample.packed for sample in SCANS[name]]
+    wrong = [good[1][:-1], good[1] + b"\0", good[1][:1000], pack({"title": "only"}), scan(1, FAR + 2, 10).packed]
+    header = good[1].index(b"NUMPY")
+    wrong.append(good[1][:header] + b"MUPPY" + good[1][header + 5 :])
+    last = good[1].rindex(b"NUMPY")
+    wrong.append(good[1][:last] + b"MUPPY" + good[1][last + 5 :])
+    for bad in wrong:
+        memory, starts = laid_out([good[0], bad, good[2]])
+        sizes = np.array([len(good[0]), len(bad), len(good[2])], np.int64)
+        decoder = ColumnDecoder(fields_of(Scan), [field.name for field in fields_of(Scan)])
+        decoder.look(good[0])
+        assert out_of_a_file(decoder, memory, starts, sizes) is None
+
+
+def test_samples_are_expected_to_be_like_one_that_was_looked_at():
+    decoder = ColumnDecoder(fields_of(Scan), ["deep", "note"])
+    assert (decoder.knows, decoder.reads, decoder.straight) == (False, False, 0)
+    decoder.look(b"no sample")
+    assert (decoder.knows, decoder.reads, decoder.straight) == (False, False, 0)
+    decoder.look(scan(0, FAR, FAR).packed)
+    assert (decoder.knows, decoder.reads, decoder.straight) == (True, columns.native is not None, 4 * FAR)
 
 
 def test_what_a_file_does_not_hold_is_not_read():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,10 +21,10 @@ from atdata.dataset.table import KEPT, ShardTable
 from atdata.errors import AtdataError, SampleError
 from atdata.samples import DictSample, Field, fields_of
 from atdata.samples.batch import Numbers, stack, unstack
-from atdata.samples.columns import HANDS, Column, ColumnDecoder, Raw, Rows
+from atdata.samples.columns import HANDS, Column, ColumnDecoder, Piece, Raw, Rows
 from atdata.samples.packable import is_plain
 from atdata.shards.memory import FAR, Memory, map_file, read_file
-from atdata.shards.opening import AHEAD, OpenShard
+from atdata.shards.opening import AHEAD
 
 Bytes: TypeAlias = NDArray[np.uint8]
 Ints: TypeAlias = NDArray[np.int64]
@@ -39,6 +40,7 @@ BLOCK_SAMPLES = 1 << 14
 BLOCKS = 3
 """Blocks that are asked for at a time, besides the one in use."""
 _POOLED = 1 << 20
+_MANY = KEPT // (2 * BLOCKS)  # shards of a block that stay open until all of it has been read
 _SLACK = 1024  # an archive ends with two blocks, so this much can be read after any sample
 
 
@@ -69,7 +71,7 @@ class Reader:
         self.fields: Sequence[Field] = () if untyped else fields_of(sample_type)
         self.wanted = [ROWS] if not self.bulk else [f.name for f in self.fields] if wanted is None else list(wanted)
         self.statistics = Statistics()
-        self._decoder = ColumnDecoder(self.fields, self.wanted)
+        self._decoder = ColumnDecoder(self.fields, self.wanted, _Pool().empty)
         self._after = -1  # the sample after those that were asked for last
         self.pool, self.windows = _Pool(), _Pool()
         self.hands: Executor | None = None
@@ -107,7 +109,7 @@ class Reader:
                 raise
             for start, stop in pairwise(itertools.accumulate(map(len, block), initial=0)):
                 yield _cut(read, start, stop)
-            most = BLOCKS
+            most = 2 if self._decoder.straight else BLOCKS  # a batch of large arrays takes much memory
 
     def _ask(self, blocks: Iterator[list[Batch]]) -> _Asked | None:
         """The next block, and how to have it: another thread begins to read it. Errors wait until it is its turn."""
@@ -118,8 +120,8 @@ class Reader:
             chunks = self._chunks(_joined(block))
             if self._copying and self._next:
                 return block, self._next.submit(self._find(chunks).join).result
-            if self._next and len(chunks) == 1 and self._reads(chunks[0]):
-                begun = self._next.submit(self._read, chunks[0], self.table.ready(chunks[0].shard, chunks[0].starts))
+            if self._next and self._reads(chunks):
+                begun = self._next.submit(self._reading(chunks))
                 return block, lambda: self._find(chunks, begun).join()
             return block, lambda: self._find(chunks).join()
         except AtdataError as error:
@@ -162,10 +164,7 @@ class Reader:
             return []
         goes_on, self._after = int(numbers[0]) == self._after, int(numbers[-1]) + 1
         if isinstance(numbers, range):
-            shard, first = self.table.place_of(numbers[0])
-            if numbers[-1] < self.table.end_of(shard):
-                return [self._chunk(shard, slice(first, first + len(numbers)), range(len(numbers)), goes_on)]
-            numbers = np.arange(numbers.start, numbers.stop)
+            return list(self._stretches(numbers, goes_on))
         shards, places = self.table.locate(numbers)
         if (shards[0] == shards).all():
             return [self._chunk(int(shards[0]), places, range(len(numbers)), goes_on)]
@@ -174,6 +173,14 @@ class Reader:
         groups = [order[a:b] for a, b in pairwise(cuts)]
         self.table.ahead([int(shards[group[0]]) for group in groups][:AHEAD])
         return [self._chunk(int(shards[group[0]]), places[group], group) for group in groups]
+
+    def _stretches(self, numbers: range, goes_on: bool) -> Iterator[_Chunk]:
+        done = 0
+        while done < len(numbers):
+            shard, first = self.table.place_of(numbers[done])
+            some = min(len(numbers) - done, self.table.end_of(shard) - numbers[done])
+            yield self._chunk(shard, slice(first, first + some), range(done, done + some), goes_on or done > 0)
+            done += some
 
     def _chunk(self, shard: int, places: Ints | slice, group: Sequence[int] | Ints, goes_on: bool = False) -> _Chunk:
         index = self.table.open(shard).index
@@ -187,30 +194,44 @@ class Reader:
         return chunk
 
     def _find(self, chunks: Sequence[_Chunk], begun: Future[Raw | None] | None = None) -> _Found:
-        """Some samples, decoded but for large arrays; the one chunk that is `begun` is being read already. All mapped
-        memory is touched here: whoever cuts a file between two batches does it before or after, and is told.
+        """Some samples, decoded but for large arrays, unless they are being read already. All mapped memory is touched
+        here: whoever cuts a file between two batches does it before or after, and is told.
         """
         self._copying = False
-        kept = len(chunks) <= KEPT // (2 * BLOCKS)  # what is asked for is open until the last of it has been read
-        parts: list[Mapping[str, Column | Rows]] = []
+        kept = len(chunks) <= _MANY
         for chunk in chunks:
             self.statistics.samples += len(chunk.starts)
             self.statistics.bytes += int(chunk.sizes.sum())
             self.statistics.chunks += 1
-            raw = begun.result() if begun else self._read_now(chunk)
-            read = None if raw is None else self._decoder.finish(raw)
-            parts.append(self._decoded(chunk, kept) if read is None else read)
+        raw = begun.result() if begun else self._reading(chunks)() if self._reads(chunks) else None
+        read = None if raw is None else self._decoder.finish(raw)
+        if read is not None:
+            return _Found(self, [read], [range(sum(len(chunk.starts) for chunk in chunks))])
+        parts: list[Mapping[str, Column | Rows]] = [self._decoded(chunk, kept) for chunk in chunks]
         return _Found(self, parts, [chunk.group for chunk in chunks])
 
-    def _reads(self, chunk: _Chunk) -> bool:
-        """Whether samples are decoded as they are read, with one call."""
-        return self.bulk and self._decoder.reads and chunk.short
+    def _reads(self, chunks: Sequence[_Chunk]) -> bool:
+        """Whether samples are decoded as they are read, one after the other."""
+        if not self.bulk or not 0 < len(chunks) <= _MANY:
+            return False
+        if not all(isinstance(chunk.group, range) and chunk.dense for chunk in chunks):
+            return False
+        if not self._decoder.knows and chunks[0].sizes[0] <= BLOCK_BYTES:
+            first = self._piece(chunks[0])
+            self._decoder.look(os.pread(first.file, int(first.sizes[0]), int(first.starts[0])))
+        most = FAR + self._decoder.straight
+        return self._decoder.reads and all(chunk.length < most for chunk in chunks)
 
-    def _read_now(self, chunk: _Chunk) -> Raw | None:
-        return self._read(chunk, self.table.ready(chunk.shard, chunk.starts)) if self._reads(chunk) else None
+    def _reading(self, chunks: Sequence[_Chunk]) -> Callable[[], Raw | None]:
+        """What does that; with several hands, where there is hardly more to do than to copy."""
+        pieces = [self._piece(chunk) for chunk in chunks]
+        if not self._decoder.straight:
+            return self._decoder.reading(pieces)
+        return self._decoder.reading([part for piece in pieces for part in piece.split(HANDS)], self.hands)
 
-    def _read(self, chunk: _Chunk, opened: OpenShard) -> Raw | None:
-        return self._decoder.read(opened.file.fileno(), chunk.starts, chunk.sizes)
+    def _piece(self, chunk: _Chunk) -> Piece:
+        opened = self.table.ready(chunk.shard, chunk.starts)
+        return Piece(opened.file.fileno(), chunk.starts, chunk.sizes)
 
     def _decoded(self, chunk: _Chunk, kept: bool) -> dict[str, Column | Rows]:
         """Samples of one shard out of its memory. They may not be `kept` open until they are all copied."""
@@ -278,9 +299,14 @@ class _Chunk:
         return ascending and span <= 2 * total + 4096 * len(self.starts)
 
     @cached_property
+    def length(self) -> int:
+        """Bytes from one sample to the next."""
+        return int(self.starts[-1] + self.sizes[-1] - self.starts[0]) // len(self.starts)
+
+    @property
     def short(self) -> bool:
         """Whether reading all of it is as fast as mapping it."""
-        return self.dense and int(self.starts[-1] + self.sizes[-1] - self.starts[0]) < FAR * len(self.starts)
+        return self.dense and self.length < FAR
 
 
 @dataclass(frozen=True, eq=False)

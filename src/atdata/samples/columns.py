@@ -7,6 +7,7 @@ does not fit is `None` here, and is decoded one by one, with the same result. Wh
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from collections import deque
@@ -47,9 +48,31 @@ Ints: TypeAlias = NDArray[np.int64]
 Column: TypeAlias = "NDArray[Any] | Numbers | list[Any]"
 Read: TypeAlias = Callable[[Sequence[Bytes], Sequence[int]], None]
 
+Empty: TypeAlias = Callable[[tuple[int, ...], np.dtype[Any]], NDArray[Any]]
+
 HANDS = min(4, os.cpu_count() or 1)
 _HANDFUL = 1 << 20  # bytes that are worth a hand of their own
 LARGE = 1 << 13  # arrays of at least this many bytes are copied one by one, straight to where they are wanted
+FAR = 1 << 16  # as in `_native.c`
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """Samples in one file.
+
+    Attributes:
+        file: its descriptor.
+        starts, sizes: where each sample is in it, int64 `[n]`.
+    """
+
+    file: int
+    starts: Ints
+    sizes: Ints
+
+    def split(self, parts: int) -> list[Piece]:
+        """As some pieces that are about as large as each other."""
+        cuts = [len(self.starts) * part // parts for part in range(parts + 1)]
+        return [Piece(self.file, self.starts[a:b], self.sizes[a:b]) for a, b in itertools.pairwise(cuts) if a < b]
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,11 +119,13 @@ class ColumnDecoder:
     Args:
         fields: of the sample type.
         wanted: names of the fields to decode.
+        empty: makes uninitialized arrays of a shape and dtype, for columns that `read` fills.
     """
 
-    def __init__(self, fields: Sequence[Field], wanted: Sequence[str]) -> None:
+    def __init__(self, fields: Sequence[Field], wanted: Sequence[str], empty: Empty = np.empty) -> None:
         self._fields, self._wanted = {field.name: field for field in fields}, tuple(wanted)
         self._layout: Layout | None = None  # of the samples decoded last; the next are likely to have the same
+        self._empty = empty
         self._native = False  # whether the loop in C decoded them
 
     def decode(
@@ -144,25 +169,53 @@ class ColumnDecoder:
         """Whether `read` may do it: samples like those that were decoded last are decoded by the loop in C."""
         return self._native and self._layout is not None
 
-    def read(self, file: int, starts: Ints, sizes: Ints) -> Raw | None:
-        """The same out of a file, `starts` being where in it; `None` too where nothing was decoded before.
+    @property
+    def knows(self) -> bool:
+        """Whether it has seen a sample."""
+        return self._layout is not None
 
-        Any thread may do this, and hardly holds up others.
+    def look(self, sample: bytes) -> None:
+        """Expect that samples are like this one."""
+        with suppress(*_UNFIT):
+            self._layout, self._native = learn(memoryview(sample), self._fields, self._wanted), native is not None
+
+    @property
+    def straight(self) -> int:
+        """Bytes of a sample that `read` takes straight to their column."""
+        steps = self._layout.steps if self._layout else ()
+        lengths = [step.first.length for step in steps if isinstance(step, Arrays) and step.first]
+        return sum(length for length in lengths if length >= FAR)
+
+    def reading(self, pieces: Sequence[Piece], hands: Executor | None = None) -> Callable[[], Raw | None]:
+        """What does the same with files, one after the other, or with several `hands`. Where no sample was seen before, it
+        gives `None` too.
+
+        Any thread may call it, and hardly holds up others.
         """
-        layout = self._layout
-        raw = None
-        if layout is not None:
+        plan, layout = None, self._layout
+        counts = [len(piece.starts) for piece in pieces]
+        if native is not None and layout is not None:
             with suppress(*_UNFIT):
-                raw = _read_natively(file, starts, sizes, layout)
-        if raw is None:
+                least = min(int(piece.sizes.min()) for piece in pieces)
+                plan = _Plan.of(layout, sum(counts), least, None, self._empty)
+        cuts = itertools.pairwise(itertools.accumulate(counts, initial=0))
+        work = [(p.file, p.starts, p.sizes, plan.some(*cut)) for p, cut in zip(pieces, cuts, strict=True) if plan]
+
+        def read() -> Raw | None:
+            parts = [part for part in (hands.map if hands else map)(_decode_piece, work) if part is not None]
+            if plan and layout and len(parts) == len(pieces):
+                with suppress(*_UNFIT):
+                    plan.check()
+                    return Raw(layout, sum(counts), plan.columns, plan.lists, parts)
             self._native = False
-        return raw
+            return None
+
+        return read
 
     def finish(self, raw: Raw) -> dict[str, Column] | None:
         """The columns of what was read; `None` as above."""
         try:
-            lists = {name: native.values(kind, raw.texts, cells) for name, kind, cells in raw.cells} if native else {}
-            return self._all(raw.columns | lists, raw.layout, raw.count)
+            return self._all(raw.columns | raw.lists(), raw.layout, raw.count)
         except _UNFIT:
             self._native = False
             return None
@@ -192,17 +245,10 @@ def _decode_natively(memory: Bytes, starts: Ints, sizes: Ints, layout: Layout) -
     return plan.columns | dict(zip((name for name, _ in plan.lists), values, strict=True))
 
 
-def _read_natively(file: int, starts: Ints, sizes: Ints, layout: Layout) -> Raw | None:
-    """The same out of a file. Everything is copied, for no memory stays."""
-    if native is None or (plan := _Plan.of(layout, len(starts), int(sizes.min()), None)) is None:
-        return None
-    read = native.decode(file, starts, sizes, plan.steps)
-    if read is None:
-        return None
-    plan.check()
-    texts, *cells = read
-    lists = [(name, kind, some) for (name, kind), some in zip(plan.lists, cells, strict=True)]
-    return Raw(layout, len(starts), plan.columns, texts, lists)
+def _decode_piece(work: tuple[Any, ...]) -> list[bytearray] | None:
+    assert native is not None
+    part: list[bytearray] | None = native.decode(*work)
+    return part
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,15 +259,28 @@ class Raw:
         layout: of the samples.
         count: how many there are.
         columns: those that are done.
-        texts: all texts and bytes.
-        cells: of the other columns, with what they are called and their kind.
+        names: of the other columns, with their kinds.
+        parts: of each file, all texts and bytes, then the cells of each of these columns.
     """
 
     layout: Layout
     count: int
     columns: dict[str, Any]
-    texts: bytearray
-    cells: list[tuple[str, int, bytearray]]
+    names: list[tuple[str, int]]
+    parts: list[list[bytearray]]
+
+    def lists(self) -> dict[str, list[Any]]:
+        """The columns that were not done.
+
+        Raises:
+            ValueError: some of it is no text.
+        """
+        assert native is not None
+        found: dict[str, list[Any]] = {name: [] for name, _ in self.names}
+        for texts, *columns in self.parts:
+            for (name, kind), cells in zip(self.names, columns, strict=True):
+                found[name] += native.values(kind, texts, cells)
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -239,7 +298,7 @@ class _Plan:
     lists: list[tuple[str, int]]
 
     @classmethod
-    def of(cls, layout: Layout, count: int, least: int, memory: Bytes | None) -> _Plan | None:
+    def of(cls, layout: Layout, count: int, least: int, memory: Bytes | None, empty: Empty = np.empty) -> _Plan | None:
         """The plan for samples of a layout, the shortest of which has `least` bytes; large arrays stay in `memory`."""
         columns: dict[str, Any] = {}
         steps, lists = list[tuple[object, ...]](), list[tuple[str, int]]()
@@ -248,7 +307,7 @@ class _Plan:
                 steps += (_SAME, step.before), (_SKIP, step.declared)
             elif isinstance(step, Scalars) and not step.optional and step.kind in _DTYPES:
                 numbers = np.empty(count, _DTYPES[step.kind])
-                steps += (_SAME, step.before), (_NUMBER, _KIND_NUMBERS[step.kind], numbers.view(np.uint8))
+                steps += (_SAME, step.before), (_NUMBER, _KIND_NUMBERS[step.kind], numbers)
                 columns[step.name] = Numbers(numbers)
             elif isinstance(step, Scalars):
                 steps += (_SAME, step.before), (_VALUE, _KIND_NUMBERS[step.kind], step.optional)
@@ -262,10 +321,18 @@ class _Plan:
                     steps.append((_PLACE, at, stack.length))
                     columns[step.name] = Rows(partial(_copy, memory), at, stack.dtype, stack.shape)
                 else:
-                    items = np.empty((count, *stack.shape), stack.dtype)
-                    steps.append((_COPY, items.reshape(-1).view(np.uint8), stack.length))
+                    items = empty((count, *stack.shape), stack.dtype)
+                    steps.append((_COPY, items.reshape(-1).view(np.uint8).reshape(count, stack.length), stack.length))
                     columns[step.name] = items
         return cls((*steps, (_SAME, layout.after)), columns, lists)
+
+    def some(self, first: int, stop: int) -> tuple[tuple[object, ...], ...]:
+        """The steps for some of the samples."""
+
+        def cut(value: object) -> object:
+            return value[first:stop] if isinstance(value, np.ndarray) else value
+
+        return tuple(tuple(map(cut, step)) for step in self.steps)
 
     def check(self) -> None:
         """Look at what was copied, where not all bytes are values.
