@@ -3,9 +3,9 @@
 
     python3 dev.py demo       run the demo
     python3 dev.py test       run all tests (the real PDS too, where Node is installed)
-    python3 dev.py check      tests, lint, types, import contracts, docs: all that a change must pass
+    python3 dev.py check      tests, lint, types, import contracts, docs, the C code's bounds: all that a change must pass
     python3 dev.py torch      install PyTorch too, so that `test` runs the tests that train (large)
-    python3 dev.py VERB       one of: lint, types, contracts, docs, format, bench, lock
+    python3 dev.py VERB       one of: lint, types, contracts, docs, sanitize, format, bench, lock
 
 Each verb makes what it needs first: an environment in .venv with exactly the packages named, by hash, in
 requirements/, and for the tests the npm packages of tests/pds. What follows the verb is passed on.
@@ -19,6 +19,8 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
+import tempfile
 import venv
 from pathlib import Path
 
@@ -79,6 +81,35 @@ def contracts(rest: list[str]) -> int:
     return run(BIN / "lint-imports", "--no-logo", *rest)
 
 
+def sanitize(rest: list[str]) -> int:
+    """The tests of the loops in C, compiled so that an access out of bounds or an overflow ends them (GCC or Clang)."""
+    install("dev")
+    headers = sysconfig.get_path("include")
+    print_name = ["cc", "-print-file-name=libasan.so"]
+    runtime = subprocess.run(print_name, capture_output=True, text=True).stdout.strip() if shutil.which("cc") else ""
+    if not Path(runtime).is_absolute() or not (Path(headers) / "Python.h").exists():
+        print("No compiler with AddressSanitizer, or no headers of Python, is here: nothing was run.", flush=True)
+        return 0
+    with tempfile.TemporaryDirectory() as folder:  # a copy, so that nobody else uses what is slow now
+        package = Path(folder) / "atdata"
+        shutil.copytree(ROOT / "src" / "atdata", package, ignore=shutil.ignore_patterns("__pycache__", "_native*.so"))
+        flags = ["-O1", "-g", "-shared", "-fPIC", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+        module = package / "_native.abi3.so"
+        if code := run("cc", *flags, "-I", headers, package / "_native.c", "-o", module):
+            return code
+        env = {
+            "LD_PRELOAD": runtime,
+            "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",
+            "PYTHONMALLOC": "malloc",  # else a block of Python's own would hold many objects
+            "PYTHONPATH": folder,
+        }
+        used = f"import atdata._native; assert atdata._native.__file__ == {str(module)!r}"
+        suites = ["tests/samples/test_columns.py", "tests/shards/test_scan.py"]
+        pytest = ["pytest", "-q", "-n", "0", "-s", "-p", "no:faulthandler", "-k", "native"]
+        python = BIN / "python"
+        return run(python, "-c", used, env=env) or run(python, "-m", *pytest, *suites, *rest, env=env)
+
+
 def docs(rest: list[str]) -> int:
     install("dev")
     os.environ["NO_MKDOCS_2_WARNING"] = "1"
@@ -92,7 +123,7 @@ def bench(rest: list[str]) -> int:
 
 def check(_rest: list[str]) -> int:
     """Every check, also after one has failed; the failures are named at the end."""
-    failed = [name for name in ("lint", "types", "contracts", "docs", "test") if VERBS[name]([])]
+    failed = [name for name in ("lint", "types", "contracts", "docs", "sanitize", "test") if VERBS[name]([])]
     print("\nAll checks passed." if not failed else f"\nFailed: {', '.join(failed)}.")
     return len(failed)
 
@@ -181,8 +212,8 @@ def digest(*files: Path) -> str:
     return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
 
-def run(*command: object, cwd: Path = ROOT) -> int:
-    return subprocess.run([str(part) for part in command], cwd=cwd).returncode
+def run(*command: object, cwd: Path = ROOT, env: dict[str, str] | None = None) -> int:
+    return subprocess.run([str(part) for part in command], cwd=cwd, env=os.environ | (env or {})).returncode
 
 
 def fail(text: str) -> int:
@@ -200,6 +231,7 @@ VERBS = {
     "types": types,
     "contracts": contracts,
     "docs": docs,
+    "sanitize": sanitize,
     "bench": bench,
     "lock": lock,
 }
