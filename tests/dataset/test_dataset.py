@@ -539,3 +539,29 @@ def test_large_arrays_of_two_shapes_are_listed(tmp_path):
         assert list(batch) == [samples[number] for number in batch.id]
     assert isinstance(data[[0, 1]].image, list)
     assert data[[1, 2]].image.shape == (2, 64, 64, 3)
+
+
+@packable
+class Wide:
+    row: NDArray[np.uint8]
+    label: int
+
+
+@pytest.mark.parametrize("length", [100, 100_000])
+def test_a_shard_closed_while_it_is_read_is_not_taken_for_another(tmp_path, length):
+    """Two readers share what is open: one may close what the other is about to read, and open something else."""
+    written = write_samples((Wide(np.full(length, n, np.uint8), n) for n in range(12)), tmp_path / "%d.tar", maxcount=6)
+    dataset = Dataset.of([str(ref.url) for ref in written.source.shards], Wide, cache=tmp_path / "cache")
+    reader = dataset.reader()
+    chunks = reader._chunks(range(6))
+    if not reader._reads(chunks):
+        pytest.skip("atdata/_native.c is not compiled here")
+    reading = reader._reading(chunks)
+    number = reader.table.open(0).file.fileno()
+    reader.table.drop(0)
+    assert reader.table.open(1).file.fileno() == number  # the system gives the lowest that is free
+    raw = reading()
+    assert raw is not None
+    columns = reader._decoder.finish(raw)
+    assert columns is not None
+    assert columns["row"][:, 0].tolist() == columns["label"].array.tolist() == list(range(6))  # type: ignore[union-attr]

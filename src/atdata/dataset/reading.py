@@ -9,6 +9,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -217,21 +218,32 @@ class Reader:
         if not all(isinstance(chunk.group, range) and chunk.dense for chunk in chunks):
             return False
         if not self._decoder.knows and chunks[0].sizes[0] <= BLOCK_BYTES:
-            first = self._piece(chunks[0])
-            self._decoder.look(os.pread(first.file, int(first.sizes[0]), int(first.starts[0])))
+            with ExitStack() as stack:
+                file = self._file(chunks[0], stack)
+                self._decoder.look(os.pread(file, int(chunks[0].sizes[0]), int(chunks[0].starts[0])))
         most = FAR + self._decoder.straight
         return self._decoder.reads and all(chunk.length < most for chunk in chunks)
 
     def _reading(self, chunks: Sequence[_Chunk]) -> Callable[[], Raw | None]:
-        """What does that; with several hands, where there is hardly more to do than to copy."""
-        pieces = [self._piece(chunk) for chunk in chunks]
-        if not self._decoder.straight:
-            return self._decoder.reading(pieces)
-        return self._decoder.reading([part for piece in pieces for part in piece.split(HANDS)], self.hands)
+        """What does that, to be called once; with several hands, where there is hardly more to do than to copy."""
+        with ExitStack() as stack:
+            pieces = [Piece(self._file(chunk, stack), chunk.starts, chunk.sizes) for chunk in chunks]
+            if self._decoder.straight:
+                pieces = [part for piece in pieces for part in piece.split(HANDS)]
+            reading = self._decoder.reading(pieces, self.hands if self._decoder.straight else None)
+            files = stack.pop_all()
 
-    def _piece(self, chunk: _Chunk) -> Piece:
-        opened = self.table.ready(chunk.shard, chunk.starts)
-        return Piece(opened.file.fileno(), chunk.starts, chunk.sizes)
+        def read() -> Raw | None:
+            with files:
+                return reading()
+
+        return read
+
+    def _file(self, chunk: _Chunk, stack: ExitStack) -> int:
+        """A descriptor of our own: who closes the shard meanwhile must not make us read another file."""
+        file = self.table.descriptor(chunk.shard, chunk.starts)
+        stack.callback(os.close, file)
+        return file
 
     def _decoded(self, chunk: _Chunk, kept: bool) -> dict[str, Column | Rows]:
         """Samples of one shard out of its memory. They may not be `kept` open until they are all copied."""

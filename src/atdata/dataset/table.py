@@ -387,6 +387,15 @@ class ShardTable:
             check_unchanged(opened.file, opened.size, opened.ref.url)
             return opened
 
+    def descriptor(self, shard: int, starts: Ints) -> int:
+        """A new descriptor of a shard some samples of which are about to be read. Whoever asks closes it.
+
+        Raises:
+            DigestError, NetworkError, ShardError: as `ready`.
+        """
+        with self._held.lock:
+            return os.dup(self.ready(shard, starts).file.fileno())
+
     def memory(self, shard: int, starts: Ints) -> Memory:
         """Memory over a whole shard, to touch some samples in; the same until the shard is closed.
 
