@@ -513,10 +513,11 @@ def big(number: int, side: int = 64) -> Big:
     return Big(number, rng.integers(0, 256, (side, side, 3), np.uint8), rng.random((side, side), np.float32))
 
 
-def test_large_arrays_are_those_that_were_written_in_every_order(tmp_path):
-    """They are copied one by one, to memory that is used again once nobody looks at it."""
-    data = write_samples(map(big, range(150)), tmp_path / "big-%03d.tar", maxcount=40)
-    model = {number: big(number) for number in range(150)}
+@pytest.mark.parametrize("side", [64, 160], ids=["large", "read straight to their column"])
+def test_large_arrays_are_those_that_were_written_in_every_order(tmp_path, side):
+    """They are brought one by one, to memory that is used again once nobody looks at it."""
+    model = {number: big(number, side) for number in range(150)}
+    data = write_samples(model.values(), tmp_path / "big-%03d.tar", maxcount=40)
     for batches in (data.ordered(32), data.shuffled(32), data.shuffled(32, mode="window"), [data[[149, 0, 149, 75]]]):
         kept = []
         for number, batch in enumerate(batches):

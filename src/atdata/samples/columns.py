@@ -119,7 +119,7 @@ class ColumnDecoder:
     Args:
         fields: of the sample type.
         wanted: names of the fields to decode.
-        empty: makes uninitialized arrays of a shape and dtype, for columns that `read` fills.
+        empty: makes uninitialized arrays of a shape and dtype, for columns that are read out of files.
     """
 
     def __init__(self, fields: Sequence[Field], wanted: Sequence[str], empty: Empty = np.empty) -> None:
@@ -166,7 +166,7 @@ class ColumnDecoder:
 
     @property
     def reads(self) -> bool:
-        """Whether `read` may do it: samples like those that were decoded last are decoded by the loop in C."""
+        """Whether files may be read (`reading`): samples like those that were decoded last are decoded by the loop in C."""
         return self._native and self._layout is not None
 
     @property
@@ -181,7 +181,7 @@ class ColumnDecoder:
 
     @property
     def straight(self) -> int:
-        """Bytes of a sample that `read` takes straight to their column."""
+        """Bytes of a sample that go straight from a file to their column."""
         steps = self._layout.steps if self._layout else ()
         lengths = [step.first.length for step in steps if isinstance(step, Arrays) and step.first]
         return sum(length for length in lengths if length >= FAR)
