@@ -40,7 +40,7 @@ def either_form(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
         return
     with pytest.MonkeyPatch.context() as patch:
-        for user in ("atdata.samples.columns", "atdata.shards.scan"):
+        for user in ("atdata.samples.blocks", "atdata.shards.scan"):
             patch.setattr(f"{user}.native", None)
         yield
 

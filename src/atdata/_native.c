@@ -8,7 +8,11 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -56,7 +60,7 @@ typedef struct {
 
 static int open_window(Window *window, int64_t room)
 {
-    window->held = PyMem_Malloc((size_t)room + 2 * PAGE);
+    window->held = malloc((size_t)room + 2 * PAGE);
     window->pages = window->held ? window->held + (-(uintptr_t)window->held & (PAGE - 1)) : NULL;
     return window->held != NULL;
 }
@@ -239,7 +243,7 @@ static PyObject *scan(PyObject *Py_UNUSED(self), PyObject *args)
         state = scan_file(file, size, &window, &at, starts.buf, sizes.buf, marks.buf, room, &count);
         Py_END_ALLOW_THREADS
     }
-    PyMem_Free(window.held);
+    free(window.held);
     PyBuffer_Release(&starts);
     PyBuffer_Release(&sizes);
     PyBuffer_Release(&marks);
@@ -248,7 +252,7 @@ static PyObject *scan(PyObject *Py_UNUSED(self), PyObject *args)
 
 /* ---------------------------------------------------------------- samples to columns (msgpack, spec.md) */
 
-enum { SAME, COPY, PLACE, VALUE, SKIP, NUMBER };
+enum { SAME, COPY, VALUE, SKIP, NUMBER };
 enum { INT, FLOAT, STR, BYTES, BOOL };
 
 typedef struct {
@@ -275,6 +279,7 @@ typedef struct {
 #define AHEAD 3     /* samples */
 #define AT_ONCE 4096 /* bytes */
 #define FAR (1 << 16) /* bytes of an array that is read straight to where it is wanted */
+#define MOST_THREADS 3
 
 static uint64_t big_endian(const uint8_t *bytes, int count)
 {
@@ -396,8 +401,10 @@ static int bring(Source *source, uint8_t *at, uint8_t *end, uint8_t *into, int64
     return 1;
 }
 
-/* Sample i, whose bytes are from `at` to `end`. Texts and bytes go on to `texts`, if that is given. */
-static int run_sample(const Step *steps, int count, Source *source, uint8_t *at, uint8_t *end, int64_t i, Texts *texts)
+/* Sample i, whose bytes are from `at` to `end`, to a row of its columns. Texts and bytes go on to `texts`, if that is
+   given. */
+static int run_sample(const Step *steps, int count, Source *source, uint8_t *at, uint8_t *end, int64_t i, int64_t row,
+                      Texts *texts)
 {
     for (const Step *step = steps; step < steps + count; step++) {
         int64_t taken = step->length, body;
@@ -409,19 +416,14 @@ static int run_sample(const Step *steps, int count, Source *source, uint8_t *at,
             break;
         case COPY:
             if (source->file >= 0 && taken >= FAR) {
-                if (!bring(source, at, end, (uint8_t *)step->buffer.buf + i * taken, taken))
+                if (!bring(source, at, end, (uint8_t *)step->buffer.buf + row * taken, taken))
                     return 0;
                 taken = 0;
                 break;
             }
             if (end - at < taken)
                 return 0;
-            memcpy((uint8_t *)step->buffer.buf + i * taken, at, taken);
-            break;
-        case PLACE:
-            if (end - at < taken)
-                return 0;
-            ((int64_t *)step->buffer.buf)[i] = at - source->bytes;
+            memcpy((uint8_t *)step->buffer.buf + row * taken, at, taken);
             break;
         case VALUE:
             taken = read_value(step, source->bytes, at, end, step->cells + i);
@@ -435,9 +437,9 @@ static int run_sample(const Step *steps, int count, Source *source, uint8_t *at,
             if (taken < 0)
                 return 0;
             if (step->kind == BOOL)
-                ((uint8_t *)step->buffer.buf)[i] = (uint8_t)cell.at;
+                ((uint8_t *)step->buffer.buf)[row] = (uint8_t)cell.at;
             else
-                ((int64_t *)step->buffer.buf)[i] = cell.at;
+                ((int64_t *)step->buffer.buf)[row] = cell.at;
             break;
         default:
             if (!extent(at, end, &taken, &body) || (!step->optional && is_text(*at)))
@@ -449,10 +451,24 @@ static int run_sample(const Step *steps, int count, Source *source, uint8_t *at,
     return at == end;
 }
 
-/* Samples `first` to `last` - 1, out of bytes that begin at `base` of what `starts` counts. */
-static int run_steps(const Step *steps, int count, Source *source, int64_t base, const int64_t *starts,
-                     const int64_t *sizes, int64_t first, int64_t last, Texts *texts)
+/* Samples to decode.
+
+   starts, sizes: where each is, counted from `base` of the file or of the memory.
+   rows: in which row of the columns each belongs; NULL: from `first` on, one after the other. */
+typedef struct {
+    const Step *steps;
+    int count;
+    const int64_t *starts, *sizes, *rows;
+    int64_t first, samples;
+    Texts *texts;
+} Work;
+
+static int64_t row_of(const Work *work, int64_t i) { return work->rows ? work->rows[i] : work->first + i; }
+
+/* Samples `first` to `last` - 1, out of bytes that begin at `base`. */
+static int run_steps(const Work *work, Source *source, int64_t base, int64_t first, int64_t last)
 {
+    const int64_t *starts = work->starts, *sizes = work->sizes;
     for (int64_t i = first; i < last; i++) {
         int64_t start = starts[i] - base;
         if (start < 0 || sizes[i] < 0 || start > source->length || sizes[i] > source->length - start)
@@ -463,11 +479,228 @@ static int run_steps(const Step *steps, int count, Source *source, int64_t base,
                 WILL_READ(source->bytes + (starts[i + AHEAD] - base) + line);
         }
         uint8_t *at = source->bytes + start;
-        if (!run_sample(steps, count, source, at, at + sizes[i], i, texts))
+        if (!run_sample(work->steps, work->count, source, at, at + sizes[i], i, row_of(work, i), work->texts))
             return 0;
     }
     return 1;
 }
+
+/* The same out of a file: a window of it is decoded while it is in this core's cache, then the next is read. */
+static int read_near(const Work *work, int file, const Window *window, int64_t room)
+{
+    const int64_t *starts = work->starts, *sizes = work->sizes;
+    for (int64_t first = 0, last; first < work->samples; first = last) {
+        int64_t base = starts[first], stop = base + sizes[first];
+        for (last = first + 1; last < work->samples; last++) {
+            if (starts[last] < stop || starts[last] - stop > NEAR || starts[last] + sizes[last] - base > room)
+                break;
+            stop = starts[last] + sizes[last];
+        }
+        Source source = {place_of(window, base), stop - base, -1, 0};
+        if (!read_at(file, source.bytes, stop - base, base) || !run_steps(work, &source, base, first, last))
+            return 0;
+    }
+    return 1;
+}
+
+/* The same for samples with large arrays, `far` bytes in each: one at a time, of which the window holds the rest. */
+static int read_far(const Work *work, int file, const Window *window, int64_t room, int64_t far)
+{
+    for (int64_t i = 0; i < work->samples; i++) {
+        int64_t start = work->starts[i], rest = work->sizes[i] - far;
+        if (rest < 0 || rest > room)
+            return 0;
+        Source source = {place_of(window, start), rest, file, start + rest};
+        if (!read_at(file, source.bytes, rest, start) ||
+            !run_sample(work->steps, work->count, &source, source.bytes, source.bytes + rest, i, row_of(work, i),
+                        work->texts))
+            return 0;
+    }
+    return 1;
+}
+
+/* How many bytes samples have together, and the longest of them; -1 where that is not to be believed. */
+static int64_t total_of(const Work *work, int64_t *longest)
+{
+    int64_t total = 0;
+    *longest = 0;
+    for (int64_t i = 0; i < work->samples; i++) {
+        int64_t start = work->starts[i], size = work->sizes[i];
+        if (start < 0 || size < 0 || start > INT64_MAX / 4 || size > INT64_MAX / 4 || (total += size) > MOST)
+            return -1;
+        if (size > *longest)
+            *longest = size;
+    }
+    return total;
+}
+
+static int run_file(Work *work, int file, Texts *texts)
+{
+    int alike = 0;
+    int64_t longest, total = total_of(work, &longest), fixed = 0, far = 0;
+    for (int i = 0; i < work->count; i++) { /* what all samples have, and what is no text */
+        fixed += work->steps[i].length;
+        far += work->steps[i].what == COPY && work->steps[i].length >= FAR ? work->steps[i].length : 0;
+    }
+    if (total < 0 || fixed > MOST || (work->samples && total / work->samples < fixed))
+        return 0;
+    int64_t room = longest - far > WINDOW ? longest - far : WINDOW;
+    texts->used = 0;
+    texts->room = total - work->samples * fixed;
+    free(texts->bytes);
+    texts->bytes = malloc((size_t)texts->room + 1); /* pages that are not written to cost nothing */
+    work->texts = texts;
+    Window window;
+    if (open_window(&window, room) && texts->bytes)
+        alike = far ? read_far(work, file, &window, room, far) : read_near(work, file, &window, room);
+    free(window.held);
+    return alike;
+}
+
+/* ---------------------------------------------------------------- threads that need nothing of the interpreter */
+
+enum { QUEUED, RUNNING, DONE };
+
+/* Samples of one source, to be decoded. */
+typedef struct Job {
+    struct Job *next;
+    int state, alike;
+    unsigned process;
+    int file; /* our own descriptor, or -1: `memory` */
+    Py_buffer memory, starts, sizes, rows;
+    Step *steps;
+    Work work;
+    Texts texts;
+} Job;
+
+/* Threads take what comes first. Who waits for a job does the same, so all goes on where no thread could be started.
+   They wait for work until the process ends: none of them ever holds the interpreter's lock. */
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t work, done;
+    Job *first, *last;
+    int threads;
+    unsigned process; /* how many forks ago the first one was: after a fork there are no threads, and no work */
+} pool = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, PTHREAD_COND_INITIALIZER, NULL, NULL, 0, 0};
+
+static void run_job(Job *job)
+{
+    if (job->file >= 0)
+        job->alike = run_file(&job->work, job->file, &job->texts);
+    else {
+        Source source = {job->memory.buf, job->memory.len, -1, 0};
+        job->alike = run_steps(&job->work, &source, 0, 0, job->work.samples);
+    }
+}
+
+/* With the lock held: take a job from the queue. */
+static void take_job(Job *job)
+{
+    Job *before = NULL;
+    for (Job *other = pool.first; other != job; other = other->next)
+        before = other;
+    *(before ? &before->next : &pool.first) = job->next;
+    if (pool.last == job)
+        pool.last = before;
+    job->state = RUNNING;
+}
+
+/* With the lock held: run a job that was taken. */
+static void do_job(Job *job)
+{
+    pthread_mutex_unlock(&pool.lock);
+    run_job(job);
+    pthread_mutex_lock(&pool.lock);
+    job->state = DONE;
+    pthread_cond_broadcast(&pool.done);
+}
+
+static void *work_on(void *Py_UNUSED(nothing))
+{
+    pthread_mutex_lock(&pool.lock);
+    for (;;) {
+        while (!pool.first)
+            pthread_cond_wait(&pool.work, &pool.lock);
+        Job *job = pool.first;
+        take_job(job);
+        do_job(job);
+    }
+    return NULL;
+}
+
+/* With the lock held: as many threads as are useful besides the one that waits. */
+static void start_threads(void)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN), most = cores > MOST_THREADS ? MOST_THREADS : cores - 1;
+    sigset_t every, before;
+    sigfillset(&every);
+    pthread_sigmask(SIG_SETMASK, &every, &before); /* signals are for the threads of Python */
+    do {
+        pthread_t thread;
+        if (pthread_create(&thread, NULL, work_on, NULL))
+            break;
+        pthread_detach(thread);
+    } while (++pool.threads < most);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+static void queue_job(Job *job)
+{
+    pthread_mutex_lock(&pool.lock);
+    if (!pool.threads)
+        start_threads();
+    *(pool.last ? &pool.last->next : &pool.first) = job;
+    pool.last = job;
+    job->state = QUEUED;
+    job->process = pool.process;
+    pthread_cond_signal(&pool.work);
+    pthread_mutex_unlock(&pool.lock);
+}
+
+/* Wait for a job, and work meanwhile. */
+static void finish_job(Job *job)
+{
+    pthread_mutex_lock(&pool.lock);
+    if (job->process != pool.process && job->state != DONE) /* whoever had it stayed behind a fork */
+        do_job(job);
+    while (job->state != DONE) {
+        Job *next = job->state == QUEUED ? job : pool.first;
+        if (next) {
+            take_job(next);
+            do_job(next);
+        } else
+            pthread_cond_wait(&pool.done, &pool.lock);
+    }
+    pthread_mutex_unlock(&pool.lock);
+}
+
+/* Do without a job that nobody waits for. */
+static void drop_job(Job *job)
+{
+    pthread_mutex_lock(&pool.lock);
+    if (job->process == pool.process && job->state == QUEUED)
+        take_job(job);
+    else
+        while (job->process == pool.process && job->state == RUNNING)
+            pthread_cond_wait(&pool.done, &pool.lock);
+    pthread_mutex_unlock(&pool.lock);
+}
+
+static void before_fork(void) { pthread_mutex_lock(&pool.lock); }
+
+static void after_fork_in_parent(void) { pthread_mutex_unlock(&pool.lock); }
+
+static void after_fork_in_child(void)
+{
+    pthread_mutex_init(&pool.lock, NULL);
+    pthread_cond_init(&pool.work, NULL);
+    pthread_cond_init(&pool.done, NULL);
+    pool.first = pool.last = NULL;
+    pool.threads = 0;
+    pool.process++;
+}
+
+/* ---------------------------------------------------------------- the same for Python */
 
 static PyObject *object_of(const Step *step, const char *memory, Cell cell)
 {
@@ -500,8 +733,8 @@ static PyObject *list_of(const Step *step, const char *memory, int64_t samples)
     return list;
 }
 
-/* One step out of its tuple; what it needs for `samples` of them is there, or an exception is set. */
-static int parse_step(PyObject *tuple, int64_t samples, Step *step)
+/* One step out of its tuple; what it needs for `samples`, and columns of `rows`, is there, or an exception is set. */
+static int parse_step(PyObject *tuple, int64_t samples, int64_t rows, Step *step)
 {
     long long length = 0;
     PyObject *what = PyTuple_GetItem(tuple, 0);
@@ -514,12 +747,10 @@ static int parse_step(PyObject *tuple, int64_t samples, Step *step)
         step->length = step->buffer.len;
         return 0;
     case COPY:
-    case PLACE:
         if (!PyArg_ParseTuple(tuple, "iw*L", &step->what, &step->buffer, &length))
             return -1;
         step->length = length;
-        int64_t item = step->what == PLACE ? 8 : length;
-        if (length >= 0 && (!item || samples <= step->buffer.len / item))
+        if (length >= 0 && (!length || rows <= step->buffer.len / length))
             return 0;
         break;
     case VALUE:
@@ -534,7 +765,7 @@ static int parse_step(PyObject *tuple, int64_t samples, Step *step)
         if (!PyArg_ParseTuple(tuple, "iiw*", &step->what, &step->kind, &step->buffer))
             return -1;
         if ((step->kind == INT || step->kind == FLOAT || step->kind == BOOL) &&
-            samples <= step->buffer.len / (step->kind == BOOL ? 1 : 8))
+            rows <= step->buffer.len / (step->kind == BOOL ? 1 : 8))
             return 0;
         break;
     case SKIP:
@@ -542,56 +773,6 @@ static int parse_step(PyObject *tuple, int64_t samples, Step *step)
     }
     PyErr_SetString(PyExc_ValueError, "a step that is none, or whose column is too small");
     return -1;
-}
-
-/* As `run_steps`, out of a file: a window of it is decoded while it is in this core's cache, then the next is read. */
-static int read_near(const Step *steps, int count, int file, const Window *window, int64_t room, const int64_t *starts,
-                     const int64_t *sizes, int64_t samples, Texts *texts)
-{
-    for (int64_t first = 0, last; first < samples; first = last) {
-        int64_t base = starts[first], stop = base + sizes[first];
-        for (last = first + 1; last < samples; last++) {
-            if (starts[last] < stop || starts[last] - stop > NEAR || starts[last] + sizes[last] - base > room)
-                break;
-            stop = starts[last] + sizes[last];
-        }
-        Source source = {place_of(window, base), stop - base, -1, 0};
-        if (!read_at(file, source.bytes, stop - base, base) ||
-            !run_steps(steps, count, &source, base, starts, sizes, first, last, texts))
-            return 0;
-    }
-    return 1;
-}
-
-/* The same for samples with large arrays, `far` bytes in each: one at a time, of which the window holds the rest. */
-static int read_far(const Step *steps, int count, int file, const Window *window, int64_t room, const int64_t *starts,
-                    const int64_t *sizes, int64_t samples, Texts *texts, int64_t far)
-{
-    for (int64_t i = 0; i < samples; i++) {
-        int64_t rest = sizes[i] - far;
-        if (rest < 0 || rest > room)
-            return 0;
-        Source source = {place_of(window, starts[i]), rest, file, starts[i] + rest};
-        if (!read_at(file, source.bytes, rest, starts[i]) ||
-            !run_sample(steps, count, &source, source.bytes, source.bytes + rest, i, texts))
-            return 0;
-    }
-    return 1;
-}
-
-/* How many bytes samples have together, and the longest of them; -1 where that is not to be believed. */
-static int64_t total_of(const int64_t *starts, const int64_t *sizes, int64_t samples, int64_t *longest)
-{
-    int64_t total = 0;
-    *longest = 0;
-    for (int64_t i = 0; i < samples; i++) {
-        if (starts[i] < 0 || sizes[i] < 0 || starts[i] > INT64_MAX / 4 || sizes[i] > INT64_MAX / 4 ||
-            (total += sizes[i]) > MOST)
-            return -1;
-        if (sizes[i] > *longest)
-            *longest = sizes[i];
-    }
-    return total;
 }
 
 static PyObject *lists_of(const Step *steps, int count, const char *memory, int64_t samples)
@@ -612,125 +793,145 @@ static PyObject *lists_of(const Step *steps, int count, const char *memory, int6
     return columns;
 }
 
-/* The same as they are in C, for `values`: the texts, then cells for each list. */
-static PyObject *cells_of(const Step *steps, int count, PyObject *texts, int64_t samples)
+static void free_job(Job *job)
 {
-    PyObject *found = PyList_New(0);
-    if (found && PyList_Append(found, texts))
-        Py_CLEAR(found);
-    for (int i = 0; found && i < count; i++) {
-        if (steps[i].what != VALUE)
-            continue;
-        PyObject *cells = PyByteArray_FromStringAndSize((const char *)steps[i].cells, samples * (int64_t)sizeof(Cell));
-        if (!cells || PyList_Append(found, cells))
-            Py_CLEAR(found);
-        Py_XDECREF(cells);
+    for (int i = 0; job->steps && i < job->work.count; i++) {
+        if (job->steps[i].buffer.obj)
+            PyBuffer_Release(&job->steps[i].buffer);
+        PyMem_Free(job->steps[i].cells);
     }
-    return found;
+    Py_buffer *buffers[] = {&job->memory, &job->starts, &job->sizes, &job->rows};
+    for (int i = 0; i < 4; i++)
+        if (buffers[i]->obj)
+            PyBuffer_Release(buffers[i]);
+    if (job->file >= 0)
+        close(job->file);
+    free(job->texts.bytes);
+    PyMem_Free(job->steps);
+    PyMem_Free(job);
 }
 
-static PyObject *decode_memory(const Py_buffer *memory, const int64_t *starts, const int64_t *sizes, int64_t samples,
-                               const Step *steps, int count)
+static void forget(PyObject *capsule)
 {
-    int alike;
-    Py_BEGIN_ALLOW_THREADS
-    Source source = {memory->buf, memory->len, -1, 0};
-    alike = run_steps(steps, count, &source, 0, starts, sizes, 0, samples, NULL);
-    Py_END_ALLOW_THREADS
-    return alike ? lists_of(steps, count, memory->buf, samples) : Py_NewRef(Py_None);
+    Job *job = PyCapsule_GetPointer(capsule, "job");
+    drop_job(job);
+    free_job(job);
 }
 
-static PyObject *decode_file(int file, const int64_t *starts, const int64_t *sizes, int64_t samples, const Step *steps,
-                             int count)
+/* How many rows a column must have; -1 where they are not as many as the samples, or are negative. */
+static int64_t rows_of(const Work *work, const Py_buffer *rows)
 {
-    int alike = 0;
-    int64_t longest, total = total_of(starts, sizes, samples, &longest);
-    int64_t fixed = 0, far = 0;
-    for (int i = 0; i < count; i++) { /* what all samples have, and what is no text */
-        fixed += steps[i].length;
-        far += steps[i].what == COPY && steps[i].length >= FAR ? steps[i].length : 0;
+    int64_t most = -1;
+    if (!rows->obj)
+        return work->first < 0 || work->first > MOST || work->samples > MOST ? -1 : work->first + work->samples;
+    if (rows->len != work->samples * 8)
+        return -1;
+    for (int64_t i = 0; i < work->samples; i++) {
+        if (work->rows[i] < 0 || work->rows[i] > MOST)
+            return -1;
+        if (work->rows[i] > most)
+            most = work->rows[i];
     }
-    if (total < 0 || fixed > MOST || (samples && total / samples < fixed))
-        return Py_NewRef(Py_None);
-    total -= samples * fixed;
-    int64_t room = longest - far > WINDOW ? longest - far : WINDOW;
-    Window window;
-    PyObject *found = NULL, *held = PyByteArray_FromStringAndSize(NULL, total); /* pages not written to cost nothing */
-    if (open_window(&window, room) && held) {
-        Texts texts = {(uint8_t *)PyByteArray_AsString(held), 0, total};
-        Py_BEGIN_ALLOW_THREADS
-        alike = far ? read_far(steps, count, file, &window, room, starts, sizes, samples, &texts, far)
-                    : read_near(steps, count, file, &window, room, starts, sizes, samples, &texts);
-        Py_END_ALLOW_THREADS
-        found = alike ? cells_of(steps, count, held, samples) : Py_NewRef(Py_None);
-    } else if (!window.held)
-        PyErr_NoMemory();
-    PyMem_Free(window.held);
-    Py_XDECREF(held);
-    return found;
+    return most + 1;
 }
 
-static PyObject *decode(PyObject *Py_UNUSED(self), PyObject *args)
+/* What is to be done, out of Python's objects; or an exception is set. */
+static int parse_job(PyObject *args, Job *job)
 {
-    Py_buffer starts, sizes, memory = {0};
-    PyObject *source, *tuples, *found = NULL;
-    if (!PyArg_ParseTuple(args, "Oy*y*O!", &source, &starts, &sizes, &PyTuple_Type, &tuples))
-        return NULL;
-    int64_t samples = starts.len / 8;
+    PyObject *source, *tuples, *rows;
+    Work *work = &job->work;
+    if (!PyArg_ParseTuple(args, "Oy*y*O!O", &source, &job->starts, &job->sizes, &PyTuple_Type, &tuples, &rows))
+        return -1;
+    if (PyLong_Check(rows) ? (work->first = PyLong_AsLongLong(rows)) == -1 && PyErr_Occurred()
+                           : PyObject_GetBuffer(rows, &job->rows, PyBUF_SIMPLE))
+        return -1;
+    work->starts = job->starts.buf;
+    work->sizes = job->sizes.buf;
+    work->rows = job->rows.buf;
+    work->samples = job->starts.len / 8;
+    int64_t wanted = rows_of(work, &job->rows);
     Py_ssize_t count = PyTuple_Size(tuples);
-    int file = PyLong_Check(source) ? (int)PyLong_AsLong(source) : -1;
-    Step *steps = count <= MAX_STEPS && starts.len == sizes.len ? PyMem_Calloc(count + 1, sizeof(Step)) : NULL;
-    int ready = steps && !PyErr_Occurred() && (file >= 0 || !PyObject_GetBuffer(source, &memory, PyBUF_SIMPLE));
-    if (!steps)
-        PyErr_SetString(PyExc_ValueError, "too many steps, or as many starts as sizes are wanted");
-    for (Py_ssize_t i = 0; ready && i < count; i++)
-        ready = !parse_step(PyTuple_GetItem(tuples, i), samples, steps + i);
-    if (ready)
-        found = file >= 0 ? decode_file(file, starts.buf, sizes.buf, samples, steps, (int)count)
-                          : decode_memory(&memory, starts.buf, sizes.buf, samples, steps, (int)count);
-    for (Py_ssize_t i = 0; steps && i < count; i++) {
-        if (steps[i].buffer.obj)
-            PyBuffer_Release(&steps[i].buffer);
-        PyMem_Free(steps[i].cells);
+    if (count > MAX_STEPS || job->starts.len != job->sizes.len || wanted < 0) {
+        PyErr_SetString(PyExc_ValueError, "too many steps, or as many starts, sizes and rows are wanted");
+        return -1;
     }
-    PyMem_Free(steps);
-    if (memory.obj)
-        PyBuffer_Release(&memory);
-    PyBuffer_Release(&starts);
-    PyBuffer_Release(&sizes);
-    return found;
+    if (!(job->steps = PyMem_Calloc((size_t)count + 1, sizeof(Step)))) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    work->steps = job->steps;
+    work->count = (int)count;
+    for (Py_ssize_t i = 0; i < count; i++)
+        if (parse_step(PyTuple_GetItem(tuples, i), work->samples, wanted, job->steps + i))
+            return -1;
+    if (!PyLong_Check(source))
+        return PyObject_GetBuffer(source, &job->memory, PyBUF_SIMPLE);
+    long number = PyLong_AsLong(source);
+    if (number == -1 && PyErr_Occurred())
+        return -1;
+    if ((job->file = fcntl((int)number, F_DUPFD_CLOEXEC, 0)) >= 0) /* whoever closes it does not hold us up */
+        return 0;
+    PyErr_SetFromErrno(PyExc_OSError);
+    return -1;
 }
 
-static PyObject *values(PyObject *Py_UNUSED(self), PyObject *args)
+static PyObject *begin(PyObject *Py_UNUSED(self), PyObject *args)
 {
-    Step step = {.what = VALUE};
-    Py_buffer texts, cells;
-    if (!PyArg_ParseTuple(args, "iy*y*", &step.kind, &texts, &cells))
+    Job *job = PyMem_Calloc(1, sizeof(Job));
+    if (!job)
+        return PyErr_NoMemory();
+    job->file = -1;
+    job->state = DONE;
+    if (parse_job(args, job)) {
+        free_job(job);
         return NULL;
-    PyObject *list = NULL;
-    int64_t samples = cells.len / (int64_t)sizeof(Cell);
-    int inside = 1, far = step.kind == STR || step.kind == BYTES;
-    step.cells = cells.buf;
-    for (int64_t i = 0; far && i < samples; i++)
-        inside &= step.cells[i].size <= 0 ||
-                  (step.cells[i].at >= 0 && step.cells[i].at <= texts.len && step.cells[i].size <= texts.len - step.cells[i].at);
-    if (inside)
-        list = list_of(&step, texts.buf, samples);
-    else
-        PyErr_SetString(PyExc_ValueError, "cells that are not of these texts");
-    PyBuffer_Release(&texts);
-    PyBuffer_Release(&cells);
-    return list;
+    }
+    if (job->file < 0) {
+        Py_BEGIN_ALLOW_THREADS
+        run_job(job);
+        Py_END_ALLOW_THREADS
+    } else
+        queue_job(job);
+    PyObject *capsule = PyCapsule_New(job, "job", forget);
+    if (!capsule) {
+        drop_job(job);
+        free_job(job);
+    }
+    return capsule;
+}
+
+static PyObject *result(PyObject *Py_UNUSED(self), PyObject *capsule)
+{
+    Job *job = PyCapsule_GetPointer(capsule, "job");
+    if (!job)
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    finish_job(job);
+    Py_END_ALLOW_THREADS
+    if (!job->alike)
+        return Py_NewRef(Py_None);
+    return lists_of(job->steps, job->work.count, job->file < 0 ? job->memory.buf : (char *)job->texts.bytes,
+                    job->work.samples);
 }
 
 static PyMethodDef methods[] = {
     {"scan", scan, METH_VARARGS, "Prove headers of a file."},
-    {"decode", decode, METH_VARARGS, "Decode samples in memory, or in a file without making objects."},
-    {"values", values, METH_VARARGS, "Objects out of what was decoded in a file."},
+    {"begin", begin, METH_VARARGS, "Decode samples in memory, or begin to decode samples in a file."},
+    {"result", result, METH_O, "What was decoded, once it is."},
     {NULL, NULL, 0, NULL},
 };
 
-static PyModuleDef_Slot slots[] = {{0, NULL}};
+static int prepare(PyObject *Py_UNUSED(module))
+{
+    static int prepared;
+    if (!prepared && !(prepared = !pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child))) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    return 0;
+}
+
+static PyModuleDef_Slot slots[] = {{Py_mod_exec, (void *)prepare}, {0, NULL}};
 
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT, .m_name = "_native", .m_methods = methods, .m_slots = slots,

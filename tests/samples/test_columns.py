@@ -8,11 +8,14 @@ import random
 import struct
 import tempfile
 import tracemalloc
-from collections.abc import Callable, Iterable, Sequence
+import warnings
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import field
 from itertools import pairwise
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO
 
 import numpy as np
 import pytest
@@ -23,10 +26,11 @@ from numpy.typing import NDArray
 from arrays import SPECIMENS, arrays, fill, identical, simple_arrays
 from atdata.errors import SampleError
 from atdata.native import native
-from atdata.samples import SampleBatch, Shape, columns, fields_of, packable
+from atdata.samples import SampleBatch, Shape, blocks, fields_of, packable
 from atdata.samples.batch import Numbers, stack
 from atdata.samples.codec import pack
-from atdata.samples.columns import FAR, LARGE, ColumnDecoder, Piece, Rows
+from atdata.samples.columns import FAR, ColumnDecoder
+from atdata.samples.gather import LARGE
 from atdata.samples.npy import encode_array
 
 pytestmark = pytest.mark.usefixtures("either_form")
@@ -61,7 +65,8 @@ def at_once(sample_type: type[Any], samples: Sequence[bytes], around: bytes = b"
     sizes = np.array([len(sample) for sample in samples], np.int64)
     fields = fields_of(sample_type)
     decoder = ColumnDecoder(fields, [field.name for field in fields])
-    found, reads = stacked(decoder.decode(memory, starts, sizes)), decoder.reads
+    found = stacked(decoder.decode(memory, starts, sizes))
+    reads = bool(samples) and decoder.block(len(samples), int(sizes.min())) is not None
     read = out_of_a_file(decoder, memory, starts, sizes)
     assert (read is not None) or not reads  # what the loop in C decodes in memory it decodes in a file
     if read is not None:
@@ -73,22 +78,32 @@ def at_once(sample_type: type[Any], samples: Sequence[bytes], around: bytes = b"
 def out_of_a_file(
     decoder: ColumnDecoder, memory: NDArray[np.uint8], starts: NDArray[np.int64], sizes: NDArray[np.int64]
 ) -> Columns | None:
+    """The same by blocks: in one go; in three parts; and out of order, by turns out of memory and out of a file."""
     with tempfile.TemporaryFile() as file:
         file.write(memory[:-SPARE])
         file.flush()
-        whole = Piece(file.fileno(), starts, sizes)
-        read = finished(decoder, decoder.reading([whole]))
+        number, count, cuts = file.fileno(), len(starts), [0, len(starts) // 3, len(starts) // 2, len(starts)]
+        read = in_a_block(decoder, starts, sizes, [(number, slice(0, count), 0)])
         if read is not None:
-            with ThreadPoolExecutor(2) as hands:
-                parts = finished(decoder, decoder.reading(whole.split(3), hands))
-            assert parts is not None
-            assert all(alike(parts[name], read[name]) for name in read)
+            parts = [(number, slice(a, b), a) for a, b in pairwise(cuts)]
+            orders = np.array_split(np.random.default_rng(count).permutation(count), 3)
+            mixed = [(number if n % 2 else memory, order, order) for n, order in enumerate(orders)]
+            for way in (parts, mixed):
+                again = in_a_block(decoder, starts, sizes, way)
+                assert again is not None
+                assert all(alike(again[name], read[name]) for name in read)
     return read
 
 
-def finished(decoder: ColumnDecoder, reading: Callable[[], columns.Raw | None]) -> Columns | None:
-    raw = reading()
-    return None if raw is None else stacked(decoder.finish(raw))
+def in_a_block(
+    decoder: ColumnDecoder, starts: NDArray[np.int64], sizes: NDArray[np.int64], parts: Sequence[tuple[Any, Any, Any]]
+) -> Columns | None:
+    block = decoder.block(len(starts), int(sizes.min())) if len(starts) else None
+    if block is None:
+        return None
+    for source, which, rows in parts:
+        block.add(source, starts[which], sizes[which], rows)
+    return stacked(decoder.finish(block))
 
 
 def stacked(columns: Columns | None) -> Columns | None:
@@ -96,11 +111,7 @@ def stacked(columns: Columns | None) -> Columns | None:
 
 
 def made(column: Any) -> Any:
-    """A column as a batch has it: lists of arrays alike are stacked, arrays not copied yet are."""
-    if isinstance(column, Rows):
-        copied = np.empty((len(column), *column.shape), column.dtype)
-        column.write(copied, range(len(column)))
-        return copied
+    """A column as a batch has it: lists of arrays alike are stacked."""
     if isinstance(column, Numbers):
         assert column.array.dtype in ("int64", "float64", "bool")
         return column.array.tolist()
@@ -327,22 +338,6 @@ def test_large_arrays_are_decoded_at_once(dtype, order, size):
     assert not agreed(Holder, [samples[0], samples[1][:-1]])
     assert not agreed(Holder, [samples[0][:-1]] * 2, samples[0])
     assert not agreed(Holder, [sample + b"\0" for sample in samples])
-
-
-def test_large_arrays_are_written_wherever_they_are_wanted():
-    arrays = [np.full((100, 50), n, "<f4") for n in range(5)]
-    samples = [Holder(array).packed for array in arrays]
-    memory, starts = laid_out(samples, b"!")
-    which = [3, 0, 3, 4]
-    sizes = np.array([len(sample) for sample in samples], np.int64)
-    found = ColumnDecoder(fields_of(Holder), ["x"]).decode(memory, starts[which], sizes[which])
-    assert found is not None
-    rows = found["x"]
-    assert isinstance(rows, Rows)
-    assert (len(rows), rows.dtype, rows.shape) == (4, np.dtype("<f4"), (100, 50))
-    column = np.full((6, 100, 50), -1, "<f4")
-    rows.write(column, [5, 1, 0, 2])
-    assert column[:, 7, 7].tolist() == [3, 0, 4, -1, -1, 3]
 
 
 def test_missing_arrays_alone_are_decoded_at_once():
@@ -1015,8 +1010,9 @@ def test_samples_are_read_out_of_a_file_window_by_window(lengths, order):
     places = {"as stored": slice(None), "backwards": slice(None, None, -1), "some twice": np.arange(len(starts)) // 2}
     starts, sizes = (np.ascontiguousarray(column[places[order]]) for column in (starts, sizes))
     read = out_of_a_file(decoder, memory, starts, sizes)
-    if not decoder.reads:
-        assert read is None  # without the loop in C, and where there is no sample to be short
+    if blocks.native is None or not lengths:
+        assert read is None
+
         return
     found = stacked(decoder.decode(memory, starts, sizes))
     assert found is not None
@@ -1094,11 +1090,12 @@ def test_samples_that_are_cut_or_changed_are_not_read_straight(name):
 
 def test_samples_are_expected_to_be_like_one_that_was_looked_at():
     decoder = ColumnDecoder(fields_of(Scan), ["deep", "note"])
-    assert (decoder.knows, decoder.reads, decoder.straight) == (False, False, 0)
+    assert (decoder.knows, decoder.block(1, 1 << 20), decoder.straight) == (False, None, 0)
     decoder.look(b"no sample")
-    assert (decoder.knows, decoder.reads, decoder.straight) == (False, False, 0)
+    assert (decoder.knows, decoder.block(1, 1 << 20), decoder.straight) == (False, None, 0)
     decoder.look(scan(0, FAR, FAR).packed)
-    assert (decoder.knows, decoder.reads, decoder.straight) == (True, columns.native is not None, 4 * FAR)
+    assert (decoder.knows, decoder.straight) == (True, 4 * FAR)
+    assert (decoder.block(1, 1 << 20) is not None) == (blocks.native is not None)
 
 
 def test_what_a_file_does_not_hold_is_not_read():
@@ -1121,14 +1118,98 @@ def test_what_a_file_does_not_hold_is_not_read():
         assert out_of_a_file(decoder, memory, columns["starts"], columns["sizes"]) is None, (name, wrong)
 
 
-@pytest.mark.skipif(native is None, reason="atdata/_native.c is not compiled here")
-def test_no_cell_reaches_beyond_its_texts():
-    assert native.values(2, b"abc", np.array([(0, 1), (3, 0), (1, 2), (9, -1)], np.int64).tobytes()) == [
-        "a",
-        "",
-        "bc",
-        None,
-    ]
-    for wrong in [(0, 4), (3, 1), (-1, 1), (2**62, 2**62), (1, 2**63 - 1)]:
-        with pytest.raises(ValueError, match="cells"):
-            native.values(2, b"abc", np.array([(0, 1), wrong], np.int64).tobytes())
+# --- threads that need nothing of Python ------------------------------------------------------------------------------
+
+compiled = pytest.mark.skipif(native is None, reason="atdata/_native.c is not compiled here")
+
+
+@pytest.fixture
+def sundries(tmp_path: Path) -> Iterator[tuple[ColumnDecoder, BinaryIO, NDArray[np.int64], NDArray[np.int64]]]:
+    if blocks.native is None:
+        pytest.skip("for the loop in C")
+    samples = sundry([3] * 5000)
+    memory, starts = laid_out(samples)
+    sizes = np.array([len(sample) for sample in samples], np.int64)
+    decoder = ColumnDecoder(fields_of(Sundry), ["n", "text"])
+    decoder.look(samples[0])
+    (tmp_path / "samples").write_bytes(memory)
+    with (tmp_path / "samples").open("rb") as file:
+        yield decoder, file, starts, sizes
+
+
+def test_blocks_that_are_begun_together_do_not_mix(sundries):
+    decoder, file, starts, sizes = sundries
+
+    def some(first: int) -> None:
+        begun = []
+        for start in range(first, 5000, 7):
+            which = slice(start, start + 50)
+            block = decoder.block(len(starts[which]), int(sizes.min()))
+            assert block is not None
+            block.add(file.fileno(), starts[which], sizes[which], 0)
+            begun.append((start, block))
+        random.Random(first).shuffle(begun)
+        for start, block in begun[: len(begun) // 2]:  # the others are forgotten, whatever became of them
+            found = stacked(decoder.finish(block))
+            assert found is not None
+            assert found["n"] == expected["n"][start : start + 50]
+            assert found["text"] == expected["text"][start : start + 50]
+
+    expected = in_a_block(decoder, starts, sizes, [(file.fileno(), slice(0, 5000), 0)])
+    assert expected is not None
+    with ThreadPoolExecutor(4) as pool:
+        deque(pool.map(some, range(4)), maxlen=0)
+
+
+def test_a_file_may_be_closed_once_its_block_is_begun(sundries):
+    decoder, file, starts, sizes = sundries
+    block = decoder.block(5000, int(sizes.min()))
+    assert block is not None
+    number = os.dup(file.fileno())
+    block.add(number, starts, sizes, 0)
+    os.close(number)
+    assert decoder.finish(block) is not None
+    with pytest.raises(OSError, match="descriptor"):
+        block.add(number, starts, sizes, 0)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_block_begun_before_a_fork_is_finished_on_both_sides(sundries):
+    decoder, file, starts, sizes = sundries
+    begun = []
+    for _ in range(20):  # more than the threads have done by then
+        block = decoder.block(5000, int(sizes.min()))
+        assert block is not None
+        block.add(file.fileno(), starts, sizes, 0)
+        begun.append(block)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # there are threads; that is the point
+        child = os.fork()
+    found = [decoder.finish(block) is not None for block in begun]
+    if not child:
+        after = in_a_block(decoder, starts, sizes, [(file.fileno(), slice(0, 5000), 0)])
+        os._exit(0 if all(found) and after is not None else 1)
+    assert all(found)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+@compiled
+def test_no_row_lies_outside_its_column():
+    starts = sizes = np.ones(3, np.int64)
+    numbers = np.empty(4, np.int64)
+    steps = ((4, 0, numbers),)
+    assert native.result(native.begin(b"\0\1\2\3", starts, sizes, steps, 1)) == []
+    assert numbers[1:].tolist() == [1, 1, 1]
+    assert native.result(native.begin(b"\0\1\2\3", starts, sizes, steps, np.array([3, 0, 1]))) == []
+    for rows in (2, -1, 2**62, np.array([0, 1, 4]), np.array([0, -1, 1]), np.array([0, 1]), np.array([0, 1, 2**62])):
+        with pytest.raises(ValueError, match=r"wanted|too small"):
+            native.begin(b"\0\1\2\3", starts, sizes, steps, rows)
+    with pytest.raises(ValueError, match="wanted"):
+        native.begin(b"\0\1\2\3", starts, sizes[:2], steps, 0)
+    with pytest.raises(OverflowError):
+        native.begin(b"\0\1\2\3", starts, sizes, steps, 2**63)
+    with pytest.raises(OSError, match="descriptor"):
+        native.begin(-1, starts, sizes, steps, 0)
+    for no_job in (None, object()):
+        with pytest.raises(ValueError, match="PyCapsule"):
+            native.result(no_job)

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from atdata.errors import ShardError, TruncatedShardError
 from atdata.shards import scan
-from atdata.shards.memory import FAR, check_unchanged, map_file, read_file
+from atdata.shards.memory import check_unchanged, map_file, read_file
 from atdata.shards.rows import scan_rows
 from atdata.shards.scan import ShardIndex, _scan_in_bulk, _scan_one_by_one, scan_shard
 from atdata.shards.tar import BLOCK
@@ -354,51 +354,6 @@ def test_a_piece_of_a_file_is_mapped_from_wherever_it_begins(tmp_path, scattered
             assert memory.base <= start
             assert memory.data[start - memory.base :].tobytes() == body[start:stop]
             assert not memory.data.flags.writeable
-
-
-PLACES = {
-    "one": [5003],
-    "side by side": [5003, 5003 + 3 * FAR, 5003 + 6 * FAR],
-    "with gaps": [5003, 7003 + 3 * FAR, 15_003 + 6 * FAR],
-    "with large gaps": [5003, 40_003 + 3 * FAR, 400_003 + 6 * FAR],
-    "again, and backwards": [9003, 9003, 5003, 5004],
-    "many": [5003 + n * (3 * FAR + n) for n in range(300)],
-}
-
-
-@pytest.mark.parametrize("size", [1, FAR - 1, FAR, 3 * FAR])
-@pytest.mark.parametrize("places", PLACES.values(), ids=PLACES)
-def test_bytes_are_brought_out_of_memory_or_straight_from_the_file(tmp_path, size, places):
-    body = random.Random(4).randbytes(max(places) + 4 * FAR)
-    (tmp_path / "a").write_bytes(body)
-    with (tmp_path / "a").open("rb") as file:
-        for source in (file, io.BytesIO(body)):
-            memory = map_file(source, 5000, len(body))
-            rows = np.empty((len(places), size), np.uint8)
-            memory.read(list(rows), [place - memory.base for place in places])
-            assert [row.tobytes() for row in rows] == [body[place : place + size] for place in places]
-        memory.read([], [])
-
-
-def test_large_rows_are_read_with_few_calls(tmp_path, monkeypatch):
-    calls = []
-    preadv = os.preadv
-    monkeypatch.setattr(os, "preadv", lambda *args: calls.append(args) or preadv(*args))
-    (tmp_path / "a").write_bytes(bytes(100 * (FAR + 1000)))
-    with (tmp_path / "a").open("rb") as file:
-        memory = map_file(file, 0, 100 * (FAR + 1000))
-        memory.read(list(np.empty((100, FAR), np.uint8)), [n * (FAR + 1000) for n in range(100)])
-    assert len(calls) == 1
-
-
-@pytest.mark.parametrize("rows", [1, 3])
-def test_a_file_that_is_cut_while_rows_are_read_is_told(tmp_path, rows):
-    (tmp_path / "a").write_bytes(bytes(4 * FAR * rows))
-    with (tmp_path / "a").open("rb") as file:
-        memory = map_file(file, 5000, 4 * FAR * rows)
-        os.truncate(tmp_path / "a", 4 * FAR * rows - 2 * FAR)
-        with pytest.raises(ShardError, match="cut"):
-            memory.read(list(np.empty((rows, 3 * FAR), np.uint8)), [n * 4 * FAR for n in range(rows)])
 
 
 def test_a_piece_of_a_file_is_read_into_a_buffer_that_is_used_again(tmp_path):

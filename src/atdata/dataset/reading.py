@@ -8,12 +8,10 @@ import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +20,11 @@ from atdata.dataset.table import KEPT, ShardTable
 from atdata.errors import AtdataError, SampleError
 from atdata.samples import DictSample, Field, fields_of
 from atdata.samples.batch import Numbers, stack, unstack
-from atdata.samples.columns import HANDS, Column, ColumnDecoder, Piece, Raw, Rows
+from atdata.samples.blocks import Block
+from atdata.samples.columns import FAR, ColumnDecoder
+from atdata.samples.gather import Column
 from atdata.samples.packable import is_plain
-from atdata.shards.memory import FAR, Memory, map_file, read_file
+from atdata.shards.memory import Memory, map_file, read_file
 from atdata.shards.opening import AHEAD
 
 Bytes: TypeAlias = NDArray[np.uint8]
@@ -42,6 +42,7 @@ BLOCKS = 3
 """Blocks that are asked for at a time, besides the one in use."""
 _POOLED = 1 << 20
 _MANY = KEPT // (2 * BLOCKS)  # shards of a block that stay open until all of it has been read
+_PIECE = 1 << 22  # bytes of large arrays that one thread reads
 _SLACK = 1024  # an archive ends with two blocks, so this much can be read after any sample
 
 
@@ -74,22 +75,15 @@ class Reader:
         self.statistics = Statistics()
         self._decoder = ColumnDecoder(self.fields, self.wanted, _Pool().empty)
         self._after = -1  # the sample after those that were asked for last
-        self.pool, self.windows = _Pool(), _Pool()
-        self.hands: Executor | None = None
-        self._next: Executor | None = None
-        self._copying = False  # whether most of what was found last is still to be read from files
+        self._windows = _Pool()
 
     def batches(self, numbers: Iterable[Batch]) -> Iterator[Columns]:
         """The columns of each batch of sample numbers. Several batches are read at a time, and the next ones while one
         is used; the order of reading and the size of what is read at once change nothing about what comes out.
         """
         try:
-            # Threads start when there is work. One does what is next, in order; it may call for hands.
-            with ThreadPoolExecutor(HANDS, "atdata-copy") as hands, ThreadPoolExecutor(1, "atdata-read") as next_:
-                self.hands, self._next = hands, next_
-                yield from self._batches(self._blocks(numbers))
+            yield from self._batches(self._blocks(numbers))
         finally:
-            self.hands = self._next = None
             self.table.rest()
 
     def _batches(self, blocks: Iterator[list[Batch]]) -> Iterator[Columns]:
@@ -119,16 +113,10 @@ class Reader:
             if not (block := next(blocks, [])):
                 return None
             chunks = self._chunks(_joined(block))
-            if self._copying and self._next:
-                return block, self._next.submit(self._find(chunks).join).result
-            if self._next and self._reads(chunks):
-                begun = self._next.submit(self._reading(chunks))
-                return block, lambda: self._find(chunks, begun).join()
-            return block, lambda: self._find(chunks).join()
+            begun = self._begin(chunks)
+            return block, lambda: self._columns(chunks, begun)
         except AtdataError as error:
-            failed: Future[Columns] = Future()
-            failed.set_exception(error)
-            return block, failed.result
+            return block, partial(_fail, error)
 
     def _blocks(self, numbers: Iterable[Batch]) -> Iterator[list[Batch]]:
         """Batches to read at once. In the stored order they are of one shard, so that no other one is waited for."""
@@ -157,7 +145,8 @@ class Reader:
             DigestError: a shard is not the one that was published.
             SampleError: a sample is not of the reader's type.
         """
-        return self._find(self._chunks(numbers)).join()
+        chunks = self._chunks(numbers)
+        return self._columns(chunks, self._begin(chunks))
 
     def _chunks(self, numbers: Batch) -> list[_Chunk]:
         """Where some samples are, shard by shard."""
@@ -194,80 +183,74 @@ class Reader:
             self.table.ahead(range(shard + 1, shard + 1 + AHEAD))
         return chunk
 
-    def _find(self, chunks: Sequence[_Chunk], begun: Future[Raw | None] | None = None) -> _Found:
-        """Some samples, decoded but for large arrays, unless they are being read already. All mapped memory is touched
-        here: whoever cuts a file between two batches does it before or after, and is told.
+    def _begin(self, chunks: Sequence[_Chunk]) -> Block | None:
+        """Begin to decode samples as they are read, where they are so many in a row or so large that it is worth it."""
+        if not self.bulk or not 0 < len(chunks) <= _MANY:
+            return None
+        if not self._decoder.knows and chunks[0].sizes[0] <= BLOCK_BYTES:
+            with self.table.descriptor(chunks[0].shard, chunks[0].starts) as file:
+                self._decoder.look(os.pread(file, int(chunks[0].sizes[0]), int(chunks[0].starts[0])))
+        straight = self._decoder.straight
+        if straight and not all(chunk.mean < FAR + straight for chunk in chunks):
+            return None
+        if not straight and not all(chunk.dense and chunk.length < FAR for chunk in chunks):
+            return None
+        if block := self._block(chunks):
+            for chunk in chunks:
+                with self.table.descriptor(chunk.shard, chunk.starts) as file:
+                    for part in chunk.parts(max(straight * len(chunk.starts) // _PIECE, 1)):
+                        block.add(file, part.starts, part.sizes, part.rows)
+        return block
+
+    def _block(self, chunks: Sequence[_Chunk]) -> Block | None:
+        return self._decoder.block(
+            sum(len(chunk.starts) for chunk in chunks), min(int(chunk.sizes.min()) for chunk in chunks)
+        )
+
+    def _columns(self, chunks: Sequence[_Chunk], begun: Block | None) -> Columns:
+        """The columns of some samples. All mapped memory is touched here: whoever cuts a file between two batches does
+        it before or after, and is told.
         """
-        self._copying = False
-        kept = len(chunks) <= _MANY
         for chunk in chunks:
             self.statistics.samples += len(chunk.starts)
-            self.statistics.bytes += int(chunk.sizes.sum())
+            self.statistics.bytes += chunk.total
             self.statistics.chunks += 1
-        raw = begun.result() if begun else self._reading(chunks)() if self._reads(chunks) else None
-        read = None if raw is None else self._decoder.finish(raw)
-        if read is not None:
-            return _Found(self, [read], [range(sum(len(chunk.starts) for chunk in chunks))])
-        parts: list[Mapping[str, Column | Rows]] = [self._decoded(chunk, kept) for chunk in chunks]
-        return _Found(self, parts, [chunk.group for chunk in chunks])
+        block = begun or (self._from_memory(chunks) if self.bulk and chunks else None)
+        columns = self._decoder.finish(block) if block else None
+        if columns is not None:
+            return columns
+        parts = [self._apart(chunk) for chunk in chunks]
+        groups = [chunk.group for chunk in chunks]
+        return {name: _together([part[name] for part in parts], groups) for name in self.wanted}
 
-    def _reads(self, chunks: Sequence[_Chunk]) -> bool:
-        """Whether samples are decoded as they are read, one after the other."""
-        if not self.bulk or not 0 < len(chunks) <= _MANY:
-            return False
-        if not all(isinstance(chunk.group, range) and chunk.dense for chunk in chunks):
-            return False
-        if not self._decoder.knows and chunks[0].sizes[0] <= BLOCK_BYTES:
-            with ExitStack() as stack:
-                file = self._file(chunks[0], stack)
-                self._decoder.look(os.pread(file, int(chunks[0].sizes[0]), int(chunks[0].starts[0])))
-        most = FAR + self._decoder.straight
-        return self._decoder.reads and all(chunk.length < most for chunk in chunks)
+    def _from_memory(self, chunks: Sequence[_Chunk]) -> Block | None:
+        if block := self._block(chunks):
+            for chunk in chunks:
+                memory = self._memory(chunk)
+                block.add(memory.data, chunk.starts - memory.base, chunk.sizes, chunk.rows)
+        return block
 
-    def _reading(self, chunks: Sequence[_Chunk]) -> Callable[[], Raw | None]:
-        """What does that, to be called once; with several hands, where there is hardly more to do than to copy."""
-        with ExitStack() as stack:
-            pieces = [Piece(self._file(chunk, stack), chunk.starts, chunk.sizes) for chunk in chunks]
-            if self._decoder.straight:
-                pieces = [part for piece in pieces for part in piece.split(HANDS)]
-            reading = self._decoder.reading(pieces, self.hands if self._decoder.straight else None)
-            files = stack.pop_all()
-
-        def read() -> Raw | None:
-            with files:
-                return reading()
-
-        return read
-
-    def _file(self, chunk: _Chunk, stack: ExitStack) -> int:
-        """A descriptor of our own: who closes the shard meanwhile must not make us read another file."""
-        file = self.table.descriptor(chunk.shard, chunk.starts)
-        stack.callback(os.close, file)
-        return file
-
-    def _decoded(self, chunk: _Chunk, kept: bool) -> dict[str, Column | Rows]:
-        """Samples of one shard out of its memory. They may not be `kept` open until they are all copied."""
+    def _apart(self, chunk: _Chunk) -> Columns:
+        """Samples of one shard."""
         memory = self._memory(chunk)
-        starts, sizes = chunk.starts, chunk.sizes
         if self.bulk:
-            found = self._decoder.decode(memory.data, starts - memory.base, sizes, memory.read if kept else None)
+            found = self._decoder.decode(memory.data, chunk.starts - memory.base, chunk.sizes)
             if found is not None:
-                self._copying |= kept and any(isinstance(c, Rows) and c.length >= FAR for c in found.values())
                 return found
         self.statistics.slow += 1
-        return self._one_by_one(chunk.shard, memory, starts, sizes)
+        return self._one_by_one(chunk.shard, memory, chunk.starts, chunk.sizes)
 
     def _memory(self, chunk: _Chunk) -> Memory:
         if not chunk.dense:
             return self.table.memory(chunk.shard, chunk.starts)
         opened = self.table.ready(chunk.shard, chunk.starts)
         start, stop = chunk.span(opened.size)
-        if not (chunk.short and chunk.gapless):
+        if not (chunk.gapless and chunk.length < FAR):
             return map_file(opened.file, start, stop)
-        buffer = self.windows.empty((1 << (stop - start).bit_length(),), np.dtype(np.uint8))
+        buffer = self._windows.empty((1 << (stop - start).bit_length(),), np.dtype(np.uint8))
         return read_file(opened.file, start, stop, buffer)
 
-    def _one_by_one(self, shard: int, memory: Memory, starts: Ints, sizes: Ints) -> dict[str, Column | Rows]:
+    def _one_by_one(self, shard: int, memory: Memory, starts: Ints, sizes: Ints) -> Columns:
         samples: list[Any] = []
         offsets = (starts - memory.base).tolist()
         for start, size in zip(offsets, sizes.tolist(), strict=True):
@@ -306,65 +289,64 @@ class _Chunk:
     @cached_property
     def dense(self) -> bool:
         """Whether they are in the stored order, and little lies between them."""
-        span, total = int(self.starts[-1] + self.sizes[-1] - self.starts[0]), int(self.sizes.sum())
+        span = int(self.starts[-1] + self.sizes[-1] - self.starts[0])
         ascending = len(self.starts) == 1 or bool((self.starts[1:] > self.starts[:-1]).all())
-        return ascending and span <= 2 * total + 4096 * len(self.starts)
+        return ascending and span <= 2 * self.total + 4096 * len(self.starts)
 
     @cached_property
     def length(self) -> int:
         """Bytes from one sample to the next."""
         return int(self.starts[-1] + self.sizes[-1] - self.starts[0]) // len(self.starts)
 
-    @property
-    def short(self) -> bool:
-        """Whether reading all of it is as fast as mapping it."""
-        return self.dense and self.length < FAR
-
-
-@dataclass(frozen=True, eq=False)
-class _Found:
-    """What each shard holds of some samples.
-
-    Attributes:
-        reader: who found it.
-        parts: columns, by shard.
-        groups: where the samples of each part belong.
-    """
-
-    reader: Reader
-    parts: list[Mapping[str, Column | Rows]]
-    groups: list[Sequence[int] | Ints]
+    @cached_property
+    def total(self) -> int:
+        """Bytes of all."""
+        return int(self.sizes.sum())
 
     @property
-    def count(self) -> int:
-        """Of all samples."""
-        return sum(map(len, self.groups))
+    def mean(self) -> int:
+        """Bytes of one, on average."""
+        return self.total // len(self.starts)
 
-    def join(self) -> Columns:
-        """Whole columns. Large arrays are read here."""
-        return {name: self._joined([part[name] for part in self.parts]) for name in self.reader.wanted}
+    @property
+    def rows(self) -> int | Ints:
+        """Their rows in a block, as `Block.add` takes them."""
+        return self.group.start if isinstance(self.group, range) else np.asarray(self.group, np.int64)
 
-    def _joined(self, parts: list[Column | Rows]) -> Column:
-        if not parts:
-            return []
-        if len(parts) == 1 and not isinstance(parts[0], Rows):
-            return parts[0]
-        if all(isinstance(part, Numbers) for part in parts):
-            arrays = [part.array for part in parts if isinstance(part, Numbers)]
-            return Numbers(_scattered(arrays, self.groups, self.count))
-        if kind := _alike(parts):
-            column = self.reader.pool.empty((self.count, *kind[1]), kind[0])
-            for group, part in zip(self.groups, parts, strict=True):
-                if isinstance(part, Rows):
-                    part.write(column, group, self.reader.hands)
-                else:
-                    column[group] = part
-            return column
-        whole = np.empty(self.count, object)
-        for group, part in zip(self.groups, parts, strict=True):
-            whole[group] = np.fromiter(_values(part), object, len(part))
-        values: list[Any] = whole.tolist()
-        return values
+    def parts(self, count: int) -> list[_Chunk]:
+        """The same, as so many that are about as large as each other."""
+        if count == 1:
+            return [self]
+        cuts = [len(self.starts) * part // count for part in range(count + 1)]
+        return [
+            _Chunk(self.shard, self.starts[a:b], self.sizes[a:b], self.group[a:b], self.gapless)
+            for a, b in pairwise(cuts)
+            if a < b
+        ]
+
+
+def _together(parts: list[Column], groups: list[Sequence[int] | Ints]) -> Column:
+    """One column of those of several shards."""
+    if not parts:
+        return []
+    if len(parts) == 1 and isinstance(groups[0], range):
+        return parts[0]
+    count = sum(map(len, groups))
+    if all(isinstance(part, Numbers) for part in parts):
+        arrays = [part.array for part in parts if isinstance(part, Numbers)]
+        return Numbers(_scattered(arrays, groups, count))
+    arrays = [part for part in parts if isinstance(part, np.ndarray)]
+    if len(arrays) == len(parts) and len({(array.dtype, array.shape[1:]) for array in arrays}) == 1:
+        return _scattered(arrays, groups, count)
+    whole = np.empty(count, object)
+    for group, part in zip(groups, parts, strict=True):
+        whole[group] = np.fromiter(_values(part), object, len(part))
+    values: list[Any] = whole.tolist()
+    return values
+
+
+def _fail(error: AtdataError) -> NoReturn:
+    raise error
 
 
 def _joined(block: Sequence[Batch]) -> Batch:
@@ -411,26 +393,12 @@ def _references_of_an_idle_block() -> int:
 _IDLE = _references_of_an_idle_block()
 
 
-def _alike(parts: Sequence[Column | Rows]) -> tuple[np.dtype[Any], tuple[int, ...]] | None:
-    """The dtype and shape of the arrays in all parts, if they have the same."""
-    kinds = set()
-    for part in parts:
-        if isinstance(part, list | Numbers):
-            return None
-        kinds.add((part.dtype, part.shape if isinstance(part, Rows) else part.shape[1:]))
-    return kinds.pop() if len(kinds) == 1 else None
-
-
-def _values(part: Column | Rows) -> list[Any]:
-    if isinstance(part, Rows):
-        column = np.empty((len(part), *part.shape), part.dtype)
-        part.write(column, range(len(part)))
-        return unstack(column)
+def _values(part: Column) -> list[Any]:
     return part.array.tolist() if isinstance(part, Numbers) else unstack(part)
 
 
 def _scattered(arrays: Sequence[NDArray[Any]], groups: Sequence[Any], count: int) -> NDArray[Any]:
-    whole = np.empty(count, arrays[0].dtype)
+    whole = np.empty((count, *arrays[0].shape[1:]), arrays[0].dtype)
     for group, array in zip(groups, arrays, strict=True):
         whole[group] = array
     return whole

@@ -6,8 +6,9 @@ import bisect
 import hashlib
 import os
 import threading
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -387,14 +388,15 @@ class ShardTable:
             check_unchanged(opened.file, opened.size, opened.ref.url)
             return opened
 
-    def descriptor(self, shard: int, starts: Ints) -> int:
-        """A new descriptor of a shard some samples of which are about to be read. Whoever asks closes it.
+    @contextmanager
+    def descriptor(self, shard: int, starts: Ints) -> Iterator[int]:
+        """The descriptor of a shard some samples of which are about to be read. Nobody closes it meanwhile.
 
         Raises:
             DigestError, NetworkError, ShardError: as `ready`.
         """
         with self._held.lock:
-            return os.dup(self.ready(shard, starts).file.fileno())
+            yield self.ready(shard, starts).file.fileno()
 
     def memory(self, shard: int, starts: Ints) -> Memory:
         """Memory over a whole shard, to touch some samples in; the same until the shard is closed.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, TypeAlias
 
@@ -17,10 +16,6 @@ Bytes: TypeAlias = NDArray[np.uint8]
 
 _PAGE = mmap.ALLOCATIONGRANULARITY
 
-FAR = 1 << 16  # bytes: what takes or is apart so many is not worth mapping
-_VECTOR = 256  # rows of one call; POSIX promises no more than 1024 pieces, and there are gaps
-_GAP = 1 << 13  # bytes between rows that are read and thrown away
-
 
 @dataclass(frozen=True, eq=False)
 class Memory:
@@ -29,45 +24,13 @@ class Memory:
     Attributes:
         data: uint8 `[n]`; what is mapped is read-only.
         base: where in the file `data[0]` is.
-        file: what it is mapped from, if it is.
     """
 
     data: Bytes
     base: int = 0
-    file: BinaryIO | None = None
 
     def __len__(self) -> int:
         return len(self.data)
-
-    def read(self, rows: Sequence[Bytes], starts: Sequence[int]) -> None:
-        """Fill arrays, all of one length, with the bytes from `data[start]` on. Long ones are read: that is faster than
-        mapping them; with one call for many, where little lies between them.
-
-        Raises:
-            ShardError: the file ends before that.
-        """
-        if self.file is None or not len(rows) or len(rows[0]) < FAR:
-            for row, start in zip(rows, starts, strict=True):
-                row[:] = self.data[start : start + len(row)]
-            return
-        first = 0
-        while first < len(rows):
-            first += self._read_some(self.file, rows[first : first + _VECTOR], starts[first : first + _VECTOR])
-
-    def _read_some(self, file: BinaryIO, rows: Sequence[Bytes], starts: Sequence[int]) -> int:
-        """Read the first of some rows, and those after it that are near; how many that were."""
-        vector, stop = [rows[0].data], starts[0] + len(rows[0])
-        count = 1
-        for row, start in zip(rows[1:], starts[1:], strict=True):
-            if not stop <= start <= stop + _GAP:
-                break
-            vector += (memoryview(bytearray(start - stop)), row.data)
-            stop = start + len(row)
-            count += 1
-        if os.preadv(file.fileno(), vector, self.base + starts[0]) == stop - starts[0]:
-            return count
-        _read_whole(file, rows[0], self.base + starts[0])
-        return 1
 
 
 def _read_whole(file: BinaryIO, into: Bytes, position: int) -> None:
@@ -113,7 +76,7 @@ def map_file(file: BinaryIO, start: int, stop: int, *, scattered: bool = False) 
         return Memory(np.frombuffer(data, np.uint8), start)
     if scattered:
         mapped.madvise(mmap.MADV_RANDOM)
-    return Memory(np.frombuffer(mapped, np.uint8), first, file)
+    return Memory(np.frombuffer(mapped, np.uint8), first)
 
 
 def check_unchanged(file: BinaryIO, size: int, uri: str) -> None:

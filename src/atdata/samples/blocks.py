@@ -1,0 +1,107 @@
+"""Blocks of samples to columns, with the loop in C (`_native.c`), where this machine could compile it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atdata.native import native
+from atdata.samples.batch import Numbers
+from atdata.samples.fields import ScalarKind
+from atdata.samples.gather import DTYPES, Bytes, Column, Ints
+from atdata.samples.layout import Arrays, Layout, Scalars, Skipped, Unlike
+from atdata.samples.npy import check_text
+
+Empty: TypeAlias = Callable[[tuple[int, ...], np.dtype[Any]], NDArray[Any]]
+"""Makes an uninitialized array."""
+
+_SAME, _COPY, _VALUE, _SKIP, _NUMBER = range(5)
+_KIND_NUMBERS: dict[ScalarKind, int] = {"int": 0, "float": 1, "str": 2, "bytes": 3, "bool": 4}
+
+
+class Block:
+    """Samples of one layout, from any number of sources.
+
+    Args:
+        layout: that all must have.
+        count: how many there are.
+        least: bytes of the shortest. No item of a column is larger.
+        empty: for columns of arrays.
+
+    Raises:
+        Unlike: the loop does not know all that is in the layout, or was not compiled.
+    """
+
+    def __init__(self, layout: Layout, count: int, least: int, empty: Empty = np.empty) -> None:
+        if native is None:
+            raise Unlike
+        self.layout, self.count = layout, count
+        self._begin, self._result = native.begin, native.result
+        self._jobs: list[tuple[int | Ints, object]] = []
+        self._columns: dict[str, NDArray[Any] | Numbers] = {}
+        self._lists: list[str] = []
+        steps: list[tuple[object, ...]] = []
+        for step in layout.steps:
+            if isinstance(step, Skipped):
+                steps += (_SAME, step.before), (_SKIP, step.declared)
+            elif isinstance(step, Scalars) and not step.optional and step.kind in DTYPES:
+                numbers = np.empty(count, DTYPES[step.kind])
+                steps += (_SAME, step.before), (_NUMBER, _KIND_NUMBERS[step.kind], numbers)
+                self._columns[step.name] = Numbers(numbers)
+            elif isinstance(step, Scalars):
+                steps += (_SAME, step.before), (_VALUE, _KIND_NUMBERS[step.kind], step.optional)
+                self._lists.append(step.name)
+            else:
+                steps += self._array(step, least, empty)
+        self._steps = (*steps, (_SAME, layout.after))
+
+    def _array(self, step: Arrays, least: int, empty: Empty) -> Iterable[tuple[object, ...]]:
+        stack = step.first
+        if stack is None or stack.fortran or stack.dtype.subdtype or stack.length > least:
+            raise Unlike
+        items = self._columns[step.name] = empty((self.count, *stack.shape), stack.dtype)
+        raw = items.reshape(-1).view(np.uint8).reshape(self.count, stack.length)
+        return (_SAME, step.before + stack.header), (_COPY, raw, stack.length)
+
+    def add(self, source: int | Bytes, starts: Ints, sizes: Ints, rows: int | Ints) -> None:
+        """Some of the samples. Those in memory are decoded now, for a file another thread begins.
+
+        Args:
+            source: memory, or the descriptor of a file, which may be closed afterwards.
+            starts, sizes: where each sample is in it, int64 `[n]`.
+            rows: in which row of the block each belongs, int64 `[n]`; or from which one on they follow each other, and
+                then those that are added after them come after them.
+        """
+        self._jobs.append((rows, self._begin(source, starts, sizes, self._steps, rows)))
+
+    def columns(self) -> dict[str, Column]:
+        """Each column, once all are done.
+
+        Raises:
+            Unlike: some sample has another layout, a file ends before it, or a text is none.
+            ValueError: an array holds text that is none.
+        """
+        parts = [(rows, self._result(job)) for rows, job in self._jobs]
+        if any(lists is None for _, lists in parts):
+            raise Unlike
+        for column in self._columns.values():
+            if isinstance(column, np.ndarray):
+                check_text(column)
+        lists = (self._joined([(rows, lists[number]) for rows, lists in parts]) for number in range(len(self._lists)))
+        return self._columns | dict(zip(self._lists, lists, strict=True))
+
+    def _joined(self, parts: list[tuple[int | Ints, list[Any]]]) -> list[Any]:
+        if len(parts) == 1 and isinstance(parts[0][0], int):
+            return parts[0][1]
+        if all(isinstance(rows, int) for rows, _ in parts):
+            return list(itertools.chain.from_iterable(part for _, part in parts))
+        whole = np.empty(self.count, object)
+        for rows, part in parts:
+            values = np.fromiter(part, object, len(part))
+            whole[slice(rows, rows + len(part)) if isinstance(rows, int) else rows] = values
+        joined: list[Any] = whole.tolist()
+        return joined
