@@ -89,7 +89,9 @@ class Reader:
     def _batches(self, blocks: Iterator[list[Batch]]) -> Iterator[Columns]:
         coming, most = deque[_Asked](), 1  # the first one is given out before another is asked for
         while True:
-            while len(coming) < most and (asked := self._ask(blocks)):
+            while len(coming) < most and not (coming and self.table.waits_for(self._after)):
+                if not (asked := self._ask(blocks)):
+                    break
                 coming.append(asked)
             if not coming:
                 return
@@ -122,18 +124,18 @@ class Reader:
         """Batches to read at once. In the stored order they are of one shard, so that no other one is waited for."""
         block: list[Batch] = []
         size = room_ = end = 0
-        after = -1
         for batch in numbers:
             count = len(batch)
-            if block and (size + count > room_ or (count and int(batch[0]) == after and int(batch[-1]) >= end)):
-                yield block
-                block, size = [], 0
             if not block and count:
                 shard = self.table.shard_of(int(batch[0]))
                 room_, end = room(self.table, shard), self.table.end_of(shard)
             block.append(batch)
             size += count
-            after = int(batch[-1]) + 1 if count else -1
+            last = int(batch[-1]) if count else -1
+            crosses = last + count >= end and last - int(batch[0]) < count if count else False  # as the next one would
+            if size + count > room_ or crosses:
+                yield block
+                block, size = [], 0
         if block:
             yield block
 

@@ -357,6 +357,11 @@ class ShardTable:
                 held.coming[shard] = Coming(pool.submit(self._proved, shard, stopped), stopped)
             pool.shutdown(wait=False)
 
+    def waits_for(self, sample: int) -> bool:
+        """Whether the shard of a sample, or the next one that is not known, is being fetched."""
+        coming = self._held.coming.get(bisect.bisect_right(self._bounds, sample) - 1)
+        return coming is not None and not coming.shard.done()
+
     def begin(self) -> None:
         """Begin to prove the first shards, side by side, where they are on this machine: all will be read in order."""
         self.ahead(s for s in range(min(AHEAD, len(self.refs))) if self._file(self.refs[s]) is not None)
