@@ -336,6 +336,28 @@ def test_whichever_call_fails_nothing_partial_is_left(tmp_path, monkeypatch, cod
             assert path.read_bytes() == whole[int(path.stem)]
 
 
+@pytest.mark.parametrize("failing", range(6))
+def test_a_disk_that_fails_while_a_shard_is_still_written_is_not_asked_again(tmp_path, monkeypatch, failing):
+    """The system tells each failure once: had we not listened the first time, all would look well at the end."""
+    monkeypatch.setattr(writer, "CHUNK", 1)  # so each row is written, and the disk asked to keep it, at once
+    monkeypatch.setattr(writer, "_SYNC", 1)
+    asked = []
+    fsync = os.fsync
+
+    def sync(descriptor: int) -> None:
+        asked.append(descriptor)
+        if len(asked) - 1 == failing:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    rows = [(f"{number:03d}", bytes(700)) for number in range(500)]
+    with pytest.raises(StorageError, match="Input/output error"):
+        write_all_shards(tmp_path / "folder", rows)
+    assert len(asked) == failing + 1
+    assert not list((tmp_path / "folder").iterdir())
+
+
 def test_a_disk_that_fills_up_is_told_with_nothing_left(tmp_path):
     """The kernel's own refusal: past RLIMIT_FSIZE a write takes a part of the data, then fails."""
     script = """

@@ -27,6 +27,7 @@ from atdata.shards.writer import Watcher, atomic_file, disk_errors, write_all
 
 BATCH = 4096
 _LARGE = 1 << 16  # above this many bytes another thread hashes a sample, below it costs more to ask
+_PIECE = 1 << 20  # bytes that it is asked for at a time
 _AHEAD = 8
 
 _EXACT: dict[str, type] = {"int": int, "float": float, "bool": bool, "str": str}
@@ -233,25 +234,32 @@ class _Watcher:
 
     def __init__(self, builder: ManifestBuilder, shard: Path, hashing: ThreadPoolExecutor) -> None:
         self._builder, self._shard, self._hashing = builder, shard, hashing
-        self._waiting: deque[Future[bytes]] = deque()
+        self._together: list[bytes] = []  # large samples that nobody hashes yet
+        self._waiting: deque[Future[list[bytes]]] = deque()
 
     def see(self, key: str, offset: int, packed: bytes, sample: Any) -> None:
         """One sample went into the shard."""
         self._builder.place(key, offset, len(packed), sample)
         if len(packed) >= _LARGE:
-            self._waiting.append(self._hashing.submit(_sha256, packed))
-            self._settle(_AHEAD)
+            self._together.append(packed)
+            if sum(map(len, self._together)) >= _PIECE:
+                self._hash(_AHEAD)
         else:
-            self._settle(0)
+            self._hash(0)
             self._builder.add_digest(hashlib.sha256(packed).digest())
 
-    def _settle(self, left: int) -> None:
+    def _hash(self, left: int) -> None:
+        """Let another thread hash what is there, and wait until it has only so much left to do."""
+        if self._together:
+            self._waiting.append(self._hashing.submit(_sha256s, self._together))
+            self._together = []
         while len(self._waiting) > left:
-            self._builder.add_digest(self._waiting.popleft().result())
+            for digest in self._waiting.popleft().result():
+                self._builder.add_digest(digest)
 
     def finish(self, shard: ShardRef) -> None:
         """The shard is there: set its manifest beside it, the header last. Without a header there is no manifest."""
-        self._settle(0)
+        self._hash(0)
         if shard.digest is None or shard.size is None:
             raise AssertionError("a shard just written has a digest and a size")
         header, rows = self._builder.finish(shard.digest, shard.size)
@@ -260,5 +268,5 @@ class _Watcher:
                 write_all(file, raw, path)
 
 
-def _sha256(data: bytes) -> bytes:
-    return hashlib.sha256(data).digest()
+def _sha256s(samples: list[bytes]) -> list[bytes]:
+    return [hashlib.sha256(packed).digest() for packed in samples]

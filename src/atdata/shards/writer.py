@@ -10,7 +10,7 @@ import re
 import secrets
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -33,6 +33,7 @@ SampleRow: TypeAlias = tuple[str, bytes, Any]
 END = bytes(2 * BLOCK)
 DEFAULT_MAXSIZE = 1_000_000_000
 _AHEAD = 4  # chunks that may be written before they are hashed
+_SYNC = 1 << 23  # bytes that are written before the disk is asked to keep them
 _MARK = re.compile(r"%(0?\d{0,2}d|%|)")
 
 
@@ -182,11 +183,11 @@ def cut_shards(
     """
     source: Iterator[Row | SampleRow] = iter(rows)
     first = next(source, None)
-    with ThreadPoolExecutor(1, "atdata-hash") as hashing:
+    with ThreadPoolExecutor(1, "atdata-hash") as hashing, ThreadPoolExecutor(1, "atdata-sync") as syncing:
         for index in itertools.count():
             target = place(index)
             with nullcontext() if watch is None else watch(target) as watcher:
-                shard, first = _write_until_full(target, first, source, limits, hashing, watcher)
+                shard, first = _write_until_full(target, first, source, limits, (hashing, syncing), watcher)
                 if watcher is not None:
                     watcher.finish(shard)
             yield shard
@@ -199,14 +200,14 @@ def _write_until_full(
     row: Row | SampleRow | None,
     rows: Iterator[Row | SampleRow],
     limits: Limits,
-    hashing: ThreadPoolExecutor,
+    helpers: tuple[Executor, Executor],
     watcher: Watcher | None,
 ) -> tuple[ShardRef, Row | SampleRow | None]:
     """One shard, and the row that no longer fitted into it."""
     keys: set[str] = set()
     most = math.inf if limits.count is None else limits.count
     room = math.inf if limits.size is None else limits.size - len(END)
-    with atomic_file(place) as file, _HashedOutput(file, place, hashing) as output:
+    with atomic_file(place) as file, _HashedOutput(file, place, *helpers) as output:
         while row is not None:
             key, packed = row[0], row[1]
             head = _head(key, len(packed))
@@ -234,14 +235,18 @@ def _write_until_full(
 
 
 class _HashedOutput:
-    """Writes in large pieces. Another thread hashes them, so that hashing costs no time where there are two cores."""
+    """Writes in large pieces. Another thread hashes them, so that hashing costs no time where there are two cores, and
+    one waits for the disk, so that little is left to wait for at the end.
+    """
 
-    def __init__(self, file: FileIO, place: Path, hashing: ThreadPoolExecutor) -> None:
-        self._file, self._place, self._hashing = file, place, hashing
+    def __init__(self, file: FileIO, place: Path, hashing: Executor, syncing: Executor) -> None:
+        self._file, self._place, self._hashing, self._syncing = file, place, hashing, syncing
         self._pending: list[bytes] = []
         self._flushed = 0
         self._hash = hashlib.sha256()
         self._unhashed: deque[Future[None]] = deque()
+        self._unsynced: Future[None] | None = None
+        self._synced = 0
         self.size = 0
 
     def write(self, size: int, *pieces: bytes) -> None:
@@ -256,6 +261,7 @@ class _HashedOutput:
         self._flush()
         while self._unhashed:
             self._unhashed.popleft().result()
+        self._settle_sync()
         return Digest("sha256", self._hash.hexdigest())
 
     def _flush(self) -> None:
@@ -264,8 +270,18 @@ class _HashedOutput:
         self._flushed = self.size
         self._unhashed.append(self._hashing.submit(self._hash.update, chunk))
         write_all(self._file, chunk, self._place)
+        if self._flushed - self._synced >= _SYNC and (self._unsynced is None or self._unsynced.done()):
+            self._settle_sync()
+            self._synced = self._flushed
+            self._unsynced = self._syncing.submit(os.fsync, self._file.fileno())
         if len(self._unhashed) > _AHEAD:
             self._unhashed.popleft().result()
+
+    def _settle_sync(self) -> None:
+        waiting, self._unsynced = self._unsynced, None
+        with disk_errors(self._place):
+            if waiting is not None:
+                waiting.result()
 
     def __enter__(self) -> _HashedOutput:
         return self
@@ -273,6 +289,8 @@ class _HashedOutput:
     def __exit__(self, kind: type[BaseException] | None, *_: BaseException | TracebackType | None) -> None:
         for waiting in self._unhashed:  # of a shard that failed
             waiting.cancel()
+        if self._unsynced is not None:
+            self._unsynced.exception()  # so that the file is not closed meanwhile
 
 
 @contextmanager
