@@ -563,3 +563,19 @@ def test_a_shard_closed_while_it_is_read_is_not_taken_for_another(tmp_path, leng
     assert reader.table.open(1).file.fileno() == number  # the system gives the lowest that is free
     columns = reader._columns(chunks, begun)
     assert columns["row"][:, 0].tolist() == columns["label"].array.tolist() == list(range(6))  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("length", [100, 100_000])
+def test_who_may_open_no_more_files_reads_those_that_are_open(tmp_path, length):
+    resource = pytest.importorskip("resource")
+    written = write_samples((Wide(np.full(length, n, np.uint8), n) for n in range(12)), tmp_path / "a.tar")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    batches = iter(written.ordered(batch_size=3))
+    found = [next(batches)]
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+        found += batches
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert [row.label for batch in found for row in batch] == list(range(12))
+    assert all((row.row == row.label).all() for batch in found for row in batch)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import itertools
-import math
 import os
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from itertools import pairwise
 from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from atdata.dataset.chunk import Chunk
+from atdata.dataset.pool import Pool
 from atdata.dataset.table import KEPT, ShardTable
 from atdata.errors import AtdataError, SampleError
 from atdata.samples import DictSample, Field, fields_of
@@ -40,10 +40,8 @@ BLOCK_BYTES = 1 << 23
 BLOCK_SAMPLES = 1 << 14
 BLOCKS = 3
 """Blocks that are asked for at a time, besides the one in use."""
-_POOLED = 1 << 20
 _MANY = KEPT // (2 * BLOCKS)  # shards of a block that stay open until all of it has been read
 _PIECE = 1 << 22  # bytes of large arrays that one thread reads
-_SLACK = 1024  # an archive ends with two blocks, so this much can be read after any sample
 
 
 @dataclass
@@ -73,9 +71,9 @@ class Reader:
         self.fields: Sequence[Field] = () if untyped else fields_of(sample_type)
         self.wanted = [ROWS] if not self.bulk else [f.name for f in self.fields] if wanted is None else list(wanted)
         self.statistics = Statistics()
-        self._decoder = ColumnDecoder(self.fields, self.wanted, _Pool().empty)
+        self._decoder = ColumnDecoder(self.fields, self.wanted, Pool().empty)
         self._after = -1  # the sample after those that were asked for last
-        self._windows = _Pool()
+        self._windows = Pool()
 
     def batches(self, numbers: Iterable[Batch]) -> Iterator[Columns]:
         """The columns of each batch of sample numbers. Several batches are read at a time, and the next ones while one
@@ -131,9 +129,7 @@ class Reader:
                 room_, end = room(self.table, shard), self.table.end_of(shard)
             block.append(batch)
             size += count
-            last = int(batch[-1]) if count else -1
-            crosses = last + count >= end and last - int(batch[0]) < count if count else False  # as the next one would
-            if size + count > room_ or crosses:
+            if size + count > room_ or (count and _is_last(batch, end)):
                 yield block
                 block, size = [], 0
         if block:
@@ -150,7 +146,7 @@ class Reader:
         chunks = self._chunks(numbers)
         return self._columns(chunks, self._begin(chunks))
 
-    def _chunks(self, numbers: Batch) -> list[_Chunk]:
+    def _chunks(self, numbers: Batch) -> list[Chunk]:
         """Where some samples are, shard by shard."""
         if not len(numbers):
             return []
@@ -166,7 +162,7 @@ class Reader:
         self.table.ahead([int(shards[group[0]]) for group in groups][:AHEAD])
         return [self._chunk(int(shards[group[0]]), places[group], group) for group in groups]
 
-    def _stretches(self, numbers: range, goes_on: bool) -> Iterator[_Chunk]:
+    def _stretches(self, numbers: range, goes_on: bool) -> Iterator[Chunk]:
         done = 0
         while done < len(numbers):
             shard, first = self.table.place_of(numbers[done])
@@ -174,18 +170,18 @@ class Reader:
             yield self._chunk(shard, slice(first, first + some), range(done, done + some), goes_on or done > 0)
             done += some
 
-    def _chunk(self, shard: int, places: Ints | slice, group: Sequence[int] | Ints, goes_on: bool = False) -> _Chunk:
+    def _chunk(self, shard: int, places: Ints | slice, group: Sequence[int] | Ints, goes_on: bool = False) -> Chunk:
         index = self.table.open(shard).index
         first, last = (
             (places.start, places.stop - 1) if isinstance(places, slice) else (int(places[0]), int(places[-1]))
         )
         gapless = last - first + 1 == len(group)
-        chunk = _Chunk(shard, index.starts[places], index.sizes[places], group, gapless)
+        chunk = Chunk(shard, index.starts[places], index.sizes[places], group, gapless)
         if goes_on and chunk.dense:  # then the next shards are next
             self.table.ahead(range(shard + 1, shard + 1 + AHEAD))
         return chunk
 
-    def _begin(self, chunks: Sequence[_Chunk]) -> Block | None:
+    def _begin(self, chunks: Sequence[Chunk]) -> Block | None:
         """Begin to decode samples as they are read, where they are so many in a row or so large that it is worth it."""
         if not self.bulk or not 0 < len(chunks) <= _MANY:
             return None
@@ -197,19 +193,23 @@ class Reader:
             return None
         if not straight and not all(chunk.dense and chunk.length < FAR for chunk in chunks):
             return None
-        if block := self._block(chunks):
+        if (block := self._block(chunks)) is None:
+            return None
+        try:
             for chunk in chunks:
                 with self.table.descriptor(chunk.shard, chunk.starts) as file:
                     for part in chunk.parts(max(straight * len(chunk.starts) // _PIECE, 1)):
                         block.add(file, part.starts, part.sizes, part.rows)
+        except OSError:  # the process may open no more files
+            return None
         return block
 
-    def _block(self, chunks: Sequence[_Chunk]) -> Block | None:
+    def _block(self, chunks: Sequence[Chunk]) -> Block | None:
         return self._decoder.block(
             sum(len(chunk.starts) for chunk in chunks), min(int(chunk.sizes.min()) for chunk in chunks)
         )
 
-    def _columns(self, chunks: Sequence[_Chunk], begun: Block | None) -> Columns:
+    def _columns(self, chunks: Sequence[Chunk], begun: Block | None) -> Columns:
         """The columns of some samples. All mapped memory is touched here: whoever cuts a file between two batches does
         it before or after, and is told.
         """
@@ -225,14 +225,14 @@ class Reader:
         groups = [chunk.group for chunk in chunks]
         return {name: _together([part[name] for part in parts], groups) for name in self.wanted}
 
-    def _from_memory(self, chunks: Sequence[_Chunk]) -> Block | None:
+    def _from_memory(self, chunks: Sequence[Chunk]) -> Block | None:
         if block := self._block(chunks):
             for chunk in chunks:
                 memory = self._memory(chunk)
                 block.add(memory.data, chunk.starts - memory.base, chunk.sizes, chunk.rows)
         return block
 
-    def _apart(self, chunk: _Chunk) -> Columns:
+    def _apart(self, chunk: Chunk) -> Columns:
         """Samples of one shard."""
         memory = self._memory(chunk)
         if self.bulk:
@@ -242,7 +242,7 @@ class Reader:
         self.statistics.slow += 1
         return self._one_by_one(chunk.shard, memory, chunk.starts, chunk.sizes)
 
-    def _memory(self, chunk: _Chunk) -> Memory:
+    def _memory(self, chunk: Chunk) -> Memory:
         if not chunk.dense:
             return self.table.memory(chunk.shard, chunk.starts)
         opened = self.table.ready(chunk.shard, chunk.starts)
@@ -267,66 +267,6 @@ class Reader:
         return {name: [getattr(sample, name) for sample in samples] for name in self.wanted}
 
 
-@dataclass(frozen=True, eq=False)
-class _Chunk:
-    """Samples of one shard.
-
-    Attributes:
-        shard: which.
-        starts, sizes: where they are in it, int64 `[n]`.
-        group: where they belong among all that are asked for.
-        gapless: whether, if they are in the stored order, no other sample is between them.
-    """
-
-    shard: int
-    starts: Ints
-    sizes: Ints
-    group: Sequence[int] | Ints
-    gapless: bool
-
-    def span(self, size: int) -> tuple[int, int]:
-        """All bytes from the first sample to the last, and some that decoding may look at, of a file of some size."""
-        return int(self.starts[0]), min(int(self.starts[-1] + self.sizes[-1]) + _SLACK, size)
-
-    @cached_property
-    def dense(self) -> bool:
-        """Whether they are in the stored order, and little lies between them."""
-        span = int(self.starts[-1] + self.sizes[-1] - self.starts[0])
-        ascending = len(self.starts) == 1 or bool((self.starts[1:] > self.starts[:-1]).all())
-        return ascending and span <= 2 * self.total + 4096 * len(self.starts)
-
-    @cached_property
-    def length(self) -> int:
-        """Bytes from one sample to the next."""
-        return int(self.starts[-1] + self.sizes[-1] - self.starts[0]) // len(self.starts)
-
-    @cached_property
-    def total(self) -> int:
-        """Bytes of all."""
-        return int(self.sizes.sum())
-
-    @property
-    def mean(self) -> int:
-        """Bytes of one, on average."""
-        return self.total // len(self.starts)
-
-    @property
-    def rows(self) -> int | Ints:
-        """Their rows in a block, as `Block.add` takes them."""
-        return self.group.start if isinstance(self.group, range) else np.asarray(self.group, np.int64)
-
-    def parts(self, count: int) -> list[_Chunk]:
-        """The same, as so many that are about as large as each other."""
-        if count == 1:
-            return [self]
-        cuts = [len(self.starts) * part // count for part in range(count + 1)]
-        return [
-            _Chunk(self.shard, self.starts[a:b], self.sizes[a:b], self.group[a:b], self.gapless)
-            for a, b in pairwise(cuts)
-            if a < b
-        ]
-
-
 def _together(parts: list[Column], groups: list[Sequence[int] | Ints]) -> Column:
     """One column of those of several shards."""
     if not parts:
@@ -347,6 +287,12 @@ def _together(parts: list[Column], groups: list[Sequence[int] | Ints]) -> Column
     return values
 
 
+def _is_last(batch: Batch, end: int) -> bool:
+    """Whether a batch is in the stored order, and one more like it would reach beyond the end of its shard."""
+    first, last, count = int(batch[0]), int(batch[-1]), len(batch)
+    return last - first < count and last + count >= end
+
+
 def _fail(error: AtdataError) -> NoReturn:
     raise error
 
@@ -365,34 +311,6 @@ def room(table: ShardTable, shard: int) -> int:
     """How many samples like those of a shard to read at once."""
     opened = table.open(shard)
     return min(BLOCK_SAMPLES, BLOCK_BYTES * max(len(opened.index), 1) // max(opened.size, 1))
-
-
-class _Pool:
-    """Memory of columns that nobody looks at any more: filling it again is much faster than having new pages."""
-
-    def __init__(self) -> None:
-        self._blocks: deque[Bytes] = deque(maxlen=4)
-
-    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-        """An array, uninitialized."""
-        size = math.prod(shape) * dtype.itemsize
-        if size < _POOLED:
-            return np.empty(shape, dtype)
-        for block in self._blocks:
-            if len(block) == size and sys.getrefcount(block) == _IDLE:  # no array lies in it
-                return block.view(dtype).reshape(shape)
-        self._blocks.append(np.empty(size, np.uint8))
-        return self._blocks[-1].view(dtype).reshape(shape)
-
-
-def _references_of_an_idle_block() -> int:
-    """How many references one has while the pool looks at it; Python versions count differently."""
-    for block in deque([np.empty(1, np.uint8)]):
-        return sys.getrefcount(block)
-    raise AssertionError
-
-
-_IDLE = _references_of_an_idle_block()
 
 
 def _values(part: Column) -> list[Any]:
