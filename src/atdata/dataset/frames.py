@@ -147,7 +147,7 @@ def to_parquet(
     """
     if maxcount is not None and maxcount < 1:
         raise UsageError("a file holds at least one row", path="maxcount", actual=maxcount)
-    place = _places(path, limited=maxcount is not None)
+    place = shard_places(path, maxcount is not None, ".parquet")
     frame = _Frame(dataset, "parquet", sample_map)
     while True:
         try:
@@ -252,14 +252,6 @@ def _table(frame: _Frame) -> Any:
 
 
 # Parquet files.
-
-
-def _places(path: str | os.PathLike[str], limited: bool) -> Callable[[int], Path]:
-    text = os.fspath(path)
-    if not text.endswith(".parquet"):
-        raise UsageError("a Parquet file's name ends in .parquet", expected="like digits-%06d.parquet", actual=text)
-    place = shard_places(f"{text.removesuffix('.parquet')}.tar", limited)
-    return lambda index: place(index).with_suffix(".parquet")
 
 
 def _write_files(frame: _Frame, place: Callable[[int], Path], maxcount: int | None) -> list[Path]:

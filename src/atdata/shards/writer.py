@@ -346,19 +346,24 @@ def atomic_file(place: Path) -> Iterator[FileIO]:
         temporary.unlink(missing_ok=True)
 
 
-def shard_places(pattern: str | os.PathLike[str], limited: bool) -> Callable[[int], Path]:
+def shard_places(pattern: str | os.PathLike[str], limited: bool, suffix: str = ".tar") -> Callable[[int], Path]:
     """The paths that a file name with `%06d` in it stands for, or the one path of a plain name.
 
+    Args:
+        pattern: the name.
+        limited: whether there may be more than one file.
+        suffix: on which it must end.
+
     Raises:
-        UsageError: a plain name, but limits that may need more than one shard.
+        UsageError: it does not, or has two numbers, or none though there may be several files.
     """
-    text = os.fspath(pattern)
+    text, like = os.fspath(pattern), f"like digits-%06d{suffix}"
     marks = _MARK.findall(text)
     holes = [mark for mark in marks if mark.endswith("d")]
     if len(holes) > 1 or "" in marks:
-        raise UsageError("a shard name takes one number", expected="like digits-%06d.tar", actual=text)
-    if not text.endswith(".tar"):
-        raise UsageError("a shard is a .tar file", expected="like digits-%06d.tar", actual=text)
+        raise UsageError("a file's name takes one number", expected=like, actual=text)
+    if not text.endswith(suffix):
+        raise UsageError(f"the name of such a file ends in {suffix}", expected=like, actual=text)
     if limited and not holes:
-        raise UsageError("several shards need a number in their name", expected="like digits-%06d.tar", actual=text)
+        raise UsageError("several files need a number in their name", expected=like, actual=text)
     return lambda index: Path(_MARK.sub(lambda mark: "%" if mark[1] == "%" else mark[0] % index, text))
