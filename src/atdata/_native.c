@@ -1,8 +1,10 @@
 /* The two inner loops of reading, for machines that can compile them.
 
    Each has a form in numpy, which is the one that says what is right: `shards/scan.py` proves headers, and
-   `samples/columns.py` decodes samples. What these loops do not know they leave to it: they may refuse anything,
-   and accept nothing that it does not accept. No byte is believed before it is known to be inside its sample. */
+   `samples/gather.py` decodes samples. What these loops do not know they leave to it: they may refuse anything,
+   and accept nothing that it does not accept. No byte is believed before it is known to be inside its sample.
+
+   Samples in files are decoded by threads of our own, which never need the interpreter. */
 
 #define Py_LIMITED_API 0x030B0000
 #define PY_SSIZE_T_CLEAN
