@@ -42,6 +42,7 @@ BLOCKS = 3
 """Blocks that are asked for at a time, besides the one in use."""
 _MANY = KEPT // (2 * BLOCKS)  # shards of a block that stay open until all of it has been read
 _PIECE = 1 << 22  # bytes of large arrays that one thread reads
+_PIECES = 16  # of a block at most, if it is of fewer shards: each has a descriptor
 
 
 @dataclass
@@ -198,7 +199,8 @@ class Reader:
         try:
             for chunk in chunks:
                 with self.table.descriptor(chunk.shard, chunk.starts) as file:
-                    for part in chunk.parts(max(straight * len(chunk.starts) // _PIECE, 1)):
+                    pieces = min(straight * len(chunk.starts) // _PIECE, _PIECES // len(chunks))
+                    for part in chunk.parts(max(pieces, 1)):
                         block.add(file, part.starts, part.sizes, part.rows)
         except OSError:  # the process may open no more files
             return None
