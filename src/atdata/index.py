@@ -10,7 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import AtUri, RecordKey, Tid
 from atdata.dataset import Dataset
-from atdata.errors import ConflictError, NotFoundError, SchemaError
+from atdata.errors import ConflictError, LimitError, NotFoundError, SchemaError
 from atdata.protocols import AbstractDataStore
 from atdata.records import CodeReference, Entry, Label, LensRecord, Record, Schema, Version, is_semver, newest
 from atdata.samples import DictSample
@@ -329,12 +329,57 @@ class RecordIndex(Generic[Store]):
 
 
 def next_patch(newest_version: str | None) -> str:
-    """The version after the newest one; 1.0.0 where there is none."""
+    """The version after the newest one; 1.0.0 where there is none.
+
+    Raises:
+        LimitError: no version comes after it.
+    """
     if newest_version is None or not is_semver(newest_version):
         return "1.0.0"
     version = Version.parse(newest_version)
     major, minor, patch = version.numbers
-    return f"{major}.{minor}.{patch + version.final}"
+    after = f"{major}.{minor}.{patch + version.final}"
+    if not is_semver(after):
+        raise LimitError(
+            "there is no patch after this version", actual=newest_version, hint="Choose a version yourself."
+        )
+    return after
+
+
+def next_version(newest_label: Label | None) -> str | None:
+    """The version of a dataset that is given none: none while its name has no versions, else the next patch.
+
+    A name stands for its newest version, so without one of its own the dataset could never be reached by it.
+    """
+    return None if newest_label is None or newest_label.version is None else next_patch(newest_label.version)
+
+
+def planned_label(named: Named[Label], draft: Label) -> Label:
+    """The listed label of a dataset under a name; where there is none the draft, under the version it would have.
+
+    Args:
+        named: the labels of the draft's name.
+        draft: for the dataset at its `dataset_uri`; without a version it gets what `next_version` says.
+
+    Raises:
+        ConflictError: the version stands for another dataset.
+    """
+    if draft.version is None:
+        newest_label = named.newest()  # first: what is listed after this look takes the next version, and is noticed
+        found, version = named.of_content(draft.listed.content), next_version(newest_label)
+        if found is not None and (version is None or found.version is not None):
+            return found
+        return replace(draft, version=version)
+    taken = named.of_version(draft.version)
+    if taken is not None and taken.dataset_uri != draft.dataset_uri:
+        raise ConflictError(
+            f"{draft.name}@{draft.version} already stands for another dataset",
+            uri=taken.uri,
+            expected=taken.dataset_uri,
+            actual="other shards, or another schema",
+            hint="List it under a new version.",
+        )
+    return taken or draft
 
 
 def _check_fits(sample_type: type, schema: Schema) -> None:

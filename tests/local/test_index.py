@@ -216,6 +216,17 @@ def test_labels(index: LocalIndex) -> None:
     assert check(index) == []
 
 
+def test_without_a_version_the_name_leads_to_it(index: LocalIndex) -> None:
+    index.insert_dataset(points(), name="points", version="1.0.0")
+    newer = index.insert_dataset(points(5, "more.tar"), name="points")
+    assert index.get_dataset("points") == index.get_dataset("points@1.0.1") == newer
+    assert index.insert_dataset(points(5, "more.tar"), name="points") == newer
+    other = index.insert_dataset(points(7, "other.tar"), name="other")
+    assert index.add_label(other, name="points").version == "1.0.2"
+    assert index.get_dataset("points") == other
+    assert len(index.list_labels()) == 4
+
+
 def test_one_version_is_removed(index: LocalIndex) -> None:
     index.insert_dataset(points(), name="points", version="1.0.0")
     index.insert_dataset(points(5, "more.tar"), name="points", version="1.1.0")

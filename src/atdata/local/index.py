@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from atdata.atproto.syntax import Tid
 from atdata.dataset import Dataset, DatasetDict
 from atdata.errors import ConflictError, NotFoundError, UnverifiedError, UsageError
-from atdata.index import RecordIndex
+from atdata.index import RecordIndex, planned_label
 from atdata.local.database import Database, TakenError, open_database
 from atdata.local.records import LocalRecords, check_owner
 from atdata.local.sources import kept_where_they_are, put_into, source_of_entry
@@ -100,7 +100,8 @@ class LocalIndex(RecordIndex[LocalRecords]):
             prefix: what the data store calls its shards; the name by default.
             schema_ref: the schema; by default the dataset's own type, published if need be.
             schema_version: the version to publish its own type under.
-            version: of the name, such as `1.0.0`; what a version stands for never changes.
+            version: of the name, such as `1.0.0`; what a version stands for never changes. Without one a name that
+                has versions gets the next patch, since it stands for its newest.
             description: what it holds.
             tags: words to find it by.
             license: SPDX expression or URL.
@@ -179,20 +180,11 @@ class LocalIndex(RecordIndex[LocalRecords]):
         fresh: list[Record] = [] if known else [entry]
         if self.records.named(None, Schema, schema.name).of_version(schema.version) is None:
             fresh.insert(0, schema)
-        label = Label(name=entry.name, dataset_uri=entry.located, version=version)
-        labels = self.records.named(None, Label, entry.name)
-        there = labels.of_content(label.listed.content) if version is None else labels.of_version(version)
-        if there is None:
-            fresh.append(self.records.placed(label, Tid.now()))
-        elif there.dataset_uri != entry.located:
-            raise ConflictError(
-                f"{entry.name}@{version} already stands for another dataset",
-                uri=there.uri,
-                expected=there.dataset_uri,
-                actual="other shards, or another schema",
-                hint="List it under a new version.",
-            )
-        return _Plan(entry, fresh)
+        label = self._planned_label(Label(name=entry.name, dataset_uri=entry.located, version=version))
+        return _Plan(entry, fresh if label.uri else [*fresh, self.records.placed(label, Tid.now())])
+
+    def _planned_label(self, draft: Label) -> Label:
+        return planned_label(self.records.named(None, Label, draft.name), draft)
 
     def get_dataset(self, ref: str) -> Entry:
         """The entry at an address, or of a name: `@local/name[@version]` or `name[@version]`.
@@ -241,14 +233,19 @@ class LocalIndex(RecordIndex[LocalRecords]):
     def add_label(
         self, entry: Entry, *, name: str, version: str | None = None, description: str | None = None
     ) -> Label:
-        """Give an entry another name, or its name another version.
+        """Give an entry another name, or its name another version; without one as `insert_dataset` does.
 
         Raises:
             ConflictError: the version stands for another dataset.
             NotFoundError: the entry is not in this index.
         """
-        label = Label(name=name, dataset_uri=entry.located, version=version, description=description)
-        return self.records.create(label, Tid.now(), lambda found: found.dataset_uri == label.dataset_uri)
+        draft = Label(name=name, dataset_uri=entry.located, version=version, description=description)
+        while (label := self._planned_label(draft)).uri is None:
+            placed = self.records.placed(label, Tid.now())
+            with suppress(TakenError):  # somebody was faster; what they wrote is found now
+                self.records.put([placed])
+                return placed
+        return label
 
     # --- lenses
 
