@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import ipaddress
+import json
+import shutil
+import subprocess
+import sys
+import textwrap
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from atdata.errors import AddressError, NetworkError
-from atdata.transport import Get, Transport
+from atdata.transport import Get, Transport, addresses
 from atdata.transport.download import Download
 from atdata.transport.guard import check_address, check_scheme, origin_of, resolve
 from rawhttp import RawServer, answer
@@ -25,11 +33,21 @@ PRIVATE = """
     192.0.0.1 192.0.2.1 198.18.0.1 198.51.100.1 203.0.113.1 224.0.0.1 239.255.255.255 240.0.0.1 255.255.255.255
     :: ::127.0.0.1 fe80::1 fe80::1%lo fec0::1 fc00::1 fd12:3456::1 ff02::1 ff0e::1 100::1 2001:db8::1
     5f00::1 4000::1 e000::1
+    192.0.0.8 192.0.0.9 192.0.0.170 192.0.0.192 192.31.196.1 192.52.193.1 192.88.99.1 192.88.99.2 192.175.48.1
+    3fff::1 3fff:fff:ffff::1 3ffe::1 100:0:0:1::1 2001::1 2001:1::1 2001:2::1 2001:3::1 2001:4:112::1 2001:10::1
+    2001:20::1 2001:30::1 2620:4f:8000::1 2606:4700::1111%eth0 ::1.1.1.1 ::ffff:0:1.1.1.1 64:ff9b:1::1.1.1.1
+    ::ffff:192.0.0.8 ::ffff:192.0.0.192 ::ffff:192.88.99.1 2002:c000:8::1 2002:c000:c0::1 2002:c058:6301::1
+    64:ff9b::192.0.0.8 64:ff9b::192.88.99.1 2001:0:4136:e378:8000:63bf:3fff:fff7 2001:0:4136:e378:8000:63bf:3fa7:9cfe
     ::ffff:10.0.0.1 ::ffff:169.254.169.254 ::ffff:0:127.0.0.1 64:ff9b::10.0.0.1 64:ff9b:1::127.0.0.1
     2002:a00:1:: 2002:c0a8:101:: 2002:e000:1:: 2001:0:4136:e378:8000:63bf:f5ff:fffe
 """.split()  # noqa: SIM905
 
-PUBLIC = ["1.1.1.1", "93.184.215.14", "2606:4700::1111", "::ffff:1.1.1.1", "64:ff9b::1.1.1.1", "2002:101:101::"]
+PUBLIC = """
+    1.1.1.1 93.184.215.14 9.255.255.255 11.0.0.0 100.63.255.255 100.128.0.0 172.15.255.255 172.32.0.0 191.255.255.255
+    192.0.1.0 192.0.3.0 192.88.98.1 192.88.100.1 198.17.255.255 198.20.0.0 223.255.255.255
+    2000::1 2001:200::1 2001:db7::1 2001:db9::1 2003::1 2606:4700::1111 2a00:1450:4001::1 3ffd::1 3fff:1000::1
+    ::ffff:1.1.1.1 64:ff9b::1.1.1.1 2002:101:101:: 2001:0:4136:e378:8000:63bf:fefe:fefe
+""".split()  # noqa: SIM905
 
 
 @pytest.mark.parametrize("text", [*LOOPBACK, *PRIVATE])
@@ -53,6 +71,57 @@ def test_a_private_network_is_not_this_machine(text):
 @pytest.mark.parametrize("text", PUBLIC)
 def test_what_is_public_may_be_dialled(text):
     check_address(ipaddress.ip_address(text), "good.test", allow_loopback=False)
+
+
+VERSIONS = ["3.11", "3.12", "3.13", "3.14"]
+
+
+def interpreter(version: str) -> str | None:
+    """A Python of a version: this one, one of pyenv's, or one on the path."""
+    installed = sorted(map(str, Path("~/.pyenv/versions").expanduser().glob(f"{version}.*/bin/python")))
+    for path in (sys.executable, *reversed(installed), shutil.which(f"python{version}")):
+        asked = path and subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout
+        if asked and asked.startswith(f"Python {version}."):
+            return path
+    return None
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_python_says_the_same(version):
+    """Their own tables of special addresses differ; ours is asked, in a process of each version."""
+    python = interpreter(version)
+    if python is None:
+        pytest.skip(f"there is no Python {version} here")
+    script = """
+        import importlib.util, ipaddress, json, sys
+        spec = importlib.util.spec_from_file_location("addresses", sys.argv[1])
+        ours = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(ours)
+        found = [ipaddress.ip_address(text) for text in json.load(sys.stdin)]
+        print(json.dumps([[ours.is_public(address), ours.is_loopback(address)] for address in found]))
+    """
+    texts = [*LOOPBACK, *PRIVATE, *PUBLIC]
+    done = subprocess.run(
+        [python, "-I", "-c", textwrap.dedent(script), addresses.__file__],
+        input=json.dumps(texts),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    said = dict(zip(texts, map(tuple, json.loads(done.stdout)), strict=True))
+    assert said == {text: (text in PUBLIC, text in LOOPBACK) for text in texts}
+
+
+@given(st.ip_addresses() | st.ip_addresses(v=6, network="2000::/3") | st.ip_addresses(v=6, network="::/90"))
+def test_nothing_is_public_that_this_python_knows_better(address):
+    """Where it carries an IPv4 address, of that one: Python's answer is about the tunnel."""
+    inside = addresses.embedded(address) or address
+    assert addresses.is_public(address) == addresses.is_public(inside)
+    if addresses.is_public(inside):
+        assert inside.is_global
+        assert not any((inside.is_multicast, inside.is_loopback, inside.is_link_local, inside.is_unspecified))
 
 
 @pytest.mark.parametrize(
@@ -117,7 +186,7 @@ def test_plain_http_is_for_this_machine_only_and_only_where_allowed():
         check_scheme(f"http://{host}/b", allow_loopback=True)
         with pytest.raises(AddressError):
             check_scheme(f"http://{host}/b", allow_loopback=False)
-    for host in ("a.test", "127.0.0.1.a.test", "localhost.a.test", "10.0.0.1", "[::ffff:10.0.0.1]", "2130706433"):
+    for host in ("a.test", "[::ffff:10.0.0.1]", "127.0.0.1.a.test", "localhost.a.test", "10.0.0.1", "2130706433"):
         with pytest.raises(AddressError):
             check_scheme(f"http://{host}/b", allow_loopback=True)
 

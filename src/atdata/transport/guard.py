@@ -10,17 +10,11 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
-from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from atdata.errors import AddressError
+from atdata.transport.addresses import Address, is_loopback, is_public
 
-Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
-
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
-_UNICAST = ipaddress.ip_network(
-    "2000::/3"
-)  # all that is assigned of IPv6; beside it `is_global` takes much for granted
 _WAY_OUT = "Addresses found in records must be https and public; ATDATA_ALLOW_LOOPBACK=1 allows this machine's own."
 
 
@@ -84,28 +78,12 @@ def check_address(address: Address, host: str, allow_loopback: bool) -> None:
     Raises:
         AddressError: a private, local, reserved or multicast address.
     """
-    effective = _embedded(address)
-    if effective.is_loopback and allow_loopback:
-        return
-    public = effective.is_global and not effective.is_multicast
-    if not public or (effective.version == 6 and effective not in _UNICAST):
+    if not (is_public(address) or (allow_loopback and is_loopback(address))):
         raise AddressError("an address from a stranger is not public", uri=host, actual=str(address), hint=_WAY_OUT)
 
 
 def _is_loopback_literal(host: str) -> bool:
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return is_loopback(ipaddress.ip_address(host))
     except ValueError:
         return False
-
-
-def _embedded(address: Address) -> Address:
-    """The IPv4 address that an IPv6 one leads to, where it is a transition address."""
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped or address.sixtofour:
-            return address.ipv4_mapped or address.sixtofour or address
-        if address.teredo:
-            return address.teredo[1]
-        if address in _NAT64:
-            return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    return address
