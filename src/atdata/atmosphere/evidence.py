@@ -32,6 +32,7 @@ from atdata.atproto.repo.proof import prove_commit
 from atdata.atproto.syntax import AtUri, Did, Handle, Nsid, RecordKey, Tid, parse_identifier
 from atdata.atproto.verify import Evidence, VerifiedIdentity, VerifiedRecord, verify_identity, verify_record
 from atdata.errors import IdentityError, LexiconError, NetworkError, ProofError, RollbackError, UsageError
+from atdata.json_reader import read_json
 from atdata.records import Record
 from atdata.records.nsids import collections
 from atdata.settings import Settings
@@ -65,7 +66,7 @@ class Ledger:
     def seen(self, did: Did) -> Seen | None:
         """What was seen last; `None` for an account never seen."""
         try:
-            kept = json.loads(self._path(did).read_text("utf-8"))
+            kept = read_json(self._path(did).read_bytes())
             return Seen(Tid(kept["rev"]), str(kept["commit"]))
         except FileNotFoundError:
             return None

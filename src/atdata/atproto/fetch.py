@@ -8,7 +8,6 @@ https://atproto.com/specs/handle, /did, and the `com.atproto.sync` lexicons.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,7 +21,16 @@ from atdata.atproto.repo.mst import Leaf
 from atdata.atproto.repo.proof import ProvenCommit, prove_commit
 from atdata.atproto.syntax import AtUri, Did, Handle, Nsid, RecordKey
 from atdata.atproto.verify import IdentityEvidence, VerifiedIdentity
-from atdata.errors import IdentifierError, IdentityError, NetworkError, NotFoundError, ProofError, XrpcError
+from atdata.errors import (
+    DataModelError,
+    IdentifierError,
+    IdentityError,
+    NetworkError,
+    NotFoundError,
+    ProofError,
+    XrpcError,
+)
+from atdata.json_reader import read_json
 from atdata.transport import Get, Response, Steps, TxtLookup
 
 MAX_DOCUMENT = 1 << 20
@@ -208,8 +216,8 @@ _GONE = ("RepoNotFound", "RepoTakendown", "RepoSuspended", "RepoDeactivated", "R
 def refusal(answer: Response, uri: str) -> NetworkError | NotFoundError:
     """The error that a server's refusal stands for."""
     try:
-        body = json.loads(answer.body)
-    except ValueError:
+        body = read_json(answer.body)
+    except DataModelError:
         body = None
     said = body if isinstance(body, dict) else {}
     error, message = str(said.get("error", ""))[:100], str(said.get("message", ""))[:300]
@@ -233,8 +241,8 @@ def _json(answer: Response) -> dict[str, Any]:
 
 def _parsed(answer: Response) -> Any:
     try:
-        return json.loads(answer.body)
-    except (ValueError, RecursionError) as error:
+        return read_json(answer.body)
+    except DataModelError as error:
         raise NetworkError("a server's answer is no JSON", uri=answer.url) from error
 
 

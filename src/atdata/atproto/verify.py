@@ -32,6 +32,7 @@ from atdata.atproto.repo.commit import Commit
 from atdata.atproto.repo.proof import prove_record
 from atdata.atproto.syntax import AtUri, Did, Handle, Nsid, RecordKey
 from atdata.errors import DataModelError, IdentityError
+from atdata.json_reader import read_json
 
 
 @dataclass(frozen=True)
@@ -135,14 +136,14 @@ class Evidence:
         )
 
     @classmethod
-    def from_json(cls, text: str) -> Evidence:
-        """Read the kept form. Nothing in it is believed before `verify`.
+    def from_json(cls, text: str | bytes) -> Evidence:
+        """Read the kept form, or the bytes of a file of it. Nothing in it is believed before `verify`.
 
         Raises:
             DataModelError: it is not that form.
         """
         try:
-            kept = json.loads(text)
+            kept = read_json(text)
             handle = None if kept["handle"] is None else Handle(kept["handle"])
             identity = IdentityEvidence(
                 Did(kept["did"]),
@@ -153,7 +154,7 @@ class Evidence:
                 kept["resolvedBy"],
             )
             return cls(AtUri(kept["uri"]), identity, base64.b64decode(kept["car"], validate=True))
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataModelError("not evidence as Evidence.to_json writes it", actual=repr(error)[:200]) from error
 
 

@@ -47,7 +47,7 @@ def logged_in() -> Generator[AtmosphereClient]:
     if not path.exists():
         raise AuthError("not logged in", hint="Run: atdata login your.handle")
     client = AtmosphereClient()
-    kept = path.read_text("utf-8")
+    kept = path.read_bytes().decode("utf-8", "replace")  # what is no text is no session, and is said to be none
     client.login_with_session(kept)
     try:
         yield client

@@ -81,7 +81,7 @@ def _read(name: str, dataset: Dataset[Any]) -> dict[str, int]:
 
 
 def _verify_kept(path: Path, json: bool) -> None:
-    record = Evidence.from_json(path.read_text("utf-8")).verify()
+    record = Evidence.from_json(path.read_bytes()).verify()
     as_record(record, Entry)
     if json:
         say_json({"ref": str(record.uri), "links": [vars(link) for link in record.links], "verified": True})

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-import msgspec
-
-from atdata.errors import LimitError, ShardError, UnverifiedError
+from atdata.errors import DataModelError, LimitError, ShardError, UnverifiedError
+from atdata.json_reader import read_json
 from atdata.manifest.aggregates import Aggregate
 from atdata.shards import Digest, ShardRef
 from atdata.shards.fetching import MAX_SHARD
@@ -132,14 +131,12 @@ class Header:
         if len(raw) > MAX_HEADER:
             raise _damaged(uri, f"{len(raw)} bytes", f"at most {MAX_HEADER} bytes")
         try:
-            version = msgspec.json.decode(raw, type=_Version).version
+            version = read_json(raw, _Version).version
             if version != VERSION:
                 raise _damaged(uri, f"version {version}", f"version {VERSION}")
-            read = msgspec.json.decode(raw, type=_Read)
-        except (msgspec.DecodeError, ValueError, RecursionError) as error:
-            if isinstance(error, ShardError):
-                raise
-            raise _damaged(uri, str(error)[:200]) from None
+            read = read_json(raw, _Read)
+        except DataModelError as error:
+            raise _damaged(uri, error.actual or error.what) from None
         if (
             not 0 <= read.samples * BLOCK < read.shard.size <= MAX_SHARD
         ):  # each takes a block at least, and so does the end

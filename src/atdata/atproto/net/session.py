@@ -7,6 +7,7 @@ https://atproto.com/specs/xrpc, and the measured behaviour of the real PDS: an e
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,16 @@ from typing import Any
 from urllib.parse import urlencode
 
 from atdata.atproto.syntax import Did, Handle
-from atdata.errors import AuthError, IdentifierError, NetworkError, RateLimitError, UsageError, XrpcError
+from atdata.errors import (
+    AuthError,
+    DataModelError,
+    IdentifierError,
+    NetworkError,
+    RateLimitError,
+    UsageError,
+    XrpcError,
+)
+from atdata.json_reader import read_json
 from atdata.transport import Response, Transport
 
 _SEPARATOR = ":::"
@@ -27,6 +37,7 @@ _NOT_IN = (
     "ScopeMissingError",
 )
 _LIMIT = 4 << 20
+_PRINTABLE = re.compile(r"[!-~]+")
 
 
 @dataclass(frozen=True)
@@ -61,6 +72,8 @@ class Session:
         parts = text.strip().split(_SEPARATOR)
         try:
             handle, did, access, refresh, server = parts
+            if not all(_PRINTABLE.fullmatch(part) for part in parts):  # they become headers
+                raise ValueError
             return cls(Did(did), Handle(handle), server.rstrip("/"), access, refresh)
         except (ValueError, IdentifierError):
             raise UsageError(
@@ -188,8 +201,8 @@ def call(
 
 def _parse(answer: Response) -> dict[str, Any]:
     try:
-        parsed = json.loads(answer.body) if answer.body else {}
-    except (ValueError, RecursionError):
+        parsed = read_json(answer.body) if answer.body else {}
+    except DataModelError:
         parsed = None
     if not isinstance(parsed, dict):
         if answer.status == 200:
