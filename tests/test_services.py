@@ -217,3 +217,18 @@ def test_postgres_of_our_own() -> None:
             assert connection.execute("SELECT current_user, current_database()").fetchone() == ("atdata", "atdata")
     assert not any(process.running for process in known)
     assert not server.folder.exists()
+
+
+def test_a_folder_that_somebody_made_is_neither_used_nor_wiped(tmp_path: Path) -> None:
+    theirs = tmp_path / "services" / "redis" / "results.csv"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("mine")
+    home = Home(tmp_path / "services")
+    for ask in (home.up, home.down, lambda: home.down(wipe=True)):
+        with pytest.raises(ConflictError):
+            ask()
+    with pytest.raises(ConflictError):
+        RedisServer(theirs.parent).start()
+    RedisServer(theirs.parent).wipe()
+    assert theirs.read_text() == "mine"
+    assert {path.name for path in theirs.parent.iterdir()} == {theirs.name}

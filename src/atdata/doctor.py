@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from atdata.atmosphere.publishing import JOURNAL
 from atdata.errors import AtdataError
 from atdata.local import LocalIndex, S3DataStore
 from atdata.local.integrity import check
@@ -15,8 +16,9 @@ from atdata.progress import progress
 from atdata.records import Entry
 from atdata.settings import Settings
 from atdata.shards import FileSource, ShardRef
-from atdata.shards.cache import STALE, ShardCache
+from atdata.shards.cache import ShardCache
 from atdata.shards.opening import open_shard
+from atdata.shards.own import SCRATCH, STALE, TEMPORARY, Left, own_files
 from atdata.shards.source import file_path, scheme_of
 
 _FORGOTTEN = 7 * STALE  # seconds after which nobody goes on with a publication
@@ -98,31 +100,41 @@ def _shards(entry: Entry) -> Sequence[ShardRef]:
 
 def _left_over(settings: Settings) -> Iterator[Finding]:
     """What processes left in our own folders that were killed."""
-    places = (
-        (settings.cache / "shards", "**/.*.tmp"),
-        (settings.cache / "scratch", "**/*"),
-        (settings.data / "shards", "**/.*.tmp"),
-        (settings.data / "shards" / ".scratch", "**/*"),
+    places: tuple[tuple[Path, tuple[str, ...]], ...] = (
+        (settings.cache, ("shards",)),
+        (settings.cache, ("scratch",)),
+        (settings.data, ("shards",)),
+        (settings.data, ("shards", ".scratch")),
     )
-    for folder, pattern in places:
-        files = [path for path in folder.glob(pattern) if path.is_file() and _age(path) > STALE]
+    for root, folders in places:
+        if linked := _linked(root, folders):
+            hint = "Set ATDATA_CACHE or ATDATA_DATA to where it leads, or make it a folder."
+            yield Finding("a folder of atdata's is a link, so nothing in it is ever removed", str(linked), hint)
+            continue
+        forms = (TEMPORARY, SCRATCH) if "scratch" in folders[-1] else (TEMPORARY,)
+        files = [left for form in forms for left in own_files(root, folders, form, deep=True, age=STALE)]
         if files:
-            size = sum(path.stat().st_size for path in files)
-            what = f"{len(files)} unfinished files, {size:,} bytes"
-            yield Finding(what, str(folder), "They are removed: no one writes them any more.", _removal(files))
+            what = f"{len(files)} unfinished files, {sum(left.size for left in files):,} bytes"
+            where = str(root.joinpath(*folders))
+            yield Finding(what, where, "They are removed: no one writes them any more.", _removal(files))
+
+
+def _linked(root: Path, folders: Sequence[str]) -> Path | None:
+    places = (root.joinpath(*folders[:count]) for count in range(1, len(folders) + 1))
+    return next((place for place in places if place.is_symlink()), None)
 
 
 def _journals(settings: Settings) -> Iterator[Finding]:
-    for path in sorted((settings.data / "publications").glob("*.json")):
-        age = _age(path)
-        if age > STALE:
-            yield Finding(
-                "a publication was begun and never finished",
-                str(path),
-                "Publish the same again, and it goes on from there"
-                + ("; or forget it: what was published stays." if age > _FORGOTTEN else "."),
-                _removal([path]) if age > _FORGOTTEN else None,
-            )
+    journals = own_files(settings.data, ("publications",), JOURNAL, age=STALE)
+    for left in sorted(journals, key=lambda left: left.name):
+        forgotten = time.time() - left.changed > _FORGOTTEN
+        yield Finding(
+            "a publication was begun and never finished",
+            str(left.path),
+            "Publish the same again, and it goes on from there"
+            + ("; or forget it: what was published stays." if forgotten else "."),
+            _removal([left]) if forgotten else None,
+        )
 
 
 def _of_store(store: S3DataStore) -> Iterator[Finding]:
@@ -137,15 +149,10 @@ def _of_store(store: S3DataStore) -> Iterator[Finding]:
         )
 
 
-def _age(path: Path) -> float:
-    with suppress(OSError):
-        return time.time() - path.stat().st_mtime
-    return 0.0
-
-
-def _removal(files: Sequence[Path]) -> Callable[[], None]:
+def _removal(files: Sequence[Left]) -> Callable[[], None]:
     def remove() -> None:
-        for path in files:
-            path.unlink(missing_ok=True)
+        for left in files:
+            with suppress(FileNotFoundError):
+                left.remove()
 
     return remove

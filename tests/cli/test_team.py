@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 import atdata
 from atdata.atmosphere import AtmosphereIndex
 from atdata.local import LocalIndex, S3DataStore
+from atdata.shards.own import scratch_name
 from atdata.testing import DevAccount, Devnet
 from networks import fresh_handle
 from s3_servers import S3Server
@@ -163,9 +164,9 @@ def test_the_doctor(terminal: Terminal, index: LocalIndex) -> None:
     assert terminal.run("doctor") == 0
     assert "All is well" in terminal.out
     cache, data = Path(os.environ["ATDATA_CACHE"]), Path(os.environ["ATDATA_DATA"])
-    left = old(cache / "scratch" / "cut.tar", 2)
-    fresh = old(cache / "scratch" / "being-cut.tar", 0)
-    forgotten, begun = old(data / "publications" / "a.json", 30), old(data / "publications" / "b.json", 2)
+    left = old(cache / "scratch" / scratch_name(), 2)
+    fresh = old(cache / "scratch" / scratch_name(), 0)
+    forgotten, begun = (old(data / "publications" / f"{n * 40}.json", days) for n, days in (("a", 30), ("b", 2)))
     Path("third-000000.tar").unlink()
     found = terminal.run("doctor", "--json")
     assert found == 1
@@ -177,6 +178,44 @@ def test_the_doctor(terminal: Terminal, index: LocalIndex) -> None:
     assert (left.exists(), forgotten.exists()) == (False, False)
     assert fresh.exists()
     assert begun.exists()
+
+
+def test_the_doctor_removes_only_what_is_atdatas(
+    terminal: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cache and data are folders of somebody's, with work of theirs under every name that we give folders."""
+    home, other = tmp_path / "home", tmp_path / "other"
+    monkeypatch.setenv("ATDATA_CACHE", str(home))
+    monkeypatch.setenv("ATDATA_DATA", str(home))
+    theirs = [
+        old(home / place, 400)
+        for place in (
+            "scratch/experiments/results.csv",
+            "scratch/my-notes.tar",
+            "shards/train/0.tar",
+            "shards/.scratch/draft.tmp",
+            "shards/sha256/ab/.draft.tmp",
+            "publications/paper.json",
+            "publications/2026.json",
+        )
+    ]
+    ours = [old(home / place / scratch_name(), 400) for place in ("scratch", "shards/.scratch")]
+    elsewhere = [old(other / scratch_name(), 400), old(other / "deep" / "x.csv", 400)]
+    (home / "scratch" / "linked").symlink_to(other)
+    assert terminal.run("doctor", "--fix") == 0, terminal.out + terminal.err
+    assert not any(path.exists() for path in ours)
+    assert all(path.exists() for path in theirs + elsewhere)
+    (home / "scratch").rename(home / "was-scratch")
+    (home / "scratch").symlink_to(other)
+    assert terminal.run("doctor", "--fix") == 1
+    assert "is a link" in terminal.out
+    assert all(path.exists() for path in elsewhere)
+
+
+def test_logging_out_removes_a_login_and_nothing_else(terminal: Terminal) -> None:
+    path = old(Path(os.environ["ATDATA_DATA"]) / "session", 1)
+    assert terminal.run("logout") == 2
+    assert path.read_bytes() == b"x" * 100
 
 
 def test_the_doctor_reads_shards_when_asked(terminal: Terminal, index: LocalIndex) -> None:
@@ -204,8 +243,9 @@ def test_the_doctor_sees_an_altered_record(terminal: Terminal, index: LocalIndex
 def test_the_doctor_ends_unfinished_uploads(
     terminal: Terminal, index: LocalIndex, s3_server: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    s3_server.client.create_multipart_upload(Bucket=bucket, Key="team/x.tar")
+    s3_server.client.create_multipart_upload(Bucket=bucket, Key=f"team/{'0' * 64}.tar")
     Path("keys.env").write_text("".join(f"{k}={v}\n" for k, v in s3_server.credentials.items()))
+    theirs = s3_server.client.create_multipart_upload(Bucket=bucket, Key="team/video.mp4")
     arguments = ["doctor", "--store", f"s3://{bucket}/team", "--credentials", "keys.env"]
     assert terminal.run(*arguments) == 0, "it may still be going on"
     unfinished = S3DataStore.unfinished
@@ -213,4 +253,4 @@ def test_the_doctor_ends_unfinished_uploads(
     assert terminal.run(*arguments) == 1
     assert s3_server.unfinished(bucket)
     assert terminal.run(*arguments, "--fix") == 0
-    assert s3_server.unfinished(bucket) == []
+    assert s3_server.unfinished(bucket) == [theirs["Key"]], "somebody else's goes on"

@@ -30,7 +30,7 @@ from atdata.errors import (
 )
 from atdata.manifest import Manifest, ManifestBuilder, ManifestField, ManifestWriter, manifest_paths, parquet
 from atdata.manifest.aggregates import MAX_TEXT
-from atdata.manifest.build import BATCH
+from atdata.manifest.build import BATCH, remove_manifest
 from atdata.manifest.header import MAX_HEADER
 from atdata.shards import Digest, Limits, ShardRef, cut_shards, writer
 
@@ -484,3 +484,15 @@ def test_a_missing_extra_is_told_on_reading_too(monkeypatch):
     parquet._arrow.cache_clear()
     with pytest.raises(MissingExtraError, match="tables"):
         ManifestBuilder(Row)
+
+
+def test_a_file_of_somebodys_where_a_manifest_would_be_is_not_removed(tmp_path):
+    header, rows = manifest_paths(tmp_path / "a.tar")
+    for path in (header, rows):
+        path.write_text('{"mine": true}')
+    atdata.write_samples(few(3), tmp_path / "a.tar")
+    assert (header.read_text(), rows.read_text()) == ('{"mine": true}',) * 2
+    atdata.write_samples(few(3), tmp_path / "b.tar", manifest=True)
+    assert all(path.exists() for path in manifest_paths(tmp_path / "b.tar"))
+    remove_manifest(tmp_path / "b.tar")
+    assert not any(path.exists() for path in manifest_paths(tmp_path / "b.tar"))

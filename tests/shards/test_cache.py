@@ -273,7 +273,7 @@ def test_only_the_caches_own_files_make_room(source, shards, tmp_path):
 def test_what_a_killed_process_left_is_cleared_after_a_day(source, shards, cache):
     place = cache.path(shards[0][0].digest)
     place.parent.mkdir(parents=True)
-    fresh, stale = (place.with_name(f".{place.name}.{n}{'0' * 7}.tmp") for n in "12")
+    fresh, stale = (place.with_name(f".atdata-{n * 16}.tmp") for n in "12")
     for leftover, age in ((fresh, STALE - 100), (stale, STALE + 100)):
         leftover.write_bytes(bytes(100))
         os.utime(leftover, (time.time() - age,) * 2)

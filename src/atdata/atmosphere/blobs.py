@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,7 +15,7 @@ from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import BlobUri
 from atdata.dataset import Dataset
 from atdata.errors import LimitError, ShardNotFoundError, UsageError, XrpcError
-from atdata.manifest import manifest_paths, remove_manifest
+from atdata.manifest import discard_shard, manifest_paths
 from atdata.progress import Progress, progress
 from atdata.records import Blob
 from atdata.records.storage import TAR
@@ -155,12 +154,11 @@ class PDSBlobStore:
             groups = iter([itertools.chain.from_iterable(groups)])
         shards: list[ShardRef] = []
         for rows in groups:
-            for shard in cut_shards(rows, limits, self._scratch, watch):
+            for shard in cut_shards(rows, limits, lambda _: self._cache.scratch(), watch):
                 if shard.samples:
                     shards.append(self.take(shard))
                 else:
-                    Path(shard.url).unlink()
-                    remove_manifest(Path(shard.url))
+                    discard_shard(Path(shard.url))
         if not shards:
             raise UsageError("a dataset without samples cannot be published")
         return shards
@@ -187,9 +185,6 @@ class PDSBlobStore:
     def create_source(self, urls: Sequence[str]) -> BlobSource:
         """The source that reads shards from the addresses `write_shards` gave, or an entry lists."""
         return BlobSource.from_urls(urls, self.client.settings, self.client.spelled)
-
-    def _scratch(self, index: int) -> Path:
-        return self.client.settings.cache / "scratch" / f"{secrets.token_hex(8)}-{index}.tar"
 
     def take(self, shard: ShardRef) -> ShardRef:
         """Move a fresh shard, and the manifest beside it, to their places in the cache; the reference carries it."""

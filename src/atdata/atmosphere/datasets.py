@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -21,6 +20,7 @@ from atdata.protocols import DataSource, RangeSource
 from atdata.records import BlobStorage, Entry, ExternalStorage, S3Storage, Schema
 from atdata.records.storage import TAR
 from atdata.shards import Digest, ShardRef
+from atdata.shards.cache import ShardCache
 from atdata.shards.http import HttpSource
 from atdata.shards.rows import scan_rows
 from atdata.shards.s3 import public_url, split_s3_url
@@ -205,7 +205,7 @@ class DatasetPublisher:
                 "a shard is larger than a blob may be", path=where, expected=self.client.blob_limit, actual=len(blob)
             )
         samples, digest = 0, Digest.sha256(blob)
-        scratch = self.client.settings.cache / "scratch" / f"{secrets.token_hex(8)}.tar"
+        scratch = ShardCache(self.client.settings.cache).scratch()
         with nullcontext() if watch is None else watch(scratch) as watcher:
             for member in scan_rows(io.BytesIO(blob), len(blob), where):
                 packed = blob[member.offset : member.offset + member.size]

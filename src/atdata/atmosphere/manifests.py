@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -98,7 +97,7 @@ def described(shard: ShardRef, sample_type: type[Any], watch: Watch, cache: Shar
         ShardError, SampleError: it is no shard of such samples.
         LimitError: a manifest is insisted on, and the shard is too large for one.
     """
-    scratch = cache.root / "scratch" / f"{secrets.token_hex(8)}.tar"
+    scratch = cache.scratch()
     scratch.parent.mkdir(parents=True, exist_ok=True)
     with Path(shard.url).open("rb") as file, watch(scratch) as watcher:
         for row in scan_rows(file, shard.size or 0, shard.url):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import re
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -284,3 +285,7 @@ def _journal_path(client: AtmosphereClient, entry: Entry, version: str | None, r
     content = [client.did, entry.name, version, rkey, str(entry.schema_ref), str(entry.identity(_NO_SCHEMA))]
     key = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:40]
     return client.settings.data / "publications" / f"{key}.json"
+
+
+JOURNAL = re.compile(r"[0-9a-f]{40}\.json")
+"""What journals are called."""

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from atdata.atmosphere import AtmosphereClient
+from atdata.atproto.net.session import Session
 from atdata.errors import AuthError
 from atdata.settings import Settings
 from atdata.shards.writer import atomic_file, disk_errors, write_all
@@ -29,11 +30,17 @@ def save(client: AtmosphereClient) -> None:
 
 
 def forget() -> bool:
-    """Forget the login; whether there was one."""
+    """Forget the login; whether there was one.
+
+    Raises:
+        UsageError: the file in its place is no login.
+    """
     path = session_file()
-    known = path.exists()
-    path.unlink(missing_ok=True)
-    return known
+    if not path.exists():
+        return False
+    Session.parse(path.read_text("utf-8", "replace"))
+    path.unlink()
+    return True
 
 
 @contextmanager

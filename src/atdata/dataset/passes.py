@@ -7,12 +7,13 @@ of one pass share a seed, so the first of them to come makes the seed known and 
 from __future__ import annotations
 
 import os
-import secrets
 import tempfile
 import weakref
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from atdata.shards.own import discard, scratch_name
 
 if TYPE_CHECKING:
     import sqlite3
@@ -31,7 +32,7 @@ class Passes:
     """A count of passes that processes share, kept in a file of the process that made it."""
 
     def __init__(self) -> None:
-        self._path = Path(tempfile.gettempdir()) / f"atdata-passes-{secrets.token_hex(8)}.sqlite"
+        self._path = Path(tempfile.gettempdir()) / scratch_name(".sqlite")
         weakref.finalize(self, _remove, self._path, os.getpid())
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -76,4 +77,4 @@ def _again(path: Path) -> Passes:
 
 def _remove(path: Path, process: int) -> None:
     if os.getpid() == process:
-        path.unlink(missing_ok=True)
+        discard(path)

@@ -11,8 +11,8 @@ from typing import Any
 
 from atdata.dataset import Dataset
 from atdata.errors import DigestError, ShardError, ShardNotFoundError
-from atdata.local.planning import Planner, check_prefix, discard, manifest_files, proved_bytes, scratch_of
-from atdata.manifest import manifest_paths
+from atdata.local.planning import Planner, check_prefix, manifest_files, proved_bytes, scratch_of
+from atdata.manifest import discard_shard, manifest_paths
 from atdata.progress import Progress, progress
 from atdata.settings import Settings
 from atdata.shards import Digest, FileSource, ShardRef
@@ -155,7 +155,7 @@ class LocalDiskStore:
                     bars.advance(len(piece))
         manifest = _store_manifest(shard, place)
         if shard.scratch:
-            discard(Path(shard.origin.url))
+            discard_shard(Path(shard.origin.url))
         return shard.stored(manifest)
 
     def _has(self, place: Path, shard: PlannedShard) -> bool:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import secrets
 import threading
-import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -14,14 +12,15 @@ from typing import Any, BinaryIO
 
 from atdata.dataset import Dataset
 from atdata.errors import DigestError, NetworkError, ShardError, ShardNotFoundError, UnverifiedError, UsageError
-from atdata.manifest import manifest_paths, remove_manifest
+from atdata.manifest import discard_shard, manifest_paths
 from atdata.manifest.header import MAX_HEADER, Header
 from atdata.manifest.parquet import MAX_FILE
 from atdata.protocols import DataSource
 from atdata.shards import Digest, FileSource, Limits, ShardRef, cut_shards
-from atdata.shards.cache import STALE, ShardCache
+from atdata.shards.cache import ShardCache
 from atdata.shards.digest import CHUNK
 from atdata.shards.opening import open_shard
+from atdata.shards.own import SCRATCH, STALE, TEMPORARY, own_files, scratch_name
 from atdata.shards.planned import PlannedShard
 from atdata.shards.proving import sha256_of
 from atdata.shards.writer import DEFAULT_MAXSIZE, SampleRow, Watch
@@ -95,17 +94,17 @@ class Planner:
                     manifest = _beside(shard)
                     yield _planned(shard, FileSource((shard,)), shard, manifest, scratch=True)
                 else:
-                    discard(Path(shard.url))
+                    discard_shard(Path(shard.url))
 
-    def _place(self, index: int) -> Path:
-        return self.scratch / f"{secrets.token_hex(8)}-{index}.tar"
+    def _place(self, _index: int) -> Path:
+        return self.scratch / scratch_name()
 
     def _sweep(self) -> None:
         """Remove what processes left that were killed."""
-        for path in self.scratch.glob("*-*"):
-            with suppress(OSError):
-                if time.time() - path.stat().st_mtime > STALE:
-                    path.unlink()
+        for form in (SCRATCH, TEMPORARY):
+            for left in own_files(self.scratch.parent, (self.scratch.name,), form, age=STALE):
+                with suppress(OSError):
+                    left.remove()
 
 
 def _planned(
@@ -222,14 +221,8 @@ def scratch_of(planned: Sequence[PlannedShard]) -> Iterator[None]:
     except BaseException:
         for shard in planned:
             if shard.scratch:
-                discard(Path(shard.origin.url))
+                discard_shard(Path(shard.origin.url))
         raise
-
-
-def discard(scratch: Path) -> None:
-    """Remove a shard that was cut for storing, and its manifest."""
-    remove_manifest(scratch)
-    scratch.unlink(missing_ok=True)
 
 
 def check_prefix(prefix: str) -> str:

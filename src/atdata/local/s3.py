@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,8 @@ from urllib.parse import urlsplit
 from atdata.dataset import Dataset
 from atdata.errors import AuthError, NetworkError, UsageError
 from atdata.local.credentials import read_credentials
-from atdata.local.planning import Planner, check_prefix, discard, manifest_files, proved_bytes, scratch_of
+from atdata.local.planning import Planner, check_prefix, manifest_files, proved_bytes, scratch_of
+from atdata.manifest import discard_shard
 from atdata.progress import Progress, progress
 from atdata.settings import Settings
 from atdata.shards import Digest, ShardRef
@@ -31,6 +33,7 @@ READABLE = 3600
 
 _SMALL_AT_ONCE, _LARGE_AT_ONCE = 4, 2
 _DAY = timedelta(days=1)
+_SHARD = re.compile(r"(^|/)[0-9a-f]{64}\.tar$")
 
 
 class S3DataStore:
@@ -145,7 +148,7 @@ class S3DataStore:
             name = f"{digest.hex}.tar"
             return self._objects.url(check_key(f"{folder}/{name}" if folder else name))
 
-        planner = Planner(self._cache, self._cache.root / "scratch" / "s3")
+        planner = Planner(self._cache, self._cache.root / "scratch")
         return planner.plan(dataset, address, maxcount=maxcount, maxsize=maxsize, watch=watch)
 
     def upload(self, planned: Sequence[PlannedShard]) -> tuple[ShardRef, ...]:
@@ -161,7 +164,7 @@ class S3DataStore:
             stored = dict(zip(once, _Upload(self._objects, self._cache, bars).all(tuple(once.values())), strict=True))
         for shard in planned:
             if shard.scratch:
-                discard(Path(shard.origin.url))
+                discard_shard(Path(shard.origin.url))
         return tuple(shard.stored(self._manifest(stored[shard.url])) for shard in planned)
 
     def _manifest(self, files: tuple[ShardRef, ...]) -> S3Source | None:
@@ -185,7 +188,8 @@ class S3DataStore:
         return self._source(tuple(ShardRef(url, _named(self._key(url))) for url in urls))
 
     def unfinished(self, older_than: timedelta = _DAY) -> list[Unfinished]:
-        """The uploads below the store's prefix that were begun and never finished. They take room until they end.
+        """The uploads of shards below the store's prefix that were begun and never finished. They take room until they
+        end. What others upload there under names that no store gives is left alone.
 
         Args:
             older_than: leave out what was begun more recently: it may still be going on.
@@ -195,7 +199,7 @@ class S3DataStore:
         """
         latest = datetime.now(UTC) - older_than
         begun = self._objects.unfinished(f"{self.prefix}/" if self.prefix else "")
-        return [upload for upload in begun if upload.begun <= latest]
+        return [upload for upload in begun if upload.begun <= latest and _SHARD.search(upload.key)]
 
     def abort(self, uploads: Sequence[Unfinished]) -> None:
         """End uploads that `unfinished` gave, and free the room they take.

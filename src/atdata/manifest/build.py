@@ -17,12 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from atdata.errors import LimitError
+from atdata.errors import LimitError, ShardError
 from atdata.manifest.aggregates import MAX_TEXT, Aggregate, gathering
 from atdata.manifest.field import Indexed, indexed_fields
-from atdata.manifest.header import File, Header, Schema
+from atdata.manifest.header import MAX_HEADER, File, Header, Schema
 from atdata.manifest.parquet import MAX_FILE, Column, encode_rows, require_parquet
 from atdata.shards import Digest, ShardRef
+from atdata.shards.own import discard
 from atdata.shards.writer import Watcher, atomic_file, disk_errors, write_all
 
 BATCH = 4096
@@ -197,14 +198,31 @@ def manifest_paths(shard: Path) -> tuple[Path, Path]:
 
 
 def remove_manifest(shard: Path) -> None:
-    """Remove the manifest of a shard that is about to be written anew.
+    """Remove the manifest of a shard that is about to be written anew. A file of that name that is none stays.
 
     Raises:
         StorageError: it cannot be removed.
     """
-    for path in manifest_paths(shard):  # the header first: rows without one say nothing
+    header, rows = manifest_paths(shard)
+    try:
+        with header.open("rb") as file:
+            Header.decode(file.read(MAX_HEADER + 1), str(header))
+    except (OSError, ShardError):
+        return
+    for path in (header, rows):  # the header first: rows without one say nothing
         with disk_errors(path):
             path.unlink(missing_ok=True)
+
+
+def discard_shard(scratch: Path) -> None:
+    """Remove a shard that was written for a while, and its manifest.
+
+    Raises:
+        StorageError: it cannot be removed.
+    """
+    for path in (*manifest_paths(scratch), scratch):
+        with disk_errors(path):
+            discard(path)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import secrets
 import tempfile
 import threading
 import time
@@ -23,11 +22,12 @@ from atdata.protocols import DataSource
 from atdata.shards.digest import ALGORITHMS, Digest
 from atdata.shards.fetching import fetch_bytes, stream_bytes
 from atdata.shards.ledger import Ledger, state_of
+from atdata.shards.own import STALE, TEMPORARY, Left, own_files, scratch_name
 from atdata.shards.source import ShardRef
 from atdata.shards.writer import atomic_file, disk_errors, write_all
 
 DEFAULT_LIMIT = 64 * 10**9
-STALE = 86_400.0
+_PAIR = re.compile("[0-9a-f]{2}")
 
 _seen: dict[Path, tuple[int, int]] = {}
 """By cache folder: the bytes it holds as far as this process knows, and those stored since it last looked."""
@@ -54,6 +54,10 @@ class ShardCache:
         """Where a shard with this digest is, if it is here."""
         return self.root / "shards" / digest.algorithm / digest.hex[:2] / f"{digest.hex}.tar"
 
+    def scratch(self) -> Path:
+        """Where a shard may be written until it has its place."""
+        return self.root / "scratch" / scratch_name()
+
     def open(self, digest: Digest) -> BinaryIO | None:
         """The shard with this digest, proved; `None` where it is not here or no longer what it was."""
         path = self.path(digest)
@@ -64,7 +68,7 @@ class ShardCache:
                 os.utime(path, ns=(time.time_ns(), stat.st_mtime_ns))  # used now, not changed
                 stack.pop_all()
                 return file
-            path.unlink(missing_ok=True)
+            Left(self.root, path.relative_to(self.root).parts[:-1], path.name).remove()
         return None
 
     def take(self, file: Path, digest: Digest) -> None:
@@ -113,7 +117,7 @@ class ShardCache:
     def bring(self, source: DataSource, ref: ShardRef, stopped: threading.Event) -> ShardRef:
         """Bring in a shard that has no digest, and give the reference with the one that it has."""
         hasher, size = hashlib.sha256(), 0
-        scratch = self.root / "scratch" / f"{secrets.token_hex(8)}.tar"
+        scratch = self.scratch()
         with atomic_file(scratch) as file, closing(stream_bytes(source, ref, stopped)) as pieces:
             for piece in pieces:
                 hasher.update(piece)
@@ -145,30 +149,36 @@ class ShardCache:
         _seen[self.root] = held, unseen
 
     def _make_room(self) -> int:
-        files = []
-        for entry in self._entries():
+        for left in self.unfinished():
             with suppress(OSError):  # another process makes room too
-                stat = entry.stat()
-                if entry.suffix == ".tar":
-                    files.append((stat.st_atime, stat.st_size, entry))
-                elif time.time() - stat.st_mtime > STALE:  # of a process that was killed
-                    entry.unlink()
-        total = sum(size for _, size, _ in files)
-        for _, size, entry in sorted(files):
+                left.remove()
+        files = list(self.files())
+        total = sum(file.size for file in files)
+        for file in sorted(files, key=self._last_used):
             if total <= self.limit:
                 break
             with suppress(OSError):
-                entry.unlink()  # who reads it has it open
-            total -= size
+                file.remove()  # who reads it has it open
+            total -= file.size
         return total
 
-    def _entries(self) -> Iterator[Path]:
-        """The cache's own files. Whatever else is in the folder is somebody's."""
+    def _last_used(self, file: Left) -> float:
+        with suppress(OSError):
+            return file.path.stat().st_atime
+        return 0.0
+
+    def files(self) -> Iterator[Left]:
+        """The shards that are here. Whatever else is in the folder is somebody's."""
         for algorithm, length in ALGORITHMS.items():
-            name = re.compile(rf"[0-9a-f]{{{length}}}\.tar|\.[0-9a-f]{{{length}}}\.tar\.[0-9a-f]{{8}}\.tmp")
-            for entry in (self.root / "shards" / algorithm).glob("??/*"):
-                if name.fullmatch(entry.name):
-                    yield entry
+            name = re.compile(rf"[0-9a-f]{{{length}}}\.tar")
+            for file in own_files(self.root, ("shards", algorithm, _PAIR), name):
+                if file.name.startswith(file.parts[-1]):
+                    yield file
+
+    def unfinished(self) -> Iterator[Left]:
+        """What was begun to be stored here by processes that were killed."""
+        for algorithm in ALGORITHMS:
+            yield from own_files(self.root, ("shards", algorithm, _PAIR), TEMPORARY, age=STALE)
 
 
 def _digest(file: BinaryIO, like: Digest) -> Digest:

@@ -7,7 +7,6 @@ import itertools
 import math
 import os
 import re
-import secrets
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -21,6 +20,7 @@ from typing import Any, Protocol, TypeAlias
 
 from atdata.errors import LimitError, SampleError, StorageError, UsageError
 from atdata.shards.digest import CHUNK, Digest
+from atdata.shards.own import discard, temporary_name
 from atdata.shards.source import ShardRef
 from atdata.shards.tar import BLOCK
 
@@ -326,7 +326,7 @@ def atomic_file(place: Path) -> Iterator[FileIO]:
     Raises:
         StorageError: the disk is full or fails. An fsync that failed is not tried again.
     """
-    temporary = place.with_name(f".{place.name}.{secrets.token_hex(4)}.tmp")
+    temporary = place.with_name(temporary_name())
     with disk_errors(place):
         place.parent.mkdir(parents=True, exist_ok=True)
         file = FileIO(temporary, "xb")  # unbuffered: closing after a failed write must not write again
@@ -343,7 +343,7 @@ def atomic_file(place: Path) -> Iterator[FileIO]:
             finally:
                 os.close(folder)
     finally:
-        temporary.unlink(missing_ok=True)
+        discard(temporary)
 
 
 def shard_places(pattern: str | os.PathLike[str], limited: bool, suffix: str = ".tar") -> Callable[[int], Path]:

@@ -16,7 +16,7 @@ from atdata.shards.writer import disk_errors
 from atdata.testing.services.postgres import PostgresServer
 from atdata.testing.services.redis import RedisServer
 from atdata.testing.services.s3 import CephServer, MotoServer
-from atdata.testing.services.server import Server, write_private
+from atdata.testing.services.server import Server, take_folder, write_private
 
 # For each service what gives it, the best first.
 KINDS: dict[str, tuple[type[Server], ...]] = {
@@ -70,6 +70,7 @@ class Home:
 
         Raises:
             UsageError: there is no such service.
+            ConflictError: somebody has something in its folder.
         """
         names = _named(services)
         with self._locked():
@@ -141,9 +142,8 @@ class Home:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """One command at a time."""
+        take_folder(self.folder)
         with disk_errors(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self.folder.chmod(0o700)
             lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)

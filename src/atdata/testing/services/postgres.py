@@ -14,6 +14,7 @@ from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from atdata.shards.own import remove_inside
 from atdata.testing.services.server import HOST, Server, own_environment
 
 USER = DATABASE = "atdata"
@@ -76,7 +77,7 @@ class PostgresServer(Server):
     def _create(self) -> None:
         """A new cluster. Nobody can connect before there is a password, as nothing listens yet."""
         begun = self.folder / "data.new"
-        shutil.rmtree(begun, ignore_errors=True)
+        remove_inside(self.folder, begun.name)
         begun.mkdir(mode=0o700)
         if user := _user():
             os.chown(begun, user.pw_uid, user.pw_gid)

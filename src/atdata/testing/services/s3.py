@@ -12,6 +12,7 @@ from abc import abstractmethod
 from importlib.util import find_spec
 from pathlib import Path
 
+from atdata.shards.own import remove_inside
 from atdata.testing.services.server import HOST, Server, free_port, is_free, write_private
 
 REGION = "us-east-1"
@@ -86,8 +87,7 @@ class CephServer(S3Server):
     def _launch(self) -> None:
         first = not self._state.secret  # the last thing that is made
         if first:
-            for old in ("mon", "osd", "rgw"):
-                shutil.rmtree(self.folder / old, ignore_errors=True)
+            remove_inside(self.folder, "mon", "osd", "rgw")
             write_private(self.folder / "fsid", str(uuid.uuid4()))
         self._configure()
         if first:

@@ -6,7 +6,6 @@ import fcntl
 import json
 import os
 import random
-import shutil
 import signal
 import socket
 import subprocess
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import BinaryIO, ClassVar
 
 from atdata.errors import ConflictError, NetworkError, NotFoundError
+from atdata.shards.own import is_ours, make_folder, remove_folder
 from atdata.shards.writer import atomic_file, disk_errors, write_all
 from atdata.testing.services.process import Process
 
@@ -125,9 +125,7 @@ class Server(ABC):
             return
         if not self.installed():
             raise NotFoundError(f"{self.PROGRAM} is not installed", hint=self.INSTALL)
-        with disk_errors(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self.folder.chmod(0o700)
+        take_folder(self.folder)
         self.stop()  # of what consists of several processes, some may be left
         for attempt in range(_ATTEMPTS):
             try:
@@ -157,9 +155,9 @@ class Server(ABC):
     def wipe(self) -> None:
         """Remove its data, password and log, after ending it."""
         self.stop()
-        if self.folder.exists():
+        if is_ours(self.folder):
             with disk_errors(self.folder), self._own_data():
-                shutil.rmtree(self.folder)
+                remove_folder(self.folder)
         self._state = State()
 
     @contextmanager
@@ -274,6 +272,23 @@ def _end(process: Process, number: signal.Signals) -> bool:
 def own_environment() -> dict[str, str]:
     """What a server gets of this process's environment."""
     return {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+
+
+def take_folder(folder: Path) -> None:
+    """Make a folder for what is ours alone.
+
+    Raises:
+        ConflictError: somebody has something there.
+        StorageError: it cannot be made.
+    """
+    with disk_errors(folder):
+        ours = make_folder(folder)
+    if not ours:
+        raise ConflictError(
+            "a folder is in the way that atdata did not make",
+            uri=str(folder),
+            hint="Move it elsewhere, or set ATDATA_DATA to another folder.",
+        )
 
 
 def write_private(path: Path, text: str) -> None:
