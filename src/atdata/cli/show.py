@@ -12,7 +12,7 @@ from atdata.atmosphere import AtmosphereClient
 from atdata.cli.output import facts, is_picture, pictures, plain, say, say_json, size, table
 from atdata.dataset import Dataset
 from atdata.loading import load_dataset
-from atdata.records import Entry
+from atdata.records import Entry, Schema
 from atdata.records.address import AUTHORITY
 from atdata.samples import DictSample, fields_of
 
@@ -56,6 +56,7 @@ def _about(entry: Entry, client: AtmosphereClient) -> dict[str, object]:
         "record": entry.located,
         "cid": entry.cid,
         "schema": entry.schema_ref,
+        "form": _older_forms(entry, client),
         "published": entry.created_at,
         "license": entry.license,
         "tags": ", ".join(entry.tags),
@@ -63,6 +64,13 @@ def _about(entry: Entry, client: AtmosphereClient) -> dict[str, object]:
         "samples": entry.size.samples,
         "size": size(entry.size.bytes) if entry.size.bytes else None,
     }
+
+
+def _older_forms(entry: Entry, client: AtmosphereClient) -> str | None:
+    """What of an entry and its schema was published in the form of an older era."""
+    schema = () if entry.located.authority == AUTHORITY else client.read(entry.schema_ref, Schema).older_forms
+    forms = [*(f"entry: {form}" for form in entry.older_forms), *(f"schema: {form}" for form in schema)]
+    return "of an older era: " + "; ".join(forms) if forms else None
 
 
 def _publisher(authority: str, client: AtmosphereClient) -> dict[str, object]:

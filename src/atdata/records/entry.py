@@ -15,10 +15,10 @@ from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import AtUri, Nsid
 from atdata.errors import LexiconError, LimitError
-from atdata.records import nsids
+from atdata.records import nsids, older
 from atdata.records.manifests import ShardManifest, read_manifests
-from atdata.records.record import Listed, Record, old_form, rest_of, without_none
-from atdata.records.storage import BlobStorage, Storage, first_listed, read_storage
+from atdata.records.record import Listed, Record, rest_of, without_none
+from atdata.records.storage import BlobStorage, Storage, check_digests, first_listed, read_storage
 from atdata.samples import DictOf, Plain
 from atdata.samples.codec import Misfit, encoder, pack
 from atdata.shards import ShardRef
@@ -107,6 +107,10 @@ class Entry(Record):
         stored = (BlobStorage(tuple(blob for blob in pair if blob is not None)) for pair in files)
         return tuple(pair.shards(self.located.authority) for pair in stored)
 
+    def check_complete(self) -> None:
+        """See `Record`: each shard in a list with digests has one."""
+        check_digests(self.storage)
+
     def first(self, count: int) -> Self:
         """The same entry with only the first of its shards, and their manifests."""
         return replace(self, storage=first_listed(self.storage, count), manifests=self.manifests[:count])
@@ -170,32 +174,28 @@ class Entry(Record):
         )
 
     @classmethod
+    def _rewritten(cls, value: dict[str, Any]) -> older.Rewritten:
+        return older.of_entry(value)
+
+    @classmethod
     def _read(cls, value: dict[str, Any]) -> Self:
         manifests: tuple[ShardManifest, ...] = ()
         with suppress(LexiconError):  # what cannot be read is kept as it came
             manifests = read_manifests(value.get(_MANIFESTS, []))
         known = (*_MEMBERS, _MANIFESTS) if manifests else _MEMBERS
-        size = value.get("size")
-        sizes = size if isinstance(size, dict) else {}
-        if not isinstance(value.get("name"), str) or not isinstance(value.get("schemaRef"), str):
-            raise old_form("an entry without name or schema", "name", value.get("name"))
         return cls(
             name=value["name"],
             schema_ref=AtUri(value["schemaRef"]),
-            storage=read_storage(value.get("storage")),
+            storage=read_storage(value["storage"]),
             description=value.get("description"),
             metadata=_read_metadata(value.get("metadata")),
-            tags=tuple(str(tag) for tag in value.get("tags") or ()),
+            tags=tuple(value.get("tags", ())),
             license=value.get("license"),
-            size=Size(*(_count(sizes.get(what)) for what in ("samples", "bytes", "shards"))),
+            size=Size(*(value.get("size", {}).get(what) for what in ("samples", "bytes", "shards"))),
             manifests=manifests,
-            created_at=str(value.get("createdAt", "1970-01-01T00:00:00.000Z")),
+            created_at=value["createdAt"],
             extra=rest_of(value, *known),
         )
-
-
-def _count(value: Any) -> int | None:
-    return value if type(value) is int and value >= 0 else None
 
 
 def pack_metadata(metadata: Mapping[str, Any]) -> bytes:
@@ -216,15 +216,14 @@ def pack_metadata(metadata: Mapping[str, Any]) -> bytes:
     return packed
 
 
-def _read_metadata(value: Any) -> Mapping[str, Any]:
-    """Metadata as msgpack bytes, or as the plain object that one era wrote."""
-    if value is None:
+def _read_metadata(packed: bytes | None) -> Mapping[str, Any]:
+    """Metadata in msgpack."""
+    if packed is None:
         return {}
-    if isinstance(value, bytes):
-        try:
-            value = msgspec.msgpack.decode(value)
-        except (msgspec.DecodeError, ValueError, RecursionError, OverflowError) as error:
-            raise LexiconError("an entry whose metadata cannot be read", path="metadata", actual=str(error)) from None
+    try:
+        value = msgspec.msgpack.decode(packed)
+    except (msgspec.DecodeError, ValueError, RecursionError, OverflowError) as error:
+        raise LexiconError("an entry whose metadata cannot be read", path="metadata", actual=str(error)) from None
     if not isinstance(value, dict):
         raise LexiconError("an entry whose metadata are no map", path="metadata", actual=type(value).__name__)
     return value

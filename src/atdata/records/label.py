@@ -9,7 +9,7 @@ from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import AtUri, Nsid
 from atdata.records import nsids
-from atdata.records.record import Listed, Record, old_form, rest_of, without_none
+from atdata.records.record import Listed, Record, rest_of, without_none
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -50,13 +50,11 @@ class Label(Record):
 
     @classmethod
     def _read(cls, value: dict[str, Any]) -> Self:
-        if not isinstance(value.get("name"), str) or not isinstance(value.get("datasetUri"), str):
-            raise old_form("a label without name or entry", "name", value.get("name"))
         return cls(
             name=value["name"],
             dataset_uri=AtUri(value["datasetUri"]),
             version=value.get("version"),
             description=value.get("description"),
-            created_at=str(value.get("createdAt", "1970-01-01T00:00:00.000Z")),
+            created_at=value["createdAt"],
             extra=rest_of(value, "name", "datasetUri", "version", "description", "createdAt"),
         )

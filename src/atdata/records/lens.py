@@ -12,7 +12,7 @@ from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import AtUri, Nsid
 from atdata.errors import LensError
 from atdata.records import nsids
-from atdata.records.record import Listed, Record, old_form, rest_of, without_none
+from atdata.records.record import Listed, Record, rest_of, without_none
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _MEMBERS = ("name", "sourceSchema", "targetSchema", "getterCode", "putterCode", "description", "language", "metadata")
@@ -82,12 +82,9 @@ class CodeReference:
         )
 
     @classmethod
-    def from_record(cls, value: Any, path: str) -> CodeReference:
-        """Read a wire form."""
-        if not isinstance(value, dict):
-            raise old_form("a code reference", path, value)
-        repository, commit, function = (str(value.get(name, "")) for name in ("repository", "commit", "path"))
-        return cls(repository, commit, function, value.get("branch"), value.get("language"))
+    def from_record(cls, value: Mapping[str, Any]) -> CodeReference:
+        """Read a wire form that is valid."""
+        return cls(value["repository"], value["commit"], value["path"], value.get("branch"), value.get("language"))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -140,18 +137,15 @@ class LensRecord(Record):
 
     @classmethod
     def _read(cls, value: dict[str, Any]) -> Self:
-        named = all(isinstance(value.get(name), str) for name in ("name", "sourceSchema", "targetSchema"))
-        if not named:
-            raise old_form("a lens without name or schemas", "name", value.get("name"))
         return cls(
             name=value["name"],
             source_schema=AtUri(value["sourceSchema"]),
             target_schema=AtUri(value["targetSchema"]),
-            getter_code=CodeReference.from_record(value.get("getterCode"), "getterCode"),
-            putter_code=CodeReference.from_record(value.get("putterCode"), "putterCode"),
+            getter_code=CodeReference.from_record(value["getterCode"]),
+            putter_code=CodeReference.from_record(value["putterCode"]),
             description=value.get("description"),
             language=value.get("language"),
             metadata=value.get("metadata") or {},
-            created_at=str(value.get("createdAt", "1970-01-01T00:00:00.000Z")),
+            created_at=value["createdAt"],
             extra=rest_of(value, *_MEMBERS, "createdAt"),
         )

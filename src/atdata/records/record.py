@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import reprlib
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -18,7 +17,7 @@ from atdata.atproto.datamodel import check_record, to_json
 from atdata.atproto.lexicon import LexiconCatalog
 from atdata.atproto.syntax import AtUri, Nsid
 from atdata.errors import LexiconError, LimitError, NotFoundError
-from atdata.records import nsids
+from atdata.records import nsids, older
 from atdata.records.version import Version
 
 if TYPE_CHECKING:
@@ -66,6 +65,7 @@ class Record(Mapping[str, Any]):
         uri: where it is, once it is anywhere.
         cid: the CID of the record there.
         evidence: what proves that it is there.
+        older_forms: what in it was of an older era when it was read (`atdata.records.older`); empty for today's form.
     """
 
     NSID: ClassVar[Nsid]
@@ -77,6 +77,7 @@ class Record(Mapping[str, Any]):
     uri: AtUri | None = None
     cid: Cid | None = None
     evidence: Evidence | None = field(default=None, repr=False)
+    older_forms: tuple[str, ...] = field(default=(), repr=False)
 
     @abstractmethod
     def to_record(self) -> dict[str, Any]:
@@ -89,23 +90,31 @@ class Record(Mapping[str, Any]):
 
     @classmethod
     def from_record(cls, value: Mapping[str, Any], collection: str | None = None) -> Self:
-        """Read a wire form of today or of an older era.
+        """Read a wire form of today, or of an older era; `older_forms` then says what was older.
 
         Raises:
-            LexiconError: it is none; `path` names the place.
+            LexiconError: it is neither; `path` names the place.
         """
-        value = dict(value)
         collection = str(collection or value.get("$type", cls.NSID))
         if nsids.today(collection) != cls.NSID:
             raise LexiconError(f"a record that is no {cls.NSID.name}", expected=cls.NSID, actual=collection)
-        if collection == cls.NSID:
-            lexicons().validate_record({n: item for n, item in value.items() if n not in cls.LATER}, collection)
-        return cls._read(value)
+        today, forms = older.of_collection(dict(value), collection, cls.NSID)
+        today, parts = cls._rewritten(today)
+        lexicons().validate_record({n: item for n, item in today.items() if n not in cls.LATER}, cls.NSID)
+        return replace(cls._read(today), older_forms=(*forms, *parts))
+
+    @classmethod
+    def _rewritten(cls, value: dict[str, Any]) -> older.Rewritten:
+        """A wire form with parts of an older era as today's."""
+        return value, ()
 
     @classmethod
     @abstractmethod
     def _read(cls, value: dict[str, Any]) -> Self:
-        """Read a wire form of any era."""
+        """Read a wire form that is valid today."""
+
+    def check_complete(self) -> None:
+        """Refuse to write what others may leave open, and we do not. Raises what `check_outgoing` does."""
 
     def at(self, uri: AtUri, cid: Cid, evidence: Evidence | None = None) -> Self:
         """The same record, known to be at a place."""
@@ -188,8 +197,10 @@ def check_outgoing(record: Record, bounded: bool = True) -> dict[str, Any]:
 
     Raises:
         DataModelError, LexiconError: it breaks a rule; `path` names the place.
+        DigestError: it lists a shard without a digest where readers look for one.
         LimitError: it is too large for a record.
     """
+    record.check_complete()
     value = check_record(record.to_record())
     lexicons().validate_record(value, record.NSID)
     type(record).from_record(value)  # also what open unions leave unsaid: we read all that we write
@@ -209,8 +220,3 @@ def without_none(**members: Any) -> dict[str, Any]:
 def rest_of(value: Mapping[str, Any], *known: str) -> dict[str, Any]:
     """The members of a wire form that are not among the known ones."""
     return {name: item for name, item in value.items() if name not in known and name != "$type"}
-
-
-def old_form(what: str, path: str, actual: object) -> LexiconError:
-    """The error for a record of an older era that the reading rules of formats.md do not cover."""
-    return LexiconError(f"{what} that cannot be read", path=path, actual=reprlib.repr(actual))

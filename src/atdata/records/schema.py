@@ -10,16 +10,16 @@ from typing import Any, ClassVar, Self
 
 from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
+from atdata.atproto.datamodel import shown
 from atdata.atproto.syntax import Nsid, RecordKey, Tid
 from atdata.errors import SchemaError, UsageError
-from atdata.records import nsids
-from atdata.records.record import Listed, Record, old_form, rest_of, without_none
+from atdata.records import nsids, older
+from atdata.records.record import Listed, Record, rest_of, without_none
 from atdata.records.version import is_semver
 from atdata.samples import PackableSample
 from atdata.schema import SampleSchema, from_json_schema, schema_of, to_json_schema, type_of
 from atdata.schema.jsonschema import DRAFT
 
-_FORMAT = "science.alt.dataset.schema#jsonSchemaFormat"
 _KEY = re.compile(r"[A-Za-z0-9._~-]+")
 _MEMBERS = ("name", "version", "schemaType", "schema", "createdAt", "description", "metadata", "$atdataSchemaVersion")
 
@@ -36,6 +36,7 @@ class Schema(Record):
         description: what one sample is.
         metadata: licence, tags, and anything else.
         schema_type: the kind of schema; only `jsonSchema` can be decoded.
+        unknown: the schema in a format that this version does not know, kept as it came; `None` for a JSON Schema.
     """
 
     NSID: ClassVar[Nsid] = nsids.SCHEMA
@@ -47,6 +48,7 @@ class Schema(Record):
     description: str | None = None
     metadata: Mapping[str, Any] | None = None
     schema_type: str = "jsonSchema"
+    unknown: Mapping[str, Any] | None = None
 
     @classmethod
     def of(
@@ -103,10 +105,9 @@ class Schema(Record):
         Raises:
             SchemaError: it describes what no sample can hold here.
         """
-        if self.schema_type != "jsonSchema":
-            raise SchemaError(
-                "a schema of an unknown kind", uri=self.uri, expected="jsonSchema", actual=self.schema_type
-            )
+        if self.schema_type != "jsonSchema" or self.unknown is not None:
+            kind = self.schema_type if self.unknown is None else shown(self.unknown["$type"])
+            raise SchemaError("a schema of an unknown kind", uri=self.uri, expected="jsonSchema", actual=kind)
         return from_json_schema(self.name, self.content)
 
     @property
@@ -127,8 +128,10 @@ class Schema(Record):
             name=self.name,
             version=self.version,
             schemaType=self.schema_type,
-            schema={
-                "$type": _FORMAT,
+            schema=dict(self.unknown)
+            if self.unknown is not None
+            else {
+                "$type": older.SCHEMA_FORMAT,
                 "draft": DRAFT,
                 "content": content,
                 **({"arrayFormatVersions": dict(self.array_formats)} if self.array_formats else {}),
@@ -142,70 +145,30 @@ class Schema(Record):
         )
 
     @classmethod
+    def _rewritten(cls, value: dict[str, Any]) -> older.Rewritten:
+        return older.of_schema(value)
+
+    @classmethod
     def _read(cls, value: dict[str, Any]) -> Self:
-        body = value.get("schema", value.get("schemaBody"))
-        content = _content(body) if isinstance(body, dict) else _from_field_list(value)
-        formats = body.get("arrayFormatVersions") if isinstance(body, dict) else None
-        if not isinstance(value.get("name"), str) or not isinstance(value.get("version"), str):
-            raise old_form("a schema without name or version", "name", value.get("name"))
+        body = value["schema"]
+        known = body["$type"] == older.SCHEMA_FORMAT
         return cls(
             name=value["name"],
             version=value["version"],
-            content=content,
-            array_formats=formats if isinstance(formats, dict) else {},
+            content=_content(body) if known else {},
+            array_formats=body.get("arrayFormatVersions", {}) if known else {},
+            unknown=None if known else body,
             description=value.get("description"),
             metadata=value.get("metadata"),
-            schema_type=str(value.get("schemaType", "jsonSchema")),
-            created_at=str(value.get("createdAt", "1970-01-01T00:00:00.000Z")),
-            extra=rest_of(value, *_MEMBERS, "schemaBody", "fields"),
+            schema_type=value["schemaType"],
+            created_at=value["createdAt"],
+            extra=rest_of(value, *_MEMBERS),
         )
 
 
 def _content(body: dict[str, Any]) -> dict[str, Any]:
-    """The JSON Schema document in a record's `schema` member, in the forms of three eras (formats.md 3)."""
-    content = body.get("content", body.get("schemaBody"))
-    flat = {name: body[name] for name in ("type", "properties", "required") if name in body}
-    if isinstance(content, dict):
-        if "properties" in flat and flat["properties"] != content.get("properties"):
-            raise SchemaError("a schema whose two forms disagree", path="schema.properties", hint="Ask its publisher.")
-        return content
-    return {name: item for name, item in body.items() if name not in ("$type", "draft", "arrayFormatVersions")}
-
-
-_PRIMITIVES = {
-    "str": {"type": "string"},
-    "int": {"type": "integer"},
-    "float": {"type": "number"},
-    "bool": {"type": "boolean"},
-    "bytes": {"type": "string", "format": "byte", "contentEncoding": "base64"},
-}
-
-
-def _from_field_list(value: dict[str, Any]) -> dict[str, Any]:
-    """The first era's `fields: [{name, fieldType, optional}]` as JSON Schema."""
-    listed = value.get("fields")
-    if not isinstance(listed, list) or not all(
-        isinstance(item, dict) and isinstance(item.get("name"), str) for item in listed
-    ):
-        raise old_form("a schema without fields", "fields", listed)
-    names = [item["name"] for item in listed]
-    return {
-        "type": "object",
-        "properties": {
-            item["name"]: _from_field_type(item.get("fieldType"), f"fields.{item['name']}", 0) for item in listed
-        },
-        "required": [item["name"] for item in listed if not item.get("optional", False)],
-        "propertyOrder": names,
-    }
-
-
-def _from_field_type(node: Any, path: str, depth: int) -> dict[str, Any]:
-    kind = str(node.get("$type", "")).rpartition("#")[2] if isinstance(node, dict) else ""
-    if kind == "primitive" and (found := _PRIMITIVES.get(str(node.get("primitive")))):
-        return dict(found)
-    if kind == "ndarray":
-        ref = "https://json-schema.alt.science/atdata-ndarray-bytes/1.1.0#/$defs/ndarray"
-        return {"$ref": ref, **({"dtype": node["dtype"]} if "dtype" in node else {})}
-    if kind == "array" and depth < 32:
-        return {"type": "array", "items": _from_field_type(node.get("items"), f"{path}.items", depth + 1)}
-    raise old_form("a field type of the first era", path, node)
+    """The JSON Schema document in a record's `schema` member; what stands there flattened must say the same."""
+    content: dict[str, Any] = body["content"]
+    if "properties" in body and body["properties"] != content.get("properties"):
+        raise SchemaError("a schema whose two forms disagree", path="schema.properties", hint="Ask its publisher.")
+    return content

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
@@ -10,7 +11,6 @@ from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import BlobUri
 from atdata.errors import DigestError, LexiconError, NotFoundError
 from atdata.protocols import DataSource
-from atdata.records.record import old_form
 from atdata.shards import Digest, ShardRef
 from atdata.shards.braces import expand_braces
 from atdata.shards.s3 import S3Source, configured_endpoint, public_url
@@ -19,6 +19,8 @@ from atdata.shards.source import scheme_of
 _ID = "science.alt.dataset.storage"
 BLOBS, HTTP, S3, EXTERNAL = f"{_ID}Blobs", f"{_ID}Http", f"{_ID}S3", f"{_ID}External"
 TAR = "application/x-tar"
+PLACEHOLDER = {"algorithm": "none", "digest": ""}
+"""What other writers put where a digest is not known; it is read, and never written."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Blob:
     Attributes:
         cid: of the bytes.
         mime_type: as the PDS sniffed it.
-        size: bytes; `None` in the oldest form, which did not say.
+        size: bytes; `None` where that is not known.
     """
 
     cid: Cid
@@ -41,16 +43,14 @@ class Blob:
 
     @classmethod
     def from_record(cls, value: Any, path: str) -> Blob:
-        """Read a blob reference, also the oldest form `{cid, mimeType}`.
+        """Read a blob reference.
 
         Raises:
             LexiconError: it is none.
         """
         if isinstance(value, dict) and isinstance(value.get("ref"), Cid):
             return cls(value["ref"], str(value.get("mimeType", TAR)), value.get("size"))
-        if isinstance(value, dict) and isinstance(value.get("cid"), str):
-            return cls(Cid.parse(value["cid"]), str(value.get("mimeType", TAR)))
-        raise old_form("a blob", path, value)
+        raise _unreadable("a blob", path, value)
 
 
 @dataclass(frozen=True)
@@ -165,27 +165,27 @@ Storage: TypeAlias = BlobStorage | HttpStorage | S3Storage | ExternalStorage | U
 
 
 def read_storage(value: Any) -> Storage:
-    """The storage of an entry, of any era.
+    """The storage of an entry that is valid today.
 
     Raises:
-        LexiconError: it is of a known kind but malformed.
+        LexiconError: it is of a known kind but malformed: the lexicon says nothing about the kind that it deprecates.
     """
-    if not isinstance(value, dict):
-        raise old_form("a storage", "storage", value)
-    kind = str(value.get("$type", "")).rpartition(".")[2]
-    match kind:
-        case "storageBlobs":
+    match value["$type"]:
+        case "science.alt.dataset.storageBlobs":
             return BlobStorage(
                 tuple(_read_blob(item, f"storage.blobs[{i}]") for i, item in enumerate(_list(value, "blobs")))
             )
-        case "storageHttp":
+        case "science.alt.dataset.storageHttp":
             return HttpStorage(tuple(_read_shard(item, "url", "") for item in _list(value, "shards")))
-        case "storageS3":
-            bucket = str(value.get("bucket", ""))
+        case "science.alt.dataset.storageS3":
+            bucket = value["bucket"]
             listed = tuple(_read_shard(item, "key", f"s3://{bucket}/") for item in _list(value, "shards"))
             return S3Storage(bucket, listed, value.get("region"), value.get("endpoint"))
-        case "storageExternal":
-            return ExternalStorage(tuple(str(url) for url in _list(value, "urls")))
+        case "science.alt.dataset.storageExternal":
+            urls = _list(value, "urls")
+            if not all(isinstance(url, str) for url in urls):
+                raise _unreadable("a list of URLs", "storage.urls", urls)
+            return ExternalStorage(tuple(urls))
     return UnknownStorage(value)
 
 
@@ -216,6 +216,20 @@ def listed(storage: Storage) -> tuple[Any, ...]:
     return ()
 
 
+def check_digests(storage: Storage) -> None:
+    """Refuse to write a placeholder where readers look for a digest.
+
+    Raises:
+        DigestError: a shard has none.
+    """
+    if isinstance(storage, HttpStorage | S3Storage):
+        for shard in storage.listed:
+            if shard.digest is None:
+                raise DigestError(
+                    "a shard without a digest cannot stand in this record", uri=shard.url, step="shard digest"
+                )
+
+
 def first_listed(storage: Storage, count: int) -> Storage:
     """The same storage with only the first of what it lists."""
     match storage:
@@ -233,14 +247,13 @@ def first_listed(storage: Storage, count: int) -> Storage:
 def _list(value: dict[str, Any], name: str) -> list[Any]:
     items = value.get(name)
     if not isinstance(items, list) or not items:
-        raise old_form("a storage without shards", f"storage.{name}", items)
+        raise _unreadable("a storage without shards", f"storage.{name}", items)
     return items
 
 
 def _read_blob(item: Any, path: str) -> Blob:
-    entry = item if isinstance(item, dict) and "blob" in item else {"blob": item}
-    blob = Blob.from_record(entry["blob"], f"{path}.blob")
-    digest = Digest.of_checksum(entry.get("checksum"))
+    blob = Blob.from_record(item["blob"], f"{path}.blob")
+    digest = Digest.of_checksum(item.get("checksum"))
     if digest is not None and digest.algorithm == "sha256" and digest != Digest.of_cid(blob.cid):
         raise DigestError(
             "a blob whose checksum is not that of its CID",
@@ -252,13 +265,13 @@ def _read_blob(item: Any, path: str) -> Blob:
     return blob
 
 
-def _read_shard(item: Any, name: str, prefix: str) -> ShardRef:
-    if not isinstance(item, dict) or not isinstance(item.get(name), str):
-        raise old_form("a shard", f"storage.shards.{name}", item)
+def _read_shard(item: dict[str, Any], name: str, prefix: str) -> ShardRef:
     return ShardRef(prefix + item[name], Digest.of_checksum(item.get("checksum")))
 
 
+def _unreadable(what: str, path: str, actual: object) -> LexiconError:
+    return LexiconError(f"{what} that cannot be read", path=path, actual=reprlib.repr(actual))
+
+
 def _checksum(shard: ShardRef) -> dict[str, str]:
-    if shard.digest is None:
-        raise DigestError("a shard without a digest cannot stand in this record", uri=shard.url, step="shard digest")
-    return shard.digest.checksum
+    return shard.digest.checksum if shard.digest else dict(PLACEHOLDER)
