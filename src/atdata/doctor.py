@@ -15,7 +15,7 @@ from atdata.local.integrity import check
 from atdata.progress import progress
 from atdata.records import Entry
 from atdata.settings import Settings
-from atdata.shards import FileSource, ShardRef
+from atdata.shards import Digest, FileSource, ShardRef
 from atdata.shards.cache import ShardCache
 from atdata.shards.opening import open_shard
 from atdata.shards.own import SCRATCH, STALE, TEMPORARY, Left, own_files
@@ -49,7 +49,7 @@ def examine(
     Args:
         index: whose records are checked, and the files that it lists.
         store: a bucket that is searched for uploads that were never finished.
-        deep: read every shard on this machine, and check its digest.
+        deep: read every shard on this machine, and what the cache holds, and check their digests now.
         settings: where cache and journals are; those of the index by default.
 
     Raises:
@@ -58,6 +58,8 @@ def examine(
     settings = settings or index.settings
     yield from _of_index(index)
     yield from _of_shards(index, settings, deep)
+    if deep:
+        yield from _of_cache(settings)
     yield from _left_over(settings)
     yield from _journals(settings)
     if store is not None:
@@ -74,7 +76,7 @@ def _of_index(index: LocalIndex) -> Iterator[Finding]:
 
 def _of_shards(index: LocalIndex, settings: Settings, deep: bool) -> Iterator[Finding]:
     """Files of this machine that the index lists."""
-    cache = ShardCache(settings.cache)
+    cache = ShardCache(settings.cache, afresh=True)
     listed = ((entry, shard) for entry in index.entries for shard in _shards(entry))
     local = [(entry, shard, Path(file_path(shard.url))) for entry, shard in listed if scheme_of(shard.url) == "file"]
     total = sum(path.stat().st_size for *_, path in local if deep and path.is_file())
@@ -90,6 +92,22 @@ def _of_shards(index: LocalIndex, settings: Settings, deep: bool) -> Iterator[Fi
                 except AtdataError as error:
                     yield Finding(error.what, str(path), needed)
                 bars.advance(path.stat().st_size)
+
+
+def _of_cache(settings: Settings) -> Iterator[Finding]:
+    """What was fetched, read again."""
+    files = list(ShardCache(settings.cache).files())
+    with progress("Reading the cache", sum(file.size for file in files)) as bars:
+        for file in files:
+            bars.begin(file.name, file.size)
+            named = Digest(file.parts[1], file.name.removesuffix(".tar"))
+            with suppress(OSError):  # it has gone meanwhile
+                if Digest.of_file(file.path, named.algorithm) != named:
+                    hint = "It is removed, and fetched anew when it is needed."
+                    yield Finding(
+                        "what the cache holds is not what was fetched", str(file.path), hint, _removal([file])
+                    )
+            bars.advance(file.size)
 
 
 def _shards(entry: Entry) -> Sequence[ShardRef]:

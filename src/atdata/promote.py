@@ -184,7 +184,7 @@ def _check_addresses(entry: Entry) -> None:
 
 def _as_blobs(dataset: Dataset[Any], store: PDSBlobStore) -> _Moved:
     """Whole shards if the server takes them, else the same samples in smaller ones."""
-    cache = ShardCache(store.client.settings.cache)
+    cache = ShardCache(store.client.settings.cache, afresh=True)
     shards = list(_on_this_machine(dataset, cache))
     if all(shard.size is not None and shard.size <= store.client.blob_limit for shard in shards):
         return _Moved(blob_facts(shards)["storage"], shards, range(len(shards)), uploads=shards)
@@ -213,7 +213,7 @@ def _stored(dataset: Dataset[Any], store: AbstractDataStore, prefix: str) -> _Mo
         storage = storage_in(store.create_source([shard.url for shard in planned]), planned)
         return _Moved(storage, planned, range(len(planned)), upload=store.upload)
     source = store.create_source(store.write_shards(dataset, prefix=prefix))
-    shards = list(proved_shards(source, source.shards, ShardCache(Settings.of().cache)))
+    shards = list(proved_shards(source, source.shards, ShardCache(Settings.of().cache, afresh=True)))
     same = [shard.digest for shard in shards] == [shard.digest for shard in dataset.shards]
     return _Moved(storage_in(source, shards), shards, range(len(shards)), recut=not same)
 

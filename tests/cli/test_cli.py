@@ -159,7 +159,8 @@ def test_show(published: str, logged_in: Terminal, alice: DevAccount) -> None:
 def test_verify(published: str, logged_in: Terminal, alice: DevAccount, devnet: Devnet, tmp_path: Path) -> None:
     found = logged_in.json("verify", published)
     assert found["verified"] is True
-    assert found["splits"] == {"train": {"shards": 1, "bytes": found["splits"]["train"]["bytes"], "samples": 20}}
+    (blob,) = records(alice, "entry")[0]["value"]["storage"]["blobs"]
+    assert found["splits"] == {"train": {"shards": 1, "bytes": blob["blob"]["size"], "samples": 20, "manifests": 1}}
     steps = [link["step"] for link in found["links"]]
     assert steps == ["handle", "did", "key", "signature", "proof", "record", "lexicon", "schema"]
     assert logged_in.run("verify", published, "--keep", "evidence.json") == 0

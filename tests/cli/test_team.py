@@ -16,7 +16,11 @@ from numpy.typing import NDArray
 import atdata
 from atdata.atmosphere import AtmosphereIndex
 from atdata.local import LocalIndex, S3DataStore
+from atdata.shards import Digest, ShardRef
+from atdata.shards.cache import ShardCache
+from atdata.shards.ledger import state_of
 from atdata.shards.own import scratch_name
+from atdata.shards.scan import scan_shard
 from atdata.testing import DevAccount, Devnet
 from networks import fresh_handle
 from s3_servers import S3Server
@@ -226,6 +230,81 @@ def test_the_doctor_reads_shards_when_asked(terminal: Terminal, index: LocalInde
     assert terminal.run("doctor") == 0
     assert terminal.run("doctor", "--deep") == 1
     assert "not the bytes" in terminal.out
+
+
+@pytest.mark.parametrize("believed", [False, True])
+def test_a_verdict_is_hashed_now(terminal: Terminal, index: LocalIndex, believed: bool) -> None:
+    """Eight bytes are altered and the time is put back; and then even what this machine believes says it is whole."""
+    path, cache = Path("rows-000000.tar"), ShardCache(Path(os.environ["ATDATA_CACHE"]))
+    assert terminal.run("verify", "@local/a/rows@1.0.0") == 0
+    assert terminal.run("doctor", "--deep") == 0
+    tamper(path)
+    if believed:
+        believe(cache, path, index.get_entry_by_name("a/rows", "1.0.0").shards[0])
+    assert terminal.run("verify", "@local/a/rows@1.0.0") == 1
+    assert "✓ verified" not in terminal.out
+    assert "not the bytes" in terminal.err
+    if believed:
+        believe(cache, path, index.get_entry_by_name("a/rows", "1.0.0").shards[0])
+    assert terminal.run("doctor", "--deep") == 1
+    assert "not the bytes" in terminal.out
+
+
+def tamper(path: Path) -> None:
+    stat = path.stat()
+    with path.open("r+b") as file:
+        file.seek(600)
+        file.write(b"tampered")
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+def believe(cache: ShardCache, path: Path, shard: ShardRef) -> None:
+    """Let the ledger say that a file has the digest that it should have."""
+    with path.open("rb") as file:
+        places = scan_shard(file, path.stat().st_size, shard.url)
+    cache.ledger.record(state_of(path.stat()), shard.digest, places, time.time_ns() + 10**9)
+    assert cache.ledger.known(state_of(path.stat())).digest == str(shard.digest)
+
+
+def test_the_doctor_reads_the_cache_when_asked(
+    terminal: Terminal, index: LocalIndex, alice: DevAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log_in(terminal, alice, monkeypatch)
+    ref = terminal.json("promote", "b", "--to", "blobs", "--yes")["ref"]
+    found = terminal.json("verify", ref)["splits"]["train"]
+    assert (found["shards"], found["manifests"]) == (1, 1)
+    assert terminal.run("verify", ref) == 0
+    assert "manifests" in terminal.out
+    cached = [file.path for file in ShardCache(Path(os.environ["ATDATA_CACHE"])).files()]
+    assert len(cached) == 3, "the shard, and its manifest in two files"
+    for path in cached:
+        tamper(path)
+    assert terminal.run("doctor") == 0
+    assert terminal.run("doctor", "--deep") == 1
+    assert terminal.out.count("not what was fetched") == 3
+    assert terminal.run("verify", ref) == 0, (
+        "what is here is no good: all was had from the server, and is what it must be"
+    )
+    assert terminal.run("doctor", "--deep") == 0
+    tamper(cached[0])
+    assert terminal.run("doctor", "--deep", "--fix") == 0
+    assert not cached[0].exists()
+
+
+def test_what_is_promoted_is_hashed_now(
+    terminal: Terminal, index: LocalIndex, alice: DevAccount, devnet: Devnet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, cache = Path("third-000000.tar"), ShardCache(Path(os.environ["ATDATA_CACHE"]))
+    shard = index.get_entry_by_name("b").shards[0]
+    log_in(terminal, alice, monkeypatch)
+    tamper(path)
+    believe(cache, path, shard)
+    assert terminal.run("promote", "b", "--to", "blobs", "--yes") == 1
+    assert AtmosphereIndex(devnet.client()).list_datasets(alice.did) == []
+    believe(cache, path, shard)
+    again = LocalIndex("other.sqlite")
+    entry = again.insert_dataset(atdata.Dataset[Row]([str(path)]), name="as-it-is")
+    assert entry.shards[0].digest == Digest.of_file(path)
 
 
 def test_the_doctor_sees_an_altered_record(terminal: Terminal, index: LocalIndex) -> None:

@@ -9,6 +9,7 @@ import pickle
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -20,13 +21,17 @@ import pytest
 from numpy.typing import NDArray
 
 from atdata.dataset import Dataset, write_samples
+from atdata.dataset.verdict import read_for_verdict
 from atdata.errors import DigestError, NetworkError, NotFoundError, SampleError, ShardError, ShardNotFoundError
 from atdata.manifest import Manifest, manifest_paths
 from atdata.manifest.build import ManifestBuilder
 from atdata.samples import packable
 from atdata.shards import Digest, FileSource, ShardRef, write_shard
+from atdata.shards.cache import ShardCache
 from atdata.shards.http import HttpSource
+from atdata.shards.ledger import state_of
 from atdata.shards.s3 import S3Source
+from atdata.shards.scan import ShardIndex
 from atdata.transport import Transport
 from rawhttp import FileServer, Request, answer
 
@@ -428,6 +433,52 @@ def test_a_manifest_with_places_of_its_own_is_refused_once_the_shard_is_here(web
     assert "000000003" in str(caught.value)
     with pytest.raises(ShardError, match="elsewhere than its manifest says"):
         list(data)
+
+
+def test_a_verdict_holds_every_manifest_against_its_shard(web: Web) -> None:
+    found = read_for_verdict(web.dataset(samples=60))
+    size = sum(len(web.files[f"/d-{n}.tar"]) for n in range(SHARDS))
+    assert (found.shards, found.bytes, found.samples, found.manifests) == (SHARDS, size, 60, SHARDS)
+    with pytest.raises(ShardError, match="other samples than"):
+        read_for_verdict(web.dataset(samples=59))
+    rows = rows_of(web)
+    lies = {
+        "a sample left out": rows[:-1],
+        "another digest": [*rows[:3], (*rows[3][:3], bytes(32)), *rows[4:]],
+        "another key": [*rows[:3], ("x", *rows[3][1:]), *rows[4:]],
+        "another place": [*rows[:3], (rows[3][0], rows[3][1], 100, rows[3][3]), *rows[4:]],
+    }
+    for what, lie in lies.items():
+        with pytest.raises((ShardError, DigestError), match="manifest"):
+            read_for_verdict(web.dataset(forged(web, lie)))
+        assert what
+    swapped = (replace(web.shards[0], manifest=web.shards[1].manifest), *web.shards[1:])
+    with pytest.raises(DigestError):
+        read_for_verdict(web.dataset(swapped))
+
+
+def test_a_verdict_looks_at_what_the_cache_holds_and_fetches_anew(web: Web, tmp_path: Path) -> None:
+    """Each file is altered where it is kept, and the machine believes all to be well."""
+    data = web.dataset(cache=tmp_path / "cache")
+    read_for_verdict(data)
+    cache = ShardCache(tmp_path / "cache")
+    for file in list(cache.files()):
+        content = bytearray(file.path.read_bytes())
+        content[-1] ^= 1
+        file.path.write_bytes(content)
+        cache.ledger.record(
+            state_of(file.path.stat()),
+            Digest("sha256", file.path.stem),
+            ShardIndex(np.zeros(0, np.int64), np.zeros(0, np.int64)),
+            time.time_ns() + 10**9,
+        )
+    web.requests.clear()
+    assert read_for_verdict(data).samples == 60
+    assert len(web.requests) == 3 * SHARDS, "each shard and both files of its manifest"
+    web.files["/d-1.tar"] = web.files["/d-0.tar"]
+    cache.path(web.shards[1].digest).write_bytes(b"?")
+    with pytest.raises(DigestError):
+        read_for_verdict(data)
 
 
 # --- how many, and by key -----------------------------------------------------------------------------------------

@@ -104,7 +104,7 @@ def refs(shards: list[tuple[ShardRef, bytes]]) -> list[ShardRef]:
 def files(cache: ShardCache) -> set[str]:
     """All that is in its folder, but for the ledger."""
     found = {str(path.relative_to(cache.root)) for path in cache.root.rglob("*") if path.is_file()}
-    return found - {"shards.sqlite"}
+    return found - {"atdata-ledger.sqlite"}
 
 
 def lie(source: RemoteSource, ref: ShardRef) -> None:
@@ -237,13 +237,14 @@ def test_a_shard_just_written_is_taken_in(cache, tmp_path):
 # --- bounded, shared -------------------------------------------------------------------------------------------------
 
 
-def test_the_cache_is_bounded_and_keeps_what_was_used_last(source, shards, tmp_path):
+def test_the_cache_is_bounded_and_keeps_what_was_used_last(source, shards, tmp_path, monkeypatch):
     size = len(shards[0][1])
     cache = ShardCache(tmp_path / "cache", limit=3 * size)
+    now = time.time()
 
     def use(index: int, when: int) -> None:
+        monkeypatch.setattr(time, "time", lambda: now + 3600 * when)
         open_shard(source, shards[index][0], cache).file.close()
-        os.utime(cache.path(shards[index][0].digest), (when, when))
 
     def held() -> set[int]:
         return {index for index, (ref, _) in enumerate(shards) if cache.path(ref.digest).exists()}

@@ -30,10 +30,11 @@ from atdata.shards import Digest, FileSource, ShardRef, ledger, opening, write_s
 from atdata.shards.cache import ShardCache
 from atdata.shards.ledger import UNKNOWN, Ledger, _pack, _unpack, state_of
 from atdata.shards.opening import open_shard
+from atdata.shards.proving import proved_shards
 from atdata.shards.scan import ShardIndex
 
 LONG_AGO = 1_600_000_000_123_456_789
-STATE = f"1:2:3:{LONG_AGO}"
+STATE = f"1:2:3:{LONG_AGO}:{LONG_AGO}"
 
 
 def index_of(*places: tuple[int, int]) -> ShardIndex:
@@ -90,9 +91,9 @@ def test_a_file_proved_without_a_digest_has_none(book):
 
 
 def test_the_counts_of_many_files_are_asked_for_at_once(book, tmp_path):
-    states = [f"2:{n}:3:{LONG_AGO}" for n in range(1203)]
+    states = [f"2:{n}:3:{LONG_AGO}:{LONG_AGO}" for n in range(1203)]
     learn(book)
-    with closing(sqlite3.connect(book.root / "shards.sqlite")) as db, db:
+    with closing(sqlite3.connect(book.root / "atdata-ledger.sqlite")) as db, db:
         db.executemany("INSERT INTO files VALUES (?, NULL, ?, NULL, 0)", [(s, n) for n, s in enumerate(states)])
     assert book.counts(states) == {state: n for n, state in enumerate(states)}
     assert book.counts([]) == {}
@@ -102,11 +103,11 @@ def test_the_counts_of_many_files_are_asked_for_at_once(book, tmp_path):
 def test_a_row_that_stands_elsewhere_says_nothing(book):
     """As a crash of the machine may leave it, for nothing is written through to the disk."""
     learn(book)
-    other = f"1:2:4:{LONG_AGO}"
-    with closing(sqlite3.connect(book.root / "shards.sqlite")) as db, db:
+    other = f"1:2:4:{LONG_AGO}:{LONG_AGO}"
+    with closing(sqlite3.connect(book.root / "atdata-ledger.sqlite")) as db, db:
         db.execute("INSERT INTO files SELECT ?, digest, samples, places, used FROM files", [other])
     assert book.known(other) == UNKNOWN
-    with closing(sqlite3.connect(book.root / "shards.sqlite")) as db, db:
+    with closing(sqlite3.connect(book.root / "atdata-ledger.sqlite")) as db, db:
         db.execute("UPDATE files SET digest = ?", [str(Digest.sha256(b"another shard"))])
     assert book.known(STATE) == UNKNOWN
 
@@ -142,8 +143,8 @@ def test_an_index_that_was_damaged_is_none_or_as_it_was(index, data):
 def test_an_index_is_recorded_through_the_database(book):
     for count in (0, 1, 1000, 50_000):
         index = index_of(*[(512 + n * 1024, n % 500) for n in range(count)])
-        learn(book, f"1:2:{count}:{LONG_AGO}", index)
-        assert same(book.known(f"1:2:{count}:{LONG_AGO}").index, index)
+        learn(book, f"1:2:{count}:{LONG_AGO}:{LONG_AGO}", index)
+        assert same(book.known(f"1:2:{count}:{LONG_AGO}:{LONG_AGO}").index, index)
 
 
 # --- a state is one content ------------------------------------------------------------------------------------------
@@ -153,7 +154,24 @@ def written(path: Path, count: int = 3) -> ShardRef:
     """A shard that has been there for a while."""
     ref = write_shard(path, [(f"{n:03d}", bytes([n]) * 100) for n in range(count)])
     os.utime(path, ns=(LONG_AGO, LONG_AGO))
+    settle(path)
     return ref
+
+
+def settle(path: Path) -> None:
+    """Wait until the file was not changed a moment ago."""
+    while time.time_ns() - path.stat().st_ctime_ns < 2 * ledger._TICK:
+        time.sleep(0.005)
+
+
+def flip(path: Path) -> None:
+    """Alter eight bytes, and put the time of the content back: only the system's own time tells."""
+    stat = path.stat()
+    with path.open("r+b") as file:
+        file.seek(600)
+        file.write(b"tampered")
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    settle(path)
 
 
 def overwrite(path: Path) -> None:
@@ -174,6 +192,7 @@ CHANGES: dict[str, Callable[[Path], Any]] = {
     "time": lambda path: os.utime(path, ns=(LONG_AGO, LONG_AGO + 1)),
     "an older time": lambda path: os.utime(path, ns=(LONG_AGO, LONG_AGO - 1_000_000_000)),
     "replaced by another, as old and as large": replace,
+    "content, with its time put back": flip,
 }
 
 
@@ -182,7 +201,7 @@ def test_a_file_that_changed_is_not_known(book, tmp_path, what):
     path = tmp_path / "a.tar"
     written(path)
     learn(book, state_of(path.stat()))
-    os.utime(path, ns=(time.time_ns(), LONG_AGO))  # read, not changed
+    path.read_bytes()
     assert book.known(state_of(path.stat())).samples == 3
     CHANGES[what](path)
     assert book.known(state_of(path.stat())) == UNKNOWN
@@ -206,9 +225,9 @@ MS = 1_000_000
 )
 def test_a_file_just_changed_is_not_recorded(book, changed, looked, known):
     """It may change again without a trace: within a tick of its clock, and in its length of before."""
-    state = f"1:2:3:{changed}"
-    book.record(state, DIGEST, INDEX, looked)
-    assert (book.known(state) != UNKNOWN) == known
+    for state in (f"1:2:3:{changed}:{changed}", f"1:2:3:{changed}:{LONG_AGO - 1}", f"1:2:3:{LONG_AGO - 1}:{changed}"):
+        book.record(state, DIGEST, INDEX, max(looked, 0))
+        assert (book.known(state) != UNKNOWN) == known
 
 
 def test_a_file_written_over_while_it_was_proved_is_not_taken_for_proved(tmp_path, monkeypatch):
@@ -233,13 +252,41 @@ def test_a_file_written_over_while_it_was_proved_is_not_taken_for_proved(tmp_pat
         open_shard(FileSource((ref,)), ref, cache).file.close()
 
 
+def test_who_gives_a_verdict_is_told_nothing(book):
+    learn(book)
+    afresh = Ledger(book.root, afresh=True)
+    assert afresh.known(STATE) == UNKNOWN
+    assert afresh.counts([STATE]) == {}
+    other = f"1:2:5:{LONG_AGO}:{LONG_AGO}"
+    learn(afresh, other)
+    assert book.known(other).samples == 3, "but what is found out is remembered"
+    afresh.forget(STATE)
+    assert book.known(STATE) == UNKNOWN
+
+
+def test_a_verdict_corrects_what_was_believed(tmp_path):
+    """As where a disk alters bytes and tells nobody: the file's state is as it was."""
+    ref = written(tmp_path / "a.tar")
+    cache = ShardCache(tmp_path / "cache")
+    flip(tmp_path / "a.tar")
+    cache.ledger.record(state_of(Path(ref.url).stat()), ref.digest, index_of((512, 100)), time.time_ns())
+    open_shard(FileSource((ref,)), ref, cache).file.close()
+    for look in (ShardCache(cache.root, afresh=True), cache):
+        with pytest.raises(DigestError):
+            open_shard(FileSource((ref,)), ref, look)
+    (proved,) = proved_shards(
+        FileSource((ShardRef(ref.url),)), [ShardRef(ref.url)], ShardCache(cache.root, afresh=True)
+    )
+    assert (proved.digest, proved.samples) == (Digest.of_file(ref.url), 3)
+
+
 def test_what_was_learned_longest_ago_goes_first(book, monkeypatch):
     monkeypatch.setattr(ledger, "_LIMIT", 1 << 20)
     chance = np.random.default_rng(1)
     index = index_of(*np.cumsum(chance.integers(1, 2**40, (45, 2)), 0).tolist())  # about a kilobyte
 
     def state(number: int) -> str:
-        return f"1:{number}:3:{LONG_AGO}"
+        return f"1:{number}:3:{LONG_AGO}:{LONG_AGO}"
 
     count = 0
     for second in range(6):
@@ -251,14 +298,14 @@ def test_what_was_learned_longest_ago_goes_first(book, monkeypatch):
     known = [n for n in range(count) if book.counts([state(n)])]
     assert 501 < len(known) < 1500
     assert known == list(range(known[0], count)), "the newest are there"
-    assert (book.root / "shards.sqlite").stat().st_size < 3 << 19
+    assert (book.root / "atdata-ledger.sqlite").stat().st_size < 3 << 19
 
 
 # --- a database that is of no use ------------------------------------------------------------------------------------
 
 
 def trouble(name: str, book: Ledger) -> None:
-    path = book.root / "shards.sqlite"
+    path = book.root / "atdata-ledger.sqlite"
     if name == "missing":
         shutil.rmtree(book.root)
     elif name == "emptied":
@@ -297,9 +344,9 @@ FOR_GOOD = ["of another make", "a folder", "in the place of its folder"]
 @pytest.fixture
 def full(book) -> Ledger:
     learn(book)
-    states = [f"1:{n}:3:{LONG_AGO}" for n in range(200)]
+    states = [f"1:{n}:3:{LONG_AGO}:{LONG_AGO}" for n in range(200)]
     rows = [(s, str(DIGEST), 3, _pack(INDEX, ledger._seal(s, str(DIGEST))), 0) for s in states]
-    with closing(sqlite3.connect(book.root / "shards.sqlite")) as db, db:
+    with closing(sqlite3.connect(book.root / "atdata-ledger.sqlite")) as db, db:
         db.execute("DELETE FROM files")
         db.executemany("INSERT INTO files VALUES (?, ?, ?, ?, ?)", rows)
     return book
@@ -309,8 +356,8 @@ def full(book) -> Ledger:
 def test_a_ledger_of_no_use_is_in_nobodys_way(full, name):
     trouble(name, full)
     for _ in range(2):
-        assert full.known(f"1:7:3:{LONG_AGO}") == UNKNOWN
-        assert full.counts([f"1:7:3:{LONG_AGO}"]) == {}
+        assert full.known(f"1:7:3:{LONG_AGO}:{LONG_AGO}") == UNKNOWN
+        assert full.counts([f"1:7:3:{LONG_AGO}:{LONG_AGO}"]) == {}
     learn(full)
     learn(full)  # what was damaged is thrown away, and begun anew
     assert (full.known(STATE) == UNKNOWN) == (name in FOR_GOOD)
@@ -336,27 +383,27 @@ def test_a_place_that_cannot_be_is_in_nobodys_way(tmp_path):
 
 def test_a_read_only_ledger_is_read(full):
     root = os.geteuid() == 0  # to whom nothing is read-only
-    path = full.root / "shards.sqlite"
+    path = full.root / "atdata-ledger.sqlite"
     path.chmod(0o400)
     full.root.chmod(0o500)
     try:
-        assert full.known(f"1:7:3:{LONG_AGO}").samples == 3
+        assert full.known(f"1:7:3:{LONG_AGO}:{LONG_AGO}").samples == 3
         learn(full)
         assert root or full.known(STATE) == UNKNOWN
         full.root.chmod(0)
-        assert root or full.known(f"1:7:3:{LONG_AGO}") == UNKNOWN
-        assert root or full.counts([f"1:7:3:{LONG_AGO}"]) == {}
+        assert root or full.known(f"1:7:3:{LONG_AGO}:{LONG_AGO}") == UNKNOWN
+        assert root or full.counts([f"1:7:3:{LONG_AGO}:{LONG_AGO}"]) == {}
     finally:
         full.root.chmod(0o700)
 
 
 def test_a_ledger_that_is_locked_is_in_nobodys_way(full):
-    db = sqlite3.connect(full.root / "shards.sqlite")
+    db = sqlite3.connect(full.root / "atdata-ledger.sqlite")
     db.execute("BEGIN EXCLUSIVE")
     found: list[Any] = []
     tasks = [
-        lambda: found.append(full.known(f"1:7:3:{LONG_AGO}") == UNKNOWN),
-        lambda: found.append(full.counts([f"1:7:3:{LONG_AGO}"]) == {}),
+        lambda: found.append(full.known(f"1:7:3:{LONG_AGO}:{LONG_AGO}") == UNKNOWN),
+        lambda: found.append(full.counts([f"1:7:3:{LONG_AGO}:{LONG_AGO}"]) == {}),
         lambda: found.append(learn(full) is None),
     ]
     threads = [threading.Thread(target=task) for task in tasks]
@@ -366,12 +413,12 @@ def test_a_ledger_that_is_locked_is_in_nobodys_way(full):
         thread.join(30)
     db.close()
     assert found == [True] * 3
-    assert full.known(f"1:7:3:{LONG_AGO}").samples == 3, "busy is not damaged"
+    assert full.known(f"1:7:3:{LONG_AGO}:{LONG_AGO}").samples == 3, "busy is not damaged"
 
 
 def test_bytes_altered_in_the_database_make_nothing_fail_and_no_place_wrong(full):
-    path = full.root / "shards.sqlite"
-    states = [f"1:{n}:3:{LONG_AGO}" for n in range(200)]
+    path = full.root / "atdata-ledger.sqlite"
+    states = [f"1:{n}:3:{LONG_AGO}:{LONG_AGO}" for n in range(200)]
     chance, whole = random.Random(2), path.read_bytes()
     fallen = 0
     for _ in range(300):
@@ -446,7 +493,7 @@ def test_a_file_that_changed_is_proved_again(tmp_path, counted, what):
     try:
         open_shard(FileSource((ref,)), ref, cache).file.close()
     except DigestError:
-        assert what in ("content", "size")
+        assert what in ("content", "size", "content, with its time put back")
     assert counted["hashed"] == 2
 
 
@@ -490,7 +537,7 @@ def test_a_second_look_at_a_dataset_scans_nothing(tmp_path, counted):
     made = write_samples(map(Row, range(10)), tmp_path / "d-%d.tar", maxcount=3)
     paths = [Path(shard.url) for shard in made.shards]
     for path in paths:
-        os.utime(path, ns=(LONG_AGO, LONG_AGO))
+        settle(path)
     for _ in range(3):
         assert [row.number for row in Dataset[Row]([str(path) for path in paths])] == list(range(10))
     assert counted == {"scanned": 4}
@@ -521,7 +568,7 @@ def test_processes_share_what_they_learn(tmp_path):
             with (opened := open_shard(FileSource((ref,)), ref, cache)).file:
                 assert len(opened.index) == number % 5
             if seed == 3 and turn % 20 == 19:
-                (cache.root / "shards.sqlite").unlink(missing_ok=True)
+                (cache.root / "atdata-ledger.sqlite").unlink(missing_ok=True)
         print("read")
     """
     digests = [ref.digest.hex for ref in refs if ref.digest]
@@ -542,12 +589,12 @@ def test_processes_share_what_they_learn(tmp_path):
 def test_threads_share_what_they_learn(book):
     def work(seed: int) -> None:
         for number in range(15):
-            learn(book, f"{seed}:{number}:3:{LONG_AGO}")
-            assert book.known(f"{seed}:{number}:3:{LONG_AGO}").samples == 3
+            learn(book, f"{seed}:{number}:3:{LONG_AGO}:{LONG_AGO}")
+            assert book.known(f"{seed}:{number}:3:{LONG_AGO}:{LONG_AGO}").samples == 3
 
     threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(book.counts([f"{seed}:{n}:3:{LONG_AGO}" for seed in range(4) for n in range(15)])) == 60
+    assert len(book.counts([f"{seed}:{n}:3:{LONG_AGO}:{LONG_AGO}" for seed in range(4) for n in range(15)])) == 60

@@ -55,7 +55,7 @@ class ShardTable:
         self._asked = False  # whether the ledger was
         self._picking = False
         self._ranges = source if isinstance(source, RangeSource) else None
-        self._claimed = samples
+        self.claimed = samples
         self._told: int | None = None  # the length that was given out on that word
         self._begin()
 
@@ -100,14 +100,14 @@ class ShardTable:
         Raises:
             ShardError: a shard that had to be looked at is damaged.
         """
-        if self._claimed is None or len(self._bounds) > len(self.refs):
+        if self.claimed is None or len(self._bounds) > len(self.refs):
             return self.reach(None)
         if not self._asked:
             self._look_up()
         if None not in self._counts:
             return self.reach(None)
-        self._told = self._claimed
-        return self._claimed
+        self._told = self.claimed
+        return self.claimed
 
     def reach(self, stop: int | None, far: bool = True) -> int:
         """`stop`, or the number of all samples if that is less; looks at shards as far as it must to tell.

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +165,7 @@ class LocalDiskStore:
         if not place.is_file() or place.stat().st_size != shard.length:
             return False
         try:
-            open_shard(FileSource((stored,)), stored, self._cache).file.close()
+            open_shard(FileSource((stored,)), stored, replace(self._cache, afresh=True)).file.close()
         except (DigestError, ShardError, ShardNotFoundError):
             return False
         return True

@@ -115,7 +115,10 @@ def _planned(
 
 
 def _kept(source: DataSource, ref: ShardRef, cache: ShardCache) -> PlannedShard:
-    """A shard as it is. What is known of it is believed here: storing it proves it."""
+    """A shard as it is now. What is said of it is believed here, as storing it proves it; what was once found out is not:
+    its digest is for a record.
+    """
+    cache = replace(cache, afresh=True)
     local = isinstance(source, FileSource)
     if ref.digest is None and not local:
         ref = cache.bring(source, ref, threading.Event())

@@ -50,7 +50,7 @@ def kept_where_they_are(dataset: Dataset[Any], cache: Path, digests: bool) -> St
     if isinstance(source, FileSource) or digests:
         with progress("Reading shards", sum(shard.size or 0 for shard in source.shards)) as bars:
             shards = []
-            for shard in proved_shards(source, source.shards, ShardCache(cache)):
+            for shard in proved_shards(source, source.shards, ShardCache(cache, afresh=True)):
                 bars.begin(shard.url, shard.size or 0)
                 bars.advance(shard.size or 0)
                 shards.append(shard)
@@ -73,7 +73,7 @@ def put_into(
         return stored_as(store.create_source([shard.url for shard in shards]), shards)
     urls = store.write_shards(dataset, prefix=prefix, maxcount=maxcount, maxsize=maxsize)
     source = store.create_source(urls)
-    return stored_as(source, list(proved_shards(source, source.shards, ShardCache(cache))))
+    return stored_as(source, list(proved_shards(source, source.shards, ShardCache(cache, afresh=True))))
 
 
 def stored_as(source: DataSource, shards: Sequence[ShardRef]) -> Stored:

@@ -10,7 +10,6 @@ import os
 import re
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
@@ -40,15 +39,18 @@ class ShardCache:
     Attributes:
         root: the folder.
         limit: bytes it may hold; what was used longest ago goes first.
+        afresh: whether every shard is hashed and scanned now, whatever was found out about it before: for who gives a
+            verdict, to people or in a record.
     """
 
     root: Path
     limit: int = DEFAULT_LIMIT
+    afresh: bool = False
 
     @property
     def ledger(self) -> Ledger:
         """What this machine has found out about shard files."""
-        return Ledger(self.root)
+        return Ledger(self.root, self.afresh)
 
     def path(self, digest: Digest) -> Path:
         """Where a shard with this digest is, if it is here."""
@@ -65,9 +67,10 @@ class ShardCache:
             file = stack.enter_context(path.open("rb"))
             stat = os.fstat(file.fileno())
             if self.ledger.known(state_of(stat)).digest == str(digest) or _digest(file, digest) == digest:
-                os.utime(path, ns=(time.time_ns(), stat.st_mtime_ns))  # used now, not changed
+                self.ledger.use(str(digest))
                 stack.pop_all()
                 return file
+            self.ledger.forget(state_of(stat))
             Left(self.root, path.relative_to(self.root).parts[:-1], path.name).remove()
         return None
 
@@ -152,20 +155,17 @@ class ShardCache:
         for left in self.unfinished():
             with suppress(OSError):  # another process makes room too
                 left.remove()
-        files = list(self.files())
-        total = sum(file.size for file in files)
-        for file in sorted(files, key=self._last_used):
+        files, uses = list(self.files()), self.ledger.uses()
+        total, gone = sum(file.size for file in files), []
+        for file in sorted(files, key=lambda file: uses.get(_named(file), file.changed)):
             if total <= self.limit:
                 break
             with suppress(OSError):
                 file.remove()  # who reads it has it open
+            gone.append(_named(file))
             total -= file.size
+        self.ledger.drop(gone)
         return total
-
-    def _last_used(self, file: Left) -> float:
-        with suppress(OSError):
-            return file.path.stat().st_atime
-        return 0.0
 
     def files(self) -> Iterator[Left]:
         """The shards that are here. Whatever else is in the folder is somebody's."""
@@ -179,6 +179,11 @@ class ShardCache:
         """What was begun to be stored here by processes that were killed."""
         for algorithm in ALGORITHMS:
             yield from own_files(self.root, ("shards", algorithm, _PAIR), TEMPORARY, age=STALE)
+
+
+def _named(file: Left) -> str:
+    """The digest that the name of a shard in the cache stands for."""
+    return f"{file.parts[1]}:{file.name.removesuffix('.tar')}"
 
 
 def _digest(file: BinaryIO, like: Digest) -> Digest:

@@ -1,7 +1,10 @@
 """What this machine knows of the shard files it has looked at: which digest they have, and where their samples are.
 
-A file is known by its state: device, inode, size and time of change. So a shard is hashed once and scanned once per
-machine, not once per epoch. The ledger may be shared by any number of processes and deleted at any time.
+A file is known by its state: device, inode, size, and both its times of change, that of its content, which anybody
+may set, and that of its inode, which the system keeps. So a shard is hashed once and scanned once per machine, not once
+per epoch. The ledger may be shared by any number of processes and deleted at any time.
+
+What is known serves who reads. Who gives a verdict, to people or in a record, believes none of it.
 """
 
 from __future__ import annotations
@@ -29,11 +32,13 @@ _LIMIT = 1 << 30
 _WIDTHS = (2, 4, 8)  # bytes of a number
 _SIZES = ("page_count", "freelist_count", "page_size")
 _DAMAGED = (ValueError, TypeError, OverflowError, IndexError, zlib.error)  # what an entry may say that says nothing
-_SCHEMA = """
-    CREATE TABLE IF NOT EXISTS files (
+_MINUTES = 600  # seconds to which it is known when a shard was used last
+_SCHEMA = (
+    """CREATE TABLE IF NOT EXISTS files (
         state TEXT PRIMARY KEY, digest TEXT, samples INTEGER, places BLOB, used INTEGER NOT NULL
-    ) WITHOUT ROWID
-"""
+    ) WITHOUT ROWID""",
+    "CREATE TABLE IF NOT EXISTS uses (digest TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID",
+)
 
 
 @dataclass(frozen=True)
@@ -50,12 +55,20 @@ UNKNOWN = Known(None, None, None)
 
 @dataclass(frozen=True)
 class Ledger:
-    """A small database in the cache folder. Where it cannot be used, nothing is known and nothing fails."""
+    """A small database in the cache folder. Where it cannot be used, nothing is known and nothing fails.
+
+    Attributes:
+        root: the folder.
+        afresh: whether it tells nothing of files, as it must who gives a verdict; it remembers what is found out.
+    """
 
     root: Path
+    afresh: bool = False
 
     def known(self, state: str) -> Known:
         """All that is known of a file in this state."""
+        if self.afresh:
+            return UNKNOWN
         with _quietly(), self._open(new=False) as db:
             row = db.execute("SELECT digest, samples, places FROM files WHERE state = ?", [state]).fetchone()
             if row:
@@ -65,6 +78,8 @@ class Ledger:
     def counts(self, states: Sequence[str]) -> dict[str, int]:
         """The number of samples in files, for those that are known."""
         found: dict[str, int] = {}
+        if self.afresh:
+            return found
         with _quietly(), self._open(new=False) as db:
             for start in range(0, len(states), 500):
                 some = states[start : start + 500]
@@ -82,9 +97,9 @@ class Ledger:
             index: of its samples.
             looked: when it was in this state, in ns. A file just changed then may have changed again since, unseen.
         """
-        changed = int(state.rpartition(":")[2])
-        if looked - changed < (_TICK if changed % _SECOND else 2 * _SECOND):  # some disks count seconds
-            return
+        for changed in map(int, state.split(":")[3:]):
+            if looked - changed < (_TICK if changed % _SECOND else 2 * _SECOND):  # some disks count seconds
+                return
         found = None if digest is None else str(digest)
         row = [state, found, len(index), _pack(index, _seal(state, found)), int(time.time())]
         with _quietly(), self._open() as db, db:
@@ -93,9 +108,35 @@ class Ledger:
             if (pages - free) * size > _LIMIT:  # what was learned longest ago goes first
                 db.execute("DELETE FROM files WHERE used <= (SELECT used FROM files ORDER BY used LIMIT 1 OFFSET 500)")
 
+    def forget(self, state: str) -> None:
+        """Unlearn what is known of a file that was found to be something else."""
+        with _quietly(), self._open(new=False) as db, db:
+            db.execute("DELETE FROM files WHERE state = ?", [state])
+
+    def use(self, digest: str) -> None:
+        """Remember that a shard of the cache is used now. Its file is not touched: that would change its state."""
+        now = int(time.time())
+        with _quietly(), self._open() as db:
+            row = db.execute("SELECT at FROM uses WHERE digest = ?", [digest]).fetchone()
+            if row is None or not 0 <= now - row[0] < _MINUTES:
+                with db:
+                    db.execute("INSERT OR REPLACE INTO uses VALUES (?, ?)", [digest, now])
+
+    def uses(self) -> dict[str, int]:
+        """When the shards of the cache were used last, in seconds."""
+        found: dict[str, int] = {}
+        with _quietly(), self._open(new=False) as db:
+            found.update(db.execute("SELECT digest, at FROM uses").fetchall())
+        return found
+
+    def drop(self, digests: Sequence[str]) -> None:
+        """Forget when shards were used that are no longer in the cache."""
+        with _quietly(), self._open(new=False) as db, db:
+            db.executemany("DELETE FROM uses WHERE digest = ?", [[digest] for digest in digests])
+
     @property
     def _path(self) -> Path:
-        return self.root / "shards.sqlite"
+        return self.root / "atdata-ledger.sqlite"
 
     @contextmanager
     def _open(self, new: bool = True) -> Iterator[sqlite3.Connection]:
@@ -108,7 +149,8 @@ class Ledger:
         with closing(sqlite3.connect(self._path, timeout=5)) as db:
             try:
                 db.execute("PRAGMA synchronous = OFF")  # what a crash of the machine leaves is told by the seal
-                db.execute(_SCHEMA)
+                for table in _SCHEMA:
+                    db.execute(table)
                 yield db
             except sqlite3.DatabaseError as error:  # damaged, not busy: it is begun anew
                 if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
@@ -127,7 +169,7 @@ def _quietly() -> Iterator[None]:
 
 def state_of(stat: os.stat_result) -> str:
     """The state of a file, as text."""
-    return f"{stat.st_dev}:{stat.st_ino}:{stat.st_size}:{stat.st_mtime_ns}"
+    return f"{stat.st_dev}:{stat.st_ino}:{stat.st_size}:{stat.st_mtime_ns}:{stat.st_ctime_ns}"
 
 
 def _seal(state: str, digest: str | None) -> bytes:

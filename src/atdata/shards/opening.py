@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from atdata.errors import DigestError, ShardError
 from atdata.protocols import DataSource
 from atdata.shards.cache import ShardCache
 from atdata.shards.digest import Digest
@@ -41,6 +42,9 @@ def open_shard(
 ) -> OpenShard:
     """One shard as a local file, verified where its digest is known. Files of this machine stay where they are.
 
+    Of a file in a state that is known it is believed what was found out before, unless the cache is one that looks at
+    everything afresh.
+
     Raises:
         ShardNotFoundError, NetworkError: it cannot be had.
         DigestError: it is not the one that was published.
@@ -57,14 +61,20 @@ def open_shard(
         stack.enter_context(file)
         looked = time.time_ns()
         stat = os.fstat(file.fileno())
-        known = cache.ledger.known(state_of(stat)) if stat.st_nlink else UNKNOWN  # a file without a name is ours alone
+        state, ledger = state_of(stat), cache.ledger
+        known = ledger.known(state) if stat.st_nlink else UNKNOWN  # a file without a name is ours alone
         proved = ref.digest is None or known.digest == str(ref.digest)
-        if not proved and isinstance(source, FileSource):
-            assert ref.digest is not None
-            ref.digest.check(Digest.of_stream(file, ref.digest.algorithm).hex, ref.url)
-        index = scan_shard(file, stat.st_size, ref.url) if known.index is None else known.index
+        try:
+            if not proved and isinstance(source, FileSource):
+                assert ref.digest is not None
+                ref.digest.check(Digest.of_stream(file, ref.digest.algorithm).hex, ref.url)
+            index = scan_shard(file, stat.st_size, ref.url) if known.index is None else known.index
+        except (DigestError, ShardError):
+            if cache.afresh:
+                ledger.forget(state)
+            raise
         if stat.st_nlink and (known.index is None or not proved):
-            cache.ledger.record(state_of(stat), ref.digest, index, looked)
+            ledger.record(state, ref.digest, index, looked)
         file.seek(0)
         stack.pop_all()
         return OpenShard(ref, file, stat.st_size, index)

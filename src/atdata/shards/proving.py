@@ -18,6 +18,8 @@ from atdata.shards.source import ShardRef
 def proved_shards(source: DataSource, refs: Iterable[ShardRef], cache: ShardCache) -> Iterator[ShardRef]:
     """The same shards with digest, size and number of samples; each is read to its end where these are not known.
 
+    What comes out is for a record, so that `cache` should be one that looks at everything afresh.
+
     Raises:
         ShardNotFoundError, NetworkError: a shard cannot be had.
         DigestError: one is not what its reference says.
@@ -31,13 +33,15 @@ def proved_shards(source: DataSource, refs: Iterable[ShardRef], cache: ShardCach
 def sha256_of(shard: OpenShard, cache: ShardCache) -> Digest:
     """The sha-256 of an open shard: as this machine knows it, or else computed now, and remembered."""
     looked, state = time.time_ns(), state_of(os.fstat(shard.file.fileno()))
-    known = cache.ledger.known(state)
-    if known.digest is not None and known.digest.startswith("sha256:"):
+    known = replace(cache.ledger, afresh=False).known(state)
+    if not cache.afresh and known.digest is not None and known.digest.startswith("sha256:"):
         return Digest.parse(known.digest)
     shard.file.seek(0)
     digest = Digest.of_stream(shard.file)
     shard.file.seek(0)
+    if known.digest not in (None, str(digest)) and known.digest.startswith("sha256:"):
+        cache.ledger.forget(state)
     # Of a file that changes meanwhile, nothing is remembered.
-    if known.digest is None and known.index is not None and state_of(os.fstat(shard.file.fileno())) == state:
+    elif known.digest is None and known.index is not None and state_of(os.fstat(shard.file.fileno())) == state:
         cache.ledger.record(state, digest, known.index, looked)
     return digest
