@@ -35,6 +35,8 @@ GIVEN = [
     ("ATDATA_ALLOW_LOOPBACK", "off", {"allow_loopback": False}, "allow_loopback", False),
     ("ATDATA_CACHE", "/tmp/c", {"cache": Path("/tmp/c")}, "cache", Path("/tmp/c")),
     ("ATDATA_INDEX_URL", "redis://db.test", {"index_url": "redis://db.test"}, "index_url", "redis://db.test"),
+    ("ATDATA_PATIENCE", "2.5", {"patience": 2.5}, "patience", 2.5),
+    ("ATDATA_LEAST_RATE", "1e6", {"least_rate": 1_000_000}, "least_rate", 1e6),
     ("ATDATA_DATA", "~/d", {"data": "~/d"}, "data", Path.home() / "d"),
 ]
 
@@ -70,8 +72,10 @@ def test_an_argument_wins_over_its_variable(monkeypatch):
         cache="/tmp/mine",
         data="/tmp/data",
         index_url="/tmp/index",
+        patience=1,
+        least_rate=2,
     )
-    assert given == Settings("https://plc.test", (), True, Path("/tmp/mine"), Path("/tmp/data"), "/tmp/index")
+    assert given == Settings("https://plc.test", (), True, Path("/tmp/mine"), Path("/tmp/data"), "/tmp/index", 1, 2)
 
 
 def test_the_defaults_trust_nobody(tmp_path, monkeypatch):
@@ -95,6 +99,11 @@ def test_the_defaults_trust_nobody(tmp_path, monkeypatch):
         ("ATDATA_PLC_URL", "plc.directory"),
         ("ATDATA_PLC_URL", "file:///etc"),
         ("ATDATA_RESOLVER_URL", "https://a.test,b.test"),
+        ("ATDATA_PATIENCE", "0"),
+        ("ATDATA_PATIENCE", "-1"),
+        ("ATDATA_PATIENCE", "inf"),
+        ("ATDATA_LEAST_RATE", "nan"),
+        ("ATDATA_LEAST_RATE", "10 kB/s"),
     ],
 )
 def test_a_variable_that_cannot_be_meant_is_named(monkeypatch, variable, text):

@@ -8,11 +8,15 @@
 | `ATDATA_CACHE` | `cache=` | the platform's cache folder | shards by digest, and the newest repository state seen for each DID |
 | `ATDATA_INDEX_URL` | `index_url=` | none | the team's index: `redis://`, `postgresql://`, `sqlite:///` or a path; without it, a SQLite file in the data folder |
 | `ATDATA_DATA` | `data=` | the platform's data folder | saved logins, the index, stored shards, and the journals of unfinished publications |
+| `ATDATA_PATIENCE` | `patience=` | `300` | seconds that one request may wait for its server, over all its tries and redirects; a fifth of them for one try, a tenth for its next bytes |
+| `ATDATA_LEAST_RATE` | `least_rate=` | `10000` | bytes a second at which what comes gives patience back: a server that is slower over a long time is left |
 """
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +36,8 @@ class Settings:
     cache: Path = Path()
     data: Path = Path()
     index_url: str | None = field(default=None, repr=False)  # there may be a password in it
+    patience: float = 300.0
+    least_rate: float = 10_000.0
 
     @classmethod
     def of(
@@ -43,6 +49,8 @@ class Settings:
         cache: str | os.PathLike[str] | None = None,
         data: str | os.PathLike[str] | None = None,
         index_url: str | None = None,
+        patience: float | None = None,
+        least_rate: float | None = None,
     ) -> Settings:
         """The settings in force: each argument where given, else its variable, else its default.
 
@@ -62,6 +70,8 @@ class Settings:
             cache=_folder(cache, env.get("ATDATA_CACHE"), "cache"),
             data=_folder(data, env.get("ATDATA_DATA"), "data"),
             index_url=index_url or env.get("ATDATA_INDEX_URL") or None,
+            patience=_number("ATDATA_PATIENCE", patience, env, cls.patience),
+            least_rate=_number("ATDATA_LEAST_RATE", least_rate, env, cls.least_rate),
         )
 
     def but(self, **changes: Any) -> Settings:
@@ -77,6 +87,17 @@ def _switch(name: str, text: str) -> bool:
     raise UsageError(
         f"{name} is neither on nor off", expected="1 or 0", actual=text, hint=f"Set {name}=1, or unset it."
     )
+
+
+def _number(name: str, argument: float | None, env: Mapping[str, str], default: float) -> float:
+    text = str(argument) if argument is not None else env.get(name, "") or str(default)
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise UsageError(f"{name} is no number above 0", actual=text, hint=f"Set {name}={default:g}, or unset it.")
+    return number
 
 
 def _url(name: str, text: str) -> str:

@@ -235,7 +235,7 @@ def test_exit_codes_name_the_cause() -> None:
 
 def test_an_unreachable_network_is_exit_3(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ATDATA_PLC_URL", "http://127.0.0.1:9")
-    monkeypatch.setattr("atdata.transport.http.TRIES", 1)
+    monkeypatch.setattr("atdata.transport.budget.TRIES", 1)
     assert terminal.run("show", "@did:plc:aaaaaaaaaaaaaaaaaaaaaaaa/x") == 3
 
 

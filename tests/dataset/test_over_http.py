@@ -16,7 +16,7 @@ from atdata.samples import packable
 from atdata.shards import ShardRef
 from atdata.shards.http import HttpSource
 from atdata.transport import Transport
-from atdata.transport.http import TRIES
+from atdata.transport.budget import TRIES
 from rawhttp import FileServer
 
 

@@ -346,9 +346,9 @@ def test_a_redirect_is_followed_with_the_range(web: Web) -> None:
 
 
 def test_a_server_that_never_gets_on_is_left(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ATDATA_PATIENCE", "1")
     data = web.dataset()
     assert data[6] == DIGITS[6]
-    monkeypatch.setattr("atdata.transport.http.READ_TIMEOUT", 0.1)
     web.script = lambda _: [answer(206, b"x" * 10, content_range="bytes 11264-11808/22528", content_length=545), 1.0]
     with pytest.raises(NetworkError):
         data[7]

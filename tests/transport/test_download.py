@@ -17,15 +17,16 @@ from hypothesis import strategies as st
 
 from atdata.errors import NetworkError, ShardError, ShardNotFoundError, XrpcError
 from atdata.transport import Transport
+from atdata.transport.budget import TRIES
 from atdata.transport.download import Download
-from atdata.transport.http import TRIES
 from rawhttp import RESET, FileServer, RawServer, answer
 
 BODY = random.Random(1).randbytes(50_000)
 
 
-def download(server: RawServer, offset: int = 0, path: str = "/a.tar") -> Download:
-    return Download(Transport(sleep=lambda _: None).trusting(server.url), server.url + path, offset)
+def download(server: RawServer, offset: int = 0, path: str = "/a.tar", least_rate: float = 0.001) -> Download:
+    transport = Transport(sleep=lambda _: None, least_rate=least_rate).trusting(server.url)
+    return Download(transport, server.url + path, offset)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -88,6 +89,14 @@ def test_a_server_that_brings_nothing_new_is_given_up():
 def test_a_slow_but_steady_server_is_not():
     with FileServer(files={"/a.tar": BODY[:2000]}, cuts=[100] * 19) as server, download(server) as body:
         assert body.read() == BODY[:2000]
+
+
+def test_a_server_that_brings_too_little_is_given_up():
+    """A try that brought less than the least rate counts as one that brought nothing."""
+    with FileServer(files={"/a.tar": BODY[:2000]}, cuts=[100] * 19) as server:
+        with download(server, least_rate=1e9) as body, pytest.raises(NetworkError):
+            body.read()
+        assert len(server.requests) == TRIES
 
 
 @pytest.mark.parametrize("ranges", [True, False])

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from atdata.errors import AddressError, NetworkError
 from atdata.transport import Get, Transport, addresses
 from atdata.transport.download import Download
-from atdata.transport.guard import check_address, check_scheme, origin_of, resolve
+from atdata.transport.guard import check_address, check_scheme, join_url, origin_of, resolve, split_url
+from atdata.transport.ranges import read_range
 from rawhttp import RawServer, answer
 
 # This machine, also as an IPv4 address inside an IPv6 one: mapped, NAT64, 6to4, Teredo.
@@ -262,6 +263,15 @@ TARGETS = [
     "https://user:secret@example.com/",
     "https://exa mple.com/",
     "https://\xe9.test/",
+    "http://[::1",
+    "http://[::1/",
+    "//[zz]/",
+    "https://[",
+    "http://]/",
+    "https://a.test:port/",
+    "https://a.test:99999/",
+    "https:///",
+    "https://" + "a" * 70 + ".test/",
 ]
 
 
@@ -275,7 +285,23 @@ def test_a_redirect_to_what_may_not_be_dialled_is_refused(server, target, status
             transport.get(Get(redirecting.url))
         with pytest.raises(AddressError):
             Download(transport, redirecting.url)
+        with pytest.raises(AddressError):
+            read_range(transport, redirecting.url, 0, 10)
     assert server.connections == 0
+
+
+@pytest.mark.parametrize("location", ["http://[::1", "//[", "https://user:secret@[", "https://[?token=secret"])
+def test_an_error_about_an_address_shows_no_secret_of_it(location):
+    for use in (lambda: join_url("https://a.test/", location), lambda: split_url(location)):
+        with pytest.raises(AddressError) as caught:
+            use()
+        assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["http://" + "a" * 70 + ".test/", "http://nothing.invalid/", "http://a..b/"])
+def test_a_server_that_was_spelled_out_wrongly_is_told(url):
+    with pytest.raises(AddressError):
+        quiet().trusting(url).send("GET", url)
 
 
 def test_a_redirect_where_loopback_is_allowed_still_reaches_no_private_network(server):

@@ -10,7 +10,10 @@ import subprocess
 import sys
 import textwrap
 import time
+import tracemalloc
+import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +22,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from atdata.errors import AtdataError, LimitError, NetworkError
+from atdata.errors import AtdataError, LimitError, NetworkError, UsageError
 from atdata.transport import Get, Transport, TxtLookup
-from atdata.transport import http as transport_http
-from atdata.transport.http import MAX_WAIT, TRIES
+from atdata.transport.budget import TRIES
+from atdata.transport.http import MAX_WAIT
 from atdata.transport.steps import drive
 from rawhttp import RESET, RawServer, answer
 
@@ -188,9 +191,8 @@ def test_an_endless_answer_is_cut_off(naps):
 
 
 @pytest.mark.parametrize("where", ["header", "body"])
-def test_an_answer_that_dribbles_is_given_up(naps, monkeypatch, where):
+def test_an_answer_that_dribbles_is_given_up(naps, where):
     """Each byte comes in time, and all of them never."""
-    monkeypatch.setattr(transport_http, "READ_TIMEOUT", 0.2)
 
     def dribble(_: Any) -> Iterator[bytes | float]:
         yield b"HTTP/1.1 200 OK\r\n" if where == "header" else answer(200, content_length=10_000)
@@ -201,15 +203,14 @@ def test_an_answer_that_dribbles_is_given_up(naps, monkeypatch, where):
     with RawServer(dribble) as server:
         began = time.monotonic()
         with pytest.raises(NetworkError) as caught:
-            patient(server, naps).send("GET", server.url, idempotent=False)
+            replace(patient(server, naps), patience=2).send("GET", server.url, idempotent=False)
         assert time.monotonic() - began < 5
     assert "slow" in (caught.value.actual or "")
 
 
-def test_a_server_that_says_nothing_is_given_up(naps, monkeypatch):
-    monkeypatch.setattr(transport_http, "READ_TIMEOUT", 0.1)
+def test_a_server_that_says_nothing_is_given_up(naps):
     with serving([5.0]) as server, pytest.raises(NetworkError):
-        patient(server, naps).send("GET", server.url, idempotent=False)
+        replace(patient(server, naps), patience=1).send("GET", server.url, idempotent=False)
 
 
 def test_a_server_that_is_not_there_is_told(naps):
@@ -219,6 +220,62 @@ def test_a_server_that_is_not_there_is_told(naps):
         Transport(sleep=naps).trusting(gone).get(Get(gone))
     assert caught.value.uri == gone
     assert len(naps) == TRIES - 1
+
+
+def test_what_cannot_be_sent_is_one_of_our_errors(naps):
+    """A header without an encoding, a header in a header, content that is not as long as was said."""
+    said = {"content-length": "4"}
+    with serving(answer(200)) as server:
+        for headers, content, expected in (
+            ({"authorization": "Bearer secret\u2028"}, b"", UsageError),
+            ({"authorization": "Bearer secret\r\nb: c"}, b"", UsageError),
+            (said, lambda: iter([b"abcdef"]), NetworkError),
+            (said, lambda: iter([b"ab"]), NetworkError),
+        ):
+            with pytest.raises(expected, match=r"^(?!.*secret)"):
+                patient(server, naps).send("PUT", server.url, headers=headers, content=content, idempotent=False)
+
+
+def packed(body: bytes, how: str) -> bytes:
+    packing = zlib.compressobj(wbits=zlib.MAX_WBITS | (16 if "gzip" in how.lower() else 0))
+    return packing.compress(body) + packing.flush()
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "GZIP", "deflate", "identity, gzip"])
+def test_an_answer_that_is_compressed_unasked_is_unpacked(naps, encoding):
+    body = bytes(100_000)
+    with serving(answer(200, packed(body, encoding), content_encoding=encoding)) as server:
+        assert patient(server, naps).get(Get(server.url, max_bytes=len(body))).body == body
+        with pytest.raises(LimitError):
+            patient(server, naps).get(Get(server.url, max_bytes=len(body) - 1))
+
+
+def test_a_compressed_answer_takes_no_more_memory_than_was_allowed(naps):
+    bomb = packed(bytes(200_000_000), "gzip")
+    with serving(answer(200, bomb, content_encoding="gzip")) as server, pytest.raises(LimitError):
+        tracemalloc.start()
+        try:
+            patient(server, naps).get(Get(server.url, max_bytes=1_000_000))
+        finally:
+            peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+            assert peak < 10_000_000
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [
+        ("br", b"x"),
+        ("gzip, gzip", b"x"),
+        ("zstd", b"x"),
+        ("gzip", b"no gzip"),
+        ("gzip", packed(b"abc" * 99, "gzip")[:-9]),
+    ],
+)
+def test_an_answer_that_is_compressed_otherwise_is_told(naps, encoding, body):
+    with serving(answer(200, body, content_encoding=encoding)) as server, pytest.raises(NetworkError) as caught:
+        patient(server, naps).get(Get(server.url))
+    assert "compress" in str(caught.value)
 
 
 # --- streams ---------------------------------------------------------------------------------------------------------

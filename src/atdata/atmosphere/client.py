@@ -36,6 +36,8 @@ class AtmosphereClient:
         allow_loopback: addresses found in records and DID documents may be on this machine.
         cache: folder for shards and for the newest commits seen.
         data: folder for the journals of unfinished publications.
+        patience: seconds that one request may wait for its server.
+        least_rate: bytes a second that a server must bring over a long time.
     """
 
     def __init__(
@@ -47,9 +49,17 @@ class AtmosphereClient:
         allow_loopback: bool | None = None,
         cache: str | os.PathLike[str] | None = None,
         data: str | os.PathLike[str] | None = None,
+        patience: float | None = None,
+        least_rate: float | None = None,
     ) -> None:
         self.settings = Settings.of(
-            plc_url=plc_url, resolver_url=resolver_url, allow_loopback=allow_loopback, cache=cache, data=data
+            plc_url=plc_url,
+            resolver_url=resolver_url,
+            allow_loopback=allow_loopback,
+            cache=cache,
+            data=data,
+            patience=patience,
+            least_rate=least_rate,
         )
         self.base_url = None if base_url is None else base_url.rstrip("/")
         self.spelled = frozenset() if self.base_url is None else frozenset({origin_of(self.base_url)})

@@ -122,9 +122,7 @@ class Reader:
 
     def __init__(self, settings: Settings, spelled: Iterable[str] = ()) -> None:
         self.settings = settings
-        self.transport = Transport(settings.allow_loopback).trusting(
-            settings.plc_url, *settings.resolver_urls, *spelled
-        )
+        self.transport = Transport.of(settings).trusting(settings.plc_url, *settings.resolver_urls, *spelled)
         self._ledger = Ledger(settings.cache)
         self._identities: dict[Did | Handle, tuple[float, VerifiedIdentity]] = {}
 

@@ -80,7 +80,7 @@ def load_dataset(
         source: a store of the caller's to read an entry's shards from, with its own credentials.
         manifests: whether to use the manifests that an entry lists; without them every shard is read whole.
         client: to read with; by default one that is not logged in.
-        settings: `plc_url=`, `resolver_url=`, `allow_loopback=`, `cache=`; see `atdata.settings`.
+        settings: `plc_url=`, `resolver_url=`, `allow_loopback=`, `cache=`, `patience=`, `least_rate=`; see `atdata.settings`.
 
     Raises:
         NotFoundError (KeyError): there is no such name or record.
@@ -128,5 +128,5 @@ def _load_own(
         if data_files is None and (hint := reference_meant(ref)):
             raise ShardNotFoundError(error.what, uri=error.uri, hint=hint) from None
         raise
-    sample_type, loopback, cache = wanted.sample_type or DictSample, settings.allow_loopback, settings.cache
-    return {name: Dataset.of(source_at(shards, loopback), sample_type, cache=cache) for name, shards in found.items()}
+    sample_type, cache = wanted.sample_type or DictSample, settings.cache
+    return {name: Dataset.of(source_at(shards, settings), sample_type, cache=cache) for name, shards in found.items()}

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, BinaryIO, Self, TypeAlias
-from urllib.parse import urlsplit
 
 from atdata.errors import (
     AtdataError,
@@ -22,8 +20,11 @@ from atdata.errors import (
     ShardNotFoundError,
     UsageError,
 )
+from atdata.settings import Settings
 from atdata.shards.digest import Digest
-from atdata.transport.http import TRIES, backoff
+from atdata.transport.budget import TRIES, Budget
+from atdata.transport.guard import split_url
+from atdata.transport.http import encoding_of
 
 Credentials: TypeAlias = tuple[str, ...]
 """Access key and secret key, and the session token where there is one."""
@@ -34,6 +35,7 @@ PART = 8 << 20
 _PARTS_AT_ONCE = 4
 _MAX_PARTS = 10_000
 _MAX_KEY = 1024
+_LEAST, _MOST, _AT_ONCE = 1 << 8, 1 << 18, 0.1  # bytes of a piece of a body, and seconds in which one comes fast
 _SHA256 = "sha256"  # the name of an object's metadata
 
 _ABSENT = ("NoSuchKey", "NoSuchBucket", "404")
@@ -107,6 +109,11 @@ class Bucket:
             return self._client.get_object(Bucket=self.name, Key=key, **ranged)
         return None
 
+    def budget(self, key: str) -> Budget:
+        """What reading an object may take."""
+        settings = Settings.of()
+        return Budget(self.url(key), settings.patience, settings.least_rate)
+
     def read_range(self, key: str, start: int, stop: int) -> bytes | None:
         """The bytes of an object in `[start, stop)`, by one request; `None` where the server gives no such part.
 
@@ -116,24 +123,27 @@ class Bucket:
         client = self._client  # says what to install where there is no driver
         from botocore.exceptions import BotoCoreError, ClientError
 
-        failure: Exception = OSError()
-        for attempt in range(TRIES):
+        budget = self.budget(key)
+        while True:
+            budget.begin()
             try:
                 answer = client.get_object(Bucket=self.name, Key=key, Range=f"bytes={start}-{stop - 1}")
             except (ClientError, BotoCoreError):
                 return None  # why, reading all of it will say
-            with closing(answer["Body"]) as body:
-                if not str(answer.get("ContentRange", "")).startswith(f"bytes {start}-{stop - 1}/"):
+            budget.body_begins()
+            with closing(PacedBody(answer["Body"], budget)) as body:
+                sent = str(answer.get("ContentRange", ""))
+                if encoding_of(answer.get("ContentEncoding", "")) or not sent.startswith(f"bytes {start}-{stop - 1}/"):
                     return None
                 try:
-                    part = read_body(body, stop - start)
-                except OSError as error:
-                    failure = error
-                else:
+                    part = b"".join(_pieces(body, stop - start))
                     if len(part) == stop - start:
                         return part
-            time.sleep(backoff(attempt))
-        raise NetworkError("an S3 server keeps breaking off", uri=self.url(key)) from failure
+                    raise OSError("the body ended early")
+                except OSError as error:
+                    failure = NetworkError("an S3 server keeps breaking off", uri=self.url(key))
+                    failure.__cause__ = error
+            budget.failed(failure)
 
     def head(self, key: str) -> Stored | None:
         """What is there under a key; `None` where nothing is.
@@ -228,11 +238,11 @@ class Bucket:
 
     @property
     def _client(self) -> Any:
-        return _client(os.getpid(), self.access)
+        return _client(os.getpid(), self.access, Settings.of().patience)
 
 
 @lru_cache(maxsize=32)
-def _client(_pid: int, access: S3Access) -> Any:
+def _client(_pid: int, access: S3Access, patience: float) -> Any:
     """One client for each process: connections do not survive a fork."""
     try:
         import boto3
@@ -242,6 +252,7 @@ def _client(_pid: int, access: S3Access) -> Any:
         raise MissingExtraError.of("s3", "Reading and writing s3://") from error
     key, secret, token = (*(access.credentials or ()), None, None, None)[:3]
     endpoint = access.endpoint_url
+    addressing = "path" if endpoint and split_url(endpoint).hostname else "auto"
     return boto3.session.Session().client(
         "s3",
         endpoint_url=endpoint,
@@ -250,11 +261,11 @@ def _client(_pid: int, access: S3Access) -> Any:
         aws_secret_access_key=secret,
         aws_session_token=token,
         config=Config(
-            s3={"addressing_style": "path" if endpoint and urlsplit(endpoint).hostname else "auto"},
+            s3={"addressing_style": addressing},
             signature_version=UNSIGNED if access.anonymous else "s3v4",
             retries={"mode": "standard", "max_attempts": TRIES},
-            connect_timeout=10,
-            read_timeout=30,
+            connect_timeout=min(10, patience / 10),
+            read_timeout=patience / 10,
             max_pool_connections=32,
             # Checksums in trailers are what only AWS itself and the newest other servers understand.
             request_checksum_calculation="when_required",
@@ -351,16 +362,45 @@ def check_key(key: str) -> str:
     return key
 
 
-def read_body(body: Any, count: int) -> bytes:
-    """The next bytes of an answer's body, at most so many.
+class PacedBody:
+    """An answer's body, read on a budget. The driver waits for the whole of each piece; so they grow as they come fast.
 
-    Raises:
-        OSError: it broke off.
+    Args:
+        body: the driver's stream.
+        budget: what it may take.
     """
-    from botocore.exceptions import HTTPClientError, IncompleteReadError
 
-    try:
-        piece: bytes = body.read(count)
-    except (HTTPClientError, IncompleteReadError) as error:
-        raise OSError("a body broke off") from error
-    return piece
+    def __init__(self, body: Any, budget: Budget) -> None:
+        self._body, self._budget, self._piece = body, budget, _LEAST
+
+    def read(self, count: int) -> bytes:
+        """The next bytes, at most so many; none at the end.
+
+        Raises:
+            OSError: it broke off, or comes too slowly.
+        """
+        from botocore.exceptions import HTTPClientError, IncompleteReadError
+
+        before = self._budget.left
+        try:
+            with self._budget:
+                piece: bytes = self._body.read(min(count, self._piece))
+        except (HTTPClientError, IncompleteReadError) as error:
+            raise OSError("a body broke off") from error
+        fast = before - self._budget.left < _AT_ONCE
+        self._piece = min(2 * self._piece, _MOST) if fast else max(self._piece // 2, _LEAST)
+        self._budget.brought(len(piece))
+        self._budget.received(len(piece))
+        if piece and self._budget.left <= 0:
+            raise OSError("a server is too slow")
+        return piece
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._body.close()
+
+
+def _pieces(body: PacedBody, count: int) -> Iterator[bytes]:
+    while count and (piece := body.read(count)):
+        count -= len(piece)
+        yield piece

@@ -28,17 +28,20 @@ class HttpSource:
     """
 
     shards: tuple[ShardRef, ...]
-    transport: Transport = field(default_factory=lambda: Transport(Settings.of().allow_loopback))
+    transport: Transport = field(default_factory=lambda: Transport.of(Settings.of()))
 
     @classmethod
-    def from_urls(cls, urls: Sequence[str], allow_loopback: bool | None = None) -> HttpSource:
+    def from_urls(
+        cls, urls: Sequence[str], allow_loopback: bool | None = None, settings: Settings | None = None
+    ) -> HttpSource:
         """The shards at URLs that the caller spelled out: their servers are dialled as they are.
 
         Args:
             urls: http or https.
             allow_loopback: where these servers may redirect to; see `atdata.settings`.
+            settings: all of them, instead.
         """
-        transport = Transport(Settings.of(allow_loopback=allow_loopback).allow_loopback).trusting(*urls)
+        transport = Transport.of(settings or Settings.of(allow_loopback=allow_loopback)).trusting(*urls)
         return cls(tuple(ShardRef(url) for url in urls), transport)
 
     def open(self, shard: ShardRef, offset: int = 0) -> BinaryIO:

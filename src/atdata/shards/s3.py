@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import io
 import os
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, cast
 from urllib.parse import quote
 
 from atdata.errors import NetworkError, ShardError, UsageError
-from atdata.shards.buckets import Bucket, Credentials, S3Access, read_body
+from atdata.shards.buckets import Bucket, Credentials, PacedBody, S3Access
 from atdata.shards.source import ShardRef
-from atdata.transport.http import TRIES, backoff
+from atdata.transport.download import compressed
+from atdata.transport.http import encoding_of
 
 
 @dataclass(frozen=True)
@@ -109,8 +109,9 @@ class ObjectStream(io.RawIOBase):
     def __init__(self, bucket: Bucket, key: str, offset: int) -> None:
         self._bucket, self._key, self._position = bucket, key, offset
         self._etag: str | None = None
-        self._body: Any = None
+        self._body: PacedBody | None = None
         self._size: int | None = None
+        self._budget = bucket.budget(key)
         self._begin()
 
     @property
@@ -124,25 +125,30 @@ class ObjectStream(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         """Fill as much of the buffer as comes at once; 0 at the end."""
-        failure: Exception = OSError()
-        for attempt in range(TRIES):
+        while True:
             try:
-                piece = read_body(self._body, len(buffer)) if self._body else b""
+                piece = self._body.read(len(buffer)) if self._body else b""
             except OSError as error:
-                failure = error
-                time.sleep(backoff(attempt))
+                failure = NetworkError("an S3 server keeps breaking off", uri=self._bucket.url(self._key))
+                failure.__cause__ = error
+                self._budget.failed(failure)
                 self._begin()
                 continue
             buffer[: len(piece)] = piece
             self._position += len(piece)
+            self._budget.progressed(len(piece))
             return len(piece)
-        raise NetworkError("an S3 server keeps breaking off", uri=self._bucket.url(self._key)) from failure
 
     def _begin(self) -> None:
+        self._budget.begin()
         answer = self._bucket.get(self._key, self._position)
-        self._body = answer and answer["Body"]
+        self._body = None if answer is None else PacedBody(answer["Body"], self._budget)
         if answer is None:
             return
+        self._budget.body_begins()
+        if encoding := encoding_of(answer.get("ContentEncoding", "")):
+            self.close()
+            raise compressed(self._bucket.url(self._key), encoding)
         if self._etag not in (None, answer.get("ETag")):
             raise ShardError("a shard changed while it was read", uri=self._bucket.url(self._key))
         self._etag = answer.get("ETag")

@@ -16,6 +16,7 @@ from urllib.parse import unquote
 
 from atdata.errors import ShardNotFoundError, UsageError
 from atdata.protocols import DataSource
+from atdata.settings import Settings
 from atdata.shards.braces import expand_braces
 from atdata.shards.digest import Digest
 
@@ -102,12 +103,12 @@ def source_of(where: Any) -> DataSource:
     return source_at(expand_braces(*given))
 
 
-def source_at(addresses: Sequence[str], allow_loopback: bool | None = None) -> DataSource:
+def source_at(addresses: Sequence[str], settings: Settings | None = None) -> DataSource:
     """The source of shards at addresses that are spelled out: paths of files, or URLs.
 
     Args:
         addresses: at least one.
-        allow_loopback: see `atdata.settings`.
+        settings: by default those of the environment.
 
     Raises:
         UsageError: they are of several kinds of place, or of one that holds no shards.
@@ -121,11 +122,11 @@ def source_at(addresses: Sequence[str], allow_loopback: bool | None = None) -> D
         case "http" | "https":
             from atdata.shards.http import HttpSource
 
-            return HttpSource.from_urls(addresses, allow_loopback)
+            return HttpSource.from_urls(addresses, settings=settings)
         case "gs":
             from atdata.shards.http import HttpSource, public_gs_url
 
-            return HttpSource.from_urls([public_gs_url(address) for address in addresses], allow_loopback)
+            return HttpSource.from_urls([public_gs_url(address) for address in addresses], settings=settings)
         case "s3":
             from atdata.shards.s3 import S3Source
 

@@ -22,6 +22,6 @@ def lookup_txt(name: str) -> list[str]:
         answer = dns.resolver.resolve(name, "TXT", lifetime=TIMEOUT)
     except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
         return []
-    except dns.exception.DNSException as error:
+    except (dns.exception.DNSException, OSError, ValueError) as error:
         raise NetworkError("no name server answered", uri=name, actual=type(error).__name__) from error
     return [b"".join(record.strings).decode("utf-8", "replace") for record in answer]

@@ -8,10 +8,10 @@ import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
-from urllib.parse import urljoin
 
 from atdata.errors import AddressError, NetworkError, ShardError, ShardNotFoundError, XrpcError
-from atdata.transport.http import MAX_REDIRECTS, REDIRECTS, RETRIED, TRIES, Stream, Transport, backoff
+from atdata.transport.guard import join_url
+from atdata.transport.http import MAX_REDIRECTS, REDIRECTS, RETRIED, Stream, Transport
 
 _MAX_ERROR = 10_000
 
@@ -21,13 +21,14 @@ class Download(io.RawIOBase):
 
     After a cut it goes on where it stopped: by Range where the server answers 206 for the same ETag and
     size, else by reading the whole body again and skipping what was had. It gives up after five attempts
-    in a row that bring nothing new.
+    in a row that bring nothing new, or too little for their time, and where patience ends (`atdata.settings`).
 
     Raises:
         ShardNotFoundError: the server has no such thing.
         XrpcError: the server refuses, with its status and reason.
-        ShardError: the body changed while it was read.
-        NetworkError: the server cannot be reached, or keeps breaking off.
+        ShardError: the body changed while it was read, or is sent compressed.
+        LimitError: there is no end of what comes before the body.
+        NetworkError: the server cannot be reached, keeps breaking off, or is too slow.
     """
 
     def __init__(self, transport: Transport, url: str, offset: int = 0) -> None:
@@ -36,7 +37,7 @@ class Download(io.RawIOBase):
         self._stack = ExitStack()
         self._chunks: Iterator[bytes] = iter(())
         self._rest = memoryview(b"")
-        self._failures = 0
+        self._budget = transport.budget(url)
         try:
             self._connect()
         except BaseException:
@@ -62,10 +63,10 @@ class Download(io.RawIOBase):
                     self._stack.close()
                     return 0
             except NetworkError as error:
-                self._pause(error)
+                self._budget.failed(error)
                 self._connect()
                 continue
-            self._failures = 0
+            self._budget.progressed(len(chunk))
             self._rest = memoryview(chunk)
         count = min(len(buffer), len(self._rest))
         buffer[:count] = self._rest[:count]
@@ -86,13 +87,7 @@ class Download(io.RawIOBase):
             except (AddressError, XrpcError):
                 raise
             except NetworkError as error:
-                self._pause(error)
-
-    def _pause(self, error: NetworkError) -> None:
-        self._failures += 1
-        if self._failures >= TRIES:
-            raise error
-        self._transport.sleep(backoff(self._failures))
+                self._budget.failed(error)
 
     def _ask(self) -> Stream:
         url, headers = self._url, {}
@@ -102,11 +97,11 @@ class Download(io.RawIOBase):
                 headers["if-range"] = self._version[0]
         for _ in range(MAX_REDIRECTS + 1):
             self._stack.close()
-            stream = self._stack.enter_context(self._transport.stream("GET", url, headers=headers))
+            stream = self._stack.enter_context(self._transport.stream("GET", url, headers=headers, budget=self._budget))
             location = stream.headers.get("location")
             if stream.status not in REDIRECTS or not location:
                 return stream
-            url = urljoin(url, location)
+            url = join_url(url, location)
         raise XrpcError("a server redirects in circles", uri=url, status=stream.status)
 
     def _begin(self, stream: Stream) -> None:
@@ -116,6 +111,8 @@ class Download(io.RawIOBase):
             return
         if stream.status not in (200, 206):
             self._refuse(stream)
+        if stream.encoding:
+            raise compressed(self._url, stream.encoding)
         skip, length = self._position, stream.headers.get("content-length", "")
         total = int(length) if re.fullmatch(r"[0-9]{1,18}", length) else None
         if stream.status == 206:
@@ -151,6 +148,17 @@ class Download(io.RawIOBase):
         raise XrpcError(
             f"a server answered {stream.status} {error}".rstrip(), status=stream.status, error=error, uri=self._url
         )
+
+
+def compressed(uri: str, encoding: str) -> ShardError:
+    """The error for a shard that its server compresses, or says that it does."""
+    return ShardError(
+        "a shard is sent compressed",
+        uri=uri,
+        expected="a tar file as it is, with no Content-Encoding",
+        actual=f"Content-Encoding: {encoding}",
+        hint="Store it uncompressed, and without that header; samples may be compressed in it.",
+    )
 
 
 def _without(chunks: Iterator[bytes], skip: int) -> Iterator[bytes]:

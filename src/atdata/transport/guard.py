@@ -10,12 +10,44 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 from atdata.errors import AddressError
 from atdata.transport.addresses import Address, is_loopback, is_public
 
 _WAY_OUT = "Addresses found in records must be https and public; ATDATA_ALLOW_LOOPBACK=1 allows this machine's own."
+
+
+def split_url(url: str) -> SplitResult:
+    """The parts of a URL, of any scheme, with a port that is a number.
+
+    Raises:
+        AddressError: it is no URL.
+    """
+    if not re.fullmatch(r"[!-~]+", url):  # urlsplit would drop some of the rest in silence
+        raise AddressError(
+            "an address that is no URL",
+            actual=ascii(url)[:200],
+            hint="Percent-encode what is not ASCII, and punycode such a host.",
+        )
+    try:
+        parts = urlsplit(url)
+        _ = parts.port, parts.hostname  # they are read only here
+    except ValueError as error:
+        raise AddressError("an address that is no URL", actual=_without_secrets(url)) from error
+    return parts
+
+
+def join_url(base: str, location: str) -> str:
+    """Where a reference in an answer leads (RFC 3986, section 5: Reference Resolution).
+
+    Raises:
+        AddressError: it is no reference.
+    """
+    try:
+        return urljoin(base, location)
+    except ValueError as error:
+        raise AddressError("an address that is no URL", uri=base, actual=_without_secrets(location)) from error
 
 
 def origin_of(url: str) -> str:
@@ -24,22 +56,18 @@ def origin_of(url: str) -> str:
     Raises:
         AddressError: it is no http or https URL, or it carries credentials.
     """
-    if not re.fullmatch(r"[!-~]+", url):  # urlsplit would drop some of the rest in silence
-        raise AddressError(
-            "an address that is no URL",
-            actual=repr(url)[:200],
-            hint="Percent-encode what is not ASCII, and punycode such a host.",
-        )
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        raise AddressError("an address that is no URL", actual=url[:200]) from error
+    parts = split_url(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise AddressError("an address that is no http or https URL", actual=url[:200])
+        raise AddressError("an address that is no http or https URL", actual=_without_secrets(url))
     if parts.username is not None or parts.password is not None:
         raise AddressError("an address with credentials in it", actual=f"{parts.scheme}://...@{parts.hostname}")
-    return f"{parts.scheme}://{parts.hostname}:{port or (443 if parts.scheme == 'https' else 80)}"
+    return f"{parts.scheme}://{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+
+
+def _without_secrets(text: str) -> str:
+    """Text that should have been a URL, as far as an error may show it: nothing before an `@`, no query."""
+    shown = re.sub(r"(?s)[?#].*", "?...", ascii(text)[1:-1])
+    return re.sub(r"(?s)//.*@", "//...@", shown)[:200]
 
 
 def check_scheme(url: str, allow_loopback: bool) -> None:
@@ -49,7 +77,7 @@ def check_scheme(url: str, allow_loopback: bool) -> None:
         AddressError: the URL is not one a stranger may give.
     """
     origin_of(url)
-    parts = urlsplit(url)
+    parts = split_url(url)
     if parts.scheme == "https":
         return
     host = parts.hostname or ""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from urllib.parse import urljoin
-
 from atdata.errors import AddressError, NetworkError
-from atdata.transport.http import MAX_REDIRECTS, REDIRECTS, RETRIED, TRIES, Transport, backoff
+from atdata.transport.budget import Budget
+from atdata.transport.guard import join_url
+from atdata.transport.http import MAX_REDIRECTS, REDIRECTS, RETRIED, Transport
 
 
 def read_range(transport: Transport, url: str, start: int, stop: int) -> bytes | None:
@@ -15,31 +15,31 @@ def read_range(transport: Transport, url: str, start: int, stop: int) -> bytes |
 
     Raises:
         AddressError: the server must not be dialled.
-        NetworkError: it cannot be reached, is busy, or keeps breaking off, five times in a row.
+        LimitError: there is no end of what comes before the part.
+        NetworkError: it cannot be reached, is busy or too slow, or keeps breaking off, five times in a row.
     """
-    for attempt in range(TRIES):
+    budget = transport.budget(url)
+    while True:
         try:
-            return _ask(transport, url, start, stop)
+            return _ask(transport, url, start, stop, budget)
         except AddressError:
             raise
-        except NetworkError:
-            if attempt == TRIES - 1:
-                raise
-            transport.sleep(backoff(attempt))
-    raise AssertionError("the last try returns or raises")
+        except NetworkError as error:
+            budget.failed(error)
 
 
-def _ask(transport: Transport, url: str, start: int, stop: int) -> bytes | None:
+def _ask(transport: Transport, url: str, start: int, stop: int, budget: Budget) -> bytes | None:
     for _ in range(MAX_REDIRECTS + 1):
-        with transport.stream("GET", url, headers={"range": f"bytes={start}-{stop - 1}"}) as answer:
+        headers = {"range": f"bytes={start}-{stop - 1}"}
+        with transport.stream("GET", url, headers=headers, budget=budget) as answer:
             location = answer.headers.get("location")
             if answer.status in REDIRECTS and location:
-                url = urljoin(url, location)
+                url = join_url(url, location)
                 continue
             if answer.status in RETRIED:
                 raise NetworkError(f"a server answered {answer.status}", uri=url)
             sent = answer.headers.get("content-range", "")
-            if answer.status != 206 or not sent.startswith(f"bytes {start}-{stop - 1}/"):
+            if answer.status != 206 or answer.encoding or not sent.startswith(f"bytes {start}-{stop - 1}/"):
                 return None
             part = bytearray()
             for chunk in answer.chunks:
