@@ -35,7 +35,7 @@ AtdataError
     └── AuthError (PermissionError)      not logged in, or not allowed
 
 Every error says in its first line what happened and in its last what to do. The facts are attributes,
-so that a program need not parse the message.
+so that a program need not parse the message. What is no error but must not go without a word is a `NotTakenWarning`.
 """
 
 from __future__ import annotations
@@ -186,6 +186,23 @@ class NotFoundError(AtdataError, KeyError):
 
 class ConflictError(AtdataError):
     """A name or version that already stands for other content."""
+
+
+class NotTakenWarning(UserWarning):
+    """Something was said about a record that is listed already, and stands as it is.
+
+    Attributes:
+        fields: what was said and not taken.
+        uri: the record.
+    """
+
+    def __init__(self, name: str, fields: tuple[str, ...], hint: str, uri: str | None = None) -> None:
+        super().__init__(name, fields, hint, uri)
+        self.name, self.fields, self.hint, self.uri = name, fields, hint, uri
+
+    def __str__(self) -> str:
+        taken = f"not taken: {', '.join(self.fields)}"
+        return f"{self.name!a} is listed already and stands as it is; {taken}\n{self.hint}"
 
 
 class LimitError(AtdataError, ValueError):

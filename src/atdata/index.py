@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import random
+import time
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
+from msgspec import UNSET, UnsetType
+
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import AtUri, RecordKey, Tid
 from atdata.dataset import Dataset
-from atdata.errors import ConflictError, LimitError, NotFoundError, SchemaError
+from atdata.errors import ConflictError, LimitError, NotFoundError, SchemaError, UsageError
 from atdata.protocols import AbstractDataStore
 from atdata.records import CodeReference, Entry, Label, LensRecord, Record, Schema, Version, is_semver, newest
+from atdata.records.facts import Facts, Text, changed, warn_of_not_taken
+from atdata.records.record import newest_first
 from atdata.samples import DictSample
 from atdata.samples.fields import accepts
 from atdata.schema import schema_of
@@ -21,7 +27,12 @@ R = TypeVar("R", bound=Record)
 S = TypeVar("S", bound=Record, covariant=True)
 
 
+UPDATE = "index.update_dataset(ref, description=..., ...) changes it, or `atdata index update`."
+"""What to do where facts about a dataset were not taken."""
+
 _NAMED = 50  # names to tell somebody who asked for one that is not there
+_PATIENCE = 60.0  # seconds for a change that others come before
+_ANEW = "What is published stays; a new version may say something else."
 
 
 class Named(Protocol[S]):
@@ -80,6 +91,14 @@ class RecordStore(Protocol):
             ConflictError: the key is taken by other content.
         """
 
+    def swap(self, record: R, stands: R) -> R:
+        """Put a record in the place of one that was read, if that is still there.
+
+        Raises:
+            ConflictError: another is there by now, or none.
+            UsageError: it is somebody else's.
+        """
+
 
 Store = TypeVar("Store", bound=RecordStore)
 
@@ -120,10 +139,11 @@ class RecordIndex(Generic[Store]):
             ConflictError: the version stands for other content.
             FieldTypeError: it is no sample type.
         """
-        draft = Schema.of(
-            sample_type, version=version or "0.0.0", name=name, description=description, metadata=metadata
-        )
-        return self.put_schema(draft, version, rkey).located
+        drafted = "0.0.0" if version is None else version
+        draft = Schema.of(sample_type, version=drafted, name=name, description=description, metadata=metadata)
+        stands = self.put_schema(draft, version, rkey)
+        warn_of_not_taken(stands, Facts.of(description, metadata=metadata).said, _ANEW)
+        return stands.located
 
     def put_schema(self, draft: Schema, version: str | None = None, rkey: str | None = None) -> Schema:
         """List a schema under a version, or find that it is listed.
@@ -139,7 +159,7 @@ class RecordIndex(Generic[Store]):
         planned = self.planned_schema(draft, version)
         while planned.uri is None:
             try:
-                return self._create_schema(planned, RecordKey(rkey) if rkey else planned.rkey)
+                return self._create_schema(planned, planned.rkey if rkey is None else RecordKey(rkey))
             except ConflictError:
                 again = self.planned_schema(draft, version)
                 if rkey is not None or again.version == planned.version:  # nobody was faster; it is taken
@@ -181,9 +201,12 @@ class RecordIndex(Generic[Store]):
         """
         return self.records.read(ref, Schema)
 
-    def list_schemas(self, repo: str | None = None, limit: int | None = None) -> list[Schema]:
-        """Schemas, newest first; one's own unless another's are asked for."""
-        return self.records.read_all(repo, Schema, limit)
+    def list_schemas(self, repo: str | None = None, limit: int | None = None, *, prefix: str = "") -> list[Schema]:
+        """Schemas, newest first, of one's own unless another's are asked for.
+
+        With `prefix` those whose names begin with it, by name, in a name the highest version first.
+        """
+        return self._listed(repo, Schema, limit, prefix)
 
     def decode_schema(self, ref: str) -> type:
         """The sample type that a schema describes.
@@ -194,9 +217,81 @@ class RecordIndex(Generic[Store]):
         """
         return self.get_schema(ref).sample_type
 
+    def _listed(self, repo: str | None, kind: type[R], limit: int | None, prefix: str) -> list[R]:
+        if not prefix:
+            return self.records.read_all(repo, kind, limit)
+        named: dict[str, list[R]] = {}
+        for record in self.records.read_all(repo, kind):
+            if record.listed.name.startswith(prefix):
+                named.setdefault(record.listed.name, []).append(record)
+        return [record for name in sorted(named) for record in newest_first(named[name])][:limit]
+
     @abstractmethod
-    def insert_dataset(self, dataset: Dataset[Any], *, name: str, schema_ref: str | None = None, **facts: Any) -> Entry:
-        """List a dataset under a name."""
+    def insert_dataset(
+        self,
+        dataset: Dataset[Any],
+        *,
+        name: str,
+        schema_ref: str | None = None,
+        version: str | None = None,
+        schema_version: str | None = None,
+        description: str | None = None,
+        tags: Sequence[str] | None = None,
+        license: str | None = None,  # noqa: A002  the field's own word
+        metadata: Mapping[str, Any] | None = None,
+        prefix: str | None = None,
+        rkey: str | None = None,
+        maxcount: int | None = None,
+        maxsize: float | None = None,
+        manifests: bool | None = None,
+        digests: bool | None = None,
+    ) -> Entry:
+        """List a dataset under a name. The same again is no second entry; the first one stands, with its facts."""
+
+    def update_dataset(
+        self,
+        ref: str,
+        *,
+        description: Text = UNSET,
+        tags: Sequence[str] | UnsetType | None = UNSET,
+        license: Text = UNSET,  # noqa: A002  the field's own word
+        metadata: Mapping[str, Any] | UnsetType | None = UNSET,
+    ) -> Entry:
+        """Say something else about a dataset that is listed. What is not given stays; `None` clears.
+
+        The entry keeps its address, its shards and its labels: it stays the dataset it is. What others change meanwhile
+        is not lost: each change is made to the entry as it is then.
+
+        Args:
+            ref: as `get_dataset` takes it.
+            description: what it holds.
+            tags: words to find it by, all of them.
+            license: SPDX expression or URL.
+            metadata: members to set; one that is `None` is taken out, others stay. `None` takes all out, but for what
+                atdata reads itself: `splits`, and `recutFrom`.
+
+        Returns:
+            The entry as it is now.
+
+        Raises:
+            NotFoundError: there is none.
+            UsageError: it is not one's own, or the facts cannot be meant, or must not be public.
+            LexiconError, LimitError: the record would break a rule, or be too large.
+            ConflictError: it is changed by others all the time; nothing was written.
+        """
+        uri = self.get_dataset(ref).located  # a name may stand for another dataset meanwhile
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            entry = self.records.read(uri, Entry)
+            said = changed(entry, description, tags, license, metadata)
+            if said is entry:
+                return entry
+            try:
+                return self.records.swap(said, entry)
+            except ConflictError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(random.uniform(0, 0.1))  # noqa: S311  so that two do not keep step
 
     def get_dataset(self, ref: str) -> Entry:
         """The entry at an address.
@@ -206,13 +301,13 @@ class RecordIndex(Generic[Store]):
         """
         return self.records.read(ref, Entry)
 
-    def list_datasets(self, repo: str | None = None, limit: int | None = None) -> list[Entry]:
-        """Entries, newest first; one's own unless another's are asked for."""
-        return self.records.read_all(repo, Entry, limit)
+    def list_datasets(self, repo: str | None = None, limit: int | None = None, *, prefix: str = "") -> list[Entry]:
+        """Entries, newest first, of one's own unless another's are asked for; with `prefix` as `list_schemas`."""
+        return self._listed(repo, Entry, limit, prefix)
 
-    def list_labels(self, repo: str | None = None, limit: int | None = None) -> list[Label]:
-        """Labels, newest first; one's own unless another's are asked for."""
-        return self.records.read_all(repo, Label, limit)
+    def list_labels(self, repo: str | None = None, limit: int | None = None, *, prefix: str = "") -> list[Label]:
+        """Labels, newest first, of one's own unless another's are asked for; with `prefix` as `list_schemas`."""
+        return self._listed(repo, Label, limit, prefix)
 
     def get_label(self, name: str, version: str | None = None, repo: str | None = None) -> Label:
         """The label of a name: of one version, or the newest (see `atdata.records.newest`).
@@ -273,10 +368,12 @@ class RecordIndex(Generic[Store]):
             metadata=dict(metadata or {}),
         )
         content = draft.listed.content
-        if known := self.records.named(None, LensRecord, name).of_content(content):
-            return known.located
-        key = RecordKey(rkey) if rkey else Tid.now()
-        return self.records.create(draft, key, lambda found: found.listed.content == content).located
+        stands = self.records.named(None, LensRecord, name).of_content(content)
+        if stands is None:
+            key = Tid.now() if rkey is None else RecordKey(rkey)
+            stands = self.records.create(draft, key, lambda found: found.listed.content == content)
+        warn_of_not_taken(stands, Facts.of(description, metadata=metadata).said, _ANEW)
+        return stands.located
 
     def get_lens(self, ref: str) -> LensRecord:
         """The lens at an address.
@@ -312,7 +409,7 @@ class RecordIndex(Generic[Store]):
             raise SchemaError(
                 "a dataset without a type has no schema", hint="Open it as atdata.Dataset[YourType](...)."
             )
-        return Schema.of(dataset.sample_type, version=version or "0.0.0")
+        return Schema.of(dataset.sample_type, version="0.0.0" if version is None else version)
 
     def schema_for(self, dataset: Dataset[Any], schema_ref: str | None, version: str | None = None) -> Schema:
         """The published schema of a dataset about to be inserted: the one given, or its own, published if need be.
@@ -380,6 +477,20 @@ def planned_label(named: Named[Label], draft: Label) -> Label:
             hint="List it under a new version.",
         )
     return taken or draft
+
+
+def check_uncut(maxcount: int | None, maxsize: float | None) -> None:
+    """Refuse limits for shards where there is no data store that could cut any.
+
+    Raises:
+        UsageError: there is one.
+    """
+    if maxcount is not None or maxsize is not None:
+        raise UsageError(
+            "shards that stay where they are are not cut anew",
+            path="maxsize" if maxcount is None else "maxcount",
+            hint="Give the index a store with data_store=, or leave the limit out.",
+        )
 
 
 def _check_fits(sample_type: type, schema: Schema) -> None:

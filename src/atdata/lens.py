@@ -43,7 +43,7 @@ class Lens(Generic[S, V]):
     ) -> None:
         self._get, self._put = get, put
         self.source_type, self.view_type = source_type, view_type
-        self.name = str(name or getattr(get, "__name__", "lens"))
+        self.name = str(getattr(get, "__name__", "lens") if name is None else name)
         self.__module__ = str(getattr(get, "__module__", __name__))
 
     def get(self, source: S) -> V:

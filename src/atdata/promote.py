@@ -16,11 +16,15 @@ from atdata.atmosphere.publishing import add_label, blob_facts, fitting, publish
 from atdata.atproto.syntax import AtUri
 from atdata.dataset import Dataset
 from atdata.errors import UsageError, XrpcError
+from atdata.index import UPDATE
 from atdata.local.index import LocalIndex
 from atdata.local.planning import Planner
 from atdata.protocols import AbstractDataStore, DataSource, ShardStore
 from atdata.records import BlobStorage, Entry, S3Storage, Schema, Size, Storage
+from atdata.records.entry import SPLITS
+from atdata.records.facts import RECUT_FROM, Facts, warn_of_not_taken
 from atdata.records.public import check_public
+from atdata.records.record import check_named
 from atdata.records.storage import storage_in
 from atdata.settings import Settings
 from atdata.shards import FileSource, ShardRef
@@ -29,9 +33,6 @@ from atdata.shards.http import HttpSource
 from atdata.shards.opening import open_shard
 from atdata.shards.proving import proved_shards
 from atdata.shards.source import scheme_of
-
-RECUT_FROM = "recutFrom"
-"""In the metadata of an entry whose shards were cut anew: the identity of the dataset that it was."""
 
 _AT_ONCE = 8
 
@@ -56,7 +57,8 @@ def promote_to_atmosphere(
     Its schema is published unless the account has one that says the same; metadata, tags and labels come along. Shards
     stay where they are if a stranger can read them there, or are copied to a data store: whole, so that the dataset
     remains the one it was (`Entry.identity`), or cut anew where one is larger than the store takes. The same call again
-    publishes nothing twice, and goes on where one that was killed has stopped.
+    publishes nothing twice, and goes on where one that was killed has stopped. What is published stands as it is: where
+    other facts are said of it now, a `NotTakenWarning` names them, and `AtmosphereIndex.update_dataset` changes them.
 
     Args:
         entry: of `local_index`.
@@ -88,15 +90,21 @@ def promote_to_atmosphere(
     local_schema = local_index.get_schema(entry.schema_ref)
     schema = _numbered(index, local_schema, schema_version)
     moved = _moved(local_index.dataset(entry), entry, data_store)
+    name = entry.name if name is None else name
+    check_named(name, version)
+    said = Facts.of(description, tags, license).said
     planned = Entry(
-        name=name or entry.name,
+        name=name,
         schema_ref=schema.uri or AtUri.of(client.did, schema.NSID, schema.rkey),
         storage=moved.storage,
         size=_size(moved.shards, entry.size),
-        description=entry.description if description is None else description,
-        tags=entry.tags if tags is None else tuple(tags),
-        license=license or entry.license,
-        metadata=_metadata(entry, local_schema, moved),
+        **{
+            "description": entry.description,
+            "tags": entry.tags,
+            "license": entry.license,
+            "metadata": _metadata(entry, local_schema, moved),
+            **said,
+        },
     )
     check_public(planned, allow_loopback=client.settings.allow_loopback)
     fitting(planned)
@@ -117,6 +125,7 @@ def promote_to_atmosphere(
     published = publish(client, planned, uploads=uploads, files=files, manifests=manifests, version=first)
     for label_name, label_version in more:
         add_label(client, published, label_name, label_version)
+    warn_of_not_taken(published, {**Facts.of_entry(planned).said, **said}, UPDATE)
     return published.located
 
 
@@ -222,7 +231,7 @@ def _numbered(index: AtmosphereIndex, schema: Schema, version: str | None) -> Sc
     """The schema as the account has it, or as it will have it: the same content under another version is the same."""
     draft = replace(schema, uri=None, cid=None, evidence=None)
     known = index.records.named(None, Schema, draft.name).of_content(draft.listed.content) if version is None else None
-    return known or index.planned_schema(draft, version or draft.version)
+    return known or index.planned_schema(draft, draft.version if version is None else version)
 
 
 def _size(shards: Sequence[ShardRef], said: Size) -> Size:
@@ -239,12 +248,12 @@ def _metadata(entry: Entry, schema: Schema, moved: _Moved) -> dict[str, Any]:
     metadata = dict(entry.metadata)
     if not moved.recut:
         return metadata
-    if "splits" in metadata:
+    if SPLITS in metadata:
         places: dict[int, list[int]] = {}
         for place, origin in enumerate(moved.origins):
             places.setdefault(origin, []).append(place)
-        splits = metadata["splits"].items()
-        metadata["splits"] = {name: [place for n in numbers for place in places[n]] for name, numbers in splits}
+        splits = metadata[SPLITS].items()
+        metadata[SPLITS] = {name: [place for n in numbers for place in places[n]] for name, numbers in splits}
     return {**metadata, RECUT_FROM: str(entry.identity(schema.identity))}
 
 

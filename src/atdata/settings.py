@@ -58,6 +58,10 @@ class Settings:
             UsageError: a variable has a value that cannot be meant.
         """
         env = os.environ
+        given = {"plc_url": plc_url, "cache": cache, "data": data, "index_url": index_url}
+        for name, value in given.items():
+            if value is not None and not os.fspath(value):
+                raise UsageError(f"{name}= is an empty text", hint="Leave it out for what the environment says.")
         if allow_loopback is None:
             allow_loopback = _switch("ATDATA_ALLOW_LOOPBACK", env.get("ATDATA_ALLOW_LOOPBACK", ""))
         resolvers = resolver_url if resolver_url is not None else env.get("ATDATA_RESOLVER_URL", "")

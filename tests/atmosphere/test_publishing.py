@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 import atdata
 from atdata.atmosphere import AtmosphereIndex, DatasetLoader, DatasetPublisher, PDSBlobStore, SchemaPublisher
 from atdata.atproto.cid import Cid
-from atdata.errors import ConflictError, LimitError, NotFoundError, SchemaError, ShardError, UsageError
+from atdata.errors import (
+    ConflictError,
+    LimitError,
+    NotFoundError,
+    NotTakenWarning,
+    SchemaError,
+    ShardError,
+    UsageError,
+)
 from atdata.records import Entry, Label
 from atdata.testing import DevAccount, Devnet
 from networks import Network, get, list_records
@@ -50,7 +58,10 @@ def count(account: DevAccount, kind: str) -> int:
 
 def test_twice_is_once_also_from_another_machine(network: Network, alice: DevAccount) -> None:
     first = index_of(network, alice).insert_dataset(dataset(), name="rows", version="1.0.0", description="the first")
-    again = index_of(network, alice).insert_dataset(dataset(), name="rows", version="1.0.0", description="other words")
+    with pytest.warns(NotTakenWarning, match="'rows' is listed already and stands as it is; not taken: description"):
+        again = index_of(network, alice).insert_dataset(
+            dataset(), name="rows", version="1.0.0", description="other words"
+        )
     assert (again.uri, again.cid, again.description) == (first.uri, first.cid, "the first")
     assert [count(alice, kind) for kind in ("schema", "entry", "label")] == [1, 1, 1]
 
@@ -102,7 +113,8 @@ def test_a_name_without_version_follows_the_newest(network: Network, alice: DevA
 def test_a_schema_version_never_changes(network: Network, alice: DevAccount) -> None:
     publisher = SchemaPublisher(network.client(alice))
     first = publisher.publish(Row, version="1.0.0", description="a row")
-    assert publisher.publish(Row, version="1.0.0", description="in other words") == first
+    with pytest.warns(NotTakenWarning, match="not taken: description"):
+        assert publisher.publish(Row, version="1.0.0", description="in other words") == first
 
     @atdata.packable
     class Other:

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, assume, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from msgspec import UNSET
 
 from atdata.dataset import Dataset, write_samples
 from atdata.errors import AtdataError
@@ -144,6 +145,23 @@ class Contract(RuleBasedStateMachine):
     def label(self, data: st.DataObject, name: str, version: str | None) -> None:
         place = self.draw_place(data)
         self.all(lambda index: index.add_label(index.list_datasets()[place], name=name, version=version))
+
+    @rule(
+        data=st.data(),
+        description=st.sampled_from((UNSET, None, "a", "b")),
+        metadata=st.sampled_from((UNSET, None, {"a": 1}, {"a": None, "b": [0.5]})),
+    )
+    def update(self, data: st.DataObject, description: Any, metadata: Any) -> None:
+        place = self.draw_place(data)
+        before = self.made[0].index.list_datasets()[place]
+        self.all(
+            lambda index: index.update_dataset(
+                str(index.list_datasets()[place].uri), description=description, metadata=metadata
+            )
+        )
+        after = self.made[0].index.get_dataset(str(before.uri))
+        assert (after.listed, after.created_at) == (before.listed, before.created_at)
+        assert description in (UNSET, after.description)
 
     @rule(name=st.sampled_from(NAMES), version=st.sampled_from((None, None, None, *LABELS)))
     def remove(self, name: str, version: str | None) -> None:

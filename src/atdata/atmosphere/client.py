@@ -61,6 +61,10 @@ class AtmosphereClient:
             patience=patience,
             least_rate=least_rate,
         )
+        if base_url is not None and not base_url:
+            raise UsageError(
+                "an empty text is no server", path="base_url", hint="Leave it out to find the account's own."
+            )
         self.base_url = None if base_url is None else base_url.rstrip("/")
         self.spelled = frozenset() if self.base_url is None else frozenset({origin_of(self.base_url)})
         self.reader = Reader(self.settings, self.spelled)
@@ -187,6 +191,40 @@ class AtmosphereClient:
                 "the server stored another record", step="record", uri=uri, expected=cid, actual=answer.get("cid")
             )
         return record.at(uri, cid)
+
+    def swap(self, record: R, stands: R) -> R:
+        """Put a record in the place of one of the account's own that was read, if that is still there.
+
+        Raises:
+            ConflictError: another is there by now, or none.
+            LimitError, LexiconError, UsageError: it may not be written, or is another account's; nothing was sent.
+            ProofError: the server stored something else.
+        """
+        uri = stands.located
+        if uri.authority not in (self.did, self.handle):
+            raise UsageError("a record of another account", actual=uri, expected=self.did)
+        check_public(record, allow_loopback=self.settings.allow_loopback)
+        value = check_outgoing(record)
+        body = {
+            "repo": self.did,
+            "collection": uri.collection,
+            "rkey": uri.rkey,
+            "record": to_json(value),
+            "swapRecord": str(stands.cid),
+            "validate": False,  # the server does not know our lexicons; we have validated
+        }
+        try:
+            answer = self.account.procedure("com.atproto.repo.putRecord", body)
+        except XrpcError as error:
+            if error.error != "InvalidSwap":
+                raise
+            raise ConflictError("a record has changed since it was read", uri=uri, expected=stands.cid) from None
+        cid = Cid.of_cbor(cbor.encode(value))
+        if answer.get("cid") != str(cid):
+            raise ProofError(
+                "the server stored another record", step="record", uri=uri, expected=cid, actual=answer.get("cid")
+            )
+        return self.reader.read(uri, type(record))
 
     def upload(self, content: Callable[[], Iterable[bytes]], cid: Cid, size: int, mime_type: str) -> Blob:
         """Upload a blob whose CID is known; it stays unreadable until a record names it.

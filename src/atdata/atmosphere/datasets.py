@@ -16,8 +16,10 @@ from atdata.atmosphere.publishing import blob_facts, publish
 from atdata.atproto.syntax import AtUri
 from atdata.dataset import Dataset
 from atdata.errors import LexiconError, LimitError, UnverifiedError, UsageError
+from atdata.index import UPDATE
 from atdata.protocols import DataSource, RangeSource
 from atdata.records import BlobStorage, Entry, ExternalStorage, S3Storage, Schema
+from atdata.records.facts import Facts, warn_of_not_taken
 from atdata.records.storage import TAR
 from atdata.shards import Digest, ShardRef
 from atdata.shards.cache import ShardCache
@@ -128,7 +130,7 @@ class DatasetPublisher:
         planned = self._entry(
             schema_uri, name, description, tags, license, metadata, storage=ExternalStorage(tuple(urls))
         )
-        return publish(self.client, planned, version=version, rkey=rkey).located
+        return self._stands(publish(self.client, planned, version=version, rkey=rkey), planned)
 
     def publish_with_blobs(
         self,
@@ -173,9 +175,14 @@ class DatasetPublisher:
         shards = [self._keep(blob, schema, f"blobs[{index}]", watch) for index, blob in enumerate(blobs)]
         planned = self._entry(schema_uri, name, description, tags, license, metadata, **blob_facts(shards))
         files = carried(shards, self.client.blob_limit, manifests)
-        return publish(
+        entry = publish(
             self.client, planned, uploads=shards, files=files, manifests=manifests, version=version, rkey=rkey
-        ).located
+        )
+        return self._stands(entry, planned)
+
+    def _stands(self, entry: Entry, planned: Entry) -> AtUri:
+        warn_of_not_taken(entry, Facts.of_entry(planned).said, UPDATE)
+        return entry.located
 
     def _entry(
         self,
@@ -188,15 +195,8 @@ class DatasetPublisher:
         **stored: Any,
     ) -> Entry:
         schema = self.client.read(schema_uri, Schema)
-        return Entry(
-            name=name,
-            schema_ref=schema.located,
-            description=description,
-            tags=tuple(tags or ()),
-            license=license,
-            metadata=dict(metadata or {}),
-            **stored,
-        )
+        said = Facts.of(description, tags, license, metadata).said
+        return Entry(name=name, schema_ref=schema.located, **said, **stored)
 
     def _keep(self, blob: bytes, schema: Schema, where: str, watch: Watch | None) -> ShardRef:
         """Read a shard through, and put it where an upload can be repeated from."""

@@ -98,12 +98,12 @@ class LensPublisher:
         getter = _code_of(lens.getter_function, repository, commit)
         putter = _code_of(lens.putter_function, repository, commit)
         return self.publish(
-            name=name or lens.name,
+            name=lens.name if name is None else name,
             source_schema=source_schema,
             target_schema=target_schema,
             getter_code=getter,
             putter_code=putter,
-            description=description or inspect.getdoc(lens.getter_function),
+            description=inspect.getdoc(lens.getter_function) if description is None else description,
             metadata=metadata,
             rkey=rkey,
         )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+import warnings
 
 import typer
 
 from atdata.cli import demo, doctor, index, login, promote, publish, schema, services, show, verify
-from atdata.cli.output import exit_code, explain
+from atdata.cli.output import exit_code, explain, note
 from atdata.errors import AtdataError
 
 app = typer.Typer(
@@ -33,6 +34,7 @@ app.command()(services.down)
 
 def main() -> None:
     """Run the command line. Exit codes: 0 ok, 1 check failed, 2 usage, 3 network, 4 not found, 5 not let in."""
+    warnings.showwarning = note
     try:
         app()
     except AtdataError as error:

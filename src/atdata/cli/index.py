@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json as json_
+from enum import Enum
 from typing import Annotated, Any
 
+import msgspec
 import typer
 
+from atdata.atmosphere import AtmosphereIndex
+from atdata.cli.account import logged_in
 from atdata.cli.output import facts, say, say_json, size, some, table
 from atdata.errors import UsageError
 from atdata.local import LocalIndex
 from atdata.records import Entry, Label
+from atdata.records.address import AUTHORITY, name_and_version
 
 app = typer.Typer(no_args_is_help=True, help="What your team's index lists.")
 
@@ -20,6 +25,17 @@ Index = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Say it in JSON.")]
 Ref = Annotated[str, typer.Argument(help="NAME, NAME@VERSION, or @local/NAME.")]
+
+
+class Clearable(Enum):
+    """Facts that may be taken out."""
+
+    DESCRIPTION = "description"
+    TAGS = "tags"
+    LICENSE = "license"
+    METADATA = "metadata"
+
+
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
@@ -88,11 +104,11 @@ def show(ref: Ref, index: Index = None, json: Json = False) -> None:
 def rm(ref: Ref, index: Index = None, yes: Yes = False, json: Json = False) -> None:
     """Take a name, or one version of it, out of the index. Its shards stay where they are."""
     team = LocalIndex(index)
-    name, _, version = ref.removeprefix("@local/").partition("@")
-    team.get_label(name, version or None)
+    name, version = name_and_version(ref.removeprefix("@local/"))
+    team.get_label(name, version)
     if not yes:
         confirm(f"Take {ref} out of the index? Its shards stay where they are.", json)
-    gone = team.remove(name, version or None)
+    gone = team.remove(name, version)
     if json:
         say_json({"removed": ref, "entries": [str(entry.cid) for entry in gone]})
     else:
@@ -100,6 +116,54 @@ def rm(ref: Ref, index: Index = None, yes: Yes = False, json: Json = False) -> N
             f"{ref} is out of the index"
             + (f", and {some(len(gone), 'entry')} that no other name stood for." if gone else ".")
         )
+
+
+@app.command()
+def update(
+    ref: Ref,
+    description: Annotated[str | None, typer.Option(help="What it holds.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="A word to find it by; all of them, one option each.")] = None,
+    license: Annotated[str | None, typer.Option(help="SPDX expression or URL, such as CC-BY-4.0.")] = None,  # noqa: A002
+    metadata: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=VALUE, a member to set: JSON, else text; null takes it out. Others stay."),
+    ] = None,
+    clear: Annotated[
+        list[Clearable] | None, typer.Option(help="What shall be said no more; may be given several times.")
+    ] = None,
+    index: Index = None,
+    json: Json = False,
+) -> None:
+    """Say something else about a dataset of the index, or, as @you/NAME, of your own account. What is not given stays."""
+    given: dict[str, Any] = {"description": description, "tags": tag, "license": license}
+    said = {name: value for name, value in given.items() if value is not None}
+    if metadata is not None:
+        said["metadata"] = dict(map(_member, metadata))
+    cleared = [field.value for field in clear or ()]
+    if both := [name for name in cleared if name in said]:
+        raise UsageError(f"{both[0]} cannot be said and cleared at once")
+    if not said and not cleared:
+        raise UsageError("nothing to change", hint="Give --description, --tag, --license, --metadata or --clear.")
+    said |= dict.fromkeys(cleared)
+    if ref.startswith(("@", "at://")) and not ref.startswith(("@local/", f"at://{AUTHORITY}/")):
+        with logged_in() as client:
+            entry = AtmosphereIndex(client).update_dataset(ref, **said)
+    else:
+        entry = LocalIndex(index).update_dataset(ref, **said)
+    if json:
+        say_json({**_as_json(entry), "metadata": dict(entry.metadata)})
+        return
+    say(f"{entry.name}: changed {', '.join(said)}")
+
+
+def _member(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise UsageError("metadata are given as NAME=VALUE", actual=text, hint="For example --metadata rate=0.5")
+    try:
+        return name, msgspec.json.decode(value)
+    except (msgspec.DecodeError, RecursionError):
+        return name, value
 
 
 def confirm(question: str, json: bool) -> None:

@@ -61,6 +61,11 @@ def say_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
 
 
+def note(message: Warning | str, *_where: object, **_file: object) -> None:
+    """A warning on standard error, as people read it: where in the code it was raised says nothing to them."""
+    console(stderr=True).print(Text(plain(f"note: {message}"), style="yellow"))
+
+
 def exit_code(error: AtdataError) -> int:
     """The exit code that names the cause: 1 check failed, 2 usage, 3 network, 4 not found, 5 not let in."""
     return next((code for kind, code in _CODES if isinstance(error, kind)), 1)

@@ -38,7 +38,7 @@ def publish(
 ) -> None:
     """Publish data under your identity: infers the sample type, shows it and the plan, then publishes."""
     with logged_in() as client, tempfile.TemporaryDirectory(prefix="atdata-publish-") as scratch:
-        imported = open_path(path, type_name or camel(name))
+        imported = open_path(path, camel(name) if type_name is None else type_name)
         store = PDSBlobStore(client)
         shards = Path(scratch) / "part-%06d.tar"
         dataset = write_samples(imported.samples(), shards, maxcount=maxcount, maxsize=client.blob_limit)

@@ -20,7 +20,7 @@ from atdata.loading.references import (
 )
 from atdata.loading.splits import named
 from atdata.protocols import DataSource
-from atdata.records.address import LOCAL
+from atdata.records.address import LOCAL, name_and_version
 from atdata.samples import DictSample
 from atdata.settings import Settings
 from atdata.shards.source import source_at
@@ -120,8 +120,7 @@ def _load_own(
     if wanted.source is not None:
         raise UsageError("source= is for entries on the network", actual=ref, hint="Dataset[T](source) reads a source.")
     if index is not None and data_files is None and may_be_name(ref):
-        name, _, version = ref.partition("@")
-        return load_named(name, version or None, index, wanted, settings)
+        return load_named(*name_and_version(ref), index, wanted, settings)
     try:
         found = find_splits(ref, data_files)
     except ShardNotFoundError as error:

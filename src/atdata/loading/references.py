@@ -13,7 +13,7 @@ from atdata.atproto.syntax import AtUri, parse_identifier
 from atdata.dataset import DatasetDict
 from atdata.errors import IdentifierError, UsageError
 from atdata.protocols import DataSource
-from atdata.records.address import AUTHORITY, LOCAL, SCHEMES, Address
+from atdata.records.address import AUTHORITY, LOCAL, SCHEMES, Address, name_and_version
 from atdata.settings import Settings
 from atdata.shards.source import is_file, is_folder, scheme_of
 
@@ -118,11 +118,11 @@ def parts_of(ref: str) -> tuple[str, str, str | None]:
             )
         return address.owner, address.name, address.version
     owner, _, name = ref.removeprefix("@").partition("/")
-    name, _, version = name.partition("@")
+    name, version = name_and_version(name)
     if not owner or not name:
         raise UsageError(
             "a reference that names no dataset",
             expected="@handle/name, @handle/name@version, or either with local for the handle",
             actual=ref,
         )
-    return owner, name, version or None
+    return owner, name, version

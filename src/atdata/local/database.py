@@ -1,6 +1,6 @@
 """The port behind a local index: rows of a database, found by what an index files records under.
 
-A row is written once and never changes. What is written together is there together or not at all, and every lookup is
+A row is written once; what it is found by never changes, but for its CID. What is written together is there together or not at all, and every lookup is
 one in an index of the database, so it costs the same however many rows there are. Names are data: no query, key or
 pattern is ever made of them.
 """
@@ -77,6 +77,15 @@ class Database(Protocol):
         Raises:
             TakenError: a key or slot is taken by another row.
             NotFoundError: a row refers to one that is not there.
+        """
+
+    def swap(self, row: Row, cid: str) -> None:
+        """Put a row in the place of the one with its key, if that is still the record with a CID.
+
+        Its name, slot, rank, content and target are those it has. The same call again changes nothing.
+
+        Raises:
+            TakenError: another is there by now, or none.
         """
 
     def delete(self, rows: Sequence[Row]) -> None:
@@ -205,6 +214,8 @@ def open_database(where: str | os.PathLike[str]) -> Database:
         UsageError: no index can be there.
     """
     text = os.fspath(where)
+    if not text:
+        raise UsageError("an empty text is no address of an index", hint="Leave it out for the one by default.")
     match scheme_of(text):
         case "redis" | "rediss" | "unix":
             from atdata.local.redis import RedisDatabase

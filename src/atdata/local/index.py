@@ -7,16 +7,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from atdata.atproto.syntax import Tid
+from atdata.atproto.syntax import RecordKey, Tid
 from atdata.dataset import Dataset, DatasetDict
 from atdata.errors import ConflictError, NotFoundError, UnverifiedError, UsageError
-from atdata.index import RecordIndex, planned_label
+from atdata.index import UPDATE, RecordIndex, check_uncut, planned_label
 from atdata.local.database import Database, TakenError, open_database
 from atdata.local.records import LocalRecords, check_owner
 from atdata.local.sources import kept_where_they_are, put_into, source_of_entry
 from atdata.protocols import AbstractDataStore
 from atdata.records import Entry, Label, LensRecord, Record, Schema, Size
-from atdata.records.address import Address
+from atdata.records.address import Address, name_and_version
+from atdata.records.facts import Facts, warn_of_not_taken
+from atdata.records.record import check_named
 from atdata.settings import Settings
 from atdata.shards import ShardRef
 
@@ -53,7 +55,9 @@ class LocalIndex(RecordIndex[LocalRecords]):
 
             database: Database = RedisDatabase(redis)
         else:
-            database = open_database(where or self.settings.index_url or self.settings.data / "index.sqlite")
+            if where is None:
+                where = self.settings.index_url or self.settings.data / "index.sqlite"
+            database = open_database(where)
         super().__init__(LocalRecords(database), data_store)
 
     # --- schemas
@@ -66,10 +70,6 @@ class LocalIndex(RecordIndex[LocalRecords]):
         """
         return self._read(ref, Schema)
 
-    def list_schemas(self, repo: str | None = None, limit: int | None = None, *, prefix: str = "") -> list[Schema]:
-        """Schemas, newest first; with `prefix` those whose names begin with it, by name."""
-        return self._listed(repo, Schema, limit, prefix)
-
     # --- datasets
 
     def insert_dataset(
@@ -77,83 +77,98 @@ class LocalIndex(RecordIndex[LocalRecords]):
         dataset: Dataset[Any],
         *,
         name: str,
-        prefix: str | None = None,
         schema_ref: str | None = None,
-        schema_version: str | None = None,
         version: str | None = None,
+        schema_version: str | None = None,
         description: str | None = None,
         tags: Sequence[str] | None = None,
         license: str | None = None,  # noqa: A002  the field's own word
         metadata: Mapping[str, Any] | None = None,
+        prefix: str | None = None,
+        rkey: str | None = None,
         maxcount: int | None = None,
         maxsize: float | None = None,
-        digests: bool = True,
-        **_facts: Any,
+        manifests: bool | None = None,
+        digests: bool | None = None,
     ) -> Entry:
         """List a dataset under a name: its shards go to the data store first, if there is one.
 
-        Schema, entry and label appear together. The same again is no second entry; the first one stands.
+        Schema, entry and label appear together. The same again is no second entry; the first one stands, and where other
+        facts are said of it a `NotTakenWarning` names them: `update_dataset` changes them.
 
         Args:
             dataset: what to list.
             name: what to call it; `@local/name` finds it.
-            prefix: what the data store calls its shards; the name by default.
             schema_ref: the schema; by default the dataset's own type, published if need be.
-            schema_version: the version to publish its own type under.
             version: of the name, such as `1.0.0`; what a version stands for never changes. Without one a name that
                 has versions gets the next patch, since it stands for its newest.
+            schema_version: the version to publish its own type under.
             description: what it holds.
             tags: words to find it by.
             license: SPDX expression or URL.
             metadata: anything else, as msgpack can hold it.
+            prefix: what the data store, where there is one, calls its shards; the name by default.
+            rkey: a record key of the caller's choice.
             maxcount: most samples in a stored shard.
             maxsize: most bytes in a stored shard.
-            digests: whether to read shards whose digest is not known, so that whoever loads them can check them.
+            manifests: only what `False` and the default mean: the entry lists none. Readers find those beside shards.
+            digests: whether to read shards whose digest is not known, so that whoever loads them can check them; by
+                default they are.
 
         Raises:
-            ConflictError: the version of the name stands for another dataset.
+            ConflictError: the version of the name, or the record key, stands for another dataset.
+            UsageError: manifests are insisted on, or an argument cannot be meant.
             SchemaError: the samples are not what the schema describes.
             ShardError, DigestError: a shard is damaged, or not the one it should be.
         """
-        self._schema_for(dataset, schema_ref, schema_version)  # what is wrong is said before anything is copied
+        # What is wrong is said before anything is copied.
+        if manifests:
+            raise UsageError(
+                "an entry of a local index lists no manifests",
+                path="manifests",
+                hint="Leave it out: readers find the manifests that lie beside shards. Published entries list them.",
+            )
+        check_named(name, version)
+        said, key = Facts.of(description, tags, license, metadata).said, None if rkey is None else RecordKey(rkey)
+        self._schema_for(dataset, schema_ref, schema_version)
         if self.data_store is not None:
-            stored = put_into(self.data_store, dataset, prefix or name, maxcount, maxsize, self.settings.cache)
+            prefix = name if prefix is None else prefix
+            stored = put_into(self.data_store, dataset, prefix, maxcount, maxsize, self.settings.cache)
         else:
-            stored = kept_where_they_are(dataset, self.settings.cache, digests)
+            check_uncut(maxcount, maxsize)
+            stored = kept_where_they_are(dataset, self.settings.cache, digests is not False)
         samples, sizes = [shard.samples for shard in stored.shards], [shard.size for shard in stored.shards]
-        facts = {
-            "name": name,
-            "storage": stored.storage,
-            "size": Size(_total(samples), _total(sizes), len(stored.shards)),
-            "description": description,
-            "tags": tuple(tags or ()),
-            "license": license,
-            "metadata": dict(metadata or {}),
-        }
+        size = Size(_total(samples), _total(sizes), len(stored.shards))
         while True:
             schema = self._schema_for(dataset, schema_ref, schema_version)
-            plan = self._plan(schema, facts, version)
+            draft = Entry(name=name, schema_ref=schema.located, storage=stored.storage, size=size, **said)
+            plan = self._plan(schema, draft, key, version)
             try:
                 self.records.put(plan.fresh)
             except TakenError:
-                self._check_key(schema)
+                for record in plan.fresh:
+                    self._check_key(record)
                 continue  # somebody was faster; what they wrote is found now
+            warn_of_not_taken(plan.entry, said, UPDATE)
             return plan.entry
 
-    def _check_key(self, schema: Schema) -> None:
-        """Whether a schema is, or can be, where it should be: its key may be another's, by that one's own choice.
+    def _check_key(self, record: Record) -> None:
+        """Refuse a key that is another's, by that one's own choice: no trying again would help.
 
         Raises:
-            ConflictError: it can not.
+            ConflictError: it is.
         """
         with suppress(NotFoundError):
-            there = self.records.read(schema.located, Schema)
-            if (there.name, there.version) != (schema.name, schema.version):
+            there = self.records.read(record.located, type(record))
+            if there.listed[:2] != record.listed[:2] or (isinstance(record, Entry) and there.listed != record.listed):
+                kind, named = record.NSID.name, " ".join(filter(None, record.listed[:2]))
                 raise ConflictError(
-                    f"the key of the schema {schema.name} {schema.version} is taken by another",
+                    f"the key of the {kind} {named} is taken by another",
                     uri=there.uri,
-                    actual=f"{there.name} {there.version}",
-                    hint="Publish it under a key of your own: publish_schema(..., rkey=...), and pass its schema_ref.",
+                    actual=" ".join(filter(None, there.listed[:2])),
+                    hint="Choose another rkey=, or leave it out."
+                    if isinstance(record, Entry)
+                    else "Publish it under a key of your own: publish_schema(..., rkey=...), and pass its schema_ref.",
                 )
 
     def add_entry(self, dataset: Dataset[Any], *, name: str, **facts: Any) -> Entry:
@@ -172,11 +187,10 @@ class LocalIndex(RecordIndex[LocalRecords]):
         planned = self.planned_schema(self.draft_schema(dataset, version), version)
         return self.records.placed(planned, planned.rkey)
 
-    def _plan(self, schema: Schema, facts: dict[str, Any], version: str | None) -> _Plan:
+    def _plan(self, schema: Schema, draft: Entry, key: RecordKey | None, version: str | None) -> _Plan:
         """What is to be written, and which entry will stand."""
-        draft = Entry(schema_ref=schema.located, **facts)
         known = self.records.named(None, Entry, draft.name).of_content(draft.listed.content)
-        entry = known or self.records.placed(draft, Tid.now())
+        entry = known or self.records.placed(draft, key or Tid.now())
         fresh: list[Record] = [] if known else [entry]
         if self.records.named(None, Schema, schema.name).of_version(schema.version) is None:
             fresh.insert(0, schema)
@@ -218,14 +232,6 @@ class LocalIndex(RecordIndex[LocalRecords]):
         """Every entry, newest first; a few at a time are in memory."""
         return self.records.each(Entry)
 
-    def list_datasets(self, repo: str | None = None, limit: int | None = None, *, prefix: str = "") -> list[Entry]:
-        """Entries, newest first; with `prefix` those whose names begin with it, by name."""
-        return self._listed(repo, Entry, limit, prefix)
-
-    def list_labels(self, repo: str | None = None, limit: int | None = None, *, prefix: str = "") -> list[Label]:
-        """Labels, newest first; with `prefix` those whose names begin with it, by name."""
-        return self._listed(repo, Label, limit, prefix)
-
     def labels_of(self, entry: Entry) -> list[Label]:
         """The labels of an entry, newest first."""
         return self.records.referring(entry, Label)
@@ -245,6 +251,7 @@ class LocalIndex(RecordIndex[LocalRecords]):
             with suppress(TakenError):  # somebody was faster; what they wrote is found now
                 self.records.put([placed])
                 return placed
+        warn_of_not_taken(label, Facts.of(description).said, "A label stays as it is; give the name another version.")
         return label
 
     # --- lenses
@@ -407,8 +414,7 @@ def _named(ref: str, kind: type[Record]) -> tuple[str, str | None]:
         if not address.is_local or address.kind not in _WORDS[kind]:
             raise NotFoundError(f"an address of no {kind.NSID.name} of this index", uri=ref)
         return address.name, address.version
-    name, _, version = ref.removeprefix("@local/").partition("@")
-    return name, version or None
+    return name_and_version(ref.removeprefix("@local/"))
 
 
 def _total(counts: Sequence[int | None]) -> int | None:

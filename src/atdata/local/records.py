@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar, cast
 
 from atdata.atproto import cbor
@@ -113,6 +113,17 @@ class LocalRecords:
             NotFoundError: one refers to a record that is not there.
         """
         self.database.insert([row_of(record) for record in records])
+
+    def swap(self, record: R, stands: R) -> R:
+        """Put a record in the place of one that was read, which says the same but for facts about it.
+
+        Raises:
+            TakenError: another is there by now, or none.
+            DataModelError, LexiconError, UsageError: it may not be written.
+        """
+        placed = self.placed(replace(record, uri=None, cid=None), RecordKey(stands.located.rkey or ""))
+        self.database.swap(row_of(placed), str(stands.cid))
+        return placed
 
     def delete(self, records: Sequence[Record]) -> None:
         """Delete all of some records, or none.

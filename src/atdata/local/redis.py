@@ -27,7 +27,7 @@ from atdata.local.database import (
     taken,
     unreachable,
 )
-from atdata.local.scripts import DELETE, INSERT, LAST, OF_SLOT, UNDER
+from atdata.local.scripts import DELETE, INSERT, LAST, OF_SLOT, SWAP, UNDER
 
 if TYPE_CHECKING:
     import redis
@@ -74,6 +74,16 @@ class RedisDatabase:
     def insert(self, rows: Sequence[Row]) -> None:
         """See `Database`."""
         self._script(INSERT, rows)
+
+    def swap(self, row: Row, cid: str) -> None:
+        """See `Database`."""
+        stored = self._do(lambda client: client.hget(_RECORDS, _raw(row.key)))
+        there = None if stored is None else _stored(stored)
+        if there is None or there.cid not in (cid, row.cid):
+            raise taken()
+        (key, _, cid_place, *_, packed), old = _arguments(row), _arguments(there)
+        if self._eval(SWAP, [_RECORDS, _CIDS], [key, old[2], old[-1], cid_place, packed]) == b"taken":
+            raise taken()
 
     def delete(self, rows: Sequence[Row]) -> None:
         """See `Database`."""

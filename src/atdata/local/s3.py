@@ -74,8 +74,9 @@ class S3DataStore:
     ) -> None:
         given = read_credentials(credentials)
         self.bucket, self.prefix = check_bucket(bucket), check_prefix(prefix.strip("/"))
-        endpoint = _check_endpoint(endpoint_url or given.endpoint_url or configured_endpoint())
-        self.access = S3Access(endpoint, region or given.region, given.keys)
+        if endpoint_url is None:
+            endpoint_url = given.endpoint_url or configured_endpoint()
+        self.access = S3Access(_check_endpoint(endpoint_url), given.region if region is None else region, given.keys)
         self._cache = ShardCache(Settings.of(cache=cache).cache)
 
     def __repr__(self) -> str:

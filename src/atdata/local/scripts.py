@@ -38,6 +38,17 @@ for _, i in ipairs(todo) do
 end
 return 'ok'
 """.replace("FORMAT", str(FORMAT))
+SWAP = """
+local there = redis.call('HGET', KEYS[1], ARGV[1])
+if there and string.sub(there, 9) == ARGV[5] then return 'ok' end
+if not there or string.sub(there, 9) ~= ARGV[3] then return 'taken' end
+local number = string.sub(there, 1, 8)
+local tail = number .. ARGV[1] .. struct.pack('>I2', #ARGV[1])
+redis.call('HSET', KEYS[1], ARGV[1], number .. ARGV[5])
+redis.call('ZREM', KEYS[2], ARGV[2] .. tail)
+redis.call('ZADD', KEYS[2], 0, ARGV[4] .. tail)
+return 'ok'
+"""
 DELETE = """
 local gone, todo = {}, {}
 for i = 1, #ARGV, 8 do

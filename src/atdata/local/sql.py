@@ -79,6 +79,17 @@ class SqlDatabase:
 
         self._run(work, nothing_there, one=len(rows) == 1)
 
+    def swap(self, row: Row, cid: str) -> None:
+        """See `Database`."""
+
+        def work(cursor: Any) -> None:
+            swap = "UPDATE atdata_records SET cid = ?, value = ? WHERE key = ? AND cid IN (?, ?)"
+            cursor.execute(self._sql(swap), [row.cid, row.value, row.key, cid, row.cid])
+            if not cursor.rowcount:
+                raise taken()
+
+        self._run(work, nothing_there, one=True)
+
     def delete(self, rows: Sequence[Row]) -> None:
         """See `Database`."""
 

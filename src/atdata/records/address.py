@@ -8,7 +8,7 @@ from typing import NoReturn, Self
 from urllib.parse import quote, unquote_to_bytes
 
 from atdata.atproto.syntax import Handle, parse_identifier
-from atdata.errors import IdentifierError
+from atdata.errors import IdentifierError, UsageError
 from atdata.records.version import is_semver
 from atdata.shards.source import did_you_mean
 
@@ -88,6 +88,22 @@ class Address:
     def __str__(self) -> str:
         version = "" if self.version is None else f"@{self.version}"
         return f"atdata://{self.owner}/{self.kind}/{quote(self.name, safe='')}{version}"
+
+
+def name_and_version(text: str) -> tuple[str, str | None]:
+    """Name and version in `name[@version]`.
+
+    Raises:
+        UsageError: the version is an empty text.
+    """
+    name, at, version = text.partition("@")
+    if at and not version:
+        raise UsageError(
+            "an empty text is no version",
+            expected="name@version, or the name alone for the newest",
+            actual=repr(text)[:200],
+        )
+    return name, version or None
 
 
 def _decoded(name: str) -> str:

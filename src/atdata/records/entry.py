@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -24,6 +24,9 @@ from atdata.samples.codec import Misfit, encoder, pack
 from atdata.shards import ShardRef
 
 MAX_METADATA = 100_000
+SPLITS = "splits"
+"""In the metadata: the numbers of the shards of each split."""
+
 _MEMBERS = ("name", "schemaRef", "storage", "createdAt", "description", "metadata", "tags", "size", "license")
 _MANIFESTS = "manifests"
 _ANYWHERE = "did:web:nowhere.invalid"  # what a shard is does not depend on whose blob it is
@@ -108,8 +111,11 @@ class Entry(Record):
         return tuple(pair.shards(self.located.authority) for pair in stored)
 
     def check_complete(self) -> None:
-        """See `Record`: each shard in a list with digests has one."""
+        """See `Record`: each shard in a list with digests has one, and splits name shards that there are."""
+        super().check_complete()
         check_digests(self.storage)
+        if self.metadata.get(SPLITS) is not None:
+            self._split_numbers(len(self.storage.shards(_ANYWHERE)))
 
     def first(self, count: int) -> Self:
         """The same entry with only the first of its shards, and their manifests."""
@@ -140,21 +146,25 @@ class Entry(Record):
         Raises:
             LexiconError: the metadata name shards that there are not.
         """
-        declared, shards = self.metadata.get("splits"), self.shards
-        if declared is None:
+        shards = self.shards
+        if self.metadata.get(SPLITS) is None:
             return {"train": shards}
+        return {name: tuple(shards[n] for n in numbers) for name, numbers in self._split_numbers(len(shards)).items()}
+
+    def _split_numbers(self, count: int) -> Mapping[str, Sequence[int]]:
+        declared = self.metadata[SPLITS]
         if not isinstance(declared, Mapping) or not declared:
             raise LexiconError("an entry with impossible splits", path="metadata.splits", actual=reprlib.repr(declared))
         for name, numbers in declared.items():
-            listed = isinstance(numbers, list) and all(type(n) is int and 0 <= n < len(shards) for n in numbers)
+            listed = isinstance(numbers, list) and all(type(n) is int and 0 <= n < count for n in numbers)
             if not isinstance(name, str) or not listed:
                 raise LexiconError(
                     "a split of shards that there are not",
                     path=f"metadata.splits.{name}",
-                    expected=f"a list of numbers below {len(shards)}",
+                    expected=f"a list of numbers below {count}",
                     actual=reprlib.repr(numbers),
                 )
-        return {name: tuple(shards[n] for n in numbers) for name, numbers in declared.items()}
+        return declared
 
     def to_record(self) -> dict[str, Any]:
         """The wire form."""

@@ -16,7 +16,7 @@ from atdata.atproto.cid import Cid
 from atdata.atproto.datamodel import check_record, to_json
 from atdata.atproto.lexicon import LexiconCatalog
 from atdata.atproto.syntax import AtUri, Nsid
-from atdata.errors import LexiconError, LimitError, NotFoundError
+from atdata.errors import LexiconError, LimitError, NotFoundError, UsageError
 from atdata.records import nsids, older
 from atdata.records.version import Version
 
@@ -115,6 +115,7 @@ class Record(Mapping[str, Any]):
 
     def check_complete(self) -> None:
         """Refuse to write what others may leave open, and we do not. Raises what `check_outgoing` does."""
+        check_named(self.listed.name, self.listed.version)
 
     def at(self, uri: AtUri, cid: Cid, evidence: Evidence | None = None) -> Self:
         """The same record, known to be at a place."""
@@ -153,17 +154,38 @@ class Record(Mapping[str, Any]):
         return hash((type(self), self.uri, self.cid, self.created_at))
 
 
+def check_named(name: str, version: str | None) -> None:
+    """Refuse empty texts: nobody could ask for them.
+
+    Raises:
+        UsageError: one is.
+    """
+    for what, text in (("name", name), ("version", version)):
+        if text is not None and not text.strip():
+            raise UsageError(
+                f"an empty text is no {what}",
+                path=what,
+                actual=repr(text),
+                hint=f"Give a {what}, or leave {what}= out.",
+            )
+
+
 def newest(records: Iterable[R]) -> R | None:
     """The record that a name stands for: the newest by version, then by time, then by record key.
 
     A time in the future counts as now, so nobody stays newest by dating ahead.
     """
+    return next(iter(newest_first(records)), None)
+
+
+def newest_first(records: Iterable[R]) -> list[R]:
+    """The records of a name in the order of `newest`."""
     present = datetime.now(UTC)
 
     def rank(record: R) -> tuple[Version, datetime, str]:
         return Version.parse(record.listed.version), min(moment(record.created_at), present), str(record.uri)
 
-    return max(records, key=rank, default=None)
+    return sorted(records, key=rank, reverse=True)
 
 
 @cache
@@ -196,7 +218,7 @@ def check_outgoing(record: Record, bounded: bool = True) -> dict[str, Any]:
         bounded: whether it may be no larger than every PDS takes.
 
     Raises:
-        DataModelError, LexiconError: it breaks a rule; `path` names the place.
+        DataModelError, LexiconError, UsageError: it breaks a rule; `path` names the place.
         DigestError: it lists a shard without a digest where readers look for one.
         LimitError: it is too large for a record.
     """

@@ -33,7 +33,7 @@ def schema_of(sample_type: type, name: str | None = None) -> SampleSchema:
         FieldTypeError: it is no sample type.
     """
     fields = tuple(Field(field.name, field.type) for field in fields_of(sample_type))
-    return SampleSchema(name or sample_type.__name__, fields)
+    return SampleSchema(sample_type.__name__ if name is None else name, fields)
 
 
 @lru_cache(maxsize=1024)

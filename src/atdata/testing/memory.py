@@ -40,6 +40,14 @@ class MemoryDatabase:
                 after[row.key] = (number, row)
             self._rows, self._number = after, number
 
+    def swap(self, row: Row, cid: str) -> None:
+        """See `Database`."""
+        with self._lock:
+            number, there = self._rows.get(row.key, (0, None))
+            if there is None or there.cid not in (cid, row.cid):
+                raise taken()
+            self._rows = {**self._rows, row.key: (number, row)}
+
     def delete(self, rows: Sequence[Row]) -> None:
         """See `Database`."""
         gone = {(row.key, row.cid) for row in rows}

@@ -1,0 +1,138 @@
+"""What people say about a dataset beside what makes it that dataset: said when it is listed, changed in place later."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeAlias
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from atdata.errors import NotTakenWarning, UsageError
+from atdata.records.entry import SPLITS, Entry, pack_metadata
+from atdata.records.record import Record
+
+Text: TypeAlias = str | UnsetType | None
+"""A text, `None` for none, or `UNSET` where nobody says."""
+
+RECUT_FROM = "recutFrom"
+"""In the metadata of an entry whose shards were cut anew: the identity of the dataset that it was."""
+
+_OURS = (SPLITS, RECUT_FROM)  # in metadata: what reading depends on, which nobody means who clears what people say
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is said about a dataset that is about to be listed; `None` is what nobody says."""
+
+    description: str | None = None
+    tags: tuple[str, ...] | None = None
+    license: str | None = None
+    metadata: Mapping[str, Any] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        description: str | None = None,
+        tags: Sequence[str] | None = None,
+        license: str | None = None,  # noqa: A002  the field's own word
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Facts:
+        """What a caller says.
+
+        Raises:
+            UsageError: the tags are one text, or the metadata are no map.
+        """
+        return cls(
+            description,
+            None if tags is None else _tags(tags),
+            license,
+            None if metadata is None else _map(metadata),
+        )
+
+    @classmethod
+    def of_entry(cls, entry: Entry) -> Facts:
+        """What an entry says."""
+        return cls(entry.description, entry.tags or None, entry.license, entry.metadata or None)
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """Those that somebody said, by the name of the entry's attribute."""
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in given.items() if value is not None}
+
+
+def changed(
+    entry: Entry,
+    description: Text = UNSET,
+    tags: Sequence[str] | UnsetType | None = UNSET,
+    license: Text = UNSET,  # noqa: A002  the field's own word
+    metadata: Mapping[str, Any] | UnsetType | None = UNSET,
+) -> Entry:
+    """An entry of which something else is said; see `RecordIndex.update_dataset`.
+
+    Raises:
+        UsageError: the tags are one text, or the metadata are no map.
+    """
+    said: dict[str, Any] = {}
+    if description is not UNSET:
+        said["description"] = description
+    if tags is not UNSET:
+        said["tags"] = () if tags is None else _tags(tags)
+    if license is not UNSET:
+        said["license"] = license
+    if metadata is None:
+        said["metadata"] = {name: entry.metadata[name] for name in _OURS if name in entry.metadata}
+    elif metadata is not UNSET:
+        merged = {**entry.metadata, **_map(metadata)}
+        said["metadata"] = {name: merged[name] for name in merged if metadata.get(name, ...) is not None}
+    differing = {name: value for name, value in said.items() if not _same(getattr(entry, name), value)}
+    return replace(entry, **differing) if differing else entry
+
+
+def warn_of_not_taken(stands: Record, said: Mapping[str, Any], hint: str) -> None:
+    """Warn of what was said about a record that was listed already, and says something else."""
+    lost = [name for name, value in said.items() if not _same(getattr(stands, name), value)]
+    if lost:
+        warnings.warn(NotTakenWarning(stands.listed.name, tuple(lost), hint, stands.uri), stacklevel=_outside())
+
+
+def _outside() -> int:
+    """How many calls up the first one is that is not atdata's own."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "atdata":
+        frame, level = frame.f_back, level + 1
+    return level
+
+
+def _tags(tags: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(tags, str) or not all(isinstance(tag, str) for tag in tags):
+        raise UsageError(
+            "tags that are no list of words", path="tags", actual=repr(tags)[:80], hint='Write tags=["..."].'
+        )
+    return tuple(tags)
+
+
+def _map(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(metadata, Mapping):
+        raise UsageError("metadata that are no map", path="metadata", actual=type(metadata).__name__)
+    return dict(metadata)
+
+
+def _same(stands: Any, said: Any) -> bool:
+    """Whether a record says what somebody says: metadata as they are once they are packed."""
+    if isinstance(said, Mapping):
+        said, stands = (msgspec.msgpack.decode(pack_metadata(value or {})) for value in (said, stands))
+    return _equal(stands, said)
+
+
+def _equal(one: Any, other: Any) -> bool:
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_equal(value, other[name]) for name, value in one.items())
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(_equal, one, other))
+    # True is 1 in Python, and NaN nothing.
+    return type(one) is type(other) and (one == other or (one != one and other != other))
