@@ -40,6 +40,40 @@ VARIABLES = (
 )
 
 
+SERVED = {"realnet", "session_redis", "session_postgres", "s3_server", "durable"}
+"""Fixtures that start a real server."""
+SERVERS = {"pds", "redis", "postgres"}
+"""Parameters for which a fixture starts one."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("atdata")
+    group.addoption("--fast", action="store_true", help="for daily work: no real servers, and nothing that takes long")
+    group.addoption("--many", action="store_true", help="the long sweeps in full, as ATDATA_TEST_MANY=1")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "slow: takes many seconds; left out by --fast")
+    if config.getoption("--many"):
+        os.environ["ATDATA_TEST_MANY"] = "1"  # before any test module is imported
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--fast"):
+        kept = [item for item in items if is_fast(item)]
+        config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
+        items[:] = kept
+
+
+def is_fast(item: pytest.Item) -> bool:
+    """Whether a test needs no real server, and is not marked as one that takes long."""
+    call = getattr(item, "callspec", None)
+    chosen = {value for value in (call.params.values() if call else ()) if isinstance(value, str)}
+    wanted = set(getattr(item, "fixturenames", ()))
+    return not (chosen & SERVERS or wanted & SERVED or item.get_closest_marker("slow"))
+
+
 def begin(namespace: dict[str, Any]) -> None:
     """A network, an account, a folder, and a login on the command line."""
     from atdata.cli import account

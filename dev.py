@@ -2,7 +2,8 @@
 """Everything a developer, or a newcomer, does with this checkout. Needs Python 3.11 or newer, and git; nothing else.
 
     python3 dev.py demo       run the demo
-    python3 dev.py test       run all tests (the real PDS too, where Node is installed)
+    python3 dev.py test       run all tests (the real PDS too, where Node is installed); `test --fast` those that need
+                              no server and take no long, `test --many` the long sweeps in full
     python3 dev.py check      tests, lint, types, import contracts, docs, the C code's bounds: all that a change must pass
     python3 dev.py torch      install PyTorch too, so that `test` runs the tests that train (large)
     python3 dev.py VERB       one of: lint, types, contracts, docs, sanitize, format, bench, lock

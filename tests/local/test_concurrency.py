@@ -1,4 +1,7 @@
-"""Many writers at once, writers that are killed, and servers that are killed: nothing is lost, doubled or left half done."""
+"""Many writers at once, writers that are killed, and servers that are killed: nothing is lost, doubled or left half done.
+
+`--many` lets each of the many write five times as much.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,12 @@ from services import redis_client
 
 forked = multiprocessing.get_context("fork")
 
+MANY = os.environ.get("ATDATA_TEST_MANY") == "1"
+KINDS, ENTRIES, NAMES = (200, 1000, 20) if MANY else (40, 200, 4)
+"""How many schemas, entries and datasets each of several writers writes."""
+
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(sys.platform == "win32", reason="Windows does not fork"),
     pytest.mark.timeout(900),
 ]
@@ -74,12 +82,12 @@ def publish(url: str, first: int, count: int) -> None:
 
 
 def test_versions_are_given_once(index_url: str) -> None:
-    together(publish, [(index_url, 200 * writer, 200) for writer in range(8)])
+    together(publish, [(index_url, KINDS * writer, KINDS) for writer in range(8)])
     index = LocalIndex(index_url)
     schemas = index.list_schemas()
-    assert {schema.version for schema in schemas} == {f"1.0.{patch}" for patch in range(1600)}
-    assert len(schemas) == len({schema.listed.content for schema in schemas}) == 1600
-    assert index.get_schema("Point").version == "1.0.1599"
+    assert {schema.version for schema in schemas} == {f"1.0.{patch}" for patch in range(8 * KINDS)}
+    assert len(schemas) == len({schema.listed.content for schema in schemas}) == 8 * KINDS
+    assert index.get_schema("Point").version == f"1.0.{8 * KINDS - 1}"
 
 
 def put_entries(url: str, schema_ref: AtUri, writer: int, count: int) -> None:
@@ -90,12 +98,12 @@ def put_entries(url: str, schema_ref: AtUri, writer: int, count: int) -> None:
 
 def test_every_insert_is_there(index_url: str) -> None:
     schema_ref = LocalIndex(index_url).publish_schema(Point)
-    together(put_entries, [(index_url, schema_ref, writer, 1000) for writer in range(16)])
+    together(put_entries, [(index_url, schema_ref, writer, ENTRIES) for writer in range(16)])
     database = LocalIndex(index_url).records.database
     found = database.under(str(Entry.NSID), "e-")
-    assert len(found) == len(database.recent(str(Entry.NSID), 20_000)) == 16_000
+    assert len(found) == len(database.recent(str(Entry.NSID), 20_000)) == 16 * ENTRIES
     for writer in range(16):
-        for number in range(0, 1000, 10):
+        for number in range(0, ENTRIES, 10):
             assert database.newest(str(Entry.NSID), f"e-{writer}-{number}") is not None
     assert database.faults() == []
 
@@ -109,11 +117,11 @@ def insert_datasets(url: str, dataset: Dataset[Point], writer: int, count: int) 
 
 def test_datasets_are_listed_once(index_url: str, tmp_path: Path) -> None:
     dataset = write_samples([Point(x) for x in range(10)], tmp_path / "points.tar")
-    together(insert_datasets, [(index_url, dataset, writer, 20) for writer in range(16)])
+    together(insert_datasets, [(index_url, dataset, writer, NAMES) for writer in range(16)])
     index = LocalIndex(index_url)
     entries, labels = index.list_datasets(), index.list_labels()
-    assert len(entries) == len({entry.name for entry in entries}) == 16 * 20 + 20
-    assert len(labels) == len({label.name for label in labels}) == 16 * 20 + 20
+    assert len(entries) == len({entry.name for entry in entries}) == 17 * NAMES
+    assert len(labels) == len({label.name for label in labels}) == 17 * NAMES
     assert [schema.version for schema in index.list_schemas()] == ["1.0.0"]
     assert check(index) == []
 
