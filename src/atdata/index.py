@@ -7,16 +7,28 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from msgspec import UNSET, UnsetType
 
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import AtUri, RecordKey, Tid
 from atdata.dataset import Dataset
-from atdata.errors import ConflictError, LimitError, NotFoundError, SchemaError, UsageError
+from atdata.errors import ConflictError, LexiconError, LimitError, NotFoundError, SchemaError, UsageError
 from atdata.protocols import AbstractDataStore
-from atdata.records import CodeReference, Entry, Label, LensRecord, Record, Schema, Version, is_semver, newest
+from atdata.records import (
+    CodeReference,
+    Entry,
+    Label,
+    LensRecord,
+    Listing,
+    Malformed,
+    Record,
+    Schema,
+    Version,
+    is_semver,
+    newest,
+)
 from atdata.records.facts import Facts, Text, changed, warn_of_not_taken
 from atdata.records.record import newest_first
 from atdata.samples import DictSample
@@ -50,21 +62,57 @@ class Named(Protocol[S]):
 
 @dataclass(frozen=True)
 class NamedRecords(Generic[R]):
-    """`Named`, where all the records are at hand."""
+    """`Named`, where all the records are at hand.
+
+    Attributes:
+        records: of the name.
+        malformed: of the name too, as far as can be told; what one of them may mean is no longer known.
+    """
 
     records: Sequence[R]
+    malformed: Sequence[Malformed] = ()
+
+    @classmethod
+    def among(cls, listing: Listing[R], name: str) -> Self:
+        """Those of a listing that have a name."""
+        records = [record for record in listing if record.name == name]
+        return cls(records, [record for record in listing.malformed if record.name == name])
 
     def newest(self) -> R | None:
-        """The newest of all."""
+        """The newest of all.
+
+        Raises:
+            LexiconError: one of them is malformed, and might be the newest.
+        """
+        self._check(self.malformed)
         return newest(self.records)
 
     def of_version(self, version: str) -> R | None:
-        """The newest of a version."""
+        """The newest of a version.
+
+        Raises:
+            LexiconError: one of them is malformed, and might be of that version.
+        """
+        self._check([record for record in self.malformed if record.may_be_of(version)])
         return newest(record for record in self.records if record.listed.version == version)
 
     def of_content(self, content: Cid) -> R | None:
         """The newest with a content."""
         return newest(record for record in self.records if record.listed.content == content)
+
+    def _check(self, malformed: Sequence[Malformed]) -> None:
+        if not malformed:
+            return
+        versions = ", ".join(record.listed.version for record in self.records if record.listed.version)[:200]
+        until = f" Until then ask for another version ({versions}), or by address." if versions else ""
+        raise LexiconError(
+            f"a record of the name {malformed[0].name} is malformed, so what the name stands for cannot be told",
+            step="lexicon",
+            uri=malformed[0].uri,
+            path=malformed[0].reason.path,
+            actual=malformed[0].reason.what,
+            hint=f"Its publisher can delete it, or write it again.{until}",
+        )
 
 
 class RecordStore(Protocol):
@@ -78,7 +126,7 @@ class RecordStore(Protocol):
             VerificationError: it is not proven to be what was published.
         """
 
-    def read_all(self, owner: str | None, kind: type[R], limit: int | None = None) -> list[R]:
+    def read_all(self, owner: str | None, kind: type[R], limit: int | None = None) -> Listing[R]:
         """The records of a kind, newest first; of the store's own account where no owner is given."""
 
     def named(self, owner: str | None, kind: type[R], name: str) -> Named[R]:
@@ -201,10 +249,11 @@ class RecordIndex(Generic[Store]):
         """
         return self.records.read(ref, Schema)
 
-    def list_schemas(self, repo: str | None = None, limit: int | None = None, *, prefix: str = "") -> list[Schema]:
+    def list_schemas(self, repo: str | None = None, limit: int | None = None, *, prefix: str = "") -> Listing[Schema]:
         """Schemas, newest first, of one's own unless another's are asked for.
 
-        With `prefix` those whose names begin with it, by name, in a name the highest version first.
+        With `prefix` those whose names begin with it, by name, in a name the highest version first. What is malformed
+        is passed over, and in `malformed`.
         """
         return self._listed(repo, Schema, limit, prefix)
 
@@ -217,14 +266,16 @@ class RecordIndex(Generic[Store]):
         """
         return self.get_schema(ref).sample_type
 
-    def _listed(self, repo: str | None, kind: type[R], limit: int | None, prefix: str) -> list[R]:
+    def _listed(self, repo: str | None, kind: type[R], limit: int | None, prefix: str) -> Listing[R]:
         if not prefix:
             return self.records.read_all(repo, kind, limit)
         named: dict[str, list[R]] = {}
-        for record in self.records.read_all(repo, kind):
-            if record.listed.name.startswith(prefix):
-                named.setdefault(record.listed.name, []).append(record)
-        return [record for name in sorted(named) for record in newest_first(named[name])][:limit]
+        listing = self.records.read_all(repo, kind)
+        for record in listing:
+            if record.name.startswith(prefix):
+                named.setdefault(record.name, []).append(record)
+        records = [record for name in sorted(named) for record in newest_first(named[name])]
+        return Listing(records[:limit], [bad for bad in listing.malformed if (bad.name or "").startswith(prefix)])
 
     @abstractmethod
     def insert_dataset(
@@ -301,11 +352,11 @@ class RecordIndex(Generic[Store]):
         """
         return self.records.read(ref, Entry)
 
-    def list_datasets(self, repo: str | None = None, limit: int | None = None, *, prefix: str = "") -> list[Entry]:
+    def list_datasets(self, repo: str | None = None, limit: int | None = None, *, prefix: str = "") -> Listing[Entry]:
         """Entries, newest first, of one's own unless another's are asked for; with `prefix` as `list_schemas`."""
         return self._listed(repo, Entry, limit, prefix)
 
-    def list_labels(self, repo: str | None = None, limit: int | None = None, *, prefix: str = "") -> list[Label]:
+    def list_labels(self, repo: str | None = None, limit: int | None = None, *, prefix: str = "") -> Listing[Label]:
         """Labels, newest first, of one's own unless another's are asked for; with `prefix` as `list_schemas`."""
         return self._listed(repo, Label, limit, prefix)
 
@@ -314,18 +365,20 @@ class RecordIndex(Generic[Store]):
 
         Raises:
             NotFoundError: there is none; it names those there are.
+            LexiconError: a label of the name is malformed, and may be the one that is asked for.
         """
         named = self.records.named(repo, Label, name)
         found = named.newest() if version is None else named.of_version(version)
         if found is None:
             listed = self.list_labels(repo, _NAMED)
+            passed = f" {len(listed.malformed)} cannot be read: list_labels().malformed." if listed.malformed else ""
             versions = [str(label.version) for label in listed if label.name == name]
             known = ", ".join(dict.fromkeys(versions or [label.name for label in listed]))
             raise NotFoundError(
                 f"there is no dataset {name}" + (f"@{version}" if version else ""),
                 uri=repo,
                 expected=f"one of: {known}"[:300] if known else None,
-                hint="Check its spelling." if known else "No dataset has been published under a name.",
+                hint=("Check its spelling." if known else "No dataset has been published under a name.") + passed,
             )
         return found
 
@@ -383,8 +436,8 @@ class RecordIndex(Generic[Store]):
         """
         return self.records.read(ref, LensRecord)
 
-    def list_lenses(self, repo: str | None = None, limit: int | None = None) -> list[LensRecord]:
-        """Lenses, newest first; one's own unless another's are asked for."""
+    def list_lenses(self, repo: str | None = None, limit: int | None = None) -> Listing[LensRecord]:
+        """Lenses, newest first; one's own unless another's are asked for. `malformed` are those passed over."""
         return self.records.read_all(repo, LensRecord, limit)
 
     def find_lenses(

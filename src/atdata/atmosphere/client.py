@@ -15,7 +15,7 @@ from atdata.atproto.net import Account, Session
 from atdata.atproto.syntax import AtUri, Did, Handle, RecordKey
 from atdata.errors import AuthError, ConflictError, DataModelError, LexiconError, ProofError, UsageError, XrpcError
 from atdata.index import Named, NamedRecords
-from atdata.records import Blob, Record, check_outgoing
+from atdata.records import Blob, Listing, Record, check_outgoing
 from atdata.records.public import check_public
 from atdata.settings import Settings
 from atdata.transport.guard import origin_of
@@ -141,13 +141,13 @@ class AtmosphereClient:
         """A record of anybody's, verified (see `Reader.read`)."""
         return self.reader.read(AtUri(ref), kind)
 
-    def read_all(self, owner: str | None, kind: type[R], limit: int | None = None) -> list[R]:
+    def read_all(self, owner: str | None, kind: type[R], limit: int | None = None) -> Listing[R]:
         """All records of a kind, newest first, of a DID or handle, or else of the account's own; verified."""
         return self.reader.read_all(self.did if owner is None else owner, kind, limit)
 
     def named(self, owner: str | None, kind: type[R], name: str) -> Named[R]:
         """The records of a kind under a name: all are read, and verified, at once."""
-        return NamedRecords([record for record in self.read_all(owner, kind) if record.listed.name == name])
+        return NamedRecords.among(self.read_all(owner, kind), name)
 
     def create(self, record: R, rkey: RecordKey, same: Callable[[R], bool]) -> R:
         """Write a record under a key of our own, once.

@@ -13,9 +13,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
-from atdata.atproto import cbor
-from atdata.atproto.cid import Cid
-from atdata.atproto.datamodel import check_record
 from atdata.atproto.fetch import (
     ProvenCollection,
     fetch_blocks,
@@ -29,11 +26,11 @@ from atdata.atproto.repo.car import write_car
 from atdata.atproto.repo.commit import Commit
 from atdata.atproto.repo.mst import Leaf
 from atdata.atproto.repo.proof import prove_commit
-from atdata.atproto.syntax import AtUri, Did, Handle, Nsid, RecordKey, Tid, parse_identifier
+from atdata.atproto.syntax import AtUri, Did, Handle, Nsid, Tid, parse_identifier
 from atdata.atproto.verify import Evidence, VerifiedIdentity, VerifiedRecord, verify_identity, verify_record
-from atdata.errors import IdentityError, LexiconError, NetworkError, ProofError, RollbackError, UsageError
+from atdata.errors import IdentityError, LexiconError, NetworkError, RollbackError, UsageError
 from atdata.json_reader import read_json
-from atdata.records import Record
+from atdata.records import Listing, Malformed, Record, parse_record
 from atdata.records.nsids import collections
 from atdata.settings import Settings
 from atdata.shards.writer import atomic_file, disk_errors, write_all
@@ -176,8 +173,10 @@ class Reader:
         self._ledger.accept(identity.did, prove_commit(car, identity.did, identity.key).commit, before)
         return verify_record(Evidence(uri, identity.evidence, car), uri)
 
-    def collection(self, who: str, collection: Nsid, limit: int | None = None) -> list[VerifiedRecord]:
+    def collection(self, who: str, collection: Nsid, kind: type[R], limit: int | None = None) -> Listing[R]:
         """The records of a collection, newest key first, proven complete as far as they go.
+
+        What is malformed is passed over, and kept in `malformed`.
 
         Raises:
             VerificationError: a link broke; `step` names it.
@@ -187,13 +186,18 @@ class Reader:
         before = self._ledger.seen(identity.did)
         proven = self.transport.run(fetch_collection(identity, collection))
         self._ledger.accept(identity.did, proven.commit.commit, before)
-        leaves = list(reversed(proven.leaves))[:limit]
-        lacking = [leaf.value for leaf in leaves if leaf.value not in proven.commit.blocks]
-        brought = self.transport.run(fetch_blocks(identity, lacking))
-        if brought is None:
-            raise NetworkError("a repository changed while it was read", uri=identity.did, hint="Try again.")
-        blocks = {**proven.commit.blocks, **brought}
-        return [_listed(identity, proven, leaf, blocks[leaf.value]) for leaf in leaves]
+        left, listing = list(reversed(proven.leaves)), Listing[R]()
+        while left and (limit is None or len(listing) < limit):
+            part = left[: None if limit is None else limit - len(listing)]
+            del left[: len(part)]
+            lacking = [cid for _, cid in part if cid not in proven.commit.blocks and cid.codec == "dag-cbor"]
+            brought = self.transport.run(fetch_blocks(identity, lacking))
+            if brought is None:
+                raise NetworkError("a repository changed while it was read", uri=identity.did, hint="Try again.")
+            blocks = {**proven.commit.blocks, **brought}
+            for leaf in part:
+                listing.add(_listed(identity, proven, leaf, blocks.get(leaf.value), kind))
+        return listing
 
     def read(self, uri: AtUri, kind: type[R]) -> R:
         """One record as what it is.
@@ -206,13 +210,16 @@ class Reader:
             raise UsageError(f"an address of no {kind.NSID.name}", expected=kind.NSID, actual=uri.collection)
         return as_record(self.record(uri), kind)
 
-    def read_all(self, who: str, kind: type[R], limit: int | None = None) -> list[R]:
-        """Every record of a kind that an account has, in the collections of all eras, today's first."""
-        found: list[R] = []
+    def read_all(self, who: str, kind: type[R], limit: int | None = None) -> Listing[R]:
+        """Every record of a kind that an account has, in the collections of all eras, today's first.
+
+        What is malformed is passed over, and kept in `malformed`.
+        """
+        found = Listing[R]()
         for collection in collections(kind.NSID):
             left = None if limit is None else limit - len(found)
             if left != 0:
-                found += [as_record(verified, kind) for verified in self.collection(who, collection, left)]
+                found.join(self.collection(who, collection, kind, left))
         return found
 
 
@@ -236,18 +243,17 @@ def as_record(verified: VerifiedRecord, kind: type[R]) -> R:
     return record.at(verified.uri, verified.cid, verified.evidence)
 
 
-def _listed(identity: VerifiedIdentity, proven: ProvenCollection, leaf: Leaf, block: bytes) -> VerifiedRecord:
+def _listed(
+    identity: VerifiedIdentity, proven: ProvenCollection, leaf: Leaf, block: bytes | None, kind: type[R]
+) -> R | Malformed:
     """One of a collection's records, with evidence of its own: commit, path and record, and no more."""
-    commit = proven.commit
-    collection, rkey = leaf.key.split("/", 1)
-    uri = AtUri.of(identity.did, Nsid(collection), RecordKey(rkey))
-    if Cid.of_cbor(block) != leaf.value:
-        raise ProofError("the record is not a block of the data model", step="record", uri=uri, actual=leaf.value)
+    record, commit = parse_record(kind, identity.did, leaf.key, leaf.value, block), proven.commit
+    if isinstance(record, Malformed) or block is None:
+        return record
     path = mst.proof_path(commit.commit.data, leaf.key, commit.blocks)
-    blocks = {cid: commit.blocks[cid] for cid in (commit.cid, *path)} | {leaf.value: block}
-    evidence = Evidence(uri, identity.evidence, write_car([commit.cid], blocks))
-    value = check_record(cbor.decode(block))
-    return VerifiedRecord(uri, leaf.value, value, commit.commit, commit.cid, identity, evidence)
+    shown = {cid: commit.blocks[cid] for cid in (commit.cid, *path)} | {leaf.value: block}
+    evidence = Evidence(record.located, identity.evidence, write_car([commit.cid], shown))
+    return record.at(record.located, leaf.value, evidence)
 
 
 @contextmanager

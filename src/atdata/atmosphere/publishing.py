@@ -24,6 +24,7 @@ from atdata.atmosphere.manifests import manifest_facts
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import RecordKey, Tid
 from atdata.errors import ConflictError, LimitError, XrpcError
+from atdata.index import NamedRecords
 from atdata.progress import progress
 from atdata.protocols import DataSource
 from atdata.records import Blob, BlobStorage, Entry, Label, ShardManifest, Size, check_outgoing
@@ -122,7 +123,10 @@ def publish(
     check_public(planned, allow_loopback=client.settings.allow_loopback)
     planned = fitting(replace(planned, **manifest_facts(files)), manifests)
     own = client.read_all(None, Entry)
-    labels = [label for label in client.read_all(None, Label) if label.name == planned.name]
+    named = NamedRecords.among(client.read_all(None, Label), planned.name)
+    labels = named.records
+    if version is not None:
+        named.of_version(version)  # an error, where what may stand for it cannot be read
     known = next((entry for entry in own if _same_dataset(entry, planned)), None)
     _check_version(planned.name, version, labels, known)
     with Journal.open(_journal_path(client, planned, version, rkey)) as journal:

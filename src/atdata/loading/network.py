@@ -10,6 +10,7 @@ from atdata.atmosphere.index import AtmosphereIndex
 from atdata.atproto.syntax import AtUri
 from atdata.dataset import Dataset
 from atdata.errors import NotFoundError
+from atdata.index import NamedRecords
 from atdata.loading.references import Wanted, parts_of
 from atdata.loading.splits import canonical
 from atdata.records import Entry, Schema
@@ -48,6 +49,7 @@ def find_named(client: AtmosphereClient, owner: str, name: str, version: str | N
     Raises:
         NotFoundError: there is none; it says which was meant, where one is close.
         VerificationError: a link to it broke.
+        LexiconError: a record of the name is malformed, and may be the one that is asked for.
     """
     index = AtmosphereIndex(client)
     try:
@@ -58,9 +60,9 @@ def find_named(client: AtmosphereClient, owner: str, name: str, version: str | N
         return client.read(uri, Entry)
     except NotFoundError as error:
         entries = index.list_datasets(owner)
-        named = [entry for entry in entries if entry.name == name]
-        if named and not version:
-            return named[0]  # published without a label; the newest
+        found = None if version else NamedRecords.among(entries, name).newest()
+        if found is not None:
+            return found  # published without a label
         if hint := did_you_mean(name, [entry.name for entry in entries]):
             raise NotFoundError(error.what, uri=error.uri, expected=error.expected, hint=hint) from error
         raise

@@ -15,7 +15,7 @@ from atdata.local.database import Database, TakenError, open_database
 from atdata.local.records import LocalRecords, check_owner
 from atdata.local.sources import kept_where_they_are, put_into, source_of_entry
 from atdata.protocols import AbstractDataStore
-from atdata.records import Entry, Label, LensRecord, Record, Schema, Size
+from atdata.records import Entry, Label, LensRecord, Listing, Record, Schema, Size
 from atdata.records.address import Address, name_and_version
 from atdata.records.facts import Facts, warn_of_not_taken
 from atdata.records.record import check_named
@@ -384,7 +384,7 @@ class LocalIndex(RecordIndex[LocalRecords]):
             raise NotFoundError(f"the index has no {what}", hint="Publish it first, or check its spelling.")
         return found
 
-    def _listed(self, repo: str | None, kind: type[R], limit: int | None, prefix: str) -> list[R]:
+    def _listed(self, repo: str | None, kind: type[R], limit: int | None, prefix: str) -> Listing[R]:
         check_owner(repo)
         return self.records.under(kind, prefix, limit) if prefix else self.records.read_all(repo, kind, limit)
 

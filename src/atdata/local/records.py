@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar, cast
 
 from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import AtUri, RecordKey
-from atdata.errors import ConflictError, IdentifierError, NotFoundError, ProofError, UsageError
+from atdata.errors import AtdataError, ConflictError, IdentifierError, NotFoundError, ProofError, UsageError
 from atdata.local.database import Database, Found, Row, TakenError
-from atdata.records import Listed, Record, Version, check_outgoing
+from atdata.records import Listed, Listing, Malformed, Record, Version, check_outgoing
 from atdata.records.address import AUTHORITY, LOCAL
 
 R = TypeVar("R", bound=Record)
@@ -32,25 +33,34 @@ class LocalRecords:
             raise NotFoundError("there is no such record in the index", uri=ref)
         return record_of(found, kind)
 
-    def read_all(self, owner: str | None, kind: type[R], limit: int | None = None) -> list[R]:
+    def read_all(self, owner: str | None, kind: type[R], limit: int | None = None) -> Listing[R]:
         """See `RecordStore`."""
         check_owner(owner)
         _check_limit(limit)
-        if limit is not None:
-            return [record_of(found, kind) for found in self.database.recent(str(kind.NSID), limit)]
-        return list(self.each(kind))
+        listing = Listing[R]()
+        for item in self._recent(kind, limit) if limit != 0 else ():
+            listing.add(item)
+            if len(listing) == limit:
+                break
+        return listing
 
     def each(self, kind: type[R]) -> Iterator[R]:
-        """The records of a kind, newest first, some at a time in memory."""
+        """The records of a kind that can be read, newest first, some at a time in memory."""
+        return (item for item in self._recent(kind) if not isinstance(item, Malformed))
+
+    def _recent(self, kind: type[R], limit: int | None = None) -> Iterator[R | Malformed]:
         before: int | None = None
-        while page := self.database.recent(str(kind.NSID), _PAGE, before):
-            yield from (record_of(found, kind) for found in page)
+        while page := self.database.recent(str(kind.NSID), min(limit or _PAGE, _PAGE), before):
+            yield from (_parsed(found, kind) for found in page)
             before = page[-1].number
 
-    def under(self, kind: type[R], prefix: str, limit: int | None = None) -> list[R]:
+    def under(self, kind: type[R], prefix: str, limit: int | None = None) -> Listing[R]:
         """The records of a kind whose names begin with some text, by name."""
         _check_limit(limit)
-        return [record_of(found, kind) for found in self.database.under(str(kind.NSID), prefix, limit)]
+        listing = Listing[R]()
+        for found in self.database.under(str(kind.NSID), prefix, limit):
+            listing.add(_parsed(found, kind))
+        return listing
 
     def named(self, owner: str | None, kind: type[R], name: str) -> NamedRows[R]:
         """See `RecordStore`."""
@@ -191,6 +201,17 @@ def record_of(found: Found, kind: type[R]) -> R:
     if not isinstance(value, dict):
         raise ProofError("a record of the index is no record", step="record", uri=uri)
     return kind.from_record(cast(dict[str, object], value), kind.NSID).at(uri, cid)
+
+
+def _parsed(found: Found, kind: type[R]) -> R | Malformed:
+    """The same, or why it is none."""
+    try:
+        return record_of(found, kind)
+    except AtdataError as reason:
+        value: object = None
+        with suppress(AtdataError):
+            value = cbor.decode(found.value)
+        return Malformed(str(AtUri.of(AUTHORITY, kind.NSID, found.rkey)), reason, value)
 
 
 def _maybe(found: Found | None, kind: type[R]) -> R | None:

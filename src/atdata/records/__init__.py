@@ -4,6 +4,7 @@ from atdata.records.address import Address
 from atdata.records.entry import Entry, Size
 from atdata.records.label import Label
 from atdata.records.lens import CodeReference, LensRecord
+from atdata.records.listing import Listing, Malformed, parse_record
 from atdata.records.manifests import ShardManifest
 from atdata.records.record import Listed, Record, check_outgoing, lexicons, newest
 from atdata.records.schema import Schema
@@ -21,6 +22,8 @@ __all__ = [
     "Label",
     "LensRecord",
     "Listed",
+    "Listing",
+    "Malformed",
     "Record",
     "S3Storage",
     "Schema",
@@ -32,4 +35,5 @@ __all__ = [
     "is_semver",
     "lexicons",
     "newest",
+    "parse_record",
 ]

@@ -14,7 +14,7 @@ import msgspec
 from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import AtUri, Nsid
-from atdata.errors import LexiconError, LimitError
+from atdata.errors import AtdataError, LexiconError, LimitError
 from atdata.records import nsids, older
 from atdata.records.manifests import ShardManifest, read_manifests
 from atdata.records.record import Listed, Record, rest_of, without_none
@@ -134,7 +134,7 @@ class Entry(Record):
         """Under its name; what it says is its schema and its shards."""
         try:
             shards: list[Any] = [str(shard.digest or shard.url) for shard in self.storage.shards(_ANYWHERE)]
-        except LexiconError:  # stored in a way that this version does not know
+        except AtdataError:  # stored in a way that this version does not know, or as too many
             shards = [self.storage.to_record()]
         said = {"schemaRef": str(self.schema_ref), "shards": shards}
         return Listed(self.name, None, Cid.of_cbor(cbor.encode(said)), self.schema_ref)

@@ -60,6 +60,7 @@ class Record(Mapping[str, Any]):
     """A record: typed attributes, and a mapping over its wire form (`record["name"]`).
 
     Attributes:
+        name: what people call it.
         created_at: when it was made, as an AT Protocol datetime.
         extra: members that this version knows nothing of, kept as they came.
         uri: where it is, once it is anywhere.
@@ -72,6 +73,7 @@ class Record(Mapping[str, Any]):
     LATER: ClassVar[frozenset[str]] = frozenset()
     """Members that nothing else depends on: what is wrong with one shows where it is used."""
 
+    name: str
     created_at: str = field(default_factory=lambda: now())
     extra: Mapping[str, Any] = field(default_factory=dict)
     uri: AtUri | None = None
