@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atdata.atproto.cbor import MAX_DEPTH, MAX_INTEGER, decode, decode_first, encode
+from atdata.atproto.cbor import MAX_DEPTH, MAX_INTEGER, MAX_ITEMS, decode, decode_first, encode
 from atdata.atproto.cid import Cid
 from atdata.errors import DataModelError
 from oracles import VECTORS, needs_vectors
@@ -195,3 +196,39 @@ def test_an_error_names_the_byte() -> None:
     with pytest.raises(DataModelError) as caught:
         decode(bytes.fromhex("82 01 18 01"))
     assert caught.value.path == "byte 2"
+
+
+def array(count: int, item: bytes) -> bytes:
+    return b"\x9a" + count.to_bytes(4) + item * count if count > 65_535 else b"\x99" + count.to_bytes(2) + item * count
+
+
+MANY = {
+    "empty arrays": array(400_000, b"\x80"),
+    "empty maps": array(400_000, b"\xa0"),
+    "integers": array(400_000, b"\x00"),
+    "arrays of empty arrays": array(1000, array(400, b"\x80")),
+    "maps of empty arrays": array(1000, b"\xa1\x61a" + array(400, b"\x80")),
+}
+
+
+@pytest.mark.parametrize("name", MANY)
+def test_a_block_of_many_small_values_is_refused_before_they_are_made(name: str) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataModelError, match="more than"):
+            decode(MANY[name])
+        assert tracemalloc.get_traced_memory()[1] < 8_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_is_read_and_what_is_written_has_one_limit() -> None:
+    most = [None] * MAX_ITEMS
+    assert decode(encode(most)) == most
+    for value in (
+        [*most, None],
+        [[None] * (MAX_ITEMS // 2), [None] * (MAX_ITEMS // 2)],
+        dict.fromkeys(map(str, [*range(MAX_ITEMS + 1)])),
+    ):
+        with pytest.raises(DataModelError, match="more than"):
+            encode(value)

@@ -112,6 +112,12 @@ def test_an_operation_that_changes_nothing_changes_nothing() -> None:
     assert apply(root, [], blocks).blocks == {}
 
 
+def test_to_undo_nothing_no_block_is_needed() -> None:
+    root, _ = mst.build({"app.test/1": A})
+    assert covering_proof(root, [], {}) == []
+    assert invert(root, [], {}) == apply(root, [], {}).root == root
+
+
 def test_the_last_record_leaves_an_empty_tree() -> None:
     root, blocks = mst.build({"app.test/1": A})
     assert apply(root, [Operation("app.test/1", None, A)], blocks).root == mst.build({})[0]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
 from atdata.atproto.repo import mst
-from atdata.atproto.repo.node import MAX_KEY_LENGTH, Entry, MissingBlockError, Node
+from atdata.atproto.repo.node import MAX_KEY_LENGTH, MAX_KEYS_LENGTH, Entry, MissingBlockError, Node
 from atdata.errors import ProofError, UsageError
 
 COLLECTIONS = ["app.a.post", "app.a.posting", "app.b", "zz.z.z"]
@@ -284,3 +284,15 @@ def test_a_missing_root_is_missing() -> None:
         mst.lookup(root, LOW, {})
     with pytest.raises(MissingBlockError):
         list(mst.entries(root, {}))
+
+
+def test_keys_do_not_unfold_without_end() -> None:
+    """They share all but their last bytes, so that a small block holds many long ones."""
+    alike = (f"{'a' * 1000}{number:08}" for number in range(1 << 30))
+    long = (key for key in alike if mst.key_depth(key) == 0)
+    few = tuple(Entry(next(long), LEAF) for _ in range(MAX_KEYS_LENGTH // 1008))
+    assert Node.decode(Node(None, few).encode()).entries == few
+    block = Node(None, (*few, Entry(next(long), LEAF))).encode()
+    assert len(block) < MAX_KEYS_LENGTH // 10
+    with pytest.raises(ProofError, match="too long"):
+        Node.decode(block)

@@ -20,6 +20,9 @@ Value: TypeAlias = bool | int | float | str | bytes | Cid | list["Value"] | dict
 MAX_DEPTH = 128
 """Containers within containers that are read or written; more is an attack on the stack."""
 
+MAX_ITEMS = 1 << 16
+"""Values in the containers of one block that are read or written. A byte may hold one, which takes fifty in memory."""
+
 MAX_INTEGER = 2**64 - 1
 """The largest argument of a CBOR integer; the smallest integer is `-1 - MAX_INTEGER`."""
 
@@ -35,8 +38,8 @@ def decode(block: bytes) -> Value:
     """The value of a whole block.
 
     Raises:
-        DataModelError: not canonical DAG-CBOR, nested deeper than `MAX_DEPTH`, or followed by more bytes. `path` is
-            the offset of the offending byte.
+        DataModelError: not canonical DAG-CBOR, nested deeper than `MAX_DEPTH`, with more than `MAX_ITEMS` values, or
+            followed by more bytes. `path` is the offset of the offending byte.
     """
     value, end = decode_first(block, 0)
     if end != len(block):
@@ -50,7 +53,7 @@ def decode_first(data: bytes, offset: int = 0) -> tuple[Value, int]:
     Raises:
         DataModelError: as `decode`, trailing bytes apart.
     """
-    return _value(data, offset, 0)
+    return _value(data, offset, 0, _Room())
 
 
 def encode(value: object) -> bytes:
@@ -58,11 +61,25 @@ def encode(value: object) -> bytes:
 
     Raises:
         DataModelError: a value DAG-CBOR has no form for: another type, an integer beyond 64 bits, a float that is not
-            finite, negative zero, text with lone surrogates, nesting deeper than `MAX_DEPTH`.
+            finite, negative zero, text with lone surrogates, nesting deeper than `MAX_DEPTH`, more than `MAX_ITEMS` values.
     """
     out = bytearray()
-    _write(out, value, 0)
+    _write(out, value, 0, _Room())
     return bytes(out)
+
+
+class _Room:
+    """The values that one block may still hold."""
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = MAX_ITEMS
+
+    def has(self, count: int) -> bool:
+        """Take some, before any of them is made; or say that there are not as many."""
+        self.left -= count
+        return self.left >= 0
 
 
 def _fail(at: int, what: str, **facts: Any) -> NoReturn:
@@ -88,7 +105,7 @@ def _head(data: bytes, at: int) -> tuple[int, int, int, int]:
     return major, info, argument, end
 
 
-def _value(data: bytes, at: int, depth: int) -> tuple[Value, int]:
+def _value(data: bytes, at: int, depth: int, room: _Room) -> tuple[Value, int]:
     major, info, argument, end = _head(data, at)
     if major == _UNSIGNED:
         return argument, end
@@ -104,9 +121,8 @@ def _value(data: bytes, at: int, depth: int) -> tuple[Value, int]:
         return _link(data, at, argument, end)
     if depth >= MAX_DEPTH:
         _fail(at, f"nested deeper than {MAX_DEPTH}")
-    if major == _ARRAY:
-        return _array(data, at, argument, end, depth + 1)
-    return _map(data, at, argument, end, depth + 1)
+    read = _array if major == _ARRAY else _map
+    return read(data, at, argument, end, depth + 1, room)
 
 
 def _string(data: bytes, at: int, length: int, start: int) -> tuple[bytes, int]:
@@ -156,20 +172,24 @@ def _link(data: bytes, at: int, tag: int, start: int) -> tuple[Cid, int]:
         raise
 
 
-def _array(data: bytes, at: int, count: int, start: int, depth: int) -> tuple[list[Value], int]:
+def _array(data: bytes, at: int, count: int, start: int, depth: int, room: _Room) -> tuple[list[Value], int]:
     if count > len(data) - start:  # an item takes a byte at least
         _fail(at, "the block ends early", expected=f"{count} items", actual=f"{len(data) - start} bytes")
+    if not room.has(count):
+        _fail(at, f"more than {MAX_ITEMS} values")
     items = []
     end = start
     for _ in range(count):
-        item, end = _value(data, end, depth)
+        item, end = _value(data, end, depth, room)
         items.append(item)
     return items, end
 
 
-def _map(data: bytes, at: int, count: int, start: int, depth: int) -> tuple[dict[str, Value], int]:
+def _map(data: bytes, at: int, count: int, start: int, depth: int, room: _Room) -> tuple[dict[str, Value], int]:
     if count * 2 > len(data) - start:
         _fail(at, "the block ends early", expected=f"{count} entries", actual=f"{len(data) - start} bytes")
+    if not room.has(count):
+        _fail(at, f"more than {MAX_ITEMS} values")
     entries: dict[str, Value] = {}
     previous: tuple[int, bytes] = (-1, b"")
     end = start
@@ -183,11 +203,11 @@ def _map(data: bytes, at: int, count: int, start: int, depth: int) -> tuple[dict
         if order <= previous:
             _fail(key_at, "map keys out of order, or twice the same", actual=key)
         previous = order
-        entries[key], end = _value(data, key_end, depth)
+        entries[key], end = _value(data, key_end, depth, room)
     return entries, end
 
 
-def _write(out: bytearray, value: object, depth: int) -> None:
+def _write(out: bytearray, value: object, depth: int, room: _Room) -> None:
     match value:
         case None:
             out.append(_SIMPLE << 5 | _NULL)
@@ -206,7 +226,7 @@ def _write(out: bytearray, value: object, depth: int) -> None:
             _write_head(out, _TAG, _LINK_TAG)
             _write_string(out, _BYTES, b"\0" + bytes(value))
         case list() | dict():
-            _write_container(out, value, depth + 1)
+            _write_container(out, value, depth + 1, room)
         case _:
             raise DataModelError("no DAG-CBOR form for a value", actual=type(value).__name__)
 
@@ -235,18 +255,20 @@ def _write_string(out: bytearray, major: int, raw: bytes) -> None:
     out += raw
 
 
-def _write_container(out: bytearray, value: list[object] | dict[object, object], depth: int) -> None:
+def _write_container(out: bytearray, value: list[object] | dict[object, object], depth: int, room: _Room) -> None:
     if depth > MAX_DEPTH:
         raise DataModelError(f"no DAG-CBOR form for a value nested deeper than {MAX_DEPTH}")
+    if not room.has(len(value)):
+        raise DataModelError(f"no DAG-CBOR form for more than {MAX_ITEMS} values")
     if isinstance(value, list):
         _write_head(out, _ARRAY, len(value))
         for item in value:
-            _write(out, item, depth)
+            _write(out, item, depth, room)
         return
     _write_head(out, _MAP, len(value))
     for raw, item in sorted(((_key(key), item) for key, item in value.items()), key=_key_order):
         _write_string(out, _TEXT, raw)
-        _write(out, item, depth)
+        _write(out, item, depth, room)
 
 
 def _key(key: object) -> bytes:

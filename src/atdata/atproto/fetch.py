@@ -25,6 +25,7 @@ from atdata.errors import (
     DataModelError,
     IdentifierError,
     IdentityError,
+    LimitError,
     NetworkError,
     NotFoundError,
     ProofError,
@@ -35,6 +36,7 @@ from atdata.transport import Get, Response, Steps, TxtLookup
 
 MAX_DOCUMENT = 1 << 20
 MAX_CAR = 1 << 23
+MAX_BLOCKS = 1 << 28  # bytes of all that is brought of one collection: of some hundred thousand records
 BLOCKS_AT_ONCE = 60  # their CIDs make a URL of 5 kB
 WALKS = 5
 _ANY = frozenset({200, 400, 401, 403, 404, 410, 501})
@@ -160,6 +162,7 @@ def fetch_collection(identity: VerifiedIdentity, collection: Nsid) -> Steps[Prov
 
     Raises:
         VerificationError: a block is not what it should be, or the commit is not signed by the account.
+        LimitError: the part of the tree is larger than is read.
         NetworkError: the repository kept changing.
     """
     for _ in range(WALKS):
@@ -169,7 +172,7 @@ def fetch_collection(identity: VerifiedIdentity, collection: Nsid) -> Steps[Prov
         blocks = dict(commit.blocks)
         prefix = f"{collection}/"
         while missing := mst.missing_nodes(commit.commit.data, blocks, prefix):
-            brought = yield from fetch_blocks(identity, missing)
+            brought = yield from fetch_blocks(identity, missing, MAX_BLOCKS - sum(map(len, blocks.values())))
             if brought is None:
                 break
             blocks.update(brought)
@@ -179,13 +182,17 @@ def fetch_collection(identity: VerifiedIdentity, collection: Nsid) -> Steps[Prov
     raise NetworkError("a repository changes faster than it can be read", uri=identity.did, hint="Try again.")
 
 
-def fetch_blocks(identity: VerifiedIdentity, cids: list[Cid]) -> Steps[dict[Cid, bytes] | None]:
+def fetch_blocks(
+    identity: VerifiedIdentity, cids: list[Cid], most: int | None = None
+) -> Steps[dict[Cid, bytes] | None]:
     """Blocks by their CIDs, each hashed; `None` where the server no longer has one of them.
 
     Raises:
+        LimitError: they are more bytes than `most`, by default `MAX_BLOCKS`.
         ProofError: the server sent other blocks than were asked for.
     """
     blocks: dict[Cid, bytes] = {}
+    left = MAX_BLOCKS if most is None else most
     for start in range(0, len(cids), BLOCKS_AT_ONCE):
         part = cids[start : start + BLOCKS_AT_ONCE]
         try:
@@ -199,6 +206,9 @@ def fetch_blocks(identity: VerifiedIdentity, cids: list[Cid]) -> Steps[dict[Cid,
         if lacking := [cid for cid in part if cid not in brought]:
             raise ProofError("a server left out blocks", step="car", uri=identity.did, expected=lacking[0])
         blocks.update((cid, brought[cid]) for cid in part)
+        left -= sum(len(brought[cid]) for cid in part)
+        if left < 0:
+            raise LimitError("a collection is larger than is read", uri=identity.did, expected=f"{MAX_BLOCKS} bytes")
     return blocks
 
 

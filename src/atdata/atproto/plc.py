@@ -180,7 +180,9 @@ def _append(chain: list[_Link], entry: Any, did: Did) -> None:
         return
     if operation.created_at < chain[-1].operation.created_at:
         raise IdentityError("the operation is dated before the one above it", actual=operation.created_at)
-    position = next((i for i, link in enumerate(chain) if str(link.operation.cid) == op["prev"]), None)
+    # From the newest on: what is passed over is cut off below, so that a long log is not searched again and again.
+    places = reversed(range(len(chain)))
+    position = next((place for place in places if str(chain[place].operation.cid) == op["prev"]), None)
     if position is None:
         raise IdentityError("the operation follows none that is in force", actual=shown(op["prev"]))
     signer = _signer(op, _allowed_keys(chain, position, operation.created_at))

@@ -65,6 +65,9 @@ def apply(root: Cid, operations: Iterable[Operation], blocks: Mapping[Cid, bytes
         MissingBlockError: a node that is touched is not among the blocks.
         UsageError: a key that no tree may hold.
     """
+    operations = tuple(operations)
+    if not operations:
+        return Change(root, {})  # nothing is touched, so no block is needed
     editor = _Editor(blocks)
     tree = editor.trim(Subtree(root))
     for operation in operations:

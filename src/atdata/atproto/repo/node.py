@@ -16,10 +16,11 @@ from atdata.atproto.cid import Cid
 from atdata.errors import DataModelError, ProofError
 
 MAX_KEY_LENGTH = 1024
-"""Bytes of the longest key read; a collection and a record key have 830 at most.
+"""Bytes of the longest key read; a collection and a record key have 830 at most."""
 
-Keys share prefixes within a node, so that without a limit a small block could unfold into a very large one.
-"""
+MAX_KEYS_LENGTH = 1 << 18
+"""Bytes of all keys read from one node. They share prefixes, so that without a limit a small block could unfold into a
+very large one; of a million million keys no node is expected to hold a hundred."""
 
 
 class MissingBlockError(ProofError):
@@ -57,7 +58,7 @@ class Node:
 
         Raises:
             ProofError: not the one encoding of a node: other fields, keys out of order or of different depths, a
-                prefix not as long as it could be, links that are no links.
+                prefix not as long as it could be, links that are no links; or keys longer together than is read.
         """
         try:
             value = cbor.decode(block)
@@ -66,10 +67,13 @@ class Node:
         if not isinstance(value, dict) or set(value) != {"l", "e"} or not isinstance(value["e"], list):
             raise malformed("other fields than l and e")
         entries: list[Entry] = []
-        previous = b""
+        previous, unfolded = b"", 0
         for index, item in enumerate(value["e"]):
             previous, entry = _read_entry(item, previous, index)
             entries.append(entry)
+            unfolded += len(previous)
+            if unfolded > MAX_KEYS_LENGTH:
+                raise malformed("its keys are too long together", expected=f"at most {MAX_KEYS_LENGTH} bytes")
         node = cls(_read_tree(value["l"], "l"), tuple(entries))
         if len({key_depth(entry.key) for entry in entries}) > 1:
             raise malformed("keys of different depths")
