@@ -70,7 +70,8 @@ def test_splits_are_a_field_of_their_own(folder: Path, imported: Any, types_of: 
         "split": "str",
         "file": "str",
     }
-    assert [(s.split, s.label) for s in samples] == [("test", "cat"), ("train", "cat"), ("train", "dog")]
+    assert [(s.split, s.label) for s in samples] == [("train", "cat"), ("train", "dog"), ("test", "cat")]
+    assert result.splits == {"train": 2, "test": 1}
 
 
 def test_splits_without_classes_have_no_label(folder: Path, imported: Any, types_of: Any) -> None:

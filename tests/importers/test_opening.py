@@ -64,11 +64,11 @@ def test_folders_that_cannot_be_meant(tmp_path: Path, files: list[str], what: st
         open_path(tmp_path, "Row")
 
 
-def test_a_folder_around_one_table_names_it(tmp_path: Path) -> None:
-    (tmp_path / "x.csv").write_text(TABLE)
+def test_a_folder_around_one_file_of_arrays_names_it(tmp_path: Path) -> None:
+    (tmp_path / "x.npz").write_bytes(b"")
     with pytest.raises(UsageError) as caught:
         open_path(tmp_path, "Row")
-    assert caught.value.hint == f"Give the path of the file: {tmp_path / 'x.csv'}"
+    assert caught.value.hint == f"Give the path of the file: {tmp_path / 'x.npz'}"
 
 
 @pytest.mark.parametrize(

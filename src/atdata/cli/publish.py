@@ -13,7 +13,7 @@ import typer
 from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, PDSBlobStore
 from atdata.cli.account import logged_in
 from atdata.cli.output import facts, say, say_json, size, some, table
-from atdata.dataset import Dataset, write_samples
+from atdata.dataset import Dataset
 from atdata.errors import UsageError
 from atdata.importers import Imported, open_path
 from atdata.records import Entry, Schema
@@ -40,8 +40,7 @@ def publish(
     with logged_in() as client, tempfile.TemporaryDirectory(prefix="atdata-publish-") as scratch:
         imported = open_path(path, camel(name) if type_name is None else type_name)
         store = PDSBlobStore(client)
-        shards = Path(scratch) / "part-%06d.tar"
-        dataset = write_samples(imported.samples(), shards, maxcount=maxcount, maxsize=client.blob_limit)
+        dataset = imported.write(Path(scratch), maxcount=maxcount, maxsize=client.blob_limit)
         plan = _plan(client, imported, dataset, name, version)
         if not json:
             _show(imported, plan)
@@ -59,6 +58,7 @@ def publish(
             description=description,
             tags=tag,
             license=license,
+            metadata=dataset.metadata or None,
         )
         _report(client, entry, name, version, plan, json)
 
@@ -83,6 +83,7 @@ def _plan(
         "type": dataset.sample_type.__name__,
         "fields": {field.name: str(field.type) for field in fields_of(dataset.sample_type)},
         "samples": imported.count,
+        "splits": dict(imported.splits),
         "blobs": len(dataset.shards),
         "bytes": total,
         "blob_limit": client.blob_limit,
@@ -101,6 +102,7 @@ def _show(imported: Imported, plan: dict[str, Any]) -> None:
         {
             "publish as": f"@{plan['account']}/{plan['name']}" + (f"@{plan['version']}" if plan["version"] else ""),
             "sample type": plan["type"],
+            "splits": ", ".join(f"{name}: {some(count, 'sample')}" for name, count in plan["splits"].items()),
             "blobs": f"{plan['blobs']} of at most {size(plan['blob_limit'])} each",
             "bytes": size(plan["bytes"]),
             "records": "schema, entry, label (a schema that is published already is used again)",

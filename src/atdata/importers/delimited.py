@@ -10,82 +10,139 @@ import itertools
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-from atdata.errors import SampleError, UsageError
-from atdata.importers.files import Snapshot, reading
+from atdata.errors import LimitError, SampleError, UsageError
+from atdata.importers.files import Folder, Snapshot, passed_over, reading
 from atdata.importers.imported import Imported, import_values
-from atdata.importers.infer import BOOL, FLOAT, NONE, STR, Bound, Column, Guess, describe, guess_of_int, rows, settle
+from atdata.importers.infer import (
+    BOOL,
+    FLOAT,
+    INT,
+    NONE,
+    STR,
+    WHOLE,
+    Bound,
+    Column,
+    Guess,
+    describe,
+    guess_of_int,
+    rows,
+    settle,
+)
+from atdata.loading.splits import split_of
 from atdata.samples import FieldType, Maybe, Plain, Scalar
 from atdata.samples.codec import INT_MAX, INT_MIN
 
+SUFFIXES = (".csv", ".tsv")
 _DELIMITERS = {"\t": "TSV", ",": "CSV", ";": "CSV with ;", "|": "CSV with |"}
 _SNIFFED = 50  # lines that the delimiter is chosen by
 _AT_ONCE = 256  # rows that are looked at together, column by column
+_BLOCK = 1 << 24  # characters of those rows, about
+_LONGEST = 1 << 25  # characters of a line, and of a cell that has several
 
 # "007" and "+49" are names of something, not numbers.
 _INT = re.compile(r"-?(?:0|[1-9][0-9]{0,19})")
 _FLOAT = re.compile(r"(?!-?[0-9]+$)-?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _SPECIAL = re.compile(r"nan|[+-]?inf(?:inity)?", re.IGNORECASE)
 _BOOLS = {"true": True, "false": False}
+_SEP = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 
 
 def open_csv(path: Path, type_name: str) -> Imported:
     """The rows of a table.
 
-    An empty cell is `None`, in a column of text it is empty text.
+    An empty cell is `None`, in a column of text it is empty text. A first line `sep=;`, as Excel writes it, names the
+    delimiter. Lines that begin with # are comments before the names of the columns, and after them where they do not
+    have a cell for each.
 
     Raises:
         SampleError: a line has more or fewer cells than the first, a quote is never closed, or it is not UTF-8.
         UsageError: the first line names no columns, or no rows follow it.
+        LimitError: a line, or a cell, is longer than 32 million characters.
     """
-    files = Snapshot.of([path])
-    table = _Table(path, _delimiter(path))
-    names = table.header()
-    columns, count = _look(table, len(names))
-    fields, notes = [], []
+    return _open({split_of((path.name,)): [path]}, type_name, str(path))
+
+
+def open_folder(folder: Folder, type_name: str) -> Imported:
+    """The rows of a folder's tables, split after split, in the order of their names. All have the same columns.
+
+    Raises:
+        SampleError, UsageError, LimitError: as `open_csv`; also where a table has other columns than the first.
+    """
+    found = folder.in_splits(SUFFIXES)
+    notes = [*folder.notes, *folder.without(SUFFIXES, "tables"), *found.notes]
+    splits = {split: [folder.root / path for path in paths] for split, paths in found.splits.items()}
+    return _open(splits, type_name, str(folder.root), notes)
+
+
+def _open(splits: Mapping[str, Sequence[Path]], type_name: str, uri: str, notes: Sequence[str] = ()) -> Imported:
+    split_by_path = {path: split for split, paths in splits.items() for path in paths}
+    files = Snapshot.of(split_by_path)
+    tables = {path: _table(path) for path in split_by_path}
+    first = next(iter(tables.values()))
+    names, several = first.names, len(tables) > 1
+    columns, counts = [_Cells() for _ in names], dict.fromkeys(splits, 0)
+    comments: list[str] = []
+    for path, table in tables.items():
+        if sorted(table.names) != sorted(names):
+            raise SampleError(
+                "a table with other columns than the first",
+                uri=str(path),
+                expected=f"{', '.join(names)}, as in {first.path.name}"[:200],
+                actual=", ".join(table.names)[:200],
+                hint="Give the path of one of them, or give all the same columns.",
+            )
+        counts[split_by_path[path]] += _look(table, names, columns, f"{path.name} " if several else "", comments)
+    fields, decided = [], [*notes, *passed_over(comments, "comments")]
     for name, column in zip(names, columns, strict=True):
         fields.append((name, _field_type(column)))
-        notes += _describe(name, column)
+        decided += _describe(name, column)
     parsers = [_parser(kind) for _, kind in fields]
 
-    def read() -> Iterator[list[Any]]:
-        for _, cells in table.rows():
-            yield [parse(cell) for parse, cell in zip(parsers, cells, strict=True)]
+    def read(split: str) -> Iterator[list[Any]]:
+        for path in splits[split]:
+            for _, cells in tables[path].rows(names, []):
+                yield [parse(cell) for parse, cell in zip(parsers, cells, strict=True)]
 
-    kind = f"table ({_DELIMITERS[table.delimiter]})"
-    return import_values(kind, type_name, fields, read, uri=str(path), count=count, files=files, notes=notes)
+    found = dict.fromkeys(_DELIMITERS.get(t.delimiter, f"CSV with {t.delimiter}") for t in tables.values())
+    kind = f"{'tables' if several else 'table'} ({', '.join(found)})"
+    return import_values(kind, type_name, fields, read, uri=uri, counts=counts, files=files, notes=decided)
 
 
 @dataclass(frozen=True)
 class _Table:
+    """A table in a file.
+
+    Attributes:
+        path: the file.
+        delimiter: between cells.
+        skipped: how many lines come before the names of the columns.
+        names: of the columns.
+    """
+
     path: Path
     delimiter: str
+    skipped: int = 0
+    names: tuple[str, ...] = ()
 
-    def header(self) -> list[str]:
-        """The names of the columns."""
-        with self._lines() as lines:
-            names: list[str] = next((cells for cells in lines if cells), [])
-        guesses = [_guess_of_cell(name) for name in names]
-        if any(guess in (FLOAT, BOOL) for guess in guesses) or not any(guess == STR for guess in guesses):
-            raise UsageError(
-                "a table whose first line names no columns",
-                uri=str(self.path),
-                actual=self.delimiter.join(names)[:80],
-                hint="Put the names of the columns into its first line, such as: image,label",
-            )
-        return names
+    def rows(self, names: Sequence[str], comments: list[str]) -> Iterator[tuple[int, list[str]]]:
+        """The lines after the names of the columns, each with its number and its cells in the order of `names`.
 
-    def rows(self) -> Iterator[tuple[int, list[str]]]:
-        """The lines after the header, each with its number; empty ones are no rows."""
-        width = 0
+        Empty lines are no rows. The numbers of those that are comments go into `comments`.
+        """
+        width = len(self.names)
+        order = None if self.names == tuple(names) else [self.names.index(name) for name in names]
         with self._lines() as lines:
-            for cells in lines:
-                if cells and width and len(cells) != width:
+            for cells in itertools.islice(filter(None, lines), self.skipped + 1, None):
+                if len(cells) != width:
+                    if cells[0].startswith("#"):
+                        comments.append(f"line {lines.line_num}")
+                        continue
                     raise SampleError(
                         "a line with more or fewer cells than the first",
                         uri=str(self.path),
@@ -94,19 +151,18 @@ class _Table:
                         actual=f"{len(cells)} cells",
                         hint=f"Put quotes around cells that hold {self.delimiter!r} or a line break.",
                     )
-                if cells and width:
-                    yield lines.line_num, cells
-                width = width or len(cells)
+                yield lines.line_num, cells if order is None else [cells[index] for index in order]
 
     def first(self) -> Iterator[list[str]]:
-        """The first few lines, with the header."""
+        """The first few lines that are not empty."""
         with self._lines() as lines:
-            yield from (cells for cells in itertools.islice(lines, _SNIFFED) if cells)
+            yield from itertools.islice(filter(None, lines), _SNIFFED)
 
     @contextmanager
     def _lines(self) -> Iterator[Any]:
+        csv.field_size_limit(max(csv.field_size_limit(), _LONGEST))  # of this process; others may have raised it more
         with reading(self.path), self.path.open(encoding="utf-8-sig", newline="") as file:
-            lines = csv.reader(file, delimiter=self.delimiter, strict=True)
+            lines = csv.reader(self._bounded(file), delimiter=self.delimiter, strict=True)
             try:
                 yield lines
             except csv.Error as error:
@@ -126,37 +182,114 @@ class _Table:
                     hint="Save it as UTF-8.",
                 ) from error
 
+    def _bounded(self, file: TextIO) -> Iterator[str]:
+        """The lines of a file, none longer than a line may be."""
+        while line := file.readline(_LONGEST + 1):
+            if len(line) > _LONGEST:
+                raise LimitError(
+                    "a line of a table is longer than is read",
+                    uri=str(self.path),
+                    expected=f"at most {_LONGEST} characters",
+                    hint="Very long cells belong into Parquet.",
+                )
+            yield line
 
-def _delimiter(path: Path) -> str:
-    """The delimiter that gives the most columns, of those that give every line as many, if there are such."""
+
+def _table(path: Path) -> _Table:
+    """A table, once it is known how its cells are told apart and where its rows begin.
+
+    The delimiter is the one that it names itself, or that gives the most columns, of those that give every line as
+    many, if there are such.
+    """
     if path.suffix.lower() == ".tsv":
-        return "\t"
+        return _headed(_Table(path, "\t"))
+    if match := _SEP.fullmatch(_first_line(path)):
+        return _headed(_Table(path, match[1]), 1)
 
     def worth(delimiter: str) -> tuple[bool, int]:
         widths, whole = {0}, False
         with suppress(SampleError):  # of quotes, which may make sense with another; or it is for the reader to raise
             for cells in _Table(path, delimiter).first():
-                widths.add(len(cells))
+                if not cells[0].startswith("#"):
+                    widths.add(len(cells))
             whole = len(widths) == 2 and widths != {0, 1}
         return whole, max(widths)
 
-    return max([",", *_DELIMITERS], key=worth)
+    return _headed(_Table(path, max([",", *_DELIMITERS], key=worth)))
 
 
-def _look(table: _Table, width: int) -> tuple[list[Column], int]:
-    """Take in all rows. Cells that are alike are looked at once in some hundred."""
-    columns, count = [Column() for _ in range(width)], 0
-    numbered = table.rows()
-    while block := list(itertools.islice(numbered, _AT_ONCE)):
+def _first_line(path: Path) -> str:
+    with reading(path), path.open(encoding="utf-8-sig", errors="replace") as file:
+        return file.readline(20).strip()
+
+
+def _headed(table: _Table, skipped: int = 0) -> _Table:
+    """The table with the names of its columns: its first line that is no comment.
+
+    A line `#id,name` names the columns where the next has as many cells: many programs write such.
+    """
+    names: list[str] = []
+    begin = skipped
+    for cells in itertools.islice(table.first(), skipped, None):
+        if not cells[0].startswith("#"):
+            if len(names) == len(cells) > 1 and names[0][1:2].strip("# "):
+                begin -= 1
+            else:
+                names = cells
+            break
+        names, begin = cells, begin + 1
+    else:
+        names = []
+    guesses = [_guess_of_cell(name) for name in names]
+    if any(guess in (FLOAT, BOOL) for guess in guesses) or not any(guess == STR for guess in guesses):
+        raise UsageError(
+            "a table whose first line names no columns",
+            uri=str(table.path),
+            actual=table.delimiter.join(names)[:80],
+            hint="Put the names of the columns into its first line, such as: image,label",
+        )
+    return replace(table, skipped=begin, names=tuple(names))
+
+
+@dataclass
+class _Cells(Column):
+    """A column of cells.
+
+    Attributes:
+        numbers: whether one of them is a number: in a column without any, NaN is a word.
+    """
+
+    numbers: bool = False
+
+
+def _look(table: _Table, names: Sequence[str], columns: Sequence[_Cells], prefix: str, comments: list[str]) -> int:
+    """Take in all rows, and say how many. Cells that are alike are looked at once in some hundred."""
+    count, passed = 0, list[str]()
+    numbered = table.rows(names, passed)
+    while block := _block(numbered):
         count += len(block)
         for column, cells in zip(columns, zip(*(cells for _, cells in block), strict=True), strict=True):
             for cell, times in Counter(cells).items():
 
                 def where(cell: str = cell, cells: Sequence[str] = cells) -> str:
-                    return f"line {block[cells.index(cell)][0]}"
+                    return f"{prefix}line {block[cells.index(cell)][0]}"
 
-                column.add(_guess_of_cell(cell), where, times)
-    return columns, count
+                guess = _guess_of_cell(cell)
+                column.numbers |= guess in (INT, WHOLE) or (guess == FLOAT and not _SPECIAL.fullmatch(cell.strip()))
+                column.add(guess, where, times)
+    begin = int(_SEP.fullmatch(_first_line(table.path)) is not None)
+    comments += [f"{prefix}{line}" for line in [*(f"line {n + 1}" for n in range(begin, table.skipped)), *passed]]
+    return count
+
+
+def _block(rows: Iterator[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]:
+    """The next rows, as many as are looked at together."""
+    block: list[tuple[int, list[str]]] = []
+    size = 0
+    while len(block) < _AT_ONCE and size < _BLOCK and (row := next(rows, None)):
+        block.append(row)
+        size += sum(map(len, row[1]))
+    return block
 
 
 def _guess_of_cell(cell: str) -> Guess:
@@ -173,15 +306,16 @@ def _guess_of_cell(cell: str) -> Guess:
     return FLOAT if _FLOAT.fullmatch(text) and math.isfinite(float(text)) else STR
 
 
-def _is_text(column: Column) -> bool:
-    return isinstance(column.guess.core, Plain) or column.guess.core in (STR.core, Bound.NOTHING)
+def _is_text(column: _Cells) -> bool:
+    words = column.guess.core == FLOAT.core and not column.numbers  # NaN, and nothing but NaN
+    return words or isinstance(column.guess.core, Plain) or column.guess.core in (STR.core, Bound.NOTHING)
 
 
-def _field_type(column: Column) -> FieldType:
+def _field_type(column: _Cells) -> FieldType:
     return Scalar("str") if _is_text(column) else settle(column.guess)
 
 
-def _describe(name: str, column: Column) -> list[str]:
+def _describe(name: str, column: _Cells) -> list[str]:
     if not _is_text(column):
         return describe(name, column.guess, column.empty)
     notes = []

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from atdata.errors import AtdataError, ConflictError, SampleError, StorageError
+from atdata.loading.splits import TRAIN, by_split, said
 
 _SHOWN = 5
 
@@ -135,10 +137,34 @@ class Folder:
         """Those files whose names end in one of some suffixes, in any case of letters."""
         return tuple(path for path in self.files if path.suffix.lower() in suffixes)
 
+    def in_splits(self, suffixes: Sequence[str], *, folders_only: bool = False) -> FilesInSplits:
+        """Files by their split, as loading tells it (`atdata.loading.splits`), each split in the order of `files`.
+
+        Where folders say splits, a file that is in no folder at all and says none is no part of the data.
+
+        Args:
+            suffixes: as for `having`.
+            folders_only: whether the names of files say nothing; then folders say something only where all do.
+        """
+        found = [(path, (*path.parts[:-1], "") if folders_only else path.parts) for path in self.having(suffixes)]
+        inside = [said(parts) is not None for path, parts in found if len(path.parts) > 1]
+        if folders_only and not all(inside):
+            return FilesInSplits({TRAIN: [path for path, _ in found]}, ())
+        stray = {path for path, parts in found if any(inside) and len(path.parts) == 1 and said(parts) is None}
+        notes = passed_over([path.as_posix() for path, _ in found if path in stray], "in no split")
+        return FilesInSplits(by_split(file for file in found if file[0] not in stray), tuple(notes))
+
     def without(self, suffixes: Sequence[str], what: str) -> list[str]:
         """A note about the other files, which are no `what`."""
         others = [path.as_posix() for path in self.files if path.suffix.lower() not in suffixes]
         return passed_over(others, f"no {what}")
+
+
+class FilesInSplits(NamedTuple):
+    """Files by the split they are of, and what was left out, for people."""
+
+    splits: dict[str, list[Path]]
+    notes: tuple[str, ...]
 
 
 def passed_over(names: Sequence[str], why: str) -> list[str]:

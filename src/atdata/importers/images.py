@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from atdata.errors import MissingExtraError, SampleError
 from atdata.importers.files import Folder, Snapshot, decoding, some
 from atdata.importers.imported import Imported, import_mappings
+from atdata.loading.splits import said
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -26,7 +27,6 @@ SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"),
     *(".pbm", ".pgm", ".ppm", ".pnm", ".jp2"),
 )
-_SPLITS = {"train", "test", "validation", "val", "valid", "dev"}
 
 # Decoders that may be chosen by a file's first bytes, whatever its name says. Others start programs (EPS).
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM", "JPEG2000")
@@ -41,43 +41,51 @@ def open_folder(folder: Folder, type_name: str) -> Imported:
 
     `image` is `(height, width)` for grey and `(height, width, channels)` for colour, uint8, or uint16 for grey of
     16 bits, turned as its EXIF orientation says. `label` is the name of the folder the image is in; `split` is the
-    first folder, where all of these are `train`, `test` and the like. `file` is the path inside the folder.
+    split, where the folders of all say one. `file` is the path inside the folder.
 
     Raises:
         MissingExtraError: Pillow is not installed.
         SampleError: an image cannot be decoded, or has more pixels than Pillow takes for safe; `uri` names it.
     """
     _pillow()
-    paths = folder.having(SUFFIXES)
-    places = _places(paths)
+    found = folder.in_splits(SUFFIXES, folders_only=True)
+    paths = [path for paths in found.splits.values() for path in paths]
+    places = _places(found.splits)
     looks: dict[str, _Look] = {}
 
-    def read() -> Iterator[tuple[str, dict[str, Any]]]:
-        for path, place in zip(paths, places, strict=True):
+    def read(split: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        for path in found.splits[split]:
             image, looks[path.as_posix()] = _decode(folder.root / path)
-            yield path.as_posix(), {"image": image, **place, "file": path.as_posix()}
+            yield path.as_posix(), {"image": image, **places[path], "file": path.as_posix()}
 
     imported = import_mappings(
-        _kind(places[0]),
+        _kind(places[paths[0]]),
         type_name,
-        read,
+        {split: partial(read, split) for split in found.splits},
         uri=str(folder.root),
         files=Snapshot.of([folder.root / path for path in paths]),
-        notes=[*folder.notes, *folder.without(SUFFIXES, "images")],
+        notes=[*folder.notes, *folder.without(SUFFIXES, "images"), *found.notes],
     )
     return replace(imported, notes=(*imported.notes, *_describe(looks)))
 
 
-def _places(paths: tuple[Path, ...]) -> list[dict[str, str | None]]:
+def _places(splits: Mapping[str, Sequence[Path]]) -> dict[Path, dict[str, str | None]]:
     """What the folders around each image say about it."""
-    splits = all(len(path.parts) > 1 and path.parts[0] in _SPLITS for path in paths)
-    folders = [path.parts[1 if splits else 0 : -1] for path in paths]
-    labels = any(folders)
-    places: list[dict[str, str | None]] = []
-    for path, inner in zip(paths, folders, strict=True):
+    paths = {path: split for split, paths in splits.items() for path in paths}
+    told = all(said((*path.parts[:-1], "")) for path in paths)
+    folders = {path: _classes(path.parts[:-1]) if told else path.parts[:-1] for path in paths}
+    labels = any(folders.values())
+    places: dict[Path, dict[str, str | None]] = {}
+    for path, inner in folders.items():
         label = {"label": inner[-1] if inner else None} if labels else {}
-        places.append({**label, "split": path.parts[0]} if splits else label)
+        places[path] = {**label, "split": paths[path]} if told else label
     return places
+
+
+def _classes(folders: tuple[str, ...]) -> tuple[str, ...]:
+    """Folders without the one that says the split: the nearest that does."""
+    nearest = max(number for number, folder in enumerate(folders) if said((folder, "")))
+    return folders[:nearest] + folders[nearest + 1 :]
 
 
 def _kind(place: dict[str, str | None]) -> str:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import keyword
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from atdata.dataset import Dataset, write_samples
 from atdata.errors import LimitError, UsageError
-from atdata.importers.files import Snapshot, some
+from atdata.importers.files import Snapshot, passed_over, some
 from atdata.importers.infer import Columns, fit
+from atdata.loading.splits import TRAIN
+from atdata.records.entry import SPLITS
 from atdata.samples import Field, FieldType, Maybe, PackableSample
 from atdata.schema import SampleSchema, type_of
 from atdata.schema.python import MAX_FIELDS
+from atdata.shards import FileSource, ShardRef
 
 
 @dataclass(frozen=True)
@@ -23,66 +29,104 @@ class Imported:
 
     Attributes:
         sample_type: the type of the samples.
-        samples: gives a fresh pass over them; one at a time is held in memory. A pass raises `ConflictError`
-            where a file is no longer what it was.
-        count: how many there are.
+        samples: gives a fresh pass over them, split after split; one at a time is held in memory. A pass raises
+            `ConflictError` where a file is no longer what it was.
+        splits: how many samples each split has, in the order in which they come.
         kind: what the data is, for people: `images in class folders`, `table (CSV)`.
         notes: what inference decided or left out, for people.
     """
 
     sample_type: type[PackableSample]
     samples: Callable[[], Iterator[PackableSample]]
-    count: int
+    splits: Mapping[str, int]
     kind: str
     notes: tuple[str, ...] = ()
+
+    @property
+    def count(self) -> int:
+        """How many samples there are."""
+        return sum(self.splits.values())
+
+    def write(
+        self, folder: Path, *, maxcount: int | None = None, maxsize: float | None = None
+    ) -> Dataset[PackableSample]:
+        """Write the samples to shards, each of one split only.
+
+        Args:
+            folder: where the shards will be.
+            maxcount: most samples in a shard.
+            maxsize: most bytes in a shard.
+
+        Returns:
+            All of them; where there is another split than `train`, its metadata say which shards are of which.
+
+        Raises:
+            ConflictError: a file is no longer what it was.
+            LimitError, StorageError: see `atdata.write_samples`.
+        """
+        samples = self.samples()
+        shards: list[ShardRef] = []
+        numbers: dict[str, list[int]] = {}
+        for split, count in self.splits.items():
+            place = folder / f"{split}-%06d.tar"
+            part = write_samples(itertools.islice(samples, count), place, maxcount=maxcount, maxsize=maxsize)
+            numbers[split] = list(range(len(shards), len(shards) + len(part.shards)))
+            shards += part.shards
+        metadata = {} if list(numbers) == [TRAIN] else {SPLITS: numbers}
+        return Dataset.of(FileSource(tuple(shards)), self.sample_type, metadata=metadata)
 
 
 def import_mappings(
     kind: str,
     type_name: str,
-    read: Callable[[], Iterator[tuple[str, Mapping[str, Any]]]],
+    reads: Mapping[str, Callable[[], Iterator[tuple[str, Mapping[str, Any]]]]],
     *,
     uri: str,
     files: Snapshot,
     notes: Sequence[str] = (),
 ) -> Imported:
-    """Samples from rows that hold values already. `read` gives a pass over them, each with where it is.
+    """Samples from rows that hold values already. Each of `reads` gives a pass over a split, rows with where they are.
 
     Raises:
         SampleError: values that no field can hold, alone or together.
         UsageError: there are no rows.
     """
     columns = Columns(uri)
-    for where, row in read():
-        columns.add_row(row, where)
+    counts: dict[str, int] = {}
+    for split, read in reads.items():
+        before = columns.rows
+        for where, row in read():
+            columns.add_row(row, where)
+        counts[split] = columns.rows - before
     fields = columns.fields()
 
-    def values() -> Iterator[list[Any]]:
-        for _, row in read():
+    def values(split: str) -> Iterator[list[Any]]:
+        for _, row in reads[split]():
             yield [fit(row.get(name), field_type) for name, field_type in fields]
 
     notes = (*notes, *columns.notes())
-    return import_values(kind, type_name, fields, values, uri=uri, count=columns.rows, files=files, notes=notes)
+    return import_values(kind, type_name, fields, values, uri=uri, counts=counts, files=files, notes=notes)
 
 
 def import_values(
     kind: str,
     type_name: str,
     fields: Sequence[tuple[str, FieldType]],
-    read: Callable[[], Iterator[Sequence[Any]]],
+    read: Callable[[str], Iterator[Sequence[Any]]],
     *,
     uri: str,
-    count: int,
+    counts: Mapping[str, int],
     files: Snapshot,
     notes: Sequence[str] = (),
 ) -> Imported:
-    """Samples from rows of known types. `read` gives a pass over them, values in the order of `fields`.
+    """Samples from rows of known types. `read` gives a pass over a split, values in the order of `fields`.
 
     Raises:
         UsageError: there are no rows, or no columns.
         LimitError: there are more columns than a sample type may have.
     """
-    if not count or not fields:
+    splits = {split: count for split, count in counts.items() if count}
+    if not splits or not fields:
         raise UsageError("there is nothing to publish here", uri=uri, actual="no rows" if fields else "no columns")
     if len(fields) > MAX_FIELDS:
         raise LimitError(
@@ -101,10 +145,12 @@ def import_values(
 
     def samples() -> Iterator[PackableSample]:
         files.check()
-        for row in read():  # by position where it can be: hundreds of keywords take their time
+        for row in itertools.chain.from_iterable(map(read, splits)):
+            # By position where it can be: hundreds of keywords take their time.
             yield sample_type(*(row[index] for index in required), **{name: row[i] for name, i in optional.items()})
 
-    return Imported(sample_type, samples, count, kind, (*notes, *_renamed(given, names)))
+    empty = passed_over([split for split in counts if split not in splits], "splits without rows")
+    return Imported(sample_type, samples, splits, kind, (*notes, *empty, *_renamed(given, names)))
 
 
 def field_names(given: Sequence[str]) -> list[str]:

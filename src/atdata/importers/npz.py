@@ -24,6 +24,7 @@ from numpy.lib import format as npy_format
 from atdata.errors import SampleError, UsageError
 from atdata.importers.files import Snapshot, decoding, passed_over
 from atdata.importers.imported import Imported, import_mappings
+from atdata.loading.splits import split_of
 from atdata.samples.npy import decode_array, encode_array
 
 CHUNK = 1 << 16
@@ -79,7 +80,9 @@ def open_npz(path: Path, type_name: str) -> Imported:
                 _finish(file)
 
     notes = passed_over(others, "no arrays")
-    return import_mappings("arrays (.npz)", type_name, read, uri=str(path), files=files, notes=notes)
+    return import_mappings(
+        "arrays (.npz)", type_name, {split_of((path.name,)): read}, uri=str(path), files=files, notes=notes
+    )
 
 
 def open_npy(path: Path, type_name: str) -> Imported:
@@ -100,7 +103,7 @@ def open_npy(path: Path, type_name: str) -> Imported:
             for number, record in enumerate(records):
                 yield f"row {number}", dict(zip(fields or (_NAME,), record, strict=True))
 
-    return import_mappings("arrays (.npy)", type_name, read, uri=str(path), files=files)
+    return import_mappings("arrays (.npy)", type_name, {split_of((path.name,)): read}, uri=str(path), files=files)
 
 
 def _readable(path: Path) -> AbstractContextManager[None]:

@@ -13,8 +13,8 @@ from atdata.shards.braces import expand_braces
 from atdata.shards.source import scheme_of
 
 TAKEN = (
-    "a folder of images (class folders or flat), a .npz or .npy file, a .csv or .tsv file, a .parquet file or a "
-    "folder of them, .tar shards (one, brace notation, or a folder of them)"
+    "a folder of images (class folders or flat), a .npz or .npy file, a .csv, .tsv or .parquet file or a folder of "
+    "them, .tar shards (one, brace notation, or a folder of them)"
 )
 _FILES = {
     ".npz": npz.open_npz,
@@ -27,6 +27,7 @@ _FOLDERS = {
     "images": (images.SUFFIXES, images.open_folder),
     "Parquet files": (parquet.SUFFIXES, parquet.open_folder),
     "shards": (shards.SUFFIXES, shards.open_folder),
+    "tables": (delimited.SUFFIXES, delimited.open_folder),
 }
 
 
@@ -66,6 +67,8 @@ def open_path(path: str | os.PathLike[str], type_name: str) -> Imported:
 def _open_folder(root: Path, type_name: str) -> Imported:
     folder = Folder.of(root)
     found = [what for what, (suffixes, _) in _FOLDERS.items() if folder.having(suffixes)]
+    if len(found) > 1 and "tables" in found:
+        found.remove("tables")  # beside other data they are lists of it; a note names them
     if len(found) == 1:
         return _FOLDERS[found[0]][1](folder, type_name)
     if found:

@@ -5,7 +5,7 @@ Arrow types say most of a field's type; the rows say the rest: whether there are
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -34,6 +34,7 @@ from atdata.importers.infer import (
     join,
     settle,
 )
+from atdata.loading.splits import split_of
 from atdata.samples import Array, FieldType, ListOf, Maybe, Plain, Scalar, Shape
 
 SUFFIXES = (".parquet",)
@@ -50,50 +51,52 @@ def open_file(path: Path, type_name: str) -> Imported:
         MissingExtraError: pyarrow is not installed.
         SampleError: the file is damaged, or a column is of a type that no field can be.
     """
-    return _open([path], type_name, str(path))
+    return _open({split_of((path.name,)): [path]}, type_name, str(path))
 
 
 def open_folder(folder: Folder, type_name: str) -> Imported:
-    """The rows of a folder's files, in the order of their names.
+    """The rows of a folder's files, split after split, in the order of their names.
 
     Raises:
         MissingExtraError, SampleError: as `open_file`; also where a column has no one type in all files.
     """
-    paths = folder.having(SUFFIXES)
-    notes = [*folder.notes, *folder.without(SUFFIXES, "Parquet files")]
-    if any("=" in part for path in paths for part in path.parts[:-1]):
+    found = folder.in_splits(SUFFIXES)
+    notes = [*folder.notes, *folder.without(SUFFIXES, "Parquet files"), *found.notes]
+    if any("=" in part for paths in found.splits.values() for path in paths for part in path.parts[:-1]):
         notes.append("the names of folders (key=value) are not read as columns")
-    return _open([folder.root / path for path in paths], type_name, str(folder.root), notes)
+    splits = {split: [folder.root / path for path in paths] for split, paths in found.splits.items()}
+    return _open(splits, type_name, str(folder.root), notes)
 
 
-def _open(paths: Sequence[Path], type_name: str, uri: str, notes: Sequence[str] = ()) -> Imported:
-    files = Snapshot.of(paths)
+def _open(splits: Mapping[str, Sequence[Path]], type_name: str, uri: str, notes: Sequence[str] = ()) -> Imported:
+    split_by_path = {path: split for split, paths in splits.items() for path in paths}
+    files = Snapshot.of(split_by_path)
     seen: dict[str, _Seen] = {}
-    count = 0
-    for path in paths:
+    counts = dict.fromkeys(splits, 0)
+    for path, split in split_by_path.items():
         with _table(path) as table:
             for name, kind in _columns(table.schema_arrow, path):
                 seen.setdefault(name, _Seen(name)).types[path] = kind
             for batch in table.iter_batches(BATCH):
                 batch.validate(full=True)
-                count += len(batch)
+                counts[split] += len(batch)
                 for name, array in zip(batch.schema.names, batch.columns, strict=True):
                     seen[name].see(array)
-    fields, decided = [], list(notes)
+    fields, decided, count = [], list(notes), sum(counts.values())
     for name, column in seen.items():
         guess = column.guess(count, uri)
         fields.append((name, settle(guess)))
         decided += [*describe(name, guess, count - column.values), *_describe(name, column.types.values())]
 
-    def read() -> Iterator[tuple[Any, ...]]:
-        for path in paths:
+    def read(split: str) -> Iterator[tuple[Any, ...]]:
+        for path in splits[split]:
             with _table(path) as table:
                 for batch in table.iter_batches(BATCH):
                     arrays = dict(zip(batch.schema.names, batch.columns, strict=True))
                     absent = _arrow().nulls(len(batch))
                     yield from zip(*(_values(arrays.get(name, absent), kind) for name, kind in fields), strict=True)
 
-    return import_values("table (Parquet)", type_name, fields, read, uri=uri, count=count, files=files, notes=decided)
+    return import_values("table (Parquet)", type_name, fields, read, uri=uri, counts=counts, files=files, notes=decided)
 
 
 def _columns(schema: Any, path: Path) -> Iterator[tuple[str, Any]]:

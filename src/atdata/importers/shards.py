@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from atdata.dataset import Dataset
 from atdata.errors import SampleError
 from atdata.importers.files import Folder, Snapshot
 from atdata.importers.imported import Imported, import_mappings
+from atdata.loading.files import find_splits
+from atdata.loading.splits import split_of
 from atdata.protocols import DataSource
 from atdata.samples import DictSample
-from atdata.shards import FileSource, ShardRef, source_of
+from atdata.shards import FileSource, ShardRef
+from atdata.shards.source import source_at
 
 SUFFIXES = (".tar",)
 
 
 def open_file(path: Path, type_name: str) -> Imported:
     """The samples of one shard."""
-    return _open(_files([path]), type_name, str(path))
+    return _open({split_of((path.name,)): _files([path])}, type_name, str(path))
 
 
 def open_folder(folder: Folder, type_name: str) -> Imported:
-    """The samples of a folder's shards, in the order of their names."""
-    source = _files([folder.root / name for name in folder.having(SUFFIXES)])
-    return _open(source, type_name, str(folder.root), [*folder.notes, *folder.without(SUFFIXES, "shards")])
+    """The samples of a folder's shards, split after split, in the order of their names."""
+    found = folder.in_splits(SUFFIXES)
+    sources = {split: _files([folder.root / name for name in names]) for split, names in found.splits.items()}
+    notes = [*folder.notes, *folder.without(SUFFIXES, "shards"), *found.notes]
+    return _open(sources, type_name, str(folder.root), notes)
 
 
 def open_named(name: str, type_name: str) -> Imported:
@@ -33,23 +39,25 @@ def open_named(name: str, type_name: str) -> Imported:
     Raises:
         ShardNotFoundError: one is not there.
     """
-    return _open(source_of(name), type_name, name)
+    return _open({split: source_at(shards) for split, shards in find_splits(name).items()}, type_name, name)
 
 
 def _files(paths: Sequence[Path]) -> FileSource:
     return FileSource(tuple(ShardRef(str(path)) for path in paths))
 
 
-def _open(source: DataSource, type_name: str, uri: str, notes: Sequence[str] = ()) -> Imported:
+def _open(sources: Mapping[str, DataSource], type_name: str, uri: str, notes: Sequence[str] = ()) -> Imported:
+    local = [source for source in sources.values() if isinstance(source, FileSource)]
+    files = Snapshot.of([source.path(shard) for source in local for shard in source.shards])
+    reads = {split: partial(_read, source) for split, source in sources.items()}
+    return import_mappings("shards", type_name, reads, uri=uri, files=files, notes=notes)
+
+
+def _read(source: DataSource) -> Iterator[tuple[str, DictSample]]:
     dataset: Dataset[DictSample] = Dataset(source)
-
-    def read() -> Iterator[tuple[str, DictSample]]:
-        for shard, rows in zip(dataset.shards, dataset.rows_by_shard(), strict=True):
-            for key, packed in rows:
-                yield f"sample {key} of {shard}", _decode(packed, key, shard)
-
-    files = Snapshot.of([source.path(shard) for shard in source.shards] if isinstance(source, FileSource) else [])
-    return import_mappings("shards", type_name, read, uri=uri, files=files, notes=notes)
+    for shard, rows in zip(dataset.shards, dataset.rows_by_shard(), strict=True):
+        for key, packed in rows:
+            yield f"sample {key} of {shard}", _decode(packed, key, shard)
 
 
 def _decode(packed: bytes, key: str, shard: ShardRef) -> DictSample:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from atdata.errors import UsageError
 from atdata.shards.source import did_you_mean
+
+T = TypeVar("T")
 
 Parts: TypeAlias = tuple[str, ...]
 
@@ -29,8 +31,8 @@ def canonical(split: str) -> str:
     return _CANONICAL.get(split.lower(), split)
 
 
-def split_of(parts: Sequence[str]) -> str:
-    """The split of a shard, by the folders it is in and its file's name: `train` where no word says another.
+def said(parts: Sequence[str]) -> str | None:
+    """The split that the folders of a file and its name say, if they say any.
 
     Folders count before the file's name, the nearest first; in one name, the first word counts.
     """
@@ -38,15 +40,20 @@ def split_of(parts: Sequence[str]) -> str:
     for part in (*reversed(folders), name):
         if match := _WORD.search(part):
             return canonical(match[0])
-    return TRAIN
+    return None
 
 
-def by_split(shards: Iterable[tuple[str, Parts]]) -> dict[str, list[str]]:
-    """Addresses by their split, the splits in the order of `SPLITS`, each one's addresses in the order given."""
-    found: dict[str, list[str]] = {split: [] for split in SPLITS}
-    for address, parts in shards:
-        found[split_of(parts)].append(address)
-    return {split: addresses for split, addresses in found.items() if addresses}
+def split_of(parts: Sequence[str]) -> str:
+    """The split of a file, by the folders it is in and its name (see `said`): `train` where no word says another."""
+    return said(parts) or TRAIN
+
+
+def by_split(files: Iterable[tuple[T, Parts]]) -> dict[str, list[T]]:
+    """Files by their split, the splits in the order of `SPLITS`, each one's files in the order given."""
+    found: dict[str, list[T]] = {split: [] for split in SPLITS}
+    for file, parts in files:
+        found[split_of(parts)].append(file)
+    return {split: files for split, files in found.items() if files}
 
 
 def named(splits: Mapping[str, Any], split: str) -> str:

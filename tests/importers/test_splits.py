@@ -1,0 +1,179 @@
+"""A folder's splits stay splits, whatever is in it: in shards of their own, and in what the entry says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import atdata
+from atdata.importers import Imported, open_path
+from atdata.local import LocalIndex
+from atdata.testing import DevAccount
+from networks import Network
+from terminal import Terminal
+
+
+def shard(place: Path, count: int) -> None:
+    @atdata.packable
+    class Row:
+        x: int
+
+    atdata.write_samples([Row(x) for x in range(count)], place)
+
+
+def picture(place: Path, count: int) -> None:
+    image = pytest.importorskip("PIL.Image")
+    place.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        image.fromarray(np.full((2, 2, 3), number, np.uint8)).save(place / f"{number}.png")
+
+
+def table(place: Path, count: int) -> None:
+    place.write_text("x,name\n" + "".join(f"{x},n{x}\n" for x in range(count)))
+
+
+def parquet(place: Path, count: int) -> None:
+    arrow = pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow.parquet").write_table(arrow.table({"x": list(range(count))}), place)
+
+
+KINDS: dict[str, tuple[Callable[[Path, int], None], str]] = {
+    "shards": (shard, "0.tar"),
+    "pictures": (picture, "cat"),
+    "tables": (table, "0.csv"),
+    "Parquet": (parquet, "0.parquet"),
+}
+WORDS = {
+    "train": ["train", "TRAIN", "training", "Training"],
+    "validation": ["val", "dev", "valid", "Validation"],
+    "test": ["test", "Testing", "eval", "evaluation"],
+}
+CASES = [(train, validation, test) for train, validation, test in zip(*(WORDS[split] for split in WORDS), strict=True)]
+
+
+def fill(root: Path, kind: str, folders: dict[str, int]) -> Path:
+    write, name = KINDS[kind]
+    for folder, count in folders.items():
+        (root / folder).mkdir(parents=True)
+        write(root / folder / name, count)
+    return root
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("words", CASES, ids=lambda words: "-".join(words))
+def test_each_kind_under_each_word(tmp_path: Path, kind: str, words: tuple[str, str, str]) -> None:
+    train, validation, test = words
+    root = fill(tmp_path / "data", kind, {test: 2, train: 5, validation: 3})
+    result = open_path(root, "Row")
+    assert list(result.splits.items()) == [("train", 5), ("validation", 3), ("test", 2)]
+    check_written(result, tmp_path / "out")
+
+
+def check_written(result: Imported, folder: Path) -> None:
+    """Shards hold samples of one split only, and the metadata say of which."""
+    folder.mkdir()
+    dataset = result.write(folder, maxcount=2)
+    samples = list(result.samples())
+    assert list(dataset) == samples
+    begin, numbers = 0, []
+    for split, count in result.splits.items():
+        wanted, begin = samples[begin : begin + count], begin + count
+        places = dataset.metadata["splits"][split]
+        numbers += places
+        part = atdata.Dataset[result.sample_type]([dataset.shards[n].url for n in places])  # type: ignore[name-defined]
+        assert list(part) == wanted
+    assert numbers == list(range(len(dataset.shards)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_stray_file_becomes_a_note(tmp_path: Path, kind: str) -> None:
+    root = fill(tmp_path / "data", kind, {"train": 3, "test": 2})
+    write, name = KINDS[kind]
+    write(root if kind == "pictures" else root / name, 1)
+    (root / "README.md").write_text("about")
+    result = open_path(root, "Row")
+    assert result.splits == {"train": 3, "test": 2}
+    stray = "0.png" if kind == "pictures" else name
+    assert f"passed over 1 (in no split): {stray}" in result.notes
+    assert any("README.md" in note for note in result.notes)
+
+
+def test_the_names_of_files_say_splits_too(tmp_path: Path) -> None:
+    for name, count in (
+        ("train-00000-of-00002.csv", 3),
+        ("train-00001-of-00002.csv", 2),
+        ("test.csv", 1),
+        ("x.csv", 4),
+    ):
+        table(tmp_path / name, count)
+    assert open_path(tmp_path, "Row").splits == {"train": 9, "test": 1}, "what says nothing is of train"
+    assert open_path(tmp_path / "test.csv", "Row").splits == {"test": 1}
+
+
+def test_without_splits_there_are_none(tmp_path: Path) -> None:
+    table(tmp_path / "x.csv", 3)
+    result = open_path(tmp_path / "x.csv", "Row")
+    assert result.splits == {"train": 3}
+    (tmp_path / "out").mkdir()
+    assert result.write(tmp_path / "out").metadata == {}
+
+
+def test_loading_and_publishing_tell_the_same_splits(tmp_path: Path) -> None:
+    root = fill(tmp_path / "data", "shards", {"a/Train": 3, "b/dev": 2, "c/EVAL": 1, "other": 4})
+    loaded = {split: len(dataset) for split, dataset in atdata.load_dataset(root).items()}
+    assert open_path(root, "Row").splits == loaded == {"train": 7, "validation": 2, "test": 1}
+    braces = f"{tmp_path}/{{test,train}}-0.tar"
+    for split, count in (("test", 2), ("train", 3)):
+        shard(tmp_path / f"{split}-0.tar", count)
+    assert open_path(braces, "Row").splits == {"train": 3, "test": 2}
+
+
+def test_tables_of_a_folder_have_the_same_columns(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("a,b\n1,x\n")
+    (tmp_path / "test.csv").write_text("b;a\ny;2\nz;3\n")
+    result = open_path(tmp_path, "Row")
+    assert [(s.a, s.b) for s in result.samples()] == [(1, "x"), (2, "y"), (3, "z")]  # type: ignore[attr-defined]
+    (tmp_path / "test.csv").write_text("b,c\n1,2\n")
+    with pytest.raises(atdata.AtdataError, match="other columns than the first"):
+        open_path(tmp_path, "Row")
+
+
+def test_a_team_loads_what_was_written(tmp_path: Path) -> None:
+    dataset = open_path(fill(tmp_path / "data", "tables", {"train": 5, "val": 2}), "Row")
+    (tmp_path / "out").mkdir()
+    written = dataset.write(tmp_path / "out", maxcount=2)
+    index = LocalIndex(tmp_path / "index.sqlite")
+    index.insert_dataset(written, name="rows", metadata=dict(written.metadata))
+    assert {name: len(part) for name, part in index.load("rows").items()} == {"train": 5, "validation": 2}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_published_splits_are_loaded_again(
+    kind: str,
+    network: Network,
+    alice: DevAccount,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in network.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(tmp_path)
+    terminal = Terminal(capsys, monkeypatch)
+    monkeypatch.setenv("ATDATA_PASSWORD", alice.password)
+    assert terminal.run("login", alice.handle) == 0, terminal.err
+    fill(tmp_path / "data", kind, {"training": 5, "val": 3, "Test": 2})
+    counts = {"train": 5, "validation": 3, "test": 2}
+    plan = terminal.json("publish", "data", "--name", "rows", "--dry-run")
+    assert plan["splits"] == counts
+    assert terminal.run("publish", "data", "--name", "rows", "--dry-run") == 0
+    assert "train: 5 samples, validation: 3 samples, test: 2 samples" in terminal.out
+    done = terminal.json("publish", "data", "--name", "rows", "--maxcount", "2", "--yes")
+    client = network.client()
+    loaded = atdata.load_dataset(done["ref"], client=client)
+    assert {name: len(part) for name, part in loaded.items()} == counts
+    assert len(list(atdata.load_dataset(done["ref"], split="eval", client=client))) == 2
