@@ -30,6 +30,7 @@ AtdataError
 ├── StorageError (OSError)               a disk that is full, or fails
 └── NetworkError (OSError)               no usable answer from a server
     ├── AddressError                     an address we must not, or cannot, dial
+    ├── ContentionError                  an account that others write to all the time; nothing was written
     ├── XrpcError                        a server's own error answer
     │   └── RateLimitError
     └── AuthError (PermissionError)      not logged in, or not allowed
@@ -219,6 +220,10 @@ class NetworkError(AtdataError, OSError):
 
 class AddressError(NetworkError):
     """An address that must not be dialled, or that does not resolve."""
+
+
+class ContentionError(NetworkError):
+    """An account that others write to faster than one can read it, or write to it. Nothing was written."""
 
 
 class XrpcError(NetworkError):

@@ -224,22 +224,7 @@ class RecordIndex(Generic[Store]):
         Raises:
             ConflictError: the version stands for other content.
         """
-        named, content = self.records.named(None, Schema, draft.name), draft.listed.content
-        if version is None:
-            last = named.newest()  # first: what is listed after this look takes the next version, and is noticed
-            if found := named.of_content(content):
-                return found
-            return replace(draft, version=next_patch(None if last is None else last.version))
-        draft, taken = replace(draft, version=version), named.of_version(version)
-        if taken is not None and taken.listed.content != content:
-            raise ConflictError(
-                f"the schema {draft.name} {version} stands for other content",
-                uri=taken.uri,
-                expected=str(taken.identity),
-                actual=str(draft.identity),
-                hint="What was published stays; give the new fields a new version.",
-            )
-        return taken or draft
+        return choose_schema(self.records.named(None, Schema, draft.name), draft, version)
 
     def get_schema(self, ref: str) -> Schema:
         """The schema at an address.
@@ -420,13 +405,14 @@ class RecordIndex(Generic[Store]):
             description=description,
             metadata=dict(metadata or {}),
         )
-        content = draft.listed.content
-        stands = self.records.named(None, LensRecord, name).of_content(content)
-        if stands is None:
-            key = Tid.now() if rkey is None else RecordKey(rkey)
-            stands = self.records.create(draft, key, lambda found: found.listed.content == content)
+        stands = self._put_lens(draft, Tid.now() if rkey is None else RecordKey(rkey))
         warn_of_not_taken(stands, Facts.of(description, metadata=metadata).said, _ANEW)
         return stands.located
+
+    def _put_lens(self, draft: LensRecord, rkey: RecordKey) -> LensRecord:
+        content = draft.listed.content
+        known = self.records.named(None, LensRecord, draft.name).of_content(content)
+        return known or self.records.create(draft, rkey, lambda found: found.listed.content == content)
 
     def get_lens(self, ref: str) -> LensRecord:
         """The lens at an address.
@@ -476,6 +462,35 @@ class RecordIndex(Generic[Store]):
         if dataset.sample_type is not DictSample:
             _check_fits(dataset.sample_type, schema)
         return schema
+
+
+def choose_schema(named: Named[Schema], draft: Schema, version: str | None) -> Schema:
+    """The schema of a content among those listed under its name, or the draft, under the version it would have.
+
+    Args:
+        named: those of the draft's name.
+        draft: what to list.
+        version: by default the newest that has this content, else the next patch.
+
+    Raises:
+        ConflictError: the version stands for other content.
+    """
+    content = draft.listed.content
+    if version is None:
+        last = named.newest()  # first: what is listed after this look takes the next version, and is noticed
+        if found := named.of_content(content):
+            return found
+        return replace(draft, version=next_patch(None if last is None else last.version))
+    draft, taken = replace(draft, version=version), named.of_version(version)
+    if taken is not None and taken.listed.content != content:
+        raise ConflictError(
+            f"the schema {draft.name} {version} stands for other content",
+            uri=taken.uri,
+            expected=str(taken.identity),
+            actual=str(draft.identity),
+            hint="What was published stays; give the new fields a new version.",
+        )
+    return taken or draft
 
 
 def next_patch(newest_version: str | None) -> str:

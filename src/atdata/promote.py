@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from atdata.atmosphere.blobs import PDSBlobStore
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.datasets import public_ref
-from atdata.atmosphere.index import AtmosphereIndex
 from atdata.atmosphere.manifests import beside, carried, described, manifest_watch
-from atdata.atmosphere.publishing import add_label, blob_facts, fitting, publish
+from atdata.atmosphere.publishing import Packed, blob_facts, fitting, publish
 from atdata.atproto.syntax import AtUri
 from atdata.dataset import Dataset
 from atdata.errors import UsageError, XrpcError
-from atdata.index import UPDATE
+from atdata.index import UPDATE, Named, choose_schema
 from atdata.local.index import LocalIndex
 from atdata.local.planning import Planner
 from atdata.protocols import AbstractDataStore, DataSource, ShardStore
@@ -86,9 +86,10 @@ def promote_to_atmosphere(
     """
     if not entry.data_urls:
         raise UsageError("an entry without shards has nothing to publish", uri=entry.uri, hint="Insert it again.")
-    index = AtmosphereIndex(client)
     local_schema = local_index.get_schema(entry.schema_ref)
-    schema = _numbered(index, local_schema, schema_version)
+    draft = replace(local_schema, uri=None, cid=None, evidence=None)
+    choose = partial(_numbered, draft=draft, version=schema_version)
+    schema = choose(client.named(None, Schema, draft.name))
     moved = _moved(local_index.dataset(entry), entry, data_store)
     name = entry.name if name is None else name
     check_named(name, version)
@@ -108,23 +109,21 @@ def promote_to_atmosphere(
     )
     check_public(planned, allow_loopback=client.settings.allow_loopback)
     fitting(planned)
-    labels = _labels(entry, local_index, planned.name, version)
-    uploads: Sequence[ShardRef] = moved.uploads
-    files: Sequence[DataSource] = ()
-    known = client.named(None, Entry, planned.name).of_content(planned.listed.content)
-    if known is None:  # else only labels may be missing
+
+    def pack(schema: Schema) -> Packed:
+        packed = Packed(replace(planned, schema_ref=schema.located))
+        if client.named(None, Entry, planned.name).of_content(packed.entry.listed.content):
+            return packed  # only labels may be missing
         public = _as_anyone(planned.storage, client)
         for shards in (moved.shards[:1], moved.shards):  # one first: where strangers cannot read it, no other is copied
             moved.upload(shards)  # shards are where the record will say before it says so
             if public is not None and not allow_private:
                 _check_readable(public, len(shards))
-        schema = schema if schema.uri else index.put_schema(schema, schema.version)
-        planned = replace(planned, schema_ref=schema.located)
-        uploads, files = _with_manifests(client, schema, uploads, public, manifests)
-    (_, first), *more = labels
-    published = publish(client, planned, uploads=uploads, files=files, manifests=manifests, version=first)
-    for label_name, label_version in more:
-        add_label(client, published, label_name, label_version)
+        uploads, files = _with_manifests(client, schema, moved.uploads, public, manifests)
+        return replace(packed, uploads=uploads, files=files)
+
+    labels = _labels(entry, local_index, planned.name, version)
+    published = publish(client, pack, schema=draft, choose=choose, labels=labels, manifests=manifests)
     warn_of_not_taken(published, {**Facts.of_entry(planned).said, **said}, UPDATE)
     return published.located
 
@@ -227,11 +226,10 @@ def _stored(dataset: Dataset[Any], store: AbstractDataStore, prefix: str) -> _Mo
     return _Moved(storage_in(source, shards), shards, range(len(shards)), recut=not same)
 
 
-def _numbered(index: AtmosphereIndex, schema: Schema, version: str | None) -> Schema:
+def _numbered(named: Named[Schema], draft: Schema, version: str | None) -> Schema:
     """The schema as the account has it, or as it will have it: the same content under another version is the same."""
-    draft = replace(schema, uri=None, cid=None, evidence=None)
-    known = index.records.named(None, Schema, draft.name).of_content(draft.listed.content) if version is None else None
-    return known or index.planned_schema(draft, draft.version if version is None else version)
+    known = named.of_content(draft.listed.content) if version is None else None
+    return known or choose_schema(named, draft, draft.version if version is None else version)
 
 
 def _size(shards: Sequence[ShardRef], said: Size) -> Size:

@@ -108,7 +108,7 @@ def test_an_expired_token_on_the_real_server(network: Network, alice: DevAccount
     server.before = expire_first
     uri = SchemaPublisher(client).publish(_row(), name="Fresh", version="1.0.0")
     assert uri.authority == alice.did
-    assert failed == ["/xrpc/com.atproto.repo.putRecord"]
+    assert failed == ["/xrpc/com.atproto.repo.applyWrites"]
 
 
 def _row() -> type:

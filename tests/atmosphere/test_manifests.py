@@ -170,7 +170,7 @@ def test_blobs_that_the_server_dropped_are_sent_again(network: Network, alice: D
     def before(request: Request) -> Answer | None:
         if "uploadBlob" in request.path:
             sent.append(request.body)
-        if request.path.endswith("putRecord") and b"dataset.entry" in request.body and not dropped:
+        if request.path.endswith("applyWrites") and b"dataset.entry" in request.body and not dropped:
             dropped.append(request.path)
             return Answer.error(400, "BlobNotFound", "Could not find blob")
         return None

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import TypeVar
 
 from atdata.atmosphere.evidence import Reader
-from atdata.atproto import cbor
+from atdata.atmosphere.repository import Decision, Repository, State, Write, located
 from atdata.atproto.cid import Cid
-from atdata.atproto.datamodel import from_json, to_json
+from atdata.atproto.datamodel import from_json
 from atdata.atproto.net import Account, Session
 from atdata.atproto.syntax import AtUri, Did, Handle, RecordKey
-from atdata.errors import AuthError, ConflictError, DataModelError, LexiconError, ProofError, UsageError, XrpcError
+from atdata.errors import AuthError, ConflictError, DataModelError, LexiconError, ProofError, UsageError
 from atdata.index import Named, NamedRecords
-from atdata.records import Blob, Listing, Record, check_outgoing
-from atdata.records.public import check_public
+from atdata.records import Blob, Listing, Record
 from atdata.settings import Settings
 from atdata.transport.guard import origin_of
 
 R = TypeVar("R", bound=Record)
+T = TypeVar("T")
 
 LEXICON_BLOB_LIMIT = 52_428_800
 """Bytes a shard may have by the lexicon of `storageBlobs`, whatever a server would take."""
@@ -149,48 +149,34 @@ class AtmosphereClient:
         """The records of a kind under a name: all are read, and verified, at once."""
         return NamedRecords.among(self.read_all(owner, kind), name)
 
+    def repository(self, *kinds: type[Record]) -> Repository:
+        """The account's own records of some kinds, to be decided upon and written to."""
+        return Repository(self.reader, self.account, kinds)
+
+    def transact(self, kinds: Sequence[type[Record]], decide: Callable[[State], Decision[T]]) -> T:
+        """Make true what a decision says about the account's own records; see `Repository.transact`."""
+        return self.repository(*kinds).transact(decide, allow_loopback=self.settings.allow_loopback)
+
     def create(self, record: R, rkey: RecordKey, same: Callable[[R], bool]) -> R:
         """Write a record under a key of our own, once.
 
-        Where the key is taken, the record there is read and compared: `same` says whether it is as good as ours.
+        Where the key is taken, `same` says whether the record there is as good as ours.
 
         Raises:
             ConflictError: the key is taken by other content.
             LimitError, LexiconError, UsageError: the record may not be written; nothing was sent.
-            ProofError: the server stored something else.
+            ContentionError, NetworkError, ProofError: see `Repository.transact`.
         """
-        check_public(record, allow_loopback=self.settings.allow_loopback)
-        value = check_outgoing(record)
-        uri = AtUri.of(self.did, record.NSID, rkey)
-        body = {
-            "repo": self.did,
-            "collection": record.NSID,
-            "rkey": rkey,
-            "record": to_json(value),
-            "swapRecord": None,  # only if nothing is there
-            "validate": False,  # the server does not know our lexicons; we have validated
-        }
-        try:
-            answer = self.account.procedure("com.atproto.repo.putRecord", body)
-        except XrpcError as error:
-            if error.error != "InvalidSwap":
-                raise
-            found = self.reader.read(uri, type(record))
-            if same(found):
-                return found
-            raise ConflictError(
-                "the key of a record is taken by other content",
-                uri=uri,
-                expected="equal content",
-                actual=str(found.cid),
-                hint="What was published stays; publish under a new version or name.",
-            ) from None
-        cid = Cid.of_cbor(cbor.encode(value))
-        if answer.get("cid") != str(cid):
-            raise ProofError(
-                "the server stored another record", step="record", uri=uri, expected=cid, actual=answer.get("cid")
-            )
-        return record.at(uri, cid)
+
+        def decide(state: State) -> Decision[R]:
+            uri = AtUri.of(self.did, record.NSID, rkey)
+            there = next((found for found in state.all(type(record)) if found.uri == uri), None)
+            if there is not None and same(there):
+                return Decision(there)
+            placed = state.place(record, rkey)
+            return Decision(placed, [Write.create(placed)])
+
+        return self.transact([type(record)], decide)
 
     def swap(self, record: R, stands: R) -> R:
         """Put a record in the place of one of the account's own that was read, if that is still there.
@@ -200,31 +186,18 @@ class AtmosphereClient:
             LimitError, LexiconError, UsageError: it may not be written, or is another account's; nothing was sent.
             ProofError: the server stored something else.
         """
-        uri = stands.located
-        if uri.authority not in (self.did, self.handle):
-            raise UsageError("a record of another account", actual=uri, expected=self.did)
-        check_public(record, allow_loopback=self.settings.allow_loopback)
-        value = check_outgoing(record)
-        body = {
-            "repo": self.did,
-            "collection": uri.collection,
-            "rkey": uri.rkey,
-            "record": to_json(value),
-            "swapRecord": str(stands.cid),
-            "validate": False,  # the server does not know our lexicons; we have validated
-        }
-        try:
-            answer = self.account.procedure("com.atproto.repo.putRecord", body)
-        except XrpcError as error:
-            if error.error != "InvalidSwap":
-                raise
-            raise ConflictError("a record has changed since it was read", uri=uri, expected=stands.cid) from None
-        cid = Cid.of_cbor(cbor.encode(value))
-        if answer.get("cid") != str(cid):
-            raise ProofError(
-                "the server stored another record", step="record", uri=uri, expected=cid, actual=answer.get("cid")
-            )
-        return self.reader.read(uri, type(record))
+        place = stands.located
+        if place.authority not in (self.did, self.handle):
+            raise UsageError("a record of another account", actual=place, expected=self.did)
+        new = located(record, AtUri.of(self.did, place.collection, place.rkey))
+
+        def decide(state: State) -> Decision[R]:
+            there = state.keys.get(f"{place.collection}/{place.rkey}")
+            if there not in (stands.cid, new.cid):
+                raise ConflictError("a record has changed since it was read", uri=place, expected=stands.cid)
+            return Decision(new, [] if there == new.cid else [Write.update(new)])
+
+        return self.reader.read(self.transact([type(record)], decide).located, type(record))
 
     def upload(self, content: Callable[[], Iterable[bytes]], cid: Cid, size: int, mime_type: str) -> Blob:
         """Upload a blob whose CID is known; it stays unreadable until a record names it.

@@ -12,7 +12,7 @@ from atdata.atmosphere.blobs import BlobSource, PDSBlobStore
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.index import AtmosphereIndex
 from atdata.atmosphere.manifests import carried, manifest_watch
-from atdata.atmosphere.publishing import blob_facts, publish
+from atdata.atmosphere.publishing import Packed, blob_facts, publish
 from atdata.atproto.syntax import AtUri
 from atdata.dataset import Dataset
 from atdata.errors import LexiconError, LimitError, UnverifiedError, UsageError
@@ -127,10 +127,9 @@ class DatasetPublisher:
         """
         if isinstance(urls, str) or not urls:
             raise UsageError("a dataset needs a list of URLs", actual=repr(urls)[:80])
-        planned = self._entry(
-            schema_uri, name, description, tags, license, metadata, storage=ExternalStorage(tuple(urls))
-        )
-        return self._stands(publish(self.client, planned, version=version, rkey=rkey), planned)
+        schema = self.client.read(schema_uri, Schema)
+        entry = _entry(schema, name, description, tags, license, metadata, {"storage": ExternalStorage(tuple(urls))})
+        return self._publish(Packed(entry), schema, version, rkey)
 
     def publish_with_blobs(
         self,
@@ -173,30 +172,17 @@ class DatasetPublisher:
         schema = self.client.read(schema_uri, Schema)
         watch = manifest_watch(schema.sample_type, schema, manifests)
         shards = [self._keep(blob, schema, f"blobs[{index}]", watch) for index, blob in enumerate(blobs)]
-        planned = self._entry(schema_uri, name, description, tags, license, metadata, **blob_facts(shards))
-        files = carried(shards, self.client.blob_limit, manifests)
-        entry = publish(
-            self.client, planned, uploads=shards, files=files, manifests=manifests, version=version, rkey=rkey
-        )
-        return self._stands(entry, planned)
+        entry = _entry(schema, name, description, tags, license, metadata, blob_facts(shards))
+        packed = Packed(entry, shards, carried(shards, self.client.blob_limit, manifests))
+        return self._publish(packed, schema, version, rkey, manifests)
 
-    def _stands(self, entry: Entry, planned: Entry) -> AtUri:
-        warn_of_not_taken(entry, Facts.of_entry(planned).said, UPDATE)
-        return entry.located
-
-    def _entry(
-        self,
-        schema_uri: str,
-        name: str,
-        description: str | None,
-        tags: Sequence[str] | None,
-        license: str | None,  # noqa: A002  the field's own word
-        metadata: Mapping[str, Any] | None,
-        **stored: Any,
-    ) -> Entry:
-        schema = self.client.read(schema_uri, Schema)
-        said = Facts.of(description, tags, license, metadata).said
-        return Entry(name=name, schema_ref=schema.located, **said, **stored)
+    def _publish(
+        self, packed: Packed, schema: Schema, version: str | None, rkey: str | None, manifests: bool | None = None
+    ) -> AtUri:
+        labels, planned = [(packed.entry.name, version)], packed.entry
+        stands = publish(self.client, lambda _: packed, schema=schema, labels=labels, manifests=manifests, rkey=rkey)
+        warn_of_not_taken(stands, Facts.of_entry(planned).said, UPDATE)
+        return stands.located
 
     def _keep(self, blob: bytes, schema: Schema, where: str, watch: Watch | None) -> ShardRef:
         """Read a shard through, and put it where an upload can be repeated from."""
@@ -218,6 +204,19 @@ class DatasetPublisher:
             if watcher is not None:
                 watcher.finish(ShardRef(str(scratch), digest, len(blob), samples))
         return PDSBlobStore(self.client).take(ShardRef(str(scratch), digest, len(blob), samples))
+
+
+def _entry(
+    schema: Schema,
+    name: str,
+    description: str | None,
+    tags: Sequence[str] | None,
+    license: str | None,  # noqa: A002  the field's own word
+    metadata: Mapping[str, Any] | None,
+    stored: Mapping[str, Any],
+) -> Entry:
+    said = Facts.of(description, tags, license, metadata).said
+    return Entry(name=name, schema_ref=schema.located, **said, **stored)
 
 
 class DatasetLoader:

@@ -6,26 +6,27 @@ import fcntl
 import hashlib
 import json
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
+from atdata.atproto.cid import Cid
 from atdata.atproto.fetch import (
-    ProvenCollection,
     fetch_blocks,
-    fetch_collection,
     fetch_identity,
     fetch_record,
+    fetch_view,
     resolve_handle,
 )
 from atdata.atproto.repo import mst
 from atdata.atproto.repo.car import write_car
 from atdata.atproto.repo.commit import Commit
 from atdata.atproto.repo.mst import Leaf
-from atdata.atproto.repo.proof import prove_commit
+from atdata.atproto.repo.proof import ProvenCommit, prove_commit
+from atdata.atproto.repo.view import RepositoryView
 from atdata.atproto.syntax import AtUri, Did, Handle, Nsid, Tid, parse_identifier
 from atdata.atproto.verify import Evidence, VerifiedIdentity, VerifiedRecord, verify_identity, verify_record
 from atdata.errors import IdentityError, LexiconError, NetworkError, RollbackError, UsageError
@@ -183,21 +184,32 @@ class Reader:
             NetworkError: the account's server cannot be reached.
         """
         identity = self.identity(who)
-        before = self._ledger.seen(identity.did)
-        proven = self.transport.run(fetch_collection(identity, collection))
-        self._ledger.accept(identity.did, proven.commit.commit, before)
-        left, listing = list(reversed(proven.leaves)), Listing[R]()
+        view = RepositoryView((collection,), with_records=False)
+        proven = self.follow(identity, view)
+        left, listing = list(reversed(view.leaves)), Listing[R]()
         while left and (limit is None or len(listing) < limit):
             part = left[: None if limit is None else limit - len(listing)]
             del left[: len(part)]
-            lacking = [cid for _, cid in part if cid not in proven.commit.blocks and cid.codec == "dag-cbor"]
+            lacking = [cid for _, cid in part if cid not in view.blocks and cid.codec == "dag-cbor"]
             brought = self.transport.run(fetch_blocks(identity, lacking))
             if brought is None:
                 raise NetworkError("a repository changed while it was read", uri=identity.did, hint="Try again.")
-            blocks = {**proven.commit.blocks, **brought}
+            blocks = {**view.blocks, **brought}
             for leaf in part:
-                listing.add(_listed(identity, proven, leaf, blocks.get(leaf.value), kind))
+                listing.add(_listed(identity, proven, leaf, blocks, kind))
         return listing
+
+    def follow(self, identity: VerifiedIdentity, view: RepositoryView) -> ProvenCommit:
+        """Bring a view of an account's repository to the newest commit.
+
+        Raises:
+            VerificationError: a link broke; `step` names it.
+            NetworkError: the account's server cannot be reached, or the repository changes too fast.
+        """
+        before = self._ledger.seen(identity.did)
+        proven = self.transport.run(fetch_view(identity, view))
+        self._ledger.accept(identity.did, proven.commit, before)
+        return proven
 
     def read(self, uri: AtUri, kind: type[R]) -> R:
         """One record as what it is.
@@ -244,15 +256,16 @@ def as_record(verified: VerifiedRecord, kind: type[R]) -> R:
 
 
 def _listed(
-    identity: VerifiedIdentity, proven: ProvenCollection, leaf: Leaf, block: bytes | None, kind: type[R]
+    identity: VerifiedIdentity, proven: ProvenCommit, leaf: Leaf, blocks: Mapping[Cid, bytes], kind: type[R]
 ) -> R | Malformed:
     """One of a collection's records, with evidence of its own: commit, path and record, and no more."""
-    record, commit = parse_record(kind, identity.did, leaf.key, leaf.value, block), proven.commit
+    block = blocks.get(leaf.value)
+    record = parse_record(kind, identity.did, leaf.key, leaf.value, block)
     if isinstance(record, Malformed) or block is None:
         return record
-    path = mst.proof_path(commit.commit.data, leaf.key, commit.blocks)
-    shown = {cid: commit.blocks[cid] for cid in (commit.cid, *path)} | {leaf.value: block}
-    evidence = Evidence(record.located, identity.evidence, write_car([commit.cid], shown))
+    path = mst.proof_path(proven.commit.data, leaf.key, blocks)
+    shown = {cid: blocks[cid] for cid in (proven.cid, *path)} | {leaf.value: block}
+    evidence = Evidence(record.located, identity.evidence, write_car([proven.cid], shown))
     return record.at(record.located, leaf.value, evidence)
 
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from atdata.atmosphere.blobs import PDSBlobStore
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.manifests import beside, carried, manifest_watch
-from atdata.atmosphere.publishing import blob_facts, publish
+from atdata.atmosphere.publishing import Packed, blob_facts, label_in, publish
+from atdata.atmosphere.repository import Decision, State, Write
 from atdata.atproto.syntax import RecordKey
 from atdata.dataset import Dataset
 from atdata.errors import UsageError
-from atdata.index import UPDATE, RecordIndex, check_uncut
+from atdata.index import UPDATE, RecordIndex, check_uncut, choose_schema
 from atdata.protocols import AbstractDataStore, DataSource
-from atdata.records import Entry, Size
+from atdata.records import Entry, Label, LensRecord, Record, Schema, Size
 from atdata.records.address import name_and_version
 from atdata.records.facts import Facts, warn_of_not_taken
 from atdata.records.record import check_named
@@ -22,6 +24,8 @@ from atdata.records.storage import storage_in
 from atdata.shards import FileSource, ShardRef
 from atdata.shards.cache import ShardCache
 from atdata.shards.proving import proved_shards
+
+R = TypeVar("R", bound=Record)
 
 
 class AtmosphereIndex(RecordIndex[AtmosphereClient]):
@@ -93,31 +97,48 @@ class AtmosphereIndex(RecordIndex[AtmosphereClient]):
             )
         check_named(name, version)
         said, key = Facts.of(description, tags, license, metadata).said, None if rkey is None else RecordKey(rkey)
-        schema = self.schema_for(dataset, schema_ref, schema_version)
-        uploads: Sequence[ShardRef] = ()
-        files: Sequence[DataSource] = ()
-        if isinstance(self.data_store, PDSBlobStore):
-            watch = manifest_watch(dataset.sample_type, schema, manifests)
-            uploads = self.data_store.cut(dataset, maxcount=maxcount, maxsize=maxsize, watch=watch)
-            files = carried(uploads, self.records.blob_limit, manifests)
-            stored = blob_facts(uploads)
+        prefix = name if prefix is None else prefix
+        choose = None
+        if schema_ref is None:
+            draft = self.draft_schema(dataset, schema_version)
+            choose = partial(choose_schema, draft=draft, version=schema_version)
         else:
-            source, cache = dataset.source, ShardCache(self.records.settings.cache)
-            if self.data_store is None:
-                check_uncut(maxcount, maxsize)
-            else:
-                prefix = name if prefix is None else prefix
-                urls = self.data_store.write_shards(dataset, prefix=prefix, maxcount=maxcount, maxsize=maxsize)
-                source = self.data_store.create_source(urls)
-            shards = list(proved_shards(source, source.shards, cache)) if digests else source.shards
-            files = beside(source, shards, cache, manifests)
-            stored = {"storage": storage_in(source, shards), "size": Size(shards=len(shards))}
-        entry = Entry(name=name, schema_ref=schema.located, **said, **stored)
+            draft = self.schema_for(dataset, schema_ref)
+
+        def pack(schema: Schema) -> Packed:
+            stored, uploads, files = self._stored(dataset, schema, prefix, maxcount, maxsize, manifests, digests)
+            return Packed(Entry(name=name, schema_ref=schema.located, **said, **stored), uploads, files)
+
         stands = publish(
-            self.records, entry, uploads=uploads, files=files, manifests=manifests, version=version, rkey=key
+            self.records, pack, schema=draft, choose=choose, labels=[(name, version)], manifests=manifests, rkey=key
         )
         warn_of_not_taken(stands, said, UPDATE)
         return stands
+
+    def _stored(
+        self,
+        dataset: Dataset[Any],
+        schema: Schema,
+        prefix: str,
+        maxcount: int | None,
+        maxsize: float | None,
+        manifests: bool | None,
+        digests: bool | None,
+    ) -> tuple[dict[str, Any], Sequence[ShardRef], Sequence[DataSource]]:
+        """What the entry says of its shards; those that become blobs; and the files of their manifests."""
+        if isinstance(self.data_store, PDSBlobStore):
+            watch = manifest_watch(dataset.sample_type, schema, manifests)
+            uploads = self.data_store.cut(dataset, maxcount=maxcount, maxsize=maxsize, watch=watch)
+            return blob_facts(uploads), uploads, carried(uploads, self.records.blob_limit, manifests)
+        source, cache = dataset.source, ShardCache(self.records.settings.cache)
+        if self.data_store is None:
+            check_uncut(maxcount, maxsize)
+        else:
+            urls = self.data_store.write_shards(dataset, prefix=prefix, maxcount=maxcount, maxsize=maxsize)
+            source = self.data_store.create_source(urls)
+        shards = list(proved_shards(source, source.shards, cache)) if digests else source.shards
+        files = beside(source, shards, cache, manifests)
+        return {"storage": storage_in(source, shards), "size": Size(shards=len(shards))}, (), files
 
     def get_dataset(self, ref: str) -> Entry:
         """The entry at an address, or of a name: `@handle/name[@version]`, or `name[@version]` of one's own.
@@ -129,3 +150,43 @@ class AtmosphereIndex(RecordIndex[AtmosphereClient]):
             return self.records.read(ref, Entry)
         owner, _, name = ref[1:].partition("/") if ref.startswith("@") else (None, "", ref)
         return self.records.read(self.get_label(*name_and_version(name), owner).dataset_uri, Entry)
+
+    def put_schema(self, draft: Schema, version: str | None = None, rkey: str | None = None) -> Schema:
+        """See `RecordIndex.put_schema`; decided on the state of the repository that is written to."""
+
+        def decide(state: State) -> Decision[Schema]:
+            schema = choose_schema(state.named(Schema, draft.name), draft, version)
+            return _once(state, schema, schema.rkey if rkey is None else RecordKey(rkey))
+
+        return self.records.transact([Schema], decide)
+
+    def add_label(
+        self, entry: Entry, *, name: str, version: str | None = None, description: str | None = None
+    ) -> Label:
+        """Give a published entry another name, or its name another version; one that it has already is no second one.
+
+        Without a version a name that has versions gets the next patch, since it stands for its newest.
+
+        Raises:
+            ConflictError: the version stands for another dataset.
+            ContentionError, NetworkError: it could not be written.
+        """
+        check_named(name, version)
+        label = self.records.transact([Label], lambda state: label_in(state, entry, name, version, description))
+        warn_of_not_taken(label, Facts.of(description).said, "A label stays as it is; give the name another version.")
+        return label
+
+    def _put_lens(self, draft: LensRecord, rkey: RecordKey) -> LensRecord:
+        def decide(state: State) -> Decision[LensRecord]:
+            known = state.named(LensRecord, draft.name).of_content(draft.listed.content)
+            return _once(state, known or draft, rkey)
+
+        return self.records.transact([LensRecord], decide)
+
+
+def _once(state: State, record: R, rkey: RecordKey) -> Decision[R]:
+    """A record that is there already, or will be."""
+    if record.uri is not None:
+        return Decision(record)
+    placed = state.place(record, rkey)
+    return Decision(placed, [Write.create(placed)])

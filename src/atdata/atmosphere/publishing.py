@@ -1,9 +1,9 @@
 """The publishing protocol: one dataset, published once, whatever happens on the way (promises.md).
 
-Everything is decided and computed on this machine first: the keys of the records, the CIDs of the shards. Then a
-journal is written, then each step is taken in an order in which nothing ever names what is not there: blobs, entry,
-label. A run that was killed is repeated, finds its journal, and goes on where the other stopped. Without the journal
-it finds what is already in the repository.
+Blobs are uploaded first: until a record names them nobody sees them. Then schema, entry and labels are written in one
+request, on the state of the repository that it was decided on (`atdata.atmosphere.repository`): all of them are there, or
+none, and what somebody else published meanwhile is found. A run that was killed is repeated: the repository says what
+stands, and a journal which blobs the server took.
 """
 
 from __future__ import annotations
@@ -12,22 +12,23 @@ import fcntl
 import hashlib
 import json
 import re
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from atdata.atmosphere.blobs import PDSBlobStore
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.manifests import manifest_facts
+from atdata.atmosphere.repository import Decision, Repository, State, Write, request_of
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import RecordKey, Tid
-from atdata.errors import ConflictError, LimitError, XrpcError
-from atdata.index import NamedRecords
+from atdata.errors import LimitError, XrpcError
+from atdata.index import Named, planned_label
 from atdata.progress import progress
 from atdata.protocols import DataSource
-from atdata.records import Blob, BlobStorage, Entry, Label, ShardManifest, Size, check_outgoing
+from atdata.records import Blob, BlobStorage, Entry, Label, Schema, ShardManifest, Size, check_outgoing
 from atdata.records.manifests import JSON, PARQUET
 from atdata.records.public import check_public
 from atdata.records.record import now
@@ -46,33 +47,40 @@ def blob_facts(shards: Sequence[ShardRef]) -> dict[str, Any]:
 
 @dataclass
 class Journal:
-    """What a publication has decided and done, on disk before it matters.
+    """What a publication needs again if it is killed, on disk before it matters. It saves uploads and decides nothing.
 
     Attributes:
-        entry: record key of the entry.
-        label: record key of the label.
-        created_at: of both.
+        created_at: of the schema, which the manifests name by its CID.
+        schema_key: record key of a schema whose name and version make none.
         uploaded: blobs the server has taken, by CID.
     """
 
     path: Path
-    entry: str = field(default_factory=Tid.now)
-    label: str = field(default_factory=Tid.now)
     created_at: str = field(default_factory=now)
+    schema_key: str = field(default_factory=Tid.now)
     uploaded: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
     @contextmanager
-    def open(cls, path: Path) -> Generator[Journal]:
-        """The journal of one publication, held by one process at a time; removed when it ends well."""
+    def open(cls, path: Path) -> Generator[Self]:
+        """The journal of one publication, held by one process of a machine at a time; removed when it ends well."""
         with disk_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with path.with_suffix(".lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            journal = cls(path, **json.loads(path.read_text("utf-8"))) if path.exists() else cls(path)
+            journal = cls(path)
+            journal._recall()
             journal.write()
             yield journal
             path.unlink()
+
+    def _recall(self) -> None:
+        """What another run left, as far as it can be read."""
+        with suppress(OSError, ValueError, RecursionError):
+            kept = json.loads(self.path.read_bytes())
+            for name, value in kept.items() if isinstance(kept, dict) else ():
+                if name != "path" and type(value) is type(vars(self).get(name)):
+                    setattr(self, name, value)
 
     def write(self) -> None:
         """Put the present state on disk, safely."""
@@ -90,83 +98,147 @@ class Journal:
         self.uploaded[str(blob.cid)] = {"mimeType": blob.mime_type, "size": blob.size}
         self.write()
 
+    def forget_uploads(self) -> None:
+        """Remember no blob: the server has dropped some since."""
+        self.uploaded.clear()
+        self.write()
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A dataset as it is to be published.
+
+    Attributes:
+        entry: with the address of the schema that it was packed for.
+        uploads: shards on this machine that become the blobs in its storage, in the same order.
+        files: of the manifests of its shards, on this machine, in the same order; they become blobs too.
+    """
+
+    entry: Entry
+    uploads: Sequence[ShardRef] = ()
+    files: Sequence[DataSource] = ()
+
 
 def publish(
     client: AtmosphereClient,
-    planned: Entry,
+    pack: Callable[[Schema], Packed],
     *,
-    uploads: Sequence[ShardRef] = (),
-    files: Sequence[DataSource] = (),
+    schema: Schema,
+    choose: Callable[[Named[Schema]], Schema] | None = None,
+    labels: Sequence[tuple[str, str | None]],
     manifests: bool | None = None,
-    version: str | None = None,
     rkey: str | None = None,
 ) -> Entry:
-    """Publish a dataset, or find that it is published: one entry, one label, nothing twice.
+    """Publish a dataset, or find that it is published: one schema, one entry, one label, nothing twice.
 
     Equal are entries with equal name, schema and shards; the first one stands, with its description and metadata.
 
     Args:
         client: logged in.
-        planned: the entry; its schema is published.
-        uploads: shards on this machine that become the blobs in its storage, in the same order.
-        files: of the manifests of its shards, on this machine, in the same order; they become blobs too.
+        pack: makes the dataset ready for a schema, which its manifests name; called again if somebody publishes another
+            record of that schema meanwhile.
+        schema: the schema: a record that is published, or, with `choose`, a draft.
+        choose: finds the schema among those of the draft's name, or gives the draft, under the version it would have.
+        labels: names and versions to find it by; the first name is the entry's.
         manifests: `True` insists that the entry lists them; otherwise it does if they fit into the record.
-        version: of the label; `None` for one without.
         rkey: a record key for the entry that the caller chose.
 
     Raises:
         ConflictError: the version of the name, or the record key, stands for another dataset.
         LimitError: too large for a record; nothing was sent.
         UsageError: it would publish what must not be public; nothing was sent.
+        ContentionError: others wrote to the account faster, for a minute; no record was written.
         NetworkError: the server cannot be reached; the same call goes on from there.
     """
-    check_public(planned, allow_loopback=client.settings.allow_loopback)
-    planned = fitting(replace(planned, **manifest_facts(files)), manifests)
-    own = client.read_all(None, Entry)
-    named = NamedRecords.among(client.read_all(None, Label), planned.name)
-    labels = named.records
-    if version is not None:
-        named.of_version(version)  # an error, where what may stand for it cannot be read
-    known = next((entry for entry in own if _same_dataset(entry, planned)), None)
-    _check_version(planned.name, version, labels, known)
-    with Journal.open(_journal_path(client, planned, version, rkey)) as journal:
-        if known is None:
-            entry = replace(planned, created_at=journal.created_at)
-            upload = _Upload(client, entry, uploads, files if entry.manifests else (), journal, strict=bool(manifests))
-            known = _create_entry(upload, RecordKey(rkey or journal.entry), _referenced(own))
-        if not any(label.version == version and label.dataset_uri == known.located for label in labels):
-            label = Label(name=planned.name, dataset_uri=known.located, version=version, created_at=journal.created_at)
-            client.create(label, RecordKey(journal.label), lambda found: found.dataset_uri == label.dataset_uri)
-    return client.read(known.located, Entry)
+    repository = client.repository(Schema, Entry, Label)
+    with Journal.open(_journal_path(client, schema, labels, rkey)) as journal:
+        plan = _Plan(client, schema, choose, labels, rkey, journal)
+        found: Entry | Schema = plan.schema_in(repository.read())
+        while isinstance(found, Schema):
+            found = _send(plan, repository, found, pack(found), manifests)
+    return client.read(found.located, Entry)
 
 
-def add_label(client: AtmosphereClient, entry: Entry, name: str, version: str | None) -> None:
-    """Give a published entry one more name or version; one that it has already is no second one.
+def _send(
+    plan: _Plan, repository: Repository, schema: Schema, packed: Packed, manifests: bool | None
+) -> Entry | Schema:
+    """Upload what the server lacks, and write the records; or the schema that stands instead of the one packed for."""
+    client, state = plan.client, repository.read()
+    loopback = client.settings.allow_loopback
+    check_public(packed.entry, allow_loopback=loopback)
 
-    Raises:
-        ConflictError: the version stands for another dataset.
-    """
-    labels = [label for label in client.read_all(None, Label) if label.name == name]
-    _check_version(name, version, labels, entry)
-    if not any(label.version == version and label.dataset_uri == entry.located for label in labels):
-        label = Label(name=name, dataset_uri=entry.located, version=version)
-        client.create(label, Tid.now(), lambda found: found.dataset_uri == label.dataset_uri)
+    def check(entry: Entry) -> None:
+        request_of(client.did, plan.decide(state, schema, entry).writes, allow_loopback=loopback)
 
+    entry = fitting(replace(packed.entry, **manifest_facts(packed.files)), manifests, check)
+    upload = _Upload(
+        client, entry, packed.uploads, packed.files if entry.manifests else (), plan.journal, strict=bool(manifests)
+    )
 
-def _create_entry(upload: _Upload, rkey: RecordKey, had: Mapping[Cid, Blob]) -> Entry:
-    def create(had: Mapping[Cid, Blob]) -> Entry:
-        stored = upload(had)
-        return upload.client.create(stored, rkey, lambda found: _same_dataset(found, stored))
+    def write(stored: Entry) -> Entry | Schema:
+        return repository.transact(lambda now: plan.decide(now, schema, stored), allow_loopback=loopback)
 
+    first = plan.decide(state, schema, entry)
     try:
-        return create(had)
+        return write(upload(_referenced(state)) if any(w.uri.collection == Entry.NSID for w in first.writes) else entry)
     except XrpcError as error:
         if error.error != "BlobNotFound":
             raise
-    # The server dropped a blob since it was uploaded: no record had named it yet.
-    upload.journal.uploaded.clear()
-    upload.journal.write()
-    return create({})
+    # The server dropped a blob since it was uploaded: no record had named it yet, or none did any more.
+    plan.journal.forget_uploads()
+    return write(upload({}))
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What a publication wants; whatever the state of the repository, it says what is left to do."""
+
+    client: AtmosphereClient
+    schema: Schema
+    choose: Callable[[Named[Schema]], Schema] | None
+    labels: Sequence[tuple[str, str | None]]
+    rkey: str | None
+    journal: Journal
+
+    def schema_in(self, state: State) -> Schema:
+        """The schema that stands, or as it will."""
+        if self.choose is None:
+            return self.schema
+        chosen = self.choose(state.named(Schema, self.schema.name))
+        if chosen.uri is not None:
+            return chosen
+        key = chosen.rkey if ":" in chosen.rkey else RecordKey(self.journal.schema_key)
+        return state.place(replace(chosen, created_at=self.journal.created_at), key)
+
+    def decide(self, state: State, packed_for: Schema, planned: Entry) -> Decision[Entry | Schema]:
+        """The writes that are left; or the schema, where the manifests name another one than stands."""
+        schema = self.schema_in(state)
+        entry = replace(planned, schema_ref=schema.located)
+        known = state.named(Entry, entry.name).of_content(entry.listed.content)
+        stands = known or state.place(entry, RecordKey(self.rkey or Tid.now()))
+        labels = [write for label in self.labels for write in label_in(state, stands, *label).writes]
+        if known is not None:
+            return Decision(known, labels)
+        if entry.manifests and (schema.uri, schema.cid) != (packed_for.uri, packed_for.cid):
+            return Decision(schema)
+        new = [schema] if self.choose is not None and not state.holds(schema) else []
+        return Decision(stands, [*map(Write.create, [*new, stands]), *labels])
+
+
+def label_in(
+    state: State, entry: Entry, name: str, version: str | None, description: str | None = None
+) -> Decision[Label]:
+    """The label that gives an entry a name and version: one that stands, or a new one; see `planned_label`.
+
+    Raises:
+        ConflictError: the version stands for another dataset, for ever.
+    """
+    draft = Label(name=name, dataset_uri=entry.located, version=version, description=description)
+    label = planned_label(state.named(Label, name), draft)
+    if label.uri is not None:
+        return Decision(label)
+    placed = state.place(label, Tid.now())
+    return Decision(placed, [Write.create(placed)])
 
 
 @dataclass
@@ -224,52 +296,37 @@ class _Upload:
         return ()
 
 
-def _referenced(entries: Sequence[Entry]) -> dict[Cid, Blob]:
+def _referenced(state: State) -> dict[Cid, Blob]:
     """The blobs that entries of the account name: its server has them."""
+    entries = state.all(Entry)
     stored = [blob for entry in entries if isinstance(entry.storage, BlobStorage) for blob in entry.storage.blobs]
     pinned = [blob for entry in entries for item in entry.manifests for blob in (item.header, item.samples)]
     return {blob.cid: blob for blob in [*stored, *pinned] if blob is not None and blob.size}
 
 
-def _same_dataset(one: Entry, other: Entry) -> bool:
-    same_names = (one.name, one.schema_ref) == (other.name, other.schema_ref)
-    return same_names and one.identity(_NO_SCHEMA) == other.identity(_NO_SCHEMA)
-
-
-_NO_SCHEMA = Cid.of_cbor(b"\xa0")
-
-
-def _check_version(name: str, version: str | None, labels: Sequence[Label], known: Entry | None) -> None:
-    """A published version stands for one dataset, for ever; better to know before anything is uploaded."""
-    for label in labels:
-        if version is not None and label.version == version and (known is None or label.dataset_uri != known.located):
-            raise ConflictError(
-                f"{name}@{version} already stands for another dataset",
-                uri=label.uri,
-                expected=label.dataset_uri,
-                actual="other shards, or another schema",
-                hint="Publish it under a new version.",
-            )
-
-
-def fitting(entry: Entry, manifests: bool | None = None) -> Entry:
+def fitting(entry: Entry, manifests: bool | None = None, check: Callable[[Entry], object] = check_outgoing) -> Entry:
     """The entry, without its manifests where nobody insists on them and they do not fit.
+
+    Args:
+        entry: about to be written.
+        manifests: `True` insists.
+        check: raises `LimitError` for an entry that is too large, with all that is written together with it.
 
     Raises:
         LimitError: it is too large for a record; says, before anything is sent, how many shards fit.
     """
     try:
-        check_outgoing(entry)
+        check(entry)
         return entry
     except LimitError as error:
         if entry.manifests and not manifests:
-            return fitting(replace(entry, manifests=()), manifests)
+            return fitting(replace(entry, manifests=()), manifests, check)
         shards, most = len(listed(entry.storage)), 0
         high = shards
         while most < high:
             middle = (most + high + 1) // 2
             try:
-                check_outgoing(entry.first(middle))
+                check(entry.first(middle))
                 most = middle
             except LimitError:
                 high = middle - 1
@@ -285,8 +342,10 @@ def fitting(entry: Entry, manifests: bool | None = None) -> Entry:
         ) from error
 
 
-def _journal_path(client: AtmosphereClient, entry: Entry, version: str | None, rkey: str | None) -> Path:
-    content = [client.did, entry.name, version, rkey, str(entry.schema_ref), str(entry.identity(_NO_SCHEMA))]
+def _journal_path(
+    client: AtmosphereClient, schema: Schema, labels: Sequence[tuple[str, str | None]], rkey: str | None
+) -> Path:
+    content = [client.did, list(labels), rkey, schema.name, str(schema.listed.content)]
     key = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:40]
     return client.settings.data / "publications" / f"{key}.json"
 

@@ -9,19 +9,19 @@ https://atproto.com/specs/handle, /did, and the `com.atproto.sync` lexicons.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, unquote
 
 from atdata.atproto.cid import Cid
-from atdata.atproto.repo import mst
 from atdata.atproto.repo.car import read_car
-from atdata.atproto.repo.mst import Leaf
 from atdata.atproto.repo.proof import ProvenCommit, prove_commit
+from atdata.atproto.repo.view import RepositoryView
 from atdata.atproto.syntax import AtUri, Did, Handle, Nsid, RecordKey
 from atdata.atproto.verify import IdentityEvidence, VerifiedIdentity
 from atdata.errors import (
+    ContentionError,
     DataModelError,
     IdentifierError,
     IdentityError,
@@ -38,7 +38,9 @@ MAX_DOCUMENT = 1 << 20
 MAX_CAR = 1 << 23
 MAX_BLOCKS = 1 << 28  # bytes of all that is brought of one collection: of some hundred thousand records
 BLOCKS_AT_ONCE = 60  # their CIDs make a URL of 5 kB
-WALKS = 5
+MAX_REPOSITORY = 1 << 26
+MANY = 4 * BLOCKS_AT_ONCE  # blocks: where more are missing, the whole repository is one answer
+ROUNDS = 20
 _ANY = frozenset({200, 400, 401, 403, 404, 410, 501})
 _SPECIAL = (".alt", ".arpa", ".example", ".internal", ".invalid", ".local", ".localhost", ".onion")
 
@@ -141,45 +143,54 @@ def fetch_record(identity: VerifiedIdentity, collection: Nsid, rkey: RecordKey) 
     return answer.body
 
 
-@dataclass(frozen=True)
-class ProvenCollection:
-    """Every record an account has in a collection, proven complete against one signed commit.
+def fetch_view(identity: VerifiedIdentity, view: RepositoryView) -> Steps[ProvenCommit]:
+    """Bring a view of a repository to its newest commit, and prove it complete.
 
-    Attributes:
-        commit: the commit, with every block of the tree that was walked.
-        leaves: key and CID of each record, in the order of the keys.
-    """
-
-    commit: ProvenCommit
-    leaves: tuple[Leaf, ...]
-
-
-def fetch_collection(identity: VerifiedIdentity, collection: Nsid) -> Steps[ProvenCollection]:
-    """Walk the part of the signed tree that can hold a collection.
-
-    A server can thus neither invent records nor leave any out. If the repository changes meanwhile, the walk begins
-    anew.
+    A server can thus neither invent records nor leave any out. What the view has is not fetched again; where the
+    repository changes meanwhile, the next round asks for what changed. Much is fetched as the whole repository at once.
 
     Raises:
         VerificationError: a block is not what it should be, or the commit is not signed by the account.
         LimitError: the part of the tree is larger than is read.
-        NetworkError: the repository kept changing.
+        ContentionError: the repository kept changing.
     """
-    for _ in range(WALKS):
-        # The proof of absence of the lowest key brings the commit and the left edge of the range in one answer.
-        car = yield from fetch_record(identity, collection, RecordKey("-"))
-        commit = prove_commit(car, identity.did, identity.key)
-        blocks = dict(commit.blocks)
-        prefix = f"{collection}/"
-        while missing := mst.missing_nodes(commit.commit.data, blocks, prefix):
-            brought = yield from fetch_blocks(identity, missing, MAX_BLOCKS - sum(map(len, blocks.values())))
+    whole = False
+    for _ in range(ROUNDS):
+        car = yield from _newest(identity, view)
+        proven = view.move_to(prove_commit(car, identity.did, identity.key, view.blocks))
+        while missing := view.missing():
+            if len(missing) > MANY and not whole:
+                whole, everything = True, (yield from _whole(identity))
+                if everything is not None:
+                    proven = view.move_to(prove_commit(everything, identity.did, identity.key, view.blocks))
+                continue
+            brought = yield from fetch_blocks(identity, missing, MAX_BLOCKS - sum(map(len, view.blocks.values())))
             if brought is None:
                 break
-            blocks.update(brought)
+            view.blocks.update(brought)
         else:
-            leaves = tuple(mst.entries(commit.commit.data, blocks, prefix))
-            return ProvenCollection(ProvenCommit(commit.cid, commit.commit, blocks), leaves)
-    raise NetworkError("a repository changes faster than it can be read", uri=identity.did, hint="Try again.")
+            return proven
+    raise ContentionError("a repository changes faster than it can be read", uri=identity.did, hint="Try again later.")
+
+
+def _newest(identity: VerifiedIdentity, view: RepositoryView) -> Steps[bytes]:
+    """The newest commit, with what changed since the view's own."""
+    if view.proven is not None:
+        params = (("did", str(identity.did)), ("since", str(view.proven.commit.rev)))
+        with suppress(XrpcError, LimitError):  # a server need not know `since`
+            answer = yield from _sync(identity, "getRepo", params, MAX_CAR)
+            return answer.body
+    # The proof of absence of the lowest key brings the commit and the left edge of the range in one answer.
+    car = yield from fetch_record(identity, view.collections[0], RecordKey("-"))
+    return car
+
+
+def _whole(identity: VerifiedIdentity) -> Steps[bytes | None]:
+    """The whole repository, if it is not too large."""
+    with suppress(XrpcError, LimitError):
+        answer = yield from _sync(identity, "getRepo", (("did", str(identity.did)),), MAX_REPOSITORY)
+        return answer.body
+    return None
 
 
 def fetch_blocks(

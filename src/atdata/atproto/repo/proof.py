@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
@@ -62,13 +63,19 @@ class ProvenRecord:
     commit_cid: Cid
 
 
-def prove_commit(car: bytes, did: Did, key: PublicKey) -> ProvenCommit:
+def prove_commit(car: bytes, did: Did, key: PublicKey, held: Mapping[Cid, bytes] | None = None) -> ProvenCommit:
     """Steps 1 to 3: the signed commit of a CAR file, whatever else is in the file.
+
+    Args:
+        car: the file.
+        did: whose commit it should be.
+        key: the account's signing key at the time of the commit.
+        held: blocks that were hashed before; a file of what changed since need not bring them again.
 
     Raises:
         VerificationError: a step failed; `step` names it, and `uri` the repository.
     """
-    return _prove_commit(car, did, key, AtUri.of(did))
+    return _prove_commit(car, did, key, AtUri.of(did), held or {})
 
 
 def prove_record(car: bytes, did: Did, key: PublicKey, collection: Nsid, rkey: RecordKey) -> ProvenRecord:
@@ -103,21 +110,24 @@ def prove_record(car: bytes, did: Did, key: PublicKey, collection: Nsid, rkey: R
     return ProvenRecord(recomputed, block, value, proven.commit, proven.cid)
 
 
-def _prove_commit(car: bytes, did: Did, key: PublicKey, uri: AtUri) -> ProvenCommit:
+def _prove_commit(
+    car: bytes, did: Did, key: PublicKey, uri: AtUri, held: Mapping[Cid, bytes] = MappingProxyType({})
+) -> ProvenCommit:
     with _step("car", uri):
         file = read_car(car)
+        blocks = {**held, **file.blocks}
     with _step("commit", uri):
         if not file.roots:
             raise ProofError("the file names no root")
         cid = file.roots[0]
-        if cid not in file.blocks:
+        if cid not in blocks:
             raise MissingBlockError.of(cid)
-        commit = Commit.decode(file.blocks[cid])
+        commit = Commit.decode(blocks[cid])
         if commit.did != did:
             raise ProofError("the commit is another account's", expected=did, actual=commit.did)
     with _step("signature", uri):
         commit.verify(key)
-    return ProvenCommit(cid, commit, file.blocks)
+    return ProvenCommit(cid, commit, blocks)
 
 
 @contextmanager

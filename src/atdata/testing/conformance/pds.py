@@ -84,6 +84,21 @@ class PdsUnderTest:
         }
         return self.post("com.atproto.repo.putRecord", {**body, **more})
 
+    def apply(self, *writes: tuple[str, str, dict[str, Any] | None], **more: Any) -> tuple[int, Any]:
+        """`applyWrites` of actions, record keys and records, as atdata calls it."""
+        method = "com.atproto.repo.applyWrites"
+        said = [
+            {"$type": f"{method}#{action}", "collection": COLLECTION, "rkey": rkey}
+            | ({} if record is None else {"value": record})
+            for action, rkey, record in writes
+        ]
+        return self.post(method, {"repo": self.did, "writes": said, "validate": False, **more})
+
+    def head(self) -> dict[str, str]:
+        """CID and revision of the newest commit."""
+        head: dict[str, str] = self.get("com.atproto.sync.getLatestCommit", did=self.did)[1]
+        return head
+
     def upload(self, data: bytes, mime_type: str = "application/octet-stream") -> tuple[int, Any]:
         """`uploadBlob`."""
         return self.post("com.atproto.repo.uploadBlob", raw=(data, mime_type))
@@ -180,6 +195,75 @@ class PdsSuite:
         assert pds.post("com.atproto.repo.deleteRecord", place) == (200, {})
         described = pds.get("com.atproto.repo.describeRepo", repo=pds.did)[1]
         assert (described["did"], described["handle"], described["collections"]) == (pds.did, pds.handle, [COLLECTION])
+
+    def test_writing_several_records_at_once(self, pds: PdsUnderTest) -> None:
+        before, other = pds.head(), {**RECORD, "name": "y"}
+        status, made = pds.apply(("create", "a", RECORD), ("create", "b", other), swapCommit=before["cid"])
+        assert (status, made["commit"]) == (200, pds.head())
+        cids = [str(Cid.of_cbor(cbor.encode(from_json(record)))) for record in (RECORD, other)]
+        kind = "com.atproto.repo.applyWrites#createResult"
+        assert made["results"] == [
+            {"$type": kind, "uri": f"at://{pds.did}/{COLLECTION}/{rkey}", "cid": cid}
+            for rkey, cid in zip("ab", cids, strict=True)
+        ]
+        third = {**RECORD, "name": "z"}
+        status, changed = pds.apply(("update", "a", third), ("delete", "b", None))
+        assert status == 200
+        cid = str(Cid.of_cbor(cbor.encode(from_json(third))))
+        assert [result.get("cid") for result in changed["results"]] == [cid, None]
+        listed = pds.get("com.atproto.repo.listRecords", repo=pds.did, collection=COLLECTION)[1]["records"]
+        assert [record["value"] for record in listed] == [third]
+
+    def test_all_writes_or_none_on_the_state_that_was_read(self, pds: PdsUnderTest) -> None:
+        old = pds.head()
+        assert pds.apply(("create", "a", RECORD), swapCommit=old["cid"])[0] == 200
+        head = pds.head()
+        stale = {"error": "InvalidSwap", "message": f"Commit was at {head['cid']}"}
+        for rkey in ("a", "b"):  # the very write that succeeded, and another one
+            assert pds.apply(("create", rkey, RECORD), swapCommit=old["cid"]) == (400, stale)
+        never = {"$type": "blob", "ref": {"$link": str(Cid.of_raw(b"never"))}, "mimeType": "image/png", "size": 5}
+        named = pds.apply(("create", "b", RECORD), ("create", "c", {**RECORD, "blob": never}), swapCommit=head["cid"])
+        assert error(named) == (400, "BlobNotFound")
+        for impossible in (
+            ("create", "a", RECORD),
+            ("create", "b", RECORD),
+            ("update", "c", RECORD),
+            ("delete", "c", None),
+        ):
+            answer = pds.apply(("create", "b", RECORD), impossible, swapCommit=head["cid"])
+            assert error(answer) == (500, "InternalServerError"), impossible
+        many = [("create", f"key{number}", RECORD) for number in range(201)]
+        assert error(pds.apply(*many)) == (400, "InvalidRequest")
+        assert error(pds.apply(("create", "b", {**RECORD, "name": 1.5}))) == (400, "InvalidRequest")
+        assert error(pds.apply(("create", "b", RECORD), swapCommit="no CID")) == (400, "InvalidRequest")
+        assert error(pds.apply(("create", "b", RECORD), repo="did:plc:" + "a" * 24)) == (403, "AccountNotFound")
+        assert pds.head() == head, "nothing of all that was written"
+
+    def test_the_limit_of_a_request(self, pds: PdsUnderTest) -> None:
+        def body(filler: int) -> bytes:
+            write = {"$type": "com.atproto.repo.applyWrites#create", "collection": COLLECTION, "rkey": "a"}
+            writes = [{**write, "value": {**RECORD, "description": "x" * filler}}]
+            return json.dumps({"repo": pds.did, "writes": writes, "validate": False}).encode()
+
+        most = 150 * 1024 - len(body(0))
+        for filler, expected in ((most + 1, (413, "PayloadTooLargeError")), (most, (200, ""))):
+            raw = (body(filler), "application/json")
+            assert error(pds.post("com.atproto.repo.applyWrites", raw=raw)) == expected
+
+    def test_what_changed_since(self, pds: PdsUnderTest) -> None:
+        pds.put("a", RECORD)
+        first = pds.head()
+        assert self._since(pds, first["rev"]) == ((Cid.parse(first["cid"]),), {}), "not even the commit"
+        pds.put("b", {**RECORD, "name": "y"})
+        roots, blocks = self._since(pds, first["rev"])
+        assert roots == (Cid.parse(pds.head()["cid"]),)
+        assert Cid.of_cbor(cbor.encode(from_json({**RECORD, "name": "y"}))) in blocks
+        assert Cid.of_cbor(cbor.encode(from_json(RECORD))) not in blocks
+        assert len(blocks) < len(self._since(pds, "2222222222222")[1])
+
+    def _since(self, pds: PdsUnderTest, rev: str) -> tuple[tuple[Cid, ...], dict[Cid, bytes]]:
+        car = read_car(pds.get("com.atproto.sync.getRepo", did=pds.did, since=rev)[1])
+        return car.roots, dict(car.blocks)
 
     def test_the_life_of_a_blob(self, pds: PdsUnderTest) -> None:
         status, answer = pds.upload(TAR)

@@ -29,7 +29,9 @@ from atdata.testing.devnet.plc import PlcDirectory
 from atdata.testing.devnet.repo import Repo, StoredBlob
 from atdata.testing.http import Answer, Refusal, Request
 
-MAX_RECORD = 150 * 1024
+MAX_RECORD = 150 * 1024  # bytes of a whole request
+MAX_WRITES = 200
+_APPLY = "com.atproto.repo.applyWrites"
 ACCESS_SECONDS, REFRESH_SECONDS = 2 * 3600, 90 * 86400
 
 
@@ -208,6 +210,39 @@ class Pds:
         account.repo.write({key: None})
         return Answer.json({"commit": {"cid": str(account.repo.head.cid), "rev": account.repo.head.rev}})
 
+    def apply_writes(self, request: Request) -> Answer:
+        """`com.atproto.repo.applyWrites`: all of some writes in one commit, or none."""
+        account, body = self._writer(request)
+        if len(request.body) > MAX_RECORD:
+            raise Refusal(413, "PayloadTooLargeError", "request entity too large")
+        if len(body["writes"]) > MAX_WRITES:
+            raise Refusal(400, "InvalidRequest", f"Too many writes. Max: {MAX_WRITES}")
+        writes = [self._write(request, body, write) for write in body["writes"]]
+        head = str(account.repo.head.cid)
+        if (swap := body.get("swapCommit")) is not None and str(Cid.parse(swap)) != head:
+            raise Refusal(400, "InvalidSwap", f"Commit was at {head}")
+        there, results = set(account.repo.records), []
+        for action, key, record in writes:
+            if (key in there) == (action == "create"):
+                raise Refusal(500, "InternalServerError", "Internal Server Error")
+            there ^= {key} if action != "update" else set()
+            place = {} if record is None else _place(account, key, cbor.encode(record))
+            results.append({**place, "$type": f"{_APPLY}#{action}Result"})
+        account.repo.write({key: record for _, key, record in writes})
+        commit = {"cid": str(account.repo.head.cid), "rev": account.repo.head.rev}
+        return Answer.json({"commit": commit, "results": results})
+
+    def _write(
+        self, request: Request, body: dict[str, Any], write: dict[str, Any]
+    ) -> tuple[str, str, dict[str, Any] | None]:
+        """One of several writes: action, key and record."""
+        action = str(write["$type"]).removeprefix(f"{_APPLY}#")
+        if action not in ("create", "update", "delete"):
+            raise Refusal(400, "InvalidRequest", f"Expected one of create, update or delete (got {write['$type']!r})")
+        key = f"{Nsid(write['collection'])}/{RecordKey(write.get('rkey') or Tid.now())}"
+        said = {"collection": write["collection"], "record": write.get("value"), "validate": body.get("validate")}
+        return action, key, None if action == "delete" else self._record(request, said)
+
     def upload_blob(self, request: Request) -> Answer:
         """`com.atproto.repo.uploadBlob`."""
         account = self._account_of(request)
@@ -235,9 +270,9 @@ class Pds:
         return _car(write_car([], {cid: blocks[cid] for cid in wanted}))
 
     def get_repo(self, request: Request) -> Answer:
-        """`com.atproto.sync.getRepo`."""
-        repo = self._synced(request).repo
-        return _car(write_car([repo.head.cid], repo.all_blocks()))
+        """`com.atproto.sync.getRepo`: all blocks, or those that came after a revision."""
+        repo, since = self._synced(request).repo, request.param("since", "")
+        return _car(write_car([repo.head.cid], repo.changed(Tid(since)) if since else repo.all_blocks()))
 
     def get_latest_commit(self, request: Request) -> Answer:
         """`com.atproto.sync.getLatestCommit`."""
@@ -370,6 +405,7 @@ def _methods_of(pds: Pds) -> dict[tuple[str, str], Callable[[Request], Answer]]:
         ("POST", repo + "putRecord"): pds.put_record,
         ("POST", repo + "createRecord"): pds.create_record,
         ("POST", repo + "deleteRecord"): pds.delete_record,
+        ("POST", repo + "applyWrites"): pds.apply_writes,
         ("POST", repo + "uploadBlob"): pds.upload_blob,
         ("GET", sync + "getRecord"): pds.sync_get_record,
         ("GET", sync + "getBlocks"): pds.get_blocks,

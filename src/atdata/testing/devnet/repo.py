@@ -36,6 +36,7 @@ class Repo:
         blobs: by CID.
         head: the newest commit.
         blocks: of the newest commit and its tree.
+        since: the revision in which each block, those of records too, came into the repository.
     """
 
     did: Did
@@ -44,6 +45,7 @@ class Repo:
     blobs: dict[Cid, StoredBlob] = field(default_factory=dict)
     head: Commit = field(init=False)
     blocks: dict[Cid, bytes] = field(init=False)
+    since: dict[Cid, Tid] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.commit()
@@ -53,6 +55,7 @@ class Repo:
         root, nodes = mst.build({key: Cid.of_cbor(block) for key, block in self.records.items()})
         self.head = Commit.sign(self.key, self.did, Tid.now(), root)
         self.blocks = {**nodes, self.head.cid: self.head.encode()}
+        self.since = {cid: self.since.get(cid, self.head.rev) for cid in self.all_blocks()}
 
     def write(self, changes: dict[str, Any | None]) -> None:
         """Put records, or delete those that are `None`; all or none, in one commit.
@@ -61,6 +64,8 @@ class Repo:
             Refusal: a record names a blob that was not uploaded.
         """
         encoded = {key: None if value is None else cbor.encode(value) for key, value in changes.items()}
+        for value in changes.values():
+            self._check_blobs(value)
         for value in changes.values():
             self._name_blobs(value)
         for key, block in encoded.items():
@@ -71,7 +76,7 @@ class Repo:
         self._drop_blobs()
         self.commit()
 
-    def _name_blobs(self, value: Any) -> None:
+    def _check_blobs(self, value: Any) -> None:
         for blob in _blobs(value):
             stored = self.blobs.get(blob["ref"])
             if stored is None:
@@ -82,6 +87,8 @@ class Repo:
                 )
             if not stored.named and blob["size"] != len(stored.data):
                 raise Refusal(400, "InvalidSize", f"Referenced size does not match stored blob: {len(stored.data)}")
+
+    def _name_blobs(self, value: Any) -> None:
         for blob in _blobs(value):
             self.blobs[blob["ref"]].named = True
 
@@ -97,6 +104,10 @@ class Repo:
         if key in self.records:
             blocks[Cid.of_cbor(self.records[key])] = self.records[key]
         return write_car([self.head.cid], blocks)
+
+    def changed(self, since: str) -> dict[Cid, bytes]:
+        """The blocks that came after a revision."""
+        return {cid: block for cid, block in self.all_blocks().items() if self.since[cid] > since}
 
     def all_blocks(self) -> dict[Cid, bytes]:
         """Every block: commit, tree, records."""

@@ -1,0 +1,303 @@
+"""The account's own repository: decided upon as it is at one proven commit, and written to only if it is still so.
+
+Others may write at the same moment, from this machine or any other. So whoever publishes says how to *decide*: from the
+state of all collections concerned, what is to be written. The records are written in one request that the server refuses
+if anything has changed since (`swapCommit`); then what changed is read, and decided again. An answer that got lost is the
+same case: the state says whether the records are there. Nothing depends on locks.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, TypeVar
+
+from atdata.atmosphere.evidence import Reader
+from atdata.atproto import cbor
+from atdata.atproto.cid import Cid
+from atdata.atproto.datamodel import check_record, to_json
+from atdata.atproto.net import Account
+from atdata.atproto.net.session import encoded
+from atdata.atproto.repo.mst import Leaf
+from atdata.atproto.repo.view import RepositoryView
+from atdata.atproto.syntax import AtUri, Did, Nsid, RecordKey
+from atdata.errors import (
+    AddressError,
+    AuthError,
+    ConflictError,
+    ContentionError,
+    LimitError,
+    NetworkError,
+    ProofError,
+    XrpcError,
+)
+from atdata.index import NamedRecords
+from atdata.records import Listing, Record, check_outgoing, parse_record
+from atdata.records.nsids import collections, today
+from atdata.records.public import check_public
+
+R = TypeVar("R", bound=Record)
+T = TypeVar("T")
+
+PATIENCE = 60.0
+"""Seconds for which a write that others outran is decided and tried again."""
+
+MAX_REQUEST = 150 * 1024
+"""Bytes of a request that every PDS takes (pds-facts.md, Records)."""
+
+_MAX_WRITES = 200  # in one request
+_PAUSE = 0.05
+
+
+@dataclass(frozen=True)
+class Write:
+    """A change of one record.
+
+    Attributes:
+        action: the server's word for it.
+        uri: the record.
+        record: as it will be; `None` where it is deleted.
+    """
+
+    action: Literal["create", "update", "delete"]
+    uri: AtUri
+    record: Record | None
+
+    @classmethod
+    def create(cls, record: Record) -> Write:
+        """A record that has a place (`State.place`), where nothing is."""
+        return cls("create", record.located, record)
+
+    @classmethod
+    def update(cls, record: Record) -> Write:
+        """A record in the place of the one that is at its address."""
+        return cls("update", record.located, record)
+
+    @classmethod
+    def delete(cls, uri: AtUri) -> Write:
+        """No record where one is."""
+        return cls("delete", uri, None)
+
+    def to_json(self) -> dict[str, Any]:
+        """The wire form.
+
+        Raises:
+            DataModelError, LexiconError: the record breaks a rule; `path` names the place.
+            LimitError: it is too large for a record.
+        """
+        place = {"collection": self.uri.collection, "rkey": self.uri.rkey}
+        value = {} if self.record is None else {"value": to_json(check_outgoing(self.record))}
+        return {"$type": f"com.atproto.repo.applyWrites#{self.action}", **place, **value}
+
+
+@dataclass(frozen=True)
+class Decision(Generic[T]):
+    """What follows from a state.
+
+    Attributes:
+        result: what is true once the writes are made.
+        writes: all of them are made, or none; where there are none, it is true already.
+    """
+
+    result: T
+    writes: Sequence[Write] = ()
+
+
+@dataclass(frozen=True)
+class State:
+    """Records of the account, some kinds of them, at one commit.
+
+    Attributes:
+        did: the account.
+        commit: the commit.
+        keys: `collection/rkey` of every record, malformed ones too.
+        listings: the records of a kind under a name, the newest key first.
+    """
+
+    did: Did
+    commit: Cid
+    keys: Mapping[str, Cid]
+    listings: Mapping[tuple[Nsid, str | None], Listing[Any]] = field(repr=False)
+
+    def all(self, kind: type[R]) -> list[R]:
+        """Every record of a kind; what is malformed is passed over."""
+        return [record for (nsid, _), listing in self.listings.items() if nsid == kind.NSID for record in listing]
+
+    def named(self, kind: type[R], name: str) -> NamedRecords[R]:
+        """The records of a kind under a name."""
+        listing: Listing[R] = self.listings.get((kind.NSID, name), Listing())
+        return NamedRecords(listing, listing.malformed)
+
+    def holds(self, record: Record) -> bool:
+        """Whether anything is at the address of a record."""
+        return f"{record.located.collection}/{record.located.rkey}" in self.keys
+
+    def place(self, record: R, rkey: RecordKey) -> R:
+        """A new record as it will be under a key.
+
+        Raises:
+            ConflictError: the key is taken.
+        """
+        placed = located(record, AtUri.of(self.did, record.NSID, rkey))
+        if self.holds(placed):
+            raise ConflictError(
+                "the key of a record is taken by other content",
+                uri=placed.uri,
+                expected="equal content",
+                actual=str(self.keys[f"{record.NSID}/{rkey}"]),
+                hint="What was published stays; publish under a new version or name.",
+            )
+        return placed
+
+
+def located(record: R, uri: AtUri) -> R:
+    """A record as it will be at an address."""
+    return record.at(uri, Cid.of_cbor(cbor.encode(check_record(record.to_record()))))
+
+
+class Repository:
+    """The account's own records of some kinds, followed from commit to commit.
+
+    Args:
+        reader: reads and verifies.
+        account: logged in.
+        kinds: of the records that are decided upon.
+    """
+
+    def __init__(self, reader: Reader, account: Account, kinds: Sequence[type[Record]]) -> None:
+        self._reader, self._account = reader, account
+        self._kinds = {kind.NSID: kind for kind in kinds}
+        self._view = RepositoryView(tuple(nsid for kind in kinds for nsid in collections(kind.NSID)))
+        self._parsed: dict[Leaf, tuple[Nsid, Any]] = {}
+
+    @property
+    def did(self) -> Did:
+        """Whose it is."""
+        return self._account.session.did
+
+    def read(self) -> State:
+        """The state at the newest commit; what was read before is not read again.
+
+        Raises:
+            VerificationError: a link broke; `step` names it.
+            NetworkError: the account's server cannot be reached.
+        """
+        commit = self._reader.follow(self._reader.identity(self.did), self._view).cid
+        listings: dict[tuple[Nsid, str | None], Listing[Any]] = {}
+        for leaf in reversed(self._view.leaves):
+            if leaf not in self._parsed:
+                self._parsed[leaf] = self._parse(leaf)
+            nsid, record = self._parsed[leaf]
+            listings.setdefault((nsid, record.name), Listing()).add(record)
+        return State(self.did, commit, dict(self._view.leaves), listings)
+
+    def _parse(self, leaf: Leaf) -> tuple[Nsid, Any]:
+        nsid = Nsid(today(leaf.key.partition("/")[0]))
+        block = self._view.blocks.get(leaf.value)
+        return nsid, parse_record(self._kinds[nsid], self.did, leaf.key, leaf.value, block)
+
+    def transact(self, decide: Callable[[State], Decision[T]], *, allow_loopback: bool = False) -> T:
+        """Make true what a decision says, on the very state that it was made on.
+
+        Args:
+            decide: from a state, what to write. Called again, on the new state, whenever others were faster or an
+                answer was lost; so it must depend on the state alone, and find what it wrote itself.
+            allow_loopback: see `check_public`.
+
+        Raises:
+            ContentionError: for a minute others were faster each time. Nothing was written.
+            LimitError, LexiconError, UsageError: a record may not be written; nothing was sent.
+            XrpcError: the server refuses; nothing was written.
+            NetworkError: the server cannot be reached. Whether the records were written the same call will find out.
+            ProofError: the server stored something else.
+        """
+        patient_until, tries = time.monotonic() + PATIENCE, 0
+        while True:
+            state = self.read()
+            decision = decide(state)
+            if not decision.writes:
+                return decision.result
+            try:
+                body = request_of(state.did, decision.writes, state.commit, allow_loopback=allow_loopback)
+                # Sent twice by an impatient transport it is still carried out once: then the commit is another.
+                answer = self._account.procedure("com.atproto.repo.applyWrites", body)
+            except NetworkError as error:
+                if not _passes(error):
+                    raise
+                if time.monotonic() > patient_until:
+                    raise _outrun(state.did, error) from error
+            else:
+                if "results" in answer:  # a server need not say; then the next state does
+                    _check_stored(answer, decision.writes)
+                    return decision.result
+            # Those who failed together, and those who write in a steady rhythm, are met at another moment.
+            time.sleep(random.uniform(0, _PAUSE * min(tries := tries + 1, 4)))  # noqa: S311  not a secret
+
+
+def request_of(
+    did: Did, writes: Sequence[Write], commit: Cid | None = None, *, allow_loopback: bool = False
+) -> dict[str, Any]:
+    """The body of `com.atproto.repo.applyWrites`, each record in it checked, and the whole.
+
+    Raises:
+        UsageError: it would publish what must not be public.
+        DataModelError, LexiconError: a record breaks a rule; `path` names the place.
+        LimitError: a record, or all of it together, is larger than every PDS takes.
+    """
+    if len(writes) > _MAX_WRITES:
+        raise LimitError("too many records to write together", expected=f"at most {_MAX_WRITES}", actual=len(writes))
+    for write in writes:
+        if write.record is not None:
+            check_public(write.record, allow_loopback=allow_loopback)
+    body = {
+        "repo": did,
+        "writes": [write.to_json() for write in writes],
+        "swapCommit": str(commit or _NO_COMMIT),
+        "validate": False,  # the server does not know our lexicons; we have validated
+    }
+    if (size := len(encoded(body))) > MAX_REQUEST:
+        raise LimitError(
+            "records that are written together are too large",
+            uri=", ".join(str(write.uri) for write in writes)[:300],
+            expected=f"at most {MAX_REQUEST} bytes",
+            actual=size,
+        )
+    return body
+
+
+_NO_COMMIT = Cid.of_cbor(b"\xa0")
+
+
+def _passes(error: NetworkError) -> bool:
+    """Whether deciding again may help: others were faster, or nobody knows what became of the request."""
+    if isinstance(error, XrpcError):
+        return error.error == "InvalidSwap" or error.status == 429 or error.status >= 500
+    return not isinstance(error, (AuthError, AddressError))
+
+
+def _outrun(did: Did, error: NetworkError) -> NetworkError:
+    if not isinstance(error, XrpcError) or error.error != "InvalidSwap":
+        return error
+    return ContentionError(
+        "others write to the account faster than it can be written to; nothing was written",
+        uri=did,
+        expected=f"a moment without other writes within {PATIENCE:.0f} s",
+        hint="Try again when the other program is done.",
+    )
+
+
+def _check_stored(answer: Mapping[str, Any], writes: Sequence[Write]) -> None:
+    """Whether the server says that it stored the very records.
+
+    Raises:
+        ProofError: it stored something else.
+    """
+    results = answer["results"] if isinstance(answer["results"], list) else []
+    said = [item.get("cid") if isinstance(item, dict) else None for item in results]
+    expected = [None if write.record is None else str(write.record.cid) for write in writes]
+    if said != expected:
+        raise ProofError(
+            "the server stored other records", step="record", uri=writes[0].uri, expected=expected, actual=said
+        )

@@ -1,0 +1,74 @@
+"""Some collections of a repository as a commit has them, followed from commit to commit.
+
+A tree shares with the one before it all that did not change, by CID. So a view that follows a repository reads only the
+nodes that are new, however many records there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from atdata.atproto.cid import Cid
+from atdata.atproto.repo.mst import Leaf, Subtree
+from atdata.atproto.repo.proof import ProvenCommit
+from atdata.atproto.syntax import Nsid
+
+
+@dataclass
+class RepositoryView:
+    """The records of some collections, all at one commit.
+
+    Attributes:
+        collections: which.
+        with_records: whether the records' own blocks are wanted too, of all that can be records.
+        blocks: every block that was brought, each what its CID names.
+        proven: the commit, once there is one.
+        leaves: key and CID of each record, in the order of the keys; all of them where nothing is `missing`.
+    """
+
+    collections: tuple[Nsid, ...]
+    with_records: bool = True
+    blocks: dict[Cid, bytes] = field(default_factory=dict, repr=False)
+    proven: ProvenCommit | None = None
+    leaves: tuple[Leaf, ...] = field(default=(), repr=False)
+    _read: dict[Subtree, tuple[Leaf, ...]] = field(default_factory=dict, repr=False)
+
+    def move_to(self, proven: ProvenCommit) -> ProvenCommit:
+        """See the repository as it was at another commit, which is returned."""
+        self.proven = proven
+        self.blocks.update(proven.blocks)
+        return proven
+
+    def missing(self) -> list[Cid]:
+        """The blocks to fetch next; none once the view is complete.
+
+        Raises:
+            ProofError: a node that is there is malformed or misplaced.
+        """
+        if self.proven is None:
+            raise AssertionError("a view of no commit")
+        nodes: list[Cid] = []
+        prefixes = tuple(f"{collection}/" for collection in self.collections)
+        self.leaves = self._walk(Subtree(self.proven.commit.data), prefixes, nodes)
+        records = self.leaves if self.with_records else ()
+        lacking = [cid for _, cid in records if cid not in self.blocks and cid.codec == "dag-cbor"]
+        return list(dict.fromkeys([*nodes, *lacking]))
+
+    def _walk(self, subtree: Subtree, prefixes: Sequence[str], missing: list[Cid]) -> tuple[Leaf, ...]:
+        """The leaves below a node; a node is read once in every place where it stands."""
+        known = self._read.get(subtree)
+        if known is not None:
+            return known
+        if subtree.cid not in self.blocks:
+            missing.append(subtree.cid)
+            return ()
+        before, found = len(missing), list[Leaf]()
+        for part in subtree.open(self.blocks).parts():
+            if isinstance(part, Leaf):
+                found += [part] if part.key.startswith(tuple(prefixes)) else []
+            elif isinstance(part, Subtree) and any(part.may_hold(prefix) for prefix in prefixes):
+                found += self._walk(part, prefixes, missing)
+        if len(missing) == before:
+            self._read[subtree] = tuple(found)
+        return tuple(found)
