@@ -18,14 +18,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
+import msgspec
+
 from atdata.atmosphere.blobs import PDSBlobStore
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.manifests import manifest_facts
 from atdata.atmosphere.repository import Decision, Repository, State, Write, request_of
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import RecordKey, Tid
-from atdata.errors import LimitError, XrpcError
+from atdata.errors import DataModelError, LimitError, XrpcError
 from atdata.index import Named, planned_label
+from atdata.json_reader import read_json
 from atdata.progress import progress
 from atdata.protocols import DataSource
 from atdata.records import Blob, BlobStorage, Entry, Label, Schema, ShardManifest, Size, check_outgoing
@@ -45,20 +48,24 @@ def blob_facts(shards: Sequence[ShardRef]) -> dict[str, Any]:
     return {"storage": BlobStorage(blobs), "size": size}
 
 
+class _Kept(msgspec.Struct):
+    created_at: str = msgspec.field(default_factory=now)
+    schema_key: str = msgspec.field(default_factory=lambda: str(Tid.now()))
+    uploaded: dict[str, tuple[str, int]] = msgspec.field(default_factory=dict)
+
+
 @dataclass
 class Journal:
     """What a publication needs again if it is killed, on disk before it matters. It saves uploads and decides nothing.
 
     Attributes:
-        created_at: of the schema, which the manifests name by its CID.
-        schema_key: record key of a schema whose name and version make none.
-        uploaded: blobs the server has taken, by CID.
+        path: its file.
+        kept: when the schema was made, which manifests name by its CID; the record key of a schema whose name and
+            version make none; and type and size of the blobs that the server has taken, by CID.
     """
 
     path: Path
-    created_at: str = field(default_factory=now)
-    schema_key: str = field(default_factory=Tid.now)
-    uploaded: dict[str, dict[str, Any]] = field(default_factory=dict)
+    kept: _Kept = field(default_factory=_Kept)
 
     @classmethod
     @contextmanager
@@ -69,38 +76,30 @@ class Journal:
         with path.with_suffix(".lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             journal = cls(path)
-            journal._recall()
+            with suppress(OSError, DataModelError):  # none, or not one of ours
+                journal.kept = read_json(path.read_bytes(), _Kept)
             journal.write()
             yield journal
             path.unlink()
 
-    def _recall(self) -> None:
-        """What another run left, as far as it can be read."""
-        with suppress(OSError, ValueError, RecursionError):
-            kept = json.loads(self.path.read_bytes())
-            for name, value in kept.items() if isinstance(kept, dict) else ():
-                if name != "path" and type(value) is type(vars(self).get(name)):
-                    setattr(self, name, value)
-
     def write(self) -> None:
         """Put the present state on disk, safely."""
-        state = {name: value for name, value in vars(self).items() if name != "path"}
         with atomic_file(self.path) as file:
-            write_all(file, json.dumps(state).encode(), self.path)
+            write_all(file, msgspec.json.encode(self.kept), self.path)
 
     def blob(self, cid: Cid) -> Blob | None:
         """A blob the server has taken."""
-        kept = self.uploaded.get(str(cid))
-        return None if kept is None else Blob(cid, kept["mimeType"], kept["size"])
+        kept = self.kept.uploaded.get(str(cid))
+        return None if kept is None else Blob(cid, *kept)
 
     def took(self, blob: Blob) -> None:
         """Remember a blob the server has taken."""
-        self.uploaded[str(blob.cid)] = {"mimeType": blob.mime_type, "size": blob.size}
+        self.kept.uploaded[str(blob.cid)] = (blob.mime_type, blob.size or 0)
         self.write()
 
     def forget_uploads(self) -> None:
         """Remember no blob: the server has dropped some since."""
-        self.uploaded.clear()
+        self.kept.uploaded.clear()
         self.write()
 
 
@@ -207,8 +206,8 @@ class _Plan:
         chosen = self.choose(state.named(Schema, self.schema.name))
         if chosen.uri is not None:
             return chosen
-        key = chosen.rkey if ":" in chosen.rkey else RecordKey(self.journal.schema_key)
-        return state.place(replace(chosen, created_at=self.journal.created_at), key)
+        key = chosen.rkey if ":" in chosen.rkey else RecordKey(self.journal.kept.schema_key)
+        return state.place(replace(chosen, created_at=self.journal.kept.created_at), key)
 
     def decide(self, state: State, packed_for: Schema, planned: Entry) -> Decision[Entry | Schema]:
         """The writes that are left; or the schema, where the manifests name another one than stands."""
