@@ -23,7 +23,7 @@ from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, PDSBlobStore
 from atdata.testing import DevAccount
 from atdata.testing.http import Answer, Request
 from commands import start
-from networks import Network, fresh_handle, list_records
+from networks import Network, RealNet, fresh_handle, list_records
 
 SHARDS = 3
 BLOBS = 3 * SHARDS  # each with the two files of its manifest
@@ -131,6 +131,11 @@ def trial(network: Network, tmp_path: Path) -> Iterator[Callable[[], Trial]]:
     return begin
 
 
+def telling(requests: list[str]) -> list[int]:
+    """The requests to try on the real server, where each costs more: those that change something, or say what changed."""
+    return [number for number, request in enumerate(requests) if request.startswith("POST") or "getRepo" in request]
+
+
 def kill(process: Any) -> None:
     os.kill(process.pid, signal.SIGKILL)  # it takes no further step; who started it waits for it
 
@@ -173,9 +178,7 @@ def test_killed_at_any_request(trial: Callable[[], Trial], network: Network, aft
     requests = list(control.sent)
     assert control.uploads() == BLOBS
     assert control.records() == [1, 1, 1]
-    # On the real server, where each costs more: the requests that change something, and one that reads.
-    writes = [number for number, request in enumerate(requests) if request.startswith("POST")]
-    numbers = range(len(requests)) if type(network).__name__ == "Devnet" else [0, *writes]
+    numbers = [0, *telling(requests)] if isinstance(network, RealNet) else range(len(requests))
     for number in numbers:
         victim = trial()
         uploads, fired = killed_at(victim, number, after=after)
@@ -212,8 +215,7 @@ def test_every_fault_at_every_request(trial: Callable[[], Trial], network: Netwo
     control.watch(None)
     insert(control)
     requests = list(control.sent)
-    writes = [number for number, request in enumerate(requests) if request.startswith("POST")]
-    numbers = range(len(requests)) if type(network).__name__ == "Devnet" else writes
+    numbers = telling(requests) if isinstance(network, RealNet) else range(len(requests))
     for number in numbers:
         under_session = requests[number].startswith("POST") and "createSession" not in requests[number]
         if fault == "expired" and not under_session:
