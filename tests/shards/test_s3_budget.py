@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from atdata.errors import NetworkError, ShardError
+from atdata.errors import AddressError, AtdataError, NetworkError, ShardError, UsageError
+from atdata.local import S3DataStore
 from atdata.settings import Settings
 from atdata.shards.http import HttpSource
 from atdata.shards.s3 import S3Source
@@ -86,3 +87,22 @@ def test_settings_reach_the_sources_of_addresses() -> None:
         found = source_at(["https://a.test/b.tar"], given)
         assert isinstance(found, HttpSource)
         assert found.transport.patience == expected
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["http://[::1", "nonsense", "ftp://a.test", "http://a.test:port", "http://a\u2028b"]
+)
+def test_an_endpoint_that_is_none_is_told(endpoint: str) -> None:
+    broken = S3Source.from_urls(["s3://bucket/a.tar"], endpoint_url=endpoint, region="here", anonymous=True)
+    for use in (broken.open, lambda shard: broken.read_range(shard, 0, 1)):
+        with pytest.raises(AddressError):
+            use(ShardRef("s3://bucket/a.tar"))
+    with pytest.raises(UsageError):
+        S3DataStore(bucket="bucket", endpoint_url=endpoint)
+
+
+@pytest.mark.parametrize("region", ["", "no region", "../x"])
+def test_a_region_that_is_none_is_told(region: str) -> None:
+    broken = S3Source.from_urls(["s3://bucket/a.tar"], region=region, anonymous=True)
+    with pytest.raises(AtdataError):
+        broken.open(ShardRef("s3://bucket/a.tar"))

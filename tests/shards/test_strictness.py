@@ -152,3 +152,15 @@ def test_without_a_digest_damage_stays_where_it_is(data: bytes, tmp_path: Path) 
             continue
         assert len(read) == len(NOTES)
         assert sum(one != other for one, other in zip(read, NOTES, strict=True)) <= 1
+
+
+@pytest.mark.parametrize(
+    "field", [b"\xff" * 8, b"\xc0" + bytes(7), b"\x80" + bytes(7), b"777777\0 ", b"\xbf" + b"\xff" * 7]
+)
+def test_a_checksum_is_told_as_the_number_that_it_is(field):
+    """None is below zero, whatever stands there."""
+    data = ours()
+    with pytest.raises(ShardError, match="checksum does not match") as caught:
+        scan_shard(io.BytesIO(data[:148] + field + data[156:]), len(data), "test.tar")
+    stored, _, actual = (caught.value.actual or "").partition(", not ")
+    assert (stored.isdecimal(), int(actual)) == (True, sum(data[:148]) + 8 * 32 + sum(data[156:512]))

@@ -11,10 +11,9 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO, cast
-from urllib.parse import urlsplit
 
 from atdata.dataset import Dataset
-from atdata.errors import AuthError, NetworkError, UsageError
+from atdata.errors import AddressError, AuthError, NetworkError, UsageError
 from atdata.local.credentials import read_credentials
 from atdata.local.planning import Planner, check_prefix, manifest_files, proved_bytes, scratch_of
 from atdata.manifest import discard_shard
@@ -26,6 +25,7 @@ from atdata.shards.cache import ShardCache
 from atdata.shards.planned import PlannedShard
 from atdata.shards.s3 import S3Source, check_bucket, configured_endpoint, split_s3_url
 from atdata.shards.writer import Watch
+from atdata.transport.guard import origin_of
 
 TAR, JSON, PARQUET = "application/x-tar", "application/json", "application/vnd.apache.parquet"
 READABLE = 3600
@@ -234,9 +234,10 @@ def _named(key: str) -> Digest | None:
 def _check_endpoint(url: str | None) -> str | None:
     if url is None:
         return None
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
-        raise UsageError("this is not the address of an S3 server", expected="like https://s3.example.org")
+    try:
+        origin_of(url)
+    except AddressError:
+        raise UsageError("this is not the address of an S3 server", expected="like https://s3.example.org") from None
     return url.rstrip("/")
 
 

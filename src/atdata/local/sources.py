@@ -18,7 +18,7 @@ from atdata.shards import FileSource, ShardRef
 from atdata.shards.cache import ShardCache
 from atdata.shards.http import HttpSource
 from atdata.shards.proving import proved_shards
-from atdata.shards.s3 import S3Source, configured_endpoint
+from atdata.shards.s3 import S3Source, configured_endpoint, split_s3_url
 from atdata.shards.source import scheme_of
 
 
@@ -122,7 +122,7 @@ def source_of_entry(entry: Entry, shards: Sequence[ShardRef], store: AbstractDat
 
 
 def _buckets(source: S3Source) -> set[str]:
-    return {urlsplit(shard.url).netloc for shard in source.shards}
+    return {split_s3_url(shard.url)[0] for shard in source.shards}
 
 
 def _address(url: str) -> str:
@@ -133,4 +133,9 @@ def _address(url: str) -> str:
 
 
 def _path(url: str) -> str:
-    return unquote(urlsplit(url).path) if url.lower().startswith("file://") else url
+    if not url.lower().startswith("file://"):
+        return url
+    try:
+        return unquote(urlsplit(url).path)
+    except ValueError as error:
+        raise UsageError("an address that is no URL", expected="file:///folder/name.tar", actual=url[:200]) from error

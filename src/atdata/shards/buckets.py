@@ -23,7 +23,7 @@ from atdata.errors import (
 from atdata.settings import Settings
 from atdata.shards.digest import Digest
 from atdata.transport.budget import TRIES, Budget
-from atdata.transport.guard import split_url
+from atdata.transport.guard import origin_of
 from atdata.transport.http import encoding_of
 
 Credentials: TypeAlias = tuple[str, ...]
@@ -248,30 +248,38 @@ def _client(_pid: int, access: S3Access, patience: float) -> Any:
         import boto3
         from botocore import UNSIGNED
         from botocore.config import Config
+        from botocore.exceptions import BotoCoreError
     except ImportError as error:
         raise MissingExtraError.of("s3", "Reading and writing s3://") from error
     key, secret, token = (*(access.credentials or ()), None, None, None)[:3]
     endpoint = access.endpoint_url
-    addressing = "path" if endpoint and split_url(endpoint).hostname else "auto"
-    return boto3.session.Session().client(
-        "s3",
-        endpoint_url=endpoint,
-        region_name=access.region,
-        aws_access_key_id=key,
-        aws_secret_access_key=secret,
-        aws_session_token=token,
-        config=Config(
-            s3={"addressing_style": addressing},
-            signature_version=UNSIGNED if access.anonymous else "s3v4",
-            retries={"mode": "standard", "max_attempts": TRIES},
-            connect_timeout=min(10, patience / 10),
-            read_timeout=patience / 10,
-            max_pool_connections=32,
-            # Checksums in trailers are what only AWS itself and the newest other servers understand.
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-        ),
+    if endpoint:
+        origin_of(endpoint)  # a typed error, where the driver has another
+    config = Config(
+        s3={"addressing_style": "path" if endpoint else "auto"},
+        signature_version=UNSIGNED if access.anonymous else "s3v4",
+        retries={"mode": "standard", "max_attempts": TRIES},
+        connect_timeout=min(10, patience / 10),
+        read_timeout=patience / 10,
+        max_pool_connections=32,
+        # Checksums in trailers are what only AWS itself and the newest other servers understand.
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
     )
+    try:
+        return boto3.session.Session().client(
+            "s3",
+            endpoint_url=endpoint,
+            region_name=access.region,
+            aws_access_key_id=key,
+            aws_secret_access_key=secret,
+            aws_session_token=token,
+            config=config,
+        )
+    except ValueError as error:
+        raise UsageError("S3 has no such region", actual=repr(access.region)[:80]) from error
+    except BotoCoreError as error:
+        raise _failure(error, endpoint or "s3://", "reaching S3") from error
 
 
 def _transfer(size: int) -> Any:

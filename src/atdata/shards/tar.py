@@ -145,7 +145,7 @@ def _check_end(file: BinaryIO, position: int, extended: dict[str, str], uri: str
 
 def _parse_header(header: bytes, position: int, uri: str) -> int:
     """Prove a header by its checksum and give the size it claims."""
-    stored = _number(header[148:156], position, uri, "checksum")
+    stored = _number(header[148:156], position, uri, "checksum", signed=False)
     actual = sum(header) - sum(header[148:156]) + 8 * 32
     if stored != actual:
         raise _damaged(uri, position, "its checksum does not match", f"{stored}, not {actual}")
@@ -158,11 +158,11 @@ def _parse_header(header: bytes, position: int, uri: str) -> int:
     return size
 
 
-def _number(field: bytes, position: int, uri: str, what: str) -> int:
+def _number(field: bytes, position: int, uri: str, what: str, signed: bool = True) -> int:
     """An octal number, or GNU's base 256 for what octal cannot hold."""
     if field[0] & 0x80:
         value = int.from_bytes(field, "big", signed=False) & ((1 << (8 * len(field) - 1)) - 1)
-        return value - (1 << (8 * len(field) - 1)) if field[0] & 0x40 else value
+        return value - (1 << (8 * len(field) - 1)) if signed and field[0] & 0x40 else value
     digits = field.partition(b"\0")[0].strip(b" ")
     if digits and not all(48 <= digit < 56 for digit in digits):
         raise _damaged(uri, position, f"its {what} is no number", repr(field))

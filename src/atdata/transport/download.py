@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-import json
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
-from atdata.errors import AddressError, NetworkError, ShardError, ShardNotFoundError, XrpcError
+from atdata.errors import AddressError, DataModelError, NetworkError, ShardError, ShardNotFoundError, XrpcError
+from atdata.json_reader import read_json
 from atdata.transport.guard import join_url
 from atdata.transport.http import MAX_REDIRECTS, REDIRECTS, RETRIED, Stream, Transport
 
@@ -141,8 +141,8 @@ class Download(io.RawIOBase):
             raise ShardNotFoundError("there is no such shard", uri=self._url, actual=f"status {stream.status}")
         body = next(stream.chunks, b"")[:_MAX_ERROR]
         try:
-            reason = json.loads(body)
-        except (ValueError, RecursionError):
+            reason = read_json(body)
+        except DataModelError:
             reason = {}
         error = str(reason.get("error", "")) if isinstance(reason, dict) else ""
         raise XrpcError(
