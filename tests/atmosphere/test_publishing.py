@@ -23,6 +23,7 @@ from atdata.errors import (
     UsageError,
 )
 from atdata.records import Entry, Label
+from atdata.shards.writer import END, tar_member
 from atdata.testing import DevAccount, Devnet
 from networks import Network, get, list_records
 
@@ -208,6 +209,24 @@ def test_blobs_are_read_through_before_anything_is_sent(network: Network, alice:
     (url,) = loader.get_blob_urls(uri)
     assert url == f"at://{alice.did}/blob/{Cid.of_raw(good)}"
     assert get(alice.pds_url, "com.atproto.sync.getBlob", did=alice.did, cid=Cid.of_raw(good)) == good
+
+
+@pytest.mark.parametrize("key", ["BM0001", "GIF", "%PDF1"])
+def test_a_type_that_the_server_insists_on_is_told_at_the_first_blob(
+    network: Network, alice: DevAccount, key: str
+) -> None:
+    """A server looks at the first bytes; a shard begins with a key."""
+    for number in range(3):
+        name = key if number == 0 else f"{number:06}"
+        Path(f"shard-{number}.tar").write_bytes(tar_member(name, rows(3)[number].packed) + END)
+    data = atdata.Dataset[Row]("shard-{0..2}.tar")
+    before = sum("uploadBlob" in request for request in network.pds_servers[0].requests)
+    with pytest.raises(ShardError, match="something else") as caught:
+        index_of(network, alice).insert_dataset(data, name="rows")
+    assert caught.value.expected == "application/x-tar"
+    assert "key" in (caught.value.hint or "")
+    assert sum("uploadBlob" in request for request in network.pds_servers[0].requests) == before + 1
+    assert [count(alice, kind) for kind in ("entry", "label")] == [0, 0]
 
 
 SECRETS = {

@@ -14,7 +14,7 @@ from atdata.atmosphere.evidence import reader_of
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import BlobUri
 from atdata.dataset import Dataset
-from atdata.errors import LimitError, ShardNotFoundError, UsageError, XrpcError
+from atdata.errors import LimitError, ShardError, ShardNotFoundError, UsageError, XrpcError
 from atdata.manifest import discard_shard, manifest_paths
 from atdata.progress import Progress, progress
 from atdata.records import Blob
@@ -164,14 +164,29 @@ class PDSBlobStore:
         return shards
 
     def upload(self, shard: ShardRef, mime_type: str, bars: Progress, title: str) -> Blob:
-        """Upload one shard that `cut` gave, or a file of its manifest."""
+        """Upload one shard that `cut` gave, or a file of its manifest.
+
+        Raises:
+            LimitError: it is larger than a blob may be.
+            ShardError: the server takes a shard for another kind of file.
+            NetworkError: the server does not take it.
+        """
         size, path = shard.size or 0, Path(shard.url)
         if size > self.client.blob_limit:
             raise LimitError(
                 "a shard is larger than a blob may be", uri=shard.url, expected=self.client.blob_limit, actual=size
             )
         bars.begin(title, size)
-        return self.client.upload(partial(_pieces, path, bars), _digest(shard).cid, size, mime_type)
+        blob = self.client.upload(partial(_pieces, path, bars), _digest(shard).cid, size, mime_type)
+        if mime_type == TAR != blob.mime_type:  # no record can say both (pds-facts.md, Blobs)
+            raise ShardError(
+                "the server takes a shard for something else, and no record may name it so",
+                uri=shard.url,
+                expected=TAR,
+                actual=blob.mime_type,
+                hint="It goes by the first bytes, the key of the first sample (BM is a bitmap, GIF a picture): change that.",
+            )
+        return blob
 
     def address(self, shard: ShardRef) -> BlobUri:
         """The address of a shard in the account's repository."""

@@ -436,7 +436,14 @@ def _b64(data: bytes) -> str:
 
 def _sniffed(data: bytes) -> str | None:
     """What the bytes are, whatever the uploader says: servers look themselves."""
-    signatures = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg", b"PK\x03\x04": "application/zip"}
-    if data[257:262] == b"ustar":
-        return "application/x-tar"
-    return next((kind for signature, kind in signatures.items() if data.startswith(signature)), None)
+    signatures = {
+        b"\x89PNG\r\n\x1a\n": "image/png",
+        b"\xff\xd8\xff": "image/jpeg",
+        b"GIF": "image/gif",
+        b"BM": "image/bmp",
+        b"ID3": "audio/mpeg",
+        b"%PDF": "application/pdf",
+        b"PK\x03\x04": "application/zip",
+    }
+    found = next((kind for signature, kind in signatures.items() if data.startswith(signature)), None)
+    return found or ("application/x-tar" if data[257:262] == b"ustar" else None)
