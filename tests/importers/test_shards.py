@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from atdata.dataset import write_samples
 from atdata.errors import ConflictError, SampleError, ShardError, ShardNotFoundError
 from atdata.importers import open_path
 from atdata.samples import packable
+from atdata.samples.npy import encode_array
 from atdata.shards import write_shard
 
 
@@ -115,3 +117,34 @@ def test_shards_that_change_in_between_are_refused(folder: Path) -> None:
     shutil.copy(folder / "digits-002.tar", folder / "digits-000.tar")
     with pytest.raises(ConflictError):
         next(result.samples())
+
+
+def compact(array: np.ndarray[Any, Any]) -> bytes:
+    dtype = array.dtype.str.encode()
+    return bytes([len(dtype)]) + dtype + struct.pack(f"<B{array.ndim}q", array.ndim, *array.shape) + array.tobytes()
+
+
+def test_arrays_in_the_compact_form_are_arrays_and_written_as_npy(tmp_path: Path, imported: Any, types_of: Any) -> None:
+    arrays = [np.arange(6, dtype="<f4").reshape(2, 3) * number for number in range(3)]
+    result, samples = imported(shard(tmp_path / "a.tar", *({"x": compact(array), "n": 1} for array in arrays)))
+    assert types_of(result) == {"x": "NDArray[float32] [2, 3]", "n": "int"}
+    for sample, array in zip(samples, arrays, strict=True):
+        assert np.array_equal(sample.x, array)
+        assert b"\x93NUMPY" in sample.packed
+
+
+@pytest.mark.parametrize("inside", [lambda raw: raw, lambda raw: [raw], lambda raw: {"a": [raw]}])
+@pytest.mark.parametrize(
+    "raw", [compact(np.arange(3))[:-1], compact(np.arange(3)) + b"x", encode_array(np.arange(3))[:-1]]
+)
+def test_a_damaged_array_is_not_published_as_bytes(tmp_path: Path, inside: Any, raw: bytes) -> None:
+    with pytest.raises(SampleError, match="begin like an array"):
+        open_path(shard(tmp_path / "a.tar", {"x": inside(raw)}), "Row")
+
+
+def test_an_array_inside_a_list_is_not_published_as_bytes(tmp_path: Path) -> None:
+    for raw in (compact(np.arange(3)), encode_array(np.arange(3))):
+        with pytest.raises(SampleError, match="declare the sample type") as caught:
+            open_path(shard(tmp_path / "a.tar", {"x": [1, [raw]]}), "Row")
+        assert caught.value.path is not None
+        assert "x[1][0]" in caught.value.path

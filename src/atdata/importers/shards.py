@@ -14,6 +14,7 @@ from atdata.loading.files import find_splits
 from atdata.loading.splits import split_of
 from atdata.protocols import DataSource
 from atdata.samples import DictSample
+from atdata.samples.npy import begins_like_array
 from atdata.shards import FileSource, ShardRef
 from atdata.shards.source import source_at
 
@@ -62,9 +63,30 @@ def _read(source: DataSource) -> Iterator[tuple[str, DictSample]]:
 
 def _decode(packed: bytes, key: str, shard: ShardRef) -> DictSample:
     try:
-        return DictSample.from_bytes(packed)
+        sample = DictSample.from_bytes(packed)
+        for name, value in sample.items():
+            _check_bytes(value, name)
+        return sample
     except SampleError as error:
         path = f"sample {key}, {error.path}" if error.path else f"sample {key}"
         raise SampleError(
             error.what, uri=shard.url, path=path, expected=error.expected, actual=error.actual, hint=error.hint
         ) from error
+
+
+def _check_bytes(value: object, path: str) -> None:
+    """Refuse bytes that begin like an array: of a damaged one, or of one inside a list, the type would be lost.
+
+    Raises:
+        SampleError: there are such; `path` names them.
+    """
+    if isinstance(value, bytes) and begins_like_array(value):
+        raise SampleError(
+            "bytes that begin like an array, and are none that can be read as one here",
+            path=path,
+            actual=f"{len(value)} bytes",
+            hint="If that is right, declare the sample type, and publish the shards with it from Python.",
+        )
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for step, item in inner:
+        _check_bytes(item, f"{path}[{step!r:.60}]")

@@ -26,6 +26,9 @@ MAX_DIMS = 32  # numpy 1 takes no more
 # What a dtype string may be: byte order, kind, size, time unit. Everything else in a header is refused.
 _DTYPE = re.compile(r"[<>|=]?(?:[biufcSUV?]\d{0,9}|[mM]8(?:\[\d{0,9}[A-Za-z]{1,7}(?:/\d{1,9})?\])?)")
 
+_ORDERS = (b"<", b">", b"|")
+_COMPACT = re.compile(rb"[<>|][biufcSUVmMO]\d{1,9}(?:\[\d{0,9}[A-Za-z]{1,7}\])?\0")
+
 
 def encode_array(array: np.ndarray[Any, Any]) -> bytes:
     """The `.npy` bytes of an array, in Fortran order only where the array is Fortran-contiguous and not C-contiguous.
@@ -80,6 +83,27 @@ def decode_array(data: bytes | memoryview) -> np.ndarray[Any, Any]:
         raise SampleError("an array's shape is beyond what numpy can hold", actual=list(shape)) from error
     check_text(flat)
     return array.copy(order="F" if fortran else "C")
+
+
+def begins_like_array(data: bytes) -> bool:
+    """Whether bytes whose type nobody declared begin as an array does: `.npy`, or a dtype in the compact form."""
+    return data[:6] == MAGIC or (data[1:2] in _ORDERS and _COMPACT.match(data[1 : 1 + data[0]] + b"\0") is not None)
+
+
+def array_in(data: bytes) -> np.ndarray[Any, Any] | None:
+    """The array that bytes are whose type nobody declared; `None` where they are none.
+
+    They are one where they are it from the first byte to the last: a whole header, with a dtype written as numpy writes
+    it, and then exactly the items it announces. In the compact form that fixes 4 bytes and the length at least, of which
+    no file format begins with such.
+    """
+    if not begins_like_array(data):
+        return None
+    with suppress(SampleError):
+        array = decode_array(data)
+        if data[:6] == MAGIC or array.dtype.str.encode() == data[1 : 1 + data[0]]:
+            return array
+    return None
 
 
 @lru_cache(maxsize=1024)

@@ -15,10 +15,10 @@ from typing import Any, Self, TypeVar, dataclass_transform
 
 import numpy as np
 
-from atdata.errors import FieldTypeError, SampleError
+from atdata.errors import FieldTypeError
 from atdata.samples.codec import Codec, Misfit, decoder, encoder, pack, unpack
 from atdata.samples.fields import Array, Field, Plain, Scalar, parse_annotation
-from atdata.samples.npy import MAGIC, decode_array, item_bytes
+from atdata.samples.npy import array_in, item_bytes
 
 T = TypeVar("T")
 
@@ -129,7 +129,7 @@ class PackableSample:
 class DictSample(Mapping[str, Any]):
     """A row without a declared type: a mapping, with its fields as attributes too.
 
-    Values are what msgpack holds; `bytes` that are a `.npy` file appear as arrays.
+    Values are what msgpack holds; `bytes` that are an array, as `.npy` or in the compact form, appear as arrays.
     `packed` gives back exactly the bytes the sample was read from.
     """
 
@@ -379,11 +379,9 @@ def _encode_untyped(value: Any) -> Any:
 
 
 def _decode_untyped(name: str, value: Any) -> Any:
-    if type(value) is bytes and value[:6] == MAGIC:
-        try:
-            return decode_array(value)
-        except SampleError:
-            return value  # bytes that only begin like an array
+    if type(value) is bytes:
+        array = array_in(value)
+        return value if array is None else array
     try:
         return decoder(Plain())(value)
     except Misfit as misfit:
