@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from atdata.atmosphere.evidence import reader_of
 from atdata.atmosphere.publishing import JOURNAL
 from atdata.errors import AtdataError
 from atdata.local import LocalIndex, S3DataStore
@@ -42,13 +43,19 @@ class Finding:
 
 
 def examine(
-    index: LocalIndex, *, store: S3DataStore | None = None, deep: bool = False, settings: Settings | None = None
+    index: LocalIndex,
+    *,
+    store: S3DataStore | None = None,
+    account: str | None = None,
+    deep: bool = False,
+    settings: Settings | None = None,
 ) -> Iterator[Finding]:
     """Everything that is wrong, as it is found.
 
     Args:
         index: whose records are checked, and the files that it lists.
         store: a bucket that is searched for uploads that were never finished.
+        account: a handle or DID, whose records on the network are looked at.
         deep: read every shard on this machine, and what the cache holds, and check their digests now.
         settings: where cache and journals are; those of the index by default.
 
@@ -64,6 +71,8 @@ def examine(
     yield from _journals(settings)
     if store is not None:
         yield from _of_store(store)
+    if account is not None:
+        yield from _of_account(account, settings)
 
 
 def _of_index(index: LocalIndex) -> Iterator[Finding]:
@@ -153,6 +162,12 @@ def _journals(settings: Settings) -> Iterator[Finding]:
             + ("; or forget it: what was published stays." if forgotten else "."),
             _removal([left]) if forgotten else None,
         )
+
+
+def _of_account(account: str, settings: Settings) -> Iterator[Finding]:
+    hint = "It is passed over, and keeps nobody from the others. Its owner can delete it, or write it again."
+    for record in reader_of(settings).malformed(account):
+        yield Finding(f"a record that cannot be read: {record.reason.what}", record.uri, hint)
 
 
 def _of_store(store: S3DataStore) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from atdata.promote import promote_to_atmosphere
 from atdata.records import Entry, Label, Malformed, parse_record
 from atdata.testing import DevAccount, Devnet
 from networks import Network, post
+from terminal import Terminal
 
 NSID = "science.alt.dataset"
 AT = "2026-02-01T10:00:00.000Z"
@@ -234,3 +236,22 @@ def test_which_versions_a_malformed_record_may_stand_for() -> None:
     with pytest.raises(LexiconError):
         NamedRecords[Label]([], [malformed()]).newest()
     assert NamedRecords[Label]([], [malformed()]).of_version("1.0.0") is None
+
+
+def test_show_and_doctor_name_what_cannot_be_read(
+    network: Network, alice: DevAccount, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in network.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("COLUMNS", "250")
+    good = publish(network, alice, "good", "1.0.0")
+    terminal = Terminal(capsys, monkeypatch)
+    assert terminal.run("doctor", "--account", f"@{alice.handle}") == 0
+    bad = spoil(Raw(alice), "bad", good, "gaFh")
+    assert terminal.run("show", f"@{alice.handle}/good") == 0
+    for uri in bad.values():
+        assert uri in terminal.out
+    said = terminal.json("show", f"@{alice.handle}/good")
+    assert {record["uri"] for record in said["malformed"]} == set(bad.values())
+    assert terminal.run("doctor", "--account", f"@{alice.handle}", "--json") == 1
+    assert {finding["where"] for finding in json.loads(terminal.out)} == set(bad.values())

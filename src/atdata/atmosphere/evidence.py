@@ -31,7 +31,7 @@ from atdata.atproto.syntax import AtUri, Did, Handle, Nsid, Tid, parse_identifie
 from atdata.atproto.verify import Evidence, VerifiedIdentity, VerifiedRecord, verify_identity, verify_record
 from atdata.errors import IdentityError, LexiconError, NetworkError, RollbackError, UsageError
 from atdata.json_reader import read_json
-from atdata.records import Listing, Malformed, Record, parse_record
+from atdata.records import Entry, Label, LensRecord, Listing, Malformed, Record, Schema, parse_record
 from atdata.records.nsids import collections
 from atdata.settings import Settings
 from atdata.shards.writer import atomic_file, disk_errors, write_all
@@ -233,6 +233,15 @@ class Reader:
             if left != 0:
                 found.join(self.collection(who, collection, kind, left))
         return found
+
+    def malformed(self, who: str) -> list[Malformed]:
+        """What an account has in the places of records, of any kind, and cannot be read.
+
+        Raises:
+            VerificationError, NetworkError: as `collection`.
+        """
+        kinds: tuple[type[Record], ...] = (Schema, Entry, Label, LensRecord)
+        return [passed for kind in kinds for passed in self.read_all(who, kind).malformed]
 
 
 @lru_cache(maxsize=32)

@@ -23,12 +23,16 @@ def doctor(
     credentials: Annotated[
         str | None, typer.Option(help="A file of AWS_... lines for the bucket; the usual AWS settings by default.")
     ] = None,
+    account: Annotated[
+        str | None, typer.Option(help="@handle or DID, to name its records on the network that cannot be read.")
+    ] = None,
     index: Index = None,
     json: Json = False,
 ) -> None:
     """Say what is broken or left over in the index, the cache and the stores; mend it with --fix."""
     found = []
-    for finding in examine(LocalIndex(index), store=bucket_at(store, credentials) if store else None, deep=deep):
+    bucket = bucket_at(store, credentials) if store else None
+    for finding in examine(LocalIndex(index), store=bucket, account=account, deep=deep):
         mended = _mended(finding) if fix and finding.mend else None
         found.append((finding, mended))
         if not json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_
+from contextlib import suppress
 from enum import Enum
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ import typer
 from atdata.atmosphere import AtmosphereIndex
 from atdata.cli.account import logged_in
 from atdata.cli.output import facts, say, say_json, size, some, table
-from atdata.errors import UsageError
+from atdata.errors import DataModelError, LexiconError, UsageError, VerificationError
 from atdata.local import LocalIndex
 from atdata.records import Entry, Label
 from atdata.records.address import AUTHORITY, name_and_version
@@ -49,15 +50,18 @@ def ls(
     """List datasets: the newest first, or those whose names begin with some text."""
     team = LocalIndex(index)
     labels = team.list_labels(limit=limit, prefix=prefix)
-    rows = [(label, team.get_dataset(label.dataset_uri)) for label in labels]
+    rows = [(label, entry) for label in labels if (entry := _entry_of(label, team)) is not None]
+    unread = len(labels.malformed) + len(labels) - len(rows)
     if json:
         say_json([_as_json(entry, label) for label, entry in rows])
         return
-    if not rows:
+    if not rows and not unread:
         say("The index lists nothing" + (f" that begins with {prefix}." if prefix else "."))
         return
     columns = ["name", "version", "samples", "shards", "size", "listed"]
     table(columns, [[label.name, label.version or "", *_facts(entry), label.created_at[:10]] for label, entry in rows])
+    if unread:
+        say(f"{some(unread, 'record')} of the index cannot be read; atdata doctor names them.", style="yellow")
     if len(rows) == limit:
         say(f"These are the first {limit}; --limit shows more.", style="dim")
 
@@ -175,6 +179,13 @@ def confirm(question: str, json: bool) -> None:
     if json:
         raise UsageError("with --json nobody is asked", hint="Add --yes.")
     typer.confirm(question, abort=True)
+
+
+def _entry_of(label: Label, team: LocalIndex) -> Entry | None:
+    """The entry of a label; `None` where it cannot be read, which keeps nobody from the others."""
+    with suppress(LexiconError, DataModelError, VerificationError):
+        return team.get_dataset(label.dataset_uri)
+    return None
 
 
 def _facts(entry: Entry) -> list[object]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated
 
 import typer
 
 from atdata.cli.index import Index, Json, Yes, confirm
 from atdata.cli.output import facts, say, say_json, table
+from atdata.errors import SchemaError
 from atdata.local import LocalIndex
 from atdata.records import Schema
 
@@ -32,7 +34,7 @@ def ls(
     if not schemas:
         say("The index has no schema" + (f" that begins with {prefix}." if prefix else "."))
         return
-    rows = [[schema.name, schema.version, len(_fields(schema)), schema.created_at[:10]] for schema in schemas]
+    rows = [[schema.name, schema.version, _width(schema), schema.created_at[:10]] for schema in schemas]
     table(["name", "version", "fields", "listed"], rows)
 
 
@@ -72,3 +74,10 @@ def rm(ref: Ref, index: Index = None, yes: Yes = False, json: Json = False) -> N
 
 def _fields(schema: Schema) -> list[list[str]]:
     return [[field.name, str(field.type)] for field in schema.sample_schema.fields]
+
+
+def _width(schema: Schema) -> int | str:
+    """How many fields it has; what cannot be decoded here is listed all the same."""
+    with suppress(SchemaError):
+        return len(_fields(schema))
+    return "unknown"

@@ -12,11 +12,12 @@ from atdata.atmosphere import AtmosphereClient
 from atdata.cli.output import facts, is_picture, pictures, plain, say, say_json, size, table
 from atdata.dataset import Dataset
 from atdata.loading import load_dataset
-from atdata.records import Entry, Schema
+from atdata.records import Entry, Malformed, Schema
 from atdata.records.address import AUTHORITY
 from atdata.samples import DictSample, fields_of
 
 PREVIEW = 8
+SHOWN = 20  # of records that cannot be read
 
 
 def show(
@@ -48,6 +49,19 @@ def show(
     table(["field", "type"], columns)
     say()
     _preview(name, first, [column for column, _ in columns])
+    if passed := _malformed(entry, client):
+        say()
+        rows = [[record.uri, record.reason.what] for record in passed[:SHOWN]]
+        table(["record of the account that cannot be read", "why"], rows)
+        if len(passed) > SHOWN:
+            say(f"and {len(passed) - SHOWN} more", style="dim")
+
+
+def _malformed(entry: Entry | None, client: AtmosphereClient) -> list[Malformed]:
+    """What the publisher has in the places of records that cannot be read."""
+    if entry is None or entry.located.authority == AUTHORITY:
+        return []
+    return client.reader.malformed(entry.located.authority)
 
 
 def _about(entry: Entry, client: AtmosphereClient) -> dict[str, object]:
@@ -122,5 +136,6 @@ def _as_json(
             {"url": s.url, "digest": str(s.digest) if s.digest else None, "size": s.size} for s in dataset.shards
         ],
         "fields": dict(columns),
+        "malformed": [{"uri": record.uri, "why": record.reason.what} for record in _malformed(entry, client)],
         "first": [{column: brief(getattr(sample, column)) for column, _ in columns} for sample in first],
     }
