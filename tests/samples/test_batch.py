@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from arrays import SPECIMENS, arrays, identical
 from atdata.dataset import Dataset, write_samples
+from atdata.errors import NotFoundError
 from atdata.samples import DictSample, SampleBatch, packable
 
 
@@ -177,3 +178,25 @@ def test_an_empty_batch_is_empty():
     batch = SampleBatch.of(Digit, [])
     assert len(batch) == 0
     assert list(batch) == []
+
+
+def test_a_column_that_is_no_array_says_so():
+    batch = SampleBatch.of(Digit, [Digit(np.zeros((2, 3), "u1"), 1), Digit(np.zeros((2, 3), "u1"), 2, np.array(1.0))])
+    found = batch.arrays
+    assert set(found) == {"image", "label"}
+    with pytest.raises(NotFoundError, match="make no array") as caught:
+        found["weight"]
+    assert "NoneType" in str(caught.value)
+    for look_up in (lambda: found["wight"], lambda: batch["wight"]):
+        with pytest.raises(NotFoundError, match="no field 'wight'"):
+            look_up()
+    assert "weight" not in found
+    assert found.get("weight") is None
+    for again in (pickle.loads(pickle.dumps(found)), copy.copy(found), type(found)(found), {**found}):
+        assert set(again) == set(found)
+
+
+def test_the_step_of_a_batch_travels_with_it():
+    batch = SampleBatch(Digit, {"image": [], "label": []}, None, 7)
+    assert pickle.loads(pickle.dumps(batch)).step == copy.copy(batch).step == 7
+    assert SampleBatch.of(Digit, digits(2)).step is None

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from atdata.errors import NotFoundError
 from atdata.samples.npy import MAX_DIMS
 
 T = TypeVar("T")
@@ -46,14 +48,23 @@ class SampleBatch(Generic[T]):
         sample_type: of the samples.
         stored: columns as they were read: arrays, `Numbers` or lists.
         rows: the samples, where columns alone cannot tell what they were.
+        step: which of its rank's steps it is, from 0, in the pass of the loader that gave it. The steps that were passed
+            over are counted too: `loader.state_dict(step=batch.step)`.
     """
 
-    __slots__ = ("_listed", "rows", "sample_type", "stored")
+    __slots__ = ("_listed", "rows", "sample_type", "step", "stored")
 
-    def __init__(self, sample_type: type[T], columns: Mapping[str, Any], rows: Sequence[T] | None = None) -> None:
+    def __init__(
+        self,
+        sample_type: type[T],
+        columns: Mapping[str, Any],
+        rows: Sequence[T] | None = None,
+        step: int | None = None,
+    ) -> None:
         self.sample_type = sample_type
         self.stored = columns
         self.rows = rows
+        self.step = step
         self._listed: dict[str, list[Any]] = {}
 
     @classmethod
@@ -81,7 +92,8 @@ class SampleBatch(Generic[T]):
         """Columns as arrays `(len(batch), ...)`, where they can be: fields of arrays that are stacked, and fields of
         numbers or truth values of which none is missing, as int64 (if it holds them), float64 or bool.
         """
-        found = {}
+        found = _Arrays()
+        found.stored = self.stored
         for name, column in self.stored.items():
             array = column.array if isinstance(column, Numbers) else _numbers(column)
             if array is not None:
@@ -109,6 +121,8 @@ class SampleBatch(Generic[T]):
         return iter(self.samples)
 
     def __getitem__(self, name: str) -> Any:
+        if name not in self.stored:
+            raise NotFoundError(f"this batch has no field {name!r}", expected=", ".join(self.stored))
         column = self.stored[name]
         if not isinstance(column, Numbers):
             return column
@@ -123,7 +137,7 @@ class SampleBatch(Generic[T]):
             raise AttributeError(f"this batch has no field {name!r}; it has {', '.join(self.stored)}") from None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.sample_type, {**self.stored, **self._listed}, self.rows)
+        return type(self), (self.sample_type, {**self.stored, **self._listed}, self.rows, self.step)
 
     def __repr__(self) -> str:
         def brief(column: Any) -> str:
@@ -133,6 +147,25 @@ class SampleBatch(Generic[T]):
 
         fields = ", ".join(f"{name}: {brief(column)}" for name, column in self.columns.items())
         return f"SampleBatch[{self.sample_type.__name__}]({len(self)} samples; {fields})"
+
+
+class _Arrays(dict[str, NDArray[Any]]):
+    """The columns that are arrays; of the others it says why they are none. What is made of it, or sent, is a dict."""
+
+    stored: Mapping[str, Any] = MappingProxyType({})
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, (dict(self),)
+
+    def __missing__(self, name: str) -> NDArray[Any]:
+        if name not in self.stored:
+            raise NotFoundError(f"this batch has no field {name!r}", expected=", ".join(self.stored or self))
+        raise NotFoundError(
+            f"the values of {name!r} in this batch make no array",
+            expected="arrays of one dtype and shape, or numbers or truth values, none of them missing",
+            actual=", ".join(sorted({type(value).__name__ for value in self.stored[name]})),
+            hint=f"Take them as a list: batch[{name!r}].",
+        )
 
 
 def _numbers(column: Any) -> NDArray[Any] | None:
