@@ -2,6 +2,7 @@
 
 AtdataError
 ├── UsageError (ValueError)              an argument that cannot be meant
+│   └── UnsizedError (TypeError)         the length of what only reading can count
 ├── MissingExtraError (ImportError)      an optional driver is not installed
 ├── FieldTypeError (TypeError)           a sample type declares something no sample can hold
 ├── SampleError (ValueError)             a value, or bytes, that do not fit the sample type
@@ -94,6 +95,15 @@ class AtdataError(Exception):
 
 class UsageError(AtdataError, ValueError):
     """An argument, or a combination of arguments, that cannot be meant."""
+
+
+class UnsizedError(UsageError, TypeError):
+    """The length of what has none before it is read. A `TypeError`, so that `list` and `tuple` do without it."""
+
+    @classmethod
+    def of(cls, what: str, hint: str) -> UnsizedError:
+        """The error for things that cannot be counted, and how to do it."""
+        return cls(f"{what} have no number before they are read", hint=hint)
 
 
 class MissingExtraError(AtdataError, ImportError):

@@ -30,6 +30,7 @@ from atdata.errors import (
     ShardError,
     ShardNotFoundError,
     TruncatedShardError,
+    UnsizedError,
     UsageError,
 )
 from atdata.lens import lens
@@ -288,6 +289,37 @@ def test_batches_of_a_view_and_of_mappings(data):
 def test_a_batch_holds_at_least_one_sample(data, size):
     with pytest.raises(UsageError):
         data.ordered(batch_size=size)
+
+
+def test_what_only_reading_can_count_has_no_length(data):
+    """Python asks for a length where it can do without: it takes a TypeError for "none"."""
+    kept = data.filter(even)
+    loader, padded = kept.loader(3, rank=0, world_size=1), kept.loader(3, rank=0, world_size=1, equal_steps="pad")
+    for each in (kept, kept.ordered(), kept.shuffled(seed=1)):
+        assert sorted(digit.label for digit in list(each)) == [0, 2, 4, 6, 8]
+        assert len(tuple(each)) == len(sorted(each, key=lambda digit: digit.label)) == len([*each]) == 5
+    assert len(list(kept.ordered(3))) == len(tuple(loader)) == 3
+    for each in (kept, kept.ordered(), kept.ordered(3), loader):
+        assert bool(each)
+        with pytest.raises(TypeError) as caught:
+            len(each)
+        assert type(caught.value) is UnsizedError
+        assert caught.value.hint
+    with pytest.raises(TypeError):
+        reversed(kept)
+    assert len(list(padded)) == len(padded) == 4
+    none = data.take(0)
+    for each in (none, none.ordered(), none.ordered(3), none.loader(3, rank=0, world_size=1)):
+        assert not each
+        assert list(each) == []
+    for each in (data, data.ordered(), data.ordered(3), data.loader(3, rank=0, world_size=1)):
+        assert each
+        assert len(list(each)) == len(each)
+    assert [digit.label for digit in reversed(data)] == list(range(9, -1, -1))
+
+
+def even(digit: Digit) -> bool:
+    return digit.label % 2 == 0
 
 
 # --- views -----------------------------------------------------------------------------------------------------------

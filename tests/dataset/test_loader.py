@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 import atdata
 from atdata import Dataset
-from atdata.dataset.ranks import Rank, Worker
+from atdata.dataset.ranks import Rank, Ranks, Worker
 from atdata.errors import ResumeError, UsageError
 from atdata.shards import write_shard
 
@@ -83,7 +83,7 @@ def flat(batches: list[list[int]]) -> list[int]:
 def of_workers(loader: Any, count: int) -> list[list[int]]:
     """What a DataLoader with some workers gives: their batches in turn."""
     place = loader._next
-    streams = [iter(loader._batches(place, Worker(number, count))) for number in range(count)]
+    streams = [iter(loader._batches(place, Worker(number, count), loader.rank)) for number in range(count)]
     out = []
     while streams:
         for stream in list(streams):
@@ -267,23 +267,153 @@ def test_a_state_of_other_data_or_another_order_is_refused(tmp_path, datasets):
             loader.load_state_dict(damage)
 
 
+def test_what_is_no_state_is_refused(datasets):
+    loader = datasets["7"].loader(7, rank=0, world_size=1)
+    state = loader.state_dict()
+    for wrong in (None, [], "state", 3, {**state, "plan": np.zeros(2)}, {**state, "epoch": 1 << 63}):
+        with pytest.raises(ResumeError):
+            loader.load_state_dict(wrong)
+    for position in (200, 201, 10**12):
+        with pytest.raises(ResumeError, match="beyond the end") as caught:
+            loader.load_state_dict({**state, "position": position})
+        assert caught.value.path == "position"
+    loader.load_state_dict({**state, "position": 199})
+    assert ids(loader) == [[199]]
+
+
+def test_setting_the_epoch_of_a_loaded_state_keeps_its_place(datasets):
+    """As trainers' loops do, for every epoch, from the one that was resumed on."""
+    loader = datasets["7"].loader(7, shuffle="global", rank=0, world_size=1)
+    whole = [ids(loader) for _ in range(3)]
+    loader.load_state_dict({**loader.state_dict(), "epoch": 1, "position": 70})
+    with pytest.raises(UsageError, match="another epoch"):
+        loader.set_epoch(0)
+    loader.set_epoch(1)
+    assert ids(loader) == whole[1][10:]
+    loader.set_epoch(1)
+    assert ids(loader) == whole[1]
+    loader.set_epoch(0)
+    assert ids(loader) == whole[0]
+
+
+def test_a_seed_of_numpy_is_a_seed(datasets):
+    for seed in (5, np.int64(5), np.uint8(5)):
+        batches = datasets["7"].loader(7, shuffle="global", seed=seed, rank=0, world_size=1)
+        assert ids(batches) == ids(datasets["7"].shuffled(7, seed=5))
+        json.dumps(batches.state_dict())
+
+
+# --- filters ----------------------------------------------------------------------------------------------------------
+
+
+def some(point: Point) -> bool:
+    return 21 <= point.id < 30 or point.id in (100, 199)
+
+
+def nothing(_: Point) -> bool:
+    return False
+
+
+@pytest.mark.parametrize("shuffle", MODES)
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_steps_that_a_filter_empties_are_passed_over_and_counted(datasets, shuffle, world):
+    data = datasets["7"].filter(some)
+    whole = [datasets["7"].loader(7, shuffle=shuffle, rank=rank, world_size=world) for rank in range(world)]
+    steps = [[[i for i in step if some(point(i))] for step in ids(loader)] for loader in whole]
+    for rank in range(world):
+        loader = data.loader(7, shuffle=shuffle, rank=rank, world_size=world)
+        batches = list(loader)
+        assert [(batch.step, batch.id) for batch in batches] == [(n, own) for n, own in enumerate(steps[rank]) if own]
+        for used, batch in enumerate(batches, 1):
+            loader.set_epoch(0)
+            again = data.loader(7, shuffle=shuffle, rank=rank, world_size=world)
+            again.load_state_dict(loader.state_dict(step=batch.step))
+            if again.epoch == 0:
+                assert ids(again) == ids(batches[used:])
+            else:
+                assert used == len(batches)
+    assert ids(data.ordered(7)) == [[21, 22, 23, 24, 25, 26, 27], [28, 29], [100], [199]]
+    assert all(len(batch) for batch in data.shuffled(7, mode=shuffle or "global"))
+
+
+def test_a_state_of_a_filtered_loader_is_asked_for_by_step(datasets):
+    loader = datasets["7"].filter(some).loader(7, rank=0, world_size=1)
+    with pytest.raises(UsageError, match=r"state_dict\(step=batch.step\)"):
+        loader.state_dict(batches=2)
+    with pytest.raises(UsageError, match="both"):
+        loader.state_dict(2, step=2)
+    batch = next(iter(loader))
+    assert batch.step == 3
+    assert loader.state_dict() == loader.state_dict(step=batch.step)
+    assert loader.state_dict()["position"] == 28
+    padded = datasets["7"].filter(some).loader(7, rank=0, world_size=1, equal_steps="pad")
+    assert padded.state_dict(batches=4)["position"] == 28
+
+
+@pytest.mark.parametrize("shuffle", MODES)
+@pytest.mark.parametrize("world", [1, 2, 3, 8])
+@pytest.mark.parametrize("workers", [0, 3])
+def test_padding_fills_the_steps_that_a_filter_empties(datasets, shuffle, world, workers):
+    data = datasets["7"].filter(some)
+    kept = {number for number in range(200) if some(point(number))}
+    loaders = [
+        data.loader(7, shuffle=shuffle, seed=5, rank=rank, world_size=world, equal_steps="pad") for rank in range(world)
+    ]
+    steps = [of_workers(loader, workers) if workers else ids(loader) for loader in loaders]
+    assert {len(own) for own in steps} == {len(loaders[0])} == {-(-200 // (7 * world))}
+    assert all(batch for own in steps for batch in own)
+    assert {number for own in steps for batch in own for number in batch} == kept
+    resumed = data.loader(7, shuffle=shuffle, seed=5, rank=0, world_size=world, equal_steps="pad")
+    resumed.load_state_dict(resumed.state_dict(batches=2))
+    assert ids(resumed) == steps[0][2:]
+
+
+def test_a_filter_that_keeps_nothing_ends_all_ranks(datasets):
+    data = datasets["7"].filter(nothing)
+    assert ids(data.loader(7, rank=0, world_size=1)) == []
+    for rank in range(2):
+        assert ids(data.loader(7, rank=rank, world_size=2, equal_steps="pad")) == []
+
+
+def test_steps_of_a_filtered_dataset_cannot_be_dropped(datasets):
+    with pytest.raises(UsageError, match="pad"):
+        datasets["7"].filter(some).loader(7, equal_steps="drop")
+
+
 def test_ranks_come_from_the_caller_or_the_environment(monkeypatch):
     for name in ("RANK", "WORLD_SIZE", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_RANK"):
         monkeypatch.delenv(name, raising=False)
-    assert Rank.of(None, None) == Rank(0, 1)
+    assert Ranks().now() == Rank(0, 1)
     monkeypatch.setenv("SLURM_PROCID", "3")
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")
-    assert Rank.of(None, None) == Rank(3, 4)
+    assert Ranks().now() == Rank(3, 4)
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "2")
-    assert Rank.of(None, None) == Rank(1, 2)
-    assert Rank.of(5, 6) == Rank(5, 6)
+    assert Ranks().now() == Rank(1, 2)
+    assert Ranks(5, 6).now() == Rank(5, 6)
     for wrong in ((1, None), (None, 2), (2, 2), (-1, 2)):
         with pytest.raises(UsageError):
-            Rank.of(*wrong)
-    monkeypatch.setenv("RANK", "one")
-    with pytest.raises(UsageError):
-        Rank.of(None, None)
+            Ranks(*wrong)
+    for rank in ("one", "2"):
+        monkeypatch.setenv("RANK", rank)
+        with pytest.raises(UsageError):
+            Ranks().now()
+
+
+def test_a_rank_that_nobody_names_is_not_guessed(monkeypatch, datasets):
+    """As in a process that Lightning has started, before it has a process group."""
+    for name in ("RANK", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    loader = datasets["7"].loader(7)
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert len(ids(loader)) == len(loader) == 29
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for act in (lambda: next(iter(loader)), lambda: len(loader)):
+        with pytest.raises(UsageError, match="which of them"):
+            act()
+    assert loader.epoch == 1  # the pass did not begin
+    monkeypatch.setenv("RANK", "1")
+    assert ids(loader)[0] == list(range(7, 14))
 
 
 @pytest.mark.parametrize("shuffle", MODES)
@@ -357,7 +487,8 @@ while loader.epoch < epochs:
     epoch = loader.epoch
     for batch in loader:
         time.sleep(0.002)
-        print(json.dumps({"epoch": epoch, "ids": batch.id, "state": loader.state_dict()}), file=log, flush=True)
+        entry = {"epoch": epoch, "step": batch.step, "ids": batch.id, "state": loader.state_dict()}
+        print(json.dumps(entry), file=log, flush=True)
 print(json.dumps("end"), file=log, flush=True)
 """
 
@@ -430,12 +561,8 @@ def _collect(_: None, folder: Path, world: int) -> tuple[list[int], bool]:
         steps = [
             [entry for entry in log if entry != "end" and _place(entry["state"]) <= _place(reached)] for log in logs
         ]
-    epochs = sorted({entry["epoch"] for log in steps for entry in log})
-    out: list[int] = []
-    for epoch in epochs:
-        own = [[entry["ids"] for entry in log if entry["epoch"] == epoch] for log in steps]
-        out += in_global_order(own)
-    return out, ended
+    places = [(e["epoch"], e["step"], rank, e["ids"]) for rank, log in enumerate(steps) for e in log]
+    return [number for *_, ids_ in sorted(places) for number in ids_], ended
 
 
 def _place(state: Any) -> tuple[int, int]:

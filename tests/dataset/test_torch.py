@@ -136,9 +136,9 @@ def test_fewer_shards_than_workers_and_empty_ones_end(tmp_path):
 
 def test_a_loader_made_before_torch_says_what_to_do(data):
     from atdata.dataset.loader import Loader
-    from atdata.dataset.ranks import Rank
+    from atdata.dataset.ranks import Ranks
 
-    plain: Any = Loader(data, 10, window=32, rank=Rank())
+    plain: Any = Loader(data, 10, window=32, ranks=Ranks())
     with pytest.raises(atdata.errors.UsageError, match="import torch before"):
         next(iter(data_loading.DataLoader(plain, batch_size=None)))
 

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from atdata.dataset import frames
 from atdata.dataset.loader import EqualSteps, Loader
 from atdata.dataset.order import WINDOW, Order
-from atdata.dataset.pipeline import Batches, Samples, Shuffle
-from atdata.dataset.ranks import Rank
+from atdata.dataset.pipeline import Batches, Countable, Samples, Shuffle
+from atdata.dataset.ranks import Ranks
 from atdata.dataset.reading import Batch, Reader, room
 from atdata.dataset.steps import Filter, Map, See, Step
 from atdata.dataset.table import ShardTable
-from atdata.errors import FieldTypeError, NotFoundError, UsageError
+from atdata.errors import FieldTypeError, NotFoundError, UnsizedError, UsageError
 from atdata.lens import Lens, Projection, find_lens, registered_lens
 from atdata.protocols import DataSource, IndexEntry
 from atdata.samples import DictSample, PackableSample, SampleBatch, fields_of
@@ -44,7 +44,7 @@ V = TypeVar("V")
 Ints: TypeAlias = NDArray[np.int64]
 
 
-class Dataset(Generic[T]):
+class Dataset(Countable, Generic[T]):
     """Samples of type `T`, in shards.
 
     `Dataset[T](where)` takes a path, brace notation (`data-{000000..000009}.tar`), a URL, a list of these,
@@ -125,13 +125,16 @@ class Dataset(Generic[T]):
 
         Raises:
             ShardError: a shard whose headers had to be read is damaged, or what was said proves false.
-            UsageError: the samples pass a filter; how many do, only reading can tell.
+            UnsizedError: the samples pass a filter; how many do, only reading can tell.
         """
-        if any(isinstance(step, Filter) for step in self._steps):
-            raise UsageError(
-                "a filtered dataset has no length before it is read", hint="Count it: sum(1 for _ in dataset)."
-            )
+        if self.filtered:
+            raise UnsizedError.of("the samples of a filtered dataset", "Count them: sum(1 for _ in dataset).")
         return len(self._table) if self._selected is None else len(self._selected)
+
+    @property
+    def filtered(self) -> bool:
+        """Whether samples are left out that only reading can tell."""
+        return any(isinstance(step, Filter) for step in self._steps)
 
     @property
     def extent(self) -> int:
@@ -203,6 +206,7 @@ class Dataset(Generic[T]):
         window: int = WINDOW,
         rank: int | None = None,
         world_size: int | None = None,
+        group: Any = None,
         drop_last: bool = False,
         equal_steps: EqualSteps | None = None,
     ) -> Loader[T]:
@@ -216,13 +220,16 @@ class Dataset(Generic[T]):
             shuffle: no, or how; see `shuffled`.
             seed: which shuffle; the same on every rank.
             window: samples in a window, for `window`.
-            rank: this process among those that share the epoch. By default what `torch.distributed` says, else the
-                environment (`RANK` and `WORLD_SIZE`, or Slurm's, or Open MPI's), else 0 of 1.
+            rank: this process among those that share the epoch. By default it is asked when a pass begins: of
+                `torch.distributed`, else of the environment (`RANK` and `WORLD_SIZE`, or Slurm's, or Open MPI's), else
+                it is 0 of 1. What is said here must be what `torch.distributed` says, where it is initialized.
             world_size: how many share it.
-            drop_last: leave out a batch that is not full.
+            group: the process group of `torch.distributed` whose ranks share the epoch, where not all do.
+            drop_last: leave out a batch that is not full, before any filter.
             equal_steps: make all ranks end together. `pad` fills the last step with the epoch's first samples again,
-                `drop` leaves out a step in which some rank has no full batch. Without it every sample comes exactly
-                once, and some ranks may take one step more than others.
+                and a step that a filter empties with the kept samples that come next; `drop` leaves out a step in which
+                some rank has no full batch, and cannot be told with a filter. Without it every sample comes exactly
+                once, a step that a filter empties is passed over, and some ranks may take more steps than others.
         """
         loader: type[Loader[T]] = Loader
         if "torch.utils.data" in sys.modules:
@@ -233,7 +240,7 @@ class Dataset(Generic[T]):
             mode=shuffle or "ordered",
             seed=seed,
             window=window,
-            rank=Rank.of(rank, world_size),
+            ranks=Ranks(rank, world_size, group),
             drop_last=drop_last,
             equal_steps=equal_steps,
         )
@@ -294,7 +301,7 @@ class Dataset(Generic[T]):
         return sample
 
     def _batch(self, numbers: Ints) -> SampleBatch[T]:
-        if any(isinstance(step, Filter) for step in self._steps):
+        if self.filtered:
             raise UsageError("a filtered dataset has no numbered samples", hint="Select first, then filter.")
         return next(self._view(_picking=True).read([numbers]))
 
@@ -379,7 +386,7 @@ class Dataset(Generic[T]):
         """A view of the samples for which a function is true.
 
         The order of an epoch, and what a batch is made of, never depend on data: a batch is what remains of its
-        window of the unfiltered order, and may be short or empty.
+        window of the unfiltered order, and may be short; where nothing remains it is passed over.
         """
         return self._view(_steps=(*self._steps, Filter(keep)))
 

@@ -3,6 +3,7 @@
 All ranks read one global order. At step `t` rank `r` of `w` takes the positions from `start + (t * w + r) * batch_size`
 on; worker `k` of `n` takes the steps `k, k + n, ...`. Nothing else is ever decided at run time, so where a pass has
 come to is one number, the same for all ranks that have taken as many steps, and means the same to any other world size.
+A filter changes none of this: a step of which it leaves nothing is passed over, and is counted.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
+from atdata.dataset.frameworks import refuse_sharing, refuse_skipping, refuse_state
 from atdata.dataset.order import Mode, Order
 from atdata.dataset.passes import Pass, Passes
-from atdata.dataset.pipeline import checked_size
-from atdata.dataset.ranks import Rank, Worker
-from atdata.errors import ResumeError, UsageError
+from atdata.dataset.pipeline import Countable, checked_size
+from atdata.dataset.ranks import Rank, Ranks, Told, Worker
+from atdata.errors import ResumeError, UnsizedError, UsageError
 from atdata.samples import SampleBatch
 
 if TYPE_CHECKING:
@@ -28,20 +30,20 @@ _VERSION = 1
 
 
 class _Place(NamedTuple):
-    """Where a pass is: it began at `start`, and this process has taken `taken` steps since."""
+    """Where a pass is: it began at `start`, and this process has taken `taken` steps since, as one of `world` ranks."""
 
     epoch: int
     start: int = 0
     taken: int = 0
+    world: int | None = None
 
 
-class Loader(Generic[T]):
+class Loader(Countable, Generic[T]):
     """Batches of one rank. Each pass over it is the next epoch.
 
     Attributes:
         dataset: what is read.
         batch_size: samples in a batch of one rank.
-        rank: which rank this is, and of how many.
     """
 
     def __init__(
@@ -52,24 +54,55 @@ class Loader(Generic[T]):
         mode: Mode = "ordered",
         seed: int = 0,
         window: int,
-        rank: Rank,
+        ranks: Ranks,
         drop_last: bool = False,
         equal_steps: EqualSteps | None = None,
     ) -> None:
         if equal_steps not in (None, "pad", "drop"):
             raise UsageError("no such rule", path="equal_steps", expected="None, 'pad' or 'drop'", actual=equal_steps)
-        self.dataset, self.batch_size, self.rank = dataset, checked_size(batch_size), rank
+        if equal_steps == "drop" and dataset.filtered:
+            raise UsageError(
+                "steps that a filter empties cannot be dropped: only reading can tell which these are",
+                path="equal_steps",
+                hint="Use equal_steps='pad', which fills them.",
+            )
+        self.dataset, self.batch_size, self._ranks = dataset, checked_size(batch_size), ranks
         self._order = Order(0, mode, seed, 0, window)
         self._drop_last, self._equal_steps = drop_last, equal_steps
+        self._passes = Passes()
+        self._resumed = False  # whether a worker was told where to go on
+        self._begun = 0  # passes that this very object has begun, in a worker
+        self._pass = 0  # the number of the pass under way, in a worker
+        self._told: Told | None = None
         self._go_to(_Place(0))
+        self._placed = False  # whether anybody or any pass has said which epoch is next
 
     def _go_to(self, place: _Place) -> None:
         """Let the next pass begin there."""
         self._next = place
         self._now: _Place | None = None
-        self._passes = Passes()
-        self._resumed = False  # whether a worker was told where to go on
-        self._begun = 0  # passes that this very object has begun since, in a worker
+        self._placed = True
+        self._passes.tell(place.epoch, place.start)
+
+    @property
+    def rank(self) -> Rank:
+        """Which rank this process is, and of how many; it is asked each time, for the process group may come late.
+
+        Raises:
+            UsageError: the loader was made for another rank than the process group says, or nothing says which it is,
+                or a framework would share out again what this loader has shared.
+        """
+        if self._told is not None and self._told.holds():
+            if isinstance(self._told.answer, UsageError):
+                raise self._told.answer
+            return self._told.answer
+        refuse_sharing(self)
+        if not self._placed:
+            refuse_skipping(self)
+        return self._ranks.now()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_told": Told.by_this(lambda: self.rank)}
 
     # --- passes
 
@@ -77,44 +110,57 @@ class Loader(Generic[T]):
         """The batches of the next pass.
 
         Raises:
+            UsageError: it is not clear which rank this is; see `rank`.
             ShardError: a shard is damaged or truncated.
             DigestError: a shard is not the one that was published.
             SampleError: a sample is not of the dataset's type.
         """
-        worker = Worker.here()
+        rank, worker = self.rank, Worker.here()
         if worker.seed is None:
-            place = self._next
+            place = self._next._replace(world=rank.world_size)
             self._go_to(_Place(place.epoch + 1))
         else:
-            resumed = self._next.epoch if self._resumed else None
-            begun = self._passes.begin(f"{worker.seed}:{self._begun}", self._next.epoch, resumed)
-            place = self._next if self._resumed else self._after(begun)
+            next_ = self._next.epoch, self._next.start
+            begun = self._passes.begin(f"{worker.seed}:{self._begun}", next_, self._resumed, rank.world_size)
+            self._pass = begun.number
+            place = self._next._replace(world=rank.world_size) if self._resumed else _place_of(begun)
             self._resumed, self._begun = False, self._begun + 1
         self._now = place
-        return self._batches(place, worker)
+        return self._batches(place, worker, rank)
 
-    def _after(self, begun: Pass) -> _Place:
-        return _Place(begun.epoch) if begun.number else self._next
-
-    def _batches(self, place: _Place, worker: Worker) -> Iterator[SampleBatch[T]]:
+    def _batches(self, place: _Place, worker: Worker, rank: Rank) -> Iterator[SampleBatch[T]]:
         order = self._order_of(place.epoch)
-        first = worker.number + place.taken * worker.count
-        numbers = self.dataset.numbers(order, self._steps(place.start, first, worker.count))
+        step = worker.number + place.taken * worker.count
+        filling = _Filling(self.dataset, order, self.batch_size)
+        numbers = self.dataset.numbers(order, self._steps(place.start, step, worker.count, rank))
+        parted = False
         for batch in self.dataset.read(numbers):
             place = place._replace(taken=place.taken + 1)
             self._now = place
-            yield batch
-        self._now = _Place(place.epoch + 1)
+            if not len(batch) and self._equal_steps is not None:
+                filled = filling.batch(place.start + (step * rank.world_size + rank.rank + 1) * self.batch_size)
+                if filled is None:
+                    break
+                batch = filled
+            if len(batch):
+                batch.step = step
+                yield batch
+            elif worker.count > 1 and not parted:
+                self._passes.pass_over(self._pass, step)
+                parted = True
+            step += worker.count
+        self._now = _Place(place.epoch + 1, world=place.world)
 
-    def _steps(self, start: int, first: int, stride: int) -> Iterator[tuple[int, int]]:
-        """Positions of this rank's batches. With `pad`, positions beyond the end stand for the epoch's first ones."""
-        size, world = self.batch_size, self.rank.world_size
+    def _steps(self, start: int, first: int, stride: int, rank: Rank) -> Iterator[tuple[int, int]]:
+        """Positions of a rank's batches. With `pad`, positions beyond the end stand for the epoch's first ones."""
+        size, world = self.batch_size, rank.world_size
         if self._order.mode == "ordered" and (start, first, stride, world) == (0, 0, 1, 1):
             self.dataset.begin()
         step = first
         while True:
+            self._ranks.check(rank)
             begin = start + step * size * world
-            mine = begin + self.rank.rank * size
+            mine = begin + rank.rank * size
             if self._equal_steps is None:
                 end = self.dataset.reach(mine + size)
                 if end <= mine or (self._drop_last and end - mine < size):
@@ -143,38 +189,62 @@ class Loader(Generic[T]):
         )
 
     def __len__(self) -> int:
-        """Steps of this rank in a whole epoch; with a filter some of them may be empty."""
-        size, world, total = self.batch_size, self.rank.world_size, self.dataset.extent
+        """Steps of this rank in a whole epoch.
+
+        Raises:
+            UnsizedError: the samples pass a filter, and steps that it empties are passed over.
+        """
+        size, rank = self.batch_size, self.rank
+        total, world = self.dataset.extent, rank.world_size
         if self._equal_steps is not None:
             return total // (size * world) if self._equal_steps == "drop" else -(-total // (size * world))
+        if self.dataset.filtered:
+            raise UnsizedError.of("the steps of a filtered dataset", "Use equal_steps='pad', which passes over none.")
         rounds, rest = divmod(total, size * world)
-        rest = min(max(rest - self.rank.rank * size, 0), size)
+        rest = min(max(rest - rank.rank * size, 0), size)
         return rounds + (rest == size if self._drop_last else rest > 0)
 
     @property
     def epoch(self) -> int:
         """The epoch of the pass that is under way, or was begun last by workers; else of the next one."""
-        if self._now is not None:
-            return self._now.epoch
-        last = self._passes.last()
-        return self._next.epoch if last is None else self._after(last).epoch
+        return self._place().epoch
 
     def set_epoch(self, epoch: int) -> None:
-        """Let the next pass be this epoch, from its beginning."""
+        """Let the next pass be this epoch, from its beginning; or where a state says that was loaded for this epoch.
+
+        Raises:
+            UsageError: a state of another epoch was loaded, and no pass has begun there yet.
+        """
         if epoch < 0:
             raise UsageError("an epoch is not negative", path="epoch", actual=epoch)
-        self._go_to(_Place(epoch))
+        waiting = self._next.start > 0 and self._now is None and self._passes.last() is None
+        if not waiting:
+            self._go_to(_Place(epoch))
+        elif epoch != self._next.epoch:
+            raise UsageError(
+                "the state that was loaded is of another epoch",
+                path="epoch",
+                expected=self._next.epoch,
+                actual=epoch,
+                hint="Set that epoch first (of a DataLoader that accelerate has prepared too), or load another state.",
+            )
 
     # --- state
 
-    def state_dict(self, batches: int | None = None) -> dict[str, Any]:
+    def state_dict(self, batches: int | None = None, *, step: int | None = None) -> dict[str, Any]:
         """Where this loader is: JSON, and the same on every rank that has taken as many steps.
 
+        Without arguments it counts what this object has given out. Where more is read than is used (by the workers of
+        a DataLoader, by accelerate), it must be said what was used.
+
         Args:
-            batches: how many batches of the pass under way were used. Without it, as many as this object has
-                given out; it must be said where a DataLoader's workers read ahead of what was used.
+            batches: how many batches of the pass under way were used; of a filtered dataset say `step`.
+            step: `batch.step` of the last batch that was used.
+
+        Raises:
+            UsageError: it cannot be told from this where the loader is; the hint says how.
         """
-        place = self._place(batches)
+        place = self._used(batches, step)
         state: dict[str, Any] = {
             "version": _VERSION,
             "plan": self._plan(),
@@ -186,8 +256,10 @@ class Loader(Generic[T]):
         }
         if Worker.here().seed is not None:  # StatefulDataLoader keeps one state for each worker
             return {**state, "taken": place.taken}
-        position = place.start + place.taken * self.batch_size * self.rank.world_size
-        if self._is_end(position):
+        world = place.world or self.rank.world_size
+        position = place.start + place.taken * self.batch_size * world
+        needed = position + (self.batch_size * world if self._equal_steps == "drop" else 1)
+        if self.dataset.reach(needed) < needed:
             return {**state, "epoch": place.epoch + 1, "position": 0}
         return {**state, "position": position}
 
@@ -197,6 +269,8 @@ class Loader(Generic[T]):
         Raises:
             ResumeError: the state is of other data, or of another order; it says which.
         """
+        if not isinstance(state, Mapping):
+            raise ResumeError("a state that no loader has saved", expected="a mapping", actual=type(state).__name__)
         expected: dict[str, Any] = {
             "version": _VERSION,
             "mode": self._order.mode,
@@ -205,35 +279,93 @@ class Loader(Generic[T]):
             "plan": self._plan(),
         }
         for name, value in expected.items():
-            if state.get(name) != value:
-                raise ResumeError(_REASONS[name], path=name, expected=value, actual=state.get(name))
+            if not isinstance(state.get(name), int | str) or state[name] != value:
+                raise ResumeError(_REASONS[name], path=name, expected=value, actual=repr(state.get(name))[:80])
         place = _Place(state.get("epoch", -1), state.get("position", -1), state.get("taken", 0))
-        if not all(type(number) is int and number >= 0 for number in place):
-            raise ResumeError("a state that no loader has saved", actual=repr(dict(state))[:200])
+        for name, number in zip(("epoch", "position", "taken"), place, strict=False):
+            if not (type(number) is int and 0 <= number < 1 << 63):
+                raise ResumeError("a state that no loader has saved", path=name, actual=repr(number)[:80])
+        if place.start and self.dataset.reach(place.start + 1) <= place.start:
+            raise ResumeError(
+                "a position beyond the end of the epoch",
+                path="position",
+                expected=f"less than {self.dataset.extent}",
+                actual=place.start,
+            )
         if Worker.here().seed is None:
             self._go_to(place)
         else:  # it is one of several, and the count of passes is theirs together
             self._next, self._resumed = place, True
 
-    def _place(self, batches: int | None) -> _Place:
-        if self._now is not None:
-            return self._now if batches is None else self._now._replace(taken=batches)
-        last = self._passes.last()
-        place = self._next if last is None else self._after(last)
-        if batches is None and last is not None:
+    def _place(self) -> _Place:
+        """Where the pass is that was begun last, as far as this object knows; else where the next one begins."""
+        last = self._passes.last() if Worker.here().seed is None else None
+        return _place_of(last) if last is not None else self._now or self._next
+
+    def _used(self, batches: int | None, step: int | None) -> _Place:
+        """Where the pass under way is, by what was used of it."""
+        place, last = self._place(), self._passes.last() if Worker.here().seed is None else None
+        if step is not None:
+            if batches is not None:
+                raise UsageError("what was used is said by its batches or by its last step", actual="both")
+            if last is not None and last.passed_over is not None and last.passed_over < step:
+                raise UsageError(
+                    "workers passed over steps that the filter had emptied, so batches do not come in the order of steps",
+                    path="step",
+                    actual=step,
+                    hint="Use torchdata's StatefulDataLoader, one worker, or equal_steps='pad'.",
+                )
+            return place._replace(taken=step + 1)
+        if batches is not None:
+            if self.dataset.filtered and self._equal_steps is None:
+                raise UsageError(
+                    "steps that the filter empties are passed over, so a number of batches does not tell the step",
+                    path="batches",
+                    hint="Say the step of the last batch that was used: state_dict(step=batch.step).",
+                )
+            return place._replace(taken=batches)
+        if last is not None:
             raise UsageError(
                 "workers read ahead, so the loader cannot know what was used",
-                hint="Say how many batches of this pass were used: state_dict(batches=n).",
+                hint="Say how many batches of this pass were used, state_dict(batches=n), or the step of the last one,"
+                " state_dict(step=batch.step).",
             )
-        return place if batches is None else place._replace(taken=place.taken + batches)
-
-    def _is_end(self, position: int) -> bool:
-        needed = position + (self.batch_size * self.rank.world_size if self._equal_steps == "drop" else 1)
-        return self.dataset.reach(needed) < needed
+        refuse_state(self)
+        return place
 
     def _plan(self) -> str:
         """A digest of what the positions of an epoch stand for."""
         return hashlib.sha256(self.dataset.fingerprint().encode()).hexdigest()
+
+
+class _Filling(Generic[T]):
+    """Kept samples for steps that a filter has emptied: those that come next in the epoch, and after its end its first
+    ones. So it is the same for all workers, and after a resume.
+    """
+
+    def __init__(self, dataset: Dataset[T], order: Order, size: int) -> None:
+        self._dataset, self._order, self._size = dataset, order, size
+        self._empty = range(
+            0
+        )  # positions that are known to hold nothing but what the filter takes, up to the next kept
+
+    def batch(self, after: int) -> SampleBatch[T] | None:
+        """The next kept samples, a batch at most; nothing if the epoch has none.
+
+        Args:
+            after: the position where another batch would begin.
+        """
+        start = self._empty.stop if after in self._empty else after
+        places = [(at, at + self._size) for at in range(start, after + self._dataset.extent, self._size)]
+        for (at, _), batch in zip(places, self._dataset.read(self._dataset.numbers(self._order, places)), strict=False):
+            if len(batch):
+                self._empty = range(after, at)
+                return batch
+        return None
+
+
+def _place_of(begun: Pass) -> _Place:
+    return _Place(begun.epoch, begun.start, 0, begun.world)
 
 
 _REASONS = {

@@ -8,6 +8,7 @@ samples at positions 10^9 to 10^9 + 255 without having been anywhere near.
 from __future__ import annotations
 
 import hashlib
+import operator
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -50,6 +51,8 @@ class Order:
     window: int = WINDOW
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "seed", operator.index(self.seed))  # numpy's integers print otherwise, see _key
+        object.__setattr__(self, "epoch", operator.index(self.epoch))
         if self.mode not in ("ordered", "global", "window"):
             raise UsageError("no such order", path="mode", expected="ordered, global or window", actual=self.mode)
         if self.size < 0 or self.epoch < 0:

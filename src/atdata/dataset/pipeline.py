@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atdata.dataset.order import Order
-from atdata.errors import SampleError, UsageError
+from atdata.errors import SampleError, UnsizedError, UsageError
 from atdata.samples import SampleBatch
 from atdata.samples.batch import unstack
 
@@ -24,7 +24,20 @@ Shuffle: TypeAlias = Literal["global", "window"]
 _CHUNK = 1024
 
 
-class Samples(Generic[T]):
+class Countable:
+    """What has a length, unless only reading can tell. `bool` is true of what may hold something."""
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def __bool__(self) -> bool:
+        try:
+            return len(self) > 0
+        except UnsizedError:
+            return True
+
+
+class Samples(Countable, Generic[T]):
     """The samples of a dataset in some order, one by one. Each owns its arrays."""
 
     def __init__(self, dataset: Dataset[T], order: Order) -> None:
@@ -61,15 +74,17 @@ class Samples(Generic[T]):
         return islice(self, count)
 
 
-class Batches(Generic[T]):
-    """The samples of a dataset in some order, `batch_size` at a time; the last batch may hold fewer."""
+class Batches(Countable, Generic[T]):
+    """The samples of a dataset in some order, `batch_size` at a time; the last batch may hold fewer. Of a batch a filter
+    leaves what it keeps, and where that is nothing the batch is passed over.
+    """
 
     def __init__(self, dataset: Dataset[T], order: Order, batch_size: int) -> None:
         self.dataset, self.order, self.batch_size = dataset, order, checked_size(batch_size)
 
     def __iter__(self) -> Iterator[SampleBatch[T]]:
         view = self.dataset
-        return view.read(view.numbers(self.order, self._steps()))
+        return (batch for batch in view.read(view.numbers(self.order, self._steps())) if len(batch))
 
     def _steps(self) -> Iterator[tuple[int, int]]:
         if self.order.mode == "ordered":
@@ -77,6 +92,8 @@ class Batches(Generic[T]):
         yield from steps(self.dataset, self.batch_size)
 
     def __len__(self) -> int:
+        if self.dataset.filtered:
+            raise UnsizedError.of("the batches of a filtered dataset", "Count them: sum(1 for _ in batches).")
         return -(-self.dataset.extent // self.batch_size)
 
 

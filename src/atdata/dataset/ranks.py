@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,37 +26,116 @@ class Rank:
     rank: int = 0
     world_size: int = 1
 
-    @classmethod
-    def of(cls, rank: int | None, world_size: int | None) -> Rank:
-        """What the caller says; else what `torch.distributed` says once it is initialized; else the environment.
+    def __post_init__(self) -> None:
+        if not 0 <= self.rank < self.world_size:
+            raise UsageError("a rank is less than the world size", actual=str(self))
 
-        Raises:
-            UsageError: a rank without a world size, or one outside it.
-        """
+    def __str__(self) -> str:
+        return f"rank {self.rank} of {self.world_size}"
+
+
+class Ranks:
+    """Where the rank of a process is asked for. It is asked when a pass begins: a loader may be older than the process
+    group, and may have come from another process.
+
+    Args:
+        rank: what the caller says.
+        world_size: likewise.
+        group: the process group of `torch.distributed` whose ranks share the epoch, if not all do.
+    """
+
+    def __init__(self, rank: int | None = None, world_size: int | None = None, group: Any = None) -> None:
         if (rank is None) != (world_size is None):
             raise UsageError("rank and world_size go together", actual=f"rank {rank}, world_size {world_size}")
-        if rank is None or world_size is None:
-            rank, world_size = _distributed() or _environment() or (0, 1)
-        if not 0 <= rank < world_size:
-            raise UsageError("a rank is less than the world size", actual=f"rank {rank} of {world_size}")
-        return cls(rank, world_size)
+        self._said = None if rank is None or world_size is None else Rank(rank, world_size)
+        self._group = group
+
+    def now(self) -> Rank:
+        """What the caller said; else what `torch.distributed` says once it is initialized; else the environment.
+
+        Raises:
+            UsageError: the caller said other than the process group says, or nothing says which rank this is.
+        """
+        group = _distributed(self._group)
+        if self._said is not None and group not in (None, self._said):
+            raise UsageError(
+                "the loader was made for another rank than this process has",
+                path="rank, world_size",
+                expected=f"{group}, as torch.distributed says",
+                actual=self._said,
+                hint="Leave rank and world_size out. Where not all ranks share the epoch, name the group that does:"
+                " loader(group=...); to read all of it on each rank, iterate dataset.ordered(batch_size).",
+            )
+        return self._said or group or _environment() or Rank()
+
+    def check(self, rank: Rank) -> None:
+        """See that the process group, which may have come since, says what was settled when the pass began.
+
+        Raises:
+            UsageError: it does not.
+        """
+        if _distributed(self._group) not in (None, rank):
+            raise UsageError(
+                "the process group was initialized, or changed, in the middle of a pass",
+                expected=rank,
+                actual=_distributed(self._group),
+                hint="Initialize torch.distributed before you iterate.",
+            )
+
+    def __reduce__(self) -> tuple[Any, ...]:  # groups stay in their process, and so does what they say: see Told
+        return Ranks, (None, None) if self._said is None else (self._said.rank, self._said.world_size)
 
 
-def _distributed() -> tuple[int, int] | None:
+@dataclass(frozen=True)
+class Told:
+    """What a process tells the workers it makes, who may have no process group: the rank, or why there is none.
+
+    Attributes:
+        process: who says so; it holds for nobody but this process's own workers.
+        answer: the rank that they read for.
+    """
+
+    process: int
+    answer: Rank | UsageError
+
+    @classmethod
+    def by_this(cls, ask: Callable[[], Rank]) -> Told:
+        """What this process says."""
+        try:
+            return cls(os.getpid(), ask())
+        except UsageError as error:
+            return cls(os.getpid(), error)
+
+    def holds(self) -> bool:
+        """Whether this process is a worker of the one that said so."""
+        return Worker.parent() == self.process
+
+
+def _distributed(group: Any) -> Rank | None:
     distributed: Any = sys.modules.get("torch.distributed")
     if distributed is None or not distributed.is_available() or not distributed.is_initialized():
         return None
-    return distributed.get_rank(), distributed.get_world_size()
+    rank = distributed.get_rank(group)
+    if rank < 0:
+        raise UsageError("this process is not in the group that shares the epoch", path="group", actual=group)
+    return Rank(rank, distributed.get_world_size(group))
 
 
-def _environment() -> tuple[int, int] | None:
-    for rank, size in _VARIABLES:
-        if rank in os.environ and size in os.environ:
+def _environment() -> Rank | None:
+    known = [pair for pair in _VARIABLES if pair[1] in os.environ]
+    for rank, size in known:
+        if rank in os.environ:
             try:
-                return int(os.environ[rank]), int(os.environ[size])
+                return Rank(int(os.environ[rank]), int(os.environ[size]))
             except ValueError:
                 actual = f"{os.environ[rank]!r} of {os.environ[size]!r}"
-                raise UsageError(f"{rank} and {size} are no numbers", actual=actual) from None
+                raise UsageError(f"{rank} and {size} name no rank", actual=actual) from None
+    for rank, size in known:
+        if os.environ[size] != "1":
+            raise UsageError(
+                f"there are {size}={os.environ[size]!r} processes, and nothing says which of them this is",
+                hint=f"Initialize torch.distributed before you iterate, set {rank}, or pass rank= and world_size=.",
+            )
     return None
 
 
@@ -72,3 +153,9 @@ class Worker:
         data: Any = sys.modules.get("torch.utils.data")
         info = data.get_worker_info() if data is not None else None
         return cls() if info is None else cls(info.id, info.num_workers, info.seed - info.id)
+
+    @classmethod
+    def parent(cls) -> int | None:
+        """The process whose worker this process is, if it is one."""
+        parent = multiprocessing.parent_process()
+        return None if parent is None or cls.here().seed is None else parent.pid

@@ -7,6 +7,7 @@ link.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import secrets
@@ -34,9 +35,15 @@ def temporary_name() -> str:
     return f".atdata-{secrets.token_hex(8)}.tmp"
 
 
-def scratch_name(suffix: str = ".tar") -> str:
-    """The name of a file that is written for a while."""
-    return f"atdata-{secrets.token_hex(8)}{suffix}"
+def scratch_name(suffix: str = ".tar", of: str | None = None) -> str:
+    """The name of a file that is written for a while.
+
+    Args:
+        suffix: how it ends.
+        of: what several processes call the file by; its name is the same for all of them.
+    """
+    token = secrets.token_hex(8) if of is None else hashlib.sha256(of.encode()).hexdigest()[:16]
+    return f"atdata-{token}{suffix}"
 
 
 def discard(path: Path) -> None:
