@@ -14,7 +14,7 @@ from atdata.atmosphere.evidence import reader_of
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import BlobUri
 from atdata.dataset import Dataset
-from atdata.errors import LimitError, ShardError, ShardNotFoundError, UsageError, XrpcError
+from atdata.errors import LexiconError, LimitError, ShardNotFoundError, UsageError, XrpcError
 from atdata.manifest import discard_shard, manifest_paths
 from atdata.progress import Progress, progress
 from atdata.records import Blob
@@ -163,12 +163,19 @@ class PDSBlobStore:
             raise UsageError("a dataset without samples cannot be published")
         return shards
 
-    def upload(self, shard: ShardRef, mime_type: str, bars: Progress, title: str) -> Blob:
+    def upload(self, shard: ShardRef, mime_type: str, bars: Progress, title: str, *, insist: bool = True) -> Blob:
         """Upload one shard that `cut` gave, or a file of its manifest.
+
+        Args:
+            shard: the file.
+            mime_type: what it is.
+            bars: are told how far it is.
+            title: what they call it.
+            insist: whether the server, which looks for itself, must take it for that.
 
         Raises:
             LimitError: it is larger than a blob may be.
-            ShardError: the server takes a shard for another kind of file.
+            LexiconError: the server takes it for another kind of file.
             NetworkError: the server does not take it.
         """
         size, path = shard.size or 0, Path(shard.url)
@@ -178,15 +185,7 @@ class PDSBlobStore:
             )
         bars.begin(title, size)
         blob = self.client.upload(partial(_pieces, path, bars), _digest(shard).cid, size, mime_type)
-        if mime_type == TAR != blob.mime_type:  # no record can say both (pds-facts.md, Blobs)
-            raise ShardError(
-                "the server takes a shard for something else, and no record may name it so",
-                uri=shard.url,
-                expected=TAR,
-                actual=blob.mime_type,
-                hint="It goes by the first bytes, the key of the first sample (BM is a bitmap, GIF a picture): change that.",
-            )
-        return blob
+        return check_taken(blob, mime_type, shard.url) if insist else blob
 
     def address(self, shard: ShardRef) -> BlobUri:
         """The address of a shard in the account's repository."""
@@ -208,6 +207,25 @@ class PDSBlobStore:
         manifest = FileSource(tuple(self._cache.keep(file) for file in beside)) if beside else None
         self._cache.take(path, digest)
         return ShardRef(str(self._cache.path(digest)), digest, shard.size, shard.samples, manifest)
+
+
+def check_taken(blob: Blob, mime_type: str, uri: str) -> Blob:
+    """A blob that the server takes for what it is: of another no record can name it (pds-facts.md, Blobs).
+
+    Raises:
+        LexiconError: it takes it for something else.
+    """
+    if blob.mime_type == mime_type:
+        return blob
+    raise LexiconError(
+        "the server takes a file for something that no record may name",
+        uri=uri,
+        expected=mime_type,
+        actual=blob.mime_type,
+        hint="It goes by the first bytes: of a shard the key of the first sample, so change that (BM is a bitmap)."
+        if mime_type == TAR
+        else "Leave manifests= to its default: then those are published that the server takes.",
+    )
 
 
 def _digest(shard: ShardRef) -> Digest:

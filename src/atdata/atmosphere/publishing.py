@@ -20,7 +20,7 @@ from typing import Any, Self
 
 import msgspec
 
-from atdata.atmosphere.blobs import PDSBlobStore
+from atdata.atmosphere.blobs import PDSBlobStore, check_taken
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.manifests import manifest_facts
 from atdata.atmosphere.repository import Decision, Repository, State, Write, request_of
@@ -260,11 +260,12 @@ class _Upload:
 
         def put(file: ShardRef, kind: str, title: str) -> Blob:
             cid = Cid.parse(store.address(file).cid)
-            blob = had.get(cid) or self.journal.blob(cid)
+            blob, insist = had.get(cid) or self.journal.blob(cid), self.strict or kind == TAR
             if blob is None:
-                blob = store.upload(file, kind, bars, title)
+                blob = store.upload(file, kind, bars, title, insist=insist)
                 self.journal.took(blob)
             else:
+                blob = check_taken(blob, kind, file.url) if insist else blob
                 bars.begin(title, file.size or 0)
                 bars.advance(file.size or 0)
             return blob
