@@ -9,12 +9,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import atdata
+from atdata.atmosphere import AtmosphereClient
 from atdata.errors import LimitError, NetworkError
 from atdata.transport import Get, Transport
 from atdata.transport.budget import HEADERS, TRIES, Budget, Patience
@@ -236,3 +239,18 @@ def test_what_comes_before_a_body_is_bounded_for_each_request():
     budget.begin()
     budget.body_begins()
     budget.received(1 << 40)
+
+
+# --- settings --------------------------------------------------------------------------------------------------------
+
+
+def test_a_client_has_the_patience_that_it_was_given(tmp_path: Path) -> None:
+    transport = AtmosphereClient(patience=7, least_rate=8, cache=tmp_path, data=tmp_path).reader.transport
+    assert (transport.patience, transport.least_rate) == (7, 8)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", ["the body", "informational answers", "nothing more"])
+def test_a_dataset_on_a_server_that_trickles_ends(tmp_path: Path, name: str) -> None:
+    with RawServer(lambda _: TRICKLES[name](streamed)) as server, pytest.raises(NetworkError):
+        list(atdata.load_dataset(f"{server.url}/a.tar", split="train", patience=1, cache=tmp_path, streaming=True))
