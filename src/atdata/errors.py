@@ -44,6 +44,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from atdata.plain import plain
+
 
 class AtdataError(Exception):
     """Root of the tree.
@@ -89,8 +91,7 @@ class AtdataError(Exception):
             "actual": self.actual,
         }
         lines = [self.what, *(f"  {name}: {value}" for name, value in facts.items() if value is not None)]
-        text = "\n".join([*lines, self.hint] if self.hint else lines)
-        return text.encode("utf-8", "backslashreplace").decode("utf-8")  # a stranger's text may have no encoding
+        return "\n".join(map(plain, [*lines, self.hint] if self.hint else lines))  # a traceback goes to a terminal too
 
 
 class UsageError(AtdataError, ValueError):

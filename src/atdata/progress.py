@@ -8,6 +8,10 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+from atdata.plain import plain
+
+_WIDTH = 60  # characters of a title
+
 
 class Progress(Protocol):
     """What long work tells about itself. Sizes are bytes."""
@@ -30,14 +34,14 @@ class _Silent:
 class _Bars:
     """One bar for the whole, one for the part at hand."""
 
-    def __init__(self, display: Any, whole: Any) -> None:
-        self._display, self._whole = display, whole
+    def __init__(self, display: Any, title: str, total: int) -> None:
+        self._display, self._whole = display, display.add_task(plain(title, _WIDTH), total=total)
         self._part: Any = None
 
     def begin(self, title: str, total: int) -> None:
         if self._part is not None:
             self._display.remove_task(self._part)
-        self._part = self._display.add_task(title, total=total)
+        self._part = self._display.add_task(plain(title, _WIDTH), total=total)
 
     def advance(self, amount: int) -> None:
         self._display.advance(self._part, amount)
@@ -55,11 +59,11 @@ def progress(title: str, total: int) -> Generator[Progress]:
     from rich.progress import Progress as Display
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),  # a stranger's name is no markup
         BarColumn(),
         DownloadColumn(),
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
     with Display(*columns, console=Console(stderr=True), transient=True) as display:
-        yield _Bars(display, display.add_task(title, total=total))
+        yield _Bars(display, title, total)

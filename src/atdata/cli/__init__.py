@@ -8,8 +8,8 @@ import warnings
 import typer
 
 from atdata.cli import demo, doctor, index, login, promote, publish, schema, services, show, verify
-from atdata.cli.output import exit_code, explain, note
-from atdata.errors import AtdataError
+from atdata.cli.ending import leave, run
+from atdata.cli.output import note
 
 app = typer.Typer(
     name="atdata",
@@ -33,15 +33,12 @@ app.command()(services.down)
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 0 ok, 1 check failed, 2 usage, 3 network, 4 not found, 5 not let in."""
+    """Run the command line.
+
+    Exit codes: 0 ok, 1 check failed, 2 usage, 3 network, 4 not found, 5 not let in, 70 a fault in atdata, 130 interrupted.
+    """
     warnings.showwarning = note
-    try:
-        app()
-    except AtdataError as error:
-        explain(error, as_json="--json" in sys.argv)
-        sys.exit(exit_code(error))
-    except KeyboardInterrupt:
-        sys.exit(130)
+    leave(run(lambda: app(prog_name="atdata", standalone_mode=False), as_json="--json" in sys.argv))
 
 
 __all__ = ["app", "main"]

@@ -15,6 +15,7 @@ from atdata.cli.account import logged_in
 from atdata.cli.output import facts, say, say_json, size, some, table
 from atdata.errors import DataModelError, LexiconError, UsageError, VerificationError
 from atdata.local import LocalIndex
+from atdata.plain import plain
 from atdata.records import Entry, Label
 from atdata.records.address import AUTHORITY, name_and_version
 
@@ -43,7 +44,7 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 @app.command()
 def ls(
     prefix: Annotated[str, typer.Argument(help="Only names that begin with this.")] = "",
-    limit: Annotated[int, typer.Option(help="How many, the newest first.", min=1)] = 50,
+    limit: Annotated[int, typer.Option(help="How many, the newest first.", min=1, max=1_000_000)] = 50,
     index: Index = None,
     json: Json = False,
 ) -> None:
@@ -178,7 +179,7 @@ def confirm(question: str, json: bool) -> None:
     """
     if json:
         raise UsageError("with --json nobody is asked", hint="Add --yes.")
-    typer.confirm(question, abort=True)
+    typer.confirm(plain(question), abort=True)
 
 
 def _entry_of(label: Label, team: LocalIndex) -> Entry | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -27,11 +26,9 @@ from atdata.errors import (
     ShardNotFoundError,
     UsageError,
 )
+from atdata.plain import plain
 
-# Control characters, and those that turn the direction of text or hide: a stranger's text must look like what it is.
-_UNSEEN = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
-)
+_LONGEST = 10_000  # characters of a stranger's text; --json has all of it
 _CODES: list[tuple[type[AtdataError] | tuple[type[AtdataError], ...], int]] = [
     (AuthError, 5),
     (NetworkError, 3),
@@ -46,24 +43,24 @@ def console(stderr: bool = False) -> Console:
     return Console(stderr=stderr, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
-def plain(text: object) -> str:
-    """Text with every character visible: what is not printable is written as an escape."""
-    return _UNSEEN.sub(lambda match: f"\\u{ord(match[0]):04x}", str(text)).encode("utf-8", "backslashreplace").decode()
+def line(text: object, style: str = "") -> Text:
+    """Anybody's text as a part of one line: the only way from text to the terminal."""
+    return Text(plain(text, _LONGEST), style=style)
 
 
 def say(text: object = "", style: str = "") -> None:
     """A line on standard output."""
-    console().print(Text(plain(text), style=style))
+    console().print(line(text, style))
 
 
 def say_json(value: Any) -> None:
     """A value as JSON on standard output, and nothing else."""
-    sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
+    sys.stdout.write(json.dumps(value, indent=2, default=str).replace("\x7f", "\\u007f") + "\n")
 
 
 def note(message: Warning | str, *_where: object, **_file: object) -> None:
-    """A warning on standard error, as people read it: where in the code it was raised says nothing to them."""
-    console(stderr=True).print(Text(plain(f"note: {message}"), style="yellow"))
+    """A warning on standard error, as people read it, in one line: where in the code it was raised says nothing to them."""
+    console(stderr=True).print(line(f"note: {'; '.join(str(message).split(chr(10)))}", "yellow"))
 
 
 def exit_code(error: AtdataError) -> int:
@@ -71,8 +68,17 @@ def exit_code(error: AtdataError) -> int:
     return next((code for kind, code in _CODES if isinstance(error, kind)), 1)
 
 
-def explain(error: AtdataError, as_json: bool) -> None:
-    """Say what went wrong: first what happened, last what to do."""
+def fail(kind: str, what: str, code: int, as_json: bool) -> int:
+    """Say in one line why a command ends, and give its exit code."""
+    if as_json:
+        say_json({"error": kind, "what": what, "exit": code})
+    else:
+        console(stderr=True).print(line(f"✗ {what}", "bold red"))
+    return code
+
+
+def explain(error: AtdataError, as_json: bool) -> int:
+    """Say what went wrong, first what happened, last what to do; and give the exit code."""
     facts = {
         "step": error.step,
         "where": error.uri,
@@ -85,20 +91,24 @@ def explain(error: AtdataError, as_json: bool) -> None:
         say_json(
             {"error": type(error).__name__, "what": error.what, **known, "hint": error.hint, "exit": exit_code(error)}
         )
-        return
+        return exit_code(error)
     terminal = console(stderr=True)
-    terminal.print(Text(f"✗ {plain(error.what)}", style="bold red"))
+    terminal.print(line(f"✗ {error.what}", "bold red"))
     for name, value in known.items():
-        terminal.print(Text(f"  {name + ':':10}", style="dim"), Text(plain(value)), sep="")
+        terminal.print(line(f"  {name + ':':10}", "dim"), line(value), sep="")
     if error.hint:
-        terminal.print(Text(plain(error.hint)))
+        terminal.print(line(error.hint))
+    return exit_code(error)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None) -> None:
     """A table."""
-    shown = Table(*columns, title=title, title_justify="left", show_edge=False, pad_edge=False, header_style="bold")
+    shown = Table(title_justify="left", show_edge=False, pad_edge=False, header_style="bold")
+    shown.title = None if title is None else line(title, "table.title")
+    for column in columns:
+        shown.add_column(line(column))
     for row in rows:
-        shown.add_row(*(cell if isinstance(cell, Text) else Text(plain(cell)) for cell in row))
+        shown.add_row(*(cell if isinstance(cell, Text) else line(cell) for cell in row))
     console().print(shown)
 
 
@@ -107,7 +117,7 @@ def facts(pairs: Mapping[str, object]) -> None:
     grid = Table.grid(padding=(0, 2))
     for name, value in pairs.items():
         if value not in (None, "", (), []):
-            grid.add_row(Text(name, style="dim"), Text(plain(value)))
+            grid.add_row(line(name, "dim"), line(value))
     console().print(grid)
 
 
@@ -181,5 +191,5 @@ def pictures(arrays: Sequence[np.ndarray[Any, Any]], captions: Sequence[str]) ->
     grid = Table.grid(padding=(0, 2))
     shown = list(zip(arrays, captions, strict=True))[:room]
     grid.add_row(*(picture(array, width) for array, _ in shown))
-    grid.add_row(*(Text(plain(caption)[:wide], style="dim") for _, caption in shown))
+    grid.add_row(*(Text(plain(caption, wide), style="dim") for _, caption in shown))
     console().print(grid)

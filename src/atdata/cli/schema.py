@@ -21,7 +21,7 @@ Ref = Annotated[str, typer.Argument(help="NAME, NAME@VERSION, or an address.")]
 @app.command()
 def ls(
     prefix: Annotated[str, typer.Argument(help="Only names that begin with this.")] = "",
-    limit: Annotated[int, typer.Option(help="How many, the newest first.", min=1)] = 50,
+    limit: Annotated[int, typer.Option(help="How many, the newest first.", min=1, max=1_000_000)] = 50,
     index: Index = None,
     json: Json = False,
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from atdata.cli.output import facts, plain, say, say_json, table
+from atdata.cli.output import facts, say, say_json, table
 from atdata.settings import Settings
 from atdata.testing.services import Home, Status
 
@@ -78,7 +78,7 @@ def _explain(status: Status) -> None:
     if status.state == "not installed":
         say(f"{status.service}: to install it, {status.note}", style="yellow")
     elif status.error is not None:
-        say(f"✗ {status.service}: {plain(status.error)}", style="red")
+        say(f"✗ {status.service}: {status.error}", style="red")
     elif status.note:
         say(f"! {status.service}: {status.program} {status.note}", style="bold red")
 

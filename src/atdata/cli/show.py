@@ -9,9 +9,10 @@ import numpy as np
 import typer
 
 from atdata.atmosphere import AtmosphereClient
-from atdata.cli.output import facts, is_picture, pictures, plain, say, say_json, size, table
+from atdata.cli.output import facts, is_picture, pictures, say, say_json, size, table
 from atdata.dataset import Dataset
 from atdata.loading import load_dataset
+from atdata.plain import plain
 from atdata.records import Entry, Malformed, Schema
 from atdata.records.address import AUTHORITY
 from atdata.samples import DictSample, fields_of
@@ -27,7 +28,7 @@ def show(
             help="@handle/name or @local/name[@version], at://..., a path, a folder, a URL, or brace notation."
         ),
     ],
-    samples: Annotated[int, typer.Option(help="How many samples to show.")] = PREVIEW,
+    samples: Annotated[int, typer.Option(help="How many samples to show.", min=0, max=1_000_000)] = PREVIEW,
     split: Annotated[str | None, typer.Option(help="Which split; the first by default.")] = None,
     allow_unverified: Annotated[bool, typer.Option(help="Read shards for which the publisher gave no digest.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Say it in JSON.")] = False,
@@ -115,11 +116,8 @@ def _preview(name: str, first: list[Any], columns: list[str]) -> None:
 def brief(value: Any) -> str:
     """A value in a few characters."""
     if isinstance(value, np.ndarray):
-        return f"{value.dtype}{list(value.shape)}" if value.size > 4 else f"{value.tolist()}"
-    if isinstance(value, bytes):
-        return f"{len(value)} bytes"
-    text = plain(value)
-    return text if len(text) <= 40 else f"{text[:39]}…"
+        value = f"{value.dtype}{list(value.shape)}" if value.size > 4 else value.tolist()
+    return f"{len(value)} bytes" if isinstance(value, bytes) else plain(value, 40)
 
 
 def _as_json(

@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.text import Text
 
 from atdata.atmosphere import AtmosphereClient, Evidence
 from atdata.atmosphere.evidence import as_record
 from atdata.atproto.verify import Link
-from atdata.cli.output import console, plain, say, say_json, size, some
+from atdata.cli.output import console, line, say, say_json, size, some
 from atdata.dataset.verdict import read_for_verdict
 from atdata.errors import UnverifiedError
 from atdata.loading import load_dataset
 from atdata.records import Entry
+from atdata.shards.writer import atomic_file, write_all
 
 
 def verify(
@@ -45,7 +45,8 @@ def verify(
             Link("schema", str(schema.cid), "proven"),
         ]
         if keep:
-            keep.write_text(entry.evidence.to_json() + "\n", "utf-8")
+            with atomic_file(keep) as file:
+                write_all(file, f"{entry.evidence.to_json()}\n".encode(), keep)
     if not json:
         _print_links(links)
     found = {name: read_for_verdict(dataset, name) for name, dataset in splits.items()}
@@ -86,10 +87,4 @@ def _print_links(links: list[Link]) -> None:
 
 
 def _tick(step: str, what: str, value: str) -> None:
-    line = (
-        Text("✓ ", style="green")
-        .append(f"{step:10}", style="bold")
-        .append(plain(what))
-        .append(f"  {plain(value)}", style="dim")
-    )
-    console().print(line)
+    console().print(line("✓ ", "green"), line(f"{step:10}", "bold"), line(what), line(f"  {value}", "dim"), sep="")

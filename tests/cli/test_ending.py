@@ -1,0 +1,229 @@
+"""How commands end: the exit code and what is said, for what people mistype, for faults of ours, and for Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import atdata
+from atdata.cli.ending import run
+from atdata.local import LocalIndex
+from terminal import Screen, Terminal
+
+
+@atdata.packable
+class Row:
+    x: NDArray[np.float32]
+    n: int
+
+
+@pytest.fixture
+def terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Terminal:
+    monkeypatch.chdir(tmp_path)
+    atdata.write_samples([Row(np.zeros(2, np.float32), n) for n in range(3)], "s.tar")
+    return Terminal(capsys, monkeypatch)
+
+
+MISTYPED = [
+    ("show",),
+    ("show", "s.tar", "--nothing"),
+    ("show", "s.tar", "more"),
+    ("show", "s.tar", "--samples"),
+    ("show", "s.tar", "--samples", "many"),
+    ("show", "s.tar", "--samples", "-1"),
+    ("show", "s.tar", "--samples", "1" + "0" * 30),
+    ("index", "ls", "--limit", "0"),
+    ("index", "ls", "--limit", "1" + "0" * 30),
+    ("schema", "nothing"),
+    ("nothing",),
+    ("promote", "--yes", "--to"),
+    ("verify", "--keep"),
+    ("index", "rm", "x", "--index"),
+]
+
+
+@pytest.mark.parametrize("arguments", MISTYPED, ids=" ".join)
+def test_what_is_mistyped_is_said_in_words_and_in_json(terminal: Terminal, arguments: tuple[str, ...]) -> None:
+    assert terminal.run(*arguments) == 2
+    assert terminal.out == ""
+    lines = terminal.err.splitlines()
+    assert lines[0].startswith("✗ ")
+    assert lines[-1].startswith("See: atdata ")
+    assert lines[-1].endswith("--help")
+    assert terminal.run("--json", *arguments) == 2
+    said = json.loads(terminal.out)
+    assert (said["error"], said["exit"]) == ("UsageError", 2)
+    assert terminal.err == ""
+
+
+def test_help_is_no_error(terminal: Terminal) -> None:
+    assert terminal.run("show", "--help") == 0
+    assert "--samples" in terminal.out
+    assert terminal.run("show", "s.tar", "--samples", "0") == 0
+
+
+def test_who_does_not_agree_is_told_that_nothing_was_done(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    index = LocalIndex()
+    index.insert_dataset(atdata.Dataset[Row]("s.tar"), name="kept")
+    screen = Screen(monkeypatch)
+    assert screen.run("index", "rm", "kept", keys=b"n\n") == 1
+    assert "nothing was done" in screen.text
+    nobody = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True, "timeout": 60}
+    done: Any = subprocess.run([sys.executable, "-m", "atdata", "index", "rm", "kept"], **nobody)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (1, "✗ nothing was done: nobody agreed")
+    assert index.get_dataset("kept").name == "kept"
+    assert terminal.run("index", "rm", "kept", "--json") == 2
+    assert json.loads(terminal.out)["hint"] == "Add --yes."
+
+
+def fault() -> Any:
+    return [][len("a\x1b]0;root\x07\nb")]
+
+
+def test_a_fault_is_one_line_and_a_file(terminal: Terminal, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(fault, False) == 70
+    (line,) = capsys.readouterr().err.splitlines()
+    kept = Path(os.environ["ATDATA_DATA"]) / "atdata-traceback.txt"
+    assert line == f"✗ a fault in atdata: IndexError: list index out of range; its traceback is in {kept}"
+    assert "in fault" in kept.read_text()
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert run(fault, True) == 70
+    said = json.loads(capsys.readouterr().out)
+    assert (said["error"], said["exit"]) == ("Fault", 70)
+    assert str(kept) in said["what"]
+
+
+@pytest.mark.parametrize("text", ["a\x1b]0;root\x07\n✓ verified", "x" * 10_000, "\udc9b", ""])
+def test_a_fault_says_nothing_raw(terminal: Terminal, capsys: pytest.CaptureFixture[str], text: str) -> None:
+    def raising() -> None:
+        raise RuntimeError(text)
+
+    assert run(raising, False) == 70
+    said = capsys.readouterr().err
+    assert len(said.splitlines()) == 1
+    assert said.rstrip("\n").isprintable()
+    assert len(said) < 1000
+
+
+def test_a_fault_that_cannot_be_kept_is_said_all_the_same(
+    terminal: Terminal, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("file").write_text("")
+    monkeypatch.setenv("ATDATA_DATA", "file")
+    assert run(fault, False) == 70
+    assert "IndexError" in capsys.readouterr().err
+    monkeypatch.setenv("ATDATA_ALLOW_LOOPBACK", "perhaps")
+    assert run(fault, False) == 70
+
+
+@pytest.fixture
+def stalled() -> Iterator[str]:
+    """A server that takes every connection and never says a word."""
+    kept: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def accept() -> None:
+            while True:
+                try:
+                    kept.append(server.accept()[0])
+                except OSError:
+                    return
+                asked.set()
+
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/x.tar"
+        server.shutdown(socket.SHUT_RDWR)
+    thread.join()
+    for connection in kept:
+        connection.close()
+
+
+asked = threading.Event()
+
+
+def environment(tmp_path: Path) -> dict[str, str]:
+    return {
+        **os.environ,
+        "ATDATA_ALLOW_LOOPBACK": "1",
+        "ATDATA_CACHE": str(tmp_path / "cache"),
+        "ATDATA_DATA": str(tmp_path / "data"),
+    }
+
+
+@pytest.mark.parametrize("verb", ["verify", "show"])
+@pytest.mark.parametrize("as_json", [False, True])
+def test_ctrl_c_ends_what_waits_for_a_server(stalled: str, tmp_path: Path, verb: str, as_json: bool) -> None:
+    asked.clear()
+    command = [sys.executable, "-m", "atdata", verb, stalled, *(["--json"] if as_json else [])]
+    with subprocess.Popen(
+        command, env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert asked.wait(60)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=10)  # the server would be waited for much longer
+        assert process.returncode == 130
+    if as_json:
+        assert json.loads(out) == {"error": "KeyboardInterrupt", "what": "interrupted", "exit": 130}
+    else:
+        assert err == "✗ interrupted\n"
+
+
+def test_ctrl_c_ends_what_does_not_heed_it(tmp_path: Path) -> None:
+    script = """
+        import sys, time
+        from concurrent.futures import ThreadPoolExecutor
+        from atdata.cli.ending import leave, run
+
+        def stubborn():
+            with ThreadPoolExecutor(1) as pool:
+                pool.submit(time.sleep, 600)
+                print("waiting", flush=True)
+                pool.shutdown()
+
+        leave(run(stubborn, False))
+    """
+    import textwrap
+
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "waiting\n"
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=10)
+        assert process.returncode == 130
+
+
+def test_a_reader_that_has_gone_is_no_fault(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "atdata", "index", "ls"],
+            env=environment(tmp_path),
+            stdout=write,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+    finally:
+        os.close(write)
+    assert done.returncode == 1
+    assert done.stderr == ""
+    assert not (tmp_path / "data" / "atdata-traceback.txt").exists()
