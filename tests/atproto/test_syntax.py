@@ -30,6 +30,7 @@ from atdata.atproto.syntax import (
     TidClock,
     check_format,
     parse_identifier,
+    typed_identifier,
 )
 from atdata.errors import IdentifierError, UsageError
 
@@ -300,3 +301,33 @@ def test_languages_that_could_be_valid(tag: str) -> None:
 def test_a_moment_without_a_zone_is_none() -> None:
     with pytest.raises(IdentifierError):
         format_datetime(datetime(2025, 1, 1))
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "alice.example.com",
+        "@alice.example.com",
+        " @alice.example.com\n",
+        "at://alice.example.com",
+        "at://alice.example.com/",
+        "\u202a@alice.example.com\u202c",
+        "\u2068alice.example.com\u2069\u200b",
+        "\ufeffalice.example.com",
+    ],
+)
+def test_a_handle_is_found_in_what_was_copied_with_it(typed: str) -> None:
+    assert typed_identifier(typed) == Handle("alice.example.com")
+    assert typed_identifier(typed.replace("alice.example.com", "did:plc:ewvi7nxzyoun6zhxrhs64oiz")) == (
+        "did:plc:ewvi7nxzyoun6zhxrhs64oiz"
+    )
+
+
+@pytest.mark.parametrize(
+    "typed", ["\u0430lice.example.com", "alice\u200d", "аlice.example.com\u202e", "alice example.com\t.x", ""]
+)
+def test_what_is_no_handle_is_shown_so_that_one_sees_why(typed: str) -> None:
+    with pytest.raises(IdentifierError) as caught:
+        typed_identifier(typed)
+    assert (caught.value.actual or "").isascii()
+    assert (caught.value.actual or "").isprintable()

@@ -164,6 +164,34 @@ def test_the_address_of_something_else_says_of_what(ref: str, said: str) -> None
     assert "Loader" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "ref",
+    [
+        "https://bsky.app/profile/alice.test",
+        "https://bsky.app/profile/did:plc:ewvi7nxzyoun6zhxrhs64oiz/",
+        "at://alice.test",
+        "at://did:plc:ewvi7nxzyoun6zhxrhs64oiz/",
+        "at://alice.test/app.bsky.actor.profile/self",
+        "at://alice.test/science.alt.dataset.entry",
+        "  at://alice.test\u202c",
+    ],
+)
+def test_the_address_of_an_account_says_that_it_is_one(ref: str) -> None:
+    with pytest.raises(UsageError, match="address of an account, and no dataset") as caught:
+        atdata.load_dataset(ref)
+    assert "'@" in str(caught.value)
+
+
+def test_what_was_copied_along_with_a_reference_is_left_out(shelf: Shelf) -> None:
+    for ref in (
+        "@local/mnist@1.0.0 ",
+        "\u202a@local/mnist@1.0.0\u202c",
+        "\ufeff@local/mnist@1.0.0\n",
+        " atdata://local/dataset/mnist@1.0.0",
+    ):
+        assert [row.n for row in atdata.load_dataset(ref, index=shelf, split="train")] == [1]
+
+
 @pytest.mark.parametrize("ref", ["@", "@local", "@local/", "@/x", "@alice.test", "@alice.test/", "@alice.test/@1.0.0"])
 def test_a_reference_without_a_name_is_refused(ref: str) -> None:
     with pytest.raises(UsageError, match="names no dataset"):

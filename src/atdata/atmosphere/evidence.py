@@ -27,7 +27,7 @@ from atdata.atproto.repo.commit import Commit
 from atdata.atproto.repo.mst import Leaf
 from atdata.atproto.repo.proof import ProvenCommit, prove_commit
 from atdata.atproto.repo.view import RepositoryView
-from atdata.atproto.syntax import AtUri, Did, Handle, Nsid, Tid, parse_identifier
+from atdata.atproto.syntax import AtUri, Did, Handle, Nsid, Tid, typed_identifier
 from atdata.atproto.verify import Evidence, VerifiedIdentity, VerifiedRecord, verify_identity, verify_record
 from atdata.errors import IdentityError, LexiconError, NetworkError, RollbackError, UsageError
 from atdata.json_reader import read_json
@@ -130,7 +130,7 @@ class Reader:
         Raises:
             IdentityError: there is none, or handle, DID, document and log disagree.
         """
-        name = parse_identifier(who.removeprefix("@"))
+        name = typed_identifier(who)
         name = name.normalized if isinstance(name, Handle) else name
         since, known = self._identities.get(name, (0.0, None))
         if known is None or time.monotonic() - since > IDENTITY_SECONDS:

@@ -46,7 +46,13 @@ _GRANDFATHERED_LANGTAG = re.compile(
 
 def refuse(kind: str, text: object, hint: str) -> NoReturn:
     """Raise the `IdentifierError` for text that is no `kind`."""
-    raise IdentifierError(f"not {kind}", actual=text[:200] if isinstance(text, str) else type(text).__name__, hint=hint)
+    actual = shown(text[:200]) if isinstance(text, str) else type(text).__name__
+    raise IdentifierError(f"not {kind}", actual=actual, hint=hint)
+
+
+def shown(text: str) -> str:
+    """Text as an error shows it: as it is, or escaped where it holds what is not seen or looks like something else."""
+    return text if text.isascii() and text.isprintable() and text else ascii(text)
 
 
 def check_datetime_syntax(text: str) -> None:

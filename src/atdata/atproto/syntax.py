@@ -14,6 +14,7 @@ import re
 import secrets
 import threading
 import time
+import unicodedata
 from collections.abc import Callable
 from typing import ClassVar, Self
 
@@ -350,6 +351,22 @@ def parse_identifier(text: object) -> Did | Handle:
     if not isinstance(text, str):
         refuse("a DID or a handle", text, Handle._hint)
     return Did(text) if text.startswith("did:") else Handle(text)
+
+
+def typed_identifier(text: object) -> Did | Handle:
+    """The DID or the handle that somebody typed, or copied with what stood around it: space, bidi marks, `at://`, `@`.
+
+    Raises:
+        IdentifierError: it is neither.
+    """
+    if isinstance(text, str):
+        text = without_marks(text).removeprefix("at://").removesuffix("/").removeprefix("@").strip()
+    return parse_identifier(text)
+
+
+def without_marks(text: str) -> str:
+    """Text without what is not seen: format characters, such as those for the direction of text, and space around it."""
+    return "".join(char for char in text if unicodedata.category(char) != "Cf").strip()
 
 
 _FORMATS: dict[str, Callable[[str], object]] = {

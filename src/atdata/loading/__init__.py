@@ -12,6 +12,7 @@ from atdata.loading.files import DataFiles, find_splits
 from atdata.loading.references import (
     NameIndex,
     Wanted,
+    as_typed,
     is_reference,
     load_named,
     may_be_name,
@@ -89,7 +90,7 @@ def load_dataset(
         VerificationError: a link of the chain broke; `step` names it.
         ShardNotFoundError (FileNotFoundError): a path leads to no file, or a pattern to none.
     """
-    text = os.fspath(ref)
+    text = as_typed(os.fspath(ref))
     wanted = Wanted(sample_type, split, allow_unverified, source, manifests)
     if is_reference(text) and data_files is not None:
         raise UsageError("data_files= goes with a folder or a URL, not with a name", actual=text)

@@ -11,7 +11,7 @@ from atdata.atproto.syntax import AtUri
 from atdata.dataset import Dataset
 from atdata.errors import NotFoundError
 from atdata.index import NamedRecords
-from atdata.loading.references import Wanted, parts_of
+from atdata.loading.references import Wanted, as_typed, parts_of
 from atdata.loading.splits import canonical
 from atdata.records import Entry, Schema
 from atdata.shards.source import did_you_mean
@@ -38,9 +38,11 @@ def find_entry(client: AtmosphereClient, ref: str) -> Entry:
 
     Raises:
         NotFoundError: there is none.
+        UsageError: it is the address of something else.
         VerificationError: a link to it broke.
     """
-    return client.read(AtUri(ref), Entry) if ref.startswith("at://") else find_named(client, *parts_of(ref))
+    owner, name, version = parts_of(as_typed(ref))
+    return client.read(AtUri(name), Entry) if name.startswith("at://") else find_named(client, owner, name, version)
 
 
 def find_named(client: AtmosphereClient, owner: str, name: str, version: str | None = None) -> Entry:

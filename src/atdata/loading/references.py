@@ -5,11 +5,12 @@ Nothing here is of the network: who loads files and names of their own needs non
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from atdata.atproto.syntax import AtUri, parse_identifier
+from atdata.atproto.syntax import AtUri, parse_identifier, without_marks
 from atdata.dataset import DatasetDict
 from atdata.errors import IdentifierError, UsageError
 from atdata.protocols import DataSource
@@ -17,6 +18,8 @@ from atdata.records.address import AUTHORITY, LOCAL, SCHEMES, Address, name_and_
 from atdata.settings import Settings
 from atdata.shards.source import is_file, is_folder, scheme_of
 
+_PROFILE = re.compile(r"https?://[^/?#]+/profile/([^/?#]+)/?")  # as the applications of the network show accounts
+_PROFILE_RECORD = "app.bsky.actor.profile"
 _READ_WITH = {
     "schema": "An index's get_schema and decode_schema read one; on the network, SchemaLoader of atdata.atmosphere.",
     "lens": "On the network, LensLoader of atdata.atmosphere reads one.",
@@ -59,9 +62,15 @@ class Wanted:
     manifests: bool
 
 
+def as_typed(text: str) -> str:
+    """A reference without what was copied along with it, space and marks for the direction of text; a path as it is."""
+    plain = without_marks(text)
+    return plain if is_reference(plain) else text
+
+
 def is_reference(text: str) -> bool:
-    """Whether text names a dataset, and not shards: its first characters say so."""
-    return text.startswith(("@", "at://", *SCHEMES))
+    """Whether text names a dataset, or an account, and not shards: its first characters say so."""
+    return text.startswith(("@", "at://", *SCHEMES)) or _PROFILE.fullmatch(text) is not None
 
 
 def may_be_name(text: str) -> bool:
@@ -77,6 +86,16 @@ def reference_meant(text: str) -> str | None:
         if name and may_be_name(text) and not is_folder(owner) and (owner == LOCAL or parse_identifier(owner)):
             return f"Did you mean {'@' + text!r}?"
     return None
+
+
+def _account_only(ref: str, owner: str) -> UsageError:
+    """The error for the address of an account where that of a dataset is wanted."""
+    return UsageError(
+        "this is the address of an account, and no dataset",
+        expected="@handle/name or @handle/name@version",
+        actual=ref,
+        hint=f"Load a dataset of it as '@{owner}/name'. AtmosphereIndex(AtmosphereClient()).list_datasets({owner!r}) lists them.",
+    )
 
 
 def load_named(name: str, version: str | None, index: object, wanted: Wanted, settings: Settings) -> DatasetDict[Any]:
@@ -103,8 +122,12 @@ def parts_of(ref: str) -> tuple[str, str, str | None]:
         IdentifierError: it is no such address.
         UsageError: it names no dataset.
     """
+    if profile := _PROFILE.fullmatch(ref):
+        raise _account_only(ref, profile[1])
     if ref.startswith("at://"):
-        uri = AtUri(ref)
+        uri = AtUri(ref.rstrip("/"))
+        if uri.rkey is None or uri.collection == _PROFILE_RECORD:
+            raise _account_only(ref, uri.authority)
         return (LOCAL if uri.authority == AUTHORITY else uri.authority), ref, None
     if ref.startswith(SCHEMES):
         address = Address.parse(ref)
@@ -118,7 +141,7 @@ def parts_of(ref: str) -> tuple[str, str, str | None]:
             )
         return address.owner, address.name, address.version
     owner, _, name = ref.removeprefix("@").partition("/")
-    name, version = name_and_version(name)
+    owner, (name, version) = owner.strip(), name_and_version(name)
     if not owner or not name:
         raise UsageError(
             "a reference that names no dataset",
