@@ -24,7 +24,13 @@ settings.load_profile("atdata")
 @pytest.fixture(autouse=True)
 def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or writes the caches, logins and settings of the person who runs it, nor of another test."""
-    for name in ("ATDATA_PLC_URL", "ATDATA_RESOLVER_URL", "ATDATA_ALLOW_LOOPBACK", "ATDATA_INDEX_URL"):
+    for name in (
+        "ATDATA_PLC_URL",
+        "ATDATA_RESOLVER_URL",
+        "ATDATA_ALLOW_LOOPBACK",
+        "ATDATA_INDEX_URL",
+        "ATDATA_PUBLIC_QUERY",
+    ):
         monkeypatch.delenv(name, raising=False)
     home = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("ATDATA_CACHE", str(home / "cache"))

@@ -37,6 +37,13 @@ GIVEN = [
     ("ATDATA_INDEX_URL", "redis://db.test", {"index_url": "redis://db.test"}, "index_url", "redis://db.test"),
     ("ATDATA_PATIENCE", "2.5", {"patience": 2.5}, "patience", 2.5),
     ("ATDATA_LEAST_RATE", "1e6", {"least_rate": 1_000_000}, "least_rate", 1e6),
+    (
+        "ATDATA_PUBLIC_QUERY",
+        "download, format",
+        {"public_query": "download,format"},
+        "public_query",
+        ("download", "format"),
+    ),
     ("ATDATA_DATA", "~/d", {"data": "~/d"}, "data", Path.home() / "d"),
 ]
 
@@ -74,8 +81,9 @@ def test_an_argument_wins_over_its_variable(monkeypatch):
         index_url="/tmp/index",
         patience=1,
         least_rate=2,
+        public_query="",
     )
-    assert given == Settings("https://plc.test", (), True, Path("/tmp/mine"), Path("/tmp/data"), "/tmp/index", 1, 2)
+    assert given == Settings("https://plc.test", (), True, Path("/tmp/mine"), Path("/tmp/data"), "/tmp/index", 1, 2, ())
 
 
 def test_the_defaults_trust_nobody(tmp_path, monkeypatch):
@@ -99,6 +107,8 @@ def test_the_defaults_trust_nobody(tmp_path, monkeypatch):
         ("ATDATA_PLC_URL", "plc.directory"),
         ("ATDATA_PLC_URL", "file:///etc"),
         ("ATDATA_RESOLVER_URL", "https://a.test,b.test"),
+        ("ATDATA_PLC_URL", "https://bob:word@plc.test"),
+        ("ATDATA_RESOLVER_URL", "https://a.test,https://token@b.test"),
         ("ATDATA_PATIENCE", "0"),
         ("ATDATA_PATIENCE", "-1"),
         ("ATDATA_PATIENCE", "inf"),

@@ -37,14 +37,18 @@ AtdataError
     └── AuthError (PermissionError)      not logged in, or not allowed
 
 Every error says in its first line what happened and in its last what to do. The facts are attributes,
-so that a program need not parse the message. What is no error but must not go without a word is a `NotTakenWarning`.
+so that a program need not parse the message. None holds a secret: each passes `redacted`, whoever sets it.
+What is no error but must not go without a word is a `NotTakenWarning`.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from atdata.plain import plain
+from atdata.redaction import redacted
+
+E = TypeVar("E", bound=BaseException)
 
 
 class AtdataError(Exception):
@@ -71,7 +75,7 @@ class AtdataError(Exception):
         expected: Any = None,
         actual: Any = None,
     ) -> None:
-        super().__init__(what)
+        super().__init__(redacted(what))
         self.what = what
         self.hint = hint
         self.uri = None if uri is None else str(uri)
@@ -80,6 +84,9 @@ class AtdataError(Exception):
         # Rendered at once: errors travel between processes, the values they saw need not.
         self.expected = None if expected is None else str(expected)
         self.actual = None if actual is None else str(actual)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, redacted(value) if type(value) is str else value)
 
     def __str__(self) -> str:
         # Defined here, before KeyError and OSError in the MRO, which would print a repr or an errno.
@@ -92,6 +99,15 @@ class AtdataError(Exception):
         }
         lines = [self.what, *(f"  {name}: {value}" for name, value in facts.items() if value is not None)]
         return "\n".join(map(plain, [*lines, self.hint] if self.hint else lines))  # a traceback goes to a terminal too
+
+
+def bare(error: E) -> E:
+    """An error of a driver without the frames it came through: they hold what it was given, passwords and headers too."""
+    link: BaseException | None = error
+    while link is not None and link.__traceback__ is not None:
+        link.__traceback__ = None
+        link = link.__cause__ or link.__context__
+    return error
 
 
 class UsageError(AtdataError, ValueError):

@@ -7,6 +7,7 @@
 | `ATDATA_ALLOW_LOOPBACK` | `allow_loopback=` | off | `1` lets addresses found in records and DID documents be `http` and on this machine |
 | `ATDATA_CACHE` | `cache=` | the platform's cache folder | shards by digest, and the newest repository state seen for each DID |
 | `ATDATA_INDEX_URL` | `index_url=` | none | the team's index: `redis://`, `postgresql://`, `sqlite:///` or a path; without it, a SQLite file in the data folder |
+| `ATDATA_PUBLIC_QUERY` | `public_query=` | none | names, comma-separated, of parameters that the addresses in what you publish may have, such as `download` |
 | `ATDATA_DATA` | `data=` | the platform's data folder | saved logins, the index, stored shards, and the journals of unfinished publications |
 | `ATDATA_PATIENCE` | `patience=` | `300` | seconds that one request may wait for its server, over all its tries and redirects; a fifth of them for one try, a tenth for its next bytes |
 | `ATDATA_LEAST_RATE` | `least_rate=` | `10000` | bytes a second at which what comes gives patience back: a server that is slower over a long time is left |
@@ -16,12 +17,14 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from atdata.errors import UsageError
+from atdata.redaction import Secret, redacted, secret
 
 DEFAULT_PLC_URL = "https://plc.directory"
 
@@ -35,9 +38,10 @@ class Settings:
     allow_loopback: bool = False
     cache: Path = Path()
     data: Path = Path()
-    index_url: str | None = field(default=None, repr=False)  # there may be a password in it
+    index_url: Secret | None = None  # there may be a password in it
     patience: float = 300.0
     least_rate: float = 10_000.0
+    public_query: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -51,36 +55,42 @@ class Settings:
         index_url: str | None = None,
         patience: float | None = None,
         least_rate: float | None = None,
+        public_query: str | None = None,
     ) -> Settings:
         """The settings in force: each argument where given, else its variable, else its default.
 
         Raises:
             UsageError: a variable has a value that cannot be meant.
         """
-        env = os.environ
+        plc_url, index_url = secret(plc_url), secret(index_url)
         given = {"plc_url": plc_url, "cache": cache, "data": data, "index_url": index_url}
         for name, value in given.items():
             if value is not None and not os.fspath(value):
                 raise UsageError(f"{name}= is an empty text", hint="Leave it out for what the environment says.")
         if allow_loopback is None:
-            allow_loopback = _switch("ATDATA_ALLOW_LOOPBACK", env.get("ATDATA_ALLOW_LOOPBACK", ""))
-        resolvers = resolver_url if resolver_url is not None else env.get("ATDATA_RESOLVER_URL", "")
+            allow_loopback = _switch("ATDATA_ALLOW_LOOPBACK", _variable("ATDATA_ALLOW_LOOPBACK"))
+        plc_url = Secret(plc_url or _variable("ATDATA_PLC_URL") or DEFAULT_PLC_URL)  # none, if it turns out to have any
+        resolver_url = Secret(_variable("ATDATA_RESOLVER_URL") if resolver_url is None else resolver_url)
+        query = _variable("ATDATA_PUBLIC_QUERY") if public_query is None else public_query
         return cls(
-            plc_url=_url("ATDATA_PLC_URL", plc_url or env.get("ATDATA_PLC_URL") or DEFAULT_PLC_URL),
-            resolver_urls=tuple(
-                _url("ATDATA_RESOLVER_URL", part.strip()) for part in resolvers.split(",") if part.strip()
-            ),
+            plc_url=_url("ATDATA_PLC_URL", plc_url),
+            resolver_urls=tuple(map(partial(_url, "ATDATA_RESOLVER_URL"), _listed(resolver_url))),
             allow_loopback=allow_loopback,
-            cache=_folder(cache, env.get("ATDATA_CACHE"), "cache"),
-            data=_folder(data, env.get("ATDATA_DATA"), "data"),
-            index_url=index_url or env.get("ATDATA_INDEX_URL") or None,
-            patience=_number("ATDATA_PATIENCE", patience, env, cls.patience),
-            least_rate=_number("ATDATA_LEAST_RATE", least_rate, env, cls.least_rate),
+            cache=_folder(cache, _variable("ATDATA_CACHE"), "cache"),
+            data=_folder(data, _variable("ATDATA_DATA"), "data"),
+            index_url=secret(index_url or _variable("ATDATA_INDEX_URL") or None),
+            public_query=tuple(map(Secret.reveal, _listed(query))),
+            patience=_number("ATDATA_PATIENCE", patience, cls.patience),
+            least_rate=_number("ATDATA_LEAST_RATE", least_rate, cls.least_rate),
         )
 
     def but(self, **changes: Any) -> Settings:
         """A copy with some settings replaced."""
         return replace(self, **changes)
+
+
+def _variable(name: str) -> str:
+    return os.environ.get(name, "")  # asked for here: nobody else holds the environment, in which there are passwords
 
 
 def _switch(name: str, text: str) -> bool:
@@ -93,8 +103,8 @@ def _switch(name: str, text: str) -> bool:
     )
 
 
-def _number(name: str, argument: float | None, env: Mapping[str, str], default: float) -> float:
-    text = str(argument) if argument is not None else env.get(name, "") or str(default)
+def _number(name: str, argument: float | None, default: float) -> float:
+    text = str(argument) if argument is not None else _variable(name) or str(default)
     try:
         number = float(text)
     except ValueError:
@@ -104,9 +114,15 @@ def _number(name: str, argument: float | None, env: Mapping[str, str], default: 
     return number
 
 
-def _url(name: str, text: str) -> str:
+def _listed(text: str) -> Iterator[Secret]:
+    return (Secret(part.strip()) for part in text.split(",") if part.strip())
+
+
+def _url(name: str, text: Secret) -> str:
     if not text.startswith(("http://", "https://")):
-        raise UsageError(f"{name} is not the address of a server", expected="https://...", actual=text)
+        raise UsageError(f"{name} is not the address of a server", expected="https://...", actual=text.reveal())
+    if redacted(text.reveal()) != text:
+        raise UsageError(f"{name} has credentials in it", actual=text.reveal(), hint="No server of these asks for any.")
     return text.rstrip("/")
 
 

@@ -99,7 +99,7 @@ def test_an_expired_token_on_the_real_server(network: Network, alice: DevAccount
     real, failed = client.account.session, []
 
     def expire_first(request: Request) -> Answer | None:
-        if request.headers.get("authorization") == f"Bearer {real.access}" and not failed:
+        if request.headers.get("authorization") == f"Bearer {real.access.reveal()}" and not failed:
             failed.append(request.path)
             return Answer.error(400, "ExpiredToken", "Token has expired")
         return None

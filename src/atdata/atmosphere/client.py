@@ -12,10 +12,11 @@ from atdata.atmosphere.repository import Decision, Repository, State, Write, loc
 from atdata.atproto.cid import Cid
 from atdata.atproto.datamodel import from_json
 from atdata.atproto.net import Account, Session
-from atdata.atproto.syntax import AtUri, Did, Handle, RecordKey
+from atdata.atproto.syntax import AtUri, Did, Handle, RecordKey, typed_identifier
 from atdata.errors import AuthError, ConflictError, DataModelError, LexiconError, ProofError, UsageError
 from atdata.index import Named, NamedRecords
 from atdata.records import Blob, Listing, Record
+from atdata.redaction import Secret
 from atdata.settings import Settings
 from atdata.transport.guard import origin_of
 
@@ -38,6 +39,7 @@ class AtmosphereClient:
         data: folder for the journals of unfinished publications.
         patience: seconds that one request may wait for its server.
         least_rate: bytes a second that a server must bring over a long time.
+        public_query: parameters that the addresses in what is published may have.
     """
 
     def __init__(
@@ -51,7 +53,9 @@ class AtmosphereClient:
         data: str | os.PathLike[str] | None = None,
         patience: float | None = None,
         least_rate: float | None = None,
+        public_query: str | None = None,
     ) -> None:
+        self._account: Account | None = None
         self.settings = Settings.of(
             plc_url=plc_url,
             resolver_url=resolver_url,
@@ -60,6 +64,7 @@ class AtmosphereClient:
             data=data,
             patience=patience,
             least_rate=least_rate,
+            public_query=public_query,
         )
         if base_url is not None and not base_url:
             raise UsageError(
@@ -68,16 +73,17 @@ class AtmosphereClient:
         self.base_url = None if base_url is None else base_url.rstrip("/")
         self.spelled = frozenset() if self.base_url is None else frozenset({origin_of(self.base_url)})
         self.reader = Reader(self.settings, self.spelled)
-        self._account: Account | None = None
 
     def login(self, handle: str, password: str) -> None:
         """Log in with a handle (or DID) and an app password.
 
         Raises:
+            IdentifierError: that is no handle.
             AuthError: the server does not accept them.
             IdentityError: the handle leads nowhere, and no `base_url` was given.
         """
-        name = handle.removeprefix("@")
+        password = Secret(password)
+        name = typed_identifier(handle)
         server = self.base_url or self.reader.identity(name).pds
         self._begin(Account.login(self.reader.transport, server, name, password))
 
@@ -87,7 +93,7 @@ class AtmosphereClient:
         Raises:
             UsageError: it is no exported session.
         """
-        parsed = Session.parse(session)
+        parsed = Session.parse(session := Secret(session))
         self._begin(Account(self.reader.transport.trusting(parsed.server), parsed))
 
     def export_session(self) -> str:

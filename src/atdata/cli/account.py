@@ -10,6 +10,7 @@ from pathlib import Path
 from atdata.atmosphere import AtmosphereClient
 from atdata.atproto.net.session import Session
 from atdata.errors import AuthError
+from atdata.redaction import Secret
 from atdata.settings import Settings
 from atdata.shards.writer import atomic_file, disk_errors, write_all
 
@@ -54,7 +55,7 @@ def logged_in() -> Generator[AtmosphereClient]:
     if not path.exists():
         raise AuthError("not logged in", hint="Run: atdata login your.handle")
     client = AtmosphereClient()
-    kept = path.read_bytes().decode("utf-8", "replace")  # what is no text is no session, and is said to be none
+    kept = Secret(path.read_bytes().decode("utf-8", "replace"))  # what is no text is no session, and is said to be none
     client.login_with_session(kept)
     try:
         yield client

@@ -12,6 +12,7 @@ from atdata.atmosphere import AtmosphereClient
 from atdata.cli import account
 from atdata.cli.output import say, say_json
 from atdata.errors import AuthError
+from atdata.redaction import Secret
 
 
 def login(
@@ -39,13 +40,13 @@ def logout(json: Annotated[bool, typer.Option("--json", help="Say it in JSON.")]
         say("✓ forgotten" if known else "not logged in")
 
 
-def _password() -> str:
+def _password() -> Secret:
     # Never an argument: arguments are seen by every process of the machine.
-    if given := os.environ.get("ATDATA_PASSWORD"):
-        return given
+    if os.environ.get("ATDATA_PASSWORD"):
+        return Secret(os.environ["ATDATA_PASSWORD"])
     if sys.stdin.isatty():
-        return str(typer.prompt("App password", hide_input=True, err=True))
-    line = sys.stdin.readline().strip()
+        return Secret(typer.prompt("App password", hide_input=True, err=True))
+    line = Secret(sys.stdin.readline().strip())
     if not line:
         raise AuthError("no password", hint="Type it when asked, pipe it in, or set ATDATA_PASSWORD.")
     return line

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from atdata.errors import NotFoundError, UsageError
+from atdata.redaction import Secret, revealed
 from atdata.shards.buckets import Credentials
 
 _LINE = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)")
@@ -43,50 +44,65 @@ def read_credentials(given: Mapping[str, str] | str | os.PathLike[str] | None) -
     if given is None:
         return GivenAccess()
     if isinstance(given, Mapping):
-        values = {str(name): str(value) for name, value in given.items()}
+        given = values = sealed(given)
     elif isinstance(given, str | os.PathLike):
         values = parse_env(_text(Path(given).expanduser()), str(given))
     else:
         raise UsageError("these are no credentials", expected="a mapping, a path, or None", actual=type(given).__name__)
-    values = {name: value.strip() for name, value in values.items() if value.strip()}
+    values = {name: Secret(value.strip()) for name, value in values.items() if value.strip()}
     if (_KEY in values) != (_SECRET in values):
         there, lacking = (_KEY, _SECRET) if _KEY in values else (_SECRET, _KEY)
         raise UsageError("half of the credentials for S3", expected=f"{lacking} too", actual=there)
     return GivenAccess(
         tuple(values[name] for name in (_KEY, _SECRET, _TOKEN) if name in values) if _KEY in values else None,
-        values.get("AWS_ENDPOINT_URL_S3") or values.get("AWS_ENDPOINT_URL") or values.get("AWS_ENDPOINT"),
-        values.get("AWS_REGION") or values.get("AWS_DEFAULT_REGION"),
+        _plain(values, "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
+        _plain(values, "AWS_REGION", "AWS_DEFAULT_REGION"),
     )
 
 
-def _text(path: Path) -> str:
+def sealed(given: Mapping[str, str]) -> dict[str, Secret]:
+    """A mapping's values as secrets."""
+    return {str(name): Secret(str(revealed(value))) for name, value in given.items()}
+
+
+def _plain(values: Mapping[str, Secret], *names: str) -> str | None:
+    """The first of some values that are no secrets."""
+    return next((values[name].reveal() for name in names if name in values), None)
+
+
+def _text(path: Path) -> Secret:
     try:
-        return path.read_text("utf-8-sig")
+        return Secret(path.read_text("utf-8-sig"))
     except FileNotFoundError:
         raise NotFoundError("there is no such file of credentials", uri=str(path)) from None
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError("a file of credentials cannot be read", uri=str(path), actual=type(error).__name__) from None
 
 
-def parse_env(text: str, uri: str) -> dict[str, str]:
+def parse_env(text: str, uri: str) -> dict[str, Secret]:
     """The values in lines `NAME=value`: quoted or not, with `export` before or not, and comments.
 
     Raises:
         UsageError: a line says nothing; it is named by its number, never by what it holds.
     """
-    values = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        stripped = line.strip()
-        if not stripped or stripped.startswith("#"):
-            continue
-        match = _LINE.fullmatch(stripped)
-        value = None if match is None else _value(match[2])
-        if match is None or value is None:
+    text, values = Secret(text), {}
+    for number, said in enumerate(map(_said, text.splitlines()), 1):
+        if said is None:
             raise UsageError(
                 "a line of a file of credentials says nothing", uri=uri, path=f"line {number}", expected="NAME=value"
             )
-        values[match[1]] = value
+        values.update(said)
     return values
+
+
+def _said(line: str) -> dict[str, Secret] | None:
+    """What a line says, `None` where that is nothing."""
+    stripped = line.strip()
+    if not stripped or stripped.startswith("#"):
+        return {}
+    match = _LINE.fullmatch(stripped)
+    value = None if match is None else _value(match[2])
+    return None if match is None or value is None else {match[1]: Secret(value)}
 
 
 def _value(written: str) -> str | None:

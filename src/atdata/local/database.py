@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol, TypeVar
 
 from atdata.errors import ConflictError, NetworkError, NotFoundError, UsageError
+from atdata.redaction import Secret, revealed, secret_address
 from atdata.shards.source import scheme_of
 
 T = TypeVar("T")
@@ -213,22 +214,23 @@ def open_database(where: str | os.PathLike[str]) -> Database:
     Raises:
         UsageError: no index can be there.
     """
-    text = os.fspath(where)
-    if not text:
+    where = secret_address(os.fspath(where))
+    if not where:
         raise UsageError("an empty text is no address of an index", hint="Leave it out for the one by default.")
-    match scheme_of(text):
+    match scheme_of(where):
         case "redis" | "rediss" | "unix":
             from atdata.local.redis import RedisDatabase
 
-            return RedisDatabase(text)
+            return RedisDatabase(Secret(where))
         case "postgresql" | "postgres":
             from atdata.local.postgres import PostgresDatabase
 
-            return PostgresDatabase(text)
+            return PostgresDatabase(Secret(where))
         case "sqlite" | "file":
             from atdata.local.sqlite import SqliteDatabase
 
-            return SqliteDatabase(Path(text.removeprefix("sqlite://").removeprefix("file://")).expanduser().absolute())
+            path = str(revealed(where))
+            return SqliteDatabase(Path(path.removeprefix("sqlite://").removeprefix("file://")).expanduser().absolute())
         case other:
             raise UsageError(
                 f"no index is kept at {other}://",

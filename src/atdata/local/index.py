@@ -19,6 +19,7 @@ from atdata.records import Entry, Label, LensRecord, Listing, Record, Schema, Si
 from atdata.records.address import Address, name_and_version
 from atdata.records.facts import Facts, warn_of_not_taken
 from atdata.records.record import check_named
+from atdata.redaction import secret_address
 from atdata.settings import Settings
 from atdata.shards import ShardRef
 
@@ -47,6 +48,7 @@ class LocalIndex(RecordIndex[LocalRecords]):
         data_store: AbstractDataStore | None = None,
         **settings: Any,
     ) -> None:
+        where = secret_address(where)
         self.settings = Settings.of(**settings)
         if redis is not None and where is not None:
             raise UsageError("an index is in one place", expected="a URL, or redis=", actual="both")
@@ -389,7 +391,8 @@ class LocalIndex(RecordIndex[LocalRecords]):
         return self.records.under(kind, prefix, limit) if prefix else self.records.read_all(repo, kind, limit)
 
     def __repr__(self) -> str:
-        return f"LocalIndex({self.records.database!r})"
+        records = vars(self).get("records")  # none while it is made: then an error may be on its way
+        return f"LocalIndex({records.database!r})" if records else "LocalIndex(...)"
 
 
 _WORDS: dict[type[Record], tuple[str, ...]] = {

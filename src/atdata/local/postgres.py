@@ -9,9 +9,10 @@ from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from atdata.errors import AuthError, MissingExtraError, NetworkError
+from atdata.errors import AuthError, MissingExtraError, NetworkError, bare
 from atdata.local.database import FORMAT, check_format, no_address, patiently, public_address, unreachable
 from atdata.local.sql import TABLE, SqlDatabase
+from atdata.redaction import Secret
 
 if TYPE_CHECKING:
     import psycopg
@@ -32,7 +33,7 @@ class PostgresDatabase(SqlDatabase):
     MARK = "%s"
 
     def __init__(self, url: str) -> None:
-        self._url = url
+        self._url = Secret(url)
         self._begin()
 
     def _begin(self) -> None:
@@ -66,8 +67,8 @@ class PostgresDatabase(SqlDatabase):
                 return patiently(once, self._is_lost, self.close)
             except psycopg.Error as error:
                 if violated and isinstance(error, psycopg.errors.ForeignKeyViolation):
-                    raise violated() from error
-                raise self._failed(error) from error
+                    raise violated() from bare(error)
+                raise self._failed(error) from bare(error)
 
     def _is_lost(self, error: Exception) -> bool:
         psycopg = _driver()
@@ -82,9 +83,8 @@ class PostgresDatabase(SqlDatabase):
         if self._connection is None:
             psycopg = _driver()
             try:
-                parts = urlsplit(self._url)
-                _ = "," in parts.netloc or parts.port  # the driver would take what is no port for no host
-                db = psycopg.connect(self._url, autocommit=True, connect_timeout=10, application_name="atdata")
+                _check_port(self._url)
+                db = psycopg.connect(self._url.reveal(), autocommit=True, connect_timeout=10, application_name="atdata")
             except (psycopg.ProgrammingError, ValueError):
                 raise no_address("PostgreSQL", self._url) from None
             try:
@@ -137,6 +137,16 @@ def _driver() -> Any:
     except ImportError as error:
         raise MissingExtraError.of("postgres", "An index in PostgreSQL") from error
     return psycopg
+
+
+def _check_port(url: str) -> None:
+    """Refuse what is no port: the driver would take it for no host.
+
+    Raises:
+        ValueError: it is none.
+    """
+    parts = urlsplit(url)
+    _ = "," in parts.netloc or parts.port
 
 
 def _refuses(error: Exception) -> bool:

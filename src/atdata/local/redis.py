@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from atdata.errors import AuthError, MissingExtraError, NetworkError, UsageError
+from atdata.errors import AuthError, MissingExtraError, NetworkError, UsageError, bare
 from atdata.local.database import (
     FORMAT,
     Found,
@@ -28,6 +28,7 @@ from atdata.local.database import (
     unreachable,
 )
 from atdata.local.scripts import DELETE, INSERT, LAST, OF_SLOT, SWAP, UNDER
+from atdata.redaction import Secret, revealed
 
 if TYPE_CHECKING:
     import redis
@@ -54,7 +55,7 @@ class RedisDatabase:
     """
 
     def __init__(self, where: str | redis.Redis) -> None:
-        self._where: Any = where if isinstance(where, str) else _binary(where)
+        self._where: Any = Secret(where) if isinstance(where, str) else _binary(where)
         self._begin()
 
     def _begin(self) -> None:
@@ -200,12 +201,14 @@ class RedisDatabase:
         except refusals as error:
             raise AuthError(
                 "Redis does not let us in", uri=self.address, hint="Check user, password and rights."
-            ) from error
+            ) from bare(error)
         except (errors.ConnectionError, errors.TimeoutError) as error:
-            raise unreachable("Redis", self.address, error) from error
+            raise unreachable("Redis", self.address, error) from bare(error)
         except errors.RedisError as error:
             hint = "Is it full? See maxmemory, and use maxmemory-policy noeviction: an index must not forget."
-            raise NetworkError("Redis refuses a request", uri=self.address, actual=str(error), hint=hint) from error
+            raise NetworkError("Redis refuses a request", uri=self.address, actual=str(error), hint=hint) from bare(
+                error
+            )
 
     def _connected(self) -> Any:
         if self._client is None:
@@ -213,7 +216,7 @@ class RedisDatabase:
             if isinstance(client, str):
                 try:
                     client = _driver().Redis.from_url(
-                        client, socket_connect_timeout=10, socket_timeout=_TIMEOUT, retry=_once()
+                        revealed(client), socket_connect_timeout=10, socket_timeout=_TIMEOUT, retry=_once()
                     )
                 except (ValueError, TypeError):
                     raise no_address("Redis", self._where) from None

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, cast
 
 from atdata.dataset import Dataset
 from atdata.errors import AddressError, AuthError, NetworkError, UsageError
-from atdata.local.credentials import read_credentials
+from atdata.local.credentials import read_credentials, sealed
 from atdata.local.planning import Planner, check_prefix, manifest_files, proved_bytes, scratch_of
 from atdata.manifest import discard_shard
 from atdata.progress import Progress, progress
@@ -72,6 +72,7 @@ class S3DataStore:
         region: str | None = None,
         cache: str | os.PathLike[str] | None = None,
     ) -> None:
+        credentials = sealed(credentials) if isinstance(credentials, Mapping) else credentials
         given = read_credentials(credentials)
         self.bucket, self.prefix = check_bucket(bucket), check_prefix(prefix.strip("/"))
         if endpoint_url is None:
@@ -80,6 +81,8 @@ class S3DataStore:
         self._cache = ShardCache(Settings.of(cache=cache).cache)
 
     def __repr__(self) -> str:
+        if "access" not in vars(self):
+            return "S3DataStore(...)"  # while it is made
         return f"S3DataStore({self._objects.url(self.prefix)!r}, endpoint_url={self.access.endpoint_url!r})"
 
     def write_shards(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, BinaryIO, Self, TypeAlias
@@ -19,7 +19,9 @@ from atdata.errors import (
     NotFoundError,
     ShardNotFoundError,
     UsageError,
+    bare,
 )
+from atdata.redaction import Secret, revealed
 from atdata.settings import Settings
 from atdata.shards.digest import Digest
 from atdata.transport.budget import TRIES, Budget
@@ -27,7 +29,7 @@ from atdata.transport.guard import origin_of
 from atdata.transport.http import encoding_of
 
 Credentials: TypeAlias = tuple[str, ...]
-"""Access key and secret key, and the session token where there is one."""
+"""Access key and secret key, and the session token where there is one; they are kept as secrets."""
 
 PART = 8 << 20
 """Bytes of a part; what is no longer than one is sent by one request."""
@@ -77,8 +79,11 @@ class S3Access:
 
     endpoint_url: str | None = None
     region: str | None = None
-    credentials: Credentials | None = field(default=None, repr=False)
+    credentials: Credentials | None = None
     anonymous: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "credentials", sealed(self.credentials))
 
     def bucket(self, name: str) -> Bucket:
         """One bucket there."""
@@ -142,7 +147,7 @@ class Bucket:
                     raise OSError("the body ended early")
                 except OSError as error:
                     failure = NetworkError("an S3 server keeps breaking off", uri=self.url(key))
-                    failure.__cause__ = error
+                    failure.__cause__ = bare(error)
             budget.failed(failure)
 
     def head(self, key: str) -> Stored | None:
@@ -241,6 +246,11 @@ class Bucket:
         return _client(os.getpid(), self.access, Settings.of().patience)
 
 
+def sealed(credentials: Credentials | None) -> tuple[Secret, ...] | None:
+    """Credentials as secrets."""
+    return None if credentials is None else tuple(map(Secret, credentials))
+
+
 @lru_cache(maxsize=32)
 def _client(_pid: int, access: S3Access, patience: float) -> Any:
     """One client for each process: connections do not survive a fork."""
@@ -271,15 +281,15 @@ def _client(_pid: int, access: S3Access, patience: float) -> Any:
             "s3",
             endpoint_url=endpoint,
             region_name=access.region,
-            aws_access_key_id=key,
-            aws_secret_access_key=secret,
-            aws_session_token=token,
+            aws_access_key_id=revealed(key),
+            aws_secret_access_key=revealed(secret),
+            aws_session_token=revealed(token),
             config=config,
         )
     except ValueError as error:
-        raise UsageError("S3 has no such region", actual=repr(access.region)[:80]) from error
+        raise UsageError("S3 has no such region", actual=repr(access.region)[:80]) from bare(error)
     except BotoCoreError as error:
-        raise _failure(error, endpoint or "s3://", "reaching S3") from error
+        raise _failure(error, endpoint or "s3://", "reaching S3") from bare(error)
 
 
 def _transfer(size: int) -> Any:
@@ -321,9 +331,9 @@ class _Typed:
             self.code = str(error.response.get("Error", {}).get("Code", ""))
             if self.code in self.passing:
                 return True
-            raise _refusal(self.code, self.uri, self.doing, self.missing) from error
+            raise _refusal(self.code, self.uri, self.doing, self.missing) from bare(error)
         if isinstance(error, BotoCoreError):
-            raise _failure(error, self.uri, self.doing) from error
+            raise _failure(error, self.uri, self.doing) from bare(error)
         return False
 
 

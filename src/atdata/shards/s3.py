@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 from urllib.parse import quote
 
 from atdata.errors import NetworkError, ShardError, UsageError
-from atdata.shards.buckets import Bucket, Credentials, PacedBody, S3Access
+from atdata.shards.buckets import Bucket, Credentials, PacedBody, S3Access, sealed
 from atdata.shards.source import ShardRef
 from atdata.transport.download import compressed
 from atdata.transport.http import encoding_of
@@ -34,8 +34,11 @@ class S3Source:
     shards: tuple[ShardRef, ...]
     endpoint_url: str | None = None
     region: str | None = None
-    credentials: Credentials | None = field(default=None, repr=False)
+    credentials: Credentials | None = None
     anonymous: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "credentials", sealed(self.credentials))
 
     @classmethod
     def from_urls(
@@ -169,7 +172,7 @@ def split_s3_url(url: str) -> tuple[str, str]:
         UsageError: it has none.
     """
     bucket, _, key = url.removeprefix("s3://").partition("/")
-    if not url.startswith("s3://") or not bucket or not key:
+    if not url.startswith("s3://") or "@" in bucket or not bucket or not key:
         raise UsageError("an address that names no S3 object", expected="s3://bucket/key", actual=url)
     return bucket, key
 

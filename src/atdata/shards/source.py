@@ -16,6 +16,7 @@ from urllib.parse import unquote
 
 from atdata.errors import ShardNotFoundError, UsageError
 from atdata.protocols import DataSource
+from atdata.redaction import redacted
 from atdata.settings import Settings
 from atdata.shards.braces import expand_braces
 from atdata.shards.digest import Digest
@@ -45,6 +46,11 @@ class ShardRef:
 
     def __str__(self) -> str:
         return self.url
+
+    def __repr__(self) -> str:
+        known = {"digest": self.digest, "size": self.size, "samples": self.samples}
+        facts = "".join(f", {name}={fact!r}" for name, fact in known.items())
+        return f"ShardRef(url={redacted(self.url)!r}{facts})"
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ import os
 import re
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from atdata.errors import AddressError, AtdataError, MissingExtraError, NetworkError, UsageError
+from atdata.errors import AddressError, AtdataError, MissingExtraError, NetworkError, UsageError, bare
 from atdata.transport.budget import Budget
 from atdata.transport.guard import check_address, resolve
 
@@ -35,7 +35,7 @@ class Exchange:
         method: of the request.
         url: http or https.
         headers: all that is sent.
-        content: the body.
+        content: the body, or what makes it, so that nobody else holds a password in it.
         allow_loopback: what the guard lets pass; `None` dials anything.
         budget: what it may take.
 
@@ -54,7 +54,7 @@ class Exchange:
         method: str,
         url: str,
         headers: Mapping[str, str],
-        content: bytes | Iterable[bytes] | None,
+        content: bytes | Callable[[], Iterable[bytes]] | None,
         allow_loopback: bool | None,
         budget: Budget,
     ) -> None:
@@ -67,7 +67,11 @@ class Exchange:
         timeout = {"connect": min(CONNECT_TIMEOUT, read), "read": read, "write": read, "pool": read}
         with _Inside(budget, url):
             asked: AbstractContextManager[httpcore.Response] = _pool(allow_loopback).stream(
-                method, url, headers=list(headers.items()), content=content, extensions={"timeout": timeout}
+                method,
+                url,
+                headers=list(headers.items()),
+                content=content() if callable(content) else content,
+                extensions={"timeout": timeout},
             )
             self._url, answer = url, self._stack.enter_context(asked)
             self._body = answer.iter_stream()
@@ -135,7 +139,11 @@ class _Inside:
             self._budget.__exit__()
         if isinstance(error, Exception) and not isinstance(error, AtdataError) and _is_drivers(error):
             actual = f"{type(error).__name__}: {error}".rstrip(": ")
-            raise NetworkError("a server cannot be reached, or broke off", uri=self._url, actual=actual) from error
+            raise NetworkError("a server cannot be reached, or broke off", uri=self._url, actual=actual) from bare(
+                error
+            )
+        if isinstance(error, AtdataError):
+            bare(error)  # it came through the driver's frames as well
 
     @classmethod
     def now(cls) -> bool:

@@ -10,7 +10,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Self, TypeVar
 from urllib.parse import urlencode
 
@@ -36,7 +36,7 @@ class Response:
 
     status: int
     headers: Mapping[str, str]
-    body: bytes
+    body: bytes = field(repr=False)
     url: str
 
 
@@ -177,8 +177,9 @@ class Transport:
         budget.begin()
         host = split_url(url).netloc
         sent = {"accept-encoding": "identity", "user-agent": "atdata", "host": host, **(headers or {})}
-        body = content() if callable(content) else content
-        with closing(Exchange(method, url, sent, body, self.allow_loopback if guarded else None, budget)) as exchange:
+        with closing(
+            Exchange(method, url, sent, content, self.allow_loopback if guarded else None, budget)
+        ) as exchange:
             yield Stream(exchange.status, exchange.headers, url, _brought(exchange.chunks(), budget))
 
     def _perform(self, effect: Effect) -> Any:

@@ -10,7 +10,8 @@ import json
 import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -25,6 +26,7 @@ from atdata.errors import (
     XrpcError,
 )
 from atdata.json_reader import read_json
+from atdata.redaction import Secret, redacted
 from atdata.transport import Response, Transport
 
 _SEPARATOR = ":::"
@@ -48,15 +50,15 @@ class Session:
         did: the account.
         handle: as its server knows it.
         access: a token for two hours.
-        refresh: a token for ninety days.
+        refresh: a token for ninety days. Neither is ever printed.
         server: the URL of the server that gave them.
     """
 
     did: Did
     handle: Handle
     server: str
-    access: str = field(repr=False)
-    refresh: str = field(repr=False)
+    access: Secret
+    refresh: Secret
 
     def export(self) -> str:
         """A secret string to log in with again; the form other AT Protocol clients use too."""
@@ -69,12 +71,14 @@ class Session:
         Raises:
             UsageError: it is none. The text is not shown.
         """
-        parts = text.strip().split(_SEPARATOR)
+        text = Secret(text)
+        parts = list(map(Secret, text.strip().split(_SEPARATOR)))
         try:
             handle, did, access, refresh, server = parts
-            if not all(_PRINTABLE.fullmatch(part) for part in parts):  # they become headers
+            plain = all(_PRINTABLE.fullmatch(part) for part in parts)  # they become headers
+            if not plain or redacted(server.reveal()) != server:
                 raise ValueError
-            return cls(Did(did), Handle(handle), server.rstrip("/"), access, refresh)
+            return cls(Did(did.reveal()), Handle(handle.reveal()), server.rstrip("/"), access, refresh)
         except (ValueError, IdentifierError):
             raise UsageError(
                 "not an exported session", hint="Use what AtmosphereClient.export_session() gave."
@@ -102,6 +106,7 @@ class Account:
             AuthError: the server does not accept it.
             NetworkError: the server cannot be reached.
         """
+        password = Secret(password)
         body = {"identifier": identifier, "password": password}
         answer = call(transport, server, "com.atproto.server.createSession", body=body)
         return cls(transport, _session(answer, server))
@@ -140,18 +145,18 @@ class Account:
     def _authorized(self, ask: Callable[[dict[str, str]], dict[str, Any]]) -> dict[str, Any]:
         used = self.session
         try:
-            return ask({"authorization": f"Bearer {used.access}"})
+            return ask(_bearer(used.access))
         except XrpcError as error:
             if error.error != "ExpiredToken":
                 raise
         self._refresh(used)
-        return ask({"authorization": f"Bearer {self.session.access}"})
+        return ask(_bearer(self.session.access))
 
     def _refresh(self, used: Session) -> None:
         with self._refreshing:
             if self.session is not used:
                 return  # another thread was faster
-            bearer = {"authorization": f"Bearer {used.refresh}"}
+            bearer = _bearer(used.refresh)
             try:
                 answer = call(
                     self._transport, used.server, "com.atproto.server.refreshSession", body={}, headers=bearer
@@ -184,12 +189,12 @@ def call(
     """
     url = f"{server}/xrpc/{method}" + (f"?{urlencode(params, doseq=True)}" if params else "")
     sent = dict(headers or {})
-    data: bytes | Callable[[], Iterable[bytes]] | None = content
+    data = content
     if body is not None and content is None:
         # The server expects no body at all where the method takes no input.
-        data = encoded(body) if body else b""
+        data = partial(_pieces, body)  # made when it is sent: nobody else holds what may be a password
         sent |= {"content-type": "application/json"} if body else {}
-        sent["content-length"] = str(len(data))
+        sent["content-length"] = str(sum(map(len, data())))
     verb = "GET" if data is None else "POST"
     answer = transport.send(verb, url, headers=sent, content=data, max_bytes=_LIMIT)
     parsed = _parse(answer)
@@ -198,9 +203,17 @@ def call(
     raise _error(answer, parsed, method, server)
 
 
+def _bearer(token: Secret) -> dict[str, str]:
+    return {"authorization": Secret(f"Bearer {token.reveal()}")}
+
+
 def encoded(body: Mapping[str, Any]) -> bytes:
     """A body as it is sent. Compact: a server's limit on requests counts these bytes."""
     return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _pieces(body: Mapping[str, Any]) -> list[bytes]:
+    return [encoded(body)] if body else []
 
 
 def _parse(answer: Response) -> dict[str, Any]:
@@ -209,6 +222,7 @@ def _parse(answer: Response) -> dict[str, Any]:
     except DataModelError:
         parsed = None
     if not isinstance(parsed, dict):
+        parsed = None  # there may be tokens in it
         if answer.status == 200:
             raise NetworkError("a server's answer is no JSON object", uri=answer.url)
         return {}
@@ -233,8 +247,8 @@ def _error(answer: Response, parsed: dict[str, Any], method: str, server: str) -
 
 def _session(answer: dict[str, Any], server: str) -> Session:
     try:
-        return Session(
-            Did(answer["did"]), Handle(answer["handle"]), server, str(answer["accessJwt"]), str(answer["refreshJwt"])
-        )
+        tokens = Secret(str(answer["accessJwt"])), Secret(str(answer["refreshJwt"]))
+        return Session(Did(answer["did"]), Handle(answer["handle"]), server, *tokens)
     except (KeyError, IdentifierError) as error:
+        answer.clear()  # callers hold it too, and tokens may be in it
         raise NetworkError("a server's answer is no session", uri=server) from error

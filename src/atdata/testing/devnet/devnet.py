@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -27,7 +27,7 @@ class DevAccount:
 
     did: Did
     handle: Handle
-    password: str
+    password: str = field(repr=False)
     pds_url: str
 
 

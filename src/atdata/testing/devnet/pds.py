@@ -14,7 +14,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from atdata.atproto import cbor
@@ -41,7 +41,7 @@ class PdsAccount:
 
     did: Did
     handle: Handle
-    password: str
+    password: str = field(repr=False)
     repo: Repo
     rotation_key: PrivateKey
     active: bool = True
