@@ -107,7 +107,7 @@ def promote_to_atmosphere(
             **said,
         },
     )
-    check_public(planned, allow_loopback=client.settings.allow_loopback)
+    check_public(planned, client.settings)
     fitting(planned)
 
     def pack(schema: Schema) -> Packed:

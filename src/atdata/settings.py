@@ -89,6 +89,10 @@ class Settings:
         return replace(self, **changes)
 
 
+STRICT = Settings()
+"""What allows nothing, whatever the environment says."""
+
+
 def _variable(name: str) -> str:
     return os.environ.get(name, "")  # asked for here: nobody else holds the environment, in which there are passwords
 

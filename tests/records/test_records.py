@@ -48,6 +48,7 @@ from atdata.records import (
 )
 from atdata.records.public import check_public
 from atdata.records.storage import read_storage, storage_of
+from atdata.settings import Settings
 from atdata.shards import Digest, ShardRef
 from oracles import LEXICONS, needs_lexicons
 
@@ -423,9 +424,11 @@ def test_nothing_local_is_public_unless_this_machine_was_allowed() -> None:
         with pytest.raises(UsageError) as caught:
             check_public(record)
         assert caught.value.path == "storage.shards[0].url"
-        check_public(record, allow_loopback=True)
+        check_public(record, Settings(allow_loopback=True))
     with pytest.raises(UsageError):
-        check_public(entry(storage=HttpStorage((ShardRef("https://10.0.0.1/a.tar", DIGEST),))), allow_loopback=True)
+        check_public(
+            entry(storage=HttpStorage((ShardRef("https://10.0.0.1/a.tar", DIGEST),))), Settings(allow_loopback=True)
+        )
     with pytest.raises(UsageError) as caught:
         check_public(entry(storage=S3Storage("b", (ShardRef("s3://b/a.tar", DIGEST),), endpoint="https://minio.local")))
     assert caught.value.path == "storage.endpoint"

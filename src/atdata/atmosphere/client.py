@@ -161,7 +161,7 @@ class AtmosphereClient:
 
     def transact(self, kinds: Sequence[type[Record]], decide: Callable[[State], Decision[T]]) -> T:
         """Make true what a decision says about the account's own records; see `Repository.transact`."""
-        return self.repository(*kinds).transact(decide, allow_loopback=self.settings.allow_loopback)
+        return self.repository(*kinds).transact(decide, self.settings)
 
     def create(self, record: R, rkey: RecordKey, same: Callable[[R], bool]) -> R:
         """Write a record under a key of our own, once.

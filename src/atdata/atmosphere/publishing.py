@@ -163,11 +163,10 @@ def _send(
 ) -> Entry | Schema:
     """Upload what the server lacks, and write the records; or the schema that stands instead of the one packed for."""
     client, state = plan.client, repository.read()
-    loopback = client.settings.allow_loopback
-    check_public(packed.entry, allow_loopback=loopback)
+    check_public(packed.entry, client.settings)
 
     def check(entry: Entry) -> None:
-        request_of(client.did, plan.decide(state, schema, entry).writes, allow_loopback=loopback)
+        request_of(client.did, plan.decide(state, schema, entry).writes, settings=client.settings)
 
     entry = fitting(replace(packed.entry, **manifest_facts(packed.files)), manifests, check)
     upload = _Upload(
@@ -175,7 +174,7 @@ def _send(
     )
 
     def write(stored: Entry) -> Entry | Schema:
-        return repository.transact(lambda now: plan.decide(now, schema, stored), allow_loopback=loopback)
+        return repository.transact(lambda now: plan.decide(now, schema, stored), client.settings)
 
     first = plan.decide(state, schema, entry)
     try:

@@ -37,6 +37,7 @@ from atdata.index import NamedRecords
 from atdata.records import Listing, Record, check_outgoing, parse_record
 from atdata.records.nsids import collections, today
 from atdata.records.public import check_public
+from atdata.settings import STRICT, Settings
 
 R = TypeVar("R", bound=Record)
 T = TypeVar("T")
@@ -198,13 +199,13 @@ class Repository:
         block = self._view.blocks.get(leaf.value)
         return nsid, parse_record(self._kinds[nsid], self.did, leaf.key, leaf.value, block)
 
-    def transact(self, decide: Callable[[State], Decision[T]], *, allow_loopback: bool = False) -> T:
+    def transact(self, decide: Callable[[State], Decision[T]], settings: Settings = STRICT) -> T:
         """Make true what a decision says, on the very state that it was made on.
 
         Args:
             decide: from a state, what to write. Called again, on the new state, whenever others were faster or an
                 answer was lost; so it must depend on the state alone, and find what it wrote itself.
-            allow_loopback: see `check_public`.
+            settings: what may be public; see `check_public`.
 
         Raises:
             ContentionError: for a minute others were faster each time. Nothing was written.
@@ -220,7 +221,7 @@ class Repository:
             if not decision.writes:
                 return decision.result
             try:
-                body = request_of(state.did, decision.writes, state.commit, allow_loopback=allow_loopback)
+                body = request_of(state.did, decision.writes, state.commit, settings)
                 # Sent twice by an impatient transport it is still carried out once: then the commit is another.
                 answer = self._account.procedure("com.atproto.repo.applyWrites", body)
             except NetworkError as error:
@@ -237,7 +238,7 @@ class Repository:
 
 
 def request_of(
-    did: Did, writes: Sequence[Write], commit: Cid | None = None, *, allow_loopback: bool = False
+    did: Did, writes: Sequence[Write], commit: Cid | None = None, settings: Settings = STRICT
 ) -> dict[str, Any]:
     """The body of `com.atproto.repo.applyWrites`, each record in it checked, and the whole.
 
@@ -250,7 +251,7 @@ def request_of(
         raise LimitError("too many records to write together", expected=f"at most {_MAX_WRITES}", actual=len(writes))
     for write in writes:
         if write.record is not None:
-            check_public(write.record, allow_loopback=allow_loopback)
+            check_public(write.record, settings)
     body = {
         "repo": did,
         "writes": [write.to_json() for write in writes],
