@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from atdata.errors import ConflictError, MissingExtraError, SampleError
+from atdata.errors import ConflictError, MissingExtraError, SampleError, ShardNotFoundError
 from atdata.importers import open_path
 
 Image = pytest.importorskip("PIL.Image", reason="reading images needs the extra [images]")
@@ -153,10 +153,8 @@ def test_what_decoding_loses_is_noted(folder: Path, imported: Any) -> None:
     folder.mkdir()
     frames = [Image.new("L", (2, 2), shade) for shade in (0, 255)]
     frames[0].save(folder / "moving.gif", save_all=True, append_images=frames[1:])
-    (folder / "deep.png").write_bytes(deep_png())
     notes = imported(folder)[0].notes
     assert "image: only the first picture of moving.gif" in notes
-    assert "image: 16 bits of colour became 8, as Pillow reads them: deep.png" in notes
 
 
 def deep_png(width: int = 1, height: int = 1) -> bytes:
@@ -177,13 +175,13 @@ def test_other_files_hidden_ones_and_links_that_leave_are_noted_and_not_read(fol
     (folder / "cat/.DS_Store").write_text("")
     outside = put(folder.parent / "elsewhere/secret.png")
     (folder / "cat/leaves.png").symlink_to(outside)
-    (folder / "cat/broken.png").symlink_to("nowhere.png")
     (folder / "elsewhere").symlink_to(outside.parent, target_is_directory=True)
     (folder / "cat/again.png").symlink_to("1.png")
     os.mkfifo(folder / "cat/pipe.png")
     result, samples = imported(folder)
     assert [s.file for s in samples] == ["cat/1.png", "cat/again.png"]
-    hidden, links, others = result.notes
+    hidden, links, special, others = result.notes
+    assert special == "passed over 1 (no regular files): cat/pipe.png"
     assert hidden == "passed over 2 (hidden): .thumbs, cat/.DS_Store"
     assert "elsewhere" in links
     assert "cat/leaves.png" in links
@@ -200,6 +198,134 @@ def test_an_image_that_cannot_be_decoded_is_named(folder: Path, damage: bytes | 
     with pytest.raises(SampleError, match="cannot be decoded") as caught:
         open_path(folder, "Row")
     assert caught.value.uri == str(bad)
+
+
+def test_a_link_to_nothing_is_an_error(folder: Path) -> None:
+    put(folder / "cat/1.png")
+    (folder / "cat/2.png").symlink_to("nowhere.png")
+    with pytest.raises(ShardNotFoundError, match="a link to nothing") as caught:
+        open_path(folder, "Row")
+    assert caught.value.uri == str(folder / "cat/2.png")
+
+
+def deep(pixels: np.ndarray, key: bytes = b"") -> bytes:
+    """A PNG of 16 bits, which Pillow reads but does not write."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    height, width, channels = pixels.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    header = struct.pack(">IIBBBBB", width, height, 16, {1: 0, 2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
+    parts = chunk(b"IHDR", header), chunk(b"tRNS", key) if key else b"", chunk(b"IDAT", zlib.compress(rows))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts) + chunk(b"IEND", b"")
+
+
+def noise(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 1 << 16, shape, dtype=np.uint16)
+
+
+def test_sixteen_bits_of_colour_stay_sixteen(folder: Path, imported: Any) -> None:
+    folder.mkdir()
+    given = {f"{channels}.png": noise(5, 7, channels) for channels in (2, 3, 4)}
+    for name, pixels in given.items():
+        (folder / name).write_bytes(deep(pixels))
+    for sample in imported(folder)[1]:
+        pixels = given[sample.file]
+        if pixels.shape[2] == 2:
+            pixels = pixels[..., [0, 0, 0, 1]]
+        assert sample.image.dtype == np.uint16
+        assert np.array_equal(sample.image, pixels)
+
+
+def tiff(pages: list[np.ndarray], order: str, kinds: list[int] | None = None) -> bytes:
+    """A TIFF of RGB pages, each of 16 bits or of 8, uncompressed."""
+    parts = [{"<": b"II*\0", ">": b"MM\0*"}[order], b""]
+    at, ends = 8, b""
+    blocks = []
+    for pixels, kind in zip(pages, kinds or [0] * len(pages), strict=True):
+        height, width, channels = pixels.shape
+        data = pixels.astype(pixels.dtype.newbyteorder(order)).tobytes()
+        bits = struct.pack(f"{order}{channels}H", *[pixels.itemsize * 8] * channels)
+        place = at + len(data) + len(bits)
+        entries = [(254, 4, 1, kind), (256, 4, 1, width), (257, 4, 1, height), (258, 3, channels, at + len(data))]
+        entries += [(259, 4, 1, 1), (262, 4, 1, 2), (273, 4, 1, at), (277, 4, 1, channels), (278, 4, 1, height)]
+        entries += [(279, 4, 1, len(data))]
+        blocks.append((place, data + bits, entries))
+        at = place + 2 + 12 * len(entries) + 4
+    for number, (_place, data, entries) in enumerate(blocks):
+        following = blocks[number + 1][0] if number + 1 < len(blocks) else 0
+        ifd = struct.pack(f"{order}H", len(entries))
+        ifd += b"".join(struct.pack(f"{order}HHII", *entry) for entry in entries)
+        ends += data + ifd + struct.pack(f"{order}I", following)
+    parts[1] = struct.pack(f"{order}I", blocks[0][0])
+    return b"".join(parts) + ends
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_sixteen_bits_of_colour_in_tiff(folder: Path, imported: Any, order: str) -> None:
+    folder.mkdir()
+    (folder / "a.tif").write_bytes(tiff([noise(5, 7, 3)], order))
+    (sample,) = imported(folder)[1]
+    assert (sample.image.dtype, sample.image.tolist()) == (np.uint16, noise(5, 7, 3).tolist())
+
+
+def test_sixteen_bits_that_cannot_be_read_are_refused(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "a.ppm").write_bytes(b"P6 2 2 65535\n" + noise(2, 2, 3).astype(">u2").tobytes())
+    with pytest.raises(SampleError, match="only 8 bits a colour") as caught:
+        open_path(folder, "Row")
+    assert caught.value.uri == str(folder / "a.ppm")
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("deep_ones", [False, True])
+def test_a_stack_is_taken_whole(folder: Path, imported: Any, types_of: Any, order: str, deep_ones: bool) -> None:
+    folder.mkdir()
+    pages = [noise(4, 5, 3) // (1 if deep_ones else 257) + number for number in range(3)]
+    pages = [page.astype(np.uint16 if deep_ones else np.uint8) for page in pages]
+    (folder / "stack.tif").write_bytes(tiff(pages, order))
+    result, (sample,) = imported(folder)
+    assert np.array_equal(sample.image, np.stack(pages))
+    assert types_of(result)["image"] == f"NDArray[{'uint16' if deep_ones else 'uint8'}] [3, 4, 5, 3]"
+    assert not any("first picture" in note for note in result.notes)
+
+
+def test_a_stack_that_pillow_writes(folder: Path, imported: Any) -> None:
+    folder.mkdir()
+    pages = [np.full((3, 2), shade, np.uint8) for shade in (1, 2, 3)]
+    images = [Image.fromarray(page) for page in pages]
+    images[0].save(folder / "stack.tiff", save_all=True, append_images=images[1:], compression="tiff_lzw")
+    assert np.array_equal(imported(folder)[1][0].image, np.stack(pages))
+
+
+def test_smaller_pictures_of_a_page_are_no_pages(folder: Path, imported: Any) -> None:
+    folder.mkdir()
+    page, small = np.full((4, 4, 3), 9, np.uint8), np.full((2, 2, 3), 9, np.uint8)
+    (folder / "a.tif").write_bytes(tiff([page, small], "<", [0, 1]))
+    assert np.array_equal(imported(folder)[1][0].image, page)
+
+
+def test_pages_that_are_not_alike_are_refused(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "a.tif").write_bytes(tiff([noise(4, 4, 3), noise(2, 2, 3)], "<"))
+    with pytest.raises(SampleError, match="pages of several sizes") as caught:
+        open_path(folder, "Row")
+    assert caught.value.uri == str(folder / "a.tif")
+
+
+def test_a_colour_that_is_transparent(folder: Path, imported: Any) -> None:
+    folder.mkdir()
+    Image.fromarray(np.array([[[1, 2, 3], [4, 5, 6]]], np.uint8)).save(folder / "rgb.png", transparency=(4, 5, 6))
+    Image.fromarray(np.array([[1, 2]], np.uint8)).save(folder / "grey.png", transparency=2)
+    colours, greys = noise(1, 2, 3), noise(1, 2, 1)
+    (folder / "rgb16.png").write_bytes(deep(colours, colours[0, 1].astype(">u2").tobytes()))
+    (folder / "grey16.png").write_bytes(deep(greys, greys[0, 1].astype(">u2").tobytes()))
+    found = {sample.file: sample.image.tolist() for sample in imported(folder)[1]}
+    assert found["rgb.png"] == [[[1, 2, 3, 255], [4, 5, 6, 0]]]
+    assert found["grey.png"] == [[[1, 1, 1, 255], [2, 2, 2, 0]]]
+    assert found["rgb16.png"] == [[[*colours[0, 0].tolist(), 65535], [*colours[0, 1].tolist(), 0]]]
+    assert found["grey16.png"] == [[[*[int(greys[0, 0, 0])] * 3, 65535], [*[int(greys[0, 1, 0])] * 3, 0]]]
 
 
 def test_a_decompression_bomb_is_refused(folder: Path) -> None:

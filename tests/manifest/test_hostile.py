@@ -20,7 +20,7 @@ import atdata
 from atdata.errors import AtdataError, DigestError, ShardError
 from atdata.manifest import File, Header, Manifest, ManifestBuilder
 from atdata.manifest.header import MAX_HEADER
-from atdata.manifest.pages import _Thrift
+from atdata.manifest.pages import Thrift
 from atdata.shards import Digest
 
 pa = pytest.importorskip("pyarrow")
@@ -140,7 +140,7 @@ def pages(raw: bytes) -> list[tuple[int, int, int]]:
         chunk = metadata.row_group(0).column(column)
         at = chunk.data_page_offset
         while at < chunk.data_page_offset + chunk.total_compressed_size:
-            reader = _Thrift(raw, at, "")
+            reader = Thrift(raw, at, "")
             length = reader.fields()[3]
             found.append((at, reader.at, reader.at + length))
             at = reader.at + length
@@ -302,7 +302,7 @@ def test_pages_that_claim_more_than_they_hold_are_refused_before_they_are_decode
     raw = bytearray(ROWS)
     claims = 0
     for start, at, end in pages(ROWS):
-        reader = _Thrift(ROWS, start, "")
+        reader = Thrift(ROWS, start, "")
         count = reader.fields()[5][1]
         old = varint(count << 1)
         for most in (count + 1, 2**13 - 1):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from atdata.errors import AtdataError, ConflictError, SampleError, StorageError
+from atdata.errors import AtdataError, ConflictError, SampleError, ShardNotFoundError, StorageError
 from atdata.loading.splits import TRAIN, by_split, said
 
 _SHOWN = 5
@@ -85,6 +85,10 @@ class Snapshot:
 
 
 def _stamp(path: Path) -> tuple[int, int]:
+    if path.is_symlink() and not path.exists():
+        raise ShardNotFoundError(
+            "a link to nothing", uri=str(path), hint="Fetch what it stands for (git annex get), or remove it."
+        )
     with reading(path):
         status = path.stat()
         return status.st_size, status.st_mtime_ns
@@ -113,6 +117,7 @@ class Folder:
         """
         hidden: list[str] = []
         links: list[str] = []
+        others: list[str] = []
         files: list[Path] = []
 
         def refuse(error: OSError) -> None:
@@ -128,10 +133,13 @@ class Folder:
                 for path in (here / name for name in names if not name.startswith(".")):
                     if path.is_symlink() and not path.resolve().is_relative_to(home):
                         links.append(_text(path, root))
-                    elif path.is_file():
+                    elif path.is_file() or not path.exists():  # a link to nothing is an error where it is read
                         files.append(path.relative_to(root))
-        notes = (*passed_over(hidden, "hidden"), *passed_over(links, "links that were not followed"))
-        return cls(root, tuple(sorted(files, key=Path.as_posix)), notes)
+                    else:
+                        others.append(_text(path, root))
+        notes = [*passed_over(hidden, "hidden"), *passed_over(links, "links that were not followed")]
+        notes += passed_over(others, "no regular files")
+        return cls(root, tuple(sorted(files, key=Path.as_posix)), tuple(notes))
 
     def having(self, suffixes: Sequence[str]) -> tuple[Path, ...]:
         """Those files whose names end in one of some suffixes, in any case of letters."""

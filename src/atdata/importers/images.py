@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atdata.errors import MissingExtraError, SampleError
+from atdata.importers.bounds import Bounds
 from atdata.importers.files import Folder, Snapshot, decoding, some
 from atdata.importers.imported import Imported, import_mappings
 from atdata.loading.splits import said
@@ -33,19 +35,27 @@ _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM", "JPEG2000")
 
 # Modes that are kept as they are; what others are converted to.
 _KEPT = {"L", "RGB", "RGBA", "I", "F", "I;16", "I;16L", "I;16B", "I;16N"}
+# Of 16 bits: what is read byte by byte, and what of all is such.
+_DEEP = re.compile(r";16[BLN]")
+_HALVES = re.compile(r"(?:RGB|RGBA|RGBX);16[BLN]|LA;16B")
+# In JPEG 2000: the box that says how many bits a colour has, or the marker in a bare stream.
+_JP2 = re.compile(rb"ihdr.{10}(.)|\A\xffO\xffQ.{38}(.)", re.DOTALL)
+_SUBFILE, _REDUCED = 254, 1  # of TIFF
 _CONVERTED = {"1": "L", "LA": "RGBA", "La": "RGBA", "PA": "RGBA", "RGBa": "RGBA"}
 
 
 def open_folder(folder: Folder, type_name: str) -> Imported:
     """The images of a folder as samples of `image`, `label`, `split` and `file`.
 
-    `image` is `(height, width)` for grey and `(height, width, channels)` for colour, uint8, or uint16 for grey of
-    16 bits, turned as its EXIF orientation says. `label` is the name of the folder the image is in; `split` is the
+    `image` is `(height, width)` for grey and `(height, width, channels)` for colour, uint8, or uint16 for 16 bits,
+    turned as its EXIF orientation says; a TIFF file of several pages has them first. `label` is the name of the folder the image is in; `split` is the
     split, where the folders of all say one. `file` is the path inside the folder.
 
     Raises:
         MissingExtraError: Pillow is not installed.
-        SampleError: an image cannot be decoded, or has more pixels than Pillow takes for safe; `uri` names it.
+        SampleError: an image cannot be decoded, has more pixels than Pillow takes for safe, pages that are not alike, or
+            bits that cannot be read; `uri` names it.
+        LimitError: its pixels would fill the memory.
     """
     _pillow()
     found = folder.in_splits(SUFFIXES, folders_only=True)
@@ -99,7 +109,6 @@ class _Look:
 
     pixels: str
     moving: bool
-    reduced: bool
 
 
 def _describe(looks: Mapping[str, _Look]) -> list[str]:
@@ -109,44 +118,169 @@ def _describe(looks: Mapping[str, _Look]) -> list[str]:
         notes.append("image: " + ", ".join(f"{count} are {kind}" for kind, count in kinds.most_common()))
     if moving := [name for name, look in looks.items() if look.moving]:
         notes.append(f"image: only the first picture of {some(moving)}")
-    if reduced := [name for name, look in looks.items() if look.reduced]:
-        notes.append(f"image: 16 bits of colour became 8, as Pillow reads them: {some(reduced)}")
     return notes
 
 
 def _decode(path: Path) -> tuple[NDArray[Any], _Look]:
     pillow = _pillow()
+    bounds = Bounds(path, path.stat().st_size)
     # On damaged files Pillow's decoders raise anything.
     hint = "Repair or remove the file; nothing was published."
     with decoding(path, "an image cannot be decoded", (Exception,), hint), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # on odd metadata, and sizes that are not refused yet
         try:
             with pillow.open(path, formats=_FORMATS) as image:
-                moving = bool(getattr(image, "is_animated", False))
-                raw = " ".join(str(tile[3]) for tile in image.tile)
-                reduced = image.mode.startswith(("RGB", "LA")) and re.search(r";16[BLN]", raw) is not None
-                array = _pixels(image)
+                several = getattr(image, "n_frames", 1) > 1
+                if several and image.format == "TIFF":
+                    pages = _pages(image, bounds)
+                    image.seek(pages[0])
+                    several, stacked = False, len(pages) > 1
+                    array = _stack(path, pages) if stacked else _page(path, image, pages[0])
+                else:
+                    bounds.check_held(_size(image), "its pixels")
+                    array, stacked = _page(path, image, 0), False
         except pillow.DecompressionBombError as error:
             raise SampleError(
                 "an image with more pixels than is safe to decode",
                 actual=str(error),
                 hint="Make it smaller, or raise PIL.Image.MAX_IMAGE_PIXELS if you know where it comes from.",
             ) from error
-    pixels = "grey" if array.ndim == 2 else f"of {array.shape[2]} channels"
-    return array, _Look(f"{array.dtype} {pixels}", moving, reduced)
+    channels = array.shape[2 + stacked :]
+    pixels = f"of {channels[0]} channels" if channels else "grey"
+    return array, _Look(f"{array.dtype} {pixels}" + (" in stacks" if stacked else ""), several)
 
 
-def _pixels(image: Image) -> NDArray[Any]:
+def _size(image: Image) -> int:
+    """Bytes of an image's pixels, decoded."""
+    width, height = image.size
+    return width * height * {"1": 1, "L": 1, "I;16": 2}.get(image.mode, 4) * (2 if _is_deep(image) else 1)
+
+
+def _pages(image: Image, bounds: Bounds) -> list[int]:
+    """The pages of a TIFF file, without those that are smaller pictures of another.
+
+    Raises:
+        LimitError: they would fill the memory.
+    """
+    pages, size = [], 0
+    for number in range(image.n_frames):  # type: ignore[attr-defined]
+        image.seek(number)
+        kind = image.tag_v2.get(_SUBFILE, 0)  # type: ignore[attr-defined]
+        if not (isinstance(kind, int) and kind & _REDUCED):
+            pages.append(number)
+            size += _size(image)
+            bounds.check_held(size, "its pages")
+    return pages or [0]
+
+
+def _stack(path: Path, pages: Sequence[int]) -> NDArray[Any]:
+    """All pages of a TIFF file, one upon the other.
+
+    Raises:
+        SampleError: they are not alike.
+    """
+    arrays = []
+    for number in pages:
+        with _pillow().open(path, formats=("TIFF",)) as image:
+            image.seek(number)
+            arrays.append(_page(path, image, number))
+    looks = {(array.shape, array.dtype) for array in arrays}
+    if len(looks) > 1:
+        raise SampleError(
+            "a TIFF file with pages of several sizes or kinds",
+            actual=" and ".join(f"{dtype} {list(shape)}" for shape, dtype in sorted(looks, key=str))[:200],
+            hint="Save each page as a file of its own.",
+        )
+    return np.stack(arrays)
+
+
+def _is_deep(image: Image) -> bool:
+    """Whether colours have 16 bits, of which Pillow keeps 8."""
+    return image.mode.startswith(("RGB", "LA")) and bool(_DEEP.search(_raw_mode(image)))
+
+
+def _raw_mode(image: Image) -> str:
+    """What Pillow calls the pixels of a file before it converts them."""
+    tiles: Any = image.tile  # type: ignore[attr-defined]
+    arguments = tiles[0].args if tiles else ()
+    return str(arguments if isinstance(arguments, str) else next(iter(arguments or ()), ""))
+
+
+def _page(path: Path, image: Image, number: int) -> NDArray[Any]:
+    _check_depth(path, image)
+    if _is_deep(image):
+        return _deep(path, image, number)
     from PIL import ImageOps
 
     image.load()
     sixteen = image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM"))
-    turned = ImageOps.exif_transpose(image)
-    if turned.mode == "P":
-        turned = turned.convert("RGBA" if "transparency" in image.info else "RGB")
+    turned, key = ImageOps.exif_transpose(image), image.info.get("transparency")
+    if turned.mode == "P" or (key is not None and turned.mode in ("1", "L", "RGB")):
+        if key is not None:
+            turned.info["transparency"] = key
+        turned = turned.convert("RGB" if key is None else "RGBA")
     elif turned.mode not in _KEPT:
         turned = turned.convert(_CONVERTED.get(turned.mode, "RGB"))
-    return np.array(turned, dtype=np.uint16 if sixteen else None)
+    array = np.array(turned, dtype=np.uint16 if sixteen else None)
+    return _keyed(np.dstack([array] * 3), (key,) * 3) if sixteen and isinstance(key, int) else array
+
+
+def _keyed(colours: NDArray[np.uint16], key: Sequence[int]) -> NDArray[np.uint16]:
+    """Colours with one of them transparent."""
+    clear = (colours == np.array(key, np.uint16)).all(axis=-1)
+    return np.dstack([colours, np.where(clear, 0, 0xFFFF).astype(np.uint16)])
+
+
+def _deep(path: Path, image: Image, number: int) -> NDArray[np.uint16]:
+    """Colours of 16 bits: Pillow reads one byte of each, so it is asked twice, for the one and for the other."""
+    from PIL import ImageOps
+
+    raw, key = _raw_mode(image), image.info.get("transparency")
+    order = raw[-1]
+    planes = []
+    for half in ("RGBA",) if raw.startswith("LA") else (f"{raw[:-1]}B", f"{raw[:-1]}L"):
+        with _pillow().open(path, formats=_FORMATS) as again:
+            again.seek(number)
+            again.tile = [tile._replace(args=_instead(tile.args, half)) for tile in again.tile]
+            again.load()
+            planes.append(np.asarray(ImageOps.exif_transpose(again), dtype=np.uint16))
+    if raw.startswith("LA"):  # its four bytes, as if they were four colours
+        first, second = planes[0][..., [0, 0, 0, 2]], planes[0][..., [1, 1, 1, 3]]
+    else:
+        first, second = planes
+    high, low = (first, second) if order == "B" or (order == "N" and sys.byteorder == "big") else (second, first)
+    colours: NDArray[np.uint16] = (high << 8 | low).astype(np.uint16)
+    return _keyed(colours, key) if isinstance(key, tuple) else colours
+
+
+def _instead(arguments: Any, raw: str) -> Any:
+    return raw if isinstance(arguments, str) else (raw, *arguments[1:])
+
+
+def _check_depth(path: Path, image: Image) -> None:
+    """Refuse colours of more than 8 bits where only 8 can be read.
+
+    Raises:
+        SampleError: they are such.
+    """
+    bits = 8
+    tiles: Any = image.tile  # type: ignore[attr-defined]
+    if image.format == "PPM" and image.mode == "RGB" and tiles[0].codec_name.startswith("ppm"):
+        bits = max(int(number) for number in tiles[0].args if isinstance(number, int)).bit_length()
+    elif image.format == "JPEG2000" and image.mode.startswith(("RGB", "LA")):
+        with path.open("rb") as file:
+            head = file.read(1 << 12)
+        if found := _JP2.search(head):
+            bits = ((found[1] or found[2])[0] & 127) + 1
+    elif _is_deep(image) and not _HALVES.fullmatch(_raw_mode(image)):
+        bits = 16
+    if bits > 8:
+        raise SampleError(
+            "an image of which only 8 bits a colour can be read",
+            expected=f"{bits} bits",
+            actual=f"{image.format}, {_raw_mode(image)}",
+            hint="Save it as PNG or TIFF; those are read with 16 bits.",
+        )
 
 
 @lru_cache(maxsize=1)

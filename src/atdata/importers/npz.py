@@ -22,12 +22,14 @@ import numpy as np
 from numpy.lib import format as npy_format
 
 from atdata.errors import SampleError, UsageError
+from atdata.importers.bounds import Bounds
 from atdata.importers.files import Snapshot, decoding, passed_over
 from atdata.importers.imported import Imported, import_mappings
 from atdata.loading.splits import split_of
 from atdata.samples.npy import decode_array, encode_array
 
 CHUNK = 1 << 16
+_COMPRESSED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others are unpacked whole, however little is read of them
 _NAME = "data"  # of the one column of a .npy file without fields
 
 
@@ -58,6 +60,7 @@ def open_npz(path: Path, type_name: str) -> Imported:
         UsageError: its arrays have no rows, or not the same number of rows.
     """
     files = Snapshot.of([path])
+    bounds = Bounds(path, path.stat().st_size)
     with _readable(path), zipfile.ZipFile(path) as archive:
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist() if not info.is_dir()}
         others = [name for name, info in members.items() if info.filename == name]
@@ -65,8 +68,16 @@ def open_npz(path: Path, type_name: str) -> Imported:
             raise SampleError("an .npz file with two arrays of one name", uri=str(path))
         arrays = {}
         for name in members.keys() - set(others):
+            if members[name].compress_type not in _COMPRESSED:
+                raise SampleError(
+                    "an array that is compressed as numpy does not",
+                    uri=str(path),
+                    path=name,
+                    hint="Write it with numpy.savez_compressed.",
+                )
             with archive.open(members[name]) as file:
-                arrays[name] = _look(file, members[name].file_size, name)
+                arrays[name] = _look(file, members[name].file_size, name, bounds)
+        bounds.check_total(sum(members[name].file_size for name in arrays), "its arrays")
     arrays = {name: arrays[name] for name in members if name in arrays}
     count = _count(arrays, str(path))
 
@@ -93,7 +104,8 @@ def open_npy(path: Path, type_name: str) -> Imported:
     """
     files = Snapshot.of([path])
     with _readable(path), path.open("rb") as file:
-        array = _look(file, os.fstat(file.fileno()).st_size, _NAME)
+        size = os.fstat(file.fileno()).st_size
+        array = _look(file, size, _NAME, Bounds(path, size))
     fields = array.dtype.names if len(array.shape) == 1 else None
     _count({_NAME: array}, str(path))
 
@@ -111,13 +123,14 @@ def _readable(path: Path) -> AbstractContextManager[None]:
     return decoding(path, "a file of arrays that cannot be read", damage, "Save it again.")
 
 
-def _look(file: IO[bytes], size: int, name: str) -> StoredArray:
+def _look(file: IO[bytes], size: int, name: str, bounds: Bounds) -> StoredArray:
     """Read an array's header, and compare it with the bytes that its file says it has."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # headers of Python 2
             version = npy_format.read_magic(file)
             if version not in ((1, 0), (2, 0)):
+                bounds.check_held(size, name)
                 return _look_whole(file, version, name)
             read_header = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
             shape, fortran, dtype = read_header(file)
@@ -134,7 +147,9 @@ def _look(file: IO[bytes], size: int, name: str) -> StoredArray:
         raise SampleError(
             "an array's header does not match its bytes", path=name, expected=f"{size} bytes", actual=announced
         )
-    return StoredArray(name, dtype, shape, file.tell(), whole=fortran and len(shape) > 1)
+    whole = fortran and len(shape) > 1
+    bounds.check_held(announced if whole else math.prod(shape[1:]) * dtype.itemsize, name)
+    return StoredArray(name, dtype, shape, file.tell(), whole)
 
 
 def _look_whole(file: IO[bytes], version: tuple[int, int], name: str) -> StoredArray:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from atdata.errors import MissingExtraError, SampleError
+from atdata.importers.bounds import Bounds, rows_at_once
 from atdata.importers.files import Folder, Snapshot, decoding
 from atdata.importers.imported import Imported, import_values
 from atdata.importers.infer import (
@@ -39,6 +40,7 @@ from atdata.samples import Array, FieldType, ListOf, Maybe, Plain, Scalar, Shape
 
 SUFFIXES = (".parquet",)
 BATCH = 128
+_ROW = 64  # bytes that a row counts for at least
 _EXACT = 2**53  # floats hold every int up to here
 
 
@@ -77,7 +79,7 @@ def _open(splits: Mapping[str, Sequence[Path]], type_name: str, uri: str, notes:
         with _table(path) as table:
             for name, kind in _columns(table.schema_arrow, path):
                 seen.setdefault(name, _Seen(name)).types[path] = kind
-            for batch in table.iter_batches(BATCH):
+            for batch in _batches(table, path):
                 batch.validate(full=True)
                 counts[split] += len(batch)
                 for name, array in zip(batch.schema.names, batch.columns, strict=True):
@@ -91,7 +93,7 @@ def _open(splits: Mapping[str, Sequence[Path]], type_name: str, uri: str, notes:
     def read(split: str) -> Iterator[tuple[Any, ...]]:
         for path in splits[split]:
             with _table(path) as table:
-                for batch in table.iter_batches(BATCH):
+                for batch in _batches(table, path):
                     arrays = dict(zip(batch.schema.names, batch.columns, strict=True))
                     absent = _arrow().nulls(len(batch))
                     yield from zip(*(_values(arrays.get(name, absent), kind) for name, kind in fields), strict=True)
@@ -105,6 +107,34 @@ def _columns(schema: Any, path: Path) -> Iterator[tuple[str, Any]]:
     return zip(schema.names, schema.types, strict=True)
 
 
+def _batches(table: Any, path: Path) -> Iterator[Any]:
+    """The rows of a file, as many at once as memory should hold.
+
+    Raises:
+        LimitError: a row is too large for that, or all of them are far larger than the file.
+    """
+    bounds, metadata, total = Bounds(path, path.stat().st_size), table.metadata, 0
+    bounds.check_total(metadata.num_rows * _ROW, "its rows")
+    width = sum(map(_slots, table.schema_arrow.types))
+    for group in range(metadata.num_row_groups):
+        for batch in table.iter_batches(rows_at_once(metadata, group, width, bounds, BATCH), row_groups=[group]):
+            total += batch.nbytes
+            bounds.check_total(total, f"row group {group}")
+            yield batch
+
+
+def _slots(kind: Any) -> int:
+    """Bytes, about, that a row of a type has where it holds nothing: lists of one size have their places all the same."""
+    is_ = _arrow().types
+    if isinstance(kind, _arrow().BaseExtensionType):
+        return _slots(kind.storage_type)
+    if is_.is_fixed_size_list(kind):
+        return int(kind.list_size) * max(_slots(kind.value_type), 1)
+    if is_.is_struct(kind):
+        return sum(_slots(part.type) for part in kind)
+    return kind.bit_width // 8 if is_.is_primitive(kind) or is_.is_fixed_size_binary(kind) else 0
+
+
 @contextmanager
 def _table(path: Path) -> Iterator[Any]:
     """An open Parquet file; what goes wrong in it is typed."""
@@ -112,9 +142,15 @@ def _table(path: Path) -> Iterator[Any]:
     damage = (arrow.ArrowException, OSError, ValueError, OverflowError)
     with (
         decoding(path, "a Parquet file that cannot be read", damage, "Write it again."),
-        arrow.parquet.ParquetFile(path, page_checksum_verification=True) as table,
+        arrow.parquet.ParquetFile(path, page_checksum_verification=True, **_footer_limits(path)) as table,
     ):
         yield table
+
+
+def _footer_limits(path: Path) -> dict[str, int]:
+    """What a footer may claim: none of its texts and lists has more bytes, or items, than the file."""
+    size = max(path.stat().st_size, 1)
+    return {"thrift_string_size_limit": min(size, 100_000_000), "thrift_container_size_limit": min(size, 1_000_000)}
 
 
 @dataclass

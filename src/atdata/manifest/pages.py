@@ -42,7 +42,7 @@ def check_pages(raw: bytes, uri: str) -> None:
     end = len(raw) - 8 - length
     if raw[:4] != _MAGIC or raw[-4:] != _MAGIC or end < len(_MAGIC) or length > MAX_FOOTER:
         raise _damaged(uri, "no Parquet file, or too long a footer")
-    footer = _Struct.read(_Thrift(raw[: len(raw) - 8], end, uri))
+    footer = Struct.read(Thrift(raw[: len(raw) - 8], end, uri))
     leaves = list(_leaves(footer))
     walk = _Walk(raw[:end], uri)
     for group in footer.structs(4):
@@ -65,7 +65,7 @@ class _Leaf:
     nested: bool
 
 
-def _leaves(footer: _Struct) -> Iterator[_Leaf]:
+def _leaves(footer: Struct) -> Iterator[_Leaf]:
     """The columns, in order. The schema is a tree, written from the root down."""
     open_groups: list[list[int]] = []  # children still to come, and whether anything on the way is repeated
     for element in footer.structs(2):
@@ -94,7 +94,7 @@ class _Walk:
         self._at = len(_MAGIC)
         self._pages = 0
 
-    def chunk(self, chunk: _Struct, leaf: _Leaf, rows: int) -> None:
+    def chunk(self, chunk: Struct, leaf: _Leaf, rows: int) -> None:
         """Prove the pages of one column in a row group."""
         if chunk.number(1) != leaf.type or chunk.number(4) != _UNCOMPRESSED or 11 in chunk.fields:
             raise self._damaged("a column", "of its type, neither compressed nor with a dictionary")
@@ -110,8 +110,8 @@ class _Walk:
 
     def _page(self, leaf: _Leaf, rows: int, values: int, end: int) -> int:
         """Prove one page; how many values it holds."""
-        thrift = _Thrift(self._raw, self._at, self._uri)
-        header = _Struct.read(thrift)
+        thrift = Thrift(self._raw, self._at, self._uri)
+        header = Struct.read(thrift)
         length, data = header.number(3), header.struct(5)
         if header.number(1) != _DATA_PAGE or header.number(2) != length or 4 not in header.fields:
             raise self._damaged("another page", "a plain data page with its checksum")
@@ -142,15 +142,15 @@ def _damaged(uri: str, actual: str, expected: str | None = None) -> ShardError:
     return ShardError("a manifest's rows cannot be read", uri=uri, expected=expected, actual=actual[:200], hint=hint)
 
 
-class _Struct:
+class Struct:
     """A Thrift struct: its fields by number."""
 
-    def __init__(self, fields: dict[int, Any], thrift: _Thrift) -> None:
+    def __init__(self, fields: dict[int, Any], thrift: Thrift) -> None:
         self.fields = fields
         self._thrift = thrift
 
     @classmethod
-    def read(cls, thrift: _Thrift) -> _Struct:
+    def read(cls, thrift: Thrift) -> Struct:
         """The struct that stands where the reader is."""
         return cls(thrift.fields(), thrift)
 
@@ -161,26 +161,26 @@ class _Struct:
             raise self.damaged()
         return value
 
-    def struct(self, number: int) -> _Struct:
+    def struct(self, number: int) -> Struct:
         """A struct in it."""
         fields = self.fields.get(number)
         if not isinstance(fields, dict):
             raise self.damaged()
-        return _Struct(fields, self._thrift)
+        return Struct(fields, self._thrift)
 
-    def structs(self, number: int) -> list[_Struct]:
+    def structs(self, number: int) -> list[Struct]:
         """A list of structs in it."""
         items = self.fields.get(number)
         if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
             raise self.damaged()
-        return [_Struct(item, self._thrift) for item in items]
+        return [Struct(item, self._thrift) for item in items]
 
     def damaged(self) -> ShardError:
         """The error for a field that is not there, or is something else."""
         return self._thrift.damaged()
 
 
-class _Thrift:
+class Thrift:
     """Reads structs. Ints, structs and lists are kept; of what else there is, only that it is there."""
 
     def __init__(self, raw: bytes, at: int, uri: str) -> None:

@@ -1,0 +1,175 @@
+"""What reading a file may take, held against the file's own size before anything is decoded.
+
+Compression, dictionaries and runs let a few bytes stand for as many as one likes. Honest data repeat themselves too, so
+a limit is in proportion to the file, and never below what any machine has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from atdata.errors import LimitError, SampleError, ShardError
+from atdata.manifest.pages import Struct, Thrift
+
+HELD = 1 << 28  # bytes that may be in memory at once, whatever the file's size; and times its size:
+_HELD_RATIO = 100
+TOTAL = 1 << 30  # bytes that may come out of it one after the other; and times its size:
+_TOTAL_RATIO = 2000
+_AT_ONCE = 1 << 26  # bytes of rows that are looked at together, where one row is not larger
+_WINDOWS = (1 << 10, 1 << 16, 1 << 24)  # bytes in which a page's header is looked for
+
+# Of parquet.thrift. Bytes of a value by its physical type; one of text or bytes has any number.
+_DATA, _DICTIONARY, _DATA_V2 = 0, 2, 3
+_WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8}
+_PLAIN, _DICTIONARY_ENCODINGS, _SHARED_BEGINNINGS = 0, (2, 8), 7
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """The limits for one file.
+
+    Attributes:
+        path: the file.
+        size: its bytes.
+    """
+
+    path: Path
+    size: int
+
+    @property
+    def held(self) -> int:
+        """Bytes that may be in memory at once."""
+        return max(HELD, _HELD_RATIO * self.size)
+
+    @property
+    def total(self) -> int:
+        """Bytes that may come out of it one after the other."""
+        return max(TOTAL, _TOTAL_RATIO * self.size)
+
+    def check_held(self, size: int, where: str) -> None:
+        """Refuse what would have to be in memory at once.
+
+        Raises:
+            LimitError: it is too much for a file of this size.
+        """
+        if size > self.held:
+            raise self._error("what a file holds would fill the memory", where, self.held, size)
+
+    def check_total(self, size: int, where: str) -> None:
+        """Refuse what would come out of the file in all.
+
+        Raises:
+            LimitError: it is too much for a file of this size.
+        """
+        if size > self.total:
+            raise self._error("a file holds far more than it is large", where, self.total, size)
+
+    def _error(self, what: str, where: str, most: int, size: int) -> LimitError:
+        return LimitError(
+            what,
+            uri=str(self.path),
+            path=where,
+            expected=f"at most {most} bytes, of a file of {self.size}",
+            actual=f"{size} bytes",
+            hint="Split it up, or write it with less compression if it is what it should be.",
+        )
+
+
+def rows_at_once(metadata: Any, group: int, width: int, bounds: Bounds, most: int) -> int:
+    """How many rows of a row group of a Parquet file are decoded together.
+
+    Args:
+        metadata: the file's, as `pyarrow` reads it.
+        group: which row group.
+        width: bytes that a row takes by the types of the columns alone, also where it has no value.
+        bounds: of the file.
+        most: rows that are enough.
+
+    Raises:
+        LimitError: one row, or one page, may be more than memory should hold.
+        SampleError: the header of a page cannot be read.
+    """
+    row_group, row = metadata.row_group(group), width
+    with bounds.path.open("rb") as file:
+        for number in range(row_group.num_columns):
+            row += _largest(file, metadata, group, number, bounds)
+    bounds.check_held(row, f"row group {group}")
+    return max(1, min(most, _AT_ONCE // max(row, 1)))
+
+
+def _largest(file: BinaryIO, metadata: Any, group: int, number: int, bounds: Bounds) -> int:
+    """Bytes that a row of a column chunk has at most; of lists, as many as one has that is like the others.
+
+    Each page is in memory at once. A value has bytes of its own, or those of a dictionary, which are there once. Where a
+    list ends is known only when it is read: one may be the whole chunk.
+    """
+    column, kind = metadata.row_group(group).column(number), metadata.schema.column(number)
+    width, where = _WIDTHS.get(column.physical_type), f"row group {group}, {column.path_in_schema}"
+    if column.physical_type == "FIXED_LEN_BYTE_ARRAY":
+        width = int(kind.length)
+    longest = values = plain = dictionary = shared = 0
+    for page, size, count, encoding in _pages(file, column, where, bounds):
+        bounds.check_held(size, where)
+        if page == _DICTIONARY:
+            dictionary = size
+        elif width is not None:
+            values, longest = values + count, width
+        elif encoding in _DICTIONARY_ENCODINGS:
+            shared, longest = shared + count, max(longest, dictionary)
+        else:  # a value may begin as the one before it does, so with all bytes so far
+            plain += size if encoding != _SHARED_BEGINNINGS else size * max(count, 1)
+            longest = max(longest, size if encoding != _SHARED_BEGINNINGS else plain)
+    if not kind.max_repetition_level:
+        return longest
+    whole = values * (width or 0) + plain + shared * dictionary
+    bounds.check_held(whole, where)
+    return whole // max(int(metadata.row_group(group).num_rows), 1)
+
+
+def _pages(file: BinaryIO, column: Any, where: str, bounds: Bounds) -> Iterator[tuple[int, int, int, int]]:
+    """Kind, size in memory, number of values and encoding of each page, as its header says them."""
+    starts = [start for start in (column.dictionary_page_offset, column.data_page_offset) if start]
+    at = min(starts, default=0)
+    end = at + column.total_compressed_size
+    if not 0 <= at <= end <= bounds.size:
+        raise SampleError("a Parquet file that cannot be read", uri=str(bounds.path), path=where, actual="its offsets")
+    while at < end:
+        try:
+            header, length = _header(file, at, str(bounds.path))
+            kind, size, packed = header.number(1), header.number(2), header.number(3)
+            if size < 0 or packed < 0:
+                raise header.damaged()
+            data = header.struct({_DATA: 5, _DATA_V2: 8}[kind]) if kind in (_DATA, _DATA_V2) else None
+            count, encoding = (data.number(1), data.number(2 if kind == _DATA else 4)) if data else (0, _PLAIN)
+        except ShardError as error:
+            raise SampleError(
+                "a Parquet file that cannot be read",
+                uri=str(bounds.path),
+                path=where,
+                actual=f"the header of a page at byte {at}",
+                hint="Write it again.",
+            ) from error
+        at += length + packed
+        if kind == _DICTIONARY or data:
+            yield kind, size, max(count, 0), encoding
+
+
+def _header(file: BinaryIO, at: int, uri: str) -> tuple[Struct, int]:
+    """The header of the page that begins at a byte, and its length.
+
+    Raises:
+        ShardError: there is none.
+    """
+    for window in _WINDOWS:
+        file.seek(at)
+        raw = file.read(window)
+        thrift = Thrift(raw, 0, uri)
+        try:
+            return Struct.read(thrift), thrift.at
+        except ShardError:
+            if len(raw) < window or window == _WINDOWS[-1]:
+                raise
+    raise AssertionError
