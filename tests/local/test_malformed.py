@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,12 +14,13 @@ from numpy.typing import NDArray
 import atdata
 from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
-from atdata.errors import LexiconError
+from atdata.errors import AtdataError, LexiconError, ProofError
 from atdata.local import LocalIndex
 from atdata.local.database import Row
 from atdata.local.integrity import check
 from atdata.local.records import row_of
 from atdata.records import Entry, Label, Record
+from services import postgres_connection
 from terminal import Terminal
 
 
@@ -83,3 +87,57 @@ def test_lists_in_the_terminal_go_on(
     assert [row["name"] for row in terminal.json("index", "ls")] == ["b", "a"]
     assert terminal.run("doctor") == 1
     assert bad in terminal.out
+
+
+WRECKS = [b"", b"\xc1", b"[" * 50, b"\x91" * 3000, b"\x99" + b"\xc0" * 9, b"\x05", "text", 10**9]
+
+
+@pytest.mark.parametrize("wreck", WRECKS, ids=repr)
+def test_what_is_no_row_at_all_is_an_error_of_ours(index: LocalIndex, index_url: str, wreck: Any) -> None:
+    """Whoever else has written into the database."""
+    if index_url.startswith("redis"):
+        redis = pytest.importorskip("redis")
+        with redis.Redis.from_url(index_url) as client:
+            [key] = [key for key in client.hkeys("{atdata}:records") if b"entry" in key][:1]
+            stored = client.hget("{atdata}:records", key)
+            client.hset(
+                "{atdata}:records", key, stored[:8] + (wreck if isinstance(wreck, bytes) else str(wreck).encode())
+            )
+    elif index_url.startswith("postgres"):
+        with postgres_connection(index_url) as connection:
+            raw = wreck if isinstance(wreck, bytes) else str(wreck).encode()
+            connection.execute(
+                "UPDATE atdata_records SET value = %s WHERE number ="
+                " (SELECT min(number) FROM atdata_records WHERE collection LIKE '%%entry')",
+                (raw,),
+            )
+    else:
+        with sqlite3.connect(index_url) as file:
+            file.execute(
+                "UPDATE atdata_records SET value = ? WHERE number ="
+                " (SELECT min(number) FROM atdata_records WHERE collection LIKE '%entry')",
+                (wreck,),
+            )
+        file.close()
+    listing = index.list_datasets()
+    assert (len(listing), len(listing.malformed)) == (1, 1)
+    assert isinstance(listing.malformed[0].reason, AtdataError)
+    assert len(list(index.entries)) == 1
+    assert check(index) != []
+    for name in ("a", "b"):
+        with suppress(AtdataError):
+            assert index.get_dataset(name) in listing
+
+
+@pytest.mark.parametrize("number", [b"", b"\xff" * 8, b"\0" * 8])
+def test_rows_whose_order_was_altered_are_an_error_of_ours(redis_url: str, number: bytes) -> None:
+    redis = pytest.importorskip("redis")
+    index = LocalIndex(redis_url)
+    for name in ("A", "B"):
+        index.publish_schema(Point, name=name)
+    with redis.Redis.from_url(redis_url) as client:
+        for key, stored in client.hgetall("{atdata}:records").items():
+            client.hset("{atdata}:records", key, number + stored[8:])
+    with pytest.raises(ProofError):
+        index.list_schemas()
+    assert check(index) != []

@@ -7,13 +7,13 @@ from contextlib import suppress
 from enum import Enum
 from typing import Annotated, Any
 
-import msgspec
 import typer
 
 from atdata.atmosphere import AtmosphereIndex
 from atdata.cli.account import logged_in
 from atdata.cli.output import facts, say, say_json, size, some, table
 from atdata.errors import DataModelError, LexiconError, UsageError, VerificationError
+from atdata.json_reader import read_json
 from atdata.local import LocalIndex
 from atdata.plain import plain
 from atdata.records import Entry, Label
@@ -166,8 +166,8 @@ def _member(text: str) -> tuple[str, Any]:
     if not name or not equals:
         raise UsageError("metadata are given as NAME=VALUE", actual=text, hint="For example --metadata rate=0.5")
     try:
-        return name, msgspec.json.decode(value)
-    except (msgspec.DecodeError, RecursionError):
+        return name, read_json(value)
+    except DataModelError:
         return name, value
 
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from atdata.errors import AtdataError
 from atdata.index import RecordIndex
 from atdata.local.database import Database, Found, Row
-from atdata.local.records import LocalRecords, record_of, row_of
+from atdata.local.records import LocalRecords, record_of, row_of, rows_of
 from atdata.records import Entry, Label, LensRecord, Record, Schema
 
 KINDS: tuple[type[Record], ...] = (Schema, Entry, Label, LensRecord)
 """The kinds of records that an index holds."""
-
-_PAGE = 500
 
 
 def check(index: RecordIndex[LocalRecords]) -> list[str]:
@@ -26,24 +22,25 @@ def check(index: RecordIndex[LocalRecords]) -> list[str]:
     found, count = database.faults(), 0
     for kind in KINDS:
         names = _Names(database, str(kind.NSID))
-        for item in _each(database, str(kind.NSID)):
-            count += 1
-            where = f"{kind.NSID}/{item.rkey}"
-            try:
-                row = row_of(record_of(item, kind))
-                found += [f"{where} is not found by its {what}" for what in _lookups_without(names, row, item)]
-            except AtdataError as error:
-                found.append(f"{where}: {error.what}")
+        where = str(kind.NSID)
+        try:
+            for item in rows_of(database, str(kind.NSID)):
+                count += 1
+                where = f"{kind.NSID}/{item.rkey}"
+                found += _of_row(names, item, kind, where)
+        except AtdataError as error:
+            found.append(f"{where}: {error.what}")
     if count != len(database):
         found.append(f"there are {len(database)} records, of which {count} are of a kind we know")
     return found
 
 
-def _each(database: Database, collection: str) -> Iterator[Found]:
-    before: int | None = None
-    while page := database.recent(collection, _PAGE, before):
-        yield from page
-        before = page[-1].number
+def _of_row(names: _Names, item: Found, kind: type[Record], where: str) -> list[str]:
+    try:
+        row = row_of(record_of(item, kind))
+        return [f"{where} is not found by its {what}" for what in _lookups_without(names, row, item)]
+    except AtdataError as error:
+        return [f"{where}: {error.what}"]
 
 
 class _Names:

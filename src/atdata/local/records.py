@@ -49,10 +49,7 @@ class LocalRecords:
         return (item for item in self._recent(kind) if not isinstance(item, Malformed))
 
     def _recent(self, kind: type[R], limit: int | None = None) -> Iterator[R | Malformed]:
-        before: int | None = None
-        while page := self.database.recent(str(kind.NSID), min(limit or _PAGE, _PAGE), before):
-            yield from (_parsed(found, kind) for found in page)
-            before = page[-1].number
+        return (_parsed(found, kind) for found in rows_of(self.database, str(kind.NSID), limit))
 
     def under(self, kind: type[R], prefix: str, limit: int | None = None) -> Listing[R]:
         """The records of a kind whose names begin with some text, by name."""
@@ -170,6 +167,26 @@ class NamedRows(Generic[R]):
         return _maybe(self.database.of_content(str(self.kind.NSID), self.name, str(content)), self.kind)
 
 
+def rows_of(database: Database, collection: str, limit: int | None = None) -> Iterator[Found]:
+    """The rows of a collection, newest first, some at a time in memory.
+
+    Args:
+        database: where they are.
+        collection: which.
+        limit: how many are likely to be enough.
+
+    Raises:
+        ProofError: their numbers do not descend, so that nobody could tell whether these are all.
+    """
+    before: int | None = None
+    while page := database.recent(collection, min(limit or _PAGE, _PAGE), before):
+        for found in page:
+            if before is not None and found.number >= before:
+                raise ProofError("rows of the index were altered: their numbers do not descend", step="record")
+            before = found.number
+            yield found
+
+
 def row_of(record: Record) -> Row:
     """A record that is placed, as a row."""
     uri, listed = record.located, record.listed
@@ -194,9 +211,10 @@ def record_of(found: Found, kind: type[R]) -> R:
         ProofError: it is not the one that was written.
         LexiconError: it is of another kind.
     """
-    cid, uri = Cid.of_cbor(found.value), AtUri.of(AUTHORITY, kind.NSID, found.rkey)
+    cid, where = Cid.of_cbor(found.value), f"at://{AUTHORITY}/{kind.NSID}/{found.rkey}"
     if str(cid) != found.cid:
-        raise ProofError("a record of the index was altered", step="record", uri=uri, expected=found.cid, actual=cid)
+        raise ProofError("a record of the index was altered", step="record", uri=where, expected=found.cid, actual=cid)
+    uri = AtUri(where)
     value = cbor.decode(found.value)
     if not isinstance(value, dict):
         raise ProofError("a record of the index is no record", step="record", uri=uri)
@@ -211,7 +229,7 @@ def _parsed(found: Found, kind: type[R]) -> R | Malformed:
         value: object = None
         with suppress(AtdataError):
             value = cbor.decode(found.value)
-        return Malformed(str(AtUri.of(AUTHORITY, kind.NSID, found.rkey)), reason, value)
+        return Malformed(f"at://{AUTHORITY}/{kind.NSID}/{found.rkey}", reason, value)
 
 
 def _maybe(found: Found | None, kind: type[R]) -> R | None:

@@ -307,7 +307,15 @@ def _found(value: bytes | None) -> Found | None:
 
 
 def _stored(value: bytes) -> Row:
-    return Row(*msgspec.msgpack.decode(value[8:]))
+    """The row that some bytes are; one that holds no record, and is found by nothing, where they are none."""
+    try:
+        return Row(*_ROWS.decode(value[8:]))
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return _DAMAGED
+
+
+_ROWS = msgspec.msgpack.Decoder(tuple[str, str, str, str, bytes, str, str, str | None, bytes])
+_DAMAGED = Row("", "", "", "", b"", "", "", None, b"")
 
 
 def _unindexed(client: Any, rows: dict[bytes, bytes]) -> list[str]:

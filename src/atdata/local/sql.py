@@ -179,7 +179,10 @@ class SqlDatabase:
             cursor.execute(self._sql(f"{_FOUND} {where}"), values)
             return list(cursor.fetchall())
 
-        return [Found(number, rkey, cid, bytes(value)) for number, rkey, cid, value in self._run(work)]
+        return [
+            Found(number, str(rkey), str(cid), bytes(value) if isinstance(value, bytes | memoryview) else b"")
+            for number, rkey, cid, value in self._run(work)  # a database may hold what we did not put there
+        ]
 
     def _sql(self, text: str) -> str:
         return text.replace("?", self.MARK)
