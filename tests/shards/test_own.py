@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import atdata
 from atdata.shards import Digest, ShardRef, write_shard
 from atdata.shards.cache import ShardCache
 from atdata.shards.own import (
@@ -212,3 +213,23 @@ def test_a_folder_that_somebody_made_is_not_removed(tmp_path):
             remove_inside(folder, "x")
     assert theirs.exists()
     assert Left(tmp_path, ("real",), ".atdata-folder").path.exists()
+
+
+# --- nobody else removes anything ------------------------------------------------------------------------------------
+
+REMOVING = re.compile(r"\.(unlink|rmdir|removedirs|rmtree)\b|\bos\.remove\b")
+WHAT_ELSE = {
+    "shards/own.py": "the one place",
+    "shards/ledger.py": "its own database, which has a name of ours, where it is damaged",
+    "manifest/build.py": "a manifest that was read as one",
+    "atmosphere/publishing.py": "a journal, by the process that has written it and holds its lock",
+    "cli/account.py": "a login that was read as one",
+    "testing/services/home.py": "a file in a folder that `make_folder` made",
+    "testing/devnet/devnet.py": "a temporary folder that it has just made",
+}
+
+
+def test_whatever_removes_files_is_known():
+    source = Path(atdata.__file__).parent
+    found = {str(path.relative_to(source)) for path in source.rglob("*.py") if REMOVING.search(path.read_text("utf-8"))}
+    assert found == set(WHAT_ELSE), "let atdata.shards.own remove it, or say here why it may"

@@ -32,7 +32,11 @@ _LIMIT = 1 << 30
 _WIDTHS = (2, 4, 8)  # bytes of a number
 _SIZES = ("page_count", "freelist_count", "page_size")
 _DAMAGED = (ValueError, TypeError, OverflowError, IndexError, zlib.error)  # what an entry may say that says nothing
-_MINUTES = 600  # seconds to which it is known when a shard was used last
+_LATELY = 600  # seconds to which it is known when a shard was used last
+_MOST = 10_000
+_noted: dict[tuple[Path, str], int] = {}
+"""By cache folder and digest: when this process last said that a shard is used."""
+
 _SCHEMA = (
     """CREATE TABLE IF NOT EXISTS files (
         state TEXT PRIMARY KEY, digest TEXT, samples INTEGER, places BLOB, used INTEGER NOT NULL
@@ -116,11 +120,13 @@ class Ledger:
     def use(self, digest: str) -> None:
         """Remember that a shard of the cache is used now. Its file is not touched: that would change its state."""
         now = int(time.time())
-        with _quietly(), self._open() as db:
-            row = db.execute("SELECT at FROM uses WHERE digest = ?", [digest]).fetchone()
-            if row is None or not 0 <= now - row[0] < _MINUTES:
-                with db:
-                    db.execute("INSERT OR REPLACE INTO uses VALUES (?, ?)", [digest, now])
+        if 0 <= now - _noted.get((self.root, digest), -_LATELY) < _LATELY:
+            return
+        if len(_noted) >= _MOST:
+            _noted.clear()
+        _noted[self.root, digest] = now
+        with _quietly(), self._open() as db, db:
+            db.execute("INSERT OR REPLACE INTO uses VALUES (?, ?)", [digest, now])
 
     def uses(self) -> dict[str, int]:
         """When the shards of the cache were used last, in seconds."""
