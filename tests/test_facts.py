@@ -25,7 +25,7 @@ from atdata.errors import (
     UsageError,
 )
 from atdata.index import RecordIndex
-from atdata.local import LocalIndex
+from atdata.local import LocalDiskStore, LocalIndex
 from atdata.promote import promote_to_atmosphere
 from atdata.records import Entry
 from atdata.settings import Settings
@@ -148,6 +148,21 @@ def test_splits_stay_where_all_metadata_are_cleared(index: RecordIndex[Any]) -> 
     with pytest.raises(LexiconError, match="shards that there are not"):
         index.insert_dataset(rows(), name="other", metadata={"splits": {"train": [0, 1]}})
     assert index.get_dataset("rows") == entry
+
+
+def test_splits_name_the_shards_that_are_stored(index: RecordIndex[Any], tmp_path: Path) -> None:
+    if isinstance(index, LocalIndex):
+        index.data_store = LocalDiskStore(tmp_path / "store")
+    dataset = atdata.write_samples([Row(x) for x in range(40)], "two-%d.tar", maxcount=20)
+    metadata = {"splits": {"train": [0], "test": [1]}}
+    for limit in ({"maxcount": 10}, {"maxsize": 20_000}):
+        with pytest.raises(UsageError, match="splits name shards by number"):
+            index.insert_dataset(dataset, name="rows", metadata=metadata, **limit)
+    with pytest.raises(UsageError, match="splits name shards by number"):
+        index.insert_dataset(dataset.filter(lambda row: row.x < 20), name="rows", metadata={"splits": {"test": [0]}})
+    assert index.list_datasets() == []
+    entry = index.insert_dataset(dataset, name="rows", metadata=metadata)
+    assert [sample.x for sample in opened(index, entry)["test"]] == list(range(20, 40))
 
 
 def test_what_there_is_not_is_not_changed(index: RecordIndex[Any]) -> None:

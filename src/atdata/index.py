@@ -29,6 +29,7 @@ from atdata.records import (
     is_semver,
     newest,
 )
+from atdata.records.entry import SPLITS
 from atdata.records.facts import Facts, Text, changed, warn_of_not_taken
 from atdata.records.record import newest_first
 from atdata.samples import DictSample
@@ -558,6 +559,30 @@ def check_uncut(maxcount: int | None, maxsize: float | None) -> None:
             "shards that stay where they are are not cut anew",
             path="maxsize" if maxcount is None else "maxcount",
             hint="Give the index a store with data_store=, or leave the limit out.",
+        )
+
+
+def check_splits(
+    said: Mapping[str, Any], dataset: Dataset[Any], stored: int | None = None, *, cut: bool = False
+) -> None:
+    """Refuse splits in the metadata, which name shards by number, where the shards become others.
+
+    Args:
+        said: facts about the dataset.
+        dataset: what is inserted.
+        stored: how many shards it has where it is stored, once that is known.
+        cut: whether limits are given, so that shards are cut anew, across splits.
+
+    Raises:
+        UsageError: they do.
+    """
+    if SPLITS in said.get("metadata", {}) and (cut or stored not in (None, len(dataset.shards))):
+        raise UsageError(
+            "splits name shards by number, and these are cut anew",
+            path="metadata.splits",
+            expected=f"the {len(dataset.shards)} shards of the dataset",
+            actual="other shards" if stored is None else f"{stored} shards",
+            hint="Write each split to shards of its own that are small enough, and insert those without limits.",
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from atdata.atmosphere import (
     PDSBlobStore,
     SchemaPublisher,
 )
+from atdata.atproto.datamodel import to_json
 from atdata.atproto.syntax import AtUri, RecordKey
 from atdata.atproto.verify import verify_record
 from atdata.errors import (
@@ -113,15 +115,20 @@ def test_what_is_not_there(network: Network, alice: DevAccount) -> None:
 
 
 def test_splits_are_named_by_the_metadata(network: Network, alice: DevAccount) -> None:
-    publish(network, alice, metadata={"splits": {"train": [0, 2], "test": [1]}})
+    entry = publish(network, alice, metadata={"splits": {"train": [0, 2], "test": [1]}})
     loaded = atdata.load_dataset(f"@{alice.handle}/rows", Row, client=network.client())
     assert {name: [row.n for row in split] for name, split in loaded.items()} == {
         "train": [0, 1, 2, 3, 8, 9, 10, 11],
         "test": [4, 5, 6, 7],
     }
-    publish(network, alice, name="wrong", metadata={"splits": {"train": [7]}})
+    wrong = {"splits": {"train": [7]}}
     with pytest.raises(LexiconError, match="shards that there are not"):
-        atdata.load_dataset(f"@{alice.handle}/wrong", Row, client=network.client())
+        publish(network, alice, name="wrong", metadata=wrong)
+    others = replace(entry, metadata=wrong).to_record()  # what others publish all the same
+    body = {"repo": alice.did, "collection": str(Entry.NSID), "rkey": "wrong", "record": to_json(others)}
+    network.client(alice).account.procedure("com.atproto.repo.putRecord", {**body, "validate": False})
+    with pytest.raises(LexiconError, match="shards that there are not"):
+        atdata.load_dataset(f"at://{alice.did}/{Entry.NSID}/wrong", Row, client=network.client())
 
 
 def test_paths_load_too(tmp_path: Path) -> None:

@@ -333,3 +333,42 @@ def test_the_doctor_ends_unfinished_uploads(
     assert s3_server.unfinished(bucket)
     assert terminal.run(*arguments, "--fix") == 0
     assert s3_server.unfinished(bucket) == [theirs["Key"]], "somebody else's goes on"
+
+
+def test_what_is_said_is_changed(terminal: Terminal, index: LocalIndex) -> None:
+    before = index.get_dataset("a/rows@1.0.0")
+    ref = "a/rows@1.0.0"
+    done = terminal.json("index", "update", ref, "--license", "MIT", "--metadata", "n=2", "--metadata", "t=some text")
+    assert (done["license"], done["metadata"]) == ("MIT", {"k": 0.5, "n": 2, "t": "some text"})
+    assert terminal.run("index", "update", ref, "--tag", "y", "--tag", "z", "--metadata", "k=null") == 0, terminal.err
+    assert terminal.out.strip() == "a/rows: changed tags, metadata"
+    after = index.get_dataset(ref)
+    assert (after.tags, after.license, after.metadata) == (("y", "z"), "MIT", {"n": 2, "t": "some text"})
+    assert (after.uri, after.listed) == (before.uri, before.listed)
+    assert terminal.run("index", "update", ref, "--clear", "tags", "--clear", "metadata", "--description", "") == 0
+    cleared = index.get_dataset(ref)
+    assert (cleared.tags, cleared.metadata, cleared.description) == ((), {}, "")
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["--metadata", "k"], ["--metadata", "=1"], ["--tag", "a", "--clear", "tags"], ["--clear", "name"]]
+)
+def test_a_change_that_cannot_be_meant(terminal: Terminal, index: LocalIndex, arguments: list[str]) -> None:
+    before = index.get_dataset("b")
+    assert terminal.run("index", "update", "b", *arguments) == 2
+    assert index.get_dataset("b") == before
+
+
+@pytest.mark.filterwarnings("always::atdata.errors.NotTakenWarning")  # as they are where no test makes them errors
+def test_what_is_said_of_a_published_dataset(
+    terminal: Terminal, alice: DevAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ATDATA_PASSWORD", alice.password)
+    assert terminal.run("login", alice.handle) == 0
+    rows(5)
+    publish = ("publish", "rows-000000.tar", "--name", "rows", "--yes")
+    assert terminal.run(*publish, "--license", "MIT") == 0, terminal.err
+    assert terminal.run("index", "update", f"@{alice.handle}/rows", "--license", "CC0-1.0") == 0, terminal.err
+    assert terminal.run(*publish, "--license", "MIT") == 0
+    assert terminal.err.startswith("note: 'rows' is listed already and stands as it is; not taken: license")
+    assert ".py" not in terminal.err

@@ -14,7 +14,7 @@ from atdata.atmosphere.repository import Decision, State, Write
 from atdata.atproto.syntax import RecordKey
 from atdata.dataset import Dataset
 from atdata.errors import UsageError
-from atdata.index import UPDATE, RecordIndex, check_uncut, choose_schema
+from atdata.index import UPDATE, RecordIndex, check_splits, check_uncut, choose_schema
 from atdata.protocols import AbstractDataStore, DataSource
 from atdata.records import Entry, Label, LensRecord, Record, Schema, Size
 from atdata.records.address import name_and_version
@@ -97,6 +97,7 @@ class AtmosphereIndex(RecordIndex[AtmosphereClient]):
             )
         check_named(name, version)
         said, key = Facts.of(description, tags, license, metadata).said, None if rkey is None else RecordKey(rkey)
+        check_splits(said, dataset, cut=maxcount is not None or maxsize is not None)
         prefix = name if prefix is None else prefix
         choose = None
         if schema_ref is None:
@@ -107,6 +108,7 @@ class AtmosphereIndex(RecordIndex[AtmosphereClient]):
 
         def pack(schema: Schema) -> Packed:
             stored, uploads, files = self._stored(dataset, schema, prefix, maxcount, maxsize, manifests, digests)
+            check_splits(said, dataset, stored["size"].shards)
             return Packed(Entry(name=name, schema_ref=schema.located, **said, **stored), uploads, files)
 
         stands = publish(

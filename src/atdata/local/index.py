@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from atdata.atproto.syntax import RecordKey, Tid
 from atdata.dataset import Dataset, DatasetDict
 from atdata.errors import ConflictError, NotFoundError, UnverifiedError, UsageError
-from atdata.index import UPDATE, RecordIndex, check_uncut, planned_label
+from atdata.index import UPDATE, RecordIndex, check_splits, check_uncut, planned_label
 from atdata.local.database import Database, TakenError, open_database
 from atdata.local.records import LocalRecords, check_owner
 from atdata.local.sources import kept_where_they_are, put_into, source_of_entry
@@ -132,6 +132,7 @@ class LocalIndex(RecordIndex[LocalRecords]):
             )
         check_named(name, version)
         said, key = Facts.of(description, tags, license, metadata).said, None if rkey is None else RecordKey(rkey)
+        check_splits(said, dataset, cut=maxcount is not None or maxsize is not None)
         self._schema_for(dataset, schema_ref, schema_version)
         if self.data_store is not None:
             prefix = name if prefix is None else prefix
@@ -139,6 +140,7 @@ class LocalIndex(RecordIndex[LocalRecords]):
         else:
             check_uncut(maxcount, maxsize)
             stored = kept_where_they_are(dataset, self.settings.cache, digests is not False)
+        check_splits(said, dataset, len(stored.shards))
         samples, sizes = [shard.samples for shard in stored.shards], [shard.size for shard in stored.shards]
         size = Size(_total(samples), _total(sizes), len(stored.shards))
         while True:
