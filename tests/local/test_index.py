@@ -353,7 +353,13 @@ def test_nobody_answers(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    [f"postgresql://u:{SECRET}@h:port/db", f"redis://:{SECRET}@h:port/0", f"redis://:{SECRET}@h/0?socket_timeout=x"],
+    [
+        f"postgresql://u:{SECRET}@h:port/db",
+        f"redis://:{SECRET}@h:port/0",
+        f"redis://:{SECRET}@h/0?socket_timeout=x",
+        f"redis://:{SECRET}@a..b/0",
+        f"redis://:{SECRET}@{'a' * 70}.test/0",
+    ],
 )
 def test_an_address_that_is_none(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(failing(url, monkeypatch), UsageError)

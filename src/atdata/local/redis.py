@@ -220,7 +220,11 @@ class RedisDatabase:
                     )
                 except (ValueError, TypeError):
                     raise no_address("Redis", self._where) from None
-            check_format(int(client.get(_FORMAT) or FORMAT))
+            try:
+                found = client.get(_FORMAT)
+            except UnicodeError:  # a host that has no encoding
+                raise no_address("Redis", self.address) from None
+            check_format(int(found or FORMAT))
             self._client = client
         return self._client
 

@@ -133,7 +133,7 @@ class Bucket:
             budget.begin()
             try:
                 answer = client.get_object(Bucket=self.name, Key=key, Range=f"bytes={start}-{stop - 1}")
-            except (ClientError, BotoCoreError):
+            except (ClientError, BotoCoreError, UnicodeError):
                 return None  # why, reading all of it will say
             budget.body_begins()
             with closing(PacedBody(answer["Body"], budget)) as body:
@@ -332,6 +332,8 @@ class _Typed:
             if self.code in self.passing:
                 return True
             raise _refusal(self.code, self.uri, self.doing, self.missing) from bare(error)
+        if isinstance(error, UnicodeError):  # as from the driver, which has no error of its own
+            raise UsageError("S3 knows no such bucket or key", uri=self.uri, step=self.doing) from error
         if isinstance(error, BotoCoreError):
             raise _failure(error, self.uri, self.doing) from bare(error)
         return False

@@ -191,7 +191,10 @@ def public_url(bucket: str, key: str, endpoint: str | None = None, region: str |
         UsageError: the bucket's name cannot be one.
     """
     check_bucket(bucket)
-    path = quote(key, safe="/~")
+    try:
+        path = quote(key, safe="/~")
+    except UnicodeError:
+        raise UsageError("an object cannot have this name", actual=ascii(key)[:200]) from None
     if endpoint:
         return f"{endpoint.rstrip('/')}/{bucket}/{path}"
     host = f"s3.{region}.amazonaws.com" if region and region.replace("-", "").isalnum() else "s3.amazonaws.com"
