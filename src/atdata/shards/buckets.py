@@ -333,7 +333,7 @@ class _Typed:
                 return True
             raise _refusal(self.code, self.uri, self.doing, self.missing) from bare(error)
         if isinstance(error, UnicodeError):  # as from the driver, which has no error of its own
-            raise UsageError("S3 knows no such bucket or key", uri=self.uri, step=self.doing) from error
+            raise UsageError("S3 knows no such bucket or key", uri=self.uri, step=self.doing) from bare(error)
         if isinstance(error, BotoCoreError):
             raise _failure(error, self.uri, self.doing) from bare(error)
         return False

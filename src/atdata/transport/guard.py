@@ -34,7 +34,7 @@ def split_url(url: str) -> SplitResult:
         parts = urlsplit(url)
         _ = parts.port, parts.hostname  # they are read only here
     except ValueError as error:
-        raise AddressError("an address that is no URL", actual=_without_secrets(url)) from error
+        raise AddressError("an address that is no URL", actual=ascii(url)[:200]) from error
     return parts
 
 
@@ -47,7 +47,7 @@ def join_url(base: str, location: str) -> str:
     try:
         return urljoin(base, location)
     except ValueError as error:
-        raise AddressError("an address that is no URL", uri=base, actual=_without_secrets(location)) from error
+        raise AddressError("an address that is no URL", uri=base, actual=ascii(location)[:200]) from error
 
 
 def origin_of(url: str) -> str:
@@ -58,16 +58,10 @@ def origin_of(url: str) -> str:
     """
     parts = split_url(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise AddressError("an address that is no http or https URL", actual=_without_secrets(url))
+        raise AddressError("an address that is no http or https URL", actual=ascii(url)[:200])
     if parts.username is not None or parts.password is not None:
         raise AddressError("an address with credentials in it", actual=f"{parts.scheme}://...@{parts.hostname}")
     return f"{parts.scheme}://{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
-
-
-def _without_secrets(text: str) -> str:
-    """Text that should have been a URL, as far as an error may show it: nothing before an `@`, no query."""
-    shown = re.sub(r"(?s)[?#].*", "?...", ascii(text)[1:-1])
-    return re.sub(r"(?s)//.*@", "//...@", shown)[:200]
 
 
 def check_scheme(url: str, allow_loopback: bool) -> None:
