@@ -14,6 +14,8 @@ import atdata
 from atdata.atmosphere import AtmosphereIndex, PDSBlobStore, SchemaLoader
 from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
+from atdata.atproto.repo import mst
+from atdata.atproto.repo.commit import Commit
 from atdata.atproto.syntax import Did, Tid
 from atdata.errors import AtdataError, ConflictError, LexiconError, NotFoundError
 from atdata.index import NamedRecords
@@ -203,6 +205,41 @@ def test_a_malformed_key_in_the_signed_tree(devnet: Devnet, tampered: Any, key: 
     assert publish(devnet, account, "more", "1.0.0").uri
     with pytest.raises(LexiconError):  # a name that can be read counts, wherever it is
         atdata.load_dataset(f"@{account.handle}/bad", client=anyone)
+
+
+BLOCKS = {
+    "no block of a record": (None, b"raw bytes"),
+    "no CBOR": (b"\xff", None),
+    "a number": (cbor.encode(1), None),
+    "a float": (b"\xa1ax\xfb\x3f\xf8\0\0\0\0\0\0", None),
+    "too deep": (b"\x81" * 500 + b"\x80", None),
+    "too many values": (cbor.encode([[]] * 50_000), None),
+}
+
+
+@pytest.mark.parametrize("what", BLOCKS)
+def test_any_block_in_the_place_of_a_record(devnet: Devnet, tampered: Any, what: str) -> None:
+    """Also one that the server cannot give out, as no repository may hold it."""
+    account, repo = tampered
+    good = publish(devnet, account, "good", "1.0.0")
+    block, raw = BLOCKS[what]
+    keys = [f"{NSID}.{kind}/{Tid.now()}" for kind in ("entry", "label", "schema")]
+    cid = Cid.of_raw(raw) if raw else Cid.of_cbor(block or b"")
+    records = {key: Cid.of_cbor(value) for key, value in repo.records.items()}
+    root, nodes = mst.build({**records, **dict.fromkeys(keys, cid)})
+    repo.head = Commit.sign(repo.key, repo.did, Tid.now(), root)
+    repo.blocks = {**nodes, repo.head.cid: repo.head.encode(), **({cid: block} if block else {})}
+    index = AtmosphereIndex(devnet.client())
+    listings = (index.list_datasets(account.did), index.list_labels(account.did), index.list_schemas(account.did))
+    assert [passed.uri for listing in listings for passed in listing.malformed] == [
+        f"at://{account.did}/{key}" for key in keys
+    ]
+    loaded = atdata.load_dataset(f"@{account.handle}/good", Row, split="train", client=devnet.client())
+    assert list(loaded) == rows(3)
+    client = devnet.client(account)
+    again = AtmosphereIndex(client, data_store=PDSBlobStore(client))
+    dataset = atdata.write_samples(rows(3), "again.tar")
+    assert again.insert_dataset(dataset, name="good", version="1.0.0").uri == good.uri
 
 
 def test_what_is_no_block_of_a_record_is_malformed() -> None:
