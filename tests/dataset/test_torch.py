@@ -124,6 +124,70 @@ def test_a_stateful_dataloader_goes_on_twice_and_across_the_end(data, shuffle, c
     assert ids(batches) == expected(data, shuffle, 2)
 
 
+def some(item: Item) -> bool:
+    return 20 <= item.id < 40 or item.id == 71
+
+
+KEPT = [[20, 21, 22, 23, 24, 25, 26, 27, 28, 29], [30, 31, 32, 33, 34, 35, 36, 37, 38, 39], [71]]  # steps 2, 3 and 7
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3])
+def test_workers_pass_over_what_a_filter_empties(data, count):
+    loader = data.filter(some).loader(10, rank=0, world_size=1)
+    batches = data_loading.DataLoader(
+        loader, batch_size=None, num_workers=count, multiprocessing_context="fork" if count else None
+    )
+    with pytest.raises(TypeError):
+        len(batches)
+    for _ in range(2):
+        assert sorted(ids(batches)) == KEPT
+    loader.set_epoch(0)
+    used = list(itertools.islice(batches, 2))
+    with pytest.raises(atdata.errors.UsageError, match=r"batch\.step"):
+        loader.state_dict(batches=2)
+    if count < 2:  # in the order of the steps
+        assert [(batch.step, batch.id) for batch in used] == [(2, KEPT[0]), (3, KEPT[1])]
+        state = loader.state_dict(step=used[-1].step)
+        assert state["position"] == 40
+        again = data.filter(some).loader(10, rank=0, world_size=1)
+        again.load_state_dict(state)
+        assert ids(again) == KEPT[2:]
+    else:
+        with pytest.raises(atdata.errors.UsageError, match="StatefulDataLoader"):
+            loader.state_dict(step=used[-1].step)
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_a_stateful_dataloader_knows_what_its_workers_passed_over(data, count):
+    def made() -> Any:
+        loader = data.filter(some).loader(10, rank=0, world_size=1)
+        return stateful.StatefulDataLoader(loader, batch_size=None, num_workers=count)
+
+    batches = made()
+    seen = ids(itertools.islice(batches, 2))
+    again = made()
+    again.load_state_dict(batches.state_dict())
+    seen += ids(again)
+    assert sorted(seen) == KEPT
+
+
+def test_workers_that_stay_learn_which_epoch_is_next(data):
+    loader = data.loader(10, shuffle="global", rank=0, world_size=1)
+    batches = data_loading.DataLoader(
+        loader, batch_size=None, num_workers=2, persistent_workers=True, multiprocessing_context="fork"
+    )
+    assert ids(batches) == expected(data, "global", 0)
+    loader.set_epoch(5)
+    assert loader.epoch == 5
+    assert ids(batches) == expected(data, "global", 5)
+    assert ids(batches) == expected(data, "global", 6)
+    loader.load_state_dict({**loader.state_dict(batches=0), "epoch": 2, "position": 30})
+    loader.set_epoch(2)
+    assert ids(batches) == expected(data, "global", 2)[3:]
+    assert loader.state_dict(batches=1)["position"] == 40
+    assert ids(batches) == expected(data, "global", 3)
+
+
 def test_fewer_shards_than_workers_and_empty_ones_end(tmp_path):
     paths = []
     for shard, numbers in enumerate([[], [0, 1, 2], []]):

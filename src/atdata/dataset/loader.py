@@ -131,18 +131,18 @@ class Loader(Countable, Generic[T]):
     def _batches(self, place: _Place, worker: Worker, rank: Rank) -> Iterator[SampleBatch[T]]:
         order = self._order_of(place.epoch)
         step = worker.number + place.taken * worker.count
-        filling = _Filling(self.dataset, order, self.batch_size)
+        filtered, filling = self.dataset.filtered, _Filling(self.dataset, order, self.batch_size)
         numbers = self.dataset.numbers(order, self._steps(place.start, step, worker.count, rank))
         parted = False
         for batch in self.dataset.read(numbers):
-            place = place._replace(taken=place.taken + 1)
-            self._now = place
-            if not len(batch) and self._equal_steps is not None:
+            self._now = place = _Place(place.epoch, place.start, place.taken + 1, place.world)
+            empty = filtered and not len(batch)
+            if empty and self._equal_steps is not None:
                 filled = filling.batch(place.start + (step * rank.world_size + rank.rank + 1) * self.batch_size)
                 if filled is None:
                     break
-                batch = filled
-            if len(batch):
+                batch, empty = filled, False
+            if not empty:
                 batch.step = step
                 yield batch
             elif worker.count > 1 and not parted:
