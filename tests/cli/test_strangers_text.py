@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -19,6 +20,7 @@ from atdata.atmosphere import AtmosphereIndex, PDSBlobStore
 from atdata.errors import AtdataError, NotFoundError
 from atdata.local import LocalIndex
 from atdata.plain import plain
+from atdata.samples import DictSample, SampleBatch
 from atdata.testing import DevAccount, Devnet
 from networks import fresh_handle
 from terminal import Screen
@@ -241,6 +243,18 @@ def test_errors_of_the_library_are_harmless_too() -> None:
         assert len(str(error).splitlines()) == 6
         assert all(plain(line) == line for line in str(error).splitlines())
         assert error.what == text, "what a program reads is as it was"
+
+
+def test_what_python_shows_is_harmless_too() -> None:
+    """Fields of samples without a type, in what a notebook shows of them, and their values."""
+    for text in (text for text in HOSTILE.values() if _encodes((text,))):
+        packed = msgspec.msgpack.encode({text: text, "n": 1})
+        sample = DictSample.from_bytes(packed)
+        batch = SampleBatch(DictSample, {text: [text], "n": np.zeros(1)})
+        with pytest.raises(AttributeError) as missing:
+            _ = batch.nothing
+        for shown in (repr(sample), repr(batch), str(missing.value)):
+            assert plain(shown) == shown
 
 
 def test_bars_show_names_as_they_are(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:

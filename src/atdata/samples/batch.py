@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atdata.errors import NotFoundError
+from atdata.plain import plain
 from atdata.samples.npy import MAX_DIMS
 
 T = TypeVar("T")
@@ -134,7 +135,9 @@ class SampleBatch(Generic[T]):
         try:
             return self[name]
         except KeyError:
-            raise AttributeError(f"this batch has no field {name!r}; it has {', '.join(self.stored)}") from None
+            raise AttributeError(
+                f"this batch has no field {name!r}; it has {', '.join(map(plain, self.stored))}"
+            ) from None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.sample_type, {**self.stored, **self._listed}, self.rows, self.step)
@@ -145,7 +148,7 @@ class SampleBatch(Generic[T]):
                 f"{column.dtype} {list(column.shape)}" if isinstance(column, np.ndarray) else f"list of {len(column)}"
             )
 
-        fields = ", ".join(f"{name}: {brief(column)}" for name, column in self.columns.items())
+        fields = ", ".join(f"{plain(name)}: {brief(column)}" for name, column in self.columns.items())
         return f"SampleBatch[{self.sample_type.__name__}]({len(self)} samples; {fields})"
 
 

@@ -16,6 +16,7 @@ from typing import Any, Self, TypeVar, dataclass_transform
 import numpy as np
 
 from atdata.errors import FieldTypeError
+from atdata.plain import plain
 from atdata.samples.codec import Codec, Misfit, decoder, encoder, pack, unpack
 from atdata.samples.fields import Array, Field, Plain, Scalar, parse_annotation
 from atdata.samples.npy import array_in, item_bytes
@@ -194,7 +195,7 @@ class DictSample(Mapping[str, Any]):
         return hash(self._packed)
 
     def __repr__(self) -> str:
-        return f"DictSample({', '.join(f'{name}={_brief(value)}' for name, value in self.items())})"
+        return f"DictSample({', '.join(f'{plain(name)}={_brief(value)}' for name, value in self.items())})"
 
 
 @dataclass_transform()
@@ -370,7 +371,7 @@ def same(one: Any, other: Any) -> bool:
 def _brief(value: Any) -> str:
     if isinstance(value, np.ndarray):
         return f"<{value.dtype} {list(value.shape)}>"
-    text = repr(value)
+    text = plain(repr(value))
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
