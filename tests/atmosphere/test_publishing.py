@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from atdata.errors import (
 from atdata.records import Entry, Label
 from atdata.shards.writer import END, tar_member
 from atdata.testing import DevAccount, Devnet
+from atdata.testing.http import Request
 from networks import Network, get, list_records
 
 
@@ -137,6 +139,36 @@ def test_a_schema_whose_name_is_no_record_key(network: Network, alice: DevAccoun
     assert count(alice, "schema") == 1
 
 
+@pytest.mark.parametrize("theirs", ["the same type", "another type of that name"])
+def test_manifests_name_the_schema_that_stands_in_the_end(network: Network, alice: DevAccount, theirs: str) -> None:
+    """Somebody publishes a schema of that name, once our manifests are written and sent."""
+    pytest.importorskip("pyarrow")
+    other = index_of(network, alice)
+
+    @atdata.packable
+    class Other:
+        text: str
+
+    published: list[str] = []
+
+    def before(request: Request) -> None:
+        if request.path.endswith("applyWrites") and not published:
+            published.append("")  # what follows comes by here too
+            published[0] = other.publish_schema(Row if theirs == "the same type" else Other, name="Row")
+
+    network.pds_servers[0].before = before
+    entry = index_of(network, alice).insert_dataset(dataset(), name="rows", version="1.0.0")
+    network.pds_servers[0].before = None
+    schema = other.get_schema(entry.schema_ref)
+    assert (schema.uri == published[0], schema.version) == (
+        (True, "1.0.0") if theirs == "the same type" else (False, "1.0.1")
+    )
+    assert [count(alice, kind) for kind in ("schema", "entry", "label")] == [1 + (schema.uri != published[0]), 1, 1]
+    header = get(alice.pds_url, "com.atproto.sync.getBlob", did=alice.did, cid=entry.manifests[0].header.cid)
+    header = header if isinstance(header, dict) else json.loads(header)
+    assert header["schema"] == {"type": "Row", "uri": str(schema.uri), "cid": str(schema.cid)}
+
+
 def test_shards_are_cut_to_what_the_server_takes() -> None:  # test_pds reaches the real server's 50 MB
     with Devnet(blob_limit=20_000) as small:
         account = small.create_account("small.test")
@@ -170,7 +202,7 @@ def test_too_many_shards_for_a_record_are_refused_before_any_upload(network: Net
     most = int(re.search(r"at most (\d+) shards", str(caught.value))[1])  # type: ignore[index]
     assert 400 < most < 700
     assert not [request for request in server.requests if "uploadBlob" in request or "entry" in request]
-    assert count(alice, "entry") == 0
+    assert [count(alice, kind) for kind in ("schema", "entry")] == [0, 0]
     entry = index.insert_dataset(dataset(most), name="rows", maxcount=1)
     assert len(entry.shards) == most
 
