@@ -91,7 +91,7 @@ def test_others_are_faster_for_ever(network: Network, alice: DevAccount, monkeyp
         client.transact([Label], adding(label("mine", alice.did)))
     network.pds_servers[0].before = None
     assert names(alice) == sorted(written)
-    assert len(written) > 1
+    assert written
     assert "Try again" in str(caught.value)
 
 

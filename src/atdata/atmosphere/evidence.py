@@ -83,6 +83,16 @@ class Ledger:
         Raises:
             RollbackError: it is older, or another commit of the same revision.
         """
+        self.check(did, commit, before)
+        if before is None or commit.rev > before.rev:
+            self.remember(did, commit)
+
+    def check(self, did: Did, commit: Commit, before: Seen | None) -> None:
+        """Compare a verified commit with what had been seen before it was asked for.
+
+        Raises:
+            RollbackError: it is older, or another commit of the same revision.
+        """
         cid = str(commit.cid)
         if before is not None and (commit.rev < before.rev or (commit.rev == before.rev and cid != before.commit)):
             raise RollbackError(
@@ -93,10 +103,10 @@ class Ledger:
                 actual=f"rev {commit.rev}, commit {cid}",
                 hint=f"If its owner restored a backup, remove {self._path(did)}.",
             )
-        if before is None or commit.rev > before.rev:
-            self._remember(did, Seen(commit.rev, cid))
 
-    def _remember(self, did: Did, new: Seen) -> None:
+    def remember(self, did: Did, commit: Commit) -> None:
+        """Remember a verified commit, if it is the newest."""
+        new = Seen(commit.rev, str(commit.cid))
         path = self._path(did)
         with disk_errors(path), _locked(path.with_suffix(".lock")):
             known = self.seen(did)
@@ -184,7 +194,7 @@ class Reader:
             NetworkError: the account's server cannot be reached.
         """
         identity = self.identity(who)
-        view = RepositoryView((collection,), with_records=False)
+        view = RepositoryView((collection,), with_records=limit is None)
         proven = self.follow(identity, view)
         left, listing = list(reversed(view.leaves)), Listing[R]()
         while left and (limit is None or len(listing) < limit):
@@ -199,17 +209,30 @@ class Reader:
                 listing.add(_listed(identity, proven, leaf, blocks, kind))
         return listing
 
-    def follow(self, identity: VerifiedIdentity, view: RepositoryView) -> ProvenCommit:
+    def follow(self, identity: VerifiedIdentity, view: RepositoryView, *, remember: bool = True) -> ProvenCommit:
         """Bring a view of an account's repository to the newest commit.
+
+        Args:
+            identity: the account.
+            view: of its repository.
+            remember: the commit, on disk, for later; where `False` it is for the caller to do (`remember`), once done.
 
         Raises:
             VerificationError: a link broke; `step` names it.
             NetworkError: the account's server cannot be reached, or the repository changes too fast.
         """
         before = self._ledger.seen(identity.did)
+        if view.proven is not None and (before is None or view.proven.commit.rev > before.rev):
+            before = Seen(view.proven.commit.rev, str(view.proven.cid))
         proven = self.transport.run(fetch_view(identity, view))
-        self._ledger.accept(identity.did, proven.commit, before)
+        self._ledger.check(identity.did, proven.commit, before)
+        if remember and (before is None or proven.commit.rev > before.rev):
+            self._ledger.remember(identity.did, proven.commit)
         return proven
+
+    def remember(self, proven: ProvenCommit) -> None:
+        """Remember a commit that was verified, so that no older one is believed later."""
+        self._ledger.remember(proven.commit.did, proven.commit)
 
     def read(self, uri: AtUri, kind: type[R]) -> R:
         """One record as what it is.

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from atdata.atmosphere.evidence import Reader
 from atdata.atproto import cbor
@@ -81,16 +81,21 @@ class Write:
         """No record where one is."""
         return cls("delete", uri, None)
 
-    def to_json(self) -> dict[str, Any]:
-        """The wire form.
+    def to_json(self, settings: Settings, checked: dict[Cid | None, Any]) -> dict[str, Any]:
+        """The wire form, with a record that was checked: what may be public, data model, lexicon, size.
 
-        Raises:
-            DataModelError, LexiconError: the record breaks a rule; `path` names the place.
-            LimitError: it is too large for a record.
+        Args:
+            settings: in force; see `check_public`.
+            checked: records that were; this one is put there.
         """
         place = {"collection": self.uri.collection, "rkey": self.uri.rkey}
-        value = {} if self.record is None else {"value": to_json(check_outgoing(self.record))}
-        return {"$type": f"com.atproto.repo.applyWrites#{self.action}", **place, **value}
+        action = {"$type": f"com.atproto.repo.applyWrites#{self.action}", **place}
+        if self.record is None:
+            return action
+        if self.record.cid not in checked:
+            check_public(self.record, settings)
+            checked[self.record.cid] = to_json(check_outgoing(self.record))
+        return {**action, "value": checked[self.record.cid]}
 
 
 @dataclass(frozen=True)
@@ -106,6 +111,13 @@ class Decision(Generic[T]):
     writes: Sequence[Write] = ()
 
 
+class _Row(NamedTuple):
+    nsid: Nsid
+    name: str | None
+    cid: Cid
+    record: Any
+
+
 @dataclass(frozen=True)
 class State:
     """Records of the account, some kinds of them, at one commit.
@@ -114,22 +126,28 @@ class State:
         did: the account.
         commit: the commit.
         keys: `collection/rkey` of every record, malformed ones too.
-        listings: the records of a kind under a name, the newest key first.
+        rows: the records, the newest key first.
     """
 
     did: Did
     commit: Cid
     keys: Mapping[str, Cid]
-    listings: Mapping[tuple[Nsid, str | None], Listing[Any]] = field(repr=False)
+    rows: Sequence[_Row] = field(repr=False)
 
-    def all(self, kind: type[R]) -> list[R]:
-        """Every record of a kind; what is malformed is passed over."""
-        return [record for (nsid, _), listing in self.listings.items() if nsid == kind.NSID for record in listing]
+    def all(self, kind: type[R]) -> Listing[R]:
+        """Every record of a kind."""
+        return self._listing(row.record for row in self.rows if row.nsid == kind.NSID)
 
     def named(self, kind: type[R], name: str) -> NamedRecords[R]:
         """The records of a kind under a name."""
-        listing: Listing[R] = self.listings.get((kind.NSID, name), Listing())
+        listing: Listing[R] = self._listing(r.record for r in self.rows if r.name == name and r.nsid == kind.NSID)
         return NamedRecords(listing, listing.malformed)
+
+    def _listing(self, records: Iterable[Any]) -> Listing[Any]:
+        listing = Listing[Any]()
+        for record in records:
+            listing.add(record)
+        return listing
 
     def holds(self, record: Record) -> bool:
         """Whether anything is at the address of a record."""
@@ -171,33 +189,38 @@ class Repository:
         self._reader, self._account = reader, account
         self._kinds = {kind.NSID: kind for kind in kinds}
         self._view = RepositoryView(tuple(nsid for kind in kinds for nsid in collections(kind.NSID)))
-        self._parsed: dict[Leaf, tuple[Nsid, Any]] = {}
+        self._rows: dict[str, _Row] = {}
+        self._checked: dict[Cid | None, Any] = {}
 
     @property
     def did(self) -> Did:
         """Whose it is."""
         return self._account.session.did
 
-    def read(self) -> State:
+    def read(self, *, remember: bool = True) -> State:
         """The state at the newest commit; what was read before is not read again.
+
+        Args:
+            remember: see `Reader.follow`.
 
         Raises:
             VerificationError: a link broke; `step` names it.
             NetworkError: the account's server cannot be reached.
         """
-        commit = self._reader.follow(self._reader.identity(self.did), self._view).cid
-        listings: dict[tuple[Nsid, str | None], Listing[Any]] = {}
+        commit = self._reader.follow(self._reader.identity(self.did), self._view, remember=remember).cid
+        rows: list[_Row] = []
         for leaf in reversed(self._view.leaves):
-            if leaf not in self._parsed:
-                self._parsed[leaf] = self._parse(leaf)
-            nsid, record = self._parsed[leaf]
-            listings.setdefault((nsid, record.name), Listing()).add(record)
-        return State(self.did, commit, dict(self._view.leaves), listings)
+            row = self._rows.get(leaf.key)
+            if row is None or row.cid != leaf.value:
+                row = self._rows[leaf.key] = self._parse(leaf)
+            rows.append(row)
+        return State(self.did, commit, dict(self._view.leaves), rows)
 
-    def _parse(self, leaf: Leaf) -> tuple[Nsid, Any]:
+    def _parse(self, leaf: Leaf) -> _Row:
         nsid = Nsid(today(leaf.key.partition("/")[0]))
         block = self._view.blocks.get(leaf.value)
-        return nsid, parse_record(self._kinds[nsid], self.did, leaf.key, leaf.value, block)
+        record = parse_record(self._kinds[nsid], self.did, leaf.key, leaf.value, block)
+        return _Row(nsid, record.name, leaf.value, record)
 
     def transact(self, decide: Callable[[State], Decision[T]], settings: Settings = STRICT) -> T:
         """Make true what a decision says, on the very state that it was made on.
@@ -214,14 +237,21 @@ class Repository:
             NetworkError: the server cannot be reached. Whether the records were written the same call will find out.
             ProofError: the server stored something else.
         """
+        try:
+            return self._transact(decide, settings)
+        finally:
+            if self._view.proven is not None:
+                self._reader.remember(self._view.proven)
+
+    def _transact(self, decide: Callable[[State], Decision[T]], settings: Settings) -> T:
         patient_until, tries = time.monotonic() + PATIENCE, 0
         while True:
-            state = self.read()
+            state = self.read(remember=False)  # what delays the write lets others come between
             decision = decide(state)
             if not decision.writes:
                 return decision.result
             try:
-                body = request_of(state.did, decision.writes, state.commit, settings)
+                body = request_of(state.did, decision.writes, state.commit, settings, self._checked)
                 # Sent twice by an impatient transport it is still carried out once: then the commit is another.
                 answer = self._account.procedure("com.atproto.repo.applyWrites", body)
             except NetworkError as error:
@@ -238,9 +268,20 @@ class Repository:
 
 
 def request_of(
-    did: Did, writes: Sequence[Write], commit: Cid | None = None, settings: Settings = STRICT
+    did: Did,
+    writes: Sequence[Write],
+    commit: Cid | None = None,
+    settings: Settings = STRICT,
+    checked: dict[Cid | None, Any] | None = None,
 ) -> dict[str, Any]:
     """The body of `com.atproto.repo.applyWrites`, each record in it checked, and the whole.
+
+    Args:
+        did: whose repository it is.
+        writes: what to write.
+        commit: what must be the newest commit; without one it is only about the size.
+        settings: in force; see `check_public`.
+        checked: records that were checked, by CID, so that a next try need not.
 
     Raises:
         UsageError: it would publish what must not be public.
@@ -249,12 +290,10 @@ def request_of(
     """
     if len(writes) > _MAX_WRITES:
         raise LimitError("too many records to write together", expected=f"at most {_MAX_WRITES}", actual=len(writes))
-    for write in writes:
-        if write.record is not None:
-            check_public(write.record, settings)
+    checked = {} if checked is None else checked
     body = {
         "repo": did,
-        "writes": [write.to_json() for write in writes],
+        "writes": [write.to_json(settings, checked) for write in writes],
         "swapCommit": str(commit or _NO_COMMIT),
         "validate": False,  # the server does not know our lexicons; we have validated
     }
