@@ -87,6 +87,19 @@ def lists_of_nothing(place: Path) -> None:
     parquet.write_table(table, place, compression="zstd", write_statistics=False)
 
 
+def texts_that_begin_alike(place: Path) -> None:
+    """Three hundred texts of a megabyte, each of which begins with the one before it: no more than they should be."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    long = "x" * (1 << 20)
+    rows = pa.array([long + str(number) for number in range(300)])
+    encoding = {"x": "DELTA_BYTE_ARRAY"}
+    parquet.write_table(
+        pa.table({"x": rows}), place, use_dictionary=False, column_encoding=encoding, compression="zstd"
+    )
+
+
 def rows_of_nothing(place: Path) -> None:
     """A hundred million rows of nothing."""
     import pyarrow as pa
@@ -149,11 +162,12 @@ def a_long_line(place: Path) -> None:
             file.write("x" * (1 << 20))
 
 
-BOMBS: dict[str, tuple[Callable[[Path], None], str]] = {
+BOMBS: dict[str, tuple[Callable[[Path], None], str | None]] = {
     "dictionary.parquet": (one_long_text, "LimitError"),
     "value.parquet": (one_long_value, "LimitError"),
     "list.parquet": (one_long_list, "LimitError"),
     "nulls.parquet": (lists_of_nothing, "LimitError"),
+    "beginnings.parquet": (texts_that_begin_alike, None),
     "rows.parquet": (rows_of_nothing, "LimitError"),
     "footer.parquet": (a_footer_that_lies, "SampleError"),
     "row.npz": (one_long_row, "LimitError"),

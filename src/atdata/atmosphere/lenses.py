@@ -149,7 +149,7 @@ def _code_of(function: Callable[..., Any], repository: str | None, commit: str |
         if _git(function, root, "status", "--porcelain", "--", str(file)):
             raise _unplaced(function, f"{file.name} has changes that are in no commit")
         commit = _git(function, root, "rev-parse", "HEAD")
-    url = repository or _https(_git(function, root, "remote", "get-url", "origin"))
+    url = _https(_git(function, root, "remote", "get-url", "origin")) if repository is None else repository
     return CodeReference.of(
         {"repository": url, "commit": commit, "path": f"{file.relative_to(root).as_posix()}:{function.__qualname__}"},
         function.__name__,

@@ -213,7 +213,7 @@ class _Plan:
         schema = self.schema_in(state)
         entry = replace(planned, schema_ref=schema.located)
         known = state.named(Entry, entry.name).of_content(entry.listed.content)
-        stands = known or state.place(entry, RecordKey(self.rkey or Tid.now()))
+        stands = known or state.place(entry, Tid.now() if self.rkey is None else RecordKey(self.rkey))
         labels = [write for label in self.labels for write in label_in(state, stands, *label).writes]
         if known is not None:
             return Decision(known, labels)

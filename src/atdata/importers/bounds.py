@@ -110,7 +110,7 @@ def _largest(file: BinaryIO, metadata: Any, group: int, number: int, bounds: Bou
     width, where = _WIDTHS.get(column.physical_type), f"row group {group}, {column.path_in_schema}"
     if column.physical_type == "FIXED_LEN_BYTE_ARRAY":
         width = int(kind.length)
-    longest = values = plain = dictionary = shared = 0
+    longest = values = plain = dictionary = shared = begun = 0
     for page, size, count, encoding in _pages(file, column, where, bounds):
         bounds.check_held(size, where)
         if page == _DICTIONARY:
@@ -119,9 +119,11 @@ def _largest(file: BinaryIO, metadata: Any, group: int, number: int, bounds: Bou
             values, longest = values + count, width
         elif encoding in _DICTIONARY_ENCODINGS:
             shared, longest = shared + count, max(longest, dictionary)
-        else:  # a value may begin as the one before it does, so with all bytes so far
-            plain += size if encoding != _SHARED_BEGINNINGS else size * max(count, 1)
-            longest = max(longest, size if encoding != _SHARED_BEGINNINGS else plain)
+        elif encoding == _SHARED_BEGINNINGS:  # a value may begin as the one before it does, so with all bytes so far
+            begun += size
+            plain, longest = plain + begun * count, max(longest, begun)
+        else:
+            plain, longest = plain + size, max(longest, size)
     if not kind.max_repetition_level:
         return longest
     whole = values * (width or 0) + plain + shared * dictionary
