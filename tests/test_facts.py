@@ -30,6 +30,7 @@ from atdata.promote import promote_to_atmosphere
 from atdata.records import Entry
 from atdata.settings import Settings
 from atdata.testing import DevAccount, Devnet
+from atdata.testing.http import Answer, Request
 from networks import Network, list_records
 
 REFUSED = (UsageError, LexiconError, SchemaError, IdentifierError, FieldTypeError)
@@ -320,3 +321,42 @@ def test_publishers_and_promotion_say_what_they_do_not_take(network: Network, al
         promote_to_atmosphere(entry, team, client, data_store=store)
     with pytest.raises(REFUSED):
         promote_to_atmosphere(entry, team, client, data_store=store, name="")
+
+
+@pytest.mark.parametrize("fault", ["before", "after", "rival"])
+def test_a_change_whose_answer_is_lost_is_made_once(network: Network, alice: DevAccount, fault: str) -> None:
+    """An error in place of the request, or of its answer, or somebody who was faster: of all that is said, all is there."""
+    client = network.client(alice)
+    index = AtmosphereIndex(client, data_store=PDSBlobStore(client))
+    index.insert_dataset(rows(), name="rows", metadata={"keep": 1})
+    other = AtmosphereIndex(network.client(alice, folder="other"))
+    fired: list[str] = []
+
+    def fires(request: Request, when: str) -> bool:
+        if "applyWrites" in request.path and fault == when and not fired:
+            fired.append(when)
+            return True
+        return False
+
+    def before(request: Request) -> Answer | None:
+        if fires(request, "rival"):
+            other.update_dataset("rows", metadata={"rival": 1}, license="MIT")
+        return Answer(503) if fires(request, "before") else None
+
+    def after(request: Request, answer: Answer) -> Answer:
+        return Answer(503) if fires(request, "after") else answer
+
+    servers = network.pds_servers
+    try:
+        for server in servers:
+            server.before, server.tamper = before, after
+        entry = index.update_dataset("rows", description="d", metadata={"mine": 2})
+    finally:
+        for server in servers:
+            server.before = server.tamper = None
+    assert fired == [fault]
+    rival = {"rival": 1} if fault == "rival" else {}
+    assert (entry.description, entry.metadata) == ("d", {"keep": 1, "mine": 2, **rival})
+    assert entry.license == ("MIT" if rival else None)
+    (record,) = list_records(alice.pds_url, alice.did, str(Entry.NSID))
+    assert record["cid"] == str(entry.cid)

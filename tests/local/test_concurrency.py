@@ -90,6 +90,26 @@ def test_versions_are_given_once(index_url: str) -> None:
     assert index.get_schema("Point").version == f"1.0.{8 * KINDS - 1}"
 
 
+def say(url: str, writer: int, count: int) -> None:
+    index = LocalIndex(url)
+    for number in range(count):
+        index.update_dataset("points", metadata={f"{writer}-{number}": number}, description=f"by {writer}")
+
+
+def test_what_several_say_is_all_there(index_url: str, tmp_path: Path) -> None:
+    index = LocalIndex(index_url)
+    first = index.insert_dataset(write_samples([Point(1)], tmp_path / "points.tar"), name="points")
+    index.records.database.close()
+    together(say, [(index_url, writer, ENTRIES // 20) for writer in range(8)])
+    entry = index.get_dataset("points")
+    assert entry.metadata == {f"{w}-{number}": number for w in range(8) for number in range(ENTRIES // 20)}
+    assert (entry.uri, entry.listed) == (first.uri, first.listed)
+    assert index.get_entry(str(entry.cid)) == entry
+    assert check(index) == []
+    with pytest.raises(NotFoundError):
+        index.get_entry(str(first.cid))
+
+
 def put_entries(url: str, schema_ref: AtUri, writer: int, count: int) -> None:
     index = LocalIndex(url)
     for number in range(count):
