@@ -22,6 +22,7 @@ from atdata.errors import AtdataError, DataModelError, RollbackError, UsageError
 from atdata.json_reader import MAX_DEPTH, read_json
 from atdata.manifest.header import Header
 from atdata.transport import Response
+from terminal import Terminal
 
 DEEP = b"[" * 100_000
 HOSTILE = [
@@ -111,3 +112,14 @@ def test_a_session_file_that_holds_none_is_an_error_of_ours(
 def test_a_token_that_can_be_no_header_is_no_session() -> None:
     with pytest.raises(UsageError):
         Session.parse("a.example:::did:web:a.example:::tok\r\nx: y:::refresh:::https://pds.example")
+
+
+@pytest.mark.parametrize("kept", [b"\xff\xfe\x00", DEEP, b"{}", b"[]", b"\x00"])
+def test_a_file_that_holds_no_evidence_is_an_error_of_ours(
+    kept: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("kept.json").write_bytes(kept)
+    terminal = Terminal(capsys, monkeypatch)
+    assert terminal.run("verify", "kept.json") == 1
+    assert "not evidence as Evidence.to_json writes it" in terminal.out + terminal.err

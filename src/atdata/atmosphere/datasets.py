@@ -18,7 +18,7 @@ from atdata.dataset import Dataset
 from atdata.errors import LexiconError, LimitError, UnverifiedError, UsageError
 from atdata.index import UPDATE
 from atdata.protocols import DataSource, RangeSource
-from atdata.records import BlobStorage, Entry, ExternalStorage, S3Storage, Schema
+from atdata.records import BlobStorage, Entry, ExternalStorage, Listing, S3Storage, Schema
 from atdata.records.facts import Facts, warn_of_not_taken
 from atdata.records.storage import TAR
 from atdata.shards import Digest, ShardRef
@@ -234,7 +234,7 @@ class DatasetLoader:
         """
         return self.client.read(uri, Entry)
 
-    def list_all(self, repo: str | None = None, limit: int | None = None) -> list[Entry]:
+    def list_all(self, repo: str | None = None, limit: int | None = None) -> Listing[Entry]:
         """Entries of a DID or handle, newest first; the client's own by default."""
         return self.client.read_all(repo, Entry, limit)
 

@@ -14,7 +14,7 @@ from atdata.atmosphere.index import AtmosphereIndex
 from atdata.atproto.syntax import AtUri
 from atdata.errors import LensError
 from atdata.lens import Lens
-from atdata.records import CodeReference, LensRecord
+from atdata.records import CodeReference, LensRecord, Listing
 
 
 class LensPublisher:
@@ -124,7 +124,7 @@ class LensLoader:
         """
         return self._index.get_lens(uri)
 
-    def list_all(self, repo: str | None = None, limit: int | None = None) -> list[LensRecord]:
+    def list_all(self, repo: str | None = None, limit: int | None = None) -> Listing[LensRecord]:
         """Lenses of a DID or handle, newest first; the client's own by default."""
         return self._index.list_lenses(repo, limit)
 

@@ -8,7 +8,7 @@ from typing import Any
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.index import AtmosphereIndex
 from atdata.atproto.syntax import AtUri
-from atdata.records import Schema
+from atdata.records import Listing, Schema
 
 
 class SchemaPublisher:
@@ -48,7 +48,7 @@ class SchemaLoader:
         """
         return self._index.get_schema(uri)
 
-    def list_all(self, repo: str | None = None, limit: int | None = None) -> list[Schema]:
+    def list_all(self, repo: str | None = None, limit: int | None = None) -> Listing[Schema]:
         """Schemas of a DID or handle, newest first; the client's own by default."""
         return self._index.list_schemas(repo, limit)
 
