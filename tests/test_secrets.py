@@ -27,6 +27,7 @@ from atdata.atmosphere import AtmosphereClient
 from atdata.atproto.keys import PrivateKey
 from atdata.atproto.net import Account, Session
 from atdata.atproto.syntax import Did, Handle
+from atdata.cli import ending
 from atdata.errors import AtdataError, AuthError, NetworkError, UsageError, XrpcError, bare
 from atdata.local import LocalIndex, S3DataStore
 from atdata.local.credentials import read_credentials
@@ -399,10 +400,24 @@ def test_the_command_line_shows_nothing(form: list[str], devnet: Devnet) -> None
         run("index", "list", *form, ATDATA_INDEX_URL=f"postgresql://bob:{C}@{CLOSED}/x"),
         run("show", f"https://bob:{C}@example.com/a.tar", *form),
         run("verify", f"https://{C}@example.com/a.tar", *form),
+        run("verify", "a.tar", f"https://{C}@example.com/a.tar", *form),
+        run("show", "a.tar", "--samples", f"https://bob:{C}@example.com", *form),
     ]
     assert [done.returncode for done in runs if done.returncode == 0] == []
     assert [done.args for done in runs if held(done.stdout + done.stderr)] == []
     assert all(done.stdout + done.stderr for done in runs), "each said something"
+
+
+def test_a_fault_keeps_its_traceback_without_secrets(capsys: pytest.CaptureFixture[str]) -> None:
+    def faulty() -> None:
+        raise RuntimeError(f"no answer from https://bob:{C}@example.com/a?sig={C}, password={C}")
+
+    assert ending.run(faulty, as_json=False) == ending.FAULT
+    captured = capsys.readouterr()
+    (kept,) = Settings.of().data.glob("*traceback*")
+    assert "RuntimeError: no answer from https://***@example.com" in kept.read_text()
+    assert not held(captured.out + captured.err + kept.read_text())
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
 
 
 def test_what_is_kept_is_its_owners(devnet: Devnet, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ import typer
 from atdata.cli.output import explain, fail
 from atdata.errors import AtdataError, UsageError
 from atdata.plain import plain
+from atdata.redaction import redacted
 from atdata.settings import Settings
 from atdata.shards.writer import atomic_file, write_all
 
@@ -109,7 +110,7 @@ def _kept(error: BaseException) -> str:
     """Keep the traceback of an error, and say where."""
     try:
         path = Settings.of().data / "atdata-traceback.txt"
-        _write_private(path, "".join(traceback.format_exception(error)))
+        _write_private(path, redacted("".join(traceback.format_exception(error))))
     except (AtdataError, OSError, ValueError):
         return "its traceback could not be kept"
     return f"its traceback is in {path}"

@@ -27,6 +27,7 @@ from atdata.errors import (
     UsageError,
 )
 from atdata.plain import plain
+from atdata.redaction import redacted
 
 _LONGEST = 10_000  # characters of a stranger's text; --json has all of it
 _CODES: list[tuple[type[AtdataError] | tuple[type[AtdataError], ...], int]] = [
@@ -60,7 +61,7 @@ def say_json(value: Any) -> None:
 
 def note(message: Warning | str, *_where: object, **_file: object) -> None:
     """A warning on standard error, as people read it, in one line: where in the code it was raised says nothing to them."""
-    console(stderr=True).print(line(f"note: {'; '.join(str(message).split(chr(10)))}", "yellow"))
+    console(stderr=True).print(line(f"note: {'; '.join(redacted(str(message)).split(chr(10)))}", "yellow"))
 
 
 def exit_code(error: AtdataError) -> int:
@@ -70,6 +71,7 @@ def exit_code(error: AtdataError) -> int:
 
 def fail(kind: str, what: str, code: int, as_json: bool) -> int:
     """Say in one line why a command ends, and give its exit code."""
+    what = redacted(what)  # others' errors are not of our tree
     if as_json:
         say_json({"error": kind, "what": what, "exit": code})
     else:
