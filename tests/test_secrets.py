@@ -143,6 +143,7 @@ FAILS: dict[str, Callable[[], object]] = {
         f"alice.test:::did:plc:{'a' * 24}:::{C}:::{C}:::https://bob:{C}@example.com"
     ),
     "a session at a server that does not answer": lambda: account(f"http://{CLOSED}").query("com.atproto.server.getSession"),
+    "a signing key in another form": lambda: PrivateKey.from_bytes("k256", C.encode()),
     "a record with such a URL": lambda: check_public(
         Entry(name="rows", schema_ref=SCHEMA, storage=ExternalStorage((f"https://bob:{C}@example.com/a.tar",)))  # type: ignore[arg-type]
     ),

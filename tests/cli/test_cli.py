@@ -208,7 +208,7 @@ def test_verify_doubts_what_nobody_vouches_for(logged_in: Terminal, alice: DevAc
 
 def test_strangers_text_is_shown_as_what_it_is(logged_in: Terminal, alice: DevAccount, devnet: Devnet) -> None:
     client = devnet.client(alice)
-    nasty = "\x1b[2J\x1b]8;;https://evil.example\x07safe\x1b]8;;\x07 \u202egnp.exe [bold red]markup[/] \r\nover"
+    nasty = "\x1b[2J\x1b]8;;https://evil.example.com\x07safe\x1b]8;;\x07 \u202egnp.exe [bold red]markup[/] \r\nover"
     dataset = atdata.write_samples([Row(np.zeros(2, np.float32), 1)], "s.tar")
     index = AtmosphereIndex(client, data_store=PDSBlobStore(client))
     index.insert_dataset(dataset, name="nasty", description=nasty, tags=[nasty[:40]])

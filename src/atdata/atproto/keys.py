@@ -160,10 +160,6 @@ class PrivateKey:
     curve: Curve
     _secret: bytes = field(repr=False)
 
-    def __post_init__(self) -> None:
-        if not 0 < int.from_bytes(self._secret) < _facts(self.curve).order or len(self._secret) != _SCALAR_LENGTH:
-            raise UsageError("not a private key", expected=f"{_SCALAR_LENGTH} bytes, a number below the curve's order")
-
     @classmethod
     def generate(cls, curve: Curve = "k256") -> PrivateKey:
         """A new key from the system's randomness.
@@ -181,6 +177,10 @@ class PrivateKey:
         Raises:
             UsageError: no such curve, or no number a key can be.
         """
+        fits = 0 < int.from_bytes(secret) < _facts(curve).order and len(secret) == _SCALAR_LENGTH
+        if not fits:
+            del secret  # it may be one in another form: no traceback shows it
+            raise UsageError("not a private key", expected=f"{_SCALAR_LENGTH} bytes, a number below the curve's order")
         return cls(curve, bytes(secret))
 
     def to_bytes(self) -> bytes:

@@ -20,7 +20,7 @@ _SHOWN = r"[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffd]"
 _RUN = re.compile(f"{_SHOWN}{{12,}}")
 _WIDE_RUN = re.compile(f"{_SHOWN}*[ -~]{{8}}{_SHOWN}*")  # random 16-bit characters are characters, but none of these
 
-_URL = re.compile(r"(?i)(?<![a-z0-9+.-])([a-z][a-z0-9+.-]+):[/\\]{2,}([^\s\"'<>`|]*)")
+_URL = re.compile(r"(?i)(?<![a-z0-9+.-])([a-z][a-z0-9+.-]+):[/\\]{2,}([^\s\x00-\x1f\x7f\"'<>`|]*)")
 _PROTOCOLLESS = re.compile(r"(?<![:/\w])//((?:[\w-]+\.)*[\w-]+)/[\w.]")
 _PLACEHOLDER = re.compile(r"\$?\{\{?\s*[a-z_][\w .]*\}?\}|\$[a-z_]\w*|%s|\*|\.\.\.|…|\[[a-z_][\w -]*\]", re.IGNORECASE)
 
