@@ -68,7 +68,7 @@ def test_no_text_of_a_stranger_reaches_an_interpreter(network: Network, alice: D
         name="canary",
         version="1.0.0-canary",
         description="$(canary) `canary` {{canary}} {canary!r}",
-        tags=["canary;canary", "../canary"],
+        tags=["canary;canary", "..canary"],
         metadata={"canary": "canary", "module": "canary.module"},
     )
     environment = {
