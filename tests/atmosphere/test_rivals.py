@@ -186,7 +186,7 @@ def writing(account: DevAccount, token: str, rate: float) -> Iterator[list[float
 def test_an_account_that_another_client_writes_to(realnet: RealNet, rivals: Rivals, tmp_path: Path, rate: int) -> None:
     account = realnet.create_account(fresh_handle())
     client = realnet.client(account)
-    token = client.account.session.access
+    token = client.account.session.access.reveal()
     fill(account, token, RECORDS)
     had = counts_all(account)
     for number in range(5 if MANY else 1):
@@ -234,7 +234,7 @@ def counts_all(account: DevAccount) -> dict[str, int]:
 def test_many_records_are_read_in_few_requests_and_what_changes_alone(realnet: RealNet) -> None:
     account = realnet.create_account(fresh_handle())
     client, server, seen = realnet.client(account), realnet.pds_servers[0], list[int]()
-    token = client.account.session.access
+    token = client.account.session.access.reveal()
     fill(account, token, 1_000)
 
     def look(state: State) -> Decision[None]:
