@@ -251,6 +251,8 @@ REDACTED = [
     ("https://example.com/a?X-Amz-Signature={}&id=4", "https://example.com/a?X-Amz-Signature=***&id=4"),
     ("https://example.com/a?anything={}", "https://example.com/a?anything=***"),
     ("https://example.com/a;sig={}", "https://example.com/a;sig=***"),
+    ("https://example.com/a?{}", "https://example.com/a?***"),
+    ("https://example.com/a?{}=1", "https://example.com/a?***=***"),
     ("https://example.com/a#access_token={}", "https://example.com/a#***"),
     ("see https://a.example.com/x and https://bob:{}@b.example.com/y.", "see https://a.example.com/x and https://***@b.example.com/y."),
     ("host=db password={} user=bob", "host=db password=*** user=bob"),

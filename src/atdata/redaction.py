@@ -165,6 +165,7 @@ def _shown(url: re.Match[str]) -> str:
 
 def _shown_pair(pair: str) -> str:
     name, equals, _ = pair.partition("=")
-    if equals:
-        return pair if name in _QUIET.split() else f"{name}={HIDDEN}"
-    return HIDDEN if len(pair) > 20 else pair
+    if equals and name in _QUIET.split():
+        return pair
+    word = re.fullmatch(r"[A-Za-z][A-Za-z_.:-]*\d{0,2}", name) and len(name) <= (40 if equals else 20)
+    return f"{name if word else HIDDEN}{equals and '=' + HIDDEN}"
