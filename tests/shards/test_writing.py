@@ -13,6 +13,7 @@ import tarfile
 import textwrap
 import time
 from collections import Counter
+from collections.abc import Iterable
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ def read(path: Path) -> list[Row]:
         return list(read_rows(file, path.stat().st_size, str(path)))
 
 
-def write_all_shards(folder: Path, rows: list[Row], **limits: Any) -> list[Path]:
+def write_all_shards(folder: Path, rows: Iterable[Row], **limits: Any) -> list[Path]:
     shards = cut_shards(rows, Limits.of(limits.get("maxcount"), limits.get("maxsize")), lambda i: folder / f"{i}.tar")
     return [Path(shard.url) for shard in shards]
 
@@ -351,7 +352,7 @@ def test_a_disk_that_fails_while_a_shard_is_still_written_is_not_asked_again(tmp
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", sync)
-    rows = [(f"{number:03d}", bytes(700)) for number in range(500)]
+    rows = ((f"{number:06d}", bytes(700)) for number in range(100_000))  # far more than the disk is slow
     with pytest.raises(StorageError, match="Input/output error"):
         write_all_shards(tmp_path / "folder", rows)
     assert len(asked) == failing + 1
