@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from atdata.atmosphere.evidence import Reader
@@ -190,6 +190,8 @@ class Repository:
         self._kinds = {kind.NSID: kind for kind in kinds}
         self._view = RepositoryView(tuple(nsid for kind in kinds for nsid in collections(kind.NSID)))
         self._rows: dict[str, _Row] = {}
+        self._state: State | None = None
+        self._leaves: tuple[Leaf, ...] = ()
         self._checked: dict[Cid | None, Any] = {}
 
     @property
@@ -208,13 +210,16 @@ class Repository:
             NetworkError: the account's server cannot be reached.
         """
         commit = self._reader.follow(self._reader.identity(self.did), self._view, remember=remember).cid
-        rows: list[_Row] = []
-        for leaf in reversed(self._view.leaves):
-            row = self._rows.get(leaf.key)
-            if row is None or row.cid != leaf.value:
-                row = self._rows[leaf.key] = self._parse(leaf)
-            rows.append(row)
-        return State(self.did, commit, dict(self._view.leaves), rows)
+        if self._state is None or self._view.leaves != self._leaves:
+            self._leaves = self._view.leaves
+            self._state = State(self.did, commit, dict(self._leaves), [self._row(leaf) for leaf in self._leaves[::-1]])
+        return replace(self._state, commit=commit)
+
+    def _row(self, leaf: Leaf) -> _Row:
+        row = self._rows.get(leaf.key)
+        if row is None or row.cid != leaf.value:
+            row = self._rows[leaf.key] = self._parse(leaf)
+        return row
 
     def _parse(self, leaf: Leaf) -> _Row:
         nsid = Nsid(today(leaf.key.partition("/")[0]))

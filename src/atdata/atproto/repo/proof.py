@@ -115,19 +115,19 @@ def _prove_commit(
 ) -> ProvenCommit:
     with _step("car", uri):
         file = read_car(car)
-        blocks = {**held, **file.blocks}
     with _step("commit", uri):
         if not file.roots:
             raise ProofError("the file names no root")
         cid = file.roots[0]
-        if cid not in blocks:
+        block = file.blocks.get(cid) or held.get(cid)
+        if block is None:
             raise MissingBlockError.of(cid)
-        commit = Commit.decode(blocks[cid])
+        commit = Commit.decode(block)
         if commit.did != did:
             raise ProofError("the commit is another account's", expected=did, actual=commit.did)
     with _step("signature", uri):
         commit.verify(key)
-    return ProvenCommit(cid, commit, blocks)
+    return ProvenCommit(cid, commit, file.blocks)
 
 
 @contextmanager

@@ -6,7 +6,6 @@ nodes that are new, however many records there are.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from atdata.atproto.cid import Cid
@@ -48,15 +47,12 @@ class RepositoryView:
         """
         if self.proven is None:
             raise AssertionError("a view of no commit")
-        nodes: list[Cid] = []
-        prefixes = tuple(f"{collection}/" for collection in self.collections)
-        self.leaves = self._walk(Subtree(self.proven.commit.data), prefixes, nodes)
-        records = self.leaves if self.with_records else ()
-        lacking = [cid for _, cid in records if cid not in self.blocks and cid.codec == "dag-cbor"]
-        return list(dict.fromkeys([*nodes, *lacking]))
+        missing: list[Cid] = []
+        self.leaves = self._walk(Subtree(self.proven.commit.data), missing)
+        return list(dict.fromkeys(missing))
 
-    def _walk(self, subtree: Subtree, prefixes: Sequence[str], missing: list[Cid]) -> tuple[Leaf, ...]:
-        """The leaves below a node; a node is read once in every place where it stands."""
+    def _walk(self, subtree: Subtree, missing: list[Cid]) -> tuple[Leaf, ...]:
+        """The leaves below a node. A node that all is there of is read once in every place where it stands."""
         known = self._read.get(subtree)
         if known is not None:
             return known
@@ -64,11 +60,17 @@ class RepositoryView:
             missing.append(subtree.cid)
             return ()
         before, found = len(missing), list[Leaf]()
+        prefixes = tuple(f"{collection}/" for collection in self.collections)
         for part in subtree.open(self.blocks).parts():
             if isinstance(part, Leaf):
-                found += [part] if part.key.startswith(tuple(prefixes)) else []
+                if part.key.startswith(prefixes):
+                    found.append(part)
+                    missing += [part.value] if self.with_records and self._lacks(part.value) else []
             elif isinstance(part, Subtree) and any(part.may_hold(prefix) for prefix in prefixes):
-                found += self._walk(part, prefixes, missing)
+                found += self._walk(part, missing)
         if len(missing) == before:
             self._read[subtree] = tuple(found)
         return tuple(found)
+
+    def _lacks(self, record: Cid) -> bool:
+        return record not in self.blocks and record.codec == "dag-cbor"
