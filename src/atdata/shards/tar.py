@@ -7,7 +7,7 @@ Format"). What it cannot read exactly it refuses; it never ends early in silence
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from atdata.errors import ShardError, TruncatedShardError
@@ -27,6 +27,19 @@ _TYPES = {
     b"S": "a sparse file",
 }
 _PAX_REFUSED = ("GNU.sparse.", "SCHILY.realsize")
+_PAX_USED = ("path", "size")
+DECOMPRESS = "Decompress it first (gunzip, unxz, zstd -d): samples are found by where they are in a shard."
+_FOREIGN = {
+    b"\x1f\x8b": ("compressed (gzip)", DECOMPRESS),
+    b"\x28\xb5\x2f\xfd": ("compressed (zstd)", DECOMPRESS),
+    b"\xfd7zXZ\0": ("compressed (xz)", DECOMPRESS),
+    b"BZh": ("compressed (bzip2)", DECOMPRESS),
+    b"\x04\x22\x4d\x18": ("compressed (lz4)", DECOMPRESS),
+    b"PK\x03\x04": ("a zip file", "Write its samples to shards with atdata.write_samples."),
+    b"version https://git-lfs": ("a pointer of Git LFS", "Have its content fetched: git lfs pull."),
+    b"/annex/objects/": ("a pointer of git-annex", "Have its content fetched: git annex get."),
+}
+"""How files begin that are called shards and are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +60,33 @@ class Member:
     def extension(self) -> str:
         """The rest of the name, without that dot."""
         return self.name.rpartition("/")[2].partition(".")[2]
+
+
+@dataclass
+class _Extended:
+    """What extended headers say of the member after them.
+
+    Some readers take the first of several, some the last, and some all of them together: so all must say the same.
+
+    Attributes:
+        pax: the path and the size in each PAX header.
+        long: each GNU name.
+    """
+
+    pax: list[dict[str, str]] = field(default_factory=list)
+    long: list[str] = field(default_factory=list)
+
+    def value(self, name: str, position: int, uri: str) -> str | None:
+        """The one value of a record; `None` where there is none."""
+        said = {records.get(name) for records in self.pax}
+        if name == "path" and self.long:
+            said = (said if len(said) > 1 else said - {None}) | set(self.long)
+        if len(said) > 1:
+            raise _damaged(uri, position, f"it is given more than one {name}", ", ".join(sorted(map(repr, said)))[:200])
+        return next(iter(said), None)
+
+    def __bool__(self) -> bool:
+        return any(self.pax) or bool(self.long)
 
 
 def read_members(file: BinaryIO, size: int, uri: str) -> Iterator[tuple[Member, bytes]]:
@@ -71,19 +111,17 @@ def read_members(file: BinaryIO, size: int, uri: str) -> Iterator[tuple[Member, 
 def scan_members(file: BinaryIO, size: int, uri: str) -> Iterator[Member]:
     """The regular files of a tar, in order; at each one the stream stands at its first byte."""
     position = 0
-    extended: dict[str, str] = {}
+    extended = _Extended()
     while True:
         file.seek(position)
         header = file.read(BLOCK)
-        if len(header) < BLOCK:
-            raise _cut(uri, position + len(header))
         if header == _ZERO:
             _check_end(file, position, extended, uri)
             return
         kind = header[156:157]
-        length = _parse_header(header, position, uri)
+        length = _proved_length(header, position, uri)
         if kind in (_PAX_LOCAL, _PAX_GLOBAL, _GNU_NAME, _GNU_LINK):
-            extended.update(_read_extension(file, kind, length, position, size, uri))
+            _read_extension(extended, file, kind, length, position, size, uri)
             position = _after(position, length, size, uri)
             continue
         member = _member(header, extended, length, position, uri)
@@ -95,8 +133,10 @@ def scan_members(file: BinaryIO, size: int, uri: str) -> Iterator[Member]:
                 actual=repr(kind),
                 hint="A shard holds regular files only; write it again with atdata.write_samples.",
             )
-        extended = {}
+        extended = _Extended()
         folder = kind == _DIRECTORY or (kind == b"\0" and member.name.endswith("/"))
+        if kind == b"\0" and folder != header[:100].partition(b"\0")[0].endswith(b"/"):
+            raise _damaged(uri, position, "it is a folder by one of its names and a file by the other", member.name)
         if folder and member.size:
             raise ShardError(
                 "a folder in a shard claims bytes of its own", uri=uri, path=member.name, actual=member.size
@@ -125,7 +165,7 @@ def _after(position: int, length: int, size: int, uri: str) -> int:
     return end + -end % BLOCK
 
 
-def _check_end(file: BinaryIO, position: int, extended: dict[str, str], uri: str) -> None:
+def _check_end(file: BinaryIO, position: int, extended: _Extended, uri: str) -> None:
     second = file.read(BLOCK)
     if len(second) < BLOCK:
         raise _cut(uri, position + BLOCK + len(second))
@@ -141,6 +181,20 @@ def _check_end(file: BinaryIO, position: int, extended: dict[str, str], uri: str
                 hint="Archives that were joined end to end must be written anew.",
             )
         rest = file.read(1 << 20)
+
+
+def _proved_length(header: bytes, position: int, uri: str) -> int:
+    """The size that a whole header claims which its checksum proves."""
+    try:
+        if len(header) < BLOCK:
+            raise _cut(uri, position + len(header))
+        return _parse_header(header, position, uri)
+    except ShardError:
+        if position == 0:
+            for begin, (what, hint) in _FOREIGN.items():
+                if header.startswith(begin):
+                    raise ShardError(f"what should be a shard is {what}", uri=uri, hint=hint) from None
+        raise
 
 
 def _parse_header(header: bytes, position: int, uri: str) -> int:
@@ -179,45 +233,53 @@ def _text(raw: bytes, position: int, uri: str) -> str:
     return text
 
 
-def _member(header: bytes, extended: dict[str, str], length: int, position: int, uri: str) -> Member:
-    name = extended.get("path")
+def _member(header: bytes, extended: _Extended, length: int, position: int, uri: str) -> Member:
+    name = extended.value("path", position, uri)
+    prefix = header[345:500].partition(b"\0")[0]
+    if prefix and header[257:263] != b"ustar\0":  # GNU has times there, others nothing; some take it for a folder
+        raise _damaged(uri, position, "only a POSIX header says in which folder a file is", repr(prefix[:60]))
     if name is None:
         name = _text(header[:100].partition(b"\0")[0], position, uri)
-        if header[257:263] == b"ustar\0":
-            prefix = _text(header[345:500].partition(b"\0")[0], position, uri)
-            name = f"{prefix}/{name}" if prefix else name
-        elif header[257:263] == b"ustar ":  # GNU has times there; old writers took it for a prefix all the same
-            _number(header[345:357], position, uri, "access time")
-            _number(header[357:369], position, uri, "change time")
+        if prefix:
+            name = f"{_text(prefix, position, uri)}/{name}"
     if not name:
         raise _damaged(uri, position, "it has no name")
-    if "size" in extended:
-        text = extended["size"]
+    text = extended.value("size", position, uri)
+    if text is not None:
         if not (text.isascii() and text.isdigit() and len(text) < 20):
             raise _damaged(uri, position, "its PAX size is no number", repr(text[:40]))
         length = int(text)
     return Member(name, position + BLOCK, length)
 
 
-def _read_extension(file: BinaryIO, kind: bytes, length: int, position: int, size: int, uri: str) -> dict[str, str]:
-    """The names and sizes that an extended header gives to the member after it."""
+def _read_extension(
+    extended: _Extended, file: BinaryIO, kind: bytes, length: int, position: int, size: int, uri: str
+) -> None:
+    """Take in the name and the size that an extended header gives to the member after it."""
     if length > _MAX_EXTENSION:
         raise _damaged(uri, position, "an extended header is too long", f"{length} bytes")
     _after(position, length, size, uri)
     data = file.read(length)
     if len(data) != length:
         raise _cut(uri, position + BLOCK + len(data))
-    if kind == _GNU_LINK:
-        return {}
     if kind == _GNU_NAME:
-        return {"path": _text(data.partition(b"\0")[0], position, uri)}
-    records = dict(_pax_records(data, position, uri))
-    for key in records:
+        extended.long.append(_text(data.partition(b"\0")[0], position, uri))
+    elif kind != _GNU_LINK:
+        used = _used_records(data, position, uri)
+        if kind == _PAX_LOCAL:
+            extended.pax.append(used)
+        elif used:
+            raise _damaged(uri, position, "a global header names or sizes members", ", ".join(used))
+
+
+def _used_records(data: bytes, position: int, uri: str) -> dict[str, str]:
+    """The path and the size in a PAX header."""
+    used: dict[str, str] = {}
+    for key, value in _pax_records(data, position, uri):
         if key.startswith(_PAX_REFUSED):
             raise ShardError("a shard holds a sparse file", uri=uri, path=f"byte {position}", actual=key)
-    used = {key: value for key, value in records.items() if key in ("path", "size")}
-    if kind == _PAX_GLOBAL and used:
-        raise _damaged(uri, position, "a global header names or sizes members", ", ".join(used))
+        if key in _PAX_USED and used.setdefault(key, value) != value:
+            raise _damaged(uri, position, f"it is given more than one {key}", f"{used[key]!r}, {value!r}"[:200])
     return used
 
 
@@ -233,5 +295,5 @@ def _pax_records(data: bytes, position: int, uri: str) -> Iterator[tuple[str, st
             raise _damaged(uri, position, "a PAX record is malformed", repr(data[start : start + 40]))
         name = _text(key, position, uri)
         # Only names are text for sure; other values may be any bytes and are not used.
-        yield name, _text(value, position, uri) if name in ("path", "size") else ""
+        yield name, _text(value, position, uri) if name in _PAX_USED else ""
         start = end
