@@ -9,7 +9,7 @@ from atdata.errors import ShardNotFoundError, UsageError
 from atdata.importers import delimited, images, npz, parquet, shards
 from atdata.importers.files import Folder
 from atdata.importers.imported import Imported
-from atdata.shards.braces import expand_braces
+from atdata.shards.braces import names_in
 from atdata.shards.source import scheme_of
 
 TAKEN = (
@@ -57,7 +57,7 @@ def open_path(path: str | os.PathLike[str], type_name: str) -> Imported:
         if suffix in _FILES:
             return _FILES[suffix](place, type_name)
         raise UsageError(f"a file of a kind that is not taken: {place.name}", uri=text, expected=TAKEN)
-    if all(name.lower().endswith(shards.SUFFIXES) for name in expand_braces(text)):
+    if all(name.lower().endswith(shards.SUFFIXES) for name in names_in([text])):
         return shards.open_named(text, type_name)
     if scheme_of(text) != "file" or place.exists():
         raise UsageError("only shards are read from there", uri=text, expected=TAKEN)

@@ -12,7 +12,7 @@ from atdata.atproto.syntax import BlobUri
 from atdata.errors import DigestError, LexiconError, NotFoundError
 from atdata.protocols import DataSource
 from atdata.shards import Digest, ShardRef
-from atdata.shards.braces import expand_braces
+from atdata.shards.braces import MAX_LISTED, names_in
 from atdata.shards.s3 import S3Source, configured_endpoint, public_url
 from atdata.shards.source import scheme_of
 
@@ -133,8 +133,12 @@ class ExternalStorage:
         return {"$type": EXTERNAL, "urls": list(self.urls)}
 
     def shards(self, _did: str | None) -> tuple[ShardRef, ...]:
-        """The shards the URLs stand for."""
-        return tuple(ShardRef(url) for pattern in self.urls for url in expand_braces(pattern))
+        """The shards the URLs stand for.
+
+        Raises:
+            LimitError: they are more than a record may name.
+        """
+        return tuple(ShardRef(url) for url in names_in(self.urls, MAX_LISTED))
 
 
 @dataclass(frozen=True)
