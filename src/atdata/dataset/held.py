@@ -1,8 +1,13 @@
-"""What a process has open of a dataset's shards, and how it lets go of it."""
+"""What a process has open of a dataset's shards, and how it lets go of it.
+
+A process may open only so many files (`RLIMIT_NOFILE`). All its datasets share a part of that: whoever opens one more
+has the dataset that holds the most let go of what it used longest ago.
+"""
 
 from __future__ import annotations
 
 import os
+import resource
 import threading
 import weakref
 from collections import OrderedDict
@@ -13,6 +18,12 @@ from atdata.dataset.partial import PartialShard
 from atdata.shards.keys import Keys
 from atdata.shards.memory import Memory
 from atdata.shards.opening import OpenShard
+
+_SPARE = 64  # files that are open for other ends
+_EACH = 3  # descriptors that an open shard takes: its own, that of what is mapped, and one to read with
+
+_everyone: weakref.WeakSet[Held] = weakref.WeakSet()
+_joining = threading.Lock()
 
 
 class Coming(NamedTuple):
@@ -36,6 +47,8 @@ class Held:
 
     def __init__(self) -> None:
         self.reset()
+        with _joining:
+            _everyone.add(self)
 
     def reset(self) -> None:
         """Let go of everything without closing it."""
@@ -49,9 +62,61 @@ class Held:
         self.process = os.getpid()
         weakref.finalize(self, _close, self.open, self.coming, self.partial)
 
+    @property
+    def files(self) -> int:
+        """How many are open."""
+        return len(self.open) + len(self.partial) + len(self.coming)
+
+    def drop(self, shard: int) -> None:
+        """Let go of a whole shard; what is mapped of it lives on while it is used. The lock is held."""
+        if opened := self.open.pop(shard, None):
+            self.mapped.pop(shard, None)
+            opened.file.close()
+
+    def let_go(self, shard: int) -> None:
+        """Let go of a shard in parts. The lock is held."""
+        if partial := self.partial.pop(shard, None):
+            self.mapped.pop(shard, None)
+            partial.opened.file.close()
+
+    def shed(self) -> bool:
+        """Let go of what was used longest ago; whether that was possible: somebody may be at work with it."""
+        if not self.lock.acquire(blocking=False):
+            return False
+        try:
+            if self.open:
+                self.drop(next(iter(self.open)))
+            elif self.partial:
+                self.let_go(next(iter(self.partial)))
+            else:
+                self.rest()
+        finally:
+            self.lock.release()
+        return True
+
     def rest(self) -> None:
         """Stop fetching what nobody asked for yet."""
         _cancel(self.coming)
+
+
+def most_open() -> int:
+    """How many shards all datasets of this process may have open together."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 1 << 20 if soft == resource.RLIM_INFINITY else max((soft - _SPARE) // _EACH, 1)
+
+
+def make_room(own: Held, most: int | None = None) -> None:
+    """Have datasets let go of shards until no more are open than may be. What `own` opened last stays open."""
+    with _joining:
+        others = [held for held in _everyone if held.process == os.getpid()]
+    limit = most_open() if most is None else most
+    excess = sum(held.files for held in others) - limit
+    while excess > 0 and others:
+        largest = max(others, key=lambda held: held.files)
+        before = largest.files
+        if before <= (largest is own) or not largest.shed():
+            others.remove(largest)
+        excess -= before - largest.files
 
 
 def _close(

@@ -247,12 +247,12 @@ class Reader:
     def _memory(self, chunk: Chunk) -> Memory:
         if not chunk.dense:
             return self.table.memory(chunk.shard, chunk.starts)
-        opened = self.table.ready(chunk.shard, chunk.starts)
-        start, stop = chunk.span(opened.size)
-        if not (chunk.gapless and chunk.length < FAR):
-            return map_file(opened.file, start, stop)
-        buffer = self._windows.empty((1 << (stop - start).bit_length(),), np.dtype(np.uint8))
-        return read_file(opened.file, start, stop, buffer)
+        with self.table.used(chunk.shard, chunk.starts) as opened:
+            start, stop = chunk.span(opened.size)
+            if not (chunk.gapless and chunk.length < FAR):
+                return map_file(opened.file, start, stop)
+            buffer = self._windows.empty((1 << (stop - start).bit_length(),), np.dtype(np.uint8))
+            return read_file(opened.file, start, stop, buffer)
 
     def _one_by_one(self, shard: int, memory: Memory, starts: Ints, sizes: Ints) -> Columns:
         samples: list[Any] = []

@@ -15,10 +15,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from atdata.dataset.held import Coming, Held
+from atdata.dataset.held import Coming, Held, make_room
 from atdata.dataset.partial import PartialShard, bring
 from atdata.dataset.pins import AT_ONCE, Pins
-from atdata.errors import NotFoundError, ShardError
+from atdata.errors import LimitError, NotFoundError, ShardError
 from atdata.protocols import DataSource, RangeSource
 from atdata.shards.cache import ShardCache
 from atdata.shards.keys import Keys, keys_of
@@ -253,11 +253,16 @@ class ShardTable:
                 held.open.move_to_end(shard)
                 return opened
             coming = held.coming.pop(shard, None)
-            opened = coming.shard.result() if coming else self._proved(shard, threading.Event())
-            self._let_go(shard)
+            try:
+                opened = coming.shard.result() if coming else self._proved(shard, threading.Event())
+            except LimitError:  # others have all files open that this process may
+                make_room(held, 0)
+                opened = self._proved(shard, threading.Event())
+            held.let_go(shard)
             self._open[shard] = opened
             while len(self._open) > KEPT:
-                self.drop(next(iter(self._open)))
+                held.drop(next(iter(self._open)))
+            make_room(held)
             return opened
 
     def _proved(self, shard: int, stopped: threading.Event) -> OpenShard:
@@ -288,7 +293,8 @@ class ShardTable:
                 return None
             held.partial[shard] = PartialShard(self._ranges, self.refs[shard], listing, self.cache.root)
             while len(held.partial) > KEPT:
-                self._let_go(next(iter(held.partial)))
+                held.let_go(next(iter(held.partial)))
+            make_room(held)
         held.partial.move_to_end(shard)
         return held.partial[shard]
 
@@ -335,13 +341,7 @@ class ShardTable:
     def _refuse(self, shard: int) -> None:
         """Have a shard whole from now on."""
         self._held.refused.add(shard)
-        self._let_go(shard)
-
-    def _let_go(self, shard: int) -> None:
-        held = self._held
-        if partial := held.partial.pop(shard, None):
-            held.mapped.pop(shard, None)
-            partial.opened.file.close()
+        self._held.let_go(shard)
 
     def ahead(self, shards: Iterable[int]) -> None:
         """Begin to fetch and prove shards that will be asked for soon."""
@@ -373,11 +373,8 @@ class ShardTable:
 
     def drop(self, shard: int) -> None:
         """Let go of a shard; what is mapped of it lives on while it is used."""
-        held = self._held
-        with held.lock:
-            if opened := self._open.pop(shard, None):
-                held.mapped.pop(shard, None)
-                opened.file.close()
+        with self._held.lock:
+            self._held.drop(shard)
 
     def ready(self, shard: int, starts: Ints) -> OpenShard:
         """An open shard some samples of which are about to be touched.
@@ -394,14 +391,20 @@ class ShardTable:
             return opened
 
     @contextmanager
-    def descriptor(self, shard: int, starts: Ints) -> Iterator[int]:
-        """The descriptor of a shard some samples of which are about to be read. Nobody closes it meanwhile.
+    def used(self, shard: int, starts: Ints) -> Iterator[OpenShard]:
+        """An open shard some samples of which are about to be read. Nobody closes it meanwhile.
 
         Raises:
             DigestError, NetworkError, ShardError: as `ready`.
         """
         with self._held.lock:
-            yield self.ready(shard, starts).file.fileno()
+            yield self.ready(shard, starts)
+
+    @contextmanager
+    def descriptor(self, shard: int, starts: Ints) -> Iterator[int]:
+        """The descriptor of the same."""
+        with self.used(shard, starts) as opened:
+            yield opened.file.fileno()
 
     def memory(self, shard: int, starts: Ints) -> Memory:
         """Memory over a whole shard, to touch some samples in; the same until the shard is closed.
