@@ -75,7 +75,7 @@ def dataset_of(job: Job, seed: int, own: str) -> atdata.Dataset[Row]:
     folder = job.home / own
     folder.mkdir(parents=True, exist_ok=True)
     samples = (Row(np.full(4, seed, np.float32), number) for number in range(4))
-    return atdata.write_samples(samples, folder / "rows-%06d.tar", maxcount=2)
+    return atdata.write_samples(samples, folder / "rows-%06d.tar", maxcount=2, overwrite=True)
 
 
 def insert(job: Job, own: str) -> Ready:

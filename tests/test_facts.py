@@ -47,7 +47,7 @@ def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def rows(count: int = 3) -> atdata.Dataset[Any]:
-    return atdata.write_samples([Row(x) for x in range(count)], f"rows-{count}.tar")
+    return atdata.write_samples([Row(x) for x in range(count)], f"rows-{count}.tar", overwrite=True)
 
 
 @pytest.fixture(params=["sqlite", "redis", "postgres", "network"])

@@ -60,7 +60,7 @@ def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def publish(network: Network, owner: DevAccount, name: str = "rows", count: int = 12, **facts: Any) -> Entry:
     client = network.client(owner)
-    dataset = atdata.write_samples(rows(count), f"{name}-%06d.tar", maxcount=4)
+    dataset = atdata.write_samples(rows(count), f"{name}-%06d.tar", maxcount=4, overwrite=True)
     return AtmosphereIndex(client, data_store=PDSBlobStore(client)).insert_dataset(dataset, name=name, **facts)
 
 

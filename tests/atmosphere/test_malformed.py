@@ -54,7 +54,7 @@ def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def publish(network: Network, owner: DevAccount, name: str, version: str | None, count: int = 3) -> Entry:
     client = network.client(owner)
     index = AtmosphereIndex(client, data_store=PDSBlobStore(client))
-    dataset = atdata.write_samples(rows(count), f"{name}-{count}.tar")
+    dataset = atdata.write_samples(rows(count), f"{name}-{count}.tar", overwrite=True)
     return index.insert_dataset(dataset, name=name, version=version)
 
 

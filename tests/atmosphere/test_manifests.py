@@ -60,7 +60,7 @@ def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def local(name: str = "rows", **options: Any) -> Dataset[Any]:
-    return atdata.write_samples(ROWS, f"{name}-%06d.tar", maxcount=EACH, **options)
+    return atdata.write_samples(ROWS, f"{name}-%06d.tar", maxcount=EACH, overwrite=True, **options)
 
 
 def insert(network: Network, account: DevAccount, name: str = "rows", **facts: Any) -> Entry:

@@ -48,7 +48,7 @@ def rows(count: int, seed: int = 0) -> list[Any]:
 
 
 def dataset(count: int = 10, seed: int = 0, **limits: Any) -> atdata.Dataset[Any]:
-    return atdata.write_samples(rows(count, seed), f"rows-{seed}-%06d.tar", **limits)
+    return atdata.write_samples(rows(count, seed), f"rows-{seed}-%06d.tar", overwrite=True, **limits)
 
 
 def index_of(network: Network, account: DevAccount, folder: str | None = None) -> AtmosphereIndex:

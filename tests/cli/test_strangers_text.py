@@ -114,7 +114,7 @@ def test_there_are_forty_and_they_are_hostile() -> None:
 
 
 def rows(path: str) -> Any:
-    return atdata.write_samples([Row(np.zeros(2, np.float32), n) for n in range(3)], path)
+    return atdata.write_samples([Row(np.zeros(2, np.float32), n) for n in range(3)], path, overwrite=True)
 
 
 @pytest.mark.parametrize("name", HOSTILE)

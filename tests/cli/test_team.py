@@ -61,7 +61,9 @@ def index(terminal: Terminal) -> LocalIndex:
 
 
 def rows(count: int, name: str = "rows") -> Any:
-    return atdata.write_samples([Row(np.zeros(3, np.float32), n) for n in range(count)], f"{name}-%06d.tar", maxcount=8)
+    return atdata.write_samples(
+        [Row(np.zeros(3, np.float32), n) for n in range(count)], f"{name}-%06d.tar", maxcount=8, overwrite=True
+    )
 
 
 def log_in(terminal: Terminal, account: DevAccount, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -655,5 +655,5 @@ def test_a_file_replaced_while_it_is_read_is_read_to_its_end(tmp_path):
         for batch in batches:
             seen += batch.label
         assert sorted(seen) == list(range(300))
-        write_samples(made, path)
+        write_samples(made, path, overwrite=True)
         data = Dataset[Ordinary](path)

@@ -381,6 +381,9 @@ def test_a_damaged_shard_raises_in_its_turn(data, written, tmp_path):
     path = tmp_path / "d-000002.tar"
     whole = path.read_bytes()
     path.write_bytes(whole[:-1024])
+    with pytest.raises(ShardError, match="changed since it was listed"):
+        list(data)
+    data = Dataset[Digit](str(tmp_path / "d-{000000..000003}.tar"))
     seen = []
     with pytest.raises(TruncatedShardError) as caught:
         for digit in data:

@@ -239,8 +239,10 @@ def test_a_stop_without_a_state_goes_on_with_the_next_epoch(datasets):
 
 def test_a_state_of_other_data_or_another_order_is_refused(tmp_path, datasets):
     def made(first: int, count: int = 60) -> Dataset[Point]:
-        atdata.write_samples([point(first + n) for n in range(count)], tmp_path / "s-%03d.tar", maxcount=20)
-        return Dataset[Point](f"{tmp_path}/s-{{000..002}}.tar")
+        folder = tmp_path / f"{first}-{count}"
+        if not folder.exists():
+            atdata.write_samples([point(first + n) for n in range(count)], folder / "s-%03d.tar", maxcount=20)
+        return Dataset[Point](f"{folder}/s-{{000..002}}.tar")
 
     state = made(0).loader(5, shuffle="global", seed=1).state_dict()
     made(0).loader(5, shuffle="global", seed=1).load_state_dict(state)

@@ -24,7 +24,7 @@ def imported(tmp_path: Path) -> Callable[[Path | str], tuple[Imported, list[Any]
         assert result.count == len(samples)
         assert list(result.samples()) == samples
         assert all(type(sample) is result.sample_type for sample in samples)
-        stored = write_samples(result.samples(), tmp_path / "round-trip-%06d.tar")
+        stored = write_samples(result.samples(), tmp_path / "round-trip-%06d.tar", overwrite=True)
         assert list(stored) == samples
         assert result.sample_type.__name__ == "Row"
         written, _ = to_json_schema(schema_of(result.sample_type))

@@ -188,6 +188,14 @@ def test_other_files_hidden_ones_and_links_that_leave_are_noted_and_not_read(fol
     assert others == "passed over 1 (no images): README.txt"
 
 
+def test_an_image_that_is_a_link_to_nothing_is_an_error(folder: Path) -> None:
+    put(folder / "cat/1.png")
+    (folder / "cat/broken.png").symlink_to("../.git/annex/objects/x.png")
+    with pytest.raises(ShardNotFoundError, match="leads to no file") as caught:
+        open_path(folder, "Row")
+    assert "git annex get" in (caught.value.hint or "")
+
+
 @pytest.mark.parametrize("damage", [b"", b"hello", b"\x89PNG\r\n\x1a\n", "half", "%!PS-Adobe-3.0 EPSF-3.0\n"])
 def test_an_image_that_cannot_be_decoded_is_named(folder: Path, damage: bytes | str) -> None:
     put(folder / "cat/1.png")
@@ -203,7 +211,7 @@ def test_an_image_that_cannot_be_decoded_is_named(folder: Path, damage: bytes | 
 def test_a_link_to_nothing_is_an_error(folder: Path) -> None:
     put(folder / "cat/1.png")
     (folder / "cat/2.png").symlink_to("nowhere.png")
-    with pytest.raises(ShardNotFoundError, match="a link to nothing") as caught:
+    with pytest.raises(ShardNotFoundError, match="leads to no file") as caught:
         open_path(folder, "Row")
     assert caught.value.uri == str(folder / "cat/2.png")
 

@@ -34,7 +34,7 @@ def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def write(name: str, *numbers: int) -> atdata.Dataset[Row]:
-    return atdata.write_samples([Row(number) for number in numbers], f"{name}.tar")
+    return atdata.write_samples([Row(number) for number in numbers], f"{name}.tar", overwrite=True)
 
 
 @dataclass

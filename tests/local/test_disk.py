@@ -252,7 +252,7 @@ def test_the_manifest_of_another_shard_stays_behind(store: LocalDiskStore) -> No
     pytest.importorskip("pyarrow")
     data = write_samples(rows(5), "stale.tar", manifest=True)
     kept = [path.read_bytes() for path in manifest_paths(Path("stale.tar"))]
-    data = write_samples(rows(6), "stale.tar")
+    data = write_samples(rows(6), "stale.tar", overwrite=True)
     for path, raw in zip(manifest_paths(Path("stale.tar")), kept, strict=True):
         path.write_bytes(raw)
     (stored,) = store.put(data, prefix="a")

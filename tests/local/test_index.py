@@ -57,7 +57,7 @@ def index(index_url: str) -> LocalIndex:
 
 
 def points(count: int = 3, file: str = "points.tar") -> Any:
-    return write_samples([Point(x) for x in range(count)], file)
+    return write_samples([Point(x) for x in range(count)], file, overwrite=True)
 
 
 class TestSuite(IndexSuite):

@@ -71,7 +71,7 @@ def killed_five_times(
     """400 shards; killed after 60, 130, ... uploads. Nothing is sent again but what was under way."""
     index = LocalIndex("team.sqlite")
     entry = index.insert_dataset(
-        atdata.write_samples(map(Reading, range(SHARDS)), "readings-%06d.tar", maxcount=1),
+        atdata.write_samples(map(Reading, range(SHARDS)), "readings-%06d.tar", maxcount=1, overwrite=True),
         name="readings",
         version="1.0.0",
     )

@@ -36,7 +36,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def readings(count: int = 30, size: int = 8, maxcount: int = 12, name: str = "readings") -> Any:
     samples = [Reading(np.full(size, number, np.float32), number) for number in range(count)]
-    return atdata.write_samples(samples, f"{name}-%06d.tar", maxcount=maxcount)
+    return atdata.write_samples(samples, f"{name}-%06d.tar", maxcount=maxcount, overwrite=True)
 
 
 def numbers(dataset: Any) -> list[int]:

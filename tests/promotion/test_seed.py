@@ -75,7 +75,7 @@ def reader(
 def images(seed: int) -> Any:
     rng = np.random.default_rng(seed)
     samples = [ImageSample(rng.random((4, 4)).astype(np.float32), f"{i}") for i in range(10)]
-    return atdata.write_samples(samples, f"images-{seed}-%06d.tar", maxcount=4)
+    return atdata.write_samples(samples, f"images-{seed}-%06d.tar", maxcount=4, overwrite=True)
 
 
 def test_the_reference(reader: Reader, bob: DevAccount, network: Network) -> None:

@@ -126,7 +126,7 @@ def test_numbers_are_arrays_to_whom_wants_them(tmp_path):
 def test_what_is_missing_or_too_large_is_in_no_array(tmp_path):
     for extra in ([5, None, 7], [5, 2**63, 7]):
         rows = numbered(extra)
-        write_samples(rows, tmp_path / "a.tar")
+        write_samples(rows, tmp_path / "a.tar", overwrite=True)
         (read,) = Dataset[Numbered](tmp_path / "a.tar", cache=tmp_path / str(len(extra))).ordered(batch_size=5)
         assert "extra" not in read.arrays
         assert read.extra == extra

@@ -24,9 +24,10 @@ from hypothesis import strategies as st
 
 from atdata.errors import LimitError, SampleError, StorageError, UsageError
 from atdata.shards import Digest, Limits, cut_shards, write_shard, writer
+from atdata.shards.places import Places
 from atdata.shards.rows import read_rows
 from atdata.shards.tar import BLOCK
-from atdata.shards.writer import DEFAULT_MAXSIZE, Row, atomic_file, shard_places, tar_member, write_all
+from atdata.shards.writer import DEFAULT_MAXSIZE, Row, atomic_file, tar_member, write_all
 
 webdataset = pytest.importorskip("webdataset")
 
@@ -244,28 +245,42 @@ def test_rows_without_samples_may_be_watched_too(tmp_path):
     [
         ("d-%06d.tar", "d-000000.tar", "d-000011.tar"),
         ("d-%d.tar", "d-0.tar", "d-11.tar"),
-        ("%03d/d.tar", "000/d.tar", "011/d.tar"),
+        ("a%b/100%/d-%02d.tar", "a%b/100%/d-00.tar", "a%b/100%/d-11.tar"),
+        ("a%%b-%06d/d-%d.tar", "a%%b-%06d/d-0.tar", "a%%b-%06d/d-11.tar"),
+        (Path("file:/d-%02d.tar"), "file:/d-00.tar", "file:/d-11.tar"),
         ("100%%-%02d.tar", "100%-00.tar", "100%-11.tar"),
         ("d.tar", "d.tar", "d.tar"),
         ("%%06d.tar", "%06d.tar", "%06d.tar"),
     ],
 )
 def test_a_name_with_a_number_names_many_shards(pattern, first, twelfth):
-    place = shard_places(pattern, limited=False)
+    place = Places.of(pattern, limited=False)
     assert (str(place(0)), str(place(11))) == (first, twelfth)
 
 
 @pytest.mark.parametrize(
-    "pattern", ["d-%06d-%d.tar", "d-%s.tar", "d-%x.tar", "100%.tar", "d.tgz", "d-%06d", "d-%-3d.tar", "d-%9999d.tar"]
+    "pattern",
+    [
+        "d-%06d-%d.tar",
+        "d-%s.tar",
+        "d-%x.tar",
+        "100%.tar",
+        "d.tgz",
+        "d-%06d",
+        "d-%-3d.tar",
+        "d-%9999d.tar",
+        "%03d/d.tar",
+        "s3://b/d-%d.tar",
+    ],
 )
 def test_a_name_that_cannot_be_meant_is_refused(pattern):
     with pytest.raises(UsageError):
-        shard_places(pattern, limited=False)
+        Places.of(pattern, limited=False)
 
 
 def test_limits_need_a_number_in_the_name():
     with pytest.raises(UsageError):
-        shard_places("d.tar", limited=True)
+        Places.of("d.tar", limited=True)
 
 
 # --- faults ----------------------------------------------------------------------------------------------------------

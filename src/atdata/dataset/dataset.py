@@ -433,6 +433,7 @@ class Dataset(Countable, Generic[T]):
         *,
         sample_map: Callable[[T], Mapping[str, Any]] | None = None,
         maxcount: int | None = None,
+        overwrite: bool = False,
     ) -> list[Path]:
         """Write every sample to Parquet, a few at a time, and give the files.
 
@@ -440,13 +441,15 @@ class Dataset(Countable, Generic[T]):
             path: `digits-%06d.parquet` for as many files as it takes, `digits.parquet` for one.
             sample_map: what to write in place of a sample.
             maxcount: most rows in a file.
+            overwrite: whether to replace all files that a path with a number stands for.
 
         Raises:
             MissingExtraError: pyarrow is not installed.
+            ConflictError: files of this name are there already.
             SampleError: values that Parquet has no type for.
             StorageError: the disk is full or fails.
         """
-        return frames.to_parquet(self, path, sample_map, maxcount)
+        return frames.to_parquet(self, path, sample_map, maxcount, overwrite)
 
     # --- reading
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from io import FileIO
 from operator import itemgetter
 from pathlib import Path
@@ -21,7 +22,9 @@ from atdata.dataset.arrow import Column, Reader, arrow, bare, is_wide, typed
 from atdata.errors import MissingExtraError, UsageError
 from atdata.samples import DictSample, FieldType, Maybe, Scalar, fields_of
 from atdata.samples.batch import stack, unstack
-from atdata.shards.writer import atomic_file, shard_places, write_all
+from atdata.shards.places import Places
+from atdata.shards.sets import new_set
+from atdata.shards.writer import atomic_file, write_all
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,8 +126,9 @@ def to_parquet(
     path: str | os.PathLike[str],
     sample_map: Callable[[Any], Mapping[str, Any]] | None = None,
     maxcount: int | None = None,
+    overwrite: bool = False,
 ) -> list[Path]:
-    """Write every sample to Parquet files with page checksums, in constant memory; each appears complete or not at all.
+    """Write every sample to Parquet files with page checksums, in constant memory. The files appear all at once.
 
     Types are those of `to_arrow`, but arrays that may be `None` are lists of any size: not every reader of Parquet
     takes such lists of one size.
@@ -134,6 +138,7 @@ def to_parquet(
         path: `digits.parquet`, or `digits-%06d.parquet` for several files.
         sample_map: gives the row to write for a sample. It may be called again for the same sample.
         maxcount: most rows in a file.
+        overwrite: whether to replace all files that a path with a number stands for.
 
     Returns:
         The files, in order; a dataset without samples is one file without rows.
@@ -141,19 +146,20 @@ def to_parquet(
     Raises:
         MissingExtraError: pyarrow is not installed.
         UsageError: the path does not fit, or `sample_map` gives no mapping.
+        ConflictError: files of this name are there already, or another process writes them.
         SampleError: values that Parquet has no type for; `path` names the field.
         StorageError: the disk is full or fails.
         ShardError, DigestError: as iteration.
     """
     if maxcount is not None and maxcount < 1:
         raise UsageError("a file holds at least one row", path="maxcount", actual=maxcount)
-    place = shard_places(path, maxcount is not None, ".parquet")
+    places = Places.of(path, maxcount is not None, ".parquet")
     frame = _Frame(dataset, "parquet", sample_map)
     while True:
-        try:
-            return _write_files(frame, place, maxcount)
-        except _Wider:
-            continue
+        with suppress(_Wider), new_set(places, overwrite) as place:
+            written = _write_files(frame, place, maxcount)
+            break
+    return [places.folder / path.name for path in written]
 
 
 # Samples as columns.

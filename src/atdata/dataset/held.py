@@ -102,7 +102,7 @@ class Held:
 def most_open() -> int:
     """How many shards all datasets of this process may have open together."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return 1 << 20 if soft == resource.RLIM_INFINITY else max((soft - _SPARE) // _EACH, 1)
+    return 1 << 20 if soft == resource.RLIM_INFINITY else max((soft - min(_SPARE, soft // 4)) // _EACH, 1)
 
 
 def make_room(own: Held, most: int | None = None) -> None:

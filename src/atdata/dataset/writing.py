@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 from atdata.dataset.dataset import Dataset
 from atdata.errors import SampleError, UsageError
-from atdata.manifest import ManifestWriter, remove_manifest
+from atdata.manifest import ManifestWriter, manifest_beside
 from atdata.samples import DictSample, PackableSample
 from atdata.shards import FileSource, Limits, cut_shards
-from atdata.shards.writer import DEFAULT_MAXSIZE, SampleRow, shard_places
+from atdata.shards.places import Places
+from atdata.shards.sets import new_set
+from atdata.shards.writer import DEFAULT_MAXSIZE, SampleRow
 
 T = TypeVar("T", bound=PackableSample | DictSample)
 
@@ -24,10 +27,12 @@ def write_samples(
     maxcount: int | None = None,
     maxsize: float | None = None,
     manifest: bool = False,
+    overwrite: bool = False,
 ) -> Dataset[T]:
     """Write samples of one type to tar shards, and give the dataset they are.
 
-    Equal samples give equal files. Each shard appears complete or not at all. Keys are the samples' numbers.
+    Equal samples give equal files. The shards appear all at once when the last is complete, and replace those of the
+    same name all at once: who reads sees the old ones or the new ones. Keys are the samples' numbers.
 
     Args:
         samples: the samples, or anything that yields them; one at a time is held in memory.
@@ -36,36 +41,38 @@ def write_samples(
         maxsize: most bytes in a shard file. A numbered path has shards of at most 1 GB where neither is given.
         manifest: whether to write a manifest beside each shard, `digits-000000.manifest.json` and `.parquet`: where
             each sample is, its digest, and the values of the fields that `ManifestField` and its defaults index.
+        overwrite: whether to replace all shards that a path with a number stands for, with their manifests.
 
     Raises:
         UsageError: there are no samples, or the path does not fit.
+        ConflictError: shards of this name are there already, or another process writes them.
         MissingExtraError: manifests need the extra `tables`.
-        SampleError: samples of several types, or a value that does not fit its field.
+        SampleError: what is no sample, samples of several types, or a value that does not fit its field.
         LimitError: a sample is larger than a shard may be.
-        StorageError: the disk is full or fails.
+        StorageError: the disk is full or fails; nothing new is in sight.
     """
-    place = shard_places(path, limited=maxcount is not None or maxsize is not None)
-    numbered = place(0) != place(1)
-    pending = iter(samples)
-    first = next(pending, None)
-    if first is None:
-        raise UsageError("there are no samples to write")
-    limits = Limits.of(maxcount, DEFAULT_MAXSIZE if numbered and maxcount is None and maxsize is None else maxsize)
-
-    def fresh(index: int) -> Path:
-        target = place(index)
-        remove_manifest(target)  # of what was there before
-        return target
-
-    watch = ManifestWriter(type(first)) if manifest else None
-    shards = tuple(cut_shards(_rows(first, pending), limits, fresh, watch))
-    return Dataset.of(FileSource(shards), type(first))
+    places = Places.of(path, limited=maxcount is not None or maxsize is not None)
+    one_size = maxcount is None and maxsize is None and places.numbered
+    limits = Limits.of(maxcount, DEFAULT_MAXSIZE if one_size else maxsize)
+    with new_set(places, overwrite, manifest_beside) as place:
+        pending = iter(samples)
+        first = next(pending, None)
+        if first is None:
+            raise UsageError("there are no samples to write")
+        if not isinstance(first, PackableSample | DictSample):
+            raise _no_sample(first, 0)
+        watch = ManifestWriter(type(first)) if manifest else None
+        written = list(cut_shards(_rows(first, pending), limits, place, watch))
+    shards = (replace(shard, url=str(places.folder / Path(shard.url).name)) for shard in written)
+    return Dataset.of(FileSource(tuple(shards)), type(first))
 
 
 def _rows(first: T, rest: Iterator[T]) -> Iterator[SampleRow]:
     yield "000000000", first.packed, first
     for number, sample in enumerate(rest, 1):
         if type(sample) is not type(first):
+            if not isinstance(sample, PackableSample | DictSample):
+                raise _no_sample(sample, number)
             raise SampleError(
                 "a shard holds samples of one type",
                 path=f"sample {number}",
@@ -73,3 +80,13 @@ def _rows(first: T, rest: Iterator[T]) -> Iterator[SampleRow]:
                 actual=type(sample).__name__,
             )
         yield f"{number:09d}", sample.packed, sample
+
+
+def _no_sample(given: object, number: int) -> SampleError:
+    return SampleError(
+        "what is no sample cannot be written",
+        path=f"sample {number}",
+        expected="an object of a class with @atdata.packable",
+        actual=type(given).__name__,
+        hint="For a dict without a class: atdata.samples.DictSample(given)." if isinstance(given, dict) else None,
+    )

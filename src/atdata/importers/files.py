@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 from atdata.errors import AtdataError, ConflictError, SampleError, ShardNotFoundError, StorageError
 from atdata.loading.splits import TRAIN, by_split, said
+from atdata.shards.exchange import is_exchanging, settle
+from atdata.shards.listing import look
 
 _SHOWN = 5
 
@@ -127,11 +129,14 @@ class Folder:
             home = root.resolve()
             for place, folders, names in os.walk(root, onerror=refuse):
                 here = Path(place)
+                if is_exchanging(here):  # then its files are about to be others
+                    settle(here)
+                    return cls.of(root)
                 hidden += [_text(here / name, root) for name in (*folders, *names) if name.startswith(".")]
                 folders[:] = [name for name in folders if not name.startswith(".")]
                 links += [_text(here / name, root) for name in folders if (here / name).is_symlink()]
                 for path in (here / name for name in names if not name.startswith(".")):
-                    if path.is_symlink() and not path.resolve().is_relative_to(home):
+                    if path.is_symlink() and _leads_out(path, home):
                         links.append(_text(path, root))
                     elif path.is_file() or not path.exists():  # a link to nothing is an error where it is read
                         files.append(path.relative_to(root))
@@ -142,8 +147,15 @@ class Folder:
         return cls(root, tuple(sorted(files, key=Path.as_posix)), tuple(notes))
 
     def having(self, suffixes: Sequence[str]) -> tuple[Path, ...]:
-        """Those files whose names end in one of some suffixes, in any case of letters."""
-        return tuple(path for path in self.files if path.suffix.lower() in suffixes)
+        """Those files whose names end in one of some suffixes, in any case of letters.
+
+        Raises:
+            ShardNotFoundError: one is no file, but a link to nothing or something else.
+        """
+        found = tuple(path for path in self.files if path.suffix.lower() in suffixes)
+        for path in found:
+            look(str(self.root / path))
+        return found
 
     def in_splits(self, suffixes: Sequence[str], *, folders_only: bool = False) -> FilesInSplits:
         """Files by their split, as loading tells it (`atdata.loading.splits`), each split in the order of `files`.
@@ -173,6 +185,13 @@ class FilesInSplits(NamedTuple):
 
     splits: dict[str, list[Path]]
     notes: tuple[str, ...]
+
+
+def _leads_out(link: Path, home: Path) -> bool:
+    try:
+        return not link.resolve().is_relative_to(home)
+    except (OSError, RuntimeError):  # round in a circle
+        return False
 
 
 def passed_over(names: Sequence[str], why: str) -> list[str]:

@@ -16,6 +16,7 @@ from atdata.protocols import DataSource
 from atdata.samples import DictSample
 from atdata.samples.npy import begins_like_array
 from atdata.shards import FileSource, ShardRef
+from atdata.shards.listing import Listing
 from atdata.shards.source import source_at
 
 SUFFIXES = (".tar",)
@@ -40,11 +41,15 @@ def open_named(name: str, type_name: str) -> Imported:
     Raises:
         ShardNotFoundError: one is not there.
     """
-    return _open({split: source_at(shards) for split, shards in find_splits(name).items()}, type_name, name)
+    listing = Listing()
+    found = find_splits(name, None, listing)
+    return _open({split: source_at(shards, listed=listing.states) for split, shards in found.items()}, type_name, name)
 
 
 def _files(paths: Sequence[Path]) -> FileSource:
-    return FileSource(tuple(ShardRef(str(path)) for path in paths))
+    listing = Listing()
+    found = listing.all_of([str(path) for path in paths])
+    return FileSource(tuple(map(ShardRef, found)), listing.states)
 
 
 def _open(sources: Mapping[str, DataSource], type_name: str, uri: str, notes: Sequence[str] = ()) -> Imported:

@@ -24,6 +24,7 @@ from atdata.protocols import DataSource
 from atdata.records.address import LOCAL, name_and_version
 from atdata.samples import DictSample
 from atdata.settings import Settings
+from atdata.shards.listing import Listing
 from atdata.shards.source import source_at
 
 if TYPE_CHECKING:
@@ -69,7 +70,8 @@ def load_dataset(
 
     Args:
         ref: `@handle/name`, `@local/name`, either with `@version`; `at://...` of an entry; `atdata://...`; or shards:
-            a path, a glob, a folder, brace notation, `file://`, `http(s)://`, `s3://`, `gs://`.
+            a path, a glob, a folder, brace notation, `file://`, `http(s)://`, `s3://`, `gs://`. A `Path` always names
+            files.
         sample_type: what to read the samples as; by default the type its schema describes. Shards without a schema
             are read as `DictSample`s.
         split: one split; without it, all of them in a `DatasetDict`. Shards tell theirs by the names of folders and
@@ -90,7 +92,11 @@ def load_dataset(
         VerificationError: a link of the chain broke; `step` names it.
         ShardNotFoundError (FileNotFoundError): a path leads to no file, or a pattern to none.
     """
-    text = as_typed(os.fspath(ref))
+    if isinstance(ref, str):
+        text = as_typed(ref)
+    else:  # always files, whatever they are called
+        text, index = os.fspath(ref), None
+        text = f"./{text}" if is_reference(text) else text
     wanted = Wanted(sample_type, split, allow_unverified, source, manifests)
     if is_reference(text) and data_files is not None:
         raise UsageError("data_files= goes with a folder or a URL, not with a name", actual=text)
@@ -122,11 +128,13 @@ def _load_own(
         raise UsageError("source= is for entries on the network", actual=ref, hint="Dataset[T](source) reads a source.")
     if index is not None and data_files is None and may_be_name(ref):
         return load_named(*name_and_version(ref), index, wanted, settings)
+    listing = Listing()
     try:
-        found = find_splits(ref, data_files)
+        found = find_splits(ref, data_files, listing)
     except ShardNotFoundError as error:
         if data_files is None and (hint := reference_meant(ref)):
             raise ShardNotFoundError(error.what, uri=error.uri, hint=hint) from None
         raise
     sample_type, cache = wanted.sample_type or DictSample, settings.cache
-    return {name: Dataset.of(source_at(shards, settings), sample_type, cache=cache) for name, shards in found.items()}
+    sources = {name: source_at(shards, settings, listing.states) for name, shards in found.items()}
+    return {name: Dataset.of(source, sample_type, cache=cache) for name, source in sources.items()}

@@ -9,51 +9,53 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeAlias
 from urllib.parse import unquote
 
-from atdata.errors import ShardNotFoundError, StorageError, UsageError
+from atdata.errors import ShardNotFoundError, UsageError
 from atdata.loading.splits import Parts, by_split
 from atdata.shards.braces import expand_braces
-from atdata.shards.source import file_path, files_at, is_file, is_folder, natural, no_shard, scheme_of
+from atdata.shards.listing import COMPRESSED, SUFFIX, Listing, is_file, is_folder, no_shard
+from atdata.shards.source import file_path, scheme_of
+from atdata.shards.tar import DECOMPRESS
 
 Pattern: TypeAlias = str | os.PathLike[str]
 DataFiles: TypeAlias = Pattern | Sequence[Pattern] | Mapping[str, "Pattern | Sequence[Pattern]"]
 
-_SUFFIX = ".tar"
 _TAKEN = "a path, a list of paths, or a dict of these by the name of a split"
 
 
-def find_splits(ref: str, data_files: DataFiles | None = None) -> dict[str, list[str]]:
+def find_splits(ref: str, data_files: DataFiles | None, listing: Listing) -> dict[str, list[str]]:
     """The addresses of each split's shards.
 
     Args:
         ref: a path, a glob, a folder, brace notation or a URL; with `data_files` the folder that these are in.
         data_files: which shards, and of which split; without splits, names tell them.
+        listing: what lists files.
 
     Raises:
-        ShardNotFoundError: nothing is there, or nothing matches.
+        ShardNotFoundError: nothing is there, or nothing matches, or what has the name of a shard is no file.
         UsageError: they cannot be meant.
     """
     if not ref:
         raise UsageError("an empty text names no shards", expected="a path or a URL; . is the current folder")
     if data_files is None:
-        return by_split(_find(ref, ""))
+        return by_split(_find(ref, "", listing))
     folder = _folder(ref)
     if not isinstance(data_files, Mapping):
-        return by_split(_find_all(data_files, folder, "data_files"))
+        return by_split(_find_all(data_files, folder, "data_files", listing))
     given: Mapping[Any, Any] = data_files
     if not given or not all(isinstance(split, str) and split for split in given):
         raise UsageError("data_files that name no split", path="data_files", expected=_TAKEN, actual=repr(given)[:80])
     return {
-        split: [address for address, _ in _find_all(patterns, folder, f"data_files[{split!r}]")]
+        split: [address for address, _ in _find_all(patterns, folder, f"data_files[{split!r}]", listing)]
         for split, patterns in given.items()
     }
 
 
-def _find_all(patterns: object, folder: str, path: str) -> Iterator[tuple[str, Parts]]:
+def _find_all(patterns: object, folder: str, path: str, listing: Listing) -> Iterator[tuple[str, Parts]]:
     given = [patterns] if isinstance(patterns, str | os.PathLike) else patterns
     if not isinstance(given, Sequence) or not given or not all(isinstance(p, str | os.PathLike) for p in given):
         raise UsageError("data_files that name no files", path=path, expected=_TAKEN, actual=repr(patterns)[:80])
     for pattern in given:
-        yield from _find(os.fspath(pattern), folder)
+        yield from _find(os.fspath(pattern), folder, listing)
 
 
 def _folder(ref: str) -> str:
@@ -68,7 +70,7 @@ def _folder(ref: str) -> str:
     return folder
 
 
-def _find(pattern: str, folder: str) -> Iterator[tuple[str, Parts]]:
+def _find(pattern: str, folder: str, listing: Listing) -> Iterator[tuple[str, Parts]]:
     """The shards that one pattern names, each with the part of its path that may tell its split.
 
     That is what comes below the folder that was given, or what the pattern leaves open: in what folders of the
@@ -80,61 +82,44 @@ def _find(pattern: str, folder: str) -> Iterator[tuple[str, Parts]]:
         return _at_urls(folder + pattern.lstrip("/"), folder)
     path = file_path(pattern)
     if folder and not Path(path).is_absolute():
-        return _on_disk(path, folder, folder)
-    return _on_disk(path, "", path if is_folder(path) else _fixed(path))
+        return _on_disk(path, folder, folder, listing)
+    return _on_disk(path, "", path if is_folder(path) else _fixed(path), listing)
 
 
-def _on_disk(pattern: str, folder: str, base: str) -> Iterator[tuple[str, Parts]]:
+def _on_disk(pattern: str, folder: str, base: str, listing: Listing) -> Iterator[tuple[str, Parts]]:
     whole, above = str(Path(folder, pattern)), len(Path(base).parts)
     for name in [pattern] if is_file(whole) or is_folder(whole) else expand_braces(pattern):
         place = str(Path(folder, name))
         if is_folder(place):
-            files = _shards_below(place)
+            files = _shards_below(place, listing)
         else:
             try:
-                files = files_at(place if is_file(place) else str(Path(glob.escape(folder), name)))
+                files = listing.at(place if is_file(place) else str(Path(glob.escape(folder), name)))
             except ShardNotFoundError as error:
-                raise ShardNotFoundError(error.what, uri=name, path=folder or None, hint=error.hint) from None
+                if error.uri == place:
+                    error.uri, error.path = name, folder or None
+                raise
         yield from ((file, Path(file).parts[above:]) for file in files)
 
 
-def _shards_below(folder: str) -> list[str]:
+def _shards_below(folder: str, listing: Listing) -> list[str]:
     """Every `.tar` file in a folder and the folders in it, in natural order. Names that begin with a dot are left out.
 
     Raises:
-        ShardNotFoundError: there is none.
+        ShardNotFoundError: there is none, or what has such a name is no file.
         StorageError: a folder may not be read.
     """
-    try:
-        found = sorted(_below(Path(folder), frozenset()), key=natural)
-    except OSError as error:
-        raise StorageError(
-            f"a folder cannot be listed: {error.strerror}",
-            uri=folder,
-            path=error.filename,
-            hint="Check that you may read it. Without it, shards would be missing.",
-        ) from error
+    found = listing.below(folder)
     if not found:
+        compressed = listing.below(folder, COMPRESSED)
         raise ShardNotFoundError(
             "there are no shards in this folder",
             uri=folder,
-            expected=f"files that end in {_SUFFIX}, in it or in folders in it",
-            hint="Check the path, or name the files with data_files=.",
+            expected=f"files that end in {SUFFIX}, in it or in folders in it",
+            actual=f"{compressed[0]} is compressed" if compressed else None,
+            hint=DECOMPRESS if compressed else "Check the path, or name the files with data_files=.",
         )
     return found
-
-
-def _below(folder: Path, above: frozenset[Path]) -> Iterator[str]:
-    here = folder.resolve()
-    if here in above:
-        return  # a link led back up, and would for ever
-    for entry in folder.iterdir():
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            yield from _below(entry, above | {here})
-        elif entry.name.endswith(_SUFFIX) and entry.is_file():
-            yield str(entry)
 
 
 def _at_urls(pattern: str, base: str) -> Iterator[tuple[str, Parts]]:

@@ -14,7 +14,7 @@ from atdata.index import NamedRecords
 from atdata.loading.references import Wanted, as_typed, parts_of
 from atdata.loading.splits import canonical
 from atdata.records import Entry, Schema
-from atdata.shards.source import did_you_mean
+from atdata.shards.listing import did_you_mean
 
 
 def load_entry(client: AtmosphereClient, entry: Entry, wanted: Wanted) -> dict[str, Dataset[Any]]:

@@ -16,7 +16,8 @@ from atdata.errors import IdentifierError, UsageError
 from atdata.protocols import DataSource
 from atdata.records.address import AUTHORITY, LOCAL, SCHEMES, Address, name_and_version
 from atdata.settings import Settings
-from atdata.shards.source import is_file, is_folder, scheme_of
+from atdata.shards.listing import is_file, is_folder
+from atdata.shards.source import scheme_of
 
 _PROFILE = re.compile(r"https?://[^/?#]+/profile/([^/?#]+)/?")  # as the applications of the network show accounts
 _PROFILE_RECORD = "app.bsky.actor.profile"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 from atdata.errors import UsageError
-from atdata.shards.source import did_you_mean
+from atdata.shards.listing import did_you_mean
 
 T = TypeVar("T")
 

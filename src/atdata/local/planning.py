@@ -19,6 +19,7 @@ from atdata.protocols import DataSource
 from atdata.shards import Digest, FileSource, Limits, ShardRef, cut_shards
 from atdata.shards.cache import ShardCache
 from atdata.shards.digest import CHUNK
+from atdata.shards.listing import is_named
 from atdata.shards.opening import open_shard
 from atdata.shards.own import SCRATCH, STALE, TEMPORARY, own_files, scratch_name
 from atdata.shards.planned import PlannedShard
@@ -136,7 +137,7 @@ def _kept(source: DataSource, ref: ShardRef, cache: ShardCache) -> PlannedShard:
 def _beside(shard: ShardRef) -> FileSource | None:
     """The manifest beside a shard of this machine, if it is that of this shard."""
     header, rows = manifest_paths(Path(shard.url))
-    if not header.is_file() or not rows.is_file():
+    if not is_named(str(header)) or not is_named(str(rows)):
         return None
     with header.open("rb") as file:
         raw = file.read(MAX_HEADER + 1)

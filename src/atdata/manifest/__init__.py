@@ -1,7 +1,14 @@
 """Manifests: what is in a shard, beside it, so that a reader finds samples without reading all of it."""
 
 from atdata.manifest.aggregates import Aggregate
-from atdata.manifest.build import ManifestBuilder, ManifestWriter, discard_shard, manifest_paths, remove_manifest
+from atdata.manifest.build import (
+    ManifestBuilder,
+    ManifestWriter,
+    discard_shard,
+    manifest_beside,
+    manifest_paths,
+    remove_manifest,
+)
 from atdata.manifest.field import Indexed, ManifestField, indexed_fields
 from atdata.manifest.header import File, Header, Schema
 from atdata.manifest.manifest import Manifest
@@ -19,6 +26,7 @@ __all__ = [
     "Schema",
     "discard_shard",
     "indexed_fields",
+    "manifest_beside",
     "manifest_paths",
     "pinned_header",
     "pinned_manifest",

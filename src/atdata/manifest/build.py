@@ -197,19 +197,24 @@ def manifest_paths(shard: Path) -> tuple[Path, Path]:
     return shard.with_suffix(".manifest.json"), shard.with_suffix(".manifest.parquet")
 
 
+def manifest_beside(shard: Path) -> tuple[Path, ...]:
+    """The files of the manifest that is beside a shard; files of these names that are none do not count."""
+    header, rows = manifest_paths(shard)
+    try:
+        with header.open("rb") as file:
+            Header.decode(file.read(MAX_HEADER + 1), str(header))
+    except (OSError, ShardError):
+        return ()
+    return (header, rows) if rows.is_file() else (header,)
+
+
 def remove_manifest(shard: Path) -> None:
     """Remove the manifest of a shard that is about to be written anew. A file of that name that is none stays.
 
     Raises:
         StorageError: it cannot be removed.
     """
-    header, rows = manifest_paths(shard)
-    try:
-        with header.open("rb") as file:
-            Header.decode(file.read(MAX_HEADER + 1), str(header))
-    except (OSError, ShardError):
-        return
-    for path in (header, rows):  # the header first: rows without one say nothing
+    for path in manifest_beside(shard):  # the header first: rows without one say nothing
         with disk_errors(path):
             path.unlink(missing_ok=True)
 

@@ -16,6 +16,7 @@ from atdata.manifest.build import manifest_paths
 from atdata.manifest.header import MAX_HEADER, Header
 from atdata.manifest.parquet import MAX_FILE, Rows, decode_rows
 from atdata.shards import ShardRef
+from atdata.shards.listing import is_named
 from atdata.shards.tar import BLOCK
 
 
@@ -65,9 +66,10 @@ class Manifest:
 
         Raises:
             MissingExtraError, DigestError, UnverifiedError, ShardError: as `read`.
+            ShardNotFoundError: what is there is half of one, or a link to nothing.
         """
         header, rows = manifest_paths(Path(shard.url))
-        if not header.is_file():
+        if not is_named(str(header)):
             return None
         return cls.read(_bytes(header, MAX_HEADER), _bytes(rows, MAX_FILE), shard=shard, uri=str(header))
 

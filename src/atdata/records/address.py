@@ -10,7 +10,7 @@ from urllib.parse import quote, unquote_to_bytes
 from atdata.atproto.syntax import Handle, parse_identifier
 from atdata.errors import IdentifierError, UsageError
 from atdata.records.version import is_semver
-from atdata.shards.source import did_you_mean
+from atdata.shards.listing import did_you_mean
 
 LOCAL = "local"
 """The owner that stands for the caller's own index."""

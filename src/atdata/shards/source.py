@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import difflib
 import glob
-import itertools
 import os
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO
 from urllib.parse import unquote
 
-from atdata.errors import ShardNotFoundError, UsageError
+from atdata.errors import UsageError
 from atdata.protocols import DataSource
 from atdata.redaction import redacted
 from atdata.settings import Settings
 from atdata.shards.braces import expand_braces
 from atdata.shards.digest import Digest
+from atdata.shards.listing import Listing, State, did_you_mean, is_file, look, open_file
 
 SCHEMES = ("file", "http", "https", "s3", "gs", "at", "atdata")
-_LOOKED_AT = 1000  # names in a folder, for the one that was meant
 
 
 @dataclass(frozen=True)
@@ -55,22 +52,36 @@ class ShardRef:
 
 @dataclass(frozen=True)
 class FileSource:
-    """Shards that are files on this machine."""
+    """Shards that are files on this machine.
+
+    Attributes:
+        shards: references with paths.
+        listed: of those that were found in a list, the state in which they were: no other file is read in place of one.
+    """
 
     shards: tuple[ShardRef, ...]
+    listed: Mapping[str, State] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def of(cls, paths: Sequence[str | os.PathLike[str]]) -> FileSource:
         """The shards at some paths; each may use brace notation or be a glob. A file of that very name wins over both.
 
         Raises:
-            ShardNotFoundError: there is no such file.
+            ShardNotFoundError: there is no such file, or it is none.
         """
-        return cls(tuple(ShardRef(path) for given in paths for path in _existing(os.fspath(given))))
+        listing = Listing()
+        found = [path for given in paths for path in _existing(os.fspath(given), listing)]
+        return cls(tuple(ShardRef(path) for path in found), listing.states)
 
     def open(self, shard: ShardRef, offset: int = 0) -> BinaryIO:
-        """The shard's bytes from `offset` on."""
-        file = self.path(shard).open("rb")
+        """The shard's bytes from `offset` on.
+
+        Raises:
+            ShardNotFoundError: it is not there, cannot be read, or is no file.
+            ShardError: it was changed since it was listed.
+            LimitError: too many files are open.
+        """
+        file = open_file(shard.url, self.listed.get(shard.url))
         file.seek(offset)
         return file
 
@@ -78,12 +89,10 @@ class FileSource:
         """Where a shard is.
 
         Raises:
-            ShardNotFoundError: it is no longer there.
+            ShardNotFoundError: it is no longer there, or is no file.
         """
-        path = Path(shard.url)
-        if not path.is_file():
-            raise ShardNotFoundError("there is no such shard", uri=shard.url)
-        return path
+        look(shard.url)
+        return Path(shard.url)
 
 
 def source_of(where: Any) -> DataSource:
@@ -109,12 +118,15 @@ def source_of(where: Any) -> DataSource:
     return source_at(expand_braces(*given))
 
 
-def source_at(addresses: Sequence[str], settings: Settings | None = None) -> DataSource:
+def source_at(
+    addresses: Sequence[str], settings: Settings | None = None, listed: Mapping[str, State] | None = None
+) -> DataSource:
     """The source of shards at addresses that are spelled out: paths of files, or URLs.
 
     Args:
         addresses: at least one.
         settings: by default those of the environment.
+        listed: the state of files when they were listed.
 
     Raises:
         UsageError: they are of several kinds of place, or of one that holds no shards.
@@ -124,7 +136,7 @@ def source_at(addresses: Sequence[str], settings: Settings | None = None) -> Dat
         raise UsageError("one dataset reads from one kind of place", actual=", ".join(sorted(schemes)))
     match schemes.pop():
         case "file":
-            return FileSource(tuple(ShardRef(address) for address in addresses))
+            return FileSource(tuple(ShardRef(address) for address in addresses), dict(listed or {}))
         case "http" | "https":
             from atdata.shards.http import HttpSource
 
@@ -173,67 +185,10 @@ def file_path(given: str) -> str:
     return unquote(slash + path)
 
 
-def files_at(path: str) -> list[str]:
-    """The file at a path, or those that a glob matches, in natural order; `**` also matches folders in folders.
-
-    A glob that does not say how names end, such as `data/*`, matches shards only: what ends in `.tar`.
-
-    Raises:
-        ShardNotFoundError: there is none.
-    """
-    if is_file(path):
-        return [path]
-    found = filter(is_file, glob.glob(path, recursive=True)) if glob.has_magic(path) else ()
-    ends = ".tar" if path.endswith("*") else ""
-    files = sorted((file for file in found if file.endswith(ends)), key=natural)
-    if not files:
-        raise no_shard(path)
-    return files
-
-
-Natural: TypeAlias = tuple[list[list[str | int]], str]
-
-
-def natural(path: str) -> Natural:
-    """The key that sorts paths as people count: folder by folder, `data-2.tar` before `data-10.tar`."""
-    parts = [re.split(r"([0-9]+)", part) for part in Path(path).parts]
-    return [[int(piece) if number % 2 else piece for number, piece in enumerate(part)] for part in parts], path
-
-
-def is_file(path: str) -> bool:
-    """Whether there is a file at a path; no text is too strange to ask."""
-    with suppress(OSError, ValueError):
-        return Path(path).is_file()
-    return False
-
-
-def is_folder(path: str) -> bool:
-    """Whether there is a folder at a path; no text is too strange to ask."""
-    with suppress(OSError, ValueError):
-        return Path(path).is_dir()
-    return False
-
-
-def no_shard(path: str) -> ShardNotFoundError:
-    """The error for a path or a glob that leads to no file; it looks for the name that was meant."""
-    place, near = Path(path), list[str]()
-    with suppress(OSError, ValueError):
-        near = [each.name for each in itertools.islice(place.parent.iterdir(), _LOOKED_AT)]
-    hint = did_you_mean(place.name, near) or "Check the path; nothing was read."
-    if is_folder(path):
-        hint = "It is a folder; atdata.load_dataset(...) reads one."
-    return ShardNotFoundError("there is no such shard", uri=path, hint=hint)
-
-
-def did_you_mean(given: str, known: Sequence[str]) -> str | None:
-    """A question about the name that was meant, where one is close to what was given."""
-    close = difflib.get_close_matches(given, known, 1, 0.75)
-    return f"Did you mean {close[0]!r}?" if close and close[0] != given else None
-
-
-def _existing(pattern: str) -> Iterator[str]:
+def _existing(pattern: str, listing: Listing) -> list[str]:
     if is_file(pattern):
-        yield pattern
-        return
-    for path in expand_braces(pattern):
-        yield from files_at(path)
+        return listing.all_of([pattern])
+    paths = expand_braces(pattern)
+    if not any(map(glob.has_magic, paths)):
+        return listing.all_of(paths)
+    return [found for path in paths for found in listing.at(path)]

@@ -6,7 +6,6 @@ import hashlib
 import itertools
 import math
 import os
-import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -18,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, TypeAlias
 
-from atdata.errors import LimitError, SampleError, StorageError, UsageError
+from atdata.errors import AtdataError, LimitError, SampleError, StorageError, UsageError
 from atdata.shards.digest import CHUNK, Digest
 from atdata.shards.own import discard, temporary_name
 from atdata.shards.source import ShardRef
@@ -34,7 +33,6 @@ END = bytes(2 * BLOCK)
 DEFAULT_MAXSIZE = 1_000_000_000
 _AHEAD = 4  # chunks that may be written before they are hashed
 _SYNC = 1 << 23  # bytes that are written before the disk is asked to keep them
-_MARK = re.compile(r"%(0?\d{0,2}d|%|)")
 
 
 @dataclass(frozen=True)
@@ -298,6 +296,8 @@ def disk_errors(place: Path) -> Iterator[None]:
     """Turn an `OSError` into the typed one."""
     try:
         yield
+    except AtdataError:  # some of ours are OSErrors too
+        raise
     except OSError as error:
         raise StorageError(
             f"a file cannot be written: {error.strerror}",
@@ -344,26 +344,3 @@ def atomic_file(place: Path) -> Iterator[FileIO]:
                 os.close(folder)
     finally:
         discard(temporary)
-
-
-def shard_places(pattern: str | os.PathLike[str], limited: bool, suffix: str = ".tar") -> Callable[[int], Path]:
-    """The paths that a file name with `%06d` in it stands for, or the one path of a plain name.
-
-    Args:
-        pattern: the name.
-        limited: whether there may be more than one file.
-        suffix: on which it must end.
-
-    Raises:
-        UsageError: it does not, or has two numbers, or none though there may be several files.
-    """
-    text, like = os.fspath(pattern), f"like digits-%06d{suffix}"
-    marks = _MARK.findall(text)
-    holes = [mark for mark in marks if mark.endswith("d")]
-    if len(holes) > 1 or "" in marks:
-        raise UsageError("a file's name takes one number", expected=like, actual=text)
-    if not text.endswith(suffix):
-        raise UsageError(f"the name of such a file ends in {suffix}", expected=like, actual=text)
-    if limited and not holes:
-        raise UsageError("several files need a number in their name", expected=like, actual=text)
-    return lambda index: Path(_MARK.sub(lambda mark: "%" if mark[1] == "%" else mark[0] % index, text))

@@ -1,0 +1,209 @@
+"""Exchanges: sets of files that replace others whole. Readers see the old set or the new one, never a mixture.
+
+A new set is written in a folder of its own beside its places (`atdata.shards.sets`). When all of it is on the disk, that
+folder is renamed to `.atdata-exchange`, of which a folder holds one, and what goes and what comes is written down in
+it, in `plan.json`. From then on the exchange is decided: whoever comes upon it carries it out, be it this process or,
+after a crash, the next reader or writer. One that is not decided is dropped, and the old set stands as it stood.
+
+Who works on an exchange holds a lock on the file `lock` in it, so one that nobody holds is of a process that ended.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import re
+import stat
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from atdata.errors import ConflictError, StorageError
+from atdata.shards.own import TEMPORARY
+
+EXCHANGE = ".atdata-exchange"
+PLAN = "plan.json"
+PATIENCE = 60.0
+"""Seconds to wait for a process that carries out an exchange."""
+
+_LOCK = "lock"
+_DRAFT = "plan.draft"
+# What an exchange may move or remove, in its folder only: somebody else may have written its plan.
+_NAME = re.compile(r"[^/\0]*\.(tar|parquet|manifest\.json)")
+_NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
+
+
+def settle(folder: Path) -> None:
+    """See that no exchange is under way in a folder: wait for it, or finish what a process left that ended.
+
+    Raises:
+        StorageError: it cannot be finished.
+        ConflictError: it takes too long.
+    """
+    deadline = None
+    while is_exchanging(folder):
+        deadline = deadline or time.monotonic() + PATIENCE
+        with _interrupted(folder), Lock(folder / EXCHANGE) as lock:
+            if lock.held:
+                finish(folder)
+            elif lock.missing:  # all but ended
+                with suppress(FileNotFoundError):
+                    (folder / EXCHANGE).rmdir()
+            elif time.monotonic() > deadline:
+                raise ConflictError(
+                    "another process replaces the files of this folder", uri=str(folder), hint="Try again later."
+                )
+            else:
+                time.sleep(0.01)
+
+
+def is_exchanging(folder: str | os.PathLike[str]) -> bool:
+    """Whether an exchange is under way in a folder."""
+    try:
+        return stat.S_ISDIR(os.lstat(f"{os.fspath(folder) or '.'}/{EXCHANGE}").st_mode)  # asked for every shard
+    except (OSError, ValueError):
+        return False
+
+
+def decide(folder: Path, old: Sequence[str], new: Sequence[str]) -> None:
+    """Write down, once and for all, which files go and which come. The exchange's lock is held."""
+    plan = folder / EXCHANGE / PLAN
+    draft = plan.with_name(_DRAFT)
+    with draft.open("wb") as file:
+        file.write(json.dumps({"old": list(old), "new": list(new)}).encode())
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(plan)
+    sync(plan.parent)
+
+
+def finish(folder: Path) -> None:
+    """Carry out an exchange that is decided, drop one that is not. Its lock is held."""
+    exchange = folder / EXCHANGE
+    if plan := _plan(exchange / PLAN):
+        old, new = plan
+        for name in old:
+            (folder / name).unlink(missing_ok=True)
+        for name in new:
+            try:
+                (exchange / name).replace(folder / name)
+            except FileNotFoundError:  # moved before
+                os.lstat(folder / name)
+        sync(folder)
+        (exchange / PLAN).unlink()
+        sync(exchange)
+    remove(exchange)
+    sync(folder)
+
+
+def _plan(path: Path) -> tuple[list[str], list[str]] | None:
+    """What goes and what comes; `None` where nothing is decided."""
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    with suppress(ValueError, TypeError, KeyError):
+        plan = json.loads(raw)
+        old, new = list(plan["old"]), list(plan["new"])
+        if all(isinstance(name, str) and _NAME.fullmatch(name) for name in old + new):
+            return old, new
+    raise StorageError(
+        "a plan for replacing files that atdata did not write", uri=str(path), hint="Remove the folder that it is in."
+    )
+
+
+class Lock:
+    """The lock on the folder of a set or an exchange, tried once.
+
+    Args:
+        folder: what is locked.
+        name: of the set, where it is begun.
+
+    Attributes:
+        held: whether it was had.
+        missing: whether there is none to be had.
+        name: of the set that whoever has it writes.
+    """
+
+    def __init__(self, folder: Path, name: str | None = None) -> None:
+        self._path, self._new = folder / _LOCK, name
+        self.held = self.missing = False
+        self.name = ""
+
+    def __enter__(self) -> Lock:
+        self._file = -1
+        try:
+            self._file = self._opened()
+            if self._new is not None:
+                os.write(self._file, os.fsencode(self._new))
+            self.name = os.fsdecode(os.pread(self._file, 1024, 0))
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The folder may have gone meanwhile, and another have come to its name.
+            self.held = os.path.samestat(os.fstat(self._file), os.lstat(self._path))
+        except FileNotFoundError:
+            self.missing = True
+        except OSError as error:
+            if error.errno not in (*_NO_LOCKS, errno.EAGAIN):
+                self.__exit__()
+                raise
+        return self
+
+    def _opened(self) -> int:
+        flags = os.O_CLOEXEC | os.O_NOFOLLOW
+        if self._new is not None:
+            return os.open(self._path, flags | os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        try:
+            return os.open(self._path, flags | os.O_RDWR)
+        except PermissionError:  # of another user's process
+            return os.open(self._path, flags | os.O_RDONLY)
+
+    def __exit__(self, *_: object) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+
+
+def remove(folder: Path) -> None:
+    """Remove the folder of a set or an exchange with what we wrote there, its lock last.
+
+    Raises:
+        OSError: somebody else put something there.
+    """
+    with suppress(FileNotFoundError):
+        for path in sorted(folder.iterdir(), key=lambda path: path.name == _LOCK):
+            if path.name in (_LOCK, PLAN, _DRAFT) or _NAME.fullmatch(path.name) or TEMPORARY.fullmatch(path.name):
+                path.unlink(missing_ok=True)
+        folder.rmdir()
+
+
+def written(folder: Path) -> list[str]:
+    """The files of a set that was written to a folder."""
+    return sorted(path.name for path in folder.iterdir() if path.name != _LOCK)
+
+
+def sync(folder: Path) -> None:
+    """Have the disk keep the names in a folder."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _interrupted(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except ConflictError:
+        raise
+    except OSError as error:
+        if isinstance(error, StorageError):
+            raise
+        raise StorageError(
+            f"replacing the files of this folder was interrupted, and cannot be finished: {error.strerror}",
+            uri=str(folder),
+            actual=f"errno {error.errno}",
+            hint="Read it once as somebody who may write there.",
+        ) from error

@@ -1,0 +1,276 @@
+"""Files of this machine: which a path, a glob or a folder names, and how each is opened. What is named is read, or it
+is an error: a link to nothing, a file that may not be read and a folder of that name are never passed over.
+"""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import glob
+import itertools
+import os
+import re
+import stat
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO, TypeAlias
+
+from atdata.errors import ConflictError, LimitError, ShardError, ShardNotFoundError, StorageError
+from atdata.shards.exchange import EXCHANGE, is_exchanging, settle
+
+SUFFIX = ".tar"
+COMPRESSED = (".tar.gz", ".tgz", ".tar.zst", ".tar.xz", ".tar.bz2", ".tar.lz4")
+_LOOKED_AT = 1000  # names in a folder, for the one that was meant
+_TRIES = 100
+_ANNEX = "/annex/objects/"
+
+State: TypeAlias = tuple[int, int]
+"""What tells a file from one that was put in its place: its size, and when it was written."""
+
+Natural: TypeAlias = tuple[list[list[str | int]], str]
+
+
+class Listing:
+    """Files as they were when they were listed, all at one time as far as exchanges go.
+
+    Attributes:
+        states: of each file.
+    """
+
+    def __init__(self) -> None:
+        self.states: dict[str, State] = {}
+
+    def at(self, path: str) -> list[str]:
+        """The file at a path, or those that a glob matches, in natural order; `**` also matches folders in folders.
+
+        A glob that does not say how names end, such as `data/*`, matches shards only: what ends in `.tar`.
+
+        Raises:
+            ShardNotFoundError: there is none, or what has such a name is no file.
+        """
+        if is_file(path) or not glob.has_magic(path):
+            return self.all_of([path])
+        ending, pending = SUFFIX if path.endswith("*") else "", _in(_parent(path), EXCHANGE)
+
+        def matching() -> list[str]:
+            names = glob.glob(path, recursive=True)
+            return [name for name in names if name.endswith(ending) and (name.endswith(SUFFIX) or not is_folder(name))]
+
+        files = self._steady(matching, lambda: map(_parent, glob.glob(pending, recursive=True)))
+        if not files:
+            raise no_shard(path)
+        return sorted(files, key=natural)
+
+    def all_of(self, paths: list[str]) -> list[str]:
+        """The files at some paths, each of which must be there.
+
+        Raises:
+            ShardNotFoundError: one is not there, or is no file.
+        """
+        folders = set(map(_parent, paths))
+        return self._steady(lambda: paths, lambda: folders)
+
+    def below(self, folder: str, suffixes: Sequence[str] = (SUFFIX,)) -> list[str]:
+        """The files with such names in a folder and the folders in it, in natural order; links are followed.
+
+        Names that begin with a dot are left out.
+
+        Raises:
+            ShardNotFoundError: what has such a name is no file.
+            StorageError: a folder may not be read.
+        """
+        try:
+            found: list[str] = []
+            for place in _folders(folder, frozenset()):
+                found += self._steady(partial(_names, place, suffixes), lambda: [place])  # noqa: B023  (called here)
+            return sorted(found, key=natural)
+        except OSError as error:
+            if isinstance(error, ShardNotFoundError | ConflictError | StorageError):
+                raise
+            raise StorageError(
+                f"a folder cannot be listed: {error.strerror}",
+                uri=folder,
+                path=error.filename,
+                hint="Check that you may read it. Without it, shards would be missing.",
+            ) from error
+
+    def _steady(self, names: Callable[[], list[str]], folders: Callable[[], Iterable[str]]) -> list[str]:
+        """Names as they stand while no exchange is under way, the state of each noted.
+
+        Were one carried out meanwhile, either the names would differ, or some states be of files that are gone, which
+        shows when they are opened.
+        """
+        for _ in range(_TRIES):
+            for folder in folders():
+                settle(Path(folder))
+            found = names()
+            self.states.update((name, look(name)) for name in sorted(found))
+            if names() == found and not any(map(is_exchanging, folders())):
+                return found
+        raise ConflictError("files come and go while they are listed", hint="Try again when nothing writes there.")
+
+
+def _parent(path: str) -> str:
+    head, slash, _ = path.rpartition("/")
+    return head or slash
+
+
+def _in(folder: str, name: str) -> str:
+    return f"{folder.rstrip('/')}/{name}" if folder else name
+
+
+def _folders(folder: str, above: frozenset[tuple[int, int]]) -> Iterator[str]:
+    """A folder and the folders in it."""
+    status = Path(folder).stat()
+    here = status.st_dev, status.st_ino
+    if here in above:
+        return  # a link led back up, and would for ever
+    yield folder
+    with os.scandir(folder) as entries:
+        inner = sorted(entry.path for entry in entries if not entry.name.startswith(".") and _is_folder(entry))
+    for path in inner:
+        yield from _folders(path, above | {here})
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder. A link to nothing that may have been to one is an error."""
+    if entry.is_dir():
+        return True
+    place = Path(entry.path)
+    if entry.is_symlink() and not place.suffix and not place.exists() and _ANNEX not in str(place.readlink()):
+        look(entry.path)
+    return False
+
+
+def _names(folder: str, suffixes: Sequence[str]) -> list[str]:
+    ends = tuple(suffixes)
+    with os.scandir(folder) as entries:
+        return [entry.path for entry in entries if entry.name.endswith(ends) and not entry.name.startswith(".")]
+
+
+def look(path: str) -> State:
+    """The state of a file.
+
+    Raises:
+        ShardNotFoundError: there is none, or no file.
+    """
+    try:
+        status = os.stat(path)  # noqa: PTH116
+    except (OSError, ValueError) as error:
+        raise _no_file(path, error) from None
+    return _state(path, status)
+
+
+def _state(path: str, status: os.stat_result) -> State:
+    if not stat.S_ISREG(status.st_mode):
+        what = "a folder" if stat.S_ISDIR(status.st_mode) else "a device, a pipe or a socket"
+        hint = "It is a folder; atdata.load_dataset(...) reads one." if stat.S_ISDIR(status.st_mode) else "Remove it."
+        raise ShardNotFoundError("what should be a file is none", uri=path, actual=what, hint=hint)
+    return status.st_size, status.st_mtime_ns
+
+
+def open_file(path: str, listed: State | None = None) -> BinaryIO:
+    """A file, opened to be read. Where an exchange is under way in its folder it is waited for.
+
+    Args:
+        path: of the file.
+        listed: its state when it was listed.
+
+    Raises:
+        ShardNotFoundError: it is not there, cannot be read, or is no file.
+        ShardError: it was changed since it was listed.
+        LimitError: this process has too many files open.
+    """
+    folder = _parent(path)
+    if is_exchanging(folder):
+        settle(Path(folder))
+    try:
+        # A pipe that nobody writes to would be waited for. On files the flag says nothing.
+        file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115
+    except (OSError, ValueError) as error:
+        raise _no_file(path, error) from None
+    try:
+        state = _state(path, os.fstat(file.fileno()))
+        if listed not in (None, state):
+            raise ShardError(
+                "a shard was changed since it was listed",
+                uri=path,
+                hint="Load the dataset again.",
+            )
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _no_file(path: str, error: Exception) -> ShardNotFoundError | LimitError:
+    code = error.errno if isinstance(error, OSError) else None
+    if code in (errno.EMFILE, errno.ENFILE):
+        return LimitError(
+            "too many files are open to read another",
+            uri=path,
+            hint="Close what you need no longer, or allow more: ulimit -n 4096.",
+        )
+    if code == errno.ENOENT and Path(path).is_symlink():
+        target = str(Path(path).readlink())
+        hint = (
+            "Have its content fetched: git annex get."
+            if _ANNEX in target
+            else "Restore what it leads to, or remove it."
+        )
+        return ShardNotFoundError("a link leads to no file", uri=path, actual=target, hint=hint)
+    if code in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, None):
+        return no_shard(path)
+    hint = "Check that you may read it. It is never passed over: samples would be missing."
+    return ShardNotFoundError(f"a file cannot be opened: {os.strerror(code)}", uri=path, hint=hint)
+
+
+def natural(path: str) -> Natural:
+    """The key that sorts paths as people count: folder by folder, `data-2.tar` before `data-10.tar`."""
+    parts = [re.split(r"([0-9]+)", part) for part in Path(path).parts]
+    return [[int(piece) if number % 2 else piece for number, piece in enumerate(part)] for part in parts], path
+
+
+def is_file(path: str) -> bool:
+    """Whether there is a file at a path; no text is too strange to ask."""
+    with suppress(OSError, ValueError):
+        return Path(path).is_file()
+    return False
+
+
+def is_named(path: str) -> bool:
+    """Whether there is a file of a name.
+
+    Raises:
+        ShardNotFoundError: there is something else, such as a link to nothing.
+    """
+    if not os.path.lexists(path):
+        return False
+    look(path)
+    return True
+
+
+def is_folder(path: str) -> bool:
+    """Whether there is a folder at a path; no text is too strange to ask."""
+    with suppress(OSError, ValueError):
+        return Path(path).is_dir()
+    return False
+
+
+def no_shard(path: str) -> ShardNotFoundError:
+    """The error for a path or a glob that leads to no file; it looks for the name that was meant."""
+    place, near = Path(path), list[str]()
+    with suppress(OSError, ValueError):
+        near = [each.name for each in itertools.islice(place.parent.iterdir(), _LOOKED_AT)]
+    hint = did_you_mean(place.name, near) or "Check the path; nothing was read."
+    if is_folder(path):
+        hint = "It is a folder; atdata.load_dataset(...) reads one."
+    return ShardNotFoundError("there is no such shard", uri=path, hint=hint)
+
+
+def did_you_mean(given: str, known: Sequence[str]) -> str | None:
+    """A question about the name that was meant, where one is close to what was given."""
+    close = difflib.get_close_matches(given, known, 1, 0.75)
+    return f"Did you mean {close[0]!r}?" if close and close[0] != given else None

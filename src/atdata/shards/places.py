@@ -1,0 +1,83 @@
+"""Names of files that are written: one name, or one with a number in it that stands for as many as it takes."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from atdata.errors import UsageError
+from atdata.shards.source import scheme_of
+
+_MARK = re.compile(r"%(0?\d{0,2}d|%|)")
+
+
+@dataclass(frozen=True)
+class Places:
+    """The files of one folder that a name stands for.
+
+    Attributes:
+        folder: where they are.
+        name: `digits-%06d.tar`, or `digits.tar` for one file; `%%` is a percent sign.
+        suffix: on which it ends.
+    """
+
+    folder: Path
+    name: str
+    suffix: str = ".tar"
+
+    @classmethod
+    def of(cls, pattern: str | os.PathLike[str], limited: bool, suffix: str = ".tar") -> Places:
+        """The files that a path stands for. Only a file's name has a number: `%` in a folder's name is a part of it.
+
+        Args:
+            pattern: a path.
+            limited: whether there may be more than one file.
+            suffix: on which it must end.
+
+        Raises:
+            UsageError: it does not, or has two numbers, or none though there may be several files.
+        """
+        text = os.fspath(pattern)
+        if isinstance(pattern, str) and (scheme_of(text) != "file" or text.lower().startswith("file://")):
+            raise UsageError(
+                "files are written to a path, not to a URL", expected=f"like digits-%06d{suffix}", actual=text
+            )
+        head, name = os.path.split(text)
+        marks, like = _MARK.findall(name), f"like digits-%06d{suffix}"
+        holes = [mark for mark in marks if mark.endswith("d")]
+        if len(holes) > 1 or "" in marks:
+            raise UsageError("a file's name takes one number", expected=like, actual=text)
+        if not name.endswith(suffix):
+            compressed = f"{suffix}." in name or name.endswith(".tgz")
+            hint = f"Files are not compressed as a whole; leave out what follows {suffix}." if compressed else None
+            raise UsageError(f"the name of such a file ends in {suffix}", expected=like, actual=text, hint=hint)
+        if not holes and any(mark.endswith("d") for mark in _MARK.findall(head)):
+            raise UsageError("the number stands in the file's name, not in a folder's", expected=like, actual=text)
+        if limited and not holes:
+            raise UsageError("several files need a number in their name", expected=like, actual=text)
+        return cls(Path(head), name, suffix)
+
+    @property
+    def numbered(self) -> bool:
+        """Whether there is more than one."""
+        return self(0) != self(1)
+
+    def __call__(self, index: int) -> Path:
+        """The file with a number."""
+        return self.folder / _MARK.sub(lambda mark: "%" if mark[1] == "%" else mark[0] % index, self.name)
+
+    def number(self, name: str) -> int | None:
+        """The number in a file's name, in however many digits; `None` where it is not of these files."""
+        match = self._pattern.fullmatch(name)
+        return int("".join(match.groups()) or "0") if match else None
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        pieces, start = [], 0
+        for mark in _MARK.finditer(self.name):
+            pieces += [re.escape(self.name[start : mark.start()]), "%" if mark[1] == "%" else "([0-9]+)"]
+            start = mark.end()
+        return re.compile("".join([*pieces, re.escape(self.name[start:])]))

@@ -1,0 +1,166 @@
+"""Sets of files that are written whole: all of them appear at once, and what they replace goes at once."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import TypeAlias
+
+from atdata.errors import ConflictError, StorageError
+from atdata.shards.exchange import EXCHANGE, Lock, decide, finish, remove, settle, sync, written
+from atdata.shards.own import TEMPORARY, temporary_name
+from atdata.shards.places import Places
+from atdata.shards.writer import disk_errors
+
+_SHOWN = 3
+
+_State: TypeAlias = tuple[int, int, int]
+
+
+_Beside: TypeAlias = Callable[[Path], Iterable[Path]]
+
+
+def _nothing(_file: Path) -> Iterable[Path]:
+    return ()
+
+
+@contextmanager
+def new_set(places: Places, overwrite: bool, beside: _Beside = _nothing) -> Iterator[Callable[[int], Path]]:
+    """Where to write the files of a set. They appear at its places when this is left, all of them at once.
+
+    Args:
+        places: of the set. The files that are there belong to it, with what is beside them.
+        overwrite: whether it may replace those.
+        beside: gives the files that are beside one of the set and belong to it.
+
+    Raises:
+        ConflictError: files of the set are there, or another process writes them.
+        StorageError: the disk is full or fails. Nothing partial is in sight.
+    """
+    folder = places.folder
+    settle(folder)
+    before = _standing(places, beside)
+    _check(before, places, overwrite)
+    _sweep(places)
+    stage = folder / temporary_name()
+    with disk_errors(stage):
+        folder.mkdir(parents=True, exist_ok=True)
+        stage.mkdir()
+    try:
+        with _locked(stage, places.name) as lock:
+            yield lambda index: stage / places(index).name
+            with disk_errors(folder):
+                if lock.held:
+                    _commit(places, stage, before, beside)
+                else:
+                    _move(folder, stage, before)
+    finally:
+        with suppress(OSError):
+            remove(stage)
+
+
+@contextmanager
+def _locked(stage: Path, name: str) -> Iterator[Lock]:
+    with ExitStack() as stack:
+        with disk_errors(stage):
+            lock = stack.enter_context(Lock(stage, name))
+        yield lock
+
+
+def _commit(places: Places, stage: Path, before: Mapping[str, _State], beside: _Beside) -> None:
+    folder = places.folder
+    while True:
+        settle(folder)
+        try:
+            stage.rename(folder / EXCHANGE)
+            break
+        except OSError as error:  # another process came first
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+    try:
+        sync(folder)
+        if _standing(places, beside) != before:  # which nobody else exchanges now
+            raise ConflictError(
+                "other files were written to these places meanwhile",
+                uri=str(folder / places.name),
+                hint="They stand; these were not written.",
+            )
+        new = written(folder / EXCHANGE)
+        old = {path.name for name in new for path in beside(folder / name)} | set(before)
+        decide(folder, sorted(old - set(new)), new)
+    finally:
+        finish(folder)
+
+
+def _move(folder: Path, stage: Path, before: Mapping[str, _State]) -> None:
+    """Give the files their names on a disk that knows no locks, where none is in the way."""
+    if before:
+        raise StorageError(
+            "files cannot be replaced on a disk without locks",
+            uri=str(folder),
+            hint="Write the new ones to another folder.",
+        )
+    for name in written(stage):
+        (stage / name).replace(folder / name)
+    sync(folder)
+
+
+def _standing(places: Places, beside: _Beside) -> dict[str, _State]:
+    """The files of a set that are there, and what is beside them, each with what tells it from another."""
+    found: dict[str, _State] = {}
+    with disk_errors(places.folder), suppress(FileNotFoundError), os.scandir(places.folder) as entries:
+        for entry in entries:
+            if places.number(entry.name) is None:
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), entry.path)
+            for path in (Path(entry.path), *beside(Path(entry.path))):
+                status = path.lstat()
+                found[path.name] = (status.st_ino, status.st_size, status.st_mtime_ns)
+    return found
+
+
+def _check(standing: Mapping[str, _State], places: Places, overwrite: bool) -> None:
+    """Refuse to join what is there, or to replace it unasked."""
+    there = sorted(name for name in standing if places.number(name) is not None)
+    other = [name for name in there if places(places.number(name) or 0).name != name]
+    shown = ", ".join((other or there)[:_SHOWN]) + (", ..." if len(other or there) > _SHOWN else "")
+    if other:
+        raise ConflictError(
+            "there are files of this name with numbers of other digits, which a glob would join with new ones",
+            uri=str(places.folder / places.name),
+            actual=shown,
+            hint="Remove them, write numbers as they do, or choose another name.",
+        )
+    if there and not overwrite:
+        raise ConflictError(
+            "there are files of this name already",
+            uri=str(places.folder / places.name),
+            actual=shown,
+            hint="Replace all of them with overwrite=True, or choose another name.",
+        )
+
+
+def _sweep(places: Places) -> None:
+    """Remove what writers left that were killed.
+
+    Raises:
+        ConflictError: one of the same set is at work.
+    """
+    with disk_errors(places.folder), suppress(FileNotFoundError):
+        for stage in places.folder.iterdir():
+            if not TEMPORARY.fullmatch(stage.name) or stage.is_symlink() or not stage.is_dir():
+                continue
+            with Lock(stage) as lock:
+                if lock.held:
+                    with suppress(OSError):
+                        remove(stage)
+                elif lock.name == places.name:
+                    raise ConflictError(
+                        "another process is writing these files",
+                        uri=str(places.folder / places.name),
+                        hint="Wait until it has ended, or choose another name.",
+                    )
