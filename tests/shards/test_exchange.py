@@ -452,10 +452,33 @@ def test_a_plan_of_a_stranger_touches_nothing_elsewhere(tmp_path):
     (folder / EXCHANGE).mkdir(parents=True)
     (folder / EXCHANGE / "lock").touch()
     for old in ("../precious.tar", str(precious), ".ssh", "notes.txt", "..", "", 7, None):
-        (folder / EXCHANGE / exchange.PLAN).write_text(json.dumps({"old": [old], "new": []}))
-        with pytest.raises(StorageError, match="did not write"):
-            numbers(f"{folder}/*.tar")
+        for plan in ({"old": {str(old): [0, 0]}, "new": []}, {"old": {}, "new": [old]}, {"old": [old], "new": []}):
+            (folder / EXCHANGE / exchange.PLAN).write_text(json.dumps(plan))
+            with pytest.raises(StorageError, match="did not write"):
+                numbers(f"{folder}/*.tar")
     assert precious.exists()
+
+
+@pytest.mark.parametrize("plan", ["goes", "is replaced", "is guessed"])
+def test_a_plan_of_a_stranger_removes_no_file_that_it_does_not_know(tmp_path, plan):
+    """It may come in an archive that is unpacked where one has shards of one's own."""
+    atdata.write_samples(rows(0, 2), tmp_path / "mine-%03d.tar")
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("*.tar")}
+    (tmp_path / EXCHANGE).mkdir()
+    (tmp_path / EXCHANGE / "lock").touch()
+    size = len(before["mine-000.tar"])
+    said = {"goes": ({"mine-000.tar": [0, 0]}, []), "is replaced": ({}, ["mine-000.tar"])}
+    old, new = said.get(plan, ({"mine-000.tar": [size, 1_700_000_000_000_000_000]}, ["mine-000.tar"]))
+    for name in new:
+        (tmp_path / EXCHANGE / name).write_bytes(b"theirs")
+    (tmp_path / EXCHANGE / exchange.PLAN).write_text(json.dumps({"old": old, "new": new}))
+    for _ in range(2):
+        with pytest.raises(StorageError, match="does not know one that stands in its way") as caught:
+            numbers(f"{tmp_path}/mine-*.tar")
+        assert EXCHANGE in (caught.value.hint or "")
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("*.tar")} == before
+    shutil.rmtree(tmp_path / EXCHANGE)
+    assert numbers(f"{tmp_path}/mine-*.tar") == [0, 1]
 
 
 def test_a_link_in_place_of_the_exchange_is_none(tmp_path):

@@ -5,6 +5,9 @@ folder is renamed to `.atdata-exchange`, of which a folder holds one, and what g
 it, in `plan.json`. From then on the exchange is decided: whoever comes upon it carries it out, be it this process or,
 after a crash, the next reader or writer. One that is not decided is dropped, and the old set stands as it stood.
 
+A folder that was unpacked from somebody's archive may hold a plan too. So a plan says of each file that goes, or is
+replaced, its size and when it was written; a file of which it does not know that is touched by no plan.
+
 Who works on an exchange holds a lock on the file `lock` in it, so one that nobody holds is of a process that ended.
 """
 
@@ -17,9 +20,10 @@ import os
 import re
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeAlias
 
 from atdata.errors import ConflictError, StorageError
 from atdata.shards.own import TEMPORARY
@@ -28,6 +32,9 @@ EXCHANGE = ".atdata-exchange"
 PLAN = "plan.json"
 PATIENCE = 60.0
 """Seconds to wait for a process that carries out an exchange."""
+
+State: TypeAlias = tuple[int, int]
+"""What tells a file from one that was put in its place: its size, and when it was written, in ns."""
 
 _LOCK = "lock"
 _DRAFT = "plan.draft"
@@ -68,12 +75,12 @@ def is_exchanging(folder: str | os.PathLike[str]) -> bool:
         return False
 
 
-def decide(folder: Path, old: Sequence[str], new: Sequence[str]) -> None:
-    """Write down, once and for all, which files go and which come. The exchange's lock is held."""
+def decide(folder: Path, old: Mapping[str, State], new: Sequence[str]) -> None:
+    """Write down, once and for all, which files go, as they are now, and which come. The exchange's lock is held."""
     plan = folder / EXCHANGE / PLAN
     draft = plan.with_name(_DRAFT)
     with draft.open("wb") as file:
-        file.write(json.dumps({"old": list(old), "new": list(new)}).encode())
+        file.write(json.dumps({"old": old, "new": list(new)}).encode())
         file.flush()
         os.fsync(file.fileno())
     draft.replace(plan)
@@ -81,11 +88,25 @@ def decide(folder: Path, old: Sequence[str], new: Sequence[str]) -> None:
 
 
 def finish(folder: Path) -> None:
-    """Carry out an exchange that is decided, drop one that is not. Its lock is held."""
+    """Carry out an exchange that is decided, drop one that is not. Its lock is held.
+
+    Raises:
+        StorageError: a file in its way is not the one that was to go.
+    """
     exchange = folder / EXCHANGE
     if plan := _plan(exchange / PLAN):
         old, new = plan
-        for name in old:
+        going = [name for name in old if name not in new]
+        for name in [*going, *(name for name in new if os.path.lexists(exchange / name))]:
+            if (stands := state_of(folder / name)) not in (None, old.get(name)):
+                raise StorageError(
+                    "a plan to replace files does not know one that stands in its way",
+                    uri=str(folder / name),
+                    expected=old.get(name),
+                    actual=stands,
+                    hint=f"Remove {EXCHANGE} in this folder to keep what stands, or move that file away.",
+                )
+        for name in going:
             (folder / name).unlink(missing_ok=True)
         for name in new:
             try:
@@ -99,16 +120,26 @@ def finish(folder: Path) -> None:
     sync(folder)
 
 
-def _plan(path: Path) -> tuple[list[str], list[str]] | None:
+def state_of(path: Path) -> State | None:
+    """The state of a file, or of a link; `None` where there is none."""
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+def _plan(path: Path) -> tuple[dict[str, State], list[str]] | None:
     """What goes and what comes; `None` where nothing is decided."""
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
         return None
-    with suppress(ValueError, TypeError, KeyError):
+    with suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError):
         plan = json.loads(raw)
-        old, new = list(plan["old"]), list(plan["new"])
-        if all(isinstance(name, str) and _NAME.fullmatch(name) for name in old + new):
+        old = {name: (int(size), int(written)) for name, (size, written) in plan["old"].items()}
+        new = list(plan["new"])
+        if all(isinstance(name, str) and _NAME.fullmatch(name) for name in [*old, *new]):
             return old, new
     raise StorageError(
         "a plan for replacing files that atdata did not write", uri=str(path), hint="Remove the folder that it is in."

@@ -18,16 +18,13 @@ from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
 from atdata.errors import ConflictError, LimitError, ShardError, ShardNotFoundError, StorageError
-from atdata.shards.exchange import EXCHANGE, is_exchanging, settle
+from atdata.shards.exchange import EXCHANGE, State, is_exchanging, settle
 
 SUFFIX = ".tar"
 COMPRESSED = (".tar.gz", ".tgz", ".tar.zst", ".tar.xz", ".tar.bz2", ".tar.lz4")
 _LOOKED_AT = 1000  # names in a folder, for the one that was meant
 _TRIES = 100
 _ANNEX = "/annex/objects/"
-
-State: TypeAlias = tuple[int, int]
-"""What tells a file from one that was put in its place: its size, and when it was written."""
 
 Natural: TypeAlias = tuple[list[list[str | int]], str]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from atdata.errors import ConflictError, StorageError
-from atdata.shards.exchange import EXCHANGE, Lock, decide, finish, remove, settle, sync, written
+from atdata.shards.exchange import EXCHANGE, Lock, decide, finish, remove, settle, state_of, sync, written
 from atdata.shards.own import TEMPORARY, temporary_name
 from atdata.shards.places import Places
 from atdata.shards.writer import disk_errors
@@ -89,8 +89,9 @@ def _commit(places: Places, stage: Path, before: Mapping[str, _State], beside: _
                 hint="They stand; these were not written.",
             )
         new = written(folder / EXCHANGE)
-        old = {path.name for name in new for path in beside(folder / name)} | set(before)
-        decide(folder, sorted(old - set(new)), new)
+        old = {*before, *(path.name for name in new for path in beside(folder / name))}
+        standing = ((name, state_of(folder / name)) for name in sorted(old))
+        decide(folder, {name: state for name, state in standing if state is not None}, new)
     finally:
         finish(folder)
 

@@ -17,7 +17,8 @@ from atdata.redaction import redacted
 from atdata.settings import Settings
 from atdata.shards.braces import expand_braces
 from atdata.shards.digest import Digest
-from atdata.shards.listing import Listing, State, did_you_mean, is_file, look, open_file
+from atdata.shards.exchange import State
+from atdata.shards.listing import Listing, did_you_mean, is_file, look, open_file
 
 SCHEMES = ("file", "http", "https", "s3", "gs", "at", "atdata")
 
