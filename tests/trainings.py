@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
 import atdata
 from atdata.errors import UsageError
@@ -46,6 +46,17 @@ def loader(folder: Path, **options: Any) -> Any:
 
 def tensors(batch: Any) -> dict[str, torch.Tensor]:
     return {"values": torch.from_numpy(batch.values.copy()), "id": torch.tensor(batch.id)}
+
+
+class Samples(IterableDataset[dict[str, torch.Tensor]]):
+    """A dataset of somebody's own, with a loader inside."""
+
+    def __init__(self, made: Any) -> None:
+        self.made = made
+
+    def __iter__(self) -> Any:
+        for batch in map(tensors, self.made):
+            yield from ({name: values[row] for name, values in batch.items()} for row in range(len(batch["id"])))
 
 
 def leave(folder: Path, rank: int, seen: dict[str, Any]) -> None:
@@ -166,8 +177,11 @@ def lightning(folder: Path) -> None:
             return self.line(batch["values"]).mean()
 
     class Stop(L.Callback):
+        def __init__(self, step: int = STOP) -> None:
+            self.step = step
+
         def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
-            if trainer.global_step == STOP:
+            if trainer.global_step == self.step:
                 trainer.save_checkpoint(folder / "lightning.ckpt")
                 trainer.should_stop = True
 
@@ -194,6 +208,16 @@ def lightning(folder: Path) -> None:
         seen[name] = fit(make())
         seen[f"{name} stopped"] = fit(make(), Stop())
         seen[f"{name} resumed"] = fit(make(), resumed=True)
+
+    def unsized() -> Any:
+        return atdata.Dataset[Item](str(folder / "s-*.tar")).filter(first_half).loader(SIZE // 2)
+
+    makers = {
+        "the loader": unsized,
+        "0 workers": lambda: StatefulDataLoader(unsized(), batch_size=None, collate_fn=tensors),
+        "2 workers": lambda: StatefulDataLoader(unsized(), batch_size=None, collate_fn=tensors, num_workers=2),
+    }
+    seen["unsized"] = [refusal(lambda make=make: fit(make(), Stop(1))) for make in makers.values()]
     leave(folder, torch.distributed.get_rank(), seen)
 
 
@@ -210,8 +234,15 @@ def prepared(made: Any, device: Any, workers: int) -> Any:
     )
 
 
+def batches_after(folder: Path, state: Any) -> Any:
+    made = loader(folder)
+    made.load_state_dict(state)
+    return made
+
+
 def accelerate(folder: Path) -> None:
     from accelerate import Accelerator
+    from accelerate.data_loader import prepare_data_loader
     from accelerate.utils import DataLoaderConfiguration
 
     accelerator = Accelerator(cpu=True)
@@ -232,6 +263,7 @@ def accelerate(folder: Path) -> None:
     seen["the loader stopped"] = train(itself, 1, 4)
     accelerator.register_for_checkpointing(itself)
     accelerator.save_state(folder / "accelerate")
+    accelerator.wait_for_everyone()
     itself.set_epoch(0)
     accelerator.load_state(folder / "accelerate")
     seen["the loader resumed"] = train(itself, 1)
@@ -261,8 +293,18 @@ def accelerate(folder: Path) -> None:
     other = Accelerator(cpu=True, dataloader_config=DataLoaderConfiguration(dispatch_batches=False))
     shared = other.prepare(DataLoader(loader(folder), batch_size=1, collate_fn=lambda one: tensors(one[0])))
     seen["shared"] += [refusal(lambda: next(iter(shared)))]
-    skipped = accelerator.skip_first_batches(DataLoader(loader(folder), batch_size=None), 4)
-    seen["skipped"] = [refusal(lambda: next(iter(skipped)))]
+    for workers in (0, 1):
+        for method in ("fork", "spawn")[: 2 * workers] or (None,):
+            batches = DataLoader(Samples(loader(folder)), SIZE, num_workers=workers, multiprocessing_context=method)
+            seen["shared"] += [refusal(lambda batches=other.prepare(batches): next(iter(batches)))]
+    skipped = [DataLoader(loader(folder), batch_size=None), DataLoader(Samples(loader(folder)), SIZE)]
+    seen["skipped"] = [refusal(lambda a=a: next(iter(accelerator.skip_first_batches(a, 4)))) for a in skipped]
+    made = loader(folder)
+    batches = DataLoader(Samples(made), SIZE)
+    batches = prepare_data_loader(batches, num_processes=1, process_index=0)
+    seen["own"] = train(batches, 0, 4)
+    seen["reads ahead"] = [refusal(made.state_dict)]
+    seen["own"] += [(0, batch.id) for batch in batches_after(folder, made.state_dict(batches=4))]
     leave(folder, accelerator.process_index, seen)
 
 

@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
-from atdata.dataset.frameworks import refuse_sharing, refuse_skipping, refuse_state
+from atdata.dataset.frameworks import ahead, refuse_sharing, refuse_skipping
 from atdata.dataset.order import Mode, Order
 from atdata.dataset.passes import Pass, Passes
 from atdata.dataset.pipeline import Countable, checked_size
@@ -74,6 +74,7 @@ class Loader(Countable, Generic[T]):
         self._begun = 0  # passes that this very object has begun, in a worker
         self._pass = 0  # the number of the pass under way, in a worker
         self._told: Told | None = None
+        self._ahead: str | None = None  # who reads the pass under way a batch ahead
         self._go_to(_Place(0))
         self._placed = False  # whether anybody or any pass has said which epoch is next
 
@@ -81,6 +82,7 @@ class Loader(Countable, Generic[T]):
         """Let the next pass begin there."""
         self._next = place
         self._now: _Place | None = None
+        self._ahead = None
         self._placed = True
         self._passes.tell(place.epoch, place.start)
 
@@ -92,17 +94,17 @@ class Loader(Countable, Generic[T]):
             UsageError: the loader was made for another rank than the process group says, or nothing says which it is,
                 or a framework would share out again what this loader has shared.
         """
+        refuse_sharing()  # in a worker too: that is where accelerate's IterableDatasetShard reads
         if self._told is not None and self._told.holds():
             if isinstance(self._told.answer, UsageError):
                 raise self._told.answer
             return self._told.answer
-        refuse_sharing(self)
         if not self._placed:
-            refuse_skipping(self)
+            refuse_skipping()
         return self._ranks.now()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_told": Told.by_this(lambda: self.rank)}
+        return {**self.__dict__, "_told": Told.by_this(lambda: self.rank), "_ahead": ahead()}
 
     # --- passes
 
@@ -125,7 +127,7 @@ class Loader(Countable, Generic[T]):
             self._pass = begun.number
             place = self._next._replace(world=rank.world_size) if self._resumed else _place_of(begun)
             self._resumed, self._begun = False, self._begun + 1
-        self._now = place
+        self._now, self._ahead = place, ahead() or (self._ahead if worker.seed is not None else None)
         return self._batches(place, worker, rank)
 
     def _batches(self, place: _Place, worker: Worker, rank: Rank) -> Iterator[SampleBatch[T]]:
@@ -149,7 +151,7 @@ class Loader(Countable, Generic[T]):
                 self._passes.pass_over(self._pass, step)
                 parted = True
             step += worker.count
-        self._now = _Place(place.epoch + 1, world=place.world)
+        self._now, self._ahead = _Place(place.epoch + 1, world=place.world), None
 
     def _steps(self, start: int, first: int, stride: int, rank: Rank) -> Iterator[tuple[int, int]]:
         """Positions of a rank's batches. With `pad`, positions beyond the end stand for the epoch's first ones."""
@@ -330,7 +332,12 @@ class Loader(Countable, Generic[T]):
                 hint="Say how many batches of this pass were used, state_dict(batches=n), or the step of the last one,"
                 " state_dict(step=batch.step).",
             )
-        refuse_state(self)
+        if self._ahead is not None and place.taken:
+            raise UsageError(
+                f"{self._ahead} reads one batch ahead, so the loader cannot know what was used",
+                hint="Say how many batches of this pass were used, state_dict(batches=n), or the step of the last one,"
+                " state_dict(step=batch.step). Lightning reads none ahead of a loader with equal_steps='pad'.",
+            )
         return place
 
     def _plan(self) -> str:
