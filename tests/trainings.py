@@ -296,7 +296,8 @@ def accelerate(folder: Path) -> None:
     for workers in (0, 1):
         for method in ("fork", "spawn")[: 2 * workers] or (None,):
             batches = DataLoader(Samples(loader(folder)), SIZE, num_workers=workers, multiprocessing_context=method)
-            seen["shared"] += [refusal(lambda batches=other.prepare(batches): next(iter(batches)))]
+            batches = other.prepare(batches)
+            seen["shared"] += [refusal(lambda batches=batches: next(iter(batches)))]
     skipped = [DataLoader(loader(folder), batch_size=None), DataLoader(Samples(loader(folder)), SIZE)]
     seen["skipped"] = [refusal(lambda a=a: next(iter(accelerator.skip_first_batches(a, 4)))) for a in skipped]
     made = loader(folder)

@@ -283,6 +283,48 @@ def test_what_is_no_state_is_refused(datasets):
     assert ids(loader) == [[199]]
 
 
+def test_numbers_are_integers_of_any_kind_and_a_state_is_json_whatever_they_were(datasets):
+    one = np.int64(1)
+    loader = datasets["7"].loader(
+        np.int8(7), shuffle="window", seed=np.uint8(3), window=np.int16(64), rank=one, world_size=2 * one
+    )
+    again = datasets["7"].loader(7, shuffle="window", seed=3, window=64, rank=0, world_size=1)
+    loader.set_epoch(np.int32(2))
+    next(iter(loader))
+    for state in (loader.state_dict(), loader.state_dict(batches=one), loader.state_dict(step=0 * one)):
+        again.load_state_dict(json.loads(json.dumps(state)))
+        assert (again.epoch, state["position"]) == (2, 14)
+
+
+WRONG: list[Any] = [None, "", "3", 1.5, float("nan"), np.float32(3), [], -1, 1 << 63, 1 << 70]
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=repr)
+def test_what_is_no_number_of_anything_is_refused_at_once(datasets, wrong):
+    data = datasets["7"]
+    loader = data.loader(7, rank=0, world_size=1)
+    next(iter(loader))
+    calls: list[Any] = [
+        lambda: data.loader(wrong),
+        lambda: data.shuffled(5, epoch=wrong),
+        lambda: data.loader(5, shuffle="window", window=wrong),
+        lambda: data.loader(5, rank=wrong, world_size=1 << 62),
+        lambda: data.loader(5, rank=1, world_size=wrong) if wrong not in (1 << 63, 1 << 70) else data.take(-1),
+        lambda: loader.set_epoch(wrong),
+        lambda: data.take(wrong),
+        lambda: data.skip(wrong),
+        lambda: data.head(wrong),
+    ]
+    if wrong is not None:  # which says nothing
+        calls += [lambda: data.ordered(wrong), lambda: loader.state_dict(wrong), lambda: loader.state_dict(step=wrong)]
+    for call in calls:
+        with pytest.raises((UsageError, TypeError)):
+            call()
+    if not isinstance(wrong, str):
+        with pytest.raises(TypeError):
+            data.get(wrong)
+
+
 def test_setting_the_epoch_of_a_loaded_state_keeps_its_place(datasets):
     """As trainers' loops do, for every epoch, from the one that was resumed on."""
     loader = datasets["7"].loader(7, shuffle="global", rank=0, world_size=1)

@@ -124,6 +124,22 @@ def test_a_stateful_dataloader_goes_on_twice_and_across_the_end(data, shuffle, c
     assert ids(batches) == expected(data, shuffle, 2)
 
 
+@pytest.mark.parametrize("other", [(10, 0, 2, 2), (10, 0, 1, 3), (20, 0, 1, 2), (10, 0, 1, 2)], ids=str)
+def test_the_state_of_several_workers_is_refused_by_other_ranks_workers_and_batches(data, other):
+    def made(size: int, rank: int, world_size: int, count: int) -> Any:
+        loader = data.loader(size, shuffle="global", rank=rank, world_size=world_size)
+        return stateful.StatefulDataLoader(loader, batch_size=None, num_workers=count)
+
+    batches, again = made(10, 0, 1, 2), made(*other)
+    seen = ids(itertools.islice(batches, 3))
+    again.load_state_dict(batches.state_dict())
+    if other == (10, 0, 1, 2):
+        assert seen + ids(again) == expected(data, "global", 0)
+    else:
+        with pytest.raises(atdata.errors.ResumeError, match="of one of several workers"):
+            ids(again)
+
+
 def some(item: Item) -> bool:
     return 20 <= item.id < 40 or item.id == 71
 

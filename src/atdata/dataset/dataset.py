@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from atdata.dataset import frames
 from atdata.dataset.loader import EqualSteps, Loader
-from atdata.dataset.order import WINDOW, Order
+from atdata.dataset.order import WINDOW, Order, counted
 from atdata.dataset.pipeline import Batches, Countable, Samples, Shuffle
 from atdata.dataset.ranks import Ranks
 from atdata.dataset.reading import Batch, Reader, room
@@ -280,11 +280,11 @@ class Dataset(Countable, Generic[T]):
 
     def take(self, count: int) -> Dataset[T]:
         """A view of the first samples."""
-        return self.select(slice(None, _counted(count)))
+        return self.select(slice(None, counted(count, "count")))
 
     def skip(self, count: int) -> Dataset[T]:
         """A view of all but the first samples."""
-        return self.select(slice(_counted(count), None))
+        return self.select(slice(counted(count, "count"), None))
 
     def get(self, key: str) -> T:
         """The sample with a key; where several shards hold one, that in the first of them.
@@ -294,6 +294,8 @@ class Dataset(Countable, Generic[T]):
         Raises:
             NotFoundError: no shard holds it, or this view leaves it out.
         """
+        if not isinstance(key, str):
+            raise TypeError(f"a key is text, not {type(key).__name__}")
         number = self._table.picking().find(key)
         if self._selected is not None and number not in self._selected:
             raise NotFoundError("this view leaves the sample with this key out", path=repr(key))
@@ -566,12 +568,6 @@ def _checked(sample_type: Any) -> type[Any]:
 
 def _no_sample(which: int, extent: int) -> IndexError:
     return IndexError(f"there is no sample {which}; there are {extent}")
-
-
-def _counted(count: int) -> int:
-    if count < 0:
-        raise UsageError("a number of samples is not negative", path="count", actual=count)
-    return count
 
 
 class DatasetDict(dict[str, Dataset[T]]):

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 from atdata.dataset.frameworks import ahead, refuse_sharing, refuse_skipping
-from atdata.dataset.order import Mode, Order
+from atdata.dataset.order import Mode, Order, counted
 from atdata.dataset.passes import Pass, Passes
-from atdata.dataset.pipeline import Countable, checked_size
+from atdata.dataset.pipeline import Countable
 from atdata.dataset.ranks import Rank, Ranks, Told, Worker
 from atdata.errors import ResumeError, UnsizedError, UsageError
 from atdata.samples import SampleBatch
@@ -66,7 +66,7 @@ class Loader(Countable, Generic[T]):
                 path="equal_steps",
                 hint="Use equal_steps='pad', which fills them.",
             )
-        self.dataset, self.batch_size, self._ranks = dataset, checked_size(batch_size), ranks
+        self.dataset, self.batch_size, self._ranks = dataset, counted(batch_size, "batch_size", 1), ranks
         self._order = Order(0, mode, seed, 0, window)
         self._drop_last, self._equal_steps = drop_last, equal_steps
         self._passes = Passes()
@@ -217,8 +217,7 @@ class Loader(Countable, Generic[T]):
         Raises:
             UsageError: a state of another epoch was loaded, and no pass has begun there yet.
         """
-        if epoch < 0:
-            raise UsageError("an epoch is not negative", path="epoch", actual=epoch)
+        epoch = counted(epoch, "epoch")
         waiting = self._next.start > 0 and self._now is None and self._passes.last() is None
         if not waiting:
             self._go_to(_Place(epoch))
@@ -256,9 +255,9 @@ class Loader(Countable, Generic[T]):
             "epoch": place.epoch,
             "position": place.start,
         }
-        if Worker.here().seed is not None:  # StatefulDataLoader keeps one state for each worker
-            return {**state, "taken": place.taken}
         world = place.world or self.rank.world_size
+        if Worker.here().seed is not None:  # StatefulDataLoader keeps one state for each worker
+            return {**state, "taken": place.taken, "stride": self._stride(world)}
         position = place.start + place.taken * self.batch_size * world
         needed = position + (self.batch_size * world if self._equal_steps == "drop" else 1)
         if self.dataset.reach(needed) < needed:
@@ -294,6 +293,14 @@ class Loader(Countable, Generic[T]):
                 expected=f"less than {self.dataset.extent}",
                 actual=place.start,
             )
+        if place.taken and state.get("stride") != (stride := self._stride(self.rank.world_size)):
+            raise ResumeError(
+                "a state of one of several workers, which means the same only to as many ranks, workers and samples",
+                path="stride",
+                expected=f"{stride} samples from one step of a worker to its next: all ranks' and workers' batches",
+                actual=repr(state.get("stride"))[:80],
+                hint="Resume with the same numbers and batch size. The loader's own state_dict(batches=n) suits any.",
+            )
         if Worker.here().seed is None:
             self._go_to(place)
         else:  # it is one of several, and the count of passes is theirs together
@@ -317,7 +324,7 @@ class Loader(Countable, Generic[T]):
                     actual=step,
                     hint="Use torchdata's StatefulDataLoader, one worker, or equal_steps='pad'.",
                 )
-            return place._replace(taken=step + 1)
+            return place._replace(taken=counted(step, "step") + 1)
         if batches is not None:
             if self.dataset.filtered and self._equal_steps is None:
                 raise UsageError(
@@ -325,7 +332,7 @@ class Loader(Countable, Generic[T]):
                     path="batches",
                     hint="Say the step of the last batch that was used: state_dict(step=batch.step).",
                 )
-            return place._replace(taken=batches)
+            return place._replace(taken=counted(batches, "batches"))
         if last is not None:
             raise UsageError(
                 "workers read ahead, so the loader cannot know what was used",
@@ -339,6 +346,10 @@ class Loader(Countable, Generic[T]):
                 " state_dict(step=batch.step). Lightning reads none ahead of a loader with equal_steps='pad'.",
             )
         return place
+
+    def _stride(self, world: int) -> int:
+        """The positions from one step of this worker to its next."""
+        return self.batch_size * world * Worker.here().count
 
     def _plan(self) -> str:
         """A digest of what the positions of an epoch stand for."""

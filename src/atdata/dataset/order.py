@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import operator
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, SupportsIndex, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,11 +52,10 @@ class Order:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seed", operator.index(self.seed))  # numpy's integers print otherwise, see _key
-        object.__setattr__(self, "epoch", operator.index(self.epoch))
+        for name in ("size", "epoch", "window"):
+            object.__setattr__(self, name, counted(getattr(self, name), name))
         if self.mode not in ("ordered", "global", "window"):
             raise UsageError("no such order", path="mode", expected="ordered, global or window", actual=self.mode)
-        if self.size < 0 or self.epoch < 0:
-            raise UsageError("a size and an epoch are not negative", actual=f"size {self.size}, epoch {self.epoch}")
         if self.window < RUN or self.window % RUN:
             raise UsageError(f"a window is a multiple of {RUN} samples", path="window", actual=self.window)
 
@@ -90,6 +89,20 @@ class Order:
         """64 bits that differ for every seed, epoch and purpose."""
         text = repr((self.seed, self.epoch, *purpose)).encode()
         return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
+
+
+def counted(number: SupportsIndex, path: str, least: int = 0) -> int:
+    """A number of something, as an integer of Python's own: numpy's go into no JSON.
+
+    Raises:
+        TypeError: it is no integer.
+        UsageError: it is too small, or too large for any file.
+    """
+    value = operator.index(number)
+    if not least <= value < 1 << 63:
+        limits = "not negative" if least == 0 else f"at least {least}"
+        raise UsageError(f"{path} is {limits}, and below 2**63", path=path, actual=value)
+    return value
 
 
 def permute(positions: Positions, size: int, key: int) -> Positions:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
@@ -9,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from atdata.dataset.order import Order
-from atdata.errors import SampleError, UnsizedError, UsageError
+from atdata.dataset.order import Order, counted
+from atdata.errors import SampleError, UnsizedError
 from atdata.samples import SampleBatch
 from atdata.samples.batch import unstack
 
@@ -69,9 +70,7 @@ class Samples(Countable, Generic[T]):
 
     def take(self, count: int) -> Iterable[T]:
         """The first `count` samples."""
-        if count < 0:
-            raise UsageError("a number of samples is not negative", path="count", actual=count)
-        return islice(self, count)
+        return islice(self, min(counted(count, "count"), sys.maxsize))
 
 
 class Batches(Countable, Generic[T]):
@@ -80,7 +79,7 @@ class Batches(Countable, Generic[T]):
     """
 
     def __init__(self, dataset: Dataset[T], order: Order, batch_size: int) -> None:
-        self.dataset, self.order, self.batch_size = dataset, order, checked_size(batch_size)
+        self.dataset, self.order, self.batch_size = dataset, order, counted(batch_size, "batch_size", 1)
 
     def __iter__(self) -> Iterator[SampleBatch[T]]:
         view = self.dataset
@@ -95,17 +94,6 @@ class Batches(Countable, Generic[T]):
         if self.dataset.filtered:
             raise UnsizedError.of("the batches of a filtered dataset", "Count them: sum(1 for _ in batches).")
         return -(-self.dataset.extent // self.batch_size)
-
-
-def checked_size(batch_size: int) -> int:
-    """A batch size.
-
-    Raises:
-        UsageError: it is less than 1.
-    """
-    if batch_size < 1:
-        raise UsageError("a batch holds at least one sample", path="batch_size", actual=batch_size)
-    return batch_size
 
 
 def steps(view: Dataset[Any], size: int) -> Iterator[tuple[int, int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import operator
 import os
 import sys
 from collections.abc import Callable
@@ -27,6 +28,8 @@ class Rank:
     world_size: int = 1
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "rank", operator.index(self.rank))  # numpy's integers go into no JSON
+        object.__setattr__(self, "world_size", operator.index(self.world_size))
         if not 0 <= self.rank < self.world_size:
             raise UsageError("a rank is less than the world size", actual=str(self))
 

@@ -62,6 +62,8 @@ def named(splits: Mapping[str, Any], split: str) -> str:
     Raises:
         UsageError: there is none, or there are several; it names those there are.
     """
+    if not isinstance(split, str):
+        raise TypeError(f"a split is named by text, not {type(split).__name__}")
     if split in splits:
         return split
     same = [name for name in splits if canonical(name) == canonical(split)]
