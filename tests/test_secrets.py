@@ -42,6 +42,8 @@ from atdata.transport import Transport
 from atdata.transport.guard import origin_of
 from rawhttp import RawServer, answer
 
+pytestmark = pytest.mark.slow
+
 C = "Zk7" + secrets.token_hex(8) + "qX"
 """The canary. No line of this file has it, so no traceback shows it as source."""
 

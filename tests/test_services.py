@@ -15,6 +15,8 @@ from atdata.testing.services import Home, MotoServer, PostgresServer, RedisServe
 from atdata.testing.services.process import Process
 from services import own_postgres, own_redis, postgres_connection, redis_client
 
+pytestmark = pytest.mark.slow
+
 
 def processes(server: Server) -> tuple[Process, ...]:
     return server._state.processes

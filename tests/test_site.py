@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("mkdocs", reason="mkdocs is not installed: python3 dev.py docs")
 
 ROOT = Path(__file__).parents[1]

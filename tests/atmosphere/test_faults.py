@@ -25,6 +25,8 @@ from atdata.testing.http import Answer, Request
 from commands import start
 from networks import Network, RealNet, fresh_handle, list_records
 
+pytestmark = pytest.mark.slow
+
 SHARDS = 3
 BLOBS = 3 * SHARDS  # each with the two files of its manifest
 

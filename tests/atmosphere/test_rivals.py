@@ -26,6 +26,8 @@ from atdata.testing import DevAccount
 from networks import Network, RealNet, fresh_handle, get, list_records, post
 from rivals import Job, Rivals, Row
 
+pytestmark = pytest.mark.slow
+
 MANY = os.environ.get("ATDATA_TEST_MANY") == "1"
 ROUNDS = 25 if MANY else 2
 RECORDS = 10_000 if MANY else 1_000

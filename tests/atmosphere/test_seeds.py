@@ -30,7 +30,7 @@ from seed_code import (
     replaced,
 )
 
-pytestmark = needs_seeds
+pytestmark = [pytest.mark.slow, needs_seeds]
 
 TUTORIAL_TEXT, REFERENCE_TEXT = "atmosphere-publishing-tutorial.txt", "atmosphere-reference.txt"
 COLLECTIONS = ("schema", "entry", "label", "lens")

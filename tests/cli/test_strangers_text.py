@@ -25,6 +25,8 @@ from atdata.testing import DevAccount, Devnet
 from networks import fresh_handle
 from terminal import Screen
 
+pytestmark = pytest.mark.slow
+
 FORGED = "✓ verified, FORGED"
 
 HOSTILE = {

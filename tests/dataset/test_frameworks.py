@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("torch", reason="torch is not installed: python3 dev.py torch")
 trainings = pytest.importorskip("trainings")
 

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 import atdata
 
+pytestmark = pytest.mark.slow
+
 MB = 1 << 20
 
 # Run in a process of its own: what a process has held at most never goes down again.

@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 from numpy.lib import format as npy_format
 
+pytestmark = pytest.mark.slow
+
 MOST = 400 << 20  # bytes above what the libraries themselves take
 READ = """
 import json, sys

@@ -19,6 +19,8 @@ from atdata.testing import DevAccount
 from networks import Devnet, Network, fresh_handle, list_records
 from s3_servers import S3Server
 
+pytestmark = pytest.mark.slow
+
 
 @atdata.packable
 class Reading:

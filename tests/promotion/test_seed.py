@@ -17,7 +17,7 @@ from oracles import needs_seeds
 from s3_servers import S3Server
 from seed_code import PROMOTION, PROMOTION_ERRORS, PROMOTION_WORKFLOW, Block, blocks, replaced
 
-pytestmark = needs_seeds
+pytestmark = [pytest.mark.slow, needs_seeds]
 
 TEXT = "promotion-workflow-reference.txt"
 

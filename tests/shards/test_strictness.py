@@ -23,7 +23,7 @@ from atdata.shards.writer import END, tar_member
 
 webdataset = pytest.importorskip("webdataset")
 
-pytestmark = pytest.mark.usefixtures("either_form")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("either_form")]
 MANY = os.environ.get("ATDATA_TEST_MANY") == "1"
 
 Framing = list[tuple[str, int, int]]
