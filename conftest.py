@@ -42,8 +42,8 @@ VARIABLES = (
 
 SERVED = {"realnet", "session_redis", "session_postgres", "s3_server", "durable"}
 """Fixtures that start a real server."""
-SERVERS = {"pds", "redis", "postgres"}
-"""Parameters for which a fixture starts one."""
+LONGER = {"pds", "redis", "postgres", "numpy"}
+"""Parameters for which a fixture starts one, or that repeat tests in a second form."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -67,11 +67,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def is_fast(item: pytest.Item) -> bool:
-    """Whether a test needs no real server, and is not marked as one that takes long."""
+    """Whether a test needs no real server, repeats none in another form, and is not marked as one that takes long."""
     call = getattr(item, "callspec", None)
     chosen = {value for value in (call.params.values() if call else ()) if isinstance(value, str)}
     wanted = set(getattr(item, "fixturenames", ()))
-    return not (chosen & SERVERS or wanted & SERVED or item.get_closest_marker("slow"))
+    served = {*TEAM, *SERVICES} & {str(item.path.relative_to(ROOT))}
+    return not (chosen & LONGER or wanted & SERVED or served or item.get_closest_marker("slow"))
 
 
 def begin(namespace: dict[str, Any]) -> None:

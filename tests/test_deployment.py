@@ -18,6 +18,8 @@ from atdata.local import LocalIndex
 from atdata.testing.services import CephServer, PostgresServer, RedisServer
 from services import postgres_connection, redis_client
 
+pytestmark = pytest.mark.slow
+
 PAGE = (Path(__file__).parents[1] / "docs" / "deployment.md").read_text("utf-8")
 
 

@@ -17,7 +17,7 @@ from atdata.testing import DevAccount, proof_lies
 from atdata.testing.http import Answer, Request
 from networks import NODE_ROOT, PDS_FOLDER, Network, get, unavailable
 
-pytestmark = pytest.mark.skipif(unavailable() is not None, reason=unavailable() or "")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(unavailable() is not None, reason=unavailable() or "")]
 
 COLLECTION = "science.alt.dataset.label"
 

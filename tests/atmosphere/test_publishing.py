@@ -194,6 +194,7 @@ def test_shards_that_fit_stay_as_they_are(network: Network, alice: DevAccount) -
     assert list(DatasetLoader(network.client()).to_dataset(recut.located, Row)) == rows(90)
 
 
+@pytest.mark.slow
 def test_too_many_shards_for_a_record_are_refused_before_any_upload(network: Network, alice: DevAccount) -> None:
     index, server = index_of(network, alice), network.pds_servers[0]
     server.requests.clear()

@@ -18,9 +18,12 @@ from urllib.parse import urlsplit
 import pytest
 
 from atdata.local import S3DataStore
+from atdata.shards.own import make_folder
 from atdata.testing.services import CephServer, Home, MotoServer, PostgresServer, RedisServer
 from atdata.testing.services.process import Process
 from services import postgres_connection, redis_client
+
+pytestmark = pytest.mark.slow
 
 
 class Person:
@@ -213,6 +216,8 @@ def test_what_is_not_installed_is_told_and_how_to_get_it(person: Person, tmp_pat
 
 def test_one_that_fails_is_told_and_the_others_run(person: Person) -> None:
     need(RedisServer, PostgresServer)
+    assert make_folder(person.home.folder)
+    assert make_folder(person.home.folder / "postgresql")
     (person.home.folder / "postgresql" / "data").mkdir(parents=True)
     assert person.type("up", "redis", "postgres") == 1
     assert re.search(r"redis +│ started", person.out)

@@ -196,6 +196,7 @@ def cases(group: int) -> Iterator[int]:
     return iter(range(group, CASES, GROUPS))
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(3000 if MANY else 100)
 @pytest.mark.parametrize("group", range(GROUPS))
 def test_shards_of_any_kind_are_read_as_they_were_written(tmp_path, group):

@@ -537,6 +537,7 @@ print(json.dumps("end"), file=log, flush=True)
 """
 
 
+@pytest.mark.slow
 def test_runs_killed_at_random_with_other_world_sizes_see_what_one_run_sees(tmp_path):
     """Each run counts up to the last state that all of its ranks had reached."""
     atdata.write_samples(map(point, range(2000)), tmp_path / "s-%03d.tar", maxcount=300)

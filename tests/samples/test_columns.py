@@ -600,6 +600,7 @@ def test_what_is_no_text_is_noticed(wrong, length):
         assert not agreed(Text, [text(b"a" * length + b"\xc3"), text(b"\xa9" + b"a" * length)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("token", range(256))
 def test_a_value_of_another_kind_is_never_taken_for_one(token):
     """Every token, with zeros after it, in every kind of field: alone, and beside values that belong there."""
@@ -844,6 +845,7 @@ DAMAGED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DAMAGED)
 def test_a_byte_altered_anywhere_is_read_alike(name):
     sample_type, samples = DAMAGED[name]

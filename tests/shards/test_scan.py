@@ -395,6 +395,7 @@ def flipped(data: bytes, position: int, bit: int) -> bytes:
 FLIPPED = [(f"{n:03d}", b"A" * (n * 400)) for n in range(3)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ours", "webdataset", "pax with times"])
 def test_any_bit_of_the_first_headers_may_be_flipped(name):
     data = WRITERS[name](FLIPPED).rstrip(b"\0")
@@ -460,6 +461,7 @@ FIELDS = [0, 1, 3, 8, 90, 95, 96, 99, 100, 124, 125, 134, 135, 136, 148, 153, 15
 FIELDS += [265, 345, 346, 500, 511]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SHARDS)
 @pytest.mark.parametrize("at", FIELDS)
 def test_a_header_that_was_altered_with_its_checksum_is_judged_alike(name, at):
