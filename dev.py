@@ -106,7 +106,7 @@ def sanitize(rest: list[str]) -> int:
         }
         used = f"import atdata._native; assert atdata._native.__file__ == {str(module)!r}"
         suites = ["tests/samples/test_columns.py", "tests/shards/test_scan.py"]
-        pytest = ["pytest", "-q", "-n", "0", "-s", "-p", "no:faulthandler", "-k", "native"]
+        pytest = ["pytest", "-q", "-n", "auto", "-p", "no:faulthandler", "-k", "native"]
         python = BIN / "python"
         return run(python, "-c", used, env=env) or run(python, "-m", *pytest, *suites, *rest, env=env)
 
