@@ -368,7 +368,7 @@ def crashed(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [top / str(number) for number in range(total)]
 
 
-@pytest.mark.parametrize("reader", ["glob", "folder", "braces", "path", "writer"])
+@pytest.mark.parametrize("reader", ["glob", "open", "folder", "braces", "path", "writer"])
 def test_after_a_crash_at_any_call_who_comes_next_finds_one_whole_set(tmp_path, crashed, reader):
     expected = {"braces": [OLD[:4], NEW], "path": [[2, 3], [102]]}.get(reader, [OLD, NEW])
     seen = []
@@ -378,6 +378,8 @@ def test_after_a_crash_at_any_call_who_comes_next_finds_one_whole_set(tmp_path, 
         match reader:
             case "glob":
                 first = numbers(f"{folder}/d-*.tar")
+            case "open":
+                first = numbers(f"{tmp_path}/{number}/**")
             case "folder":
                 first = [row.number for row in atdata.load_dataset(str(folder), Row, split="train")]
             case "braces":

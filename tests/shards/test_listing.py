@@ -231,3 +231,54 @@ def test_a_manifest_that_is_a_link_to_nothing_is_an_error(tmp_path: Path) -> Non
     ):
         with pytest.raises(ShardNotFoundError, match="leads to no file"):
             read()
+
+
+@pytest.mark.parametrize("pattern", ["**/*.tar", "**", "**/d-?.tar", "*/*.tar", "data/**", "d[a]ta/**/*.tar"])
+def test_a_glob_passes_over_no_folder_and_reads_none_twice(
+    folder: Path, tmp_path: Path, pattern: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    deep = "**" in pattern
+    (folder / "in").mkdir()
+    (folder / "d-1.tar").rename(folder / "in" / "d-1.tar")
+    (folder / "in" / "up").symlink_to("../..")  # leads back up, and would for ever
+    for given in (pattern, f"{tmp_path}/{pattern}"):
+        found = [n for shard in atdata.Dataset(given).shards for n in shards_of(shard.url)]
+        assert sorted(found) == (list(range(30)) if deep else [*range(10), *range(20, 30)])
+    (folder / "in" / "up").unlink()
+    (tmp_path / "away").symlink_to(tmp_path / "not-mounted")
+    if not pattern.startswith("d"):
+        with pytest.raises(ShardNotFoundError, match="leads to no file"):
+            atdata.Dataset(pattern)
+
+
+def shards_of(url: str) -> list[int]:
+    return [sample.n for sample in atdata.Dataset(url)]
+
+
+@pytest.mark.parametrize("pattern", ["**/*.tar", "**", "*/**", "*/*/*.tar", "data/*/d-1.tar"])
+def test_a_glob_over_a_folder_that_may_not_be_read_is_an_error(folder: Path, pattern: str) -> None:
+    (folder / "in").mkdir()
+    (folder / "d-1.tar").rename(folder / "in" / "d-1.tar")
+    script = """
+        import sys, os
+        import atdata
+        os.chdir(sys.argv[1])
+        atdata.Dataset("data/*.tar")
+        os.chmod("data/in", 0)
+        os.setuid(65534)
+        try:
+            atdata.Dataset(sys.argv[2])
+        except atdata.errors.AtdataError as error:
+            print(type(error).__name__, error.what)
+    """
+    if os.getuid():
+        pytest.skip("only root can become somebody else")
+    for path in (folder, *folder.parents):
+        if "pytest" in str(path):
+            path.chmod(0o755)
+    command = [sys.executable, "-c", textwrap.dedent(script), str(folder.parent), pattern]
+    environment = {**os.environ, "ATDATA_CACHE": str(folder / ".cache")}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=60)
+    (folder / "in").chmod(0o755)
+    assert done.stdout == "StorageError a folder cannot be listed: Permission denied\n", done.stderr

@@ -6,18 +6,19 @@ from __future__ import annotations
 
 import difflib
 import errno
+import fnmatch
 import glob
 import itertools
 import os
 import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
-from atdata.errors import ConflictError, LimitError, ShardError, ShardNotFoundError, StorageError
+from atdata.errors import AtdataError, ConflictError, LimitError, ShardError, ShardNotFoundError, StorageError
 from atdata.shards.exchange import EXCHANGE, State, is_exchanging, settle
 
 SUFFIX = ".tar"
@@ -25,6 +26,8 @@ COMPRESSED = (".tar.gz", ".tgz", ".tar.zst", ".tar.xz", ".tar.bz2", ".tar.lz4")
 _LOOKED_AT = 1000  # names in a folder, for the one that was meant
 _TRIES = 100
 _ANNEX = "/annex/objects/"
+_ESCAPED = re.compile(r"\[([*?[])\]")  # as glob.escape writes them
+_ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 Natural: TypeAlias = tuple[list[list[str | int]], str]
 
@@ -49,13 +52,14 @@ class Listing:
         """
         if is_file(path) or not glob.has_magic(path):
             return self.all_of([path])
-        ending, pending = SUFFIX if path.endswith("*") else "", _in(_parent(path), EXCHANGE)
+        ending, pattern = SUFFIX if path.endswith("*") else "", f"{path}/*" if path.endswith("**") else path
 
         def matching() -> list[str]:
-            names = glob.glob(path, recursive=True)
+            names = _matching(pattern)
             return [name for name in names if name.endswith(ending) and (name.endswith(SUFFIX) or not is_folder(name))]
 
-        files = self._steady(matching, lambda: map(_parent, glob.glob(pending, recursive=True)))
+        with _whole(path):
+            files = self._steady(matching, lambda: map(_parent, _matching(_in(_parent(pattern), EXCHANGE))))
         if not files:
             raise no_shard(path)
         return sorted(files, key=natural)
@@ -78,20 +82,11 @@ class Listing:
             ShardNotFoundError: what has such a name is no file.
             StorageError: a folder may not be read.
         """
-        try:
-            found: list[str] = []
-            for place in _folders(folder, frozenset()):
+        found: list[str] = []
+        with _whole(folder):
+            for place in _folders(folder):
                 found += self._steady(partial(_names, place, suffixes), lambda: [place])  # noqa: B023  (called here)
-            return sorted(found, key=natural)
-        except OSError as error:
-            if isinstance(error, ShardNotFoundError | ConflictError | StorageError):
-                raise
-            raise StorageError(
-                f"a folder cannot be listed: {error.strerror}",
-                uri=folder,
-                path=error.filename,
-                hint="Check that you may read it. Without it, shards would be missing.",
-            ) from error
+        return sorted(found, key=natural)
 
     def _steady(self, names: Callable[[], list[str]], folders: Callable[[], Iterable[str]]) -> list[str]:
         """Names as they stand while no exchange is under way, the state of each noted.
@@ -118,7 +113,61 @@ def _in(folder: str, name: str) -> str:
     return f"{folder.rstrip('/')}/{name}" if folder else name
 
 
-def _folders(folder: str, above: frozenset[tuple[int, int]]) -> Iterator[str]:
+@contextmanager
+def _whole(where: str) -> Iterator[None]:
+    """Raises what cannot be listed as an error of ours."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, AtdataError):
+            raise
+        raise StorageError(
+            f"a folder cannot be listed: {error.strerror}",
+            uri=where,
+            path=error.filename,
+            hint="Check that you may read it. Without it, shards would be missing.",
+        ) from error
+
+
+def _matching(pattern: str) -> list[str]:
+    """What a glob matches. The module `glob` passes over folders that it may not list, and follows a link that leads
+    back up as often as the system lets it.
+    """
+    places, parts = ["/" if pattern.startswith("/") else ""], [part for part in pattern.split("/") if part]
+    for left, part in zip(range(len(parts) - 1, -1, -1), parts, strict=True):
+        places = [found for place in places for found in _step(place, part, inner=left > 0)]
+    return list(dict.fromkeys(places))
+
+
+def _step(place: str, part: str, inner: bool) -> list[str]:
+    """Where one part of a glob leads from a folder. What is not there leads nowhere."""
+    try:
+        if part == "**":
+            Path(place).stat()
+            return [each if place else each.removeprefix("./").removeprefix(".") for each in _folders(place or ".")]
+        if not glob.has_magic(_ESCAPED.sub("", part)):
+            path = _in(place, _ESCAPED.sub(r"\1", part))
+            os.lstat(path)
+            return [path]
+        with os.scandir(place or ".") as entries:
+            return [
+                _in(place, each.name)
+                for each in entries
+                if _is_like(each.name, part) and (not inner or _is_folder(each))
+            ]
+    except OSError as error:
+        if error.errno in _ABSENT and not isinstance(error, AtdataError):
+            return []
+        raise
+    except ValueError:  # a NUL
+        return []
+
+
+def _is_like(name: str, part: str) -> bool:
+    return fnmatch.fnmatchcase(name, part) and (part.startswith(".") or not name.startswith("."))
+
+
+def _folders(folder: str, above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[str]:
     """A folder and the folders in it."""
     status = Path(folder).stat()
     here = status.st_dev, status.st_ino
@@ -133,8 +182,12 @@ def _folders(folder: str, above: frozenset[tuple[int, int]]) -> Iterator[str]:
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     """Whether an entry is a folder. A link to nothing that may have been to one is an error."""
-    if entry.is_dir():
-        return True
+    try:
+        if entry.is_dir():
+            return True
+    except OSError as error:
+        if error.errno != errno.ELOOP:  # a link to itself is one to nothing
+            raise
     place = Path(entry.path)
     if entry.is_symlink() and not place.suffix and not place.exists() and _ANNEX not in str(place.readlink()):
         look(entry.path)
