@@ -123,6 +123,10 @@ FAILS: dict[str, Callable[[], object]] = {
     "PostgreSQL with an odd password": lambda: LocalIndex(f"postgresql://bob:a/{C}?#@{CLOSED}/x").list_schemas(),
     "PostgreSQL with a password in the options": lambda: LocalIndex(f"postgresql://{CLOSED}/x?user=bob&password={C}").list_schemas(),
     "PostgreSQL with an option that there is not": lambda: LocalIndex(f"postgresql://bob:{C}@{CLOSED}/x?odd={C}").list_schemas(),
+    "PostgreSQL as its own tools name it, not by URL": lambda: LocalIndex(f"host={CLOSED} user=bob password={C}"),
+    "PostgreSQL by a URL without its scheme": lambda: LocalIndex(f"bob:{C}@{CLOSED}/x"),
+    "Redis by a URL with one slash": lambda: LocalIndex(f"redis:/:{C}@{CLOSED}/0"),
+    "a bucket with keys, as in a URL": lambda: S3DataStore({}, bucket=f"bob:{C}@bucket"),
     "half of the keys": lambda: S3DataStore({"AWS_SECRET_ACCESS_KEY": C}, bucket="b"),
     "keys for a server that does not answer": lambda: list(
         S3Source.from_urls(["s3://bucket/a.tar"], endpoint_url=f"http://{CLOSED}", credentials=(C, C, C)).open(

@@ -8,6 +8,7 @@ pattern is ever made of them.
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -208,13 +209,34 @@ def unreachable(what: str, address: str, error: Exception, said: str | None = No
     )
 
 
+_CONNECTION = re.compile(
+    r"(?i)(?:^|[\s;])(?:host|hostaddr|user|user id|password|dbname|port|service|server)\s*=|^[^/\\:]*:[^/\\]*@"
+    r"|^(?:redis|rediss|postgres|postgresql):"
+)
+
+
+def _no_file(where: str) -> str:
+    """An address as a secret, a path as it is. What else connects to a server is no path: a password would be in its name.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if "://" not in where and _CONNECTION.search(where):
+        raise UsageError(
+            "an address of an index that is neither a URL nor a path",
+            expected="redis://, rediss://, unix://, postgresql://, sqlite:/// or a path",
+            hint="Write it as a URL. A file of such a name is Path(...).",
+        )
+    return secret_address(where)
+
+
 def open_database(where: str | os.PathLike[str]) -> Database:
     """The database at an address.
 
     Raises:
         UsageError: no index can be there.
     """
-    where = secret_address(os.fspath(where))
+    where = _no_file(where) if isinstance(where, str) else os.fspath(where)
     if not where:
         raise UsageError("an empty text is no address of an index", hint="Leave it out for the one by default.")
     match scheme_of(where):

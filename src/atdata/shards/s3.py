@@ -209,5 +209,5 @@ def check_bucket(bucket: str) -> str:
         UsageError: it cannot be one.
     """
     if not bucket or not all(c.isascii() and (c.isalnum() or c in ".-_") for c in bucket):
-        raise UsageError("a bucket cannot have this name", actual=repr(bucket)[:80])
+        raise UsageError("a bucket cannot have this name", actual=f"s3://{ascii(bucket)[1:-1][:80]}")
     return bucket
