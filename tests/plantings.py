@@ -75,6 +75,9 @@ SECRETS = [
     f"client_secret={_R}", f"db_pwd={PASSWORD}", f"passphrase='{PASSWORD}'", f"Authorization: Bearer {_R}", f"bearer {_R}",
     f"Authorization: Basic {b64encode(f'bob:{PASSWORD}'.encode()).decode()}", f"basic {b64encode(f'bob:{PASSWORD}'.encode()).decode()}",
     f"bob:{PASSWORD}@db.example.com", f"host=db.example.com user=bob password={PASSWORD}", f"api-key={_R}", f"access_token := '{_R}'",
+    f"curl -u bob:{PASSWORD} https://api.example.com", f"atdata --password {PASSWORD}", f"--hf-token {_R[:30]}", f"machine x login bob password {PASSWORD}",
+    f"aws configure set aws_secret_access_key {_R[:40]}", f"GITHUB_TOKEN={'0123456789abcdef' * 3}", f"token: {_R}", f"DB_PASS={PASSWORD}", f"pass: {PASSWORD}",
+    f"Cookie: session={_R}", f"dckr_pat_{_R[:27]}", f"hvs.{_R}", f"lin_api_{_R}", f"shpat_{'0123456789abcdef' * 2}", f"tskey-auth-{_R}", f"figd_{_R}",
 ]  # fmt: skip
 
 # Paths of a machine.
@@ -84,7 +87,7 @@ PATHS = [
     "/gpfs/lab/a.tar", "/lab7/bob/a.tar", "/Volumes/USB/a.tar", "C:\\Users\\bob\\a.tar", "c:/Users/bob/a.tar", "D:\\data", "\\\\nas\\share\\a.tar",
     "\\\\?\\C:\\data\\a.tar", "//nas/share/a.tar", "file:///home/bob/a.tar", "file:/etc/passwd", "FILE:///data/a.tar", "$HOME/data/a.tar",
     "${HOME}/data", "%USERPROFILE%\\data", "nas:/export/a.tar", "sqlite:////home/bob/x.db", "%2Fhome%2Fbob%2Fa.tar", "\\u002fhome\\u002fbob",
-    "file%3A%2F%2F%2Fetc%2Fpasswd", "/proc/self/environ", "/workspace/run/a.tar", "/kaggle/input/x", "/dbfs/mnt/x",
+    "**/home/bob/x**", "“/lab7/bob/a.tar”", "«/home/bob/x»", "→/home/bob/x", "数据在/home/bob/x", "、/mnt/nas/a.tar", "file%3A%2F%2F%2Fetc%2Fpasswd", "/proc/self/environ", "/workspace/run/a.tar", "/kaggle/input/x", "/dbfs/mnt/x",
 ]  # fmt: skip
 
 LOCAL_RECORDS = [
@@ -96,7 +99,7 @@ LOCAL_RECORDS = [
 BARE_HOSTS = [
     "10.0.0.5", "192.168.1.7:9000", "127.0.0.1:8080", "localhost:9000", "nas.local", "db.prod.internal", "x.default.svc", "minio:9000/bucket/a.tar",
     "wiki.lan", "ssh bob@db.corp", "fd00:1234::1", "::ffff:10.0.0.5", "did:web:10.0.0.5", "did:web:localhost%3A3000", "[fe80::1]:80", "git@10.0.0.5:x.git",
-    "printer.home.arpa", "2002:a00:5::1", "64:ff9b::a00:5", "vault.private:8200", "10.0.0.05",
+    "printer.home.arpa", "2002:a00:5::1", "64:ff9b::a00:5", "vault.private:8200", "10.0.0.05", "10.0.0.5/24", "192.168.1.7/32", "scp bob@login1:/x/y z", "bob@nas:~/x",
 ]  # fmt: skip
 
 
@@ -227,6 +230,8 @@ HARMLESS = [
     "train", "test", "rows", "my dataset (2024)", "a.b.c", "1.0.0", "2.0.0-rc.1+build.5", "v1", "latest", "Row", "dir/file.py:function", "src/atdata/lens.py:to_gray", "main", "feature/x", "release/1.2.x", "python",
     "images/train/0001.jpg", "data/train-00000-of-00010.tar", "*.tar", "train-{000000..000099}.tar", "sub.folder/x", "a/b/c/d", "README.md", "settings.local.json", "x.test.py", "model.private_key_size",
     "a password is never stored", "Passwords were removed; tokens too.", "password: required", "secret: none", "The secret = hard work", "credentials: see the docs", "basic understanding", "bearer of news", "the API key is yours",
-    "uint8 1080x1920x3", "int32/float64", "channels: R/G/B", "lat/lon 52.52/13.405", "π/2", "5'/3'", "N/A", "c/o", "I/O", "TCP/IP", "r/place", "u/someone", "1:100", "16:9", "3:16", "page:12", "fold:10", "10:30", "batch:256",
+    "git clone ssh://git@github.com/x/y.git", "HF_TOKEN=hf_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", 'api_key="sk-..."', "OPENAI_API_KEY=sk-xxxxxxxxxxxxxxxxxxxxxxxx",
+    "sk-image-processing-toolkit-and-more", "genotypes 0/1, 1|0 and ./.", "x 2>/dev/null", "/r/MachineLearning/comments", "docker run --user 1000:1000", "--token $HF_TOKEN",
+    "first_pass=epoch10", "pass: optional", "uint8 1080x1920x3", "int32/float64", "channels: R/G/B", "lat/lon 52.52/13.405", "π/2", "5'/3'", "N/A", "c/o", "I/O", "TCP/IP", "r/place", "u/someone", "1:100", "16:9", "3:16", "page:12", "fold:10", "10:30", "batch:256",
 ]  # fmt: skip
 """Texts that may be public, in any field."""

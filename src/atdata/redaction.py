@@ -70,11 +70,14 @@ SHAPES: Final = {
     "a Slack token": r"(?:xox[a-z]-|xapp-|xoxe\.)[\w.-]{20,}|hooks\.slack\.com/services/[\w/]{20,}",
     "a Discord webhook": r"discord(?:app)?\.com/api/webhooks/\d+/[\w-]{20,}",
     "a Stripe key": r"(?:[sr]k_(?:live|test)_|whsec_)[A-Za-z0-9]{16,}",
-    "an OpenAI or Anthropic key": r"sk-[\w-]{20,}",  # and whoever follows them
+    "an OpenAI or Anthropic key": r"sk-(?=[\w-]{0,60}\d)[\w-]{20,}",  # and whoever follows them
     "an npm token": r"npm_[A-Za-z0-9]{30,}",
     "a PyPI token": r"pypi-[\w-]{40,}",
     "a SendGrid key": r"SG\.[\w-]{16,}\.[\w-]{16,}",
-    "a platform's key": r"(?:r8_|gsk_|dop_v1_|wandb_v1_|nvapi-|dapi(?=[0-9a-f]))[\w-]{30,}",
+    "a platform's key": (
+        r"(?:r8_|gsk_|do[opr]_v1_|wandb_v1_|nvapi-|dckr_pat_|lin_api_|figd_|ntn_|rpa_|hv[bs]\.|ATATT3|tskey-|1//0)"
+        r"(?=[\w-]{0,60}\d)[\w-]{24,}|(?:dapi|sbp_|pul-|shp(?:at|ca|pa|ss)_|PMAK-|rubygems_)[0-9a-f]{24,}"
+    ),
     "a Telegram bot's token": r"\d{8,10}:AA[\w-]{32,}",
     "a JSON web token": r"eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*",
     "an age or WireGuard key": r"AGE-SECRET-KEY-1[0-9A-Z]{20,}|(?i:private|preshared)key\s*=\s*[A-Za-z0-9+/]{43}=",

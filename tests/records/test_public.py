@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import itertools
 import json
+import lzma
 import random
 import traceback
+import zlib
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable
 from typing import Any
@@ -278,6 +282,17 @@ def test_what_cannot_be_searched_is_refused() -> None:
     assert refusal(
         entry(metadata={"ext": msgspec.msgpack.encode(msgspec.msgpack.Ext(5, plantings.SECRETS[1].encode()))})
     )
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zlib.compress, bz2.compress, lzma.compress])
+def test_what_is_compressed_is_searched_or_refused(pack: Any) -> None:
+    for secret in (*plantings.SECRETS[:6], plantings.PATHS[6], f"https://bob:{plantings.PASSWORD}@db.example.com/"):
+        packed = pack(f"a text: {secret}\n".encode() * 3)
+        for value in (packed, packed[:-1], b64encode(packed).decode(), msgspec.msgpack.encode({"in": pack(packed)})):
+            assert refusal(entry(metadata={"packed": value}))
+    check_public(entry(metadata={"packed": pack(b"a harmless text, over and over\n" * 500)}))
+    error = refusal(entry(metadata={"packed": pack(b" " * (1 << 20) + plantings.SECRETS[0].encode())}))
+    assert "too large" in str(error)
 
 
 @given(st.binary(max_size=2000), st.sampled_from(plantings.SECRETS))

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from atdata.atproto.cid import Cid
-from atdata.records.public.texts import decoded, is_secret_value, search_text, texts_in
+from atdata.records.public.texts import decoded, is_secret_value, search_text, texts_in, unpacked
 from atdata.records.public.urls import CREDENTIALS_HINT, Allowed, Fault, field_fault
 from atdata.records.storage import EXTERNAL, HTTP, S3
 from atdata.redaction import TELLTALE
@@ -125,5 +125,12 @@ def _search_bytes(content: bytes, path: str, depth: int, allowed: Allowed) -> It
         yield from _search(packed, path, depth + 1, allowed)
         if whole:
             return
+    try:
+        inner = unpacked(content)
+    except OverflowError:
+        yield Found(path, Fault("a compressed value too large to be searched", "Leave it unpacked, or out."))
+        return
+    if inner is not None:
+        yield from _search(inner, path, depth + 1, allowed)
     for text in texts_in(content):
         yield from _search(text, path, depth + 1, allowed)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import bz2
 import html
 import ipaddress
+import lzma
 import re
 import unicodedata
+import zlib
 from binascii import Error as NoBase64
 from binascii import a2b_base64
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from typing import Any
 from urllib.parse import unquote
 
 from atdata.records.public.hosts import Reach, reach
@@ -30,18 +35,22 @@ _ROOTS = (
     "home|users|root|mnt|media|volumes|tmp|var|opt|srv|scratch|gpfs|lustre|nfs|afs|beegfs|private|workspaces?|proc|etc|usr"
     r"|export|data\d*|work|storage|dev|run|net|cluster|projects?|dbfs|kaggle|content|nvme\w*|ssd\w*|raid\w*|disk\w*|shared"
 )
+# What a path may follow: the beginning, a space, a mark, or a script that puts no space before it.
+_BEFORE = r"(?:^|(?<=[\s\"'`(\[{=,;>|“”„‘’«»—–→\u3000-\u30ff\u4e00-\u9fff\uac00-\ud7a3]))"
 _PATHS = {
-    "relative": re.compile(r"(?<![\w./\\])\.{1,2}[/\\](?:[\w.]|$)"),
+    "relative": re.compile(r"(?<![\w./\\])\.{1,2}[/\\](?:\w|\.[\w./\\]|$)"),  # a genotype is ./.
     "of a home folder": re.compile(
         r"(?i)(?<![\w/~])~(?:[a-z_][\w.-]*)?[/\\]|\$\{?HOME\b|%(?:USERPROFILE|HOMEPATH|APPDATA|LOCALAPPDATA|TEMP)%"
     ),
     "of Windows": re.compile(r"(?i)(?<![a-z0-9])[a-z]:(?:\\|/(?!/))[\w.%$~-]"),
     "of a network share": re.compile(r"\\\\[?.\w-][\w.$?-]*\\+[\w.$-]"),
     "as a file: URL": re.compile(r"(?i)(?<![a-z])file:[/\\]"),
-    "of a machine": re.compile(rf"(?i)(?:^|(?<=[\s\"'`(\[{{=:,;>|@]))/(?:{_ROOTS})/[\w.~-]"),
+    "of a machine": re.compile(
+        rf"(?i)(?:{_BEFORE}|(?<=[:@])|(?<![\w/])[*_]{{1,3}})/(?!dev/null\b)(?:{_ROOTS})/[\w.~-]"
+    ),
 }
-_ABSOLUTE = re.compile(r"(?:^|(?<=[\s\"'`(\[{=,;>|]))/([\w.~$-]+)/[\w.~+/=-]+")
-_ROUTES = frozenset({"api", "v1", "v2", "v3", "wiki", "docs", "properties", "items", "definitions", "$defs"})
+_ABSOLUTE = re.compile(rf"{_BEFORE}/(?!dev/null\b)([\w.~$-]+)/[\w.~+/=-]+")
+_ROUTES = frozenset({"api", "v1", "v2", "v3", "wiki", "docs", "properties", "items", "definitions", "$defs", "r"})
 _PRIVATE_NAME = re.compile(
     r"(?i)(?<![\w.-])(?:[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?\.)+"
     r"(?:internal|intranet|localdomain|lan|corp|onion|home\.arpa|local(?!\())\.?(?![\w(-]|\.\w)"
@@ -51,7 +60,8 @@ _DIALLED = re.compile(r"(?i)(?<![\w./-])(?!(?:hdl|doi|ark):)((?:[a-z0-9_][\w-]*\
 _DIALLED_NAME = re.compile(
     r"(?i)(?<![\w./-])(?:localhost|(?:[a-z0-9_][\w-]*\.)+(?:private|home|test|example|invalid|local|prod|k8s|docker)):\d{2,5}(?!\d)"
 )
-_IPV4 = re.compile(r"(?<![\w.+-])\d{1,3}(?:\.\d{1,3}){3}(?![\w.]*\d|/\d)")
+_IPV4 = re.compile(r"(?<![\w.+-])\d{1,3}(?:\.\d{1,3}){3}(?![\w.]*\d)(?:/\d{1,2}(?![\w./]))?")
+_COPIED = re.compile(r"(?<![\w.@-])[\w.-]+@([\w.-]+):[/~]")  # to or from, as scp and rsync write it
 _IPV6 = re.compile(
     r"(?i)(?<![\w:.])(?:[0-9a-f]{1,4}:|::)(?:[0-9a-f]{0,4}:)*(?:[0-9a-f]{1,4}|\d{1,3}(?:\.\d{1,3}){3})?(?![\w:./])"
 )
@@ -65,8 +75,19 @@ _ASSIGNED = re.compile(
 )
 _NO_SECRET = re.compile(
     r"(?i)[^\w]*|[a-z_][\w.]*[(\[].*|\$?\{.*\}|<.*>?|\$\w+|\[.*|[a-z_]\w*(?:\.[a-z_]\w*)+|x{3,}|\*+|\.{3}|%s|none|null|nil|true|false|str|string|bytes|int|any"
-    r"|object|optional|required|unset|empty|n/?a|redacted|hidden|todo|tbd|your[\w -]*|my[_-]\w+"
+    r"|object|optional|required|unset|empty|n/?a|redacted|hidden|todo|tbd|your[\w -]*|my[_-]\w+|[\w-]*\.{3}"
     rf"|{TELLTALE}|key|token|value|\d{{1,3}}"
+)
+_NO_KEY = re.compile(r"x{6,}|X{6,}|\*{4,}|EXAMPLE")  # as documents write keys that are none
+# Without a sign between name and value, as options and files of logins have them.
+_GIVEN = re.compile(
+    rf"""(?<![\w-])(?:--?(?:[\w-]*[_-])?(?:{TELLTALE}|token)\s+|login\s+\S+\s+password\s+"""
+    r"""|(?:-u\s*|--user[\s=])["']?[\w.@-]+:)("[^"\n]*"|'[^'\n]*'|[^\s"']+)"""
+)
+_PASS = re.compile(r"""(?<![\w-])(?:[A-Z]+_)*(?i:pass|pw)["']?\s*[=:]\s*("[^"\n]*"|'[^'\n]*'|[^\s"',;&)}\]]+)""")
+_OPAQUE = re.compile(  # too long and too mixed for a word
+    rf"""(?:(?i:token|cookie["']?\s*:\s*[\w.-]+)["']?\s*[=:]|{TELLTALE}\s)\s*["']?"""
+    r"""(?=[\w+/.~-]{0,60}\d)(?=[\w+/.~-]{0,60}[A-Za-z])([\w+/.~-]{20,})"""
 )
 _USERINFO = re.compile(r"(?i)(?<![\w./@-])([\w.+-]+):([^\s/@:\"'<>]{3,})@(?:[\w-]+\.)+[a-z]{2,}(?![\w-])")
 _CONTACT = "mailto email e-mail mail contact from to cc by author authors maintainer acct sip xmpp"
@@ -102,6 +123,30 @@ def texts_in(content: bytes) -> Iterator[str]:
     yield from _RUN.findall(text)
     for encoding in ("utf-16-le", "utf-16-be"):  # which of the two it is also tells where a character begins
         yield from _WIDE_RUN.findall(content.decode(encoding, "replace"))
+
+
+def unpacked(content: bytes) -> bytes | None:
+    """What bytes hold that gzip, zlib, bzip2 or xz packed, as far as it can be unpacked; `None` where none of them did.
+
+    Raises:
+        OverflowError: it is more than would be searched.
+    """
+    for begins, unpack in _PACKED.items():
+        if re.match(begins, content, re.DOTALL):
+            with suppress(OSError, EOFError, lzma.LZMAError, zlib.error):
+                plain: bytes = unpack().decompress(content, _MAX_UNPACKED + 1)
+                if len(plain) > _MAX_UNPACKED:
+                    raise OverflowError
+                return plain
+    return None
+
+
+_MAX_UNPACKED = 1 << 20
+_PACKED: Mapping[bytes, Callable[[], Any]] = {
+    rb"\x1f\x8b\x08|\x78[\x01\x5e\x9c\xda]": lambda: zlib.decompressobj(47),
+    rb"BZh[1-9]": bz2.BZ2Decompressor,
+    rb"\xfd7zXZ\0": lzma.LZMADecompressor,
+}
 
 
 def decoded(text: str) -> Iterator[bytes]:
@@ -140,12 +185,15 @@ def _search(text: str, allowed: Allowed) -> Fault | None:
 
 def _secret(text: str) -> Fault | None:
     for what, pattern in _SECRETS.items():
-        if pattern.search(text):
+        if any(not _NO_KEY.search(found[0]) for found in pattern.finditer(text)):
             return Fault(f"a record would publish {what}", CREDENTIALS_HINT)
     for found in _ASSIGNED.finditer(text):
         if is_secret_value(
             found[3], assigned="=" in found[2] or found[0][-1] in "\"'", spaced=found[2] != found[2].strip()
         ):
+            return Fault("a record would publish a password or key", CREDENTIALS_HINT)
+    for found in (found for pattern in (_GIVEN, _PASS, _OPAQUE) for found in pattern.finditer(text)):
+        if is_secret_value(found[1], assigned=False):
             return Fault("a record would publish a password or key", CREDENTIALS_HINT)
     credentials = any(found[1].lower() not in _CONTACT.split() for found in _USERINFO.finditer(text))
     if credentials or _BEARER.search(text) or any(map(_is_basic, _BASIC.finditer(text))):
@@ -159,7 +207,7 @@ def is_secret_value(value: str, *, assigned: bool = True, spaced: bool = False) 
     """Whether what a secret's name is given is one, and not a type, a placeholder, or code that fetches it."""
     quoted = value[:1] in "\"'" and value[:1] == value[-1:]
     value = value.strip("\"'")
-    if len(value) < 3 or re.fullmatch(_NO_SECRET, value.strip()):
+    if len(value) < 3 or re.fullmatch(_NO_SECRET, value.strip()) or _NO_KEY.search(value):
         return False
     if quoted or (assigned and not spaced):
         return True
@@ -188,7 +236,7 @@ def _address(text: str, allowed: Allowed) -> Fault | None:
 def _without_placeholders(url: Url) -> Url:
     """A URL whose place is a pattern, such as `{user}@{host}`, with a place in it that anybody may name."""
     userinfo, at, host = url.place.rpartition("@")
-    if at and not _PLACEHOLDER.sub("", userinfo).strip(":"):
+    if userinfo == "git" or (at and not _PLACEHOLDER.sub("", userinfo).strip(":")):
         at, userinfo = "", ""
     if _PLACEHOLDER.search(host) and not _IPV4.search(host):
         host = "example.com"
@@ -222,7 +270,7 @@ def _host(text: str, allowed: Allowed) -> Fault | None:
     fault = Fault("a record would name a host that strangers cannot reach", LOCAL_HINT)
     if _PRIVATE_NAME.search(text) or _CLUSTER_NAME.search(text):
         return fault
-    named = [found[1] for pattern in (_DIALLED, _DID_WEB, _PROTOCOLLESS) for found in pattern.finditer(text)]
+    named = [found[1] for pattern in (_DIALLED, _DID_WEB, _PROTOCOLLESS, _COPIED) for found in pattern.finditer(text)]
     named += [found[0].partition(":")[0] for found in _DIALLED_NAME.finditer(text)]
     for host in named:
         if not allowed.takes(re.sub(r":\d+$", "", host)):
@@ -234,9 +282,16 @@ def _host(text: str, allowed: Allowed) -> Fault | None:
 
 
 def _is_no_public(text: str, allowed: Allowed) -> bool:
-    plain = ".".join(str(int(part)) for part in text.split(".")) if ":" not in text else text
+    host, slash, bits = text.partition("/")
+    plain = ".".join(str(int(part)) for part in host.split(".")) if ":" not in host else host
     try:
         ipaddress.ip_address(plain)
+        if (
+            slash
+            and int(bits) < 32
+            and ipaddress.ip_interface(f"{plain}/{bits}").network[0] == ipaddress.ip_address(plain)
+        ):
+            return False  # a network, and no host in it
     except ValueError:
         return False
     found = reach(plain)
