@@ -444,3 +444,14 @@ def test_what_is_kept_is_its_owners(devnet: Devnet, tmp_path: Path) -> None:
     assert stat.S_IMODE(kept[0].stat().st_mode) == 0o600
     assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o700
     assert not held(kept[0].read_text()), "the password is not kept"
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize(
+    "piece",
+    ["a", "a.", "a://", "http://", "eyJaaaaaaaa-", "password='", "a:a@", "-----BEGIN PRIVATE KEY-----", "?a=b;"],
+)
+@pytest.mark.parametrize("between", ["", " ", "\n"], ids=["one word", "words", "lines"])
+def test_a_long_text_is_searched_in_bounded_time(piece, between):
+    text = f"{(piece + between) * (200_000 // len(piece + between))}:// https://bob:hunter2secret@host/"
+    assert "hunter2secret" not in redacted(text)

@@ -87,7 +87,7 @@ SHAPES: Final = {
         r"[a-z2-7]{4}(?:-[a-z2-7]{4}){3}(?![A-Za-z0-9-])"
     ),
     "an exported session": r"(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z]+:::did:[a-z]+:[^\s:]+:::\S*",
-    "a private key": r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----(?:[\s\S]*?-----END [A-Z0-9 ]*-----)?",
+    "a private key": r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----(?:[^-]*(?:-(?!----)[^-]*)*-----END [A-Z0-9 ]*-----)?",
 }
 """What is a secret by its shape alone, at the beginning of a word."""
 
@@ -109,7 +109,8 @@ _ASSIGNED = (
 _AUTHORIZATION = r"""(?i)(\bauthorization["']?\s*[:=]\s*["']?(?:(?:basic|bearer|token|dpop)\s+)?|\bbearer\s+)\S{8,}"""
 _SIGNS = ("pass", "pwd", "secret", "key", "token", "credential", "connection", "authorization", "bearer")
 
-_URL = r"([A-Za-z][A-Za-z0-9+.-]*)://([^\s/?#\"'<>),]*)([^\s?#]*)(\?[^\s#]*)?(#\S*)?"
+_LONG = 8192  # characters of a word; a longer one is nothing to read, and may cost its square to search
+_URL = r"([A-Za-z][A-Za-z0-9+.-]{0,40})://([^\s/?#\"'<>),]*)([^\s?#]*)(\?[^\s#]*)?(#\S*)?"
 _USERINFO = r"[^\s/?#]*@"
 _PLACE = r"(?:\[[^\]]*\]|[^.:\[\]]{0,63}(?:\.[^.:\[\]]{0,63})*)(?::\d*)?:?"  # host and port; what is longer is no name
 _OWN = ("at", "atdata", "local")  # an @ in them comes before a version
@@ -122,7 +123,12 @@ _QUIET = """
 
 
 def redacted(text: str) -> str:
-    """Text without the secrets in it: userinfo, parameters and fragments of URLs, assigned passwords, known shapes."""
+    """Text without the secrets in it: userinfo, parameters and fragments of URLs, assigned passwords, known shapes.
+
+    Of a word that is very long only its length is shown.
+    """
+    if len(text) > _LONG:
+        text = re.sub(rf"\S{{{_LONG},}}", lambda word: f"({len(word[0])} characters)", text)
     if "://" in text:
         text = re.sub(_URL, _shown, "\n".join(map(_without_userinfo, text.split("\n"))))
     if any(sign in text.lower() for sign in _SIGNS):
