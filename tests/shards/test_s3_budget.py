@@ -51,6 +51,30 @@ def test_a_trickle_ends(gap: float) -> None:
 
 
 @pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [b"HTTP/1.1 100 Continue\r\n\r\n"],
+        [b"HTTP/1.1 200 OK\r\n", b"a: b\r\n", 0.02],
+        [b"H", 0.02],
+        [answer(403, content_length=None) + b"x" * 65536, b"x" * 65536],
+    ],
+    ids=["informational", "headers", "bytes", "refusal"],
+)
+def test_what_comes_before_an_object_ends(pieces: list[Piece]) -> None:
+    def script(_: Request) -> Iterator[Piece]:
+        first, *rest = pieces
+        return itertools.chain([first], itertools.cycle(rest or [first]))
+
+    with (
+        RawServer(script) as server,
+        pytest.raises(AtdataError),
+        source(server).open(ShardRef("s3://bucket/a.tar")) as body,
+    ):
+        body.read()
+
+
+@pytest.mark.timeout(60)
 def test_a_byte_a_connection_is_no_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ATDATA_PATIENCE", "60")
     with RawServer(lambda request: [head(request) + b"y", 0.01, RESET]) as server:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
+import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -24,7 +27,7 @@ from atdata.errors import (
 from atdata.redaction import Secret, revealed
 from atdata.settings import Settings
 from atdata.shards.digest import Digest
-from atdata.transport.budget import TRIES, Budget
+from atdata.transport.budget import HEADERS, TRIES, Budget
 from atdata.transport.guard import origin_of
 from atdata.transport.http import encoding_of
 
@@ -277,7 +280,7 @@ def _client(_pid: int, access: S3Access, patience: float) -> Any:
         response_checksum_validation="when_required",
     )
     try:
-        return boto3.session.Session().client(
+        client = boto3.session.Session().client(
             "s3",
             endpoint_url=endpoint,
             region_name=access.region,
@@ -286,10 +289,73 @@ def _client(_pid: int, access: S3Access, patience: float) -> Any:
             aws_session_token=revealed(token),
             config=config,
         )
+        # A dict of its own, for just this purpose, but without a public name.
+        client._endpoint.http_session._pool_classes_by_scheme.update(_pools(patience / 5))
+        return client
     except ValueError as error:
         raise UsageError("S3 has no such region", actual=repr(access.region)[:80]) from bare(error)
     except BotoCoreError as error:
         raise _failure(error, endpoint or "s3://", "reaching S3") from bare(error)
+
+
+def _pools(patience: float) -> dict[str, Any]:
+    """The driver's pools, of connections that wait for the head of an answer, and for what a refusal says, only so long.
+
+    The driver itself bounds each wait for another byte, and neither their number nor what comes before an answer.
+    """
+    from botocore import awsrequest
+
+    class Bounded:
+        sock: socket.socket
+        getresponse: Any
+
+        def _consume_headers(self, stream: BinaryIO) -> None:
+            left = HEADERS
+            while (line := stream.readline(left)) not in (b"\r\n", b"\n"):
+                left -= len(line)
+                if not line or left <= 0:
+                    raise ConnectionError("headers without an end")
+
+        def bounded(self, method: Callable[..., Any], *args: Any, **options: Any) -> Any:
+            late = threading.Event()
+            given_up = threading.Timer(patience, _shut, [self.sock, late])
+            given_up.daemon = True
+            given_up.start()
+            try:
+                answer = method(*args, **options)
+                if late.is_set():  # http.client takes the end of a connection for that of the headers
+                    answer.close()
+                    raise ConnectionError("headers without an end")
+                if answer is None or answer.status < 300:
+                    return answer
+                said = answer.read(HEADERS + 1, decode_content=False)
+                answer.close()
+                if len(said) > HEADERS:
+                    raise ConnectionError("a refusal without an end")
+                return type(answer)(
+                    io.BytesIO(said), answer.headers, answer.status, reason=answer.reason, preload_content=False
+                )
+            finally:
+                given_up.cancel()
+
+    class Plain(Bounded, awsrequest.AWSHTTPConnection):  # type: ignore[misc]
+        def getresponse(self, *args: Any, **options: Any) -> Any:
+            return self.bounded(super().getresponse, *args, **options)
+
+    class Secured(Bounded, awsrequest.AWSHTTPSConnection):  # type: ignore[misc]
+        def getresponse(self, *args: Any, **options: Any) -> Any:
+            return self.bounded(super().getresponse, *args, **options)
+
+    plain = type("Pool", (awsrequest.AWSHTTPConnectionPool,), {"ConnectionCls": Plain})
+    secured = type("Pool", (awsrequest.AWSHTTPSConnectionPool,), {"ConnectionCls": Secured})
+    return {"http": plain, "https": secured}
+
+
+def _shut(opened: socket.socket | None, said: threading.Event) -> None:
+    said.set()
+    if opened is not None:
+        with suppress(OSError):
+            opened.shutdown(socket.SHUT_RDWR)
 
 
 def _transfer(size: int) -> Any:
