@@ -23,7 +23,7 @@ from atdata.redaction import SHAPES, TELLTALE
 _MAX_SPELLINGS = 8
 _SHOWN = r"[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffd]"
 _RUN = re.compile(f"{_SHOWN}{{12,}}")
-_WIDE_RUN = re.compile(f"{_SHOWN}*[ -~]{{8}}{_SHOWN}*")  # random 16-bit characters are characters, but none of these
+_WIDE_RUN, _WIDE_TEXT = re.compile(f"{_SHOWN}{{8,}}"), re.compile("[ -~]{8}")
 
 _URL = re.compile(r"(?i)(?<![a-z0-9+.-])([a-z][a-z0-9+.-]+):[/\\]{2,}([^\s\x00-\x1f\x7f\"'<>`|]*)")
 _PROTOCOLLESS = re.compile(r"(?<![:/\w])//((?:[\w-]+\.)*[\w-]+)/[\w.]")
@@ -122,7 +122,8 @@ def texts_in(content: bytes) -> Iterator[str]:
         return
     yield from _RUN.findall(text)
     for encoding in ("utf-16-le", "utf-16-be"):  # which of the two it is also tells where a character begins
-        yield from _WIDE_RUN.findall(content.decode(encoding, "replace"))
+        # Random 16-bit characters are characters, but none of a text.
+        yield from filter(_WIDE_TEXT.search, _WIDE_RUN.findall(content.decode(encoding, "replace")))
 
 
 def unpacked(content: bytes) -> bytes | None:
