@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from atdata.dataset.verdict import read_for_verdict
 from atdata.errors import DigestError, NetworkError, NotFoundError, SampleError, ShardError, ShardNotFoundError
 from atdata.manifest import Manifest, manifest_paths
 from atdata.manifest.build import ManifestBuilder
-from atdata.samples import packable
+from atdata.samples import DictSample, packable
 from atdata.shards import Digest, FileSource, ShardRef, write_shard
 from atdata.shards.cache import ShardCache
 from atdata.shards.http import HttpSource
@@ -607,3 +608,30 @@ def test_one_key_in_two_shards_is_that_of_the_first(tmp_path: Path) -> None:
         write_shard(tmp_path / f"{name}.tar", ((f"k{n}", DIGITS[first + n].packed) for n in range(5)))
     assert Dataset[Digit]([tmp_path / "a.tar", tmp_path / "b.tar"]).get("k3") == DIGITS[3]
     assert Dataset[Digit]([tmp_path / "b.tar", tmp_path / "a.tar"]).get("k3") == DIGITS[13]
+
+
+def test_threads_may_read_one_dataset_whose_shards_nobody_has_counted(tmp_path: Path) -> None:
+    """Where each shard begins is found out by all of them at once."""
+    numbers = list(range(600))
+
+    def read(data: Dataset[DictSample], seed: int) -> list[int]:
+        match seed % 3:
+            case 0:
+                return sorted(row["n"] for batch in data.shuffled(batch_size=50, seed=seed) for row in batch)
+            case 1:
+                return [row["n"] for row in data]
+            case _:
+                return [data[number]["n"] for number in numbers]
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for attempt in range(3):
+            samples = (DictSample({"n": number, "attempt": attempt}) for number in numbers)
+            write_samples(samples, tmp_path / str(attempt) / "d-%03d.tar", maxcount=3)
+            data = Dataset(f"{tmp_path}/{attempt}/*.tar")
+            with ThreadPoolExecutor(12) as pool:
+                assert list(pool.map(partial(read, data), range(12))) == [numbers] * 12
+            assert len(data) == len(numbers)
+    finally:
+        sys.setswitchinterval(interval)

@@ -118,8 +118,9 @@ class ShardTable:
         Raises:
             ShardError: a shard is damaged, or there are other samples than was said.
         """
-        while far and len(self._bounds) <= len(self.refs) and (stop is None or self._bounds[-1] < stop):
-            shard = len(self._bounds) - 1
+        while (
+            far and (shard := len(self._bounds) - 1) < len(self.refs) and (stop is None or self._bounds[shard] < stop)
+        ):
             if self._counts[shard] is None and not self._asked:
                 self._look_up()
             count = self._counts[shard]
@@ -128,7 +129,7 @@ class ShardTable:
             if count is None:
                 count = len(self.open(shard).index)
             self._counts[shard] = count
-            self._bounds.append(self._bounds[-1] + count)
+            self._bounds[shard + 1 : shard + 2] = [self._bounds[shard] + count]  # as any other thread would write it
         if self._told not in (None, self._bounds[-1]) and len(self._bounds) > len(self.refs):
             raise ShardError(
                 "there are other samples than the dataset's publisher says",
@@ -160,10 +161,11 @@ class ShardTable:
     def locate(self, samples: Ints) -> tuple[Ints, Ints]:
         """The shard of each sample, and its number in it."""
         self.reach(int(samples.max(initial=-1)) + 1)
-        if self._starts is None or len(self._starts) != len(self._bounds):
-            self._starts = np.array(self._bounds, np.int64)
-        shards = np.searchsorted(self._starts, samples, "right") - 1
-        return shards, samples - self._starts[shards]
+        starts = self._starts
+        if starts is None or len(starts) != len(self._bounds):
+            self._starts = starts = np.array(self._bounds, np.int64)
+        shards = np.searchsorted(starts, samples, "right") - 1
+        return shards, samples - starts[shards]
 
     def shard_of(self, sample: int) -> int:
         """The shard of one sample."""
