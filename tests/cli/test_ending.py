@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 import atdata
 from atdata.cli.ending import run
 from atdata.local import LocalIndex
+from atdata.samples import DictSample
 from terminal import Screen, Terminal
 
 
@@ -227,3 +228,41 @@ def test_a_reader_that_has_gone_is_no_fault(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr == ""
     assert not (tmp_path / "data" / "atdata-traceback.txt").exists()
+
+
+def test_samples_without_a_type_are_shown_whatever_fields_each_has(terminal: Terminal, tmp_path: Path) -> None:
+    rows = [{"keys": "k", "n": 1}, {"_id": 7, "n": "one", "items": [1]}, {"picture": np.zeros((8, 8), np.uint8)}]
+    atdata.write_samples(map(DictSample, rows), tmp_path / "mixed.tar")
+    assert terminal.run("show", "mixed.tar") == 0
+    assert terminal.json("show", "mixed.tar")["first"] == [
+        {"keys": "k", "n": "1"},
+        {"_id": "7", "n": "one", "items": "[1]"},
+        {"picture": "uint8[8, 8]"},
+    ]
+    assert terminal.json("show", "mixed.tar")["fields"] == {
+        "keys": "str",
+        "n": "int | str",
+        "_id": "int",
+        "items": "list",
+        "picture": "ndarray",
+    }
+
+
+@pytest.mark.parametrize("closed", ["<&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("command", ["login a.test", "show s.tar --json"])
+def test_streams_that_are_closed_are_no_fault(terminal: Terminal, tmp_path: Path, command: str, closed: str) -> None:
+    environment = {**os.environ, "ATDATA_DATA": str(tmp_path / "data"), "ATDATA_PLC_URL": "http://127.0.0.1:9"}
+    script = f"{sys.executable} -m atdata {command} {closed}"
+    done = subprocess.run(["sh", "-c", script], capture_output=True, check=False, env=environment, timeout=60)
+    assert done.returncode in (0, 2, 4, 5), done
+    assert not (tmp_path / "data" / "atdata-traceback.txt").exists(), done
+
+
+@pytest.mark.parametrize("columns", ["0", "many"])
+def test_a_terminal_that_does_not_know_its_width_shows_everything(
+    tmp_path: Path, columns: str, terminal: Terminal
+) -> None:
+    command = [sys.executable, "-m", "atdata", "show", "s.tar", "--samples", "1"]
+    environment = {**os.environ, "COLUMNS": columns, "LINES": columns}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=60)
+    assert (done.returncode, "ndarray" in done.stdout) == (0, True), done

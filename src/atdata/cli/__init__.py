@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 
@@ -38,7 +39,18 @@ def main() -> None:
     Exit codes: 0 ok, 1 check failed, 2 usage, 3 network, 4 not found, 5 not let in, 70 a fault in atdata, 130 interrupted.
     """
     warnings.showwarning = note
+    _as_usual()
     leave(run(lambda: app(prog_name="atdata", standalone_mode=False), as_json="--json" in sys.argv))
+
+
+def _as_usual() -> None:
+    """Have what the rest relies on: three streams, where some may be closed, and no terminal of no width."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r+"))  # noqa: SIM115, PTH123  (to the end)
+    for name in ("COLUMNS", "LINES"):
+        if os.environ.get(name) == "0":
+            del os.environ[name]
 
 
 __all__ = ["app", "main"]

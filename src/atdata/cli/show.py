@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import numpy as np
@@ -97,19 +98,30 @@ def _publisher(authority: str, client: AtmosphereClient) -> dict[str, object]:
 
 
 def _columns(dataset: Dataset[Any], first: list[Any]) -> list[tuple[str, str]]:
-    if dataset.sample_type is DictSample:
-        return [(name, type(value).__name__) for name, value in (first[0].items() if first else ())]
-    return [(field.name, str(field.type)) for field in fields_of(dataset.sample_type)]
+    if dataset.sample_type is not DictSample:
+        return [(field.name, str(field.type)) for field in fields_of(dataset.sample_type)]
+    kinds: dict[str, dict[str, None]] = {}  # each sample has its own fields
+    for name, value in itertools.chain.from_iterable(sample.items() for sample in first):
+        kinds.setdefault(name, {})[type(value).__name__] = None
+    return [(name, " | ".join(some)) for name, some in kinds.items()]
+
+
+def _values(sample: Any) -> Mapping[str, Any]:
+    """The fields of a sample. Those of one without a type are no attributes where they are called as a method is."""
+    if isinstance(sample, DictSample):
+        return sample
+    return {field.name: getattr(sample, field.name) for field in fields_of(type(sample))}
 
 
 def _preview(name: str, first: list[Any], columns: list[str]) -> None:
-    images = next((c for c in columns if all(is_picture(getattr(s, c)) for s in first)), None) if first else None
-    if images:
+    samples = [_values(sample) for sample in first]
+    images = next((c for c in columns if all(is_picture(sample.get(c)) for sample in samples)), None)
+    if images and samples:
         rest = [column for column in columns if column != images]
-        captions = [" ".join(brief(getattr(sample, column)) for column in rest) for sample in first]
-        pictures([getattr(sample, images) for sample in first], captions)
+        captions = [" ".join(brief(sample[column]) for column in rest if column in sample) for sample in samples]
+        pictures([sample[images] for sample in samples], captions)
     else:
-        rows = [[brief(getattr(sample, column)) for column in columns] for sample in first]
+        rows = [[brief(sample[column]) if column in sample else "" for column in columns] for sample in samples]
         table(columns, rows, title=f"first {len(first)} of {name}")
 
 
@@ -135,5 +147,5 @@ def _as_json(
         ],
         "fields": dict(columns),
         "malformed": [{"uri": record.uri, "why": record.reason.what} for record in _malformed(entry, client)],
-        "first": [{column: brief(getattr(sample, column)) for column, _ in columns} for sample in first],
+        "first": [{name: brief(value) for name, value in _values(sample).items()} for sample in first],
     }
