@@ -30,8 +30,7 @@ from s3_servers import Fault, FaultProxy, S3Server, refusal
 def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0.02)
-    monkeypatch.setattr("atdata.shards.s3.backoff", lambda _: 0.02)
-    monkeypatch.setattr("atdata.shards.buckets.backoff", lambda _: 0.02)
+    monkeypatch.setattr("atdata.transport.budget.backoff", lambda _: 0.02)
 
 
 @pytest.fixture(scope="module")

@@ -57,9 +57,8 @@ def test_a_trickle_ends(gap: float) -> None:
         [b"HTTP/1.1 100 Continue\r\n\r\n"],
         [b"HTTP/1.1 200 OK\r\n", b"a: b\r\n", 0.02],
         [b"H", 0.02],
-        [answer(403, content_length=None) + b"x" * 65536, b"x" * 65536],
     ],
-    ids=["informational", "headers", "bytes", "refusal"],
+    ids=["informational", "headers", "bytes"],
 )
 def test_what_comes_before_an_object_ends(pieces: list[Piece]) -> None:
     def script(_: Request) -> Iterator[Piece]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import socket
 import threading
@@ -299,7 +298,7 @@ def _client(_pid: int, access: S3Access, patience: float) -> Any:
 
 
 def _pools(patience: float) -> dict[str, Any]:
-    """The driver's pools, of connections that wait for the head of an answer, and for what a refusal says, only so long.
+    """The driver's pools, of connections that wait for the head of an answer only so long.
 
     The driver itself bounds each wait for another byte, and neither their number nor what comes before an answer.
     """
@@ -326,15 +325,7 @@ def _pools(patience: float) -> dict[str, Any]:
                 if late.is_set():  # http.client takes the end of a connection for that of the headers
                     answer.close()
                     raise ConnectionError("headers without an end")
-                if answer is None or answer.status < 300:
-                    return answer
-                said = answer.read(HEADERS + 1, decode_content=False)
-                answer.close()
-                if len(said) > HEADERS:
-                    raise ConnectionError("a refusal without an end")
-                return type(answer)(
-                    io.BytesIO(said), answer.headers, answer.status, reason=answer.reason, preload_content=False
-                )
+                return answer
             finally:
                 given_up.cancel()
 
