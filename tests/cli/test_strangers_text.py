@@ -20,6 +20,7 @@ from atdata.atmosphere import AtmosphereIndex, PDSBlobStore
 from atdata.errors import AtdataError, NotFoundError
 from atdata.local import LocalIndex
 from atdata.plain import plain
+from atdata.redaction import redacted
 from atdata.samples import DictSample, SampleBatch
 from atdata.testing import DevAccount, Devnet
 from networks import fresh_handle
@@ -244,7 +245,7 @@ def test_errors_of_the_library_are_harmless_too() -> None:
         error = NotFoundError(text, uri=text, path=text, expected=text, actual=text, hint=text)
         assert len(str(error).splitlines()) == 6
         assert all(plain(line) == line for line in str(error).splitlines())
-        assert error.what == text, "what a program reads is as it was"
+        assert error.what == redacted(text), "what a program reads is as it was, but for secrets"
 
 
 def test_what_python_shows_is_harmless_too() -> None:
