@@ -138,8 +138,9 @@ def _left_over(settings: Settings) -> Iterator[Finding]:
             hint = "Set ATDATA_CACHE or ATDATA_DATA to where it leads, or make it a folder."
             yield Finding("a folder of atdata's is a link, so nothing in it is ever removed", str(linked), hint)
             continue
-        forms = (TEMPORARY, SCRATCH) if "scratch" in folders[-1] else (TEMPORARY,)
-        files = [left for form in forms for left in own_files(root, folders, form, deep=True, age=STALE)]
+        scratch = "scratch" in folders[-1]  # in which we make no folders: those in it are somebody's
+        forms = (TEMPORARY, SCRATCH) if scratch else (TEMPORARY,)
+        files = [left for form in forms for left in own_files(root, folders, form, deep=not scratch, age=STALE)]
         if files:
             what = f"{len(files)} unfinished files, {sum(left.size for left in files):,} bytes"
             where = str(root.joinpath(*folders))

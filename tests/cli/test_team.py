@@ -198,6 +198,7 @@ def test_the_doctor_removes_only_what_is_atdatas(
         for place in (
             "scratch/experiments/results.csv",
             "scratch/my-notes.tar",
+            f"scratch/copies/{scratch_name()}",
             "shards/train/0.tar",
             "shards/.scratch/draft.tmp",
             "shards/sha256/ab/.draft.tmp",

@@ -221,6 +221,7 @@ REMOVING = re.compile(r"\.(unlink|rmdir|removedirs|rmtree)\b|\bos\.remove\b")
 WHAT_ELSE = {
     "shards/own.py": "the one place",
     "shards/ledger.py": "its own database, which has a name of ours, where it is damaged",
+    "shards/exchange.py": "what somebody has replaced, known by size and time; and what we wrote in the folder of a set",
     "manifest/build.py": "a manifest that was read as one",
     "atmosphere/publishing.py": "a journal, by the process that has written it and holds its lock",
     "cli/account.py": "a login that was read as one",

@@ -15,7 +15,9 @@ from atdata.protocols import DataSource, RangeSource
 from atdata.shards.digest import CHUNK
 from atdata.shards.source import ShardRef
 
-MAX_SHARD = 1 << 40
+MAX_SHARD = 1 << 36
+"""Bytes of a shard, where nobody has said how many: a server that sends without end fills no disk."""
+
 LARGE = 16 << 20
 """Bytes above which a shard is fetched in parts."""
 
