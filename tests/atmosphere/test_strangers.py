@@ -13,7 +13,7 @@ import pytest
 import atdata
 from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, DatasetLoader, PDSBlobStore, SchemaPublisher
 from atdata.atproto.syntax import AtUri, RecordKey, Tid
-from atdata.errors import AddressError, LexiconError, UsageError
+from atdata.errors import AddressError, LexiconError, LimitError, UsageError
 from atdata.records import Entry, ExternalStorage, HttpStorage, Label, Schema
 from atdata.samples import Field, Scalar
 from atdata.schema import SampleSchema, type_of
@@ -172,7 +172,7 @@ def test_no_credential_leaves_for_an_address_in_a_record(devnet: Devnet, trap: T
 def test_brace_notation_in_a_record_is_bounded(devnet: Devnet) -> None:
     client = devnet.client(devnet.create_account(fresh_handle()))
     uri = publish_raw(client, ExternalStorage(("https://example.com/{0..999999999999}.tar",)))
-    with pytest.raises(UsageError, match="too many"):
+    with pytest.raises(LimitError, match="too many"):
         DatasetLoader(devnet.client()).to_dataset(uri, _row(), allow_unverified=True)
 
 
