@@ -258,7 +258,7 @@ class Reader:
         return found
 
     def malformed(self, who: str) -> list[Malformed]:
-        """What an account has in the places of records, of any kind, and cannot be read.
+        """The malformed records of an account, of any kind.
 
         Raises:
             VerificationError, NetworkError: as `collection`.

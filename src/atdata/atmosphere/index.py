@@ -127,7 +127,7 @@ class AtmosphereIndex(RecordIndex[AtmosphereClient]):
         manifests: bool | None,
         digests: bool | None,
     ) -> tuple[dict[str, Any], Sequence[ShardRef], Sequence[DataSource]]:
-        """What the entry says of its shards; those that become blobs; and the files of their manifests."""
+        """The entry's facts about its shards; the shards that become blobs; and the files of their manifests."""
         if isinstance(self.data_store, PDSBlobStore):
             watch = manifest_watch(dataset.sample_type, schema, manifests)
             uploads = self.data_store.cut(dataset, maxcount=maxcount, maxsize=maxsize, watch=watch)

@@ -56,7 +56,7 @@ class _Kept(msgspec.Struct):
 
 @dataclass
 class Journal:
-    """What a publication needs again if it is killed, on disk before it matters. It saves uploads and decides nothing.
+    """The notes of a publication that may be killed, on disk before they matter. They save uploads and decide nothing.
 
     Attributes:
         path: its file.
@@ -189,7 +189,7 @@ def _send(
 
 @dataclass(frozen=True)
 class _Plan:
-    """What a publication wants; whatever the state of the repository, it says what is left to do."""
+    """The goal of a publication; from any state of the repository it gives the writes that are left."""
 
     client: AtmosphereClient
     schema: Schema
@@ -350,4 +350,4 @@ def _journal_path(
 
 
 JOURNAL = re.compile(r"[0-9a-f]{40}\.json")
-"""What journals are called."""
+"""The form of journals' names."""

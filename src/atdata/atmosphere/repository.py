@@ -100,7 +100,7 @@ class Write:
 
 @dataclass(frozen=True)
 class Decision(Generic[T]):
-    """What follows from a state.
+    """The writes that follow from a state.
 
     Attributes:
         result: what is true once the writes are made.
@@ -150,7 +150,7 @@ class State:
         return listing
 
     def holds(self, record: Record) -> bool:
-        """Whether anything is at the address of a record."""
+        """True if anything is at the address of a record."""
         return f"{record.located.collection}/{record.located.rkey}" in self.keys
 
     def place(self, record: R, rkey: RecordKey) -> R:
@@ -196,7 +196,7 @@ class Repository:
 
     @property
     def did(self) -> Did:
-        """Whose it is."""
+        """The account that the repository is of."""
         return self._account.session.did
 
     def read(self, *, remember: bool = True) -> State:
