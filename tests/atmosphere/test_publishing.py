@@ -264,7 +264,7 @@ def test_a_type_that_the_server_insists_on_is_told_at_the_first_blob(
 
 
 SECRETS = {
-    "description": "with AKIAIOSFODNN7EXAMPLE in it",
+    "description": "with AKIAIOSFODNN7EXAMPL3 in it",
     "tags": ["ghp_" + "a1B2" * 9],
     "license": "https://user:pa55word@example.com/licence",
     "metadata": {"notes": {"key": "-----BEGIN RSA PRIVATE KEY-----"}},
