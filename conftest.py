@@ -6,6 +6,7 @@ shown only.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
@@ -40,7 +41,7 @@ VARIABLES = (
 )
 
 
-SERVED = {"realnet", "session_redis", "session_postgres", "s3_server", "durable"}
+SERVED = {"realnet", "session_redis", "redis_url", "session_postgres", "postgres_url", "s3_server", "durable"}
 """Fixtures that start a real server."""
 LONGER = {"pds", "redis", "postgres", "numpy"}
 """Parameters for which a fixture starts one, or that repeat tests in a second form."""
@@ -56,6 +57,13 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "slow: takes many seconds; left out by --fast")
     if config.getoption("--many"):
         os.environ["ATDATA_TEST_MANY"] = "1"  # before any test module is imported
+    if config.getoption("--fast"):
+        os.environ["ATDATA_TEST_FAST"] = "1"
+
+
+def pytest_collection_finish() -> None:
+    gc.collect()
+    gc.freeze()  # many tests collect garbage at their end: what is here now need not be looked through each time
 
 
 @pytest.hookimpl(trylast=True)

@@ -18,7 +18,8 @@ from services import fresh_postgres, fresh_redis, own_postgres, own_redis
 
 # A machine under load is no finding.
 settings.register_profile("atdata", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("atdata")
+settings.register_profile("fast", settings.get_profile("atdata"), max_examples=20)
+settings.load_profile("fast" if os.environ.get("ATDATA_TEST_FAST") else "atdata")
 
 
 @pytest.fixture(autouse=True)

@@ -25,6 +25,8 @@ class Terminal:
 
     def __init__(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
         self._capsys, self._monkeypatch = capsys, monkeypatch
+        monkeypatch.setenv("COLUMNS", "250")
+        monkeypatch.setenv("TERM", "xterm")  # a dumb one is taken for 80 columns wide
         self.out = self.err = ""
 
     def run(self, *arguments: str) -> int:

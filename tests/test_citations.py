@@ -50,6 +50,7 @@ def citations() -> set[tuple[str, str, str]]:
     return found
 
 
+@pytest.mark.slow
 def test_every_citation_leads_to_a_section():
     cited = citations()
     assert len(cited) > 15

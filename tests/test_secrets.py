@@ -319,7 +319,7 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 @pytest.mark.usefixtures("settings")
 def test_no_error_of_reading_shows_a_presigned_url(reply: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("atdata.transport.http.backoff", lambda _attempt: 0.0)
+    monkeypatch.setattr("atdata.transport.budget.backoff", lambda _attempt: 0.0)
     with RawServer(lambda _request: reply.replace(b"CANARY", C.encode())) as server:
         url = f"http://127.0.0.1:{server.port}/a.tar"
 

@@ -232,8 +232,6 @@ def test_show_says_what_is_of_an_older_era(
 ) -> None:
     for name, value in network.environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("COLUMNS", "250")
-    monkeypatch.setenv("TERM", "xterm")  # a dumb one is taken for 80 columns wide
     old = Publisher(alice)
     storage = {"$type": f"{NEW}.storageHttp", "shards": [{"url": f"{web.url}/data/a.tar", "checksum": SHA}]}
     old.entry(old.schema(), storage)

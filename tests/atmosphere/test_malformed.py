@@ -280,7 +280,6 @@ def test_show_and_doctor_name_what_cannot_be_read(
 ) -> None:
     for name, value in network.environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("COLUMNS", "250")
     good = publish(network, alice, "good", "1.0.0")
     terminal = Terminal(capsys, monkeypatch)
     assert terminal.run("doctor", "--account", f"@{alice.handle}") == 0

@@ -445,6 +445,7 @@ def test_ill_formed_manifests_do_not_keep_the_rest_from_being_read(devnet: Devne
 _strangers: list[DevAccount] = []
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_of_the_manifests(devnet: Devnet, tmp_path: Path) -> None:
     """What a killed run had uploaded, the next does not send."""
     account = devnet.create_account("killed.test")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from atdata.records import Entry, Label
 from atdata.shards.writer import END, tar_member
 from atdata.testing import DevAccount, Devnet
 from atdata.testing.http import Request
-from networks import Network, get, list_records
+from networks import Network, RealNet, get, list_records
 
 
 @atdata.packable
@@ -204,8 +205,9 @@ def test_too_many_shards_for_a_record_are_refused_before_any_upload(network: Net
     assert 400 < most < 700
     assert not [request for request in server.requests if "uploadBlob" in request or "entry" in request]
     assert [count(alice, kind) for kind in ("schema", "entry")] == [0, 0]
-    entry = index.insert_dataset(dataset(most), name="rows", maxcount=1)
-    assert len(entry.shards) == most
+    if isinstance(network, RealNet) or os.environ.get("ATDATA_TEST_MANY") == "1":
+        entry = index.insert_dataset(dataset(most), name="rows", maxcount=1)
+        assert len(entry.shards) == most
 
 
 def test_the_schema_given_must_be_that_of_the_samples(network: Network, alice: DevAccount) -> None:

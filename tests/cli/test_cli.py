@@ -46,7 +46,6 @@ def terminal(
 ) -> Terminal:
     for name, value in devnet.environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.chdir(tmp_path)
     return Terminal(capsys, monkeypatch)
 

@@ -24,6 +24,8 @@ from atdata.local import LocalIndex
 from atdata.samples import DictSample
 from terminal import Screen, Terminal
 
+pytestmark = pytest.mark.slow
+
 
 @atdata.packable
 class Row:

@@ -117,6 +117,7 @@ def test_removing(terminal: Terminal, index: LocalIndex) -> None:
     assert Path("rows-000000.tar").exists(), "shards stay"
 
 
+@pytest.mark.slow
 def test_another_index(terminal: Terminal, index: LocalIndex) -> None:
     LocalIndex("other.sqlite").insert_dataset(rows(1, "o"), name="elsewhere")
     assert [row["name"] for row in terminal.json("index", "ls", "--index", "other.sqlite")] == ["elsewhere"]

@@ -474,6 +474,7 @@ def test_a_dataset_is_copied(data):
         assert len(list(made)) == 10
 
 
+@pytest.mark.slow
 def test_a_dataset_goes_to_spawned_and_forked_workers(tmp_path, written):
     """Everything a DataLoader worker holds: dataset, views, batches, samples; and what comes back from it."""
     script = tmp_path / "workers.py"

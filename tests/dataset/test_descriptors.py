@@ -12,6 +12,8 @@ import atdata
 from atdata.errors import SampleError
 from atdata.samples import DictSample
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = """
     import os, resource, sys, threading
     import atdata

@@ -323,6 +323,7 @@ def test_a_path_that_does_not_fit_is_refused(data, tmp_path, path, maxcount):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_row_groups_are_large_and_memory_is_constant(tmp_path, monkeypatch):
     @packable
     class One:

@@ -537,6 +537,9 @@ print(json.dumps("end"), file=log, flush=True)
 """
 
 
+KILLS = 20 if os.environ.get("ATDATA_TEST_MANY") == "1" else 6
+
+
 @pytest.mark.slow
 def test_runs_killed_at_random_with_other_world_sizes_see_what_one_run_sees(tmp_path):
     """Each run counts up to the last state that all of its ranks had reached."""
@@ -550,13 +553,13 @@ def test_runs_killed_at_random_with_other_world_sizes_see_what_one_run_sees(tmp_
     seen: list[int] = []
     kills = 0
     for world in itertools.cycle([4, 2, 6]):
-        delay = rng.uniform(0.0, 0.05) if kills < 20 else None
+        delay = rng.uniform(0.0, 0.05) if kills < KILLS else None
         ids_, ended = _collect(_run_ranks(script, pattern, folder, world, delay), folder, world)
         seen += ids_
         kills += delay is not None
         if ended:
             break
-    assert kills == 20
+    assert kills == KILLS
     assert hashlib.sha256(json.dumps(seen).encode()).digest() == hashlib.sha256(json.dumps(whole).encode()).digest()
 
 

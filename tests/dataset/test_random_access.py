@@ -346,6 +346,7 @@ def test_a_redirect_is_followed_with_the_range(web: Web) -> None:
     assert web.asked("/moved/d-0.tar") == [web.part(7)]
 
 
+@pytest.mark.slow
 def test_a_server_that_never_gets_on_is_left(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ATDATA_PATIENCE", "1")
     data = web.dataset()
@@ -610,6 +611,7 @@ def test_one_key_in_two_shards_is_that_of_the_first(tmp_path: Path) -> None:
     assert Dataset[Digit]([tmp_path / "b.tar", tmp_path / "a.tar"]).get("k3") == DIGITS[13]
 
 
+@pytest.mark.slow
 def test_threads_may_read_one_dataset_whose_shards_nobody_has_counted(tmp_path: Path) -> None:
     """Where each shard begins is found out by all of them at once."""
     numbers = list(range(600))

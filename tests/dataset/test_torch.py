@@ -50,13 +50,13 @@ def expected(data: Dataset[Item], shuffle: Any, epoch: int) -> list[list[int]]:
     return ids(data.shuffled(10, mode=shuffle, epoch=epoch) if shuffle else data.ordered(10))
 
 
-WORKERS = [(0, None), (1, "fork"), (2, "spawn"), (3, "forkserver"), (4, "fork")]
 MODES = [False, "global", "window"]
+WORKERS = [(count, "fork" if count else None, shuffle) for count in (0, 1, 4) for shuffle in MODES]
+WORKERS += [(2, "spawn", "global"), (3, "forkserver", "window")]  # each takes seconds to begin
 
 
-@pytest.mark.parametrize(("count", "method"), WORKERS)
-@pytest.mark.parametrize("shuffle", MODES)
-def test_a_dataloader_gives_one_epoch_after_another(data, shuffle, count, method):
+@pytest.mark.parametrize(("count", "method", "shuffle"), WORKERS)
+def test_a_dataloader_gives_one_epoch_after_another(data, count, method, shuffle):
     batches = data_loading.DataLoader(
         data.loader(10, shuffle=shuffle, rank=0, world_size=1),
         batch_size=None,

@@ -161,7 +161,6 @@ def test_published_splits_are_loaded_again(
 ) -> None:
     for name, value in network.environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.chdir(tmp_path)
     terminal = Terminal(capsys, monkeypatch)
     monkeypatch.setenv("ATDATA_PASSWORD", alice.password)

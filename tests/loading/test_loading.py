@@ -350,6 +350,7 @@ def test_loading_files_imports_nothing_of_the_network() -> None:
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
+@pytest.mark.slow
 def test_a_server_that_is_not_there() -> None:
     with FileServer() as gone:
         url = f"{gone.url}/a.tar"

@@ -345,6 +345,7 @@ def storing(store: LocalDiskStore, cache: Path, *paths: str, before: Any = None)
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=before)
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_leaves_nothing_visible(store: LocalDiskStore, tmp_path: Path) -> None:
     big = write_shard("big.tar", ((f"{n:04d}", bytes(1_000_000)) for n in range(200)))
     with storing(store, tmp_path / "cache", big.url) as child:
@@ -374,6 +375,7 @@ def test_a_disk_that_is_full_leaves_nothing(store: LocalDiskStore, tmp_path: Pat
     assert held(store) == []
 
 
+@pytest.mark.slow
 def test_two_processes_that_store_the_same(store: LocalDiskStore, data: Dataset[Any], tmp_path: Path) -> None:
     paths = [shard.url for shard in data.shards]
     children = [storing(store, tmp_path / "cache", *paths) for _ in range(3)]

@@ -157,6 +157,7 @@ def zigzag(crc: int) -> bytes:
     return bytes([*out, value])
 
 
+@pytest.mark.slow
 def test_footers_that_would_end_the_process_are_refused():
     """Some values there, such as a codec that does not exist, pyarrow meets with `abort()`."""
     chance = random.Random(9)
@@ -334,6 +335,7 @@ def varint(value: int) -> bytes:
     return bytes([*out, value])
 
 
+@pytest.mark.slow
 def test_bombs_are_refused_within_memory():
     """A dictionary of one large text that a million rows name."""
     script = """

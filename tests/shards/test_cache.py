@@ -283,6 +283,7 @@ def test_what_a_killed_process_left_is_cleared_after_a_day(source, shards, cache
     assert not stale.exists()
 
 
+@pytest.mark.slow
 def test_processes_that_share_a_small_cache_all_read_what_was_published(tmp_path, shards):
     """Each makes room while the others fetch, open and read."""
     script = """

@@ -193,6 +193,7 @@ WRITER = """
 """
 
 
+@pytest.mark.slow
 def test_of_eight_processes_that_write_at_once_one_set_stands(tmp_path):
     script = textwrap.dedent(WRITER) + textwrap.dedent(
         """
@@ -368,6 +369,7 @@ def crashed(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [top / str(number) for number in range(total)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reader", ["glob", "open", "folder", "braces", "path", "writer"])
 def test_after_a_crash_at_any_call_who_comes_next_finds_one_whole_set(tmp_path, crashed, reader):
     expected = {"braces": [OLD[:4], NEW], "path": [[2, 3], [102]]}.get(reader, [OLD, NEW])
@@ -401,6 +403,7 @@ def test_after_a_crash_at_any_call_who_comes_next_finds_one_whole_set(tmp_path, 
     assert {tuple(found) for found in seen} == {tuple(OLD), tuple(NEW)}
 
 
+@pytest.mark.slow
 def test_after_a_crash_of_who_finishes_it_the_next_one_does(tmp_path, crashed):
     """The one that was killed just after it had decided, and one after the other who are killed while they finish."""
     decided = next(folder for folder in crashed if (folder / EXCHANGE / exchange.PLAN).exists())

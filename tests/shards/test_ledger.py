@@ -280,6 +280,7 @@ def test_a_verdict_corrects_what_was_believed(tmp_path):
     assert (proved.digest, proved.samples) == (Digest.of_file(ref.url), 3)
 
 
+@pytest.mark.slow
 def test_what_was_learned_longest_ago_goes_first(book, monkeypatch):
     monkeypatch.setattr(ledger, "_LIMIT", 1 << 20)
     chance = np.random.default_rng(1)
@@ -397,6 +398,7 @@ def test_a_read_only_ledger_is_read(full):
         full.root.chmod(0o700)
 
 
+@pytest.mark.slow
 def test_a_ledger_that_is_locked_is_in_nobodys_way(full):
     db = sqlite3.connect(full.root / "atdata-ledger.sqlite")
     db.execute("BEGIN EXCLUSIVE")
@@ -550,6 +552,7 @@ def test_a_second_look_at_a_dataset_scans_nothing(tmp_path, counted):
     assert counted == {"scanned": 4}
 
 
+@pytest.mark.slow
 def test_processes_share_what_they_learn(tmp_path):
     """All look at the same shards at once, and write down what they find; one deletes the ledger now and then."""
     refs = [written(tmp_path / f"{n}.tar", n % 5) for n in range(12)]

@@ -142,6 +142,7 @@ MEMBERS = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(st.lists(MEMBERS, min_size=1, max_size=3).map(lambda members: b"".join(members) + END))
 def test_whatever_is_read_all_read_alike(data):

@@ -16,6 +16,8 @@ from atdata.shards.source import ShardRef, source_at
 from atdata.transport.budget import TRIES
 from rawhttp import RESET, Piece, RawServer, Request, answer
 
+pytestmark = pytest.mark.slow
+
 SIZE = 1 << 20
 
 

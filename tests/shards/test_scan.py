@@ -250,6 +250,7 @@ member_parts = st.tuples(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=400 if not MANY else 20_000)
 @given(
     st.lists(member_parts, max_size=12),

@@ -25,6 +25,8 @@ from atdata.transport.download import Download
 from atdata.transport.ranges import read_range
 from rawhttp import RESET, Piece, RawServer, Request, answer
 
+pytestmark = pytest.mark.slow
+
 HINT = b"HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\n\r\n"
 
 

@@ -63,6 +63,7 @@ def test_a_body_that_breaks_off_goes_on_where_it_stopped(cuts, ranges, etag, len
         assert starts[0] == offset
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(
     st.lists(st.integers(-1, 3000), max_size=4), st.booleans(), st.integers(0, 3000), st.integers(1, 2000) | st.none()
