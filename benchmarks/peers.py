@@ -88,7 +88,7 @@ class Atdata:
         self.pinned = FileSource(tuple(map(ShardRef, self.theirs, digests)))
 
     def _open(self, where: Any, cache: Path) -> Dataset[Any]:
-        return Dataset.of(where, self.sample_type, cache=cache)
+        return Dataset(where, sample_type=self.sample_type, cache=cache)
 
     def epochs(self) -> dict[str, Epoch]:
         return {

@@ -236,7 +236,7 @@ def test_a_server_that_calls_parquet_by_its_name_gets_headers_only(devnet: Devne
     assert [item.samples for item in entry.manifests] == [None] * SHARDS
     data = DatasetLoader(devnet.client()).to_dataset(entry.located, Row)
     asked = blobs_asked(devnet)
-    assert data.extent == len(ROWS)
+    assert data.view.extent == len(ROWS)
     assert len(asked) == SHARDS
     assert data[7] == ROWS[7]
     devnet.pds_servers[0].before = None

@@ -220,7 +220,7 @@ def test_the_schema_given_must_be_that_of_the_samples(network: Network, alice: D
     with pytest.raises(SchemaError, match="not what the schema describes"):
         index.insert_dataset(dataset(), name="rows", schema_ref=other)
     with pytest.raises(SchemaError, match="without a type"):
-        index.insert_dataset(atdata.Dataset(dataset().source), name="rows")
+        index.insert_dataset(atdata.Dataset(dataset().view.source), name="rows")
     with pytest.raises(NotFoundError):
         index.insert_dataset(
             dataset(), name="rows", schema_ref=f"at://{alice.did}/science.alt.dataset.schema/None:1.0.0"

@@ -213,9 +213,9 @@ def test_shards_of_any_kind_are_read_as_they_were_written(tmp_path, group):
             paths.append(write(tmp_path / f"{case}-{shard}.tar", rows, chance.random() < 0.5))
             model += [drawn.sample_type.from_bytes(row) for row in rows]
         for _ in range(2):  # first of all, and once more when the files are known
-            check_every_way(Dataset.of([str(path) for path in paths], drawn.sample_type), model, chance)
+            check_every_way(Dataset([str(path) for path in paths], sample_type=drawn.sample_type), model, chance)
         some = chance.sample(sorted(drawn.kinds), chance.randrange(1, len(drawn.kinds) + 1))
-        batches = list(Dataset.of([str(path) for path in paths], drawn.sample_type).columns(*some).ordered(7))
+        batches = list(Dataset([str(path) for path in paths], sample_type=drawn.sample_type).columns(*some).ordered(7))
         windows = [model[start : start + 7] for start in range(0, len(model), 7)]
         assert all(same_batch(batch, window, some) for batch, window in zip(batches, windows, strict=True))
         for path in paths:
@@ -249,12 +249,12 @@ def test_ordinary_shards_are_not_read_one_by_one(tmp_path):
     """Whatever is said of agreement would hold of a reader that always took the careful path."""
     made = ordinary(500)
     data = write_samples(made, tmp_path / "d-%d.tar", maxcount=90)
-    reader = data.reader()
+    reader = data.view.reader()
     columns = reader.read(np.random.default_rng(1).permutation(500))
     assert len(columns["label"]) == 500
     assert reader.statistics.samples == 500
     assert reader.statistics.slow == 0
-    check_every_way(Dataset.of(data.source, Ordinary), made, random.Random(1))
+    check_every_way(Dataset(data.view.source, sample_type=Ordinary), made, random.Random(1))
 
 
 # --- samples without a type ------------------------------------------------------------------------------------------
@@ -431,7 +431,7 @@ def test_types_that_do_something_of_their_own_do_it_once(tmp_path, name):
         constructed = [sample_type(**{f: getattr(s, f) for f in values_of(s)}) for s in made]
         assert all(alike(state_of(a), state_of(b)) for a, b in zip(constructed, model, strict=True))
     paths = [write(tmp_path / f"{n}.tar", rows[start : start + 4], False) for n, start in enumerate((0, 4, 8))]
-    data = Dataset.of([str(path) for path in paths], sample_type)
+    data = Dataset([str(path) for path in paths], sample_type=sample_type)
     for found in (
         list(data),
         [data[n] for n in range(9)],

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from atdata.dataset import Dataset, frames, write_samples
-from atdata.dataset.frames import to_arrow, to_dict, to_pandas, to_parquet, to_polars
-from atdata.dataset.reading import BLOCK_BYTES, BLOCKS
+from atdata.dataset import Dataset, write_samples
+from atdata.dataset.reading.reader import BLOCK_BYTES, BLOCKS
+from atdata.dataset.tables import frames
 from atdata.errors import MissingExtraError, SampleError, StorageError, UsageError
 from atdata.importers import open_path
 from atdata.samples import DictSample, Shape, packable
@@ -25,6 +25,14 @@ from atdata.shards import write_shard
 
 pa = pytest.importorskip("pyarrow", reason="tables need the extra [tables]")
 pq = pytest.importorskip("pyarrow.parquet")
+
+to_arrow, to_dict, to_pandas, to_parquet, to_polars = (
+    Dataset.to_arrow,
+    Dataset.to_dict,
+    Dataset.to_pandas,
+    Dataset.to_parquet,
+    Dataset.to_polars,
+)
 
 
 @packable
@@ -399,10 +407,10 @@ def test_what_is_not_installed_is_named(tmp_path, missing):
     code = f"""
         import sys
         sys.modules[{missing!r}] = None
-        from atdata.dataset import Dataset, frames
+        from atdata.dataset import Dataset
         data = Dataset({str(tmp_path / "a.tar")!r})
-        assert frames.to_dict(data)["name"] == [""]
-        frames.{takes[missing]}(data)
+        assert data.to_dict()["name"] == [""]
+        data.{takes[missing]}()
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True)
     assert MissingExtraError.__name__ in done.stderr

@@ -24,6 +24,8 @@ from numpy.typing import NDArray
 import atdata
 from atdata import Dataset
 from atdata.dataset.ranks import Rank, Ranks, Worker
+from atdata.dataset.stored import rows_by_shard
+from atdata.dataset.view import View
 from atdata.errors import ResumeError, UsageError
 from atdata.shards import write_shard
 
@@ -464,7 +466,7 @@ def test_a_rank_that_nobody_names_is_not_guessed(monkeypatch, datasets):
 def test_all_ranks_and_workers_together_read_each_byte_once(datasets, shuffle):
     """Counted where samples are decoded."""
     data = datasets["7"]
-    original = Dataset.reader
+    original = View.reader
 
     def counting(self: Any) -> Any:
         reader = original(self)
@@ -474,13 +476,13 @@ def test_all_ranks_and_workers_together_read_each_byte_once(datasets, shuffle):
     for world, workers in ((1, 1), (2, 3), (3, 2)):
         readers: list[Any] = []
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Dataset, "reader", counting)
+            patch.setattr(View, "reader", counting)
             for rank in range(world):
                 of_workers(data.loader(7, shuffle=shuffle, rank=rank, world_size=world), workers)
         read = sum(reader.statistics.samples for reader in readers)
         size = sum(reader.statistics.bytes for reader in readers)
         assert read == len(data)
-        assert size == sum(len(packed) for _, packed in data.rows())
+        assert size == sum(len(packed) for rows in rows_by_shard(data.view) for _, packed in rows)
 
 
 def test_the_first_sample_after_a_resume_opens_one_shard(datasets):
@@ -488,11 +490,11 @@ def test_the_first_sample_after_a_resume_opens_one_shard(datasets):
     loader = data.loader(1, rank=0, world_size=1)
     len(data)  # from now on the ledger knows where what is
     state = {**loader.state_dict(), "position": 100}
-    fresh = Dataset[Point](list(map(str, data.shards)), cache=data._cache.root)
+    fresh = Dataset[Point](list(map(str, data.shards)), cache=data.view.table.cache.root)
     loader = fresh.loader(1, rank=0, world_size=1)
     loader.load_state_dict(state)
     assert next(iter(loader)).id == [100]
-    assert set(fresh._table._open) == {33}
+    assert set(fresh.view.table._open) == {33}
 
 
 # --- killed at random --------------------------------------------------------------------------------------------------

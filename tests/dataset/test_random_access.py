@@ -182,7 +182,7 @@ def test_a_shard_in_the_cache_is_read_there(web: Web) -> None:
 
 
 def test_a_large_run_is_cut_into_parts(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    from atdata.dataset import partial
+    from atdata.dataset.reading import partial
 
     monkeypatch.setattr(partial, "PART", 1000)
     assert list(web.dataset()[3:8].samples) == DIGITS[3:8]
@@ -438,11 +438,11 @@ def test_a_manifest_with_places_of_its_own_is_refused_once_the_shard_is_here(web
 
 
 def test_a_verdict_holds_every_manifest_against_its_shard(web: Web) -> None:
-    found = read_for_verdict(web.dataset(samples=60))
+    found = read_for_verdict(web.dataset(samples=60).view)
     size = sum(len(web.files[f"/d-{n}.tar"]) for n in range(SHARDS))
     assert (found.shards, found.bytes, found.samples, found.manifests) == (SHARDS, size, 60, SHARDS)
     with pytest.raises(ShardError, match="other samples than"):
-        read_for_verdict(web.dataset(samples=59))
+        read_for_verdict(web.dataset(samples=59).view)
     rows = rows_of(web)
     lies = {
         "a sample left out": rows[:-1],
@@ -452,17 +452,17 @@ def test_a_verdict_holds_every_manifest_against_its_shard(web: Web) -> None:
     }
     for what, lie in lies.items():
         with pytest.raises((ShardError, DigestError), match="manifest"):
-            read_for_verdict(web.dataset(forged(web, lie)))
+            read_for_verdict(web.dataset(forged(web, lie)).view)
         assert what
     swapped = (replace(web.shards[0], manifest=web.shards[1].manifest), *web.shards[1:])
     with pytest.raises(DigestError):
-        read_for_verdict(web.dataset(swapped))
+        read_for_verdict(web.dataset(swapped).view)
 
 
 def test_a_verdict_looks_at_what_the_cache_holds_and_fetches_anew(web: Web, tmp_path: Path) -> None:
     """Each file is altered where it is kept, and the machine believes all to be well."""
     data = web.dataset(cache=tmp_path / "cache")
-    read_for_verdict(data)
+    read_for_verdict(data.view)
     cache = ShardCache(tmp_path / "cache")
     for file in list(cache.files()):
         content = bytearray(file.path.read_bytes())
@@ -475,12 +475,12 @@ def test_a_verdict_looks_at_what_the_cache_holds_and_fetches_anew(web: Web, tmp_
             time.time_ns() + 10**9,
         )
     web.requests.clear()
-    assert read_for_verdict(data).samples == 60
+    assert read_for_verdict(data.view).samples == 60
     assert len(web.requests) == 3 * SHARDS, "each shard and both files of its manifest"
     web.files["/d-1.tar"] = web.files["/d-0.tar"]
     cache.path(web.shards[1].digest).write_bytes(b"?")
     with pytest.raises(DigestError):
-        read_for_verdict(data)
+        read_for_verdict(data.view)
 
 
 # --- how many, and by key -----------------------------------------------------------------------------------------
@@ -502,7 +502,7 @@ def test_a_claimed_length_is_given_at_once_and_refused_where_it_proves_false(web
 def test_an_order_never_takes_anybodys_word(web: Web) -> None:
     data = web.dataset(samples=5)
     assert len({sample.label for sample in data.shuffled(seed=1)}) == 60
-    assert data.extent == 60
+    assert data.view.extent == 60
 
 
 def test_a_key_is_found_with_manifests_and_one_range(web: Web) -> None:
@@ -552,7 +552,7 @@ def test_objects_in_a_bucket_are_read_by_range(web: Web) -> None:
 
 def test_a_file_beside_is_no_remote_shard(tmp_path: Path) -> None:
     made = write_samples(DIGITS, tmp_path / "d-%d.tar", maxcount=EACH, manifest=True)
-    assert isinstance(made.source, FileSource)
+    assert isinstance(made.view.source, FileSource)
     assert made[7] == DIGITS[7]
 
 
@@ -598,7 +598,7 @@ def test_a_count_that_no_shard_holds_is_refused(web: Web, count: int) -> None:
     file = ShardRef(f"{web.url}/many.json", Digest.sha256(web.files["/many.json"]))
     manifest = HttpSource((file,), Transport(allow_loopback=True, sleep=no_pause))
     data = web.dataset((replace(web.shards[0], manifest=manifest), *web.shards[1:]))
-    for ask in (lambda: data.extent, lambda: data[-1], lambda: data[7]):
+    for ask in (lambda: data.view.extent, lambda: data[-1], lambda: data[7]):
         with pytest.raises(ShardError, match="header"):
             ask()
     assert web.asked() == []

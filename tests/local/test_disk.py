@@ -80,7 +80,7 @@ def test_whole_shards_keep_their_bytes(store: LocalDiskStore, data: Dataset[Any]
 
 
 def test_what_is_not_known_of_shards_is_found_out(store: LocalDiskStore, data: Dataset[Any]) -> None:
-    again = Dataset.of(FileSource.of([shard.url for shard in data.shards]), Row)
+    again = Dataset(FileSource.of([shard.url for shard in data.shards]), sample_type=Row)
     assert {shard.digest for shard in again.shards} == {None}
     assert store.put(again, prefix="a") == store.put(data, prefix="a")
 
@@ -135,30 +135,34 @@ def test_what_changed_since_it_was_planned_is_not_stored(store: LocalDiskStore, 
 def test_a_false_reference_is_refused(store: LocalDiskStore, data: Dataset[Any]) -> None:
     false = replace(data.shards[0], digest=Digest.sha256(b"other"))
     with pytest.raises(DigestError):
-        store.put(Dataset.of(FileSource((false,)), Row), prefix="a")
+        store.put(Dataset(FileSource((false,)), sample_type=Row), prefix="a")
     assert held(store) == []
 
 
 def test_another_algorithm_is_checked_and_named_by_sha256(store: LocalDiskStore, data: Dataset[Any]) -> None:
     path = data.shards[0].url
     true = ShardRef(path, Digest.of_file(path, "sha512"))
-    (stored,) = store.put(Dataset.of(FileSource((true,)), Row), prefix="a")
+    (stored,) = store.put(Dataset(FileSource((true,)), sample_type=Row), prefix="a")
     assert stored.digest == data.shards[0].digest
     false = ShardRef(data.shards[1].url, Digest.of_file(path, "sha512"))
     with pytest.raises(DigestError):
-        store.put(Dataset.of(FileSource((false,)), Row), prefix="a")
+        store.put(Dataset(FileSource((false,)), sample_type=Row), prefix="a")
 
 
 def test_what_is_no_shard_is_refused(store: LocalDiskStore) -> None:
     Path("notes.tar").write_bytes(b"no tar" * 1000)
     with pytest.raises(ShardError):
-        store.put(Dataset.of(FileSource.of(["notes.tar"]), Row), prefix="a")
+        store.put(Dataset(FileSource.of(["notes.tar"]), sample_type=Row), prefix="a")
     assert held(store) == []
 
 
 def test_views_and_limits_have_shards_cut_anew(store: LocalDiskStore, data: Dataset[Any]) -> None:
     picked = store.put(data.select([5, 25, 7]), prefix="picked")
-    assert [sample.number for sample in Dataset.of(store.create_source([s.url for s in picked]), Row)] == [5, 25, 7]
+    assert [sample.number for sample in Dataset(store.create_source([s.url for s in picked]), sample_type=Row)] == [
+        5,
+        25,
+        7,
+    ]
     odd = store.put(data.filter(lambda row: row.number % 2 == 1), prefix="odd")
     assert sum(shard.samples or 0 for shard in odd) == 15
     cut = store.put(data, prefix="cut", maxcount=4)
@@ -219,7 +223,7 @@ def test_a_prefix_is_a_folder(store: LocalDiskStore, data: Dataset[Any], prefix:
 def test_equal_shards_are_one_file(store: LocalDiskStore) -> None:
     for name in ("a", "b"):
         write_samples(rows(5), f"{name}.tar")
-    stored = store.put(Dataset.of(FileSource.of(["a.tar", "b.tar"]), Row), prefix="a")
+    stored = store.put(Dataset(FileSource.of(["a.tar", "b.tar"]), sample_type=Row), prefix="a")
     assert len(stored) == 2
     assert len(held(store)) == 1
 
@@ -292,13 +296,13 @@ def test_remote_shards_are_fetched_once(store: LocalDiskStore, data: Dataset[Any
             )
             for shard, before in zip(source.shards, data.shards, strict=True)
         ]
-        planned = store.plan(Dataset.of(replace(source, shards=tuple(shards)), Row), prefix="a")
+        planned = store.plan(Dataset(replace(source, shards=tuple(shards)), sample_type=Row), prefix="a")
         if known == "digest and size":
             assert server.requests == []
         stored = store.upload(planned)
         assert len(server.requests) == 3
     assert [shard.digest for shard in stored] == [shard.digest for shard in data.shards]
-    assert list(Dataset.of(store.create_source([s.url for s in stored]), Row)) == rows(30)
+    assert list(Dataset(store.create_source([s.url for s in stored]), sample_type=Row)) == rows(30)
 
 
 def test_a_remote_shard_that_lies_is_not_stored(store: LocalDiskStore, data: Dataset[Any]) -> None:
@@ -307,7 +311,7 @@ def test_a_remote_shard_that_lies_is_not_stored(store: LocalDiskStore, data: Dat
         source = HttpSource.from_urls([f"{server.url}/0.tar"])
         known = replace(source.shards[0], digest=data.shards[0].digest, size=len(server.files["/0.tar"]))
         with pytest.raises(DigestError):
-            store.put(Dataset.of(replace(source, shards=(known,)), Row), prefix="a")
+            store.put(Dataset(replace(source, shards=(known,)), sample_type=Row), prefix="a")
     assert held(store) == []
 
 
@@ -318,7 +322,7 @@ def test_what_is_read_is_what_the_name_says(store: LocalDiskStore, data: Dataset
     urls = store.write_shards(data, prefix="a")
     _flip(Path(urls[1]))
     with pytest.raises(DigestError):
-        list(Dataset.of(store.create_source(urls), Row))
+        list(Dataset(store.create_source(urls), sample_type=Row))
     with pytest.raises(ShardNotFoundError):
         store.read_url(str(store.root / "absent.tar"))
 
@@ -382,4 +386,4 @@ def test_two_processes_that_store_the_same(store: LocalDiskStore, data: Dataset[
     for child in children:
         assert child.communicate(timeout=60) == (b"stored\n", b"")
     assert len(held(store)) == 3
-    assert list(Dataset.of(store.create_source([s.url for s in store.put(data, prefix="a")]), Row)) == rows(30)
+    assert list(Dataset(store.create_source([s.url for s in store.put(data, prefix="a")]), sample_type=Row)) == rows(30)

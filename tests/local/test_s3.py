@@ -178,10 +178,10 @@ def test_remote_shards_pass_through(store: S3DataStore, s3_server: S3Server, dat
     with FileServer() as server:
         server.files = {f"/{n}.tar": Path(shard.url).read_bytes() for n, shard in enumerate(data.shards)}
         source = HttpSource.from_urls([f"{server.url}/{n}.tar" for n in range(3)])
-        stored = store.put(Dataset.of(source, Row), prefix="a")
+        stored = store.put(Dataset(source, sample_type=Row), prefix="a")
         assert len(server.requests) == 3
     assert [shard.digest for shard in stored] == [shard.digest for shard in data.shards]
-    again = store.put(Dataset.of(store.create_source([s.url for s in stored]), Row), prefix="b", maxcount=5)
+    again = store.put(Dataset(store.create_source([s.url for s in stored]), sample_type=Row), prefix="b", maxcount=5)
     assert sum(shard.samples or 0 for shard in again) == 30
 
 
@@ -196,7 +196,7 @@ def test_manifests_go_with_their_shards(store: S3DataStore, s3_server: S3Server)
             assert s3_server.read(store.bucket, file.url.split("/", 3)[3]) == path.read_bytes()
             assert (file.digest, file.size) == (Digest.of_file(path), path.stat().st_size)
     assert [s.manifest for s in store.put(data, prefix="a")] == [s.manifest for s in stored]
-    picked = Dataset.of(replace(store.create_source([]), shards=stored), Row)
+    picked = Dataset(replace(store.create_source([]), shards=stored), sample_type=Row)
     assert picked[25] == rows(30)[25]
     other = store.put(data, prefix="a", maxcount=12, watch=ManifestWriter(Row, provenance={"by": "another"}))
     assert [shard.manifest for shard in other] == [None] * 3, "what is there stays"
@@ -235,7 +235,7 @@ def test_what_is_read_is_what_the_name_says(store: S3DataStore, s3_server: S3Ser
     keys = [url.removeprefix(f"s3://{store.bucket}/") for url in urls]
     s3_server.client.put_object(Bucket=store.bucket, Key=keys[1], Body=s3_server.read(store.bucket, keys[0]))
     with pytest.raises(DigestError):
-        list(Dataset.of(store.create_source(urls), Row))
+        list(Dataset(store.create_source(urls), sample_type=Row))
 
 
 def test_other_names_have_no_digest(store: S3DataStore) -> None:
@@ -263,7 +263,7 @@ def test_the_public_needs_no_credentials(store: S3DataStore, s3_server: S3Server
     s3_server.client.put_bucket_policy(
         Bucket=store.bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": [policy]})
     )
-    assert list(Dataset.of(source, Row)) == rows(30)
+    assert list(Dataset(source, sample_type=Row)) == rows(30)
 
 
 def test_what_is_not_there(store: S3DataStore, s3_server: S3Server, data: Dataset[Any]) -> None:
@@ -318,7 +318,7 @@ def test_the_usual_chain(s3_server: S3Server, bucket: str, data: Dataset[Any], m
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", s3_server.secret)
     store = S3DataStore(bucket=bucket, endpoint_url=s3_server.url, region="us-east-1")
     urls = store.write_shards(data, prefix="a")
-    assert list(Dataset.of(store.create_source(urls), Row)) == rows(30)
+    assert list(Dataset(store.create_source(urls), sample_type=Row)) == rows(30)
 
 
 def test_lines_of_a_file() -> None:
@@ -374,7 +374,7 @@ def test_wrong_credentials(s3_server: S3Server, bucket: str, data: Dataset[Any])
             lambda store=store: store.put(data, prefix="a"),
             lambda store=store: store.put(of(large()), prefix="a"),
             store.unfinished,
-            lambda store=store: list(Dataset.of(store.create_source([f"s3://{bucket}/a.tar"]), Row)),
+            lambda store=store: list(Dataset(store.create_source([f"s3://{bucket}/a.tar"]), sample_type=Row)),
         )
         for action in actions:
             with pytest.raises(AuthError):

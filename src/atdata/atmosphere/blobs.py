@@ -14,6 +14,7 @@ from atdata.atmosphere.evidence import reader_of
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import BlobUri
 from atdata.dataset import Dataset
+from atdata.dataset.stored import packed_by_shard
 from atdata.errors import LexiconError, LimitError, ShardNotFoundError, UsageError, XrpcError
 from atdata.manifest import discard_shard, manifest_paths
 from atdata.progress import Progress, progress
@@ -149,7 +150,7 @@ class PDSBlobStore:
         """
         limit = self.client.blob_limit
         limits = Limits.of(maxcount, limit if maxsize is None else min(maxsize, limit))
-        groups: Iterator[Iterator[SampleRow]] = dataset.packed_by_shard()
+        groups: Iterator[Iterator[SampleRow]] = packed_by_shard(dataset.view)
         if maxcount is not None or maxsize is not None:
             groups = iter([itertools.chain.from_iterable(groups)])
         shards: list[ShardRef] = []

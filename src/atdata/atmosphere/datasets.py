@@ -317,9 +317,9 @@ def dataset_of(
             actual="none",
             hint="Pass allow_unverified=True to read it all the same.",
         )
-    return Dataset.of(
+    return Dataset(
         _source(client, entry, _pinned(client, entry, shards) if manifests else shards, source),
-        sample_type,
+        sample_type=sample_type,
         metadata=entry.metadata,
         entry=entry,
         cache=client.settings.cache,

@@ -89,7 +89,7 @@ class AtmosphereIndex(RecordIndex[AtmosphereClient]):
             MissingExtraError: manifests are insisted on, and pyarrow is not installed.
             ConflictError, LimitError, NetworkError: see `atdata.atmosphere.publishing.publish`.
         """
-        if self.data_store is None and isinstance(dataset.source, FileSource):
+        if self.data_store is None and isinstance(dataset.view.source, FileSource):
             raise UsageError(
                 "the shards are files of this machine, which nobody else can read",
                 actual=name,
@@ -132,7 +132,7 @@ class AtmosphereIndex(RecordIndex[AtmosphereClient]):
             watch = manifest_watch(dataset.sample_type, schema, manifests)
             uploads = self.data_store.cut(dataset, maxcount=maxcount, maxsize=maxsize, watch=watch)
             return blob_facts(uploads), uploads, carried(uploads, self.records.blob_limit, manifests)
-        source, cache = dataset.source, ShardCache(self.records.settings.cache)
+        source, cache = dataset.view.source, ShardCache(self.records.settings.cache)
         if self.data_store is None:
             check_uncut(maxcount, maxsize)
         else:

@@ -49,7 +49,7 @@ def verify(
                 write_all(file, f"{entry.evidence.to_json()}\n".encode(), keep)
     if not json:
         _print_links(links)
-    found = {name: read_for_verdict(dataset, name) for name, dataset in splits.items()}
+    found = {name: read_for_verdict(dataset.view, name) for name, dataset in splits.items()}
     unproven = [shard.url for dataset in splits.values() for shard in dataset.shards if shard.digest is None]
     if unproven:
         raise UnverifiedError(

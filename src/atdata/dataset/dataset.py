@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
-import hashlib
-import itertools
 import os
 import sys
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from atdata.dataset import frames
+from atdata.dataset.iteration import Batches, Samples, Shuffle
 from atdata.dataset.loader import EqualSteps, Loader
 from atdata.dataset.order import WINDOW, Order, counted
-from atdata.dataset.pipeline import Batches, Countable, Samples, Shuffle
 from atdata.dataset.ranks import Ranks
-from atdata.dataset.reading import Batch, Reader, room
-from atdata.dataset.steps import Filter, Map, See, Step
-from atdata.dataset.table import ShardTable
-from atdata.errors import FieldTypeError, NotFoundError, UnsizedError, UsageError
-from atdata.lens import Lens, Projection, find_lens, registered_lens
+from atdata.dataset.reading.table import ShardTable
+from atdata.dataset.tables import frames
+from atdata.dataset.transforms import Filter, Map
+from atdata.dataset.view import Countable, View
+from atdata.errors import FieldTypeError, NotFoundError, UsageError
+from atdata.lens import find_lens, registered_lens
 from atdata.protocols import DataSource, IndexEntry
 from atdata.samples import DictSample, PackableSample, SampleBatch, fields_of
 from atdata.settings import Settings
 from atdata.shards import ShardRef, source_of
 from atdata.shards.cache import ShardCache
-from atdata.shards.opening import open_shards
-from atdata.shards.rows import read_rows
-from atdata.shards.writer import Row, SampleRow
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,12 +49,12 @@ class Dataset(Countable, Generic[T]):
     Methods that give a dataset give a view of the same shards: nothing is copied, and nothing changes here.
 
     Attributes:
-        source: the place its shards come from.
         metadata: what its publisher says about it.
         entry: the index entry it was loaded from, if it was.
 
     Args:
         source: where the shards are.
+        sample_type: the type of the samples, where it is a value; else `Dataset[T]` says it.
         metadata: what their publisher says about them.
         entry: the index entry.
         cache: the folder for what is fetched.
@@ -72,52 +68,43 @@ class Dataset(Countable, Generic[T]):
         self,
         source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | DataSource,
         *,
+        sample_type: type[T] | None = None,
         metadata: Mapping[str, Any] | None = None,
         entry: IndexEntry | None = None,
         cache: str | os.PathLike[str] | None = None,
         samples: int | None = None,
     ) -> None:
-        self.source: DataSource = source_of(source)
         self.metadata: Mapping[str, Any] = dict(metadata or {})
         self.entry = entry
-        self._cache = ShardCache(Settings.of(cache=cache).cache)
-        self._table = ShardTable(self.source, self._cache, samples)
-        self._stored_type: type[Any] | None = None
-        self._view_type: type[Any] | None = None
-        self._lens: Lens[Any, Any] | None = None
-        self._wanted: tuple[str, ...] | None = None
-        self._steps: tuple[Step, ...] = ()
-        self._selected: Ints | None = None
-        self._picking = False  # whether single samples are asked for, and not an epoch
-
-    @classmethod
-    def of(cls, source: Any, sample_type: type[T], **options: Any) -> Self:
-        """`Dataset[sample_type](source, ...)`, for a type that is a value."""
-        dataset = cls(source, **options)
-        dataset._stored_type = _checked(sample_type)
-        return dataset
+        self._table = ShardTable(source_of(source), ShardCache(Settings.of(cache=cache).cache), samples)
+        self._seen: View[T] | None = None if sample_type is None else _whole(self._table, sample_type)
 
     @property
-    def sample_type(self) -> type[T]:
-        """The type of the samples that iteration gives."""
-        return self._view_type or self.stored_type
-
-    @property
-    def stored_type(self) -> type[Any]:
-        """The type that the shards hold, before any lens.
+    def view(self) -> View[T]:
+        """What iteration, loaders and tables work on.
 
         Raises:
             FieldTypeError: `Dataset[...]` was given something that is no sample type.
         """
-        if self._stored_type is None:
+        if self._seen is None:  # only now: `Dataset[T](...)` says its type after `__init__`
             args = typing.get_args(self.__orig_class__)
-            self._stored_type = _checked(args[0]) if args and not isinstance(args[0], TypeVar) else DictSample
-        return self._stored_type
+            said: Any = args[0] if args and not isinstance(args[0], TypeVar) else DictSample
+            self._seen = _whole(self._table, said)
+        return self._seen
+
+    @property
+    def sample_type(self) -> type[T]:
+        """The type of the samples that iteration gives.
+
+        Raises:
+            FieldTypeError: `Dataset[...]` was given something that is no sample type.
+        """
+        return self.view.sample_type
 
     @property
     def shards(self) -> Sequence[ShardRef]:
         """The shards, in order."""
-        return self.source.shards
+        return self._table.refs
 
     def __len__(self) -> int:
         """How many samples there are, without reading them: what the shards' references say, else their publisher,
@@ -127,19 +114,7 @@ class Dataset(Countable, Generic[T]):
             ShardError: a shard whose headers had to be read is damaged, or what was said proves false.
             UnsizedError: the samples pass a filter; how many do, only reading can tell.
         """
-        if self.filtered:
-            raise UnsizedError.of("the samples of a filtered dataset", "Count them: sum(1 for _ in dataset).")
-        return len(self._table) if self._selected is None else len(self._selected)
-
-    @property
-    def filtered(self) -> bool:
-        """Whether samples are left out that only reading can tell."""
-        return any(isinstance(step, Filter) for step in self._steps)
-
-    @property
-    def extent(self) -> int:
-        """How many samples there are before any filter: the positions of an epoch. Nobody's word is taken for it."""
-        return self._table.reach(None) if self._selected is None else len(self._selected)
+        return len(self.view)
 
     def __iter__(self) -> Iterator[T]:
         """Every sample, in the stored order.
@@ -192,10 +167,10 @@ class Dataset(Countable, Generic[T]):
                 windows: nearly as random, and friendlier to disks.
             window: samples in a window, a multiple of 32.
         """
-        return self._in_order(Order(self.extent, mode, seed, epoch, window), batch_size)
+        return self._in_order(Order(self.view.extent, mode, seed, epoch, window), batch_size)
 
     def _in_order(self, order: Order, batch_size: int | None) -> Samples[T] | Batches[T]:
-        return Samples(self, order) if batch_size is None else Batches(self, order, batch_size)
+        return Samples(self.view, order) if batch_size is None else Batches(self.view, order, batch_size)
 
     def loader(
         self,
@@ -235,7 +210,7 @@ class Dataset(Countable, Generic[T]):
         if "torch.utils.data" in sys.modules:
             from atdata.dataset.torch import TorchLoader as loader  # noqa: N813
         return loader(
-            self,
+            self.view,
             batch_size,
             mode=shuffle or "ordered",
             seed=seed,
@@ -266,9 +241,9 @@ class Dataset(Countable, Generic[T]):
             DigestError: what was fetched is not what was published.
         """
         if isinstance(which, int | np.integer):
-            (sample,) = self._batch(self._numbers(self._position(int(which)))).samples
+            (sample,) = self._batch(self.view.select(self._position(int(which)))).samples
             return sample
-        return self._batch(self._numbers(self._positions(which)))
+        return self._batch(self.view.select(self._positions(which)))
 
     def select(self, which: slice | Sequence[int] | NDArray[np.integer[Any]]) -> Dataset[T]:
         """A view of some samples, in the order given.
@@ -276,7 +251,8 @@ class Dataset(Countable, Generic[T]):
         Raises:
             IndexError: there is no such sample.
         """
-        return self._view(_selected=self._numbers(self._positions(which)))
+        numbers = self.view.select(self._positions(which))
+        return self._see(table=self.view.random_access().table, selection=numbers)
 
     def take(self, count: int) -> Dataset[T]:
         """A view of the first samples."""
@@ -296,16 +272,17 @@ class Dataset(Countable, Generic[T]):
         """
         if not isinstance(key, str):
             raise TypeError(f"a key is text, not {type(key).__name__}")
-        number = self._table.picking().find(key)
-        if self._selected is not None and number not in self._selected:
+        view = self.view.random_access()
+        number = view.table.find(key)
+        if view.selection is not None and number not in view.selection:
             raise NotFoundError("this view leaves the sample with this key out", path=repr(key))
         (sample,) = self._batch(np.array([number])).samples
         return sample
 
     def _batch(self, numbers: Ints) -> SampleBatch[T]:
-        if self.filtered:
+        if self.view.filtered:
             raise UsageError("a filtered dataset has no numbered samples", hint="Select first, then filter.")
-        return next(self._view(_picking=True).read([numbers]))
+        return next(self.view.random_access().read([numbers]))
 
     def _position(self, which: int) -> Ints:
         extent = self._extent(which + 1 if which >= 0 else None)
@@ -319,7 +296,7 @@ class Dataset(Countable, Generic[T]):
             known = all(isinstance(bound, int) and bound >= 0 for bound in bounds)
             return np.arange(*which.indices(self._extent(which.stop if known else None)), dtype=np.int64)
         positions = np.asarray(which)
-        if positions.dtype == bool and positions.shape == (self.extent,):
+        if positions.dtype == bool and positions.shape == (self.view.extent,):
             return np.flatnonzero(positions)
         if positions.ndim != 1 or (len(positions) and positions.dtype.kind not in "iu"):
             raise UsageError("samples are chosen by a number, a slice, or a list of numbers", actual=repr(which)[:60])
@@ -332,10 +309,7 @@ class Dataset(Countable, Generic[T]):
 
     def _extent(self, stop: int | None) -> int:
         """How many samples there are, or `stop` where that is fewer: no more shards are looked at than that takes."""
-        return self._table.picking().reach(stop) if self._selected is None else len(self._selected)
-
-    def _numbers(self, positions: Ints) -> Ints:
-        return positions if self._selected is None else self._selected[positions]
+        return self.view.random_access().resolve_stop(stop)
 
     # --- views
 
@@ -349,16 +323,16 @@ class Dataset(Countable, Generic[T]):
             FieldTypeError: it is no sample type.
         """
         _checked(view_type)
-        if self._wanted is not None or self._steps:
+        view = self.view
+        if view.fields is not None or view.transforms:
             raise UsageError("columns, map and filter come after as_type", hint="Choose the type first.")
-        stored = self.stored_type
-        lens: Lens[Any, Any] | None = self._lens
+        stored, lens = view.stored_type, view.lens
         if lens is None and stored is DictSample and registered_lens(stored, view_type) is None:
             stored = view_type
-        elif self.sample_type is not view_type:
-            step = find_lens(self.sample_type, view_type)
-            lens = step if lens is None else lens.then(step)
-        return self._view(_stored_type=stored, _lens=lens, _view_type=view_type)
+        elif view.sample_type is not view_type:
+            next_lens = find_lens(view.sample_type, view_type)
+            lens = next_lens if lens is None else lens.then(next_lens)
+        return self._see(stored_type=stored, lens=lens, sample_type=view_type)
 
     def columns(self, *names: str) -> Dataset[DictSample]:
         """A view that reads some fields and decodes nothing else; its samples are `DictSample`s.
@@ -366,13 +340,13 @@ class Dataset(Countable, Generic[T]):
         Raises:
             UsageError: there is no such field, or the samples are mapped or filtered already.
         """
-        if self._steps or not names:
+        if self.view.transforms or not names:
             raise UsageError("columns are chosen by name, before map and filter", actual=", ".join(names))
         known = [field.name for field in fields_of(self.sample_type)] if self.sample_type is not DictSample else names
         for name in names:
             if name not in known:
                 raise UsageError(f"there is no field {name!r}", expected=", ".join(known))
-        return self._view(_wanted=tuple(names), _view_type=DictSample)
+        return self._see(fields=tuple(names), sample_type=DictSample)
 
     def map(self, function: Callable[[T], V], sample_type: type[V] | None = None) -> Dataset[V]:
         """A view of what a function makes of each sample: a sample of another type, or a mapping.
@@ -381,8 +355,8 @@ class Dataset(Countable, Generic[T]):
             function: must be importable by name where worker processes are started.
             sample_type: of what the function gives; taken from its annotation, else `DictSample`.
         """
-        step = Map.of(function, sample_type)
-        return self._view(_steps=(*self._steps, step), _view_type=step.sample_type)
+        transform = Map.of(function, sample_type)
+        return self._see(transforms=(*self.view.transforms, transform), sample_type=transform.sample_type)
 
     def filter(self, keep: Callable[[T], bool]) -> Dataset[T]:
         """A view of the samples for which a function is true.
@@ -390,28 +364,28 @@ class Dataset(Countable, Generic[T]):
         The order of an epoch, and what a batch is made of, never depend on data: a batch is what remains of its
         window of the unfiltered order, and may be short; where nothing remains it is passed over.
         """
-        return self._view(_steps=(*self._steps, Filter(keep)))
+        return self._see(transforms=(*self.view.transforms, Filter(keep)))
 
-    def _view(self, **changes: Any) -> Dataset[Any]:
-        view: Dataset[Any] = copy(self)
-        _ = self.stored_type  # what Dataset[T] says is looked up before it no longer fits
-        view.__dict__.update({"_stored_type": self.stored_type, **changes})
-        return view
+    def _see(self, **changes: Any) -> Dataset[Any]:
+        """The same shards, seen in another way."""
+        dataset: Dataset[Any] = copy(self)
+        dataset._seen = replace(self.view, **changes)
+        return dataset
 
     # --- tables
 
     def to_dict(self) -> dict[str, Any]:
         """Every sample, as one column for each field: an array of shape `(samples, ...)`, else a list."""
-        return frames.to_dict(self)
+        return frames.to_dict(self.view)
 
     def to_arrow(self) -> pa.Table:
-        """Every sample, as an Arrow table; see `atdata.dataset.frames`.
+        """Every sample, as an Arrow table; see `atdata.dataset.tables.frames`.
 
         Raises:
             MissingExtraError: pyarrow is not installed.
             SampleError: values that Arrow has no type for.
         """
-        return frames.to_arrow(self)
+        return frames.to_arrow(self.view)
 
     def to_pandas(self) -> pd.DataFrame:
         """Every sample, as a pandas frame.
@@ -419,7 +393,7 @@ class Dataset(Countable, Generic[T]):
         Raises:
             MissingExtraError: pandas is not installed.
         """
-        return frames.to_pandas(self)
+        return frames.to_pandas(self.view)
 
     def to_polars(self) -> pl.DataFrame:
         """Every sample, as a polars frame.
@@ -427,7 +401,7 @@ class Dataset(Countable, Generic[T]):
         Raises:
             MissingExtraError: polars is not installed.
         """
-        return frames.to_polars(self)
+        return frames.to_polars(self.view)
 
     def to_parquet(
         self,
@@ -451,113 +425,14 @@ class Dataset(Countable, Generic[T]):
             SampleError: values that Parquet has no type for.
             StorageError: the disk is full or fails.
         """
-        return frames.to_parquet(self, path, sample_map, maxcount, overwrite)
-
-    # --- reading
-
-    def reach(self, stop: int, far: bool = True) -> int:
-        """`stop`, or the number of positions if that is less; looks at no more shards than it must.
-
-        Args:
-            stop: a position.
-            far: whether to look at another shard for it; else what is known already bounds the answer.
-        """
-        return self._places.reach(stop, far) if self._selected is None else min(stop, len(self._selected))
-
-    def begin(self) -> None:
-        """Say that samples will be read in order, from the first to the last."""
-        if self._selected is None:
-            self._places.begin()
-
-    def room(self, number: int) -> int:
-        """How many samples like this one to read at once."""
-        return max(1, room(self._places, self._places.shard_of(number)))
-
-    def numbers(self, order: Order, positions: Iterable[tuple[int, int]]) -> Iterator[Batch]:
-        """The numbers of the samples that an order has at some ranges of positions."""
-        if order.mode == "ordered" and not order.size and self._selected is None:
-            yield from itertools.starmap(range, positions)
-            return
-        pending = iter(positions)
-        while some := list(itertools.islice(pending, 16)):
-            every = np.concatenate([np.arange(start, stop, dtype=np.int64) for start, stop in some])
-            if order.size:
-                every %= order.size  # a loader may pad an epoch with its first samples
-            numbers = self._numbers(order.samples(every))
-            bounds = itertools.accumulate((stop - start for start, stop in some), initial=0)
-            yield from (numbers[first:last] for first, last in itertools.pairwise(bounds))
-
-    def read(self, numbers: Iterable[Batch]) -> Iterator[SampleBatch[T]]:
-        """Batches of samples by their numbers in the shards, seen as this view sees them."""
-        reader = self.reader()
-        see = See(reader.sample_type, self._lens, self._wanted)
-        for columns in reader.batches(_brought(reader.table, numbers)):
-            batch = see(columns)
-            for step in self._steps:
-                batch = step(batch)
-            yield batch
-
-    def fingerprint(self) -> str:
-        """What the positions of an epoch stand for, as text: the shards by their digests, and what is selected."""
-        shards = self._table.fingerprints()
-        chosen = "all" if self._selected is None else hashlib.sha256(self._selected.tobytes()).hexdigest()
-        return "\n".join([*shards, chosen])
-
-    def reader(self) -> Reader:
-        """What reads the stored samples that this view is made of."""
-        wanted = None
-        if isinstance(self._lens, Projection):
-            wanted = [field.name for field in fields_of(self._lens.view_type)]
-        if self._wanted is not None and (self._lens is None or wanted is not None):
-            wanted = list(self._wanted)
-        return Reader(self._places, self.stored_type, wanted)
-
-    @property
-    def _places(self) -> ShardTable:
-        """The shards; where only some samples are asked for, to be had in parts."""
-        return self._table if self._selected is None and not self._picking else self._table.picking()
-
-    def rows(self) -> Iterator[Row]:
-        """Keys and packed samples as they are stored, in order, each shard verified before its first."""
-        return itertools.chain.from_iterable(self.rows_by_shard())
-
-    def rows_by_shard(self) -> Iterator[Iterator[Row]]:
-        """The same, shard by shard; each shard's rows must be taken before the next shard's."""
-        for shard in open_shards(self.source, self.shards, self._cache):
-            yield read_rows(shard.file, shard.size, shard.ref.url)
-
-    @property
-    def whole(self) -> bool:
-        """Whether this view is every sample of the shards as it is stored: then their bytes can stand for it."""
-        return self._selected is None and self._wanted is None and self._lens is None and not self._steps
-
-    def packed_by_shard(self) -> Iterator[Iterator[SampleRow]]:
-        """Keys, packed samples and samples as this view sees them; where it selects or changes them, in one piece."""
-        if self._selected is None and not self._steps and self._wanted is None:
-            for rows in self.rows_by_shard():
-                yield (_packed(key, self.decode(packed)) for key, packed in rows)
-        else:
-            samples: Iterable[Any] = self.ordered()
-            yield (_packed(f"{number:09d}", sample) for number, sample in enumerate(samples))
-
-    def decode(self, packed: bytes) -> Any:
-        """The sample in packed bytes, seen through the dataset's lens."""
-        stored = self.stored_type.from_bytes(packed)
-        return self._lens.get(stored) if self._lens else stored
+        return frames.to_parquet(self.view, path, sample_map, maxcount, overwrite)
 
     def __repr__(self) -> str:
         return f"Dataset[{self.sample_type.__name__}]({len(self.shards)} shards)"
 
 
-def _packed(key: str, sample: Any) -> SampleRow:
-    return key, sample.packed, sample
-
-
-def _brought(table: ShardTable, numbers: Iterable[Batch]) -> Iterator[Batch]:
-    """Numbers of samples, with what can be fetched by itself fetched before they are read."""
-    for some in numbers:
-        table.bring(some)
-        yield some
+def _whole(table: ShardTable, sample_type: type[T]) -> View[T]:
+    return View(table, _checked(sample_type), sample_type)
 
 
 def _checked(sample_type: Any) -> type[Any]:

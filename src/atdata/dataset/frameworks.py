@@ -20,7 +20,7 @@ _LIGHTNING = "lightning.pytorch.loops.fetchers", "pytorch_lightning.loops.fetche
 
 
 def refuse_sharing() -> None:
-    """See that nobody shares out what a loader gives, which is one rank's share already.
+    """Refuses to be read by what shares out again what a loader gives, which is one rank's share already.
 
     Raises:
         UsageError: accelerate does.
@@ -38,7 +38,7 @@ def refuse_sharing() -> None:
 
 
 def refuse_skipping() -> None:
-    """See that batches are not skipped of whatever epoch a new loader happens to begin with.
+    """Refuses to have batches skipped of whatever epoch a new loader happens to begin with.
 
     Raises:
         UsageError: accelerate would, as it does for a DataLoader that it has not prepared.

@@ -10,18 +10,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
+from atdata.dataset.epochs import EpochCounter, Pass
 from atdata.dataset.frameworks import ahead, refuse_sharing, refuse_skipping
 from atdata.dataset.order import Mode, Order, counted
-from atdata.dataset.passes import Pass, Passes
-from atdata.dataset.pipeline import Countable
 from atdata.dataset.ranks import Rank, Ranks, Told, Worker
+from atdata.dataset.view import Countable, View
 from atdata.errors import ResumeError, UnsizedError, UsageError
 from atdata.samples import SampleBatch
-
-if TYPE_CHECKING:
-    from atdata.dataset.dataset import Dataset
 
 T = TypeVar("T")
 EqualSteps: TypeAlias = Literal["pad", "drop"]
@@ -42,13 +39,13 @@ class Loader(Countable, Generic[T]):
     """Batches of one rank. Each pass over it is the next epoch.
 
     Attributes:
-        dataset: what is read.
+        view: what is read.
         batch_size: samples in a batch of one rank.
     """
 
     def __init__(
         self,
-        dataset: Dataset[T],
+        view: View[T],
         batch_size: int,
         *,
         mode: Mode = "ordered",
@@ -60,16 +57,16 @@ class Loader(Countable, Generic[T]):
     ) -> None:
         if equal_steps not in (None, "pad", "drop"):
             raise UsageError("no such rule", path="equal_steps", expected="None, 'pad' or 'drop'", actual=equal_steps)
-        if equal_steps == "drop" and dataset.filtered:
+        if equal_steps == "drop" and view.filtered:
             raise UsageError(
                 "steps that a filter empties cannot be dropped: only reading can tell which these are",
                 path="equal_steps",
                 hint="Use equal_steps='pad', which fills them.",
             )
-        self.dataset, self.batch_size, self._ranks = dataset, counted(batch_size, "batch_size", 1), ranks
+        self.view, self.batch_size, self._ranks = view, counted(batch_size, "batch_size", 1), ranks
         self._order = Order(0, mode, seed, 0, window)
         self._drop_last, self._equal_steps = drop_last, equal_steps
-        self._passes = Passes()
+        self._epochs = EpochCounter()
         self._resumed = False  # whether a worker was told where to go on
         self._begun = 0  # passes that this very object has begun, in a worker
         self._pass = 0  # the number of the pass under way, in a worker
@@ -84,7 +81,7 @@ class Loader(Countable, Generic[T]):
         self._now: _Place | None = None
         self._ahead = None
         self._placed = True
-        self._passes.tell(place.epoch, place.start)
+        self._epochs.tell(place.epoch, place.start)
 
     @property
     def rank(self) -> Rank:
@@ -123,7 +120,7 @@ class Loader(Countable, Generic[T]):
             self._go_to(_Place(place.epoch + 1))
         else:
             next_ = self._next.epoch, self._next.start
-            begun = self._passes.begin(f"{worker.seed}:{self._begun}", next_, self._resumed, rank.world_size)
+            begun = self._epochs.begin(f"{worker.seed}:{self._begun}", next_, self._resumed, rank.world_size)
             self._pass = begun.number
             place = self._next._replace(world=rank.world_size) if self._resumed else _place_of(begun)
             self._resumed, self._begun = False, self._begun + 1
@@ -133,10 +130,10 @@ class Loader(Countable, Generic[T]):
     def _batches(self, place: _Place, worker: Worker, rank: Rank) -> Iterator[SampleBatch[T]]:
         order = self._order_of(place.epoch)
         step = worker.number + place.taken * worker.count
-        filtered, filling = self.dataset.filtered, _Filling(self.dataset, order, self.batch_size)
-        numbers = self.dataset.numbers(order, self._steps(place.start, step, worker.count, rank))
+        filtered, filling = self.view.filtered, _Filling(self.view, order, self.batch_size)
+        numbers = self.view.numbers(order, self._steps(place.start, step, worker.count, rank))
         parted = False
-        for batch in self.dataset.read(numbers):
+        for batch in self.view.read(numbers):
             self._now = place = _Place(place.epoch, place.start, place.taken + 1, place.world)
             empty = filtered and not len(batch)
             if empty and self._equal_steps is not None:
@@ -148,7 +145,7 @@ class Loader(Countable, Generic[T]):
                 batch.step = step
                 yield batch
             elif worker.count > 1 and not parted:
-                self._passes.pass_over(self._pass, step)
+                self._epochs.pass_over(self._pass, step)
                 parted = True
             step += worker.count
         self._now, self._ahead = _Place(place.epoch + 1, world=place.world), None
@@ -157,26 +154,26 @@ class Loader(Countable, Generic[T]):
         """Positions of a rank's batches. With `pad`, positions beyond the end stand for the epoch's first ones."""
         size, world = self.batch_size, rank.world_size
         if self._order.mode == "ordered" and (start, first, stride, world) == (0, 0, 1, 1):
-            self.dataset.begin()
+            self.view.prefetch_first()
         step = first
         while True:
             self._ranks.check(rank)
             begin = start + step * size * world
             mine = begin + rank.rank * size
             if self._equal_steps is None:
-                end = self.dataset.reach(mine + size)
+                end = self.view.resolve_stop(mine + size)
                 if end <= mine or (self._drop_last and end - mine < size):
                     return
             else:
                 end = mine + size
                 needed = begin + size * world if self._equal_steps == "drop" else begin + 1
-                if self.dataset.reach(needed) < needed:
+                if self.view.resolve_stop(needed) < needed:
                     return
             yield mine, end
             step += stride
 
     def _order_of(self, epoch: int) -> Order:
-        size = 0 if self._order.mode == "ordered" and self._equal_steps != "pad" else self.dataset.extent
+        size = 0 if self._order.mode == "ordered" and self._equal_steps != "pad" else self.view.extent
         return Order(size, self._order.mode, self._order.seed, epoch, self._order.window)
 
     def __getitem__(self, step: int) -> SampleBatch[T]:
@@ -197,10 +194,10 @@ class Loader(Countable, Generic[T]):
             UnsizedError: the samples pass a filter, and steps that it empties are passed over.
         """
         size, rank = self.batch_size, self.rank
-        total, world = self.dataset.extent, rank.world_size
+        total, world = self.view.extent, rank.world_size
         if self._equal_steps is not None:
             return total // (size * world) if self._equal_steps == "drop" else -(-total // (size * world))
-        if self.dataset.filtered:
+        if self.view.filtered:
             raise UnsizedError.of("the steps of a filtered dataset", "Use equal_steps='pad', which passes over none.")
         rounds, rest = divmod(total, size * world)
         rest = min(max(rest - rank.rank * size, 0), size)
@@ -218,7 +215,7 @@ class Loader(Countable, Generic[T]):
             UsageError: a state of another epoch was loaded, and no pass has begun there yet.
         """
         epoch = counted(epoch, "epoch")
-        waiting = self._next.start > 0 and self._now is None and self._passes.last() is None
+        waiting = self._next.start > 0 and self._now is None and self._epochs.last() is None
         if not waiting:
             self._go_to(_Place(epoch))
         elif epoch != self._next.epoch:
@@ -260,7 +257,7 @@ class Loader(Countable, Generic[T]):
             return {**state, "taken": place.taken, "stride": self._stride(world)}
         position = place.start + place.taken * self.batch_size * world
         needed = position + (self.batch_size * world if self._equal_steps == "drop" else 1)
-        if self.dataset.reach(needed) < needed:
+        if self.view.resolve_stop(needed) < needed:
             return {**state, "epoch": place.epoch + 1, "position": 0}
         return {**state, "position": position}
 
@@ -286,11 +283,11 @@ class Loader(Countable, Generic[T]):
         for name, number in zip(("epoch", "position", "taken"), place, strict=False):
             if not (type(number) is int and 0 <= number < 1 << 63):
                 raise ResumeError("a state that no loader has saved", path=name, actual=repr(number)[:80])
-        if place.start and self.dataset.reach(place.start + 1) <= place.start:
+        if place.start and self.view.resolve_stop(place.start + 1) <= place.start:
             raise ResumeError(
                 "a position beyond the end of the epoch",
                 path="position",
-                expected=f"less than {self.dataset.extent}",
+                expected=f"less than {self.view.extent}",
                 actual=place.start,
             )
         if place.taken and state.get("stride") != (stride := self._stride(self.rank.world_size)):
@@ -308,12 +305,12 @@ class Loader(Countable, Generic[T]):
 
     def _place(self) -> _Place:
         """Where the pass is that was begun last, as far as this object knows; else where the next one begins."""
-        last = self._passes.last() if Worker.here().seed is None else None
+        last = self._epochs.last() if Worker.here().seed is None else None
         return _place_of(last) if last is not None else self._now or self._next
 
     def _used(self, batches: int | None, step: int | None) -> _Place:
         """Where the pass under way is, by what was used of it."""
-        place, last = self._place(), self._passes.last() if Worker.here().seed is None else None
+        place, last = self._place(), self._epochs.last() if Worker.here().seed is None else None
         if step is not None:
             if batches is not None:
                 raise UsageError("what was used is said by its batches or by its last step", actual="both")
@@ -326,7 +323,7 @@ class Loader(Countable, Generic[T]):
                 )
             return place._replace(taken=counted(step, "step") + 1)
         if batches is not None:
-            if self.dataset.filtered and self._equal_steps is None:
+            if self.view.filtered and self._equal_steps is None:
                 raise UsageError(
                     "steps that the filter empties are passed over, so a number of batches does not tell the step",
                     path="batches",
@@ -353,7 +350,7 @@ class Loader(Countable, Generic[T]):
 
     def _plan(self) -> str:
         """A digest of what the positions of an epoch stand for."""
-        return hashlib.sha256(self.dataset.fingerprint().encode()).hexdigest()
+        return hashlib.sha256(self.view.fingerprint().encode()).hexdigest()
 
 
 class _Filling(Generic[T]):
@@ -361,8 +358,8 @@ class _Filling(Generic[T]):
     ones. So it is the same for all workers, and after a resume.
     """
 
-    def __init__(self, dataset: Dataset[T], order: Order, size: int) -> None:
-        self._dataset, self._order, self._size = dataset, order, size
+    def __init__(self, view: View[T], order: Order, size: int) -> None:
+        self._view, self._order, self._size = view, order, size
         self._empty = range(
             0
         )  # positions that are known to hold nothing but what the filter takes, up to the next kept
@@ -374,8 +371,8 @@ class _Filling(Generic[T]):
             after: the position where another batch would begin.
         """
         start = self._empty.stop if after in self._empty else after
-        places = [(at, at + self._size) for at in range(start, after + self._dataset.extent, self._size)]
-        for (at, _), batch in zip(places, self._dataset.read(self._dataset.numbers(self._order, places)), strict=False):
+        places = [(at, at + self._size) for at in range(start, after + self._view.extent, self._size)]
+        for (at, _), batch in zip(places, self._view.read(self._view.numbers(self._order, places)), strict=False):
             if len(batch):
                 self._empty = range(after, at)
                 return batch

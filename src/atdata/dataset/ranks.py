@@ -72,7 +72,7 @@ class Ranks:
         return self._said or group or _environment() or Rank()
 
     def check(self, rank: Rank) -> None:
-        """See that the process group, which may have come since, says what was settled when the pass began.
+        """Checks that the process group, which may have come since, says what was settled when the pass began.
 
         Raises:
             UsageError: it does not.

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from atdata.dataset.dataset import Dataset
+from atdata.dataset.stored import decoder
+from atdata.dataset.view import View
 from atdata.errors import DigestError, MissingExtraError, ShardError
 from atdata.manifest import Manifest, pinned_header, pinned_manifest
 from atdata.progress import progress
@@ -38,12 +39,12 @@ class Verdict:
     manifests: int
 
 
-def read_for_verdict(dataset: Dataset[Any], title: str = "") -> Verdict:
-    """Read every shard of a dataset: hash it where its digest is known, prove its headers, decode each sample, and hold
+def read_for_verdict(view: View[Any], title: str = "") -> Verdict:
+    """Read every shard of a view: hash it where its digest is known, prove its headers, decode each sample, and hold
     the manifest that it carries against it. What this machine remembers of earlier checks counts for nothing.
 
     Args:
-        dataset: what to read.
+        view: what to read.
         title: what progress calls it.
 
     Raises:
@@ -52,19 +53,19 @@ def read_for_verdict(dataset: Dataset[Any], title: str = "") -> Verdict:
         ShardError: a shard is damaged, or is not as its manifest says; there are other samples than was said.
         SampleError: a sample is not of its type.
     """
-    table = dataset.reader().table
+    table, decode = view.table, decoder(view)
     cache = replace(table.cache, afresh=True)
-    sizes = [shard.size or 0 for shard in dataset.shards]
+    sizes = [shard.size or 0 for shard in table.refs]
     total = samples = manifests = 0
     with progress(f"Reading {title}".rstrip(), sum(sizes)) as bars:
-        for number, shard in enumerate(open_shards(dataset.source, dataset.shards, cache)):
+        for number, shard in enumerate(open_shards(table.source, table.refs, cache)):
             bars.begin(f"shard {number + 1} of {len(sizes)}", sizes[number])
             rows = read_rows(shard.file, shard.size, shard.ref.url)
             if shard.ref.manifest is not None:
                 manifests += 1
                 rows = _held_against(_manifest(shard, cache), rows, shard)
             for _, packed in rows:
-                dataset.decode(packed)
+                decode(packed)
                 samples += 1
                 bars.advance(BLOCK + len(packed) + -len(packed) % BLOCK)
             total += shard.size

@@ -64,7 +64,7 @@ def write_samples(
         watch = ManifestWriter(type(first)) if manifest else None
         written = list(cut_shards(_rows(first, pending), limits, place, watch))
     shards = (replace(shard, url=str(places.folder / Path(shard.url).name)) for shard in written)
-    return Dataset.of(FileSource(tuple(shards)), type(first))
+    return Dataset(FileSource(tuple(shards)), sample_type=type(first))
 
 
 def _rows(first: T, rest: Iterator[T]) -> Iterator[SampleRow]:

@@ -73,7 +73,7 @@ class Imported:
             numbers[split] = list(range(len(shards), len(shards) + len(part.shards)))
             shards += part.shards
         metadata = {} if list(numbers) == [TRAIN] else {SPLITS: numbers}
-        return Dataset.of(FileSource(tuple(shards)), self.sample_type, metadata=metadata)
+        return Dataset(FileSource(tuple(shards)), sample_type=self.sample_type, metadata=metadata)
 
 
 def import_mappings(

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from atdata.dataset import Dataset
+from atdata.dataset.stored import rows_by_shard
 from atdata.errors import SampleError
 from atdata.importers.files import Folder, Snapshot
 from atdata.importers.imported import Imported, import_mappings
@@ -61,7 +62,7 @@ def _open(sources: Mapping[str, DataSource], type_name: str, uri: str, notes: Se
 
 def _read(source: DataSource) -> Iterator[tuple[str, DictSample]]:
     dataset: Dataset[DictSample] = Dataset(source)
-    for shard, rows in zip(dataset.shards, dataset.rows_by_shard(), strict=True):
+    for shard, rows in zip(dataset.shards, rows_by_shard(dataset.view), strict=True):
         for key, packed in rows:
             yield f"sample {key} of {shard}", _decode(packed, key, shard)
 

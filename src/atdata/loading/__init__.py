@@ -137,4 +137,4 @@ def _load_own(
         raise
     sample_type, cache = wanted.sample_type or DictSample, settings.cache
     sources = {name: source_at(shards, settings, listing.states) for name, shards in found.items()}
-    return {name: Dataset.of(source, sample_type, cache=cache) for name, source in sources.items()}
+    return {name: Dataset(source, sample_type=sample_type, cache=cache) for name, source in sources.items()}

@@ -32,7 +32,7 @@ def fetched(dataset: Dataset[T], title: str, folder: Path) -> Dataset[T]:
         DigestError: a shard is not the one that was published.
         ShardError: a shard is damaged.
     """
-    source, refs, cache = dataset.source, dataset.shards, ShardCache(folder)
+    source, refs, cache = dataset.view.source, dataset.shards, ShardCache(folder)
     on_disk = isinstance(source, FileSource)
     sizes = [source.path(ref).stat().st_size if isinstance(source, FileSource) else ref.size or 0 for ref in refs]
     kept: list[ShardRef] = []
@@ -43,9 +43,9 @@ def fetched(dataset: Dataset[T], title: str, folder: Path) -> Dataset[T]:
             bars.advance(shard.size)
     if kept == list(refs):
         return dataset
-    return Dataset.of(
+    return Dataset(
         _Fetched(tuple(kept), source),
-        dataset.stored_type,
+        sample_type=dataset.view.stored_type,
         metadata=dataset.metadata,
         entry=dataset.entry,
         cache=folder,

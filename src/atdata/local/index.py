@@ -364,9 +364,9 @@ class LocalIndex(RecordIndex[LocalRecords]):
         return self._dataset(entry, entry.shards, self.get_schema(entry.schema_ref).sample_type)
 
     def _dataset(self, entry: Entry, shards: Sequence[ShardRef], kind: type[Any]) -> Dataset[Any]:
-        return Dataset.of(
+        return Dataset(
             source_of_entry(entry, shards, self.data_store),
-            kind,
+            sample_type=kind,
             metadata=entry.metadata,
             entry=entry,
             cache=self.settings.cache,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from atdata.dataset import Dataset
+from atdata.dataset.stored import is_whole, packed_by_shard
 from atdata.errors import DigestError, NetworkError, ShardError, ShardNotFoundError, UnverifiedError, UsageError
 from atdata.manifest import discard_shard, manifest_paths
 from atdata.manifest.header import MAX_HEADER, Header
@@ -69,8 +70,8 @@ class Planner:
             StorageError: the disk is full or fails.
         """
         limits = Limits.of(maxcount, maxsize)
-        if dataset.whole and limits == Limits():
-            found: Iterable[PlannedShard] = (_kept(dataset.source, ref, self.cache) for ref in dataset.shards)
+        if is_whole(dataset.view) and limits == Limits():
+            found: Iterable[PlannedShard] = (_kept(dataset.view.source, ref, self.cache) for ref in dataset.shards)
         else:
             found = self._cut(dataset, limits, watch)
         planned: list[PlannedShard] = []
@@ -84,7 +85,7 @@ class Planner:
 
     def _cut(self, dataset: Dataset[Any], limits: Limits, watch: Watch | None) -> Iterator[PlannedShard]:
         self._sweep()
-        groups: Iterator[Iterator[SampleRow]] = dataset.packed_by_shard()
+        groups: Iterator[Iterator[SampleRow]] = packed_by_shard(dataset.view)
         if limits == Limits():
             limits = Limits(size=DEFAULT_MAXSIZE)
         else:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from atdata.dataset import Dataset
+from atdata.dataset.stored import is_whole
 from atdata.errors import UsageError
 from atdata.progress import progress
 from atdata.protocols import AbstractDataStore, DataSource, ShardStore
@@ -41,8 +42,8 @@ def kept_where_they_are(dataset: Dataset[Any], cache: Path, digests: bool) -> St
         UsageError: it is a view, or its shards are nowhere that an index can name.
         ShardError, DigestError: a shard is damaged, or not the one it should be.
     """
-    source = dataset.source
-    if not dataset.whole:
+    source = dataset.view.source
+    if not is_whole(dataset.view):
         raise UsageError(
             "a view of a dataset has no shards of its own",
             hint="Give the index a data store, and the view's samples are written to it: LocalIndex(data_store=...).",

@@ -85,7 +85,7 @@ class DataSourceSuite:
             assert stream.read() == made.contents[1]
 
     def test_a_dataset_reads_it(self, made: SourceUnderTest) -> None:
-        dataset = Dataset.of(made.source, Row)
+        dataset = Dataset(made.source, sample_type=Row)
         first, second = list(dataset), list(dataset)
         assert first == second
         assert len(first) == len(dataset) > 0
@@ -123,7 +123,7 @@ class DataStoreSuite:
         assert all(isinstance(url, str) for url in urls)
         source = store.create_source(urls)
         assert isinstance(source, DataSource)
-        assert list(Dataset.of(source, Row)) == rows(30)
+        assert list(Dataset(source, sample_type=Row)) == rows(30)
 
     def test_limits_cut(self, store: AbstractDataStore) -> None:
         dataset = write_samples(rows(30), "whole.tar")
@@ -132,13 +132,15 @@ class DataStoreSuite:
         assert len(by_size.shards) > 1
         for shard in by_size.shards:
             assert shard.size is None or shard.size <= 10e3
-        assert list(Dataset.of(by_size, Row)) == rows(30)
+        assert list(Dataset(by_size, sample_type=Row)) == rows(30)
 
     def test_writing_twice_is_harmless(self, store: AbstractDataStore) -> None:
         dataset = write_samples(rows(5), "twice.tar")
         first = store.write_shards(dataset, prefix="suite/twice")
         second = store.write_shards(dataset, prefix="suite/twice")
-        assert list(Dataset.of(store.create_source(first), Row)) == list(Dataset.of(store.create_source(second), Row))
+        assert list(Dataset(store.create_source(first), sample_type=Row)) == list(
+            Dataset(store.create_source(second), sample_type=Row)
+        )
 
     def test_a_read_url_is_for_plain_clients(self, store: AbstractDataStore) -> None:
         (url,) = store.write_shards(write_samples(rows(3), "url.tar"), prefix="suite/url")

@@ -9,13 +9,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from atdata.dataset.reading import ROWS, Columns
+from atdata.dataset.reading.reader import ROWS, Columns
 from atdata.errors import UsageError
 from atdata.lens import Lens, Projection
 from atdata.samples import DictSample, PackableSample, SampleBatch
 
 
-class Step(Protocol):
+class Transform(Protocol):
     """One batch to another."""
 
     def __call__(self, batch: SampleBatch[Any], /) -> SampleBatch[Any]:
@@ -23,7 +23,7 @@ class Step(Protocol):
 
 
 @dataclass(frozen=True)
-class See:
+class ApplyLens:
     """Stored columns as a batch of the type they are seen as."""
 
     stored_type: type[Any]

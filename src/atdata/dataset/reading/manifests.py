@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TypeVar
 
-from atdata.dataset.partial import Listing
+from atdata.dataset.reading.partial import SampleIndex
 from atdata.errors import MissingExtraError, NetworkError, ShardNotFoundError
 from atdata.manifest import pinned_header, pinned_manifest
 from atdata.shards.cache import ShardCache
@@ -19,10 +19,10 @@ T = TypeVar("T")
 AT_ONCE = 8
 """Requests at a time, for manifests and for samples."""
 
-_KEPT = 1 << 28  # bytes of listings in memory
+_KEPT = 1 << 28  # bytes of indexes in memory
 
 
-class Pins:
+class ShardManifests:
     """The manifests of a table's shards, as far as they are looked at.
 
     A manifest that cannot be had costs time and nothing else: shards are then read whole. One that is wrong is refused.
@@ -32,8 +32,8 @@ class Pins:
     def __init__(self, refs: Sequence[ShardRef], cache: ShardCache) -> None:
         self._refs, self._cache = refs, cache
         self._counts: dict[int, int] = {}
-        self._listings: OrderedDict[int, Listing] = OrderedDict()
-        self._unlisted: set[int] = set()  # of these there is no more to know
+        self._indexes: OrderedDict[int, SampleIndex] = OrderedDict()
+        self._unknown: set[int] = set()  # of these there is no more to know
         self._had = True  # whether manifests can be
 
     def count(self, shard: int) -> int | None:
@@ -49,45 +49,45 @@ class Pins:
             self._counts.update((s, count) for s, count in found.items() if count is not None)
         return self._counts.get(shard)
 
-    def listings(self, shards: Iterable[int]) -> None:
-        """Have the listings of some shards, side by side.
+    def load(self, shards: Iterable[int]) -> None:
+        """Have the indexes of some shards, side by side.
 
         Raises:
             DigestError, UnverifiedError, ShardError: as `count`.
         """
-        wanted = [shard for shard in shards if shard not in self._listings and shard not in self._unlisted]
-        for shard, listing in self._each(self._read, wanted).items():
-            if listing is None:
-                self._unlisted.add(shard)
+        wanted = [shard for shard in shards if shard not in self._indexes and shard not in self._unknown]
+        for shard, index in self._each(self._read, wanted).items():
+            if index is None:
+                self._unknown.add(shard)
             else:
-                self._listings[shard] = listing
-        held = sum(listing.nbytes for listing in self._listings.values())
-        while held > _KEPT and len(self._listings) > AT_ONCE:
-            held -= self._listings.popitem(last=False)[1].nbytes
+                self._indexes[shard] = index
+        held = sum(index.nbytes for index in self._indexes.values())
+        while held > _KEPT and len(self._indexes) > AT_ONCE:
+            held -= self._indexes.popitem(last=False)[1].nbytes
 
-    def listing(self, shard: int) -> Listing | None:
+    def sample_index(self, shard: int) -> SampleIndex | None:
         """What the manifest of a shard says of its samples.
 
         Raises:
             DigestError, UnverifiedError, ShardError: as `count`.
         """
-        self.listings([shard])
-        if shard in self._listings:
-            self._listings.move_to_end(shard)
-        return self._listings.get(shard)
+        self.load([shard])
+        if shard in self._indexes:
+            self._indexes.move_to_end(shard)
+        return self._indexes.get(shard)
 
-    def known(self, shard: int) -> Listing | None:
+    def known(self, shard: int) -> SampleIndex | None:
         """The same, if it was looked at already."""
-        return self._listings.get(shard)
+        return self._indexes.get(shard)
 
     def _header_count(self, shard: int) -> int | None:
         header = pinned_header(self._refs[shard], self._cache)
         return None if header is None else header.samples
 
-    def _read(self, shard: int) -> Listing | None:
+    def _read(self, shard: int) -> SampleIndex | None:
         with suppress(MissingExtraError):
             manifest = pinned_manifest(self._refs[shard], self._cache)
-            return None if manifest is None else Listing.of(manifest)
+            return None if manifest is None else SampleIndex.of(manifest)
         return None
 
     def _each(self, look: Callable[[int], T], shards: Sequence[int]) -> dict[int, T]:

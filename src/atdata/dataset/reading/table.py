@@ -15,9 +15,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from atdata.dataset.held import Coming, Held, make_room
-from atdata.dataset.partial import PartialShard, bring
-from atdata.dataset.pins import AT_ONCE, Pins
+from atdata.dataset.reading.manifests import AT_ONCE, ShardManifests
+from atdata.dataset.reading.open_shards import OpenShards, Prefetch, evict_excess
+from atdata.dataset.reading.partial import PartialShard, fetch_missing
 from atdata.errors import LimitError, NotFoundError, ShardError
 from atdata.protocols import DataSource, RangeSource
 from atdata.shards.cache import ShardCache
@@ -53,43 +53,43 @@ class ShardTable:
         self._bounds: list[int] = [0]
         self._starts: Ints | None = None
         self._asked = False  # whether the ledger was
-        self._picking = False
+        self._random = False
         self._ranges = source if isinstance(source, RangeSource) else None
         self.claimed = samples
-        self._told: int | None = None  # the length that was given out on that word
+        self._promised: int | None = None  # the length that was given out on that word
         self._begin()
 
     def _begin(self) -> None:
-        self._now, self._pins = Held(), Pins(self.refs, self.cache)
+        self._own_state, self._manifests = OpenShards(), ShardManifests(self.refs, self.cache)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in ("_now", "_pins")}
+        return {name: value for name, value in vars(self).items() if name not in ("_own_state", "_manifests")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._begin()
 
     @property
-    def _held(self) -> Held:
-        if self._now.process != os.getpid():  # forked: threads are gone, and files are the parent's to close
-            self._now.reset()
-        return self._now
+    def _state(self) -> OpenShards:
+        if self._own_state.process != os.getpid():  # forked: threads are gone, and files are the parent's to close
+            self._own_state.reset()
+        return self._own_state
 
     @property
     def _open(self) -> MutableMapping[int, OpenShard]:
-        return self._held.open
+        return self._state.open
 
-    def picking(self) -> ShardTable:
+    def random_access(self) -> ShardTable:
         """The same table for who picks single samples: of remote shards with a manifest only these are fetched.
 
         What is open is shared, and what a sample is does not depend on how it was had.
         """
-        if self._picking:
+        if self._random:
             return self
         if not self._asked:
             self._look_up()
         table = ShardTable.__new__(ShardTable)  # a copy would be made as if pickled, and share nothing
-        vars(table).update(vars(self), _picking=True)
+        vars(table).update(vars(self), _random=True)
         return table
 
     def __len__(self) -> int:
@@ -101,39 +101,41 @@ class ShardTable:
             ShardError: a shard that had to be looked at is damaged.
         """
         if self.claimed is None or len(self._bounds) > len(self.refs):
-            return self.reach(None)
+            return self.resolve_stop(None)
         if not self._asked:
             self._look_up()
         if None not in self._counts:
-            return self.reach(None)
-        self._told = self.claimed
+            return self.resolve_stop(None)
+        self._promised = self.claimed
         return self.claimed
 
-    def reach(self, stop: int | None, far: bool = True) -> int:
+    def resolve_stop(self, stop: int | None, open_shards: bool = True) -> int:
         """`stop`, or the number of all samples if that is less; looks at shards as far as it must to tell.
 
-        With `far` false no shard is looked at, and the answer is the end of those that are known, at most. Where a
+        With `open_shards` false no shard is looked at, and the answer is the end of those that are known, at most. Where a
         manifest says how many samples a shard holds, that is enough, unless the shard is about to be read anyway.
 
         Raises:
             ShardError: a shard is damaged, or there are other samples than was said.
         """
         while (
-            far and (shard := len(self._bounds) - 1) < len(self.refs) and (stop is None or self._bounds[shard] < stop)
+            open_shards
+            and (shard := len(self._bounds) - 1) < len(self.refs)
+            and (stop is None or self._bounds[shard] < stop)
         ):
             if self._counts[shard] is None and not self._asked:
                 self._look_up()
             count = self._counts[shard]
-            if count is None and (stop is None or self._picking):
-                count = self._pins.count(shard)
+            if count is None and (stop is None or self._random):
+                count = self._manifests.count(shard)
             if count is None:
                 count = len(self.open(shard).index)
             self._counts[shard] = count
             self._bounds[shard + 1 : shard + 2] = [self._bounds[shard] + count]  # as any other thread would write it
-        if self._told not in (None, self._bounds[-1]) and len(self._bounds) > len(self.refs):
+        if self._promised not in (None, self._bounds[-1]) and len(self._bounds) > len(self.refs):
             raise ShardError(
                 "there are other samples than the dataset's publisher says",
-                expected=f"{self._told} samples",
+                expected=f"{self._promised} samples",
                 actual=f"{self._bounds[-1]} samples",
                 hint="The record's size is wrong. Its shards are what they should be; tell its publisher.",
             )
@@ -160,7 +162,7 @@ class ShardTable:
 
     def locate(self, samples: Ints) -> tuple[Ints, Ints]:
         """The shard of each sample, and its number in it."""
-        self.reach(int(samples.max(initial=-1)) + 1)
+        self.resolve_stop(int(samples.max(initial=-1)) + 1)
         starts = self._starts
         if starts is None or len(starts) != len(self._bounds):
             self._starts = starts = np.array(self._bounds, np.int64)
@@ -169,7 +171,7 @@ class ShardTable:
 
     def shard_of(self, sample: int) -> int:
         """The shard of one sample."""
-        self.reach(sample + 1)
+        self.resolve_stop(sample + 1)
         return bisect.bisect_right(self._bounds, sample) - 1
 
     def place_of(self, sample: int) -> tuple[int, int]:
@@ -188,7 +190,7 @@ class ShardTable:
     def _fingerprint(self, shard: int, ref: ShardRef) -> str:
         if ref.digest is not None:
             return str(ref.digest)
-        self.reach(None)
+        self.resolve_stop(None)
         known = f"{self._counts[shard]}:{ref.size}"
         if not isinstance(self.source, FileSource):
             return known
@@ -218,25 +220,25 @@ class ShardTable:
         return self._keys(shard)[int(np.searchsorted(self.open(shard).index.starts, start))]
 
     def _keys(self, shard: int) -> Keys:
-        held = self._held
-        with held.lock:
-            if shard in held.keys:
-                held.keys.move_to_end(shard)
-                return held.keys[shard]
-            if self._picking and self._is_away(shard):
-                self._pins.listings(s for s in range(shard, min(shard + AT_ONCE, len(self.refs))) if self._is_away(s))
-                if listing := self._pins.listing(shard):
-                    return listing.keys
-            keys = held.keys[shard] = keys_of(self.open(shard))
-            size = sum(some.nbytes for some in held.keys.values())
-            while size > _KEYS and len(held.keys) > 1:
-                size -= held.keys.popitem(last=False)[1].nbytes
+        state = self._state
+        with state.lock:
+            if shard in state.keys:
+                state.keys.move_to_end(shard)
+                return state.keys[shard]
+            if self._random and self._is_away(shard):
+                self._manifests.load(s for s in range(shard, min(shard + AT_ONCE, len(self.refs))) if self._is_away(s))
+                if found := self._manifests.sample_index(shard):
+                    return found.keys
+            keys = state.keys[shard] = keys_of(self.open(shard))
+            size = sum(some.nbytes for some in state.keys.values())
+            while size > _KEYS and len(state.keys) > 1:
+                size -= state.keys.popitem(last=False)[1].nbytes
             return keys
 
     def _is_away(self, shard: int) -> bool:
         """Whether none of a shard is on this machine."""
-        held = self._held
-        return shard not in self._open and shard not in held.coming and self._file(self.refs[shard]) is None
+        state = self._state
+        return shard not in self._open and shard not in state.prefetches and self._file(self.refs[shard]) is None
 
     def open(self, shard: int) -> OpenShard:
         """A shard, proved. For who picks samples it may be one of which only those are here that `memory` gives.
@@ -245,35 +247,35 @@ class ShardTable:
             DigestError: it is not the one that was published.
             ShardError: it is damaged, or has other samples than its reference or its manifest says.
         """
-        held = self._held
-        with held.lock:
+        state = self._state
+        with state.lock:
             partial = self._partial(shard)
             if partial is not None:
                 return partial.opened
             opened = self._open.get(shard)
             if opened is not None:
-                held.open.move_to_end(shard)
+                state.open.move_to_end(shard)
                 return opened
-            coming = held.coming.pop(shard, None)
+            coming = state.prefetches.pop(shard, None)
             try:
                 opened = coming.shard.result() if coming else self._proved(shard, threading.Event())
             except LimitError:  # others have all files open that this process may
-                make_room(held, 0)
+                evict_excess(state, 0)
                 opened = self._proved(shard, threading.Event())
-            held.let_go(shard)
+            state.drop_partial(shard)
             self._open[shard] = opened
             while len(self._open) > KEPT:
-                held.drop(next(iter(self._open)))
-            make_room(held)
+                state.drop(next(iter(self._open)))
+            evict_excess(state)
             return opened
 
     def _proved(self, shard: int, stopped: threading.Event) -> OpenShard:
         opened = open_shard(self.source, self.refs[shard], self.cache, stopped)
-        count, listing = self._counts[shard], self._pins.known(shard)
+        count, found = self._counts[shard], self._manifests.known(shard)
         try:
             if count is not None and count != len(opened.index):
                 raise _miscounted(self.refs[shard], count, len(opened.index))
-            if listing is not None and not _equal(listing.index, opened.index):
+            if found is not None and not _equal(found.index, opened.index):
                 raise ShardError(
                     "the samples of a shard are elsewhere than its manifest says",
                     uri=self.refs[shard].url,
@@ -286,108 +288,108 @@ class ShardTable:
 
     def _partial(self, shard: int) -> PartialShard | None:
         """A shard to have in parts: remote, where its manifest says what they must be and its source gives them."""
-        held = self._held
+        state = self._state
         if self._ranges is None or not self._may_be_partial(shard):
             return None
-        if shard not in held.partial:
-            listing = self._pins.listing(shard) if self._is_away(shard) else None
-            if listing is None:
+        if shard not in state.partial:
+            found = self._manifests.sample_index(shard) if self._is_away(shard) else None
+            if found is None:
                 return None
-            held.partial[shard] = PartialShard(self._ranges, self.refs[shard], listing, self.cache.root)
-            while len(held.partial) > KEPT:
-                held.let_go(next(iter(held.partial)))
-            make_room(held)
-        held.partial.move_to_end(shard)
-        return held.partial[shard]
+            state.partial[shard] = PartialShard(self._ranges, self.refs[shard], found, self.cache.root)
+            while len(state.partial) > KEPT:
+                state.drop_partial(next(iter(state.partial)))
+            evict_excess(state)
+        state.partial.move_to_end(shard)
+        return state.partial[shard]
 
     def _may_be_partial(self, shard: int) -> bool:
-        pinned = self._picking and self._ranges is not None and self.refs[shard].manifest is not None
-        return pinned and shard not in self._held.refused
+        pinned = self._random and self._ranges is not None and self.refs[shard].manifest is not None
+        return pinned and shard not in self._state.refused
 
-    def bring(self, numbers: Ints | range) -> None:
+    def fetch_ranges(self, numbers: Ints | range) -> None:
         """Fetch samples that will be asked for next, side by side, where that takes less than whole shards.
 
         Raises:
             DigestError: a sample is not what its manifest says, or a manifest is not the one that was published.
             NetworkError: a source cannot be reached.
         """
-        if not self._picking or self._ranges is None or not len(numbers):
+        if not self._random or self._ranges is None or not len(numbers):
             return
         shards, places = self.locate(np.asarray(numbers, np.int64))
         order = np.argsort(shards, kind="stable")
         which, firsts = np.unique(shards[order], return_index=True)
         groups = dict(zip(which.tolist(), np.split(places[order], firsts[1:]), strict=True))
-        held = self._held
-        with held.lock:
+        state = self._state
+        with state.lock:
             some = list(groups)[:KEPT]
-            unseen = (shard for shard in some if shard not in held.partial and self._may_be_partial(shard))
-            self._pins.listings(filter(self._is_away, unseen))
-            self._bring({shard: groups[shard] for shard in some})
+            unseen = (shard for shard in some if shard not in state.partial and self._may_be_partial(shard))
+            self._manifests.load(filter(self._is_away, unseen))
+            self._fetch({shard: groups[shard] for shard in some})
 
-    def _bring(self, groups: Mapping[int, Ints]) -> None:
+    def _fetch(self, groups: Mapping[int, Ints]) -> None:
         lacking: dict[PartialShard, tuple[int, Ints]] = {}
         for shard, places in groups.items():
             partial = self._partial(shard)
-            wanted = np.empty(0, np.int64) if partial is None else partial.lacks(places)
+            wanted = np.empty(0, np.int64) if partial is None else partial.missing(places)
             if partial is None or not len(wanted):
                 continue
-            if partial.worth_it(wanted):
+            if partial.prefer_ranges(wanted):
                 lacking[partial] = shard, wanted
             else:
                 self._refuse(shard)
         if lacking:
             with ThreadPoolExecutor(AT_ONCE, "atdata-range") as pool:
-                for partial in bring([(partial, wanted) for partial, (_, wanted) in lacking.items()], pool):
+                for partial in fetch_missing([(partial, wanted) for partial, (_, wanted) in lacking.items()], pool):
                     self._refuse(lacking[partial][0])
 
     def _refuse(self, shard: int) -> None:
         """Have a shard whole from now on."""
-        self._held.refused.add(shard)
-        self._held.let_go(shard)
+        self._state.refused.add(shard)
+        self._state.drop_partial(shard)
 
-    def ahead(self, shards: Iterable[int]) -> None:
+    def prefetch(self, shards: Iterable[int]) -> None:
         """Begin to fetch and prove shards that will be asked for soon."""
-        held = self._held
-        with held.lock:
-            wanted = [s for s in shards if s < len(self.refs) and s not in self._open and s not in held.coming]
+        state = self._state
+        with state.lock:
+            wanted = [s for s in shards if s < len(self.refs) and s not in self._open and s not in state.prefetches]
             wanted = [s for s in wanted if not self._may_be_partial(s)]
             if not wanted:
                 return
             pool = ThreadPoolExecutor(len(wanted), "atdata-fetch")
             for shard in wanted:
                 stopped = threading.Event()
-                held.coming[shard] = Coming(pool.submit(self._proved, shard, stopped), stopped)
+                state.prefetches[shard] = Prefetch(pool.submit(self._proved, shard, stopped), stopped)
             pool.shutdown(wait=False)
 
-    def waits_for(self, sample: int) -> bool:
+    def is_prefetching(self, sample: int) -> bool:
         """Whether the shard of a sample, or the next one that is not known, is being fetched."""
-        coming = self._held.coming.get(bisect.bisect_right(self._bounds, sample) - 1)
+        coming = self._state.prefetches.get(bisect.bisect_right(self._bounds, sample) - 1)
         return coming is not None and not coming.shard.done()
 
-    def begin(self) -> None:
+    def prefetch_first(self) -> None:
         """Begin to prove the first shards, side by side, where they are on this machine: all will be read in order."""
-        self.ahead(s for s in range(min(AHEAD, len(self.refs))) if self._file(self.refs[s]) is not None)
+        self.prefetch(s for s in range(min(AHEAD, len(self.refs))) if self._file(self.refs[s]) is not None)
 
-    def rest(self) -> None:
+    def cancel_prefetch(self) -> None:
         """Stop fetching what nobody asked for yet."""
-        with self._held.lock:
-            self._held.rest()
+        with self._state.lock:
+            self._state.cancel_prefetch()
 
     def drop(self, shard: int) -> None:
         """Let go of a shard; what is mapped of it lives on while it is used."""
-        with self._held.lock:
-            self._held.drop(shard)
+        with self._state.lock:
+            self._state.drop(shard)
 
     def ready(self, shard: int, starts: Ints) -> OpenShard:
         """An open shard some samples of which are about to be touched.
 
         Raises:
-            DigestError, NetworkError: as `bring`.
+            DigestError, NetworkError: as `fetch_ranges`.
             ShardError: the shard was cut meanwhile.
         """
-        with self._held.lock:
+        with self._state.lock:
             if partial := self._partial(shard):
-                self._bring({shard: partial.places(starts)})
+                self._fetch({shard: partial.places(starts)})
             opened = self.open(shard)
             check_unchanged(opened.file, opened.size, opened.ref.url)
             return opened
@@ -399,7 +401,7 @@ class ShardTable:
         Raises:
             DigestError, NetworkError, ShardError: as `ready`.
         """
-        with self._held.lock:
+        with self._state.lock:
             yield self.ready(shard, starts)
 
     @contextmanager
@@ -414,12 +416,12 @@ class ShardTable:
         Raises:
             DigestError, NetworkError, ShardError: as `ready`.
         """
-        held = self._held
-        with held.lock:
+        state = self._state
+        with state.lock:
             opened = self.ready(shard, starts)
-            if shard not in held.mapped:
-                held.mapped[shard] = map_file(opened.file, 0, opened.size, scattered=True)
-            return held.mapped[shard]
+            if shard not in state.mapped:
+                state.mapped[shard] = map_file(opened.file, 0, opened.size, scattered=True)
+            return state.mapped[shard]
 
 
 def _equal(one: ShardIndex, other: ShardIndex) -> bool:

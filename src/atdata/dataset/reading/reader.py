@@ -14,9 +14,9 @@ from typing import Any, NoReturn, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from atdata.dataset.chunk import Chunk
-from atdata.dataset.pool import Pool
-from atdata.dataset.table import KEPT, ShardTable
+from atdata.dataset.reading.buffers import BufferPool
+from atdata.dataset.reading.chunk import Chunk
+from atdata.dataset.reading.table import KEPT, ShardTable
 from atdata.errors import AtdataError, SampleError
 from atdata.samples import DictSample, Field, fields_of
 from atdata.samples.batch import Numbers, stack, unstack
@@ -72,9 +72,9 @@ class Reader:
         self.fields: Sequence[Field] = () if untyped else fields_of(sample_type)
         self.wanted = [ROWS] if not self.bulk else [f.name for f in self.fields] if wanted is None else list(wanted)
         self.statistics = Statistics()
-        self._decoder = ColumnDecoder(self.fields, self.wanted, Pool().empty)
+        self._decoder = ColumnDecoder(self.fields, self.wanted, BufferPool().empty)
         self._after = -1  # the sample after those that were asked for last
-        self._windows = Pool()
+        self._windows = BufferPool()
 
     def batches(self, numbers: Iterable[Batch]) -> Iterator[Columns]:
         """The columns of each batch of sample numbers. Several batches are read at a time, and the next ones while one
@@ -83,12 +83,12 @@ class Reader:
         try:
             yield from self._batches(self._blocks(numbers))
         finally:
-            self.table.rest()
+            self.table.cancel_prefetch()
 
     def _batches(self, blocks: Iterator[list[Batch]]) -> Iterator[Columns]:
         coming, most = deque[_Asked](), 1  # the first one is given out before another is asked for
         while True:
-            while len(coming) < most and not (coming and self.table.waits_for(self._after)):
+            while len(coming) < most and not (coming and self.table.is_prefetching(self._after)):
                 if not (asked := self._ask(blocks)):
                     break
                 coming.append(asked)
@@ -122,15 +122,15 @@ class Reader:
     def _blocks(self, numbers: Iterable[Batch]) -> Iterator[list[Batch]]:
         """Batches to read at once. In the stored order they are of one shard, so that no other one is waited for."""
         block: list[Batch] = []
-        size = room_ = end = 0
+        size = limit = end = 0
         for batch in numbers:
             count = len(batch)
             if not block and count:
                 shard = self.table.shard_of(int(batch[0]))
-                room_, end = room(self.table, shard), self.table.end_of(shard)
+                limit, end = block_size(self.table, shard), self.table.end_of(shard)
             block.append(batch)
             size += count
-            if size + count > room_ or (count and _is_last(batch, end)):
+            if size + count > limit or (count and _is_last(batch, end)):
                 yield block
                 block, size = [], 0
         if block:
@@ -160,7 +160,7 @@ class Reader:
         order = np.argsort(shards, kind="stable")
         cuts = [0, *(np.flatnonzero(np.diff(shards[order])) + 1).tolist(), len(order)]
         groups = [order[a:b] for a, b in pairwise(cuts)]
-        self.table.ahead([int(shards[group[0]]) for group in groups][:AHEAD])
+        self.table.prefetch([int(shards[group[0]]) for group in groups][:AHEAD])
         return [self._chunk(int(shards[group[0]]), places[group], group) for group in groups]
 
     def _stretches(self, numbers: range, goes_on: bool) -> Iterator[Chunk]:
@@ -179,7 +179,7 @@ class Reader:
         gapless = last - first + 1 == len(group)
         chunk = Chunk(shard, index.starts[places], index.sizes[places], group, gapless)
         if goes_on and chunk.dense:  # then the next shards are next
-            self.table.ahead(range(shard + 1, shard + 1 + AHEAD))
+            self.table.prefetch(range(shard + 1, shard + 1 + AHEAD))
         return chunk
 
     def _begin(self, chunks: Sequence[Chunk]) -> Block | None:
@@ -309,7 +309,7 @@ def _joined(block: Sequence[Batch]) -> Batch:
     return np.concatenate(arrays)
 
 
-def room(table: ShardTable, shard: int) -> int:
+def block_size(table: ShardTable, shard: int) -> int:
     """How many samples like those of a shard to read at once."""
     opened = table.open(shard)
     return min(BLOCK_SAMPLES, BLOCK_BYTES * max(len(opened.index), 1) // max(opened.size, 1))

@@ -18,7 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from atdata.dataset.arrow import Column, Reader, arrow, bare, is_wide, typed
+from atdata.dataset.iteration import Batches, Samples
+from atdata.dataset.order import Order
+from atdata.dataset.tables.arrow import Column, Reader, arrow, bare, is_wide, typed
+from atdata.dataset.view import View
 from atdata.errors import MissingExtraError, UsageError
 from atdata.samples import DictSample, FieldType, Maybe, Scalar, fields_of
 from atdata.samples.batch import stack, unstack
@@ -31,13 +34,11 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
-    from atdata.dataset.dataset import Dataset
-
 BATCH = 256
 ROW_GROUP = 1 << 26  # bytes of Arrow data after which a row group is written
 
 
-def to_dict(dataset: Dataset[Any]) -> dict[str, Any]:
+def to_dict(view: View[Any]) -> dict[str, Any]:
     """Every sample, as one column for each field.
 
     A column is an array of shape `(samples, ...)` where its values can be stacked, else a list.
@@ -45,10 +46,10 @@ def to_dict(dataset: Dataset[Any]) -> dict[str, Any]:
     Raises:
         ShardError, DigestError, SampleError: as iteration.
     """
-    types = _types(dataset)
+    types = _types(view)
     pieces: dict[str, list[Any]] = {}
     count = 0
-    for batch in _batches(dataset, None):
+    for batch in _batches(view, None):
         length = _length(batch)
         for name in {**pieces, **batch}:
             before: list[Any] = [[None] * count] if count else []
@@ -59,7 +60,7 @@ def to_dict(dataset: Dataset[Any]) -> dict[str, Any]:
     return {name: _concatenated(pieces.pop(name), types.get(name)) for name in list(pieces)}
 
 
-def to_arrow(dataset: Dataset[Any]) -> pa.Table:
+def to_arrow(view: View[Any]) -> pa.Table:
     """Every sample, as an Arrow table.
 
     Arrays of one shape are fixed-size lists, from two dimensions on tensors; arrays of several shapes are nested
@@ -70,10 +71,10 @@ def to_arrow(dataset: Dataset[Any]) -> pa.Table:
         SampleError: values that Arrow has no type for; `path` names the field.
         ShardError, DigestError: as iteration.
     """
-    return _table(_Frame(dataset, "arrow"))
+    return _table(_Frame(view, "arrow"))
 
 
-def to_pandas(dataset: Dataset[Any]) -> pd.DataFrame:
+def to_pandas(view: View[Any]) -> pd.DataFrame:
     """Every sample, as a pandas frame.
 
     Arrays, lists and dicts are objects. Ints and bools that may be `None` have pandas' nullable types.
@@ -87,10 +88,10 @@ def to_pandas(dataset: Dataset[Any]) -> pd.DataFrame:
     except ImportError as error:
         raise MissingExtraError.of("frames", "making a pandas frame") from error
 
-    types = _types(dataset)
+    types = _types(view)
     nullable = {Maybe(Scalar("int")): "Int64", Maybe(Scalar("bool")): "boolean"}
     series = {}
-    for name, column in to_dict(dataset).items():
+    for name, column in to_dict(view).items():
         kind = types.get(name)
         if kind in nullable:
             series[name] = pd.Series(column, dtype="UInt64" if is_wide(column) else nullable[kind])
@@ -104,7 +105,7 @@ def to_pandas(dataset: Dataset[Any]) -> pd.DataFrame:
     return pd.DataFrame(series)
 
 
-def to_polars(dataset: Dataset[Any]) -> pl.DataFrame:
+def to_polars(view: View[Any]) -> pl.DataFrame:
     """Every sample, as a polars frame. Arrays of one shape have the type `Array`, others are nested lists.
 
     Raises:
@@ -117,12 +118,12 @@ def to_polars(dataset: Dataset[Any]) -> pl.DataFrame:
     except ImportError as error:
         raise MissingExtraError.of("frames", "making a polars frame") from error
 
-    frame: Any = pl.from_arrow(_table(_Frame(dataset, "polars")))
+    frame: Any = pl.from_arrow(_table(_Frame(view, "polars")))
     return frame
 
 
 def to_parquet(
-    dataset: Dataset[Any],
+    view: View[Any],
     path: str | os.PathLike[str],
     sample_map: Callable[[Any], Mapping[str, Any]] | None = None,
     maxcount: int | None = None,
@@ -134,7 +135,7 @@ def to_parquet(
     takes such lists of one size.
 
     Args:
-        dataset: the samples.
+        view: the samples.
         path: `digits.parquet`, or `digits-%06d.parquet` for several files.
         sample_map: gives the row to write for a sample. It may be called again for the same sample.
         maxcount: most rows in a file.
@@ -154,7 +155,7 @@ def to_parquet(
     if maxcount is not None and maxcount < 1:
         raise UsageError("a file holds at least one row", path="maxcount", actual=maxcount)
     places = Places.of(path, maxcount is not None, ".parquet")
-    frame = _Frame(dataset, "parquet", sample_map)
+    frame = _Frame(view, "parquet", sample_map)
     while True:
         with suppress(_Wider), new_set(places, overwrite) as place:
             written = _write_files(frame, place, maxcount)
@@ -165,20 +166,18 @@ def to_parquet(
 # Samples as columns.
 
 
-def _types(dataset: Dataset[Any]) -> dict[str, FieldType]:
+def _types(view: View[Any]) -> dict[str, FieldType]:
     """The declared fields; none for samples without a type."""
-    sample_type = dataset.sample_type
+    sample_type = view.sample_type
     return {} if issubclass(sample_type, DictSample) else {field.name: field.type for field in fields_of(sample_type)}
 
 
-def _batches(
-    dataset: Dataset[Any], sample_map: Callable[[Any], Mapping[str, Any]] | None
-) -> Iterator[Mapping[str, Any]]:
+def _batches(view: View[Any], sample_map: Callable[[Any], Mapping[str, Any]] | None) -> Iterator[Mapping[str, Any]]:
     """Columns by name, some rows at a time. Rows without a type may each have other fields; what one lacks is `None`."""
-    if sample_map is None and not issubclass(dataset.sample_type, DictSample):
-        yield from (batch.columns for batch in dataset.ordered(batch_size=BATCH))
+    if sample_map is None and not issubclass(view.sample_type, DictSample):
+        yield from (batch.columns for batch in Batches(view, Order(0), BATCH))
         return
-    rows: Iterator[Any] = iter(dataset.ordered())
+    rows: Iterator[Any] = iter(Samples(view, Order(0)))
     if sample_map is not None:
         rows = map(sample_map, rows)
     while some := list(itertools.islice(rows, BATCH)):
@@ -212,10 +211,10 @@ class _Frame:
     """A dataset as Arrow tables of one schema. What is learned of its columns stays from pass to pass."""
 
     def __init__(
-        self, dataset: Dataset[Any], reader: Reader, sample_map: Callable[[Any], Mapping[str, Any]] | None = None
+        self, view: View[Any], reader: Reader, sample_map: Callable[[Any], Mapping[str, Any]] | None = None
     ) -> None:
-        self._dataset, self._reader, self._sample_map = dataset, reader, sample_map
-        self._types = {} if sample_map else _types(dataset)
+        self._view, self._reader, self._sample_map = view, reader, sample_map
+        self._types = {} if sample_map else _types(view)
         self._columns: dict[str, Column] = {}
 
     def tables(self) -> Iterator[Any]:
@@ -225,7 +224,7 @@ class _Frame:
             _Wider: begin again.
         """
         schema: Any = None
-        for batch in _batches(self._dataset, self._sample_map):
+        for batch in _batches(self._view, self._sample_map):
             self._add(batch)
             nulls = [None] * _length(batch)
             rows = [(column, batch.get(name, nulls)) for name, column in self._columns.items()]
@@ -242,7 +241,7 @@ class _Frame:
     def _add(self, names: Iterable[str]) -> None:
         for name in names:
             if name not in self._columns:
-                path = name if self._sample_map else f"{self._dataset.sample_type.__name__}.{name}"
+                path = name if self._sample_map else f"{self._view.sample_type.__name__}.{name}"
                 self._columns[name] = Column(path, self._types.get(name), self._reader)
 
     def _schema(self) -> Any:

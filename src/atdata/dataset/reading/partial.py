@@ -40,7 +40,7 @@ PART = 1 << 23
 
 
 @dataclass(frozen=True, eq=False)
-class Listing:
+class SampleIndex:
     """What a manifest says of a shard's samples.
 
     Attributes:
@@ -56,7 +56,7 @@ class Listing:
     size: int
 
     @classmethod
-    def of(cls, manifest: Manifest) -> Listing:
+    def of(cls, manifest: Manifest) -> SampleIndex:
         """What a manifest says, without the values of fields and without the memory that they are in."""
         index = ShardIndex(manifest.offsets.copy(), manifest.sizes.copy())
         return cls(index, Keys(manifest.keys), manifest.digests.copy(), manifest.header.shard.size)
@@ -73,48 +73,48 @@ class PartialShard:
     Args:
         source: where the shard is.
         ref: the shard.
-        listing: what its manifest says.
+        index: what its manifest says.
         folder: for the file with holes, which has no name.
 
     Attributes:
-        opened: the shard as if it were whole. Only samples that `bring` brought may be touched.
+        opened: the shard as if it were whole. Only samples that `fetch_missing` fetched may be touched.
 
     Raises:
         StorageError: the disk is full or fails.
     """
 
-    def __init__(self, source: RangeSource, ref: ShardRef, listing: Listing, folder: Path) -> None:
+    def __init__(self, source: RangeSource, ref: ShardRef, index: SampleIndex, folder: Path) -> None:
         with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack, disk_errors(folder):
             raw = stack.enter_context(tempfile.TemporaryFile(dir=folder, buffering=0))
-            os.truncate(raw.fileno(), listing.size)
+            os.truncate(raw.fileno(), index.size)
             stack.pop_all()
-        self.opened = OpenShard(ref, BufferedReader(raw), listing.size, listing.index)
-        self._source, self._digests, self._folder = source, listing.digests, folder
-        self._here = np.zeros(len(listing.index), bool)
+        self.opened = OpenShard(ref, BufferedReader(raw), index.size, index.index)
+        self._source, self._digests, self._folder = source, index.digests, folder
+        self._here = np.zeros(len(index.index), bool)
         self._fetched = 0
 
     def places(self, starts: Ints) -> Ints:
         """The numbers of the samples that begin at some offsets."""
         return np.searchsorted(self.opened.index.starts, starts)
 
-    def lacks(self, places: Ints) -> Ints:
+    def missing(self, places: Ints) -> Ints:
         """Those of some samples that are not here, each once, in order."""
         wanted = np.unique(places)
         return wanted[~self._here[wanted]]
 
-    def worth_it(self, lacking: Ints) -> bool:
+    def prefer_ranges(self, missing: Ints) -> bool:
         """Whether no more than half of all samples' bytes will have been fetched once these are here too."""
         sizes = self.opened.index.sizes
-        return 2 * (self._fetched + int(sizes[lacking].sum())) <= int(sizes.sum())
+        return 2 * (self._fetched + int(sizes[missing].sum())) <= int(sizes.sum())
 
-    def parts(self, lacking: Ints) -> list[tuple[int, int]]:
+    def parts(self, missing: Ints) -> list[tuple[int, int]]:
         """What to ask for, as `[start, stop)`: one part for each run of samples side by side, unless that is large."""
         starts, sizes = self.opened.index.starts, self.opened.index.sizes
         parts: list[tuple[int, int]] = []
         last = -1
-        for place, start, size in zip(lacking.tolist(), starts[lacking].tolist(), sizes[lacking].tolist(), strict=True):
+        for place, start, size in zip(missing.tolist(), starts[missing].tolist(), sizes[missing].tolist(), strict=True):
             if not size:
                 continue
             if parts and place == last + 1 and start + size - parts[-1][0] <= PART:
@@ -142,14 +142,14 @@ class PartialShard:
                 rest = rest[os.pwrite(self.opened.file.fileno(), rest, stop - len(rest)) :]
         return True
 
-    def check(self, lacking: Ints) -> None:
+    def check(self, missing: Ints) -> None:
         """Prove samples whose parts are all fetched. Those before a wrong one are here from then on.
 
         Raises:
             DigestError: one is not what the manifest says.
         """
         index = self.opened.index
-        for place in lacking.tolist():
+        for place in missing.tolist():
             start, size = int(index.starts[place]), int(index.sizes[place])
             digest = hashlib.sha256()
             if size:
@@ -169,11 +169,11 @@ class PartialShard:
             self._fetched += size
 
 
-def bring(lacking: Iterable[tuple[PartialShard, Ints]], pool: Executor) -> list[PartialShard]:
+def fetch_missing(missing: Iterable[tuple[PartialShard, Ints]], pool: Executor) -> list[PartialShard]:
     """Fetch samples of some shards side by side, and prove them.
 
     Args:
-        lacking: shards, with the numbers of the samples that each lacks.
+        missing: shards, with the numbers of the samples that each lacks.
         pool: how many requests there may be at a time.
 
     Returns:
@@ -184,7 +184,7 @@ def bring(lacking: Iterable[tuple[PartialShard, Ints]], pool: Executor) -> list[
         NetworkError: a source cannot be reached.
         StorageError: the disk is full or fails.
     """
-    asked = [(shard, places, shard.parts(places)) for shard, places in lacking]
+    asked = [(shard, places, shard.parts(places)) for shard, places in missing]
     jobs = [partial(shard.fetch, part) for shard, _, parts in asked for part in parts]
     given = iter(list(pool.map(lambda job: job(), jobs)))
     failed = []

@@ -14,7 +14,7 @@ from collections import OrderedDict
 from concurrent.futures import Future
 from typing import NamedTuple
 
-from atdata.dataset.partial import PartialShard
+from atdata.dataset.reading.partial import PartialShard
 from atdata.shards.keys import Keys
 from atdata.shards.memory import Memory
 from atdata.shards.opening import OpenShard
@@ -22,24 +22,24 @@ from atdata.shards.opening import OpenShard
 _SPARE = 64  # files that are open for other ends
 _EACH = 3  # descriptors that an open shard takes: its own, that of what is mapped, and one to read with
 
-_everyone: weakref.WeakSet[Held] = weakref.WeakSet()
+_everyone: weakref.WeakSet[OpenShards] = weakref.WeakSet()
 _joining = threading.Lock()
 
 
-class Coming(NamedTuple):
+class Prefetch(NamedTuple):
     """A shard that is being fetched, and the way to stop that."""
 
     shard: Future[OpenShard]
     stopped: threading.Event
 
 
-class Held:
+class OpenShards:
     """What one process has open of a table's shards.
 
     Attributes:
         open: whole shards, the one used last at the end.
         mapped: memory over open shards, whole or partial.
-        coming: shards being fetched.
+        prefetches: shards being fetched.
         partial: shards of which only some samples are here.
         refused: shards that are not to be had in parts.
         keys: of shards, those used last at the end.
@@ -54,18 +54,18 @@ class Held:
         """Let go of everything without closing it."""
         self.open: OrderedDict[int, OpenShard] = OrderedDict()
         self.mapped: dict[int, Memory] = {}
-        self.coming: dict[int, Coming] = {}
+        self.prefetches: dict[int, Prefetch] = {}
         self.partial: OrderedDict[int, PartialShard] = OrderedDict()
         self.refused: set[int] = set()
         self.keys: OrderedDict[int, Keys] = OrderedDict()
         self.lock = threading.RLock()
         self.process = os.getpid()
-        weakref.finalize(self, _close, self.open, self.coming, self.partial)
+        weakref.finalize(self, _close, self.open, self.prefetches, self.partial)
 
     @property
     def files(self) -> int:
         """How many are open."""
-        return len(self.open) + len(self.partial) + len(self.coming)
+        return len(self.open) + len(self.partial) + len(self.prefetches)
 
     def drop(self, shard: int) -> None:
         """Let go of a whole shard; what is mapped of it lives on while it is used. The lock is held."""
@@ -73,13 +73,13 @@ class Held:
             self.mapped.pop(shard, None)
             opened.file.close()
 
-    def let_go(self, shard: int) -> None:
+    def drop_partial(self, shard: int) -> None:
         """Let go of a shard in parts. The lock is held."""
         if partial := self.partial.pop(shard, None):
             self.mapped.pop(shard, None)
             partial.opened.file.close()
 
-    def shed(self) -> bool:
+    def evict(self) -> bool:
         """Let go of what was used longest ago; whether that was possible: somebody may be at work with it."""
         if not self.lock.acquire(blocking=False):
             return False
@@ -87,16 +87,16 @@ class Held:
             if self.open:
                 self.drop(next(iter(self.open)))
             elif self.partial:
-                self.let_go(next(iter(self.partial)))
+                self.drop_partial(next(iter(self.partial)))
             else:
-                self.rest()
+                self.cancel_prefetch()
         finally:
             self.lock.release()
         return True
 
-    def rest(self) -> None:
+    def cancel_prefetch(self) -> None:
         """Stop fetching what nobody asked for yet."""
-        _cancel(self.coming)
+        _cancel(self.prefetches)
 
 
 def most_open() -> int:
@@ -105,31 +105,31 @@ def most_open() -> int:
     return 1 << 20 if soft == resource.RLIM_INFINITY else max((soft - min(_SPARE, soft // 4)) // _EACH, 1)
 
 
-def make_room(own: Held, most: int | None = None) -> None:
+def evict_excess(own: OpenShards, most: int | None = None) -> None:
     """Have datasets let go of shards until no more are open than may be. What `own` opened last stays open."""
     with _joining:
-        others = [held for held in _everyone if held.process == os.getpid()]
+        others = [some for some in _everyone if some.process == os.getpid()]
     limit = most_open() if most is None else most
-    excess = sum(held.files for held in others) - limit
+    excess = sum(some.files for some in others) - limit
     while excess > 0 and others:
-        largest = max(others, key=lambda held: held.files)
+        largest = max(others, key=lambda some: some.files)
         before = largest.files
-        if before <= (largest is own) or not largest.shed():
+        if before <= (largest is own) or not largest.evict():
             others.remove(largest)
         excess -= before - largest.files
 
 
 def _close(
-    opened: OrderedDict[int, OpenShard], coming: dict[int, Coming], partial: OrderedDict[int, PartialShard]
+    opened: OrderedDict[int, OpenShard], prefetches: dict[int, Prefetch], partial: OrderedDict[int, PartialShard]
 ) -> None:
-    _cancel(coming)
+    _cancel(prefetches)
     for shard in [*opened.values(), *(some.opened for some in partial.values())]:
         shard.file.close()
 
 
-def _cancel(coming: dict[int, Coming]) -> None:
-    while coming:
-        _, one = coming.popitem()
+def _cancel(prefetches: dict[int, Prefetch]) -> None:
+    while prefetches:
+        _, one = prefetches.popitem()
         one.stopped.set()
         one.shard.cancel()
         one.shard.add_done_callback(_close_unused)

@@ -47,7 +47,7 @@ class Pass(NamedTuple):
     passed_over: int | None
 
 
-class Passes:
+class EpochCounter:
     """A count of passes that a process shares with its workers, kept in a file. Ranks do not share it, even where they
     all were given the same loader: a process that is no worker counts for itself.
     """
@@ -68,7 +68,7 @@ class Passes:
         return self._file(Worker.parent() or os.getpid())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Passes, (self._token,)
+        return EpochCounter, (self._token,)
 
     def begin(self, seed: str, place: tuple[int, int], resumed: bool, world: int) -> Pass:
         """The pass whose workers have this seed: where it was told to be, else the epoch after the last one.

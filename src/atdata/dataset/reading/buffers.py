@@ -15,7 +15,7 @@ Bytes: TypeAlias = NDArray[np.uint8]
 _POOLED = 1 << 20  # bytes; less than that is had from malloc
 
 
-class Pool:
+class BufferPool:
     """Memory of columns that nobody looks at any more: filling it again is much faster than having new pages."""
 
     def __init__(self) -> None:

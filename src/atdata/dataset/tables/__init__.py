@@ -1,0 +1,1 @@
+"""Datasets as tables: columns, Arrow, pandas, polars, Parquet."""

@@ -1,0 +1,170 @@
+"""A view: which samples of a table of shards are read, in which type, through which lens and transforms.
+
+Whatever iterates, loads or tabulates works on a view. Nothing changes it, and it pickles: a worker process gets the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Generic, Self, TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atdata.dataset.order import Order
+from atdata.dataset.reading.reader import Batch, Reader, block_size
+from atdata.dataset.reading.table import ShardTable
+from atdata.dataset.transforms import ApplyLens, Filter, Transform
+from atdata.errors import UnsizedError
+from atdata.lens import Lens, Projection
+from atdata.protocols import DataSource
+from atdata.samples import SampleBatch, fields_of
+
+T = TypeVar("T")
+Ints: TypeAlias = NDArray[np.int64]
+
+_RANGES = 16  # whose numbers are computed together
+
+
+class Countable:
+    """What has a length, unless only reading can tell. `bool` is true of what may hold something."""
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def __bool__(self) -> bool:
+        try:
+            return len(self) > 0
+        except UnsizedError:
+            return True
+
+
+@dataclass(frozen=True, eq=False)
+class View(Countable, Generic[T]):
+    """Samples of some shards, as they are seen.
+
+    A *position* is a place in an epoch, a *number* that of a sample in the shards.
+
+    Attributes:
+        table: the shards.
+        stored_type: what they hold.
+        sample_type: what comes out.
+        lens: from the one to the other.
+        fields: the only ones that are read.
+        transforms: what is done with each batch after that.
+        selection: the numbers of the samples, int64 `[n]`; `None` stands for all.
+    """
+
+    table: ShardTable
+    stored_type: type[Any]
+    sample_type: type[T]
+    lens: Lens[Any, Any] | None = None
+    fields: tuple[str, ...] | None = None
+    transforms: tuple[Transform, ...] = ()
+    selection: Ints | None = None
+
+    def __len__(self) -> int:
+        """The number of samples as far as it is known without reading: see `Dataset.__len__`.
+
+        Raises:
+            ShardError: a shard whose headers had to be read is damaged, or what was said proves false.
+            UnsizedError: the samples pass a filter.
+        """
+        if self.filtered:
+            raise UnsizedError.of("the samples of a filtered dataset", "Count them: sum(1 for _ in dataset).")
+        return len(self.table) if self.selection is None else len(self.selection)
+
+    @property
+    def source(self) -> DataSource:
+        """Where the shards are."""
+        return self.table.source
+
+    @property
+    def filtered(self) -> bool:
+        """True if samples are left out that only reading can tell."""
+        return any(isinstance(transform, Filter) for transform in self.transforms)
+
+    @property
+    def extent(self) -> int:
+        """The number of positions of an epoch: of samples before any filter. Nobody's word is taken for it."""
+        return self.table.resolve_stop(None) if self.selection is None else len(self.selection)
+
+    def resolve_stop(self, stop: int | None, *, open_shards: bool = True) -> int:
+        """`stop`, or the number of positions if that is less; looks at no more shards than it must.
+
+        Args:
+            stop: a position; `None` stands for the last.
+            open_shards: look at another shard for it; else what is known already bounds the answer.
+        """
+        if self.selection is None:
+            return self.table.resolve_stop(stop, open_shards)
+        return len(self.selection) if stop is None else min(stop, len(self.selection))
+
+    def prefetch_first(self) -> None:
+        """Begin to open the first shards: samples will be read from the first to the last."""
+        if self.selection is None:
+            self.table.prefetch_first()
+
+    def block_size(self, number: int) -> int:
+        """The number of samples like this one to read at once."""
+        return max(1, block_size(self.table, self.table.shard_of(number)))
+
+    def numbers(self, order: Order, ranges: Iterable[tuple[int, int]]) -> Iterator[Batch]:
+        """Yields the numbers of the samples that an order has at each range of positions `[start, stop)`."""
+        if order.mode == "ordered" and not order.size and self.selection is None:
+            yield from itertools.starmap(range, ranges)
+            return
+        pending = iter(ranges)
+        while some := list(itertools.islice(pending, _RANGES)):
+            positions = np.concatenate([np.arange(start, stop, dtype=np.int64) for start, stop in some])
+            if order.size:
+                positions %= order.size  # a loader may pad an epoch with its first samples
+            numbers = self.select(order.samples(positions))
+            bounds = itertools.accumulate((stop - start for start, stop in some), initial=0)
+            yield from (numbers[first:last] for first, last in itertools.pairwise(bounds))
+
+    def select(self, positions: Ints) -> Ints:
+        """The numbers of the samples at some positions of the stored order."""
+        return positions if self.selection is None else self.selection[positions]
+
+    def read(self, numbers: Iterable[Batch]) -> Iterator[SampleBatch[T]]:
+        """Yields a batch for each group of numbers. A filter may leave fewer samples of one, or none.
+
+        Raises:
+            ShardError, DigestError, SampleError: as `Reader.read`.
+        """
+        reader = self.reader()
+        apply_lens = ApplyLens(reader.sample_type, self.lens, self.fields)
+        for columns in reader.batches(_fetched(reader.table, numbers)):
+            batch = apply_lens(columns)
+            for transform in self.transforms:
+                batch = transform(batch)
+            yield batch
+
+    def reader(self) -> Reader:
+        """A reader of the stored fields that this view is made of."""
+        wanted = None
+        if isinstance(self.lens, Projection):
+            wanted = [field.name for field in fields_of(self.lens.view_type)]
+        if self.fields is not None and (self.lens is None or wanted is not None):
+            wanted = list(self.fields)
+        return Reader(self.table, self.stored_type, wanted)
+
+    def fingerprint(self) -> str:
+        """What the positions of an epoch stand for, as text: the shards by their digests, and what is selected."""
+        chosen = "all" if self.selection is None else hashlib.sha256(self.selection.tobytes()).hexdigest()
+        return "\n".join([*self.table.fingerprints(), chosen])
+
+    def random_access(self) -> Self:
+        """The same view for reading single samples: remote shards with a manifest are fetched in parts."""
+        return replace(self, table=self.table.random_access())
+
+
+def _fetched(table: ShardTable, numbers: Iterable[Batch]) -> Iterator[Batch]:
+    """Numbers of samples, with what can be fetched by itself fetched before they are read."""
+    for some in numbers:
+        table.fetch_ranges(some)
+        yield some
