@@ -110,9 +110,9 @@ class Atdata:
 
     def fallback_share(self) -> float:
         """Of the chunks of the shards from elsewhere, how many were decoded sample by sample."""
-        reader = self.warm.reader()
+        reader = self.warm.view.reader()
         steps = [(start, min(start + BATCH, self.count)) for start in range(0, self.count, BATCH)]
-        for _ in reader.batches(self.warm.numbers(Order(0), steps)):
+        for _ in reader.batches(self.warm.view.numbers(Order(0), steps)):
             pass
         return reader.statistics.slow / reader.statistics.chunks
 

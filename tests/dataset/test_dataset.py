@@ -597,9 +597,9 @@ def test_a_shard_closed_while_it_is_read_is_not_taken_for_another(tmp_path, leng
     begun = reader._begin(chunks)
     if begun is None:
         pytest.skip("atdata/_native.c is not compiled here")
-    number = reader.table.open(0).file.fileno()
-    reader.table.drop(0)
-    assert reader.table.open(1).file.fileno() == number  # the system gives the lowest that is free
+    number = reader.table.shards.open(0).file.fileno()
+    reader.table.shards.drop(0)
+    assert reader.table.shards.open(1).file.fileno() == number  # the system gives the lowest that is free
     columns = reader._columns(chunks, begun)
     assert columns["row"][:, 0].tolist() == columns["label"].array.tolist() == list(range(6))  # type: ignore[union-attr]
 

@@ -494,7 +494,7 @@ def test_the_first_sample_after_a_resume_opens_one_shard(datasets):
     loader = fresh.loader(1, rank=0, world_size=1)
     loader.load_state_dict(state)
     assert next(iter(loader)).id == [100]
-    assert set(fresh.view.table._open) == {33}
+    assert set(fresh.view.table.shards._files.open) == {33}
 
 
 # --- killed at random --------------------------------------------------------------------------------------------------

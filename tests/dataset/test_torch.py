@@ -215,13 +215,27 @@ def test_fewer_shards_than_workers_and_empty_ones_end(tmp_path):
     assert ids(data_loading.DataLoader(loader, batch_size=None, num_workers=4)) == [[0], [1], [2]]
 
 
-def test_a_loader_made_before_torch_says_what_to_do(data):
-    from atdata.dataset.loader import Loader
-    from atdata.dataset.ranks import Ranks
+ORDER = """
+import sys
+import atdata
 
-    plain: Any = Loader(data, 10, window=32, ranks=Ranks())
-    with pytest.raises(atdata.errors.UsageError, match="import torch before"):
-        next(iter(data_loading.DataLoader(plain, batch_size=None)))
+loader = atdata.Dataset(sys.argv[1]).loader(1, rank=0, world_size=1)
+assert isinstance(loader, object) and not isinstance(loader, str), "asked before"
+assert "torch" not in sys.modules
+from torch.utils.data import DataLoader, IterableDataset
+assert isinstance(loader, IterableDataset)
+if __name__ == "__main__":
+    for workers in (0, 2):
+        print([batch["id"] for batch in DataLoader(loader, batch_size=None, num_workers=workers)])
+"""
+
+
+def test_it_does_not_matter_whether_the_loader_or_torch_was_there_first(tmp_path):
+    atdata.write_samples([Item(n, np.zeros(1, "f4")) for n in range(3)], tmp_path / "a.tar")
+    command = [sys.executable, "-c", ORDER, str(tmp_path / "a.tar")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "[[0], [1], [2]]\n" * 2
 
 
 def test_distributed_training_splits_an_epoch(data, tmp_path):

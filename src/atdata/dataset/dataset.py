@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
@@ -187,8 +186,7 @@ class Dataset(Countable, Generic[T]):
     ) -> Loader[T]:
         """Batches for training: this rank's share of an epoch, pass after pass, to be stopped and resumed anywhere.
 
-        `torch.utils.data.DataLoader(loader, batch_size=None, num_workers=n)` takes it as it is, where torch was
-        imported before.
+        `torch.utils.data.DataLoader(loader, batch_size=None, num_workers=n)` takes it as it is.
 
         Args:
             batch_size: samples in a batch of one rank.
@@ -206,10 +204,7 @@ class Dataset(Countable, Generic[T]):
                 some rank has no full batch, and cannot be told with a filter. Without it every sample comes exactly
                 once, a step that a filter empties is passed over, and some ranks may take more steps than others.
         """
-        loader: type[Loader[T]] = Loader
-        if "torch.utils.data" in sys.modules:
-            from atdata.dataset.torch import TorchLoader as loader  # noqa: N813
-        return loader(
+        return Loader(
             self.view,
             batch_size,
             mode=shuffle or "ordered",

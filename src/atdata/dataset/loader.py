@@ -9,8 +9,9 @@ A filter changes none of this: a step of which it leaves nothing is passed over,
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Iterator, Mapping
-from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, Self, TypeAlias, TypeVar
 
 from atdata.dataset.epochs import EpochCounter, Pass
 from atdata.dataset.frameworks import ahead, refuse_sharing, refuse_skipping
@@ -74,6 +75,18 @@ class Loader(Countable, Generic[T]):
         self._ahead: str | None = None  # who reads the pass under way a batch ahead
         self._go_to(_Place(0))
         self._placed = False  # whether anybody or any pass has said which epoch is next
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type[Self]:
+        """`Loader`, which from then on is an `IterableDataset` if PyTorch has been imported.
+
+        `isinstance` asks for this, and a DataLoader asks `isinstance` how to read what it is given; so it does not
+        matter which of the loader and PyTorch was there first, and `import atdata` imports no PyTorch.
+        """
+        torch_data = sys.modules.get("torch.utils.data")
+        if torch_data is not None:
+            torch_data.IterableDataset.register(Loader)
+        return type(self)
 
     def _go_to(self, place: _Place) -> None:
         """Let the next pass begin there."""
@@ -175,17 +188,6 @@ class Loader(Countable, Generic[T]):
     def _order_of(self, epoch: int) -> Order:
         size = 0 if self._order.mode == "ordered" and self._equal_steps != "pad" else self.view.extent
         return Order(size, self._order.mode, self._order.seed, epoch, self._order.window)
-
-    def __getitem__(self, step: int) -> SampleBatch[T]:
-        """Not by number: here to tell a DataLoader's user why.
-
-        Raises:
-            UsageError: always.
-        """
-        raise UsageError(
-            "a loader is iterated",
-            hint="For a DataLoader, import torch before you make the loader, and pass batch_size=None.",
-        )
 
     def __len__(self) -> int:
         """Steps of this rank in a whole epoch.

@@ -9,7 +9,6 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from atdata.dataset.reading.reader import ROWS, Columns
 from atdata.errors import UsageError
 from atdata.lens import Lens, Projection
 from atdata.samples import DictSample, PackableSample, SampleBatch
@@ -24,25 +23,24 @@ class Transform(Protocol):
 
 @dataclass(frozen=True)
 class ApplyLens:
-    """Stored columns as a batch of the type they are seen as."""
+    """Stored samples seen through a lens, or only some of their fields.
 
-    stored_type: type[Any]
+    Attributes:
+        lens: to the type that they are seen as.
+        fields: names of the fields to see.
+    """
+
     lens: Lens[Any, Any] | None
-    wanted: tuple[str, ...] | None
+    fields: tuple[str, ...] | None
 
-    def __call__(self, columns: Columns) -> SampleBatch[Any]:
-        """The batch."""
-        rows = columns.get(ROWS)
-        if isinstance(rows, list):
-            batch = SampleBatch.of(self.stored_type, rows)
-        else:
-            batch = SampleBatch(self.stored_type, columns)
-        if self.lens is not None and (isinstance(self.lens, Projection) and ROWS not in columns):
+    def __call__(self, batch: SampleBatch[Any]) -> SampleBatch[Any]:
+        """The batch as it is seen."""
+        if isinstance(self.lens, Projection) and batch.rows is None:
             batch = SampleBatch(self.lens.view_type, batch.stored)
         elif self.lens is not None:
             batch = SampleBatch.of(self.lens.view_type, list(map(self.lens.get, batch.samples)))
-        if self.wanted is not None:
-            batch = SampleBatch(DictSample, {name: batch.stored[name] for name in self.wanted if name in batch.stored})
+        if self.fields is not None:
+            batch = SampleBatch(DictSample, {name: batch.stored[name] for name in self.fields if name in batch.stored})
         return batch
 
 

@@ -106,7 +106,7 @@ class View(Countable, Generic[T]):
     def prefetch_first(self) -> None:
         """Begin to open the first shards: samples will be read from the first to the last."""
         if self.selection is None:
-            self.table.prefetch_first()
+            self.table.shards.prefetch_first()
 
     def block_size(self, number: int) -> int:
         """The number of samples like this one to read at once."""
@@ -137,10 +137,13 @@ class View(Countable, Generic[T]):
             ShardError, DigestError, SampleError: as `Reader.read`.
         """
         reader = self.reader()
-        apply_lens = ApplyLens(reader.sample_type, self.lens, self.fields)
-        for columns in reader.batches(_fetched(reader.table, numbers)):
-            batch = apply_lens(columns)
-            for transform in self.transforms:
+        transforms = self.transforms
+        if self.lens is not None or self.fields is not None:
+            transforms = (ApplyLens(self.lens, self.fields), *transforms)
+        if self.table.is_random_access:
+            numbers = _fetched(self.table, numbers)
+        for batch in reader.batches(numbers):
+            for transform in transforms:
                 batch = transform(batch)
             yield batch
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import math
+import sys
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
@@ -18,6 +21,8 @@ from atdata.samples.npy import check_text
 
 Empty: TypeAlias = Callable[[tuple[int, ...], np.dtype[Any]], NDArray[Any]]
 """Makes an uninitialized array."""
+
+_POOLED = 1 << 20  # bytes; less than that is had from malloc
 
 _SAME, _COPY, _VALUE, _SKIP, _NUMBER = range(5)
 _KIND_NUMBERS: dict[ScalarKind, int] = {"int": 0, "float": 1, "str": 2, "bytes": 3, "bool": 4}
@@ -105,3 +110,31 @@ class Block:
             whole[slice(rows, rows + len(part)) if isinstance(rows, int) else rows] = values
         joined: list[Any] = whole.tolist()
         return joined
+
+
+class BufferPool:
+    """Memory of columns that nobody looks at any more: filling it again is much faster than having new pages."""
+
+    def __init__(self) -> None:
+        self._blocks: deque[Bytes] = deque(maxlen=4)
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """An array, uninitialized."""
+        size = math.prod(shape) * dtype.itemsize
+        if size < _POOLED:
+            return np.empty(shape, dtype)
+        for block in self._blocks:
+            if len(block) == size and sys.getrefcount(block) == _IDLE:  # no array lies in it
+                return block.view(dtype).reshape(shape)
+        self._blocks.append(np.empty(size, np.uint8))
+        return self._blocks[-1].view(dtype).reshape(shape)
+
+
+def _references_of_an_idle_block() -> int:
+    """How many references one has while the pool looks at it; Python versions count differently."""
+    for block in deque([np.empty(1, np.uint8)]):
+        return sys.getrefcount(block)
+    raise AssertionError
+
+
+_IDLE = _references_of_an_idle_block()

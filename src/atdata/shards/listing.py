@@ -98,7 +98,7 @@ class Listing:
             for folder in folders():
                 settle(Path(folder))
             found = names()
-            self.states.update((name, look(name)) for name in sorted(found))
+            self.states.update((name, _state(look(name))) for name in sorted(found))
             if names() == found and not any(map(is_exchanging, folders())):
                 return found
         raise ConflictError("files come and go while they are listed", hint="Try again when nothing writes there.")
@@ -200,8 +200,8 @@ def _names(folder: str, suffixes: Sequence[str]) -> list[str]:
         return [entry.path for entry in entries if entry.name.endswith(ends) and not entry.name.startswith(".")]
 
 
-def look(path: str) -> State:
-    """The state of a file.
+def look(path: str) -> os.stat_result:
+    """The status of a file.
 
     Raises:
         ShardNotFoundError: there is none, or no file.
@@ -210,15 +210,19 @@ def look(path: str) -> State:
         status = os.stat(path)  # noqa: PTH116
     except (OSError, ValueError) as error:
         raise _no_file(path, error) from None
-    return _state(path, status)
-
-
-def _state(path: str, status: os.stat_result) -> State:
     if not stat.S_ISREG(status.st_mode):
-        what = "a folder" if stat.S_ISDIR(status.st_mode) else "a device, a pipe or a socket"
-        hint = "It is a folder; atdata.load_dataset(...) reads one." if stat.S_ISDIR(status.st_mode) else "Remove it."
-        raise ShardNotFoundError("what should be a file is none", uri=path, actual=what, hint=hint)
+        raise _no_regular_file(path, status)
+    return status
+
+
+def _state(status: os.stat_result) -> State:
     return status.st_size, status.st_mtime_ns
+
+
+def _no_regular_file(path: str, status: os.stat_result) -> ShardNotFoundError:
+    what = "a folder" if stat.S_ISDIR(status.st_mode) else "a device, a pipe or a socket"
+    hint = "It is a folder; atdata.load_dataset(...) reads one." if stat.S_ISDIR(status.st_mode) else "Remove it."
+    return ShardNotFoundError("what should be a file is none", uri=path, actual=what, hint=hint)
 
 
 def open_file(path: str, listed: State | None = None) -> BinaryIO:
@@ -242,8 +246,10 @@ def open_file(path: str, listed: State | None = None) -> BinaryIO:
     except (OSError, ValueError) as error:
         raise _no_file(path, error) from None
     try:
-        state = _state(path, os.fstat(file.fileno()))
-        if listed not in (None, state):
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise _no_regular_file(path, status)
+        if listed not in (None, _state(status)):
             raise ShardError(
                 "a shard was changed since it was listed",
                 uri=path,

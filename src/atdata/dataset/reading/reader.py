@@ -5,22 +5,22 @@ from __future__ import annotations
 import itertools
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from atdata.dataset.reading.buffers import BufferPool
-from atdata.dataset.reading.chunk import Chunk
-from atdata.dataset.reading.table import KEPT, ShardTable
+from atdata.dataset.reading.joining import join_columns
+from atdata.dataset.reading.open_shards import KEPT
+from atdata.dataset.reading.table import ShardTable
 from atdata.errors import AtdataError, SampleError
-from atdata.samples import DictSample, Field, fields_of
-from atdata.samples.batch import Numbers, stack, unstack
-from atdata.samples.blocks import Block
+from atdata.samples import DictSample, Field, SampleBatch, fields_of
+from atdata.samples.batch import stack
+from atdata.samples.blocks import Block, BufferPool
 from atdata.samples.columns import FAR, ColumnDecoder
 from atdata.samples.gather import Column
 from atdata.samples.packable import is_plain
@@ -44,6 +44,8 @@ _MANY = KEPT // (2 * BLOCKS)  # shards of a block that stay open until all of it
 _PIECE = 1 << 22  # bytes of large arrays that one thread reads
 _PIECES = 16  # of a block at most, if it is of fewer shards: each has a descriptor
 
+_SLACK = 1024  # bytes that can be read after any sample: an archive ends with two blocks
+
 
 @dataclass
 class Statistics:
@@ -62,30 +64,90 @@ class Statistics:
     slow: int = 0
 
 
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """Samples of one shard.
+
+    Attributes:
+        shard: which.
+        starts, sizes: where they are in it, int64 `[n]`.
+        group: where they belong among all that are asked for.
+        gapless: whether, if they are in the stored order, no other sample is between them.
+    """
+
+    shard: int
+    starts: Ints
+    sizes: Ints
+    group: Sequence[int] | Ints
+    gapless: bool
+
+    def span(self, size: int) -> tuple[int, int]:
+        """All bytes from the first sample to the last, and some that decoding may look at, of a file of some size."""
+        return int(self.starts[0]), min(int(self.starts[-1] + self.sizes[-1]) + _SLACK, size)
+
+    @cached_property
+    def dense(self) -> bool:
+        """Whether they are in the stored order, and little lies between them."""
+        span = int(self.starts[-1] + self.sizes[-1] - self.starts[0])
+        ascending = len(self.starts) == 1 or bool((self.starts[1:] > self.starts[:-1]).all())
+        return ascending and span <= 2 * self.total + 4096 * len(self.starts)
+
+    @cached_property
+    def length(self) -> int:
+        """Bytes from one sample to the next."""
+        return int(self.starts[-1] + self.sizes[-1] - self.starts[0]) // len(self.starts)
+
+    @cached_property
+    def total(self) -> int:
+        """Bytes of all."""
+        return int(self.sizes.sum())
+
+    @property
+    def mean(self) -> int:
+        """Bytes of one, on average."""
+        return self.total // len(self.starts)
+
+    @property
+    def rows(self) -> int | Ints:
+        """Their rows in a block, as `Block.add` takes them."""
+        return self.group.start if isinstance(self.group, range) else np.asarray(self.group, np.int64)
+
+    def parts(self, count: int) -> list[Chunk]:
+        """The same, as so many that are about as large as each other."""
+        if count == 1:
+            return [self]
+        cuts = [len(self.starts) * part // count for part in range(count + 1)]
+        return [
+            Chunk(self.shard, self.starts[a:b], self.sizes[a:b], self.group[a:b], self.gapless)
+            for a, b in pairwise(cuts)
+            if a < b
+        ]
+
+
 class Reader:
     """Reads samples of one type, or some of its fields, out of a table of shards."""
 
     def __init__(self, table: ShardTable, sample_type: type[Any], wanted: Sequence[str] | None = None) -> None:
         self.table, self.sample_type = table, sample_type
-        untyped = issubclass(sample_type, DictSample)
-        self.bulk = not untyped and is_plain(sample_type) and len(fields_of(sample_type)) > 0
-        self.fields: Sequence[Field] = () if untyped else fields_of(sample_type)
+        self.fields: Sequence[Field] = () if issubclass(sample_type, DictSample) else fields_of(sample_type)
+        self.bulk = len(self.fields) > 0 and is_plain(sample_type)
         self.wanted = [ROWS] if not self.bulk else [f.name for f in self.fields] if wanted is None else list(wanted)
         self.statistics = Statistics()
-        self._decoder = ColumnDecoder(self.fields, self.wanted, BufferPool().empty)
+        self._pool = BufferPool()
+        self._decoder = ColumnDecoder(self.fields, self.wanted, self._pool.empty)
         self._after = -1  # the sample after those that were asked for last
-        self._windows = BufferPool()
 
-    def batches(self, numbers: Iterable[Batch]) -> Iterator[Columns]:
-        """The columns of each batch of sample numbers. Several batches are read at a time, and the next ones while one
-        is used; the order of reading and the size of what is read at once change nothing about what comes out.
+    def batches(self, numbers: Iterable[Batch]) -> Iterator[SampleBatch[Any]]:
+        """Yields the samples of each batch of numbers, as they are stored. Several batches are read at a time, and the
+        next ones while one is used; the order of reading and the size of what is read at once change nothing about what
+        comes out.
         """
         try:
             yield from self._batches(self._blocks(numbers))
         finally:
-            self.table.cancel_prefetch()
+            self.table.shards.cancel_prefetch()
 
-    def _batches(self, blocks: Iterator[list[Batch]]) -> Iterator[Columns]:
+    def _batches(self, blocks: Iterator[list[Batch]]) -> Iterator[SampleBatch[Any]]:
         coming, most = deque[_Asked](), 1  # the first one is given out before another is asked for
         while True:
             while len(coming) < most and not (coming and self.table.is_prefetching(self._after)):
@@ -101,11 +163,22 @@ class Reader:
                 if len(block) == 1:
                     raise
                 for batch in block:  # all that is before the bad one is given out
-                    yield _cut(self.read(batch), 0, len(batch))
+                    yield self._batch(self.read(batch), 0, len(batch))
                 raise
             for start, stop in pairwise(itertools.accumulate(map(len, block), initial=0)):
-                yield _cut(read, start, stop)
+                yield self._batch(read, start, stop)
             most = 2 if self._decoder.straight else BLOCKS  # a batch of large arrays takes much memory
+
+    def _batch(self, columns: Columns, start: int, stop: int) -> SampleBatch[Any]:
+        """Some rows of some columns."""
+        if not self.bulk:
+            rows: Any = columns[ROWS]
+            return SampleBatch.of(self.sample_type, rows[start:stop])
+        parts = {
+            name: stack(column[start:stop]) if isinstance(column, list) else column[start:stop]
+            for name, column in columns.items()
+        }
+        return SampleBatch(self.sample_type, parts)
 
     def _ask(self, blocks: Iterator[list[Batch]]) -> _Asked | None:
         """The next block, and how to have it: another thread begins to read it. Errors wait until it is its turn."""
@@ -154,14 +227,12 @@ class Reader:
         goes_on, self._after = int(numbers[0]) == self._after, int(numbers[-1]) + 1
         if isinstance(numbers, range):
             return list(self._stretches(numbers, goes_on))
-        shards, places = self.table.locate(numbers)
-        if (shards[0] == shards).all():
-            return [self._chunk(int(shards[0]), places, range(len(numbers)), goes_on)]
-        order = np.argsort(shards, kind="stable")
-        cuts = [0, *(np.flatnonzero(np.diff(shards[order])) + 1).tolist(), len(order)]
-        groups = [order[a:b] for a, b in pairwise(cuts)]
-        self.table.prefetch([int(shards[group[0]]) for group in groups][:AHEAD])
-        return [self._chunk(int(shards[group[0]]), places[group], group) for group in groups]
+        groups = list(self.table.groups(numbers))
+        if len(groups) == 1:
+            shard, _, places = groups[0]
+            return [self._chunk(shard, places, range(len(numbers)), goes_on)]
+        self.table.shards.prefetch([shard for shard, _, _ in groups[:AHEAD]])
+        return [self._chunk(shard, places, group) for shard, group, places in groups]
 
     def _stretches(self, numbers: range, goes_on: bool) -> Iterator[Chunk]:
         done = 0
@@ -172,14 +243,14 @@ class Reader:
             done += some
 
     def _chunk(self, shard: int, places: Ints | slice, group: Sequence[int] | Ints, goes_on: bool = False) -> Chunk:
-        index = self.table.open(shard).index
+        index = self.table.shards.open(shard).index
         first, last = (
             (places.start, places.stop - 1) if isinstance(places, slice) else (int(places[0]), int(places[-1]))
         )
         gapless = last - first + 1 == len(group)
         chunk = Chunk(shard, index.starts[places], index.sizes[places], group, gapless)
         if goes_on and chunk.dense:  # then the next shards are next
-            self.table.prefetch(range(shard + 1, shard + 1 + AHEAD))
+            self.table.shards.prefetch(range(shard + 1, shard + 1 + AHEAD))
         return chunk
 
     def _begin(self, chunks: Sequence[Chunk]) -> Block | None:
@@ -187,8 +258,8 @@ class Reader:
         if not self.bulk or not 0 < len(chunks) <= _MANY:
             return None
         if not self._decoder.knows and chunks[0].sizes[0] <= BLOCK_BYTES:
-            with self.table.descriptor(chunks[0].shard, chunks[0].starts) as file:
-                self._decoder.look(os.pread(file, int(chunks[0].sizes[0]), int(chunks[0].starts[0])))
+            with self.table.shards.used(chunks[0].shard, chunks[0].starts) as opened:
+                self._decoder.look(os.pread(opened.file.fileno(), int(chunks[0].sizes[0]), int(chunks[0].starts[0])))
         straight = self._decoder.straight
         if straight and not all(chunk.mean < FAR + straight for chunk in chunks):
             return None
@@ -198,7 +269,8 @@ class Reader:
             return None
         try:
             for chunk in chunks:
-                with self.table.descriptor(chunk.shard, chunk.starts) as file:
+                with self.table.shards.used(chunk.shard, chunk.starts) as opened:
+                    file = opened.file.fileno()
                     pieces = min(straight * len(chunk.starts) // _PIECE, _PIECES // len(chunks))
                     for part in chunk.parts(max(pieces, 1)):
                         block.add(file, part.starts, part.sizes, part.rows)
@@ -207,9 +279,8 @@ class Reader:
         return block
 
     def _block(self, chunks: Sequence[Chunk]) -> Block | None:
-        return self._decoder.block(
-            sum(len(chunk.starts) for chunk in chunks), min(int(chunk.sizes.min()) for chunk in chunks)
-        )
+        count, least = sum([len(chunk.starts) for chunk in chunks]), min([int(chunk.sizes.min()) for chunk in chunks])
+        return self._decoder.block(count, least)
 
     def _columns(self, chunks: Sequence[Chunk], begun: Block | None) -> Columns:
         """The columns of some samples. All mapped memory is touched here: whoever cuts a file between two batches does
@@ -225,7 +296,7 @@ class Reader:
             return columns
         parts = [self._apart(chunk) for chunk in chunks]
         groups = [chunk.group for chunk in chunks]
-        return {name: _together([part[name] for part in parts], groups) for name in self.wanted}
+        return {name: join_columns([part[name] for part in parts], groups) for name in self.wanted}
 
     def _from_memory(self, chunks: Sequence[Chunk]) -> Block | None:
         if block := self._block(chunks):
@@ -246,12 +317,12 @@ class Reader:
 
     def _memory(self, chunk: Chunk) -> Memory:
         if not chunk.dense:
-            return self.table.memory(chunk.shard, chunk.starts)
-        with self.table.used(chunk.shard, chunk.starts) as opened:
+            return self.table.shards.memory(chunk.shard, chunk.starts)
+        with self.table.shards.used(chunk.shard, chunk.starts) as opened:
             start, stop = chunk.span(opened.size)
             if not (chunk.gapless and chunk.length < FAR):
                 return map_file(opened.file, start, stop)
-            buffer = self._windows.empty((1 << (stop - start).bit_length(),), np.dtype(np.uint8))
+            buffer = self._pool.empty((1 << (stop - start).bit_length(),), np.dtype(np.uint8))
             return read_file(opened.file, start, stop, buffer)
 
     def _one_by_one(self, shard: int, memory: Memory, starts: Ints, sizes: Ints) -> Columns:
@@ -269,26 +340,6 @@ class Reader:
         return {name: [getattr(sample, name) for sample in samples] for name in self.wanted}
 
 
-def _together(parts: list[Column], groups: list[Sequence[int] | Ints]) -> Column:
-    """One column of those of several shards."""
-    if not parts:
-        return []
-    if len(parts) == 1 and isinstance(groups[0], range):
-        return parts[0]
-    count = sum(map(len, groups))
-    if all(isinstance(part, Numbers) for part in parts):
-        arrays = [part.array for part in parts if isinstance(part, Numbers)]
-        return Numbers(_scattered(arrays, groups, count))
-    arrays = [part for part in parts if isinstance(part, np.ndarray)]
-    if len(arrays) == len(parts) and len({(array.dtype, array.shape[1:]) for array in arrays}) == 1:
-        return _scattered(arrays, groups, count)
-    whole = np.empty(count, object)
-    for group, part in zip(groups, parts, strict=True):
-        whole[group] = np.fromiter(_values(part), object, len(part))
-    values: list[Any] = whole.tolist()
-    return values
-
-
 def _is_last(batch: Batch, end: int) -> bool:
     """Whether a batch is in the stored order, and one more like it would reach beyond the end of its shard."""
     first, last, count = int(batch[0]), int(batch[-1]), len(batch)
@@ -303,31 +354,13 @@ def _joined(block: Sequence[Batch]) -> Batch:
     """The numbers of some batches; a range where they are one."""
     if len(block) == 1:
         return block[0]
-    if all(isinstance(batch, range) for batch in block) and all(a[-1] + 1 == b[0] for a, b in pairwise(block)):
-        return range(block[0][0], block[-1][-1] + 1)
-    arrays = [np.arange(b.start, b.stop) if isinstance(b, range) else b for b in block]
-    return np.concatenate(arrays)
+    ranges = [batch for batch in block if isinstance(batch, range)]
+    if len(ranges) == len(block) and [one.stop for one in ranges[:-1]] == [one.start for one in ranges[1:]]:
+        return range(ranges[0].start, ranges[-1].stop)
+    return np.concatenate([np.arange(b.start, b.stop) if isinstance(b, range) else b for b in block])
 
 
 def block_size(table: ShardTable, shard: int) -> int:
     """How many samples like those of a shard to read at once."""
-    opened = table.open(shard)
+    opened = table.shards.open(shard)
     return min(BLOCK_SAMPLES, BLOCK_BYTES * max(len(opened.index), 1) // max(opened.size, 1))
-
-
-def _values(part: Column) -> list[Any]:
-    return part.array.tolist() if isinstance(part, Numbers) else unstack(part)
-
-
-def _scattered(arrays: Sequence[NDArray[Any]], groups: Sequence[Any], count: int) -> NDArray[Any]:
-    whole = np.empty((count, *arrays[0].shape[1:]), arrays[0].dtype)
-    for group, array in zip(groups, arrays, strict=True):
-        whole[group] = array
-    return whole
-
-
-def _cut(columns: Mapping[str, Column], start: int, stop: int) -> Columns:
-    return {
-        name: stack(column[start:stop]) if isinstance(column, list) else column[start:stop]
-        for name, column in columns.items()
-    }

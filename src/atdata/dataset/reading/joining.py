@@ -1,0 +1,50 @@
+"""Columns of several shards as one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atdata.samples.batch import Numbers, unstack
+from atdata.samples.gather import Column
+
+Ints: TypeAlias = NDArray[np.int64]
+
+
+def join_columns(parts: list[Column], groups: list[Sequence[int] | Ints]) -> Column:
+    """One column.
+
+    Args:
+        parts: its values, shard by shard.
+        groups: the rows to which those of each part belong.
+    """
+    if not parts:
+        return []
+    if len(parts) == 1 and isinstance(groups[0], range):
+        return parts[0]
+    count = sum(map(len, groups))
+    if all(isinstance(part, Numbers) for part in parts):
+        arrays = [part.array for part in parts if isinstance(part, Numbers)]
+        return Numbers(_scattered(arrays, groups, count))
+    arrays = [part for part in parts if isinstance(part, np.ndarray)]
+    if len(arrays) == len(parts) and len({(array.dtype, array.shape[1:]) for array in arrays}) == 1:
+        return _scattered(arrays, groups, count)
+    whole = np.empty(count, object)
+    for group, part in zip(groups, parts, strict=True):
+        whole[group] = np.fromiter(_values(part), object, len(part))
+    values: list[Any] = whole.tolist()
+    return values
+
+
+def _values(part: Column) -> list[Any]:
+    return part.array.tolist() if isinstance(part, Numbers) else unstack(part)
+
+
+def _scattered(arrays: Sequence[NDArray[Any]], groups: Sequence[Any], count: int) -> NDArray[Any]:
+    whole = np.empty((count, *arrays[0].shape[1:]), arrays[0].dtype)
+    for group, array in zip(groups, arrays, strict=True):
+        whole[group] = array
+    return whole
