@@ -14,7 +14,8 @@ from atdata.atmosphere import AtmosphereClient
 from atdata.errors import AtdataError
 from atdata.local import S3DataStore
 from atdata.settings import Settings
-from atdata.shards.source import ShardRef, source_at
+from atdata.shards.addresses import source_at
+from atdata.shards.ports import ShardRef
 from atdata.transport import Get, Transport
 from atdata.transport.download import Download
 from atdata.transport.ranges import read_range

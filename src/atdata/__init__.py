@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from atdata.errors import AtdataError
 from atdata.lens import Lens, lens  # not lazily: the function stands where its module would
-from atdata.protocols import AbstractDataStore, AbstractIndex, DataSource, IndexEntry
 from atdata.samples import DictSample, PackableSample, SampleBatch, Shape, packable
 
 if TYPE_CHECKING:
@@ -20,16 +19,21 @@ if TYPE_CHECKING:
     from atdata.local import LocalDiskStore, LocalIndex, S3DataStore
     from atdata.manifest import Manifest, ManifestField
     from atdata.promote import promote_to_atmosphere
+    from atdata.protocols import AbstractDataStore, AbstractIndex, DataSource, IndexEntry
     from atdata.shards.s3 import S3Source
 
 # What not every program needs comes when it is asked for: `import atdata` stays light.
 _LAZY = {
+    "AbstractDataStore": "atdata.protocols",
+    "AbstractIndex": "atdata.protocols",
     "AtUri": "atdata.atmosphere",
     "AtmosphereClient": "atdata.atmosphere",
     "AtmosphereIndex": "atdata.atmosphere",
     "BlobSource": "atdata.atmosphere",
+    "DataSource": "atdata.protocols",
     "Dataset": "atdata.dataset",
     "DatasetDict": "atdata.dataset",
+    "IndexEntry": "atdata.protocols",
     "LocalDiskStore": "atdata.local",
     "LocalIndex": "atdata.local",
     "Manifest": "atdata.manifest",

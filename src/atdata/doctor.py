@@ -11,16 +11,16 @@ from pathlib import Path
 from atdata.atmosphere.evidence import reader_of
 from atdata.atmosphere.publishing import JOURNAL
 from atdata.errors import AtdataError
+from atdata.files.own import SCRATCH, STALE, TEMPORARY, Left, own_files
 from atdata.local import LocalIndex, S3DataStore
 from atdata.local.integrity import check
 from atdata.progress import progress
 from atdata.records import Entry
 from atdata.settings import Settings
 from atdata.shards import Digest, FileSource, ShardRef
+from atdata.shards.addresses import file_path, scheme_of
 from atdata.shards.cache import ShardCache
 from atdata.shards.opening import open_shard
-from atdata.shards.own import SCRATCH, STALE, TEMPORARY, Left, own_files
-from atdata.shards.source import file_path, scheme_of
 
 _FORGOTTEN = 7 * STALE  # seconds after which nobody goes on with a publication
 

@@ -15,11 +15,11 @@ from atdata.atmosphere.manifests import beside, carried, described, manifest_wat
 from atdata.atmosphere.publishing import Packed, blob_facts, fitting, publish
 from atdata.atproto.syntax import AtUri
 from atdata.dataset import Dataset
+from atdata.dataset.ports import AbstractDataStore, ShardStore
 from atdata.errors import UsageError, XrpcError
 from atdata.index import UPDATE, Named, choose_schema
 from atdata.local.index import LocalIndex
 from atdata.local.planning import Planner
-from atdata.protocols import AbstractDataStore, DataSource, ShardStore
 from atdata.records import BlobStorage, Entry, S3Storage, Schema, Size, Storage
 from atdata.records.entry import SPLITS
 from atdata.records.facts import RECUT_FROM, Facts, warn_of_not_taken
@@ -28,11 +28,12 @@ from atdata.records.record import check_named
 from atdata.records.storage import storage_in
 from atdata.settings import Settings
 from atdata.shards import FileSource, ShardRef
+from atdata.shards.addresses import scheme_of
 from atdata.shards.cache import ShardCache
 from atdata.shards.http import HttpSource
 from atdata.shards.opening import open_shard
+from atdata.shards.ports import DataSource
 from atdata.shards.proving import proved_shards
-from atdata.shards.source import scheme_of
 
 _AT_ONCE = 8
 

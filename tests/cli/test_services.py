@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from atdata.files.own import make_folder
 from atdata.local import S3DataStore
-from atdata.shards.own import make_folder
 from atdata.testing.services import CephServer, Home, MotoServer, PostgresServer, RedisServer
 from atdata.testing.services.process import Process
 from services import postgres_connection, redis_client

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 import atdata
 from atdata.atmosphere import AtmosphereIndex
+from atdata.files.own import scratch_name
 from atdata.local import LocalIndex, S3DataStore
 from atdata.shards import Digest, ShardRef
 from atdata.shards.cache import ShardCache
 from atdata.shards.ledger import state_of
-from atdata.shards.own import scratch_name
 from atdata.shards.scan import scan_shard
 from atdata.testing import DevAccount, Devnet
 from networks import fresh_handle

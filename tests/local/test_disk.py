@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 
 from atdata.dataset import Dataset, write_samples
+from atdata.dataset.ports import AbstractDataStore, ShardStore
 from atdata.errors import DigestError, LimitError, ShardError, ShardNotFoundError, StorageError, UsageError
 from atdata.local.disk import LocalDiskStore
 from atdata.manifest import Manifest, ManifestWriter, manifest_paths
-from atdata.protocols import AbstractDataStore, ShardStore
 from atdata.shards import Digest, FileSource, ShardRef, write_shard
 from atdata.shards.http import HttpSource
 from atdata.testing.conformance.ports import DataSourceSuite, DataStoreSuite, Row, SourceUnderTest, rows

@@ -25,6 +25,7 @@ import pytest
 pytest.importorskip("boto3")
 
 from atdata.dataset import Dataset, write_samples
+from atdata.dataset.ports import ShardStore
 from atdata.errors import (
     AuthError,
     DigestError,
@@ -37,7 +38,6 @@ from atdata.errors import (
 from atdata.local.credentials import parse_env, read_credentials
 from atdata.local.s3 import S3DataStore
 from atdata.manifest import ManifestWriter, manifest_paths
-from atdata.protocols import ShardStore
 from atdata.shards import Digest, FileSource, ShardRef, write_shard
 from atdata.shards.http import HttpSource
 from atdata.shards.s3 import S3Source

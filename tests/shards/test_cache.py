@@ -19,10 +19,10 @@ from typing import Any, BinaryIO
 import pytest
 
 from atdata.errors import DigestError, NetworkError, ShardNotFoundError, StorageError
-from atdata.protocols import DataSource
 from atdata.shards import Digest, FileSource, ShardRef, write_shard
 from atdata.shards.cache import STALE, ShardCache
 from atdata.shards.opening import AHEAD, open_shard, open_shards
+from atdata.shards.ports import DataSource
 from atdata.shards.rows import read_rows
 
 

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 import atdata
 from atdata.errors import ConflictError, ShardError, StorageError
+from atdata.files.own import TEMPORARY
 from atdata.manifest import Manifest
 from atdata.shards import exchange, sets
 from atdata.shards.exchange import EXCHANGE
-from atdata.shards.own import TEMPORARY
 from atdata.shards.places import Places
 
 

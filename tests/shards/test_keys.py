@@ -15,7 +15,8 @@ from atdata.shards import write_shard
 from atdata.shards.cache import ShardCache
 from atdata.shards.keys import Keys, keys_of
 from atdata.shards.opening import open_shard
-from atdata.shards.source import FileSource, ShardRef
+from atdata.shards.ports import ShardRef
+from atdata.shards.source import FileSource
 
 KEY = st.text(st.characters(exclude_characters="./\0", exclude_categories=["Cs"]), min_size=1, max_size=120)
 

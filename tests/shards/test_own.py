@@ -12,9 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import atdata
-from atdata.shards import Digest, ShardRef, write_shard
-from atdata.shards.cache import ShardCache
-from atdata.shards.own import (
+from atdata.files.own import (
     SCRATCH,
     STALE,
     TEMPORARY,
@@ -27,6 +25,8 @@ from atdata.shards.own import (
     scratch_name,
     temporary_name,
 )
+from atdata.shards import Digest, ShardRef, write_shard
+from atdata.shards.cache import ShardCache
 
 LONG_AGO = 1_000_000_000.0
 SIXTEEN = "0123456789abcdef"
@@ -233,4 +233,4 @@ WHAT_ELSE = {
 def test_whatever_removes_files_is_known():
     source = Path(atdata.__file__).parent
     found = {str(path.relative_to(source)) for path in source.rglob("*.py") if REMOVING.search(path.read_text("utf-8"))}
-    assert found == set(WHAT_ELSE), "let atdata.shards.own remove it, or say here why it may"
+    assert found == set(WHAT_ELSE), "let atdata.files.own remove it, or say here why it may"

@@ -10,9 +10,10 @@ import pytest
 from atdata.errors import AddressError, AtdataError, NetworkError, ShardError, UsageError
 from atdata.local import S3DataStore
 from atdata.settings import Settings
+from atdata.shards.addresses import source_at
 from atdata.shards.http import HttpSource
+from atdata.shards.ports import ShardRef
 from atdata.shards.s3 import S3Source
-from atdata.shards.source import ShardRef, source_at
 from atdata.transport.budget import TRIES
 from rawhttp import RESET, Piece, RawServer, Request, answer
 

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 from atdata.atproto.cid import Cid
 from atdata.errors import AddressError, DigestError, LimitError, ShardNotFoundError, UsageError
-from atdata.protocols import DataSource
 from atdata.records import ExternalStorage
 from atdata.shards import Digest, FileSource, ShardRef, source_of
 from atdata.shards.braces import MAX_LISTED, expand_braces, names_in
 from atdata.shards.digest import ALGORITHMS
 from atdata.shards.http import HttpSource
+from atdata.shards.ports import DataSource
 from atdata.shards.s3 import S3Source
 
 braceexpand = pytest.importorskip("braceexpand").braceexpand

@@ -23,11 +23,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atdata.errors import LimitError, SampleError, StorageError, UsageError
+from atdata.files import atomic_file, write_all
 from atdata.shards import Digest, Limits, cut_shards, write_shard, writer
 from atdata.shards.places import Places
 from atdata.shards.rows import read_rows
 from atdata.shards.tar import BLOCK
-from atdata.shards.writer import DEFAULT_MAXSIZE, Row, atomic_file, tar_member, write_all
+from atdata.shards.writer import DEFAULT_MAXSIZE, Row, tar_member
 
 webdataset = pytest.importorskip("webdataset")
 

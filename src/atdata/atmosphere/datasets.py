@@ -16,18 +16,19 @@ from atdata.atmosphere.publishing import Packed, blob_facts, publish
 from atdata.atproto.syntax import AtUri
 from atdata.dataset import Dataset
 from atdata.errors import LexiconError, LimitError, UnverifiedError, UsageError
+from atdata.files import atomic_file, write_all
 from atdata.index import UPDATE
-from atdata.protocols import DataSource, RangeSource
 from atdata.records import BlobStorage, Entry, ExternalStorage, Listing, S3Storage, Schema
 from atdata.records.facts import Facts, warn_of_not_taken
 from atdata.records.storage import TAR
 from atdata.shards import Digest, ShardRef
+from atdata.shards.addresses import scheme_of
 from atdata.shards.cache import ShardCache
 from atdata.shards.http import HttpSource
+from atdata.shards.ports import DataSource, RangeSource
 from atdata.shards.rows import scan_rows
 from atdata.shards.s3 import public_url, split_s3_url
-from atdata.shards.source import scheme_of
-from atdata.shards.writer import Watch, atomic_file, write_all
+from atdata.shards.writer import Watch
 
 T = TypeVar("T")
 

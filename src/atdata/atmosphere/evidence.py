@@ -30,11 +30,11 @@ from atdata.atproto.repo.view import RepositoryView
 from atdata.atproto.syntax import AtUri, Did, Handle, Nsid, Tid, typed_identifier
 from atdata.atproto.verify import Evidence, VerifiedIdentity, VerifiedRecord, verify_identity, verify_record
 from atdata.errors import IdentityError, LexiconError, NetworkError, RollbackError, UsageError
+from atdata.files import atomic_file, disk_errors, write_all
 from atdata.json_reader import read_json
 from atdata.records import Entry, Label, LensRecord, Listing, Malformed, Record, Schema, parse_record
 from atdata.records.nsids import collections
 from atdata.settings import Settings
-from atdata.shards.writer import atomic_file, disk_errors, write_all
 from atdata.transport import Transport
 
 R = TypeVar("R", bound=Record)

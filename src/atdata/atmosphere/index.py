@@ -13,9 +13,10 @@ from atdata.atmosphere.publishing import Packed, blob_facts, label_in, publish
 from atdata.atmosphere.repository import Decision, State, Write
 from atdata.atproto.syntax import RecordKey
 from atdata.dataset import Dataset
+from atdata.dataset.ports import AbstractDataStore
 from atdata.errors import UsageError
-from atdata.index import UPDATE, RecordIndex, check_splits, check_uncut, choose_schema
-from atdata.protocols import AbstractDataStore, DataSource
+from atdata.index import UPDATE, RecordIndex, choose_schema
+from atdata.index.checks import check_splits, check_uncut
 from atdata.records import Entry, Label, LensRecord, Record, Schema, Size
 from atdata.records.address import name_and_version
 from atdata.records.facts import Facts, warn_of_not_taken
@@ -23,6 +24,7 @@ from atdata.records.record import check_named
 from atdata.records.storage import storage_in
 from atdata.shards import FileSource, ShardRef
 from atdata.shards.cache import ShardCache
+from atdata.shards.ports import DataSource
 from atdata.shards.proving import proved_shards
 
 R = TypeVar("R", bound=Record)

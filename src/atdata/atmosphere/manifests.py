@@ -23,12 +23,12 @@ from atdata.errors import (
 from atdata.manifest import Manifest, ManifestWriter, manifest_paths
 from atdata.manifest.header import MAX_HEADER
 from atdata.manifest.parquet import MAX_FILE, require_parquet
-from atdata.protocols import DataSource
 from atdata.records import Blob, Schema, ShardManifest
 from atdata.records.manifests import JSON, PARQUET
 from atdata.shards import FileSource, ShardRef
 from atdata.shards.cache import ShardCache
 from atdata.shards.http import HttpSource
+from atdata.shards.ports import DataSource
 from atdata.shards.rows import scan_rows
 from atdata.shards.writer import Watch, Watcher
 

@@ -27,17 +27,17 @@ from atdata.atmosphere.repository import Decision, Repository, State, Write, req
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import RecordKey, Tid
 from atdata.errors import DataModelError, LimitError, XrpcError
+from atdata.files import atomic_file, disk_errors, write_all
 from atdata.index import Named, planned_label
 from atdata.json_reader import read_json
 from atdata.progress import progress
-from atdata.protocols import DataSource
 from atdata.records import Blob, BlobStorage, Entry, Label, Schema, ShardManifest, Size, check_outgoing
 from atdata.records.manifests import JSON, PARQUET
 from atdata.records.public import check_public
 from atdata.records.record import now
 from atdata.records.storage import TAR, listed
 from atdata.shards import ShardRef
-from atdata.shards.writer import atomic_file, disk_errors, write_all
+from atdata.shards.ports import DataSource
 
 
 def blob_facts(shards: Sequence[ShardRef]) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from pathlib import Path
 from atdata.atmosphere import AtmosphereClient
 from atdata.atproto.net.session import Session
 from atdata.errors import AuthError
+from atdata.files import atomic_file, disk_errors, write_all
 from atdata.redaction import Secret
 from atdata.settings import Settings
-from atdata.shards.writer import atomic_file, disk_errors, write_all
 
 
 def session_file() -> Path:

@@ -18,10 +18,10 @@ import typer
 
 from atdata.cli.output import explain, fail
 from atdata.errors import AtdataError, UsageError
+from atdata.files import atomic_file, write_all
 from atdata.plain import plain
 from atdata.redaction import redacted
 from atdata.settings import Settings
-from atdata.shards.writer import atomic_file, write_all
 
 USAGE, NOT_AGREED, FAULT, INTERRUPTED = 2, 1, 70, 130
 GRACE = 1.0

@@ -14,9 +14,9 @@ from atdata.atproto.verify import Link
 from atdata.cli.output import console, line, say, say_json, size, some
 from atdata.dataset.verdict import read_for_verdict
 from atdata.errors import UnverifiedError
+from atdata.files import atomic_file, write_all
 from atdata.loading import load_dataset
 from atdata.records import Entry
-from atdata.shards.writer import atomic_file, write_all
 
 
 def verify(

@@ -8,31 +8,29 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, overload
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from atdata.dataset.entry import IndexEntry
 from atdata.dataset.iteration import Batches, Samples, Shuffle
 from atdata.dataset.loader import EqualSteps, Loader
 from atdata.dataset.order import WINDOW, Order, counted
 from atdata.dataset.ranks import Ranks
 from atdata.dataset.reading.table import ShardTable
 from atdata.dataset.tables import frames
+from atdata.dataset.tables.arrow import ArrowTable
+from atdata.dataset.tables.frames import PandasFrame, PolarsFrame
 from atdata.dataset.transforms import Filter, Map
 from atdata.dataset.view import Countable, View
 from atdata.errors import FieldTypeError, NotFoundError, UsageError
 from atdata.lens import find_lens, registered_lens
-from atdata.protocols import DataSource, IndexEntry
 from atdata.samples import DictSample, PackableSample, SampleBatch, fields_of
 from atdata.settings import Settings
 from atdata.shards import ShardRef, source_of
 from atdata.shards.cache import ShardCache
-
-if TYPE_CHECKING:
-    import pandas as pd
-    import polars as pl
-    import pyarrow as pa
+from atdata.shards.ports import DataSource
 
 T = TypeVar("T")
 V = TypeVar("V")
@@ -373,7 +371,7 @@ class Dataset(Countable, Generic[T]):
         """Every sample, as one column for each field: an array of shape `(samples, ...)`, else a list."""
         return frames.to_dict(self.view)
 
-    def to_arrow(self) -> pa.Table:
+    def to_arrow(self) -> ArrowTable:
         """Every sample, as an Arrow table; see `atdata.dataset.tables.frames`.
 
         Raises:
@@ -382,7 +380,7 @@ class Dataset(Countable, Generic[T]):
         """
         return frames.to_arrow(self.view)
 
-    def to_pandas(self) -> pd.DataFrame:
+    def to_pandas(self) -> PandasFrame:
         """Every sample, as a pandas frame.
 
         Raises:
@@ -390,7 +388,7 @@ class Dataset(Countable, Generic[T]):
         """
         return frames.to_pandas(self.view)
 
-    def to_polars(self) -> pl.DataFrame:
+    def to_polars(self) -> PolarsFrame:
         """Every sample, as a polars frame.
 
         Raises:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from atdata.dataset.ranks import Worker
-from atdata.shards.own import discard, scratch_name
+from atdata.files.own import discard, scratch_name
 
 if TYPE_CHECKING:
     import sqlite3

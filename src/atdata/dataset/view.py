@@ -20,8 +20,8 @@ from atdata.dataset.reading.table import ShardTable
 from atdata.dataset.transforms import ApplyLens, Filter, Transform
 from atdata.errors import UnsizedError
 from atdata.lens import Lens, Projection
-from atdata.protocols import DataSource
 from atdata.samples import SampleBatch, fields_of
+from atdata.shards.ports import DataSource
 
 T = TypeVar("T")
 Ints: TypeAlias = NDArray[np.int64]

@@ -9,8 +9,8 @@ from atdata.errors import ShardNotFoundError, UsageError
 from atdata.importers import delimited, images, npz, parquet, shards
 from atdata.importers.files import Folder
 from atdata.importers.imported import Imported
+from atdata.shards.addresses import scheme_of
 from atdata.shards.braces import names_in
-from atdata.shards.source import scheme_of
 
 TAKEN = (
     "a folder of images (class folders or flat), a .npz or .npy file, a .csv, .tsv or .parquet file or a folder of "

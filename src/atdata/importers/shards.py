@@ -13,12 +13,12 @@ from atdata.importers.files import Folder, Snapshot
 from atdata.importers.imported import Imported, import_mappings
 from atdata.loading.files import find_splits
 from atdata.loading.splits import split_of
-from atdata.protocols import DataSource
 from atdata.samples import DictSample
 from atdata.samples.npy import begins_like_array
 from atdata.shards import FileSource, ShardRef
+from atdata.shards.addresses import source_at
 from atdata.shards.listing import Listing
-from atdata.shards.source import source_at
+from atdata.shards.ports import DataSource
 
 SUFFIXES = (".tar",)
 

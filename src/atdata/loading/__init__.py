@@ -20,12 +20,12 @@ from atdata.loading.references import (
     reference_meant,
 )
 from atdata.loading.splits import named
-from atdata.protocols import DataSource
 from atdata.records.address import LOCAL, name_and_version
 from atdata.samples import DictSample
 from atdata.settings import Settings
+from atdata.shards.addresses import source_at
 from atdata.shards.listing import Listing
-from atdata.shards.source import source_at
+from atdata.shards.ports import DataSource
 
 if TYPE_CHECKING:
     from atdata.atmosphere.client import AtmosphereClient

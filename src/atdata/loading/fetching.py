@@ -9,10 +9,10 @@ from typing import BinaryIO, TypeVar
 
 from atdata.dataset import Dataset
 from atdata.progress import progress
-from atdata.protocols import DataSource
 from atdata.shards import Digest, FileSource, ShardRef
 from atdata.shards.cache import ShardCache
 from atdata.shards.opening import OpenShard, open_shards
+from atdata.shards.ports import DataSource
 
 T = TypeVar("T")
 

@@ -11,9 +11,9 @@ from urllib.parse import unquote
 
 from atdata.errors import ShardNotFoundError, UsageError
 from atdata.loading.splits import Parts, by_split
+from atdata.shards.addresses import file_path, scheme_of
 from atdata.shards.braces import expand_braces
 from atdata.shards.listing import COMPRESSED, SUFFIX, Listing, is_file, is_folder, no_shard
-from atdata.shards.source import file_path, scheme_of
 from atdata.shards.tar import DECOMPRESS
 
 Pattern: TypeAlias = str | os.PathLike[str]

@@ -13,11 +13,11 @@ from typing import Any, Protocol, runtime_checkable
 from atdata.atproto.syntax import AtUri, parse_identifier, without_marks
 from atdata.dataset import DatasetDict
 from atdata.errors import IdentifierError, UsageError
-from atdata.protocols import DataSource
 from atdata.records.address import AUTHORITY, LOCAL, SCHEMES, Address, name_and_version
 from atdata.settings import Settings
+from atdata.shards.addresses import scheme_of
 from atdata.shards.listing import is_file, is_folder
-from atdata.shards.source import scheme_of
+from atdata.shards.ports import DataSource
 
 _PROFILE = re.compile(r"https?://[^/?#]+/profile/([^/?#]+)/?")  # as the applications of the network show accounts
 _PROFILE_RECORD = "app.bsky.actor.profile"

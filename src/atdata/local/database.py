@@ -7,16 +7,11 @@ pattern is ever made of them.
 
 from __future__ import annotations
 
-import os
-import re
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import NamedTuple, Protocol, TypeVar
 
 from atdata.errors import ConflictError, NetworkError, NotFoundError, UsageError
-from atdata.redaction import Secret, revealed, secret_address
-from atdata.shards.source import scheme_of
 
 T = TypeVar("T")
 
@@ -207,55 +202,3 @@ def unreachable(what: str, address: str, error: Exception, said: str | None = No
         actual=said or type(error).__name__,
         hint="Is it running, and is the address right? `atdata up` starts one on this machine.",
     )
-
-
-_CONNECTION = re.compile(
-    r"(?i)(?:^|[\s;])(?:host|hostaddr|user|user id|password|dbname|port|service|server)\s*=|^[^/\\:]*:[^/\\]*@"
-    r"|^(?:redis|rediss|postgres|postgresql):"
-)
-
-
-def _no_file(where: str) -> str:
-    """An address as a secret, a path as it is. What else connects to a server is no path: a password would be in its name.
-
-    Raises:
-        UsageError: it is neither.
-    """
-    if "://" not in where and _CONNECTION.search(where):
-        raise UsageError(
-            "an address of an index that is neither a URL nor a path",
-            expected="redis://, rediss://, unix://, postgresql://, sqlite:/// or a path",
-            hint="Write it as a URL. A file of such a name is Path(...).",
-        )
-    return secret_address(where)
-
-
-def open_database(where: str | os.PathLike[str]) -> Database:
-    """The database at an address.
-
-    Raises:
-        UsageError: no index can be there.
-    """
-    where = _no_file(where) if isinstance(where, str) else os.fspath(where)
-    if not where:
-        raise UsageError("an empty text is no address of an index", hint="Leave it out for the one by default.")
-    match scheme_of(where):
-        case "redis" | "rediss" | "unix":
-            from atdata.local.redis import RedisDatabase
-
-            return RedisDatabase(Secret(where))
-        case "postgresql" | "postgres":
-            from atdata.local.postgres import PostgresDatabase
-
-            return PostgresDatabase(Secret(where))
-        case "sqlite" | "file":
-            from atdata.local.sqlite import SqliteDatabase
-
-            path = str(revealed(where))
-            return SqliteDatabase(Path(path.removeprefix("sqlite://").removeprefix("file://")).expanduser().absolute())
-        case other:
-            raise UsageError(
-                f"no index is kept at {other}://",
-                expected="redis://, rediss://, unix://, postgresql://, sqlite:/// or a path",
-                hint="See LocalIndex.",
-            )

@@ -12,6 +12,7 @@ from typing import Any
 
 from atdata.dataset import Dataset
 from atdata.errors import DigestError, ShardError, ShardNotFoundError
+from atdata.files import atomic_file, disk_errors, write_all
 from atdata.local.planning import Planner, check_prefix, manifest_files, proved_bytes, scratch_of
 from atdata.manifest import discard_shard, manifest_paths
 from atdata.progress import Progress, progress
@@ -20,7 +21,7 @@ from atdata.shards import Digest, FileSource, ShardRef
 from atdata.shards.cache import ShardCache
 from atdata.shards.opening import open_shard
 from atdata.shards.planned import PlannedShard
-from atdata.shards.writer import Watch, atomic_file, disk_errors, write_all
+from atdata.shards.writer import Watch
 
 _NAME = re.compile(r"([0-9a-f]{64})\.tar")
 

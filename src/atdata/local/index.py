@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from atdata.atproto.syntax import RecordKey, Tid
 from atdata.dataset import Dataset, DatasetDict
+from atdata.dataset.ports import AbstractDataStore
 from atdata.errors import ConflictError, NotFoundError, UnverifiedError, UsageError
-from atdata.index import UPDATE, RecordIndex, check_splits, check_uncut, planned_label
-from atdata.local.database import Database, TakenError, open_database
+from atdata.index import UPDATE, RecordIndex, planned_label
+from atdata.index.checks import check_splits, check_uncut
+from atdata.local.database import Database, TakenError
+from atdata.local.opening import open_database
 from atdata.local.records import LocalRecords, check_owner
+from atdata.local.redis import RedisClient, RedisDatabase
 from atdata.local.sources import kept_where_they_are, put_into, source_of_entry
-from atdata.protocols import AbstractDataStore
 from atdata.records import Entry, Label, LensRecord, Listing, Record, Schema, Size
 from atdata.records.address import Address, name_and_version
 from atdata.records.facts import Facts, warn_of_not_taken
@@ -22,9 +25,6 @@ from atdata.records.record import check_named
 from atdata.redaction import secret_address
 from atdata.settings import Settings
 from atdata.shards import ShardRef
-
-if TYPE_CHECKING:
-    import redis
 
 R = TypeVar("R", bound=Record)
 
@@ -44,7 +44,7 @@ class LocalIndex(RecordIndex[LocalRecords]):
         self,
         where: str | os.PathLike[str] | None = None,
         *,
-        redis: redis.Redis | None = None,
+        redis: RedisClient | None = None,
         data_store: AbstractDataStore | None = None,
         **settings: Any,
     ) -> None:
@@ -53,8 +53,6 @@ class LocalIndex(RecordIndex[LocalRecords]):
         if redis is not None and where is not None:
             raise UsageError("an index is in one place", expected="a URL, or redis=", actual="both")
         if redis is not None:
-            from atdata.local.redis import RedisDatabase
-
             database: Database = RedisDatabase(redis)
         else:
             if where is None:

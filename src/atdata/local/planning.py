@@ -13,17 +13,17 @@ from typing import Any, BinaryIO
 from atdata.dataset import Dataset
 from atdata.dataset.stored import is_whole, packed_by_shard
 from atdata.errors import DigestError, NetworkError, ShardError, ShardNotFoundError, UnverifiedError, UsageError
+from atdata.files.own import SCRATCH, STALE, TEMPORARY, own_files, scratch_name
 from atdata.manifest import discard_shard, manifest_paths
 from atdata.manifest.header import MAX_HEADER, Header
 from atdata.manifest.parquet import MAX_FILE
-from atdata.protocols import DataSource
 from atdata.shards import Digest, FileSource, Limits, ShardRef, cut_shards
 from atdata.shards.cache import ShardCache
 from atdata.shards.digest import CHUNK
 from atdata.shards.listing import is_named
 from atdata.shards.opening import open_shard
-from atdata.shards.own import SCRATCH, STALE, TEMPORARY, own_files, scratch_name
 from atdata.shards.planned import PlannedShard
+from atdata.shards.ports import DataSource
 from atdata.shards.proving import sha256_of
 from atdata.shards.writer import DEFAULT_MAXSIZE, SampleRow, Watch
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import msgspec
 
@@ -32,6 +32,8 @@ from atdata.redaction import Secret, revealed
 
 if TYPE_CHECKING:
     import redis
+
+RedisClient: TypeAlias = "redis.Redis"
 
 T = TypeVar("T")
 

@@ -9,18 +9,19 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from atdata.dataset import Dataset
+from atdata.dataset.ports import AbstractDataStore, ShardStore
 from atdata.dataset.stored import is_whole
 from atdata.errors import UsageError
 from atdata.progress import progress
-from atdata.protocols import AbstractDataStore, DataSource, ShardStore
 from atdata.records import Entry, S3Storage, Storage
 from atdata.records.storage import storage_in
 from atdata.shards import FileSource, ShardRef
+from atdata.shards.addresses import scheme_of
 from atdata.shards.cache import ShardCache
 from atdata.shards.http import HttpSource
+from atdata.shards.ports import DataSource
 from atdata.shards.proving import proved_shards
 from atdata.shards.s3 import S3Source, configured_endpoint, split_s3_url
-from atdata.shards.source import scheme_of
 
 
 class Stored(NamedTuple):

@@ -18,13 +18,14 @@ from typing import Any
 import numpy as np
 
 from atdata.errors import LimitError, ShardError
+from atdata.files import atomic_file, disk_errors, write_all
+from atdata.files.own import discard
 from atdata.manifest.aggregates import MAX_TEXT, Aggregate, gathering
 from atdata.manifest.field import Indexed, indexed_fields
 from atdata.manifest.header import MAX_HEADER, File, Header, Schema
 from atdata.manifest.parquet import MAX_FILE, Column, encode_rows, require_parquet
 from atdata.shards import Digest, ShardRef
-from atdata.shards.own import discard
-from atdata.shards.writer import Watcher, atomic_file, disk_errors, write_all
+from atdata.shards.writer import Watcher
 
 BATCH = 4096
 _LARGE = 1 << 16  # above this many bytes another thread hashes a sample, below it costs more to ask

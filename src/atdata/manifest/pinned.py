@@ -8,9 +8,9 @@ from atdata.errors import UnverifiedError
 from atdata.manifest.header import MAX_HEADER, Header
 from atdata.manifest.manifest import Manifest
 from atdata.manifest.parquet import MAX_FILE
-from atdata.protocols import DataSource
 from atdata.shards import ShardRef
 from atdata.shards.cache import ShardCache
+from atdata.shards.ports import DataSource
 
 
 def pinned_header(shard: ShardRef, cache: ShardCache) -> Header | None:

@@ -10,11 +10,11 @@ from typing import Any, TypeAlias
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import BlobUri
 from atdata.errors import DigestError, LexiconError, NotFoundError
-from atdata.protocols import DataSource
 from atdata.shards import Digest, ShardRef
+from atdata.shards.addresses import scheme_of
 from atdata.shards.braces import MAX_LISTED, names_in
+from atdata.shards.ports import DataSource
 from atdata.shards.s3 import S3Source, configured_endpoint, public_url
-from atdata.shards.source import scheme_of
 
 _ID = "science.alt.dataset.storage"
 BLOBS, HTTP, S3, EXTERNAL = f"{_ID}Blobs", f"{_ID}Http", f"{_ID}S3", f"{_ID}External"

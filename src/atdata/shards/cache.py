@@ -17,13 +17,12 @@ from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
-from atdata.protocols import DataSource
+from atdata.files import atomic_file, disk_errors, write_all
+from atdata.files.own import STALE, TEMPORARY, Left, own_files, scratch_name
 from atdata.shards.digest import ALGORITHMS, Digest
 from atdata.shards.fetching import fetch_bytes, stream_bytes
 from atdata.shards.ledger import Ledger, state_of
-from atdata.shards.own import STALE, TEMPORARY, Left, own_files, scratch_name
-from atdata.shards.source import ShardRef
-from atdata.shards.writer import atomic_file, disk_errors, write_all
+from atdata.shards.ports import DataSource, ShardRef
 
 DEFAULT_LIMIT = 64 * 10**9
 _PAIR = re.compile("[0-9a-f]{2}")

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from atdata.errors import ConflictError, StorageError
-from atdata.shards.own import TEMPORARY
+from atdata.files.own import TEMPORARY
 
 EXCHANGE = ".atdata-exchange"
 PLAN = "plan.json"

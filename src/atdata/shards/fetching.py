@@ -11,9 +11,8 @@ from itertools import islice
 from typing import BinaryIO, Protocol, runtime_checkable
 
 from atdata.errors import DigestError, NetworkError
-from atdata.protocols import DataSource, RangeSource
 from atdata.shards.digest import CHUNK
-from atdata.shards.source import ShardRef
+from atdata.shards.ports import DataSource, RangeSource, ShardRef
 
 MAX_SHARD = 1 << 36
 """Bytes of a shard, where nobody has said how many: a server that sends without end fills no disk."""

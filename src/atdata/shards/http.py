@@ -9,8 +9,8 @@ from typing import BinaryIO, cast
 
 from atdata.errors import UsageError
 from atdata.settings import Settings
+from atdata.shards.ports import ShardRef
 from atdata.shards.s3 import public_url
-from atdata.shards.source import ShardRef
 from atdata.transport import Transport
 from atdata.transport.download import Download
 from atdata.transport.ranges import read_range

@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from atdata.errors import DigestError, ShardError
-from atdata.protocols import DataSource
 from atdata.shards.cache import ShardCache
 from atdata.shards.digest import Digest
 from atdata.shards.ledger import UNKNOWN, state_of
+from atdata.shards.ports import DataSource, ShardRef
 from atdata.shards.scan import ShardIndex, scan_shard
-from atdata.shards.source import FileSource, ShardRef
+from atdata.shards.source import FileSource
 
 AHEAD = 2
 

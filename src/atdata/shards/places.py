@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from atdata.errors import UsageError
-from atdata.shards.source import scheme_of
+from atdata.shards.addresses import scheme_of
 
 _MARK = re.compile(r"%(0?\d{0,2}d|%|)")
 

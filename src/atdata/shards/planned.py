@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from atdata.errors import UsageError
-from atdata.protocols import DataSource
 from atdata.shards.digest import Digest
-from atdata.shards.source import ShardRef
+from atdata.shards.ports import DataSource, ShardRef
 
 
 @dataclass(frozen=True, kw_only=True)

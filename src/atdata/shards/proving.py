@@ -7,12 +7,11 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from atdata.protocols import DataSource
 from atdata.shards.cache import ShardCache
 from atdata.shards.digest import Digest
 from atdata.shards.ledger import state_of
 from atdata.shards.opening import OpenShard, open_shards
-from atdata.shards.source import ShardRef
+from atdata.shards.ports import DataSource, ShardRef
 
 
 def proved_shards(source: DataSource, refs: Iterable[ShardRef], cache: ShardCache) -> Iterator[ShardRef]:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from atdata.errors import NetworkError, ShardError, UsageError
 from atdata.shards.buckets import Bucket, Credentials, PacedBody, S3Access, sealed
-from atdata.shards.source import ShardRef
+from atdata.shards.ports import ShardRef
 from atdata.transport.download import compressed
 from atdata.transport.http import encoding_of
 

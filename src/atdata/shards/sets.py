@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TypeAlias
 
 from atdata.errors import ConflictError, StorageError
+from atdata.files import disk_errors
+from atdata.files.own import TEMPORARY, temporary_name
 from atdata.shards.exchange import EXCHANGE, Lock, decide, finish, remove, settle, state_of, sync, written
-from atdata.shards.own import TEMPORARY, temporary_name
 from atdata.shards.places import Places
-from atdata.shards.writer import disk_errors
 
 _SHOWN = 3
 

@@ -9,7 +9,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from io import FileIO
@@ -17,10 +17,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, TypeAlias
 
-from atdata.errors import AtdataError, LimitError, SampleError, StorageError, UsageError
+from atdata.errors import LimitError, SampleError, UsageError
+from atdata.files import atomic_file, disk_errors, write_all
 from atdata.shards.digest import CHUNK, Digest
-from atdata.shards.own import discard, temporary_name
-from atdata.shards.source import ShardRef
+from atdata.shards.ports import ShardRef
 from atdata.shards.tar import BLOCK
 
 Row: TypeAlias = tuple[str, bytes]
@@ -289,58 +289,3 @@ class _HashedOutput:
             waiting.cancel()
         if self._unsynced is not None:
             self._unsynced.exception()  # so that the file is not closed meanwhile
-
-
-@contextmanager
-def disk_errors(place: Path) -> Iterator[None]:
-    """Turn an `OSError` into the typed one."""
-    try:
-        yield
-    except AtdataError:  # some of ours are OSErrors too
-        raise
-    except OSError as error:
-        raise StorageError(
-            f"a file cannot be written: {error.strerror}",
-            uri=str(place),
-            actual=f"errno {error.errno}",
-            hint="Nothing partial was left. Make room, or choose another folder.",
-        ) from error
-
-
-def write_all(file: FileIO, data: bytes | bytearray, place: Path) -> None:
-    """Write every byte to an unbuffered file.
-
-    Raises:
-        StorageError: the disk is full or fails.
-    """
-    rest = memoryview(data)
-    with disk_errors(place):
-        while rest:
-            rest = rest[file.write(rest) :]
-
-
-@contextmanager
-def atomic_file(place: Path) -> Iterator[FileIO]:
-    """A file that appears at its place complete or not at all: temporary, fsync, rename, fsync of the folder.
-
-    Raises:
-        StorageError: the disk is full or fails. An fsync that failed is not tried again.
-    """
-    temporary = place.with_name(temporary_name())
-    with disk_errors(place):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        file = FileIO(temporary, "xb")  # unbuffered: closing after a failed write must not write again
-    try:
-        with file:
-            yield file
-            with disk_errors(place):
-                os.fsync(file.fileno())
-        with disk_errors(place):
-            temporary.replace(place)
-            folder = os.open(place.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-    finally:
-        discard(temporary)

@@ -12,7 +12,7 @@ from atdata.dataset.reading.partial import SampleIndex
 from atdata.errors import MissingExtraError, NetworkError, ShardNotFoundError
 from atdata.manifest import pinned_header, pinned_manifest
 from atdata.shards.cache import ShardCache
-from atdata.shards.source import ShardRef
+from atdata.shards.ports import ShardRef
 
 T = TypeVar("T")
 

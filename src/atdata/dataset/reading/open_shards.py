@@ -22,14 +22,14 @@ from numpy.typing import NDArray
 from atdata.dataset.reading.manifests import ShardManifests
 from atdata.dataset.reading.partial import PartialShard
 from atdata.errors import LimitError, ShardError
-from atdata.protocols import DataSource
 from atdata.shards.cache import ShardCache
 from atdata.shards.keys import Keys, keys_of
 from atdata.shards.listing import look
 from atdata.shards.memory import Memory, check_unchanged, map_file
 from atdata.shards.opening import AHEAD, OpenShard, open_shard
+from atdata.shards.ports import DataSource, ShardRef
 from atdata.shards.scan import ShardIndex
-from atdata.shards.source import FileSource, ShardRef
+from atdata.shards.source import FileSource
 
 Ints: TypeAlias = NDArray[np.int64]
 

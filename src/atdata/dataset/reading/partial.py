@@ -24,14 +24,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atdata.errors import DigestError
+from atdata.files import disk_errors
 from atdata.manifest import Manifest
-from atdata.protocols import RangeSource
 from atdata.shards.keys import Keys
 from atdata.shards.memory import map_file
 from atdata.shards.opening import OpenShard
+from atdata.shards.ports import RangeSource, ShardRef
 from atdata.shards.scan import ShardIndex
-from atdata.shards.source import ShardRef
-from atdata.shards.writer import disk_errors
 
 Ints: TypeAlias = NDArray[np.int64]
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from atdata.dataset.reading.manifests import AT_ONCE
 from atdata.dataset.reading.open_shards import KEPT, OpenShards, evict_excess
 from atdata.dataset.reading.partial import PartialShard, fetch_missing
-from atdata.protocols import RangeSource
 from atdata.shards.keys import Keys
 from atdata.shards.opening import OpenShard
+from atdata.shards.ports import RangeSource
 
 Ints: TypeAlias = NDArray[np.int64]
 

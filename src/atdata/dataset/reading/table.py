@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from atdata.dataset.reading.open_shards import OpenShards
 from atdata.dataset.reading.random_access import RandomAccessShards
 from atdata.errors import NotFoundError, ShardError
-from atdata.protocols import DataSource
 from atdata.shards.cache import ShardCache
 from atdata.shards.ledger import state_of
-from atdata.shards.source import FileSource, ShardRef
+from atdata.shards.ports import DataSource, ShardRef
+from atdata.shards.source import FileSource
 
 Ints: TypeAlias = NDArray[np.int64]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache, reduce
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -15,6 +15,11 @@ from atdata.errors import MissingExtraError, SampleError
 from atdata.samples import Array, DictOf, FieldType, ListOf, Maybe, Plain, Scalar, Shape
 from atdata.samples.batch import unstack
 from atdata.samples.fields import PORTABLE
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ArrowTable: TypeAlias = "pa.Table"
 
 INT64_MAX = 2**63 - 1
 _NUMBERS = {np.bool_, *PORTABLE.values()}  # scalar classes that say all of a dtype

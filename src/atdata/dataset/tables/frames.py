@@ -14,25 +14,27 @@ from contextlib import suppress
 from io import FileIO
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from atdata.dataset.iteration import Batches, Samples
 from atdata.dataset.order import Order
-from atdata.dataset.tables.arrow import Column, Reader, arrow, bare, is_wide, typed
+from atdata.dataset.tables.arrow import ArrowTable, Column, Reader, arrow, bare, is_wide, typed
 from atdata.dataset.view import View
 from atdata.errors import MissingExtraError, UsageError
+from atdata.files import atomic_file, write_all
 from atdata.samples import DictSample, FieldType, Maybe, Scalar, fields_of
 from atdata.samples.batch import stack, unstack
 from atdata.shards.places import Places
 from atdata.shards.sets import new_set
-from atdata.shards.writer import atomic_file, write_all
 
 if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
-    import pyarrow as pa
+
+PandasFrame: TypeAlias = "pd.DataFrame"
+PolarsFrame: TypeAlias = "pl.DataFrame"
 
 BATCH = 256
 ROW_GROUP = 1 << 26  # bytes of Arrow data after which a row group is written
@@ -60,7 +62,7 @@ def to_dict(view: View[Any]) -> dict[str, Any]:
     return {name: _concatenated(pieces.pop(name), types.get(name)) for name in list(pieces)}
 
 
-def to_arrow(view: View[Any]) -> pa.Table:
+def to_arrow(view: View[Any]) -> ArrowTable:
     """Every sample, as an Arrow table.
 
     Arrays of one shape are fixed-size lists, from two dimensions on tensors; arrays of several shapes are nested
@@ -74,7 +76,7 @@ def to_arrow(view: View[Any]) -> pa.Table:
     return _table(_Frame(view, "arrow"))
 
 
-def to_pandas(view: View[Any]) -> pd.DataFrame:
+def to_pandas(view: View[Any]) -> PandasFrame:
     """Every sample, as a pandas frame.
 
     Arrays, lists and dicts are objects. Ints and bools that may be `None` have pandas' nullable types.
@@ -105,7 +107,7 @@ def to_pandas(view: View[Any]) -> pd.DataFrame:
     return pd.DataFrame(series)
 
 
-def to_polars(view: View[Any]) -> pl.DataFrame:
+def to_polars(view: View[Any]) -> PolarsFrame:
     """Every sample, as a polars frame. Arrays of one shape have the type `Array`, others are nested lists.
 
     Raises:

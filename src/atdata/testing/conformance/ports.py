@@ -12,9 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atdata.dataset import Dataset, write_samples
+from atdata.dataset.entry import IndexEntry
+from atdata.dataset.ports import AbstractDataStore
 from atdata.errors import ConflictError, NotFoundError, ShardNotFoundError
-from atdata.protocols import AbstractDataStore, AbstractIndex, DataSource, IndexEntry, RangeSource
+from atdata.index import AbstractIndex
 from atdata.samples import packable
+from atdata.shards.ports import DataSource, RangeSource
 
 
 @packable

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from atdata.errors import AtdataError, UsageError
-from atdata.shards.writer import disk_errors
+from atdata.files import disk_errors
 from atdata.testing.services.postgres import PostgresServer
 from atdata.testing.services.redis import RedisServer
 from atdata.testing.services.s3 import CephServer, MotoServer

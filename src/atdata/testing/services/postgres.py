@@ -14,7 +14,7 @@ from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from atdata.shards.own import remove_inside
+from atdata.files.own import remove_inside
 from atdata.testing.services.server import HOST, Server, own_environment
 
 USER = DATABASE = "atdata"

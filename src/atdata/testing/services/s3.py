@@ -12,7 +12,7 @@ from abc import abstractmethod
 from importlib.util import find_spec
 from pathlib import Path
 
-from atdata.shards.own import remove_inside
+from atdata.files.own import remove_inside
 from atdata.testing.services.server import HOST, Server, free_port, is_free, write_private
 
 REGION = "us-east-1"

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import BinaryIO, ClassVar
 
 from atdata.errors import ConflictError, NetworkError, NotFoundError
-from atdata.shards.own import is_ours, make_folder, remove_folder
-from atdata.shards.writer import atomic_file, disk_errors, write_all
+from atdata.files import atomic_file, disk_errors, write_all
+from atdata.files.own import is_ours, make_folder, remove_folder
 from atdata.testing.services.process import Process
 
 HOST = "127.0.0.1"

@@ -1,44 +1,37 @@
-"""What every index does, over a store of records: a PDS, or a database."""
+"""An index over a store of records."""
 
 from __future__ import annotations
 
 import random
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Generic, Protocol, Self, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, Generic, TypeVar
 
 from msgspec import UNSET, UnsetType
 
-from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import AtUri, RecordKey, Tid
 from atdata.dataset import Dataset
-from atdata.errors import ConflictError, LexiconError, LimitError, NotFoundError, SchemaError, UsageError
-from atdata.protocols import AbstractDataStore
+from atdata.dataset.ports import AbstractDataStore
+from atdata.errors import ConflictError, NotFoundError, SchemaError
+from atdata.index.checks import check_fits
+from atdata.index.names import choose_schema
+from atdata.index.ports import RecordStore
 from atdata.records import (
     CodeReference,
     Entry,
     Label,
     LensRecord,
     Listing,
-    Malformed,
     Record,
     Schema,
-    Version,
-    is_semver,
-    newest,
 )
-from atdata.records.entry import SPLITS
 from atdata.records.facts import Facts, Text, changed, warn_of_not_taken
 from atdata.records.record import newest_first
 from atdata.samples import DictSample
-from atdata.samples.fields import accepts
-from atdata.schema import schema_of
 
 R = TypeVar("R", bound=Record)
-S = TypeVar("S", bound=Record, covariant=True)
-
+Store = TypeVar("Store", bound=RecordStore)
 
 UPDATE = "index.update_dataset(ref, description=..., ...) changes it, or `atdata index update`."
 """What to do where facts about a dataset were not taken."""
@@ -46,110 +39,6 @@ UPDATE = "index.update_dataset(ref, description=..., ...) changes it, or `atdata
 _NAMED = 50  # names to tell somebody who asked for one that is not there
 _PATIENCE = 60.0  # seconds for a change that others come before
 _ANEW = "What is published stays; a new version may say something else."
-
-
-class Named(Protocol[S]):
-    """The records of one kind that have one name. Of several that qualify, each question gives the newest."""
-
-    def newest(self) -> S | None:
-        """What the name stands for (see `atdata.records.newest`)."""
-
-    def of_version(self, version: str) -> S | None:
-        """The one of a version."""
-
-    def of_content(self, content: Cid) -> S | None:
-        """The one that says this (see `atdata.records.Listed`)."""
-
-
-@dataclass(frozen=True)
-class NamedRecords(Generic[R]):
-    """`Named`, where all the records are at hand.
-
-    Attributes:
-        records: of the name.
-        malformed: of the name too, as far as can be told; what one of them may mean is no longer known.
-    """
-
-    records: Sequence[R]
-    malformed: Sequence[Malformed] = ()
-
-    @classmethod
-    def among(cls, listing: Listing[R], name: str) -> Self:
-        """Those of a listing that have a name."""
-        records = [record for record in listing if record.name == name]
-        return cls(records, [record for record in listing.malformed if record.name == name])
-
-    def newest(self) -> R | None:
-        """The newest of all.
-
-        Raises:
-            LexiconError: one of them is malformed, and might be the newest.
-        """
-        self._check(self.malformed)
-        return newest(self.records)
-
-    def of_version(self, version: str) -> R | None:
-        """The newest of a version.
-
-        Raises:
-            LexiconError: one of them is malformed, and might be of that version.
-        """
-        self._check([record for record in self.malformed if record.may_be_of(version)])
-        return newest(record for record in self.records if record.listed.version == version)
-
-    def of_content(self, content: Cid) -> R | None:
-        """The newest with a content."""
-        return newest(record for record in self.records if record.listed.content == content)
-
-    def _check(self, malformed: Sequence[Malformed]) -> None:
-        if not malformed:
-            return
-        versions = ", ".join(record.listed.version for record in self.records if record.listed.version)[:200]
-        until = f" Until then ask for another version ({versions}), or by address." if versions else ""
-        raise LexiconError(
-            f"a record of the name {malformed[0].name} is malformed, so what the name stands for cannot be told",
-            step="lexicon",
-            uri=malformed[0].uri,
-            path=malformed[0].reason.path,
-            actual=malformed[0].reason.what,
-            hint=f"Its publisher can delete it, or write it again.{until}",
-        )
-
-
-class RecordStore(Protocol):
-    """A place that keeps small records by collection and record key, and finds them by name."""
-
-    def read(self, ref: str, kind: type[R]) -> R:
-        """The record at an address.
-
-        Raises:
-            NotFoundError: there is none.
-            VerificationError: it is not proven to be what was published.
-        """
-
-    def read_all(self, owner: str | None, kind: type[R], limit: int | None = None) -> Listing[R]:
-        """The records of a kind, newest first; of the store's own account where no owner is given."""
-
-    def named(self, owner: str | None, kind: type[R], name: str) -> Named[R]:
-        """The records of a kind under a name; of the store's own account where no owner is given."""
-
-    def create(self, record: R, rkey: RecordKey, same: Callable[[R], bool]) -> R:
-        """Write a record once; where the key is taken, `same` says whether the record there is as good.
-
-        Raises:
-            ConflictError: the key is taken by other content.
-        """
-
-    def swap(self, record: R, stands: R) -> R:
-        """Put a record in the place of one that was read, if that is still there.
-
-        Raises:
-            ConflictError: another is there by now, or none.
-            UsageError: it is somebody else's.
-        """
-
-
-Store = TypeVar("Store", bound=RecordStore)
 
 
 class RecordIndex(Generic[Store]):
@@ -461,142 +350,5 @@ class RecordIndex(Generic[Store]):
             return self.put_schema(self.draft_schema(dataset, version), version)
         schema = self.get_schema(schema_ref)
         if dataset.sample_type is not DictSample:
-            _check_fits(dataset.sample_type, schema)
+            check_fits(dataset.sample_type, schema)
         return schema
-
-
-def choose_schema(named: Named[Schema], draft: Schema, version: str | None) -> Schema:
-    """The schema of a content among those listed under its name, or the draft, under the version it would have.
-
-    Args:
-        named: those of the draft's name.
-        draft: what to list.
-        version: by default the newest that has this content, else the next patch.
-
-    Raises:
-        ConflictError: the version stands for other content.
-    """
-    content = draft.listed.content
-    if version is None:
-        last = named.newest()  # first: what is listed after this look takes the next version, and is noticed
-        if found := named.of_content(content):
-            return found
-        return replace(draft, version=next_patch(None if last is None else last.version))
-    draft, taken = replace(draft, version=version), named.of_version(version)
-    if taken is not None and taken.listed.content != content:
-        raise ConflictError(
-            f"the schema {draft.name} {version} stands for other content",
-            uri=taken.uri,
-            expected=str(taken.identity),
-            actual=str(draft.identity),
-            hint="What was published stays; give the new fields a new version.",
-        )
-    return taken or draft
-
-
-def next_patch(newest_version: str | None) -> str:
-    """The version after the newest one; 1.0.0 where there is none.
-
-    Raises:
-        LimitError: no version comes after it.
-    """
-    if newest_version is None or not is_semver(newest_version):
-        return "1.0.0"
-    version = Version.parse(newest_version)
-    major, minor, patch = version.numbers
-    after = f"{major}.{minor}.{patch + version.final}"
-    if not is_semver(after):
-        raise LimitError(
-            "there is no patch after this version", actual=newest_version, hint="Choose a version yourself."
-        )
-    return after
-
-
-def next_version(newest_label: Label | None) -> str | None:
-    """The version of a dataset that is given none: none while its name has no versions, else the next patch.
-
-    A name stands for its newest version, so without one of its own the dataset could never be reached by it.
-    """
-    return None if newest_label is None or newest_label.version is None else next_patch(newest_label.version)
-
-
-def planned_label(named: Named[Label], draft: Label) -> Label:
-    """The listed label of a dataset under a name; where there is none the draft, under the version it would have.
-
-    Args:
-        named: the labels of the draft's name.
-        draft: for the dataset at its `dataset_uri`; without a version it gets what `next_version` says.
-
-    Raises:
-        ConflictError: the version stands for another dataset.
-    """
-    if draft.version is None:
-        newest_label = named.newest()  # first: what is listed after this look takes the next version, and is noticed
-        found, version = named.of_content(draft.listed.content), next_version(newest_label)
-        if found is not None and (version is None or found.version is not None):
-            return found
-        return replace(draft, version=version)
-    taken = named.of_version(draft.version)
-    if taken is not None and taken.dataset_uri != draft.dataset_uri:
-        raise ConflictError(
-            f"{draft.name}@{draft.version} already stands for another dataset",
-            uri=taken.uri,
-            expected=taken.dataset_uri,
-            actual="other shards, or another schema",
-            hint="List it under a new version.",
-        )
-    return taken or draft
-
-
-def check_uncut(maxcount: int | None, maxsize: float | None) -> None:
-    """Refuse limits for shards where there is no data store that could cut any.
-
-    Raises:
-        UsageError: there is one.
-    """
-    if maxcount is not None or maxsize is not None:
-        raise UsageError(
-            "shards that stay where they are are not cut anew",
-            path="maxsize" if maxcount is None else "maxcount",
-            hint="Give the index a store with data_store=, or leave the limit out.",
-        )
-
-
-def check_splits(
-    said: Mapping[str, Any], dataset: Dataset[Any], stored: int | None = None, *, cut: bool = False
-) -> None:
-    """Refuse splits in the metadata, which name shards by number, where the shards become others.
-
-    Args:
-        said: facts about the dataset.
-        dataset: what is inserted.
-        stored: how many shards it has where it is stored, once that is known.
-        cut: whether limits are given, so that shards are cut anew, across splits.
-
-    Raises:
-        UsageError: they do.
-    """
-    if SPLITS in said.get("metadata", {}) and (cut or stored not in (None, len(dataset.shards))):
-        raise UsageError(
-            "splits name shards by number, and these are cut anew",
-            path="metadata.splits",
-            expected=f"the {len(dataset.shards)} shards of the dataset",
-            actual="other shards" if stored is None else f"{stored} shards",
-            hint="Write each split to shards of its own that are small enough, and insert those without limits.",
-        )
-
-
-def _check_fits(sample_type: type, schema: Schema) -> None:
-    declared = {field.name: field.type for field in schema.sample_schema.fields}
-    for field in schema_of(sample_type).fields:
-        if field.name not in declared or not accepts(declared.pop(field.name), field.type):
-            raise SchemaError(
-                "the samples are not what the schema describes",
-                uri=schema.uri,
-                path=f"{sample_type.__name__}.{field.name}",
-                expected=str({f.name: str(f.type) for f in schema.sample_schema.fields}),
-                actual=str(field.type),
-                hint="Leave schema_ref out, and the dataset's own schema is published.",
-            )
-    if declared:
-        raise SchemaError("the samples lack what the schema describes", uri=schema.uri, path=", ".join(declared))

@@ -1,0 +1,67 @@
+"""The ports of data stores: places that a dataset is written to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+from atdata.dataset.dataset import Dataset
+from atdata.shards.planned import PlannedShard
+from atdata.shards.ports import DataSource, ShardRef
+from atdata.shards.writer import Watch
+
+
+@runtime_checkable
+class AbstractDataStore(Protocol):
+    """A place that shards can be written to."""
+
+    def write_shards(
+        self, dataset: Dataset[Any], *, prefix: str, maxcount: int | None = None, maxsize: float | None = None
+    ) -> Sequence[str]:
+        """Store a dataset's samples as shards, and give their addresses in order.
+
+        Args:
+            dataset: what to store.
+            prefix: what people and listings call it; addresses may not depend on it.
+            maxcount: most samples in a shard.
+            maxsize: most bytes in a shard.
+        """
+
+    def read_url(self, url: str) -> str:
+        """The URL from which a plain HTTP client, or a local program, reads a stored shard."""
+
+    def create_source(self, urls: Sequence[str]) -> DataSource:
+        """The source that reads shards back from the addresses `write_shards` gave."""
+
+
+@runtime_checkable
+class ShardStore(AbstractDataStore, Protocol):
+    """A data store that names shards by their content, so that it knows what it will hold before it holds it."""
+
+    def plan(
+        self,
+        dataset: Dataset[Any],
+        *,
+        prefix: str,
+        maxcount: int | None = None,
+        maxsize: float | None = None,
+        watch: Watch | None = None,
+    ) -> Sequence[PlannedShard]:
+        """The shards that `write_shards` would store, with address, digest and size; nothing is stored yet.
+
+        The arguments are those of `write_shards`; `watch` writes the manifests of shards that are cut anew.
+        """
+
+    def upload(self, planned: Sequence[PlannedShard]) -> Sequence[ShardRef]:
+        """Store what `plan` gave, and give references to it there. What is there already is not sent again."""
+
+    def put(
+        self,
+        dataset: Dataset[Any],
+        *,
+        prefix: str,
+        maxcount: int | None = None,
+        maxsize: float | None = None,
+        watch: Watch | None = None,
+    ) -> Sequence[ShardRef]:
+        """`write_shards`, with all that is known of each shard in place of its mere address."""

@@ -1,0 +1,67 @@
+"""Files that are complete or not there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import FileIO
+from pathlib import Path
+
+from atdata.errors import AtdataError, StorageError
+from atdata.files.own import discard, temporary_name
+
+
+@contextmanager
+def disk_errors(place: Path) -> Iterator[None]:
+    """Turn an `OSError` into the typed one."""
+    try:
+        yield
+    except AtdataError:  # some of ours are OSErrors too
+        raise
+    except OSError as error:
+        raise StorageError(
+            f"a file cannot be written: {error.strerror}",
+            uri=str(place),
+            actual=f"errno {error.errno}",
+            hint="Nothing partial was left. Make room, or choose another folder.",
+        ) from error
+
+
+def write_all(file: FileIO, data: bytes | bytearray, place: Path) -> None:
+    """Write every byte to an unbuffered file.
+
+    Raises:
+        StorageError: the disk is full or fails.
+    """
+    rest = memoryview(data)
+    with disk_errors(place):
+        while rest:
+            rest = rest[file.write(rest) :]
+
+
+@contextmanager
+def atomic_file(place: Path) -> Iterator[FileIO]:
+    """A file that appears at its place complete or not at all: temporary, fsync, rename, fsync of the folder.
+
+    Raises:
+        StorageError: the disk is full or fails. An fsync that failed is not tried again.
+    """
+    temporary = place.with_name(temporary_name())
+    with disk_errors(place):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        file = FileIO(temporary, "xb")  # unbuffered: closing after a failed write must not write again
+    try:
+        with file:
+            yield file
+            with disk_errors(place):
+                os.fsync(file.fileno())
+        with disk_errors(place):
+            temporary.replace(place)
+            folder = os.open(place.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+    finally:
+        discard(temporary)

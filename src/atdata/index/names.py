@@ -1,0 +1,161 @@
+"""What a name stands for among records, and the version that a new record is given under one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Generic, Self, TypeVar
+
+from atdata.atproto.cid import Cid
+from atdata.errors import ConflictError, LexiconError, LimitError
+from atdata.index.ports import Named
+from atdata.records import (
+    Label,
+    Listing,
+    Malformed,
+    Record,
+    Schema,
+    Version,
+    is_semver,
+    newest,
+)
+
+R = TypeVar("R", bound=Record)
+
+
+@dataclass(frozen=True)
+class NamedRecords(Generic[R]):
+    """`Named`, where all the records are at hand.
+
+    Attributes:
+        records: of the name.
+        malformed: of the name too, as far as can be told; what one of them may mean is no longer known.
+    """
+
+    records: Sequence[R]
+    malformed: Sequence[Malformed] = ()
+
+    @classmethod
+    def among(cls, listing: Listing[R], name: str) -> Self:
+        """Those of a listing that have a name."""
+        records = [record for record in listing if record.name == name]
+        return cls(records, [record for record in listing.malformed if record.name == name])
+
+    def newest(self) -> R | None:
+        """The newest of all.
+
+        Raises:
+            LexiconError: one of them is malformed, and might be the newest.
+        """
+        self._check(self.malformed)
+        return newest(self.records)
+
+    def of_version(self, version: str) -> R | None:
+        """The newest of a version.
+
+        Raises:
+            LexiconError: one of them is malformed, and might be of that version.
+        """
+        self._check([record for record in self.malformed if record.may_be_of(version)])
+        return newest(record for record in self.records if record.listed.version == version)
+
+    def of_content(self, content: Cid) -> R | None:
+        """The newest with a content."""
+        return newest(record for record in self.records if record.listed.content == content)
+
+    def _check(self, malformed: Sequence[Malformed]) -> None:
+        if not malformed:
+            return
+        versions = ", ".join(record.listed.version for record in self.records if record.listed.version)[:200]
+        until = f" Until then ask for another version ({versions}), or by address." if versions else ""
+        raise LexiconError(
+            f"a record of the name {malformed[0].name} is malformed, so what the name stands for cannot be told",
+            step="lexicon",
+            uri=malformed[0].uri,
+            path=malformed[0].reason.path,
+            actual=malformed[0].reason.what,
+            hint=f"Its publisher can delete it, or write it again.{until}",
+        )
+
+
+def choose_schema(named: Named[Schema], draft: Schema, version: str | None) -> Schema:
+    """The schema of a content among those listed under its name, or the draft, under the version it would have.
+
+    Args:
+        named: those of the draft's name.
+        draft: what to list.
+        version: by default the newest that has this content, else the next patch.
+
+    Raises:
+        ConflictError: the version stands for other content.
+    """
+    content = draft.listed.content
+    if version is None:
+        last = named.newest()  # first: what is listed after this look takes the next version, and is noticed
+        if found := named.of_content(content):
+            return found
+        return replace(draft, version=next_patch(None if last is None else last.version))
+    draft, taken = replace(draft, version=version), named.of_version(version)
+    if taken is not None and taken.listed.content != content:
+        raise ConflictError(
+            f"the schema {draft.name} {version} stands for other content",
+            uri=taken.uri,
+            expected=str(taken.identity),
+            actual=str(draft.identity),
+            hint="What was published stays; give the new fields a new version.",
+        )
+    return taken or draft
+
+
+def next_patch(newest_version: str | None) -> str:
+    """The version after the newest one; 1.0.0 where there is none.
+
+    Raises:
+        LimitError: no version comes after it.
+    """
+    if newest_version is None or not is_semver(newest_version):
+        return "1.0.0"
+    version = Version.parse(newest_version)
+    major, minor, patch = version.numbers
+    after = f"{major}.{minor}.{patch + version.final}"
+    if not is_semver(after):
+        raise LimitError(
+            "there is no patch after this version", actual=newest_version, hint="Choose a version yourself."
+        )
+    return after
+
+
+def next_version(newest_label: Label | None) -> str | None:
+    """The version of a dataset that is given none: none while its name has no versions, else the next patch.
+
+    A name stands for its newest version, so without one of its own the dataset could never be reached by it.
+    """
+    return None if newest_label is None or newest_label.version is None else next_patch(newest_label.version)
+
+
+def planned_label(named: Named[Label], draft: Label) -> Label:
+    """The listed label of a dataset under a name; where there is none the draft, under the version it would have.
+
+    Args:
+        named: the labels of the draft's name.
+        draft: for the dataset at its `dataset_uri`; without a version it gets what `next_version` says.
+
+    Raises:
+        ConflictError: the version stands for another dataset.
+    """
+    if draft.version is None:
+        newest_label = named.newest()  # first: what is listed after this look takes the next version, and is noticed
+        found, version = named.of_content(draft.listed.content), next_version(newest_label)
+        if found is not None and (version is None or found.version is not None):
+            return found
+        return replace(draft, version=version)
+    taken = named.of_version(draft.version)
+    if taken is not None and taken.dataset_uri != draft.dataset_uri:
+        raise ConflictError(
+            f"{draft.name}@{draft.version} already stands for another dataset",
+            uri=taken.uri,
+            expected=taken.dataset_uri,
+            actual="other shards, or another schema",
+            hint="List it under a new version.",
+        )
+    return taken or draft

@@ -1,0 +1,87 @@
+"""The ports of indexes: what people ask of one, and what one asks of a store of records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+from atdata.atproto.cid import Cid
+from atdata.atproto.syntax import RecordKey
+from atdata.dataset import Dataset
+from atdata.dataset.entry import IndexEntry
+from atdata.records import Listing, Record
+
+R = TypeVar("R", bound=Record)
+S = TypeVar("S", bound=Record, covariant=True)
+
+
+@runtime_checkable
+class AbstractIndex(Protocol):
+    """A place where datasets and schemas are listed under names."""
+
+    def publish_schema(self, sample_type: type, *, version: str | None = None, description: str | None = None) -> str:
+        """List a sample type, and give the address of its schema."""
+
+    def get_schema(self, ref: str) -> Mapping[str, Any]:
+        """The schema at an address."""
+
+    def list_schemas(self) -> Iterable[Mapping[str, Any]]:
+        """Every schema listed."""
+
+    def decode_schema(self, ref: str) -> type:
+        """The sample type that a schema describes."""
+
+    def insert_dataset(self, dataset: Dataset[Any], *, name: str, schema_ref: str | None = None) -> IndexEntry:
+        """List a dataset under a name; its schema too, where none is given."""
+
+    def get_dataset(self, ref: str) -> IndexEntry:
+        """The entry at an address, or of a name."""
+
+    def list_datasets(self) -> Iterable[IndexEntry]:
+        """Every dataset listed."""
+
+
+class RecordStore(Protocol):
+    """A place that keeps small records by collection and record key, and finds them by name."""
+
+    def read(self, ref: str, kind: type[R]) -> R:
+        """The record at an address.
+
+        Raises:
+            NotFoundError: there is none.
+            VerificationError: it is not proven to be what was published.
+        """
+
+    def read_all(self, owner: str | None, kind: type[R], limit: int | None = None) -> Listing[R]:
+        """The records of a kind, newest first; of the store's own account where no owner is given."""
+
+    def named(self, owner: str | None, kind: type[R], name: str) -> Named[R]:
+        """The records of a kind under a name; of the store's own account where no owner is given."""
+
+    def create(self, record: R, rkey: RecordKey, same: Callable[[R], bool]) -> R:
+        """Write a record once; where the key is taken, `same` says whether the record there is as good.
+
+        Raises:
+            ConflictError: the key is taken by other content.
+        """
+
+    def swap(self, record: R, stands: R) -> R:
+        """Put a record in the place of one that was read, if that is still there.
+
+        Raises:
+            ConflictError: another is there by now, or none.
+            UsageError: it is somebody else's.
+        """
+
+
+class Named(Protocol[S]):
+    """The records of one kind that have one name. Of several that qualify, each question gives the newest."""
+
+    def newest(self) -> S | None:
+        """What the name stands for (see `atdata.records.newest`)."""
+
+    def of_version(self, version: str) -> S | None:
+        """The one of a version."""
+
+    def of_content(self, content: Cid) -> S | None:
+        """The one that says this (see `atdata.records.Listed`)."""

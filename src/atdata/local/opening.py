@@ -1,0 +1,60 @@
+"""From the address of an index to its database."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from atdata.errors import UsageError
+from atdata.local.database import Database
+from atdata.local.postgres import PostgresDatabase
+from atdata.local.redis import RedisDatabase
+from atdata.local.sqlite import SqliteDatabase
+from atdata.redaction import Secret, revealed, secret_address
+from atdata.shards.addresses import scheme_of
+
+_CONNECTION = re.compile(
+    r"(?i)(?:^|[\s;])(?:host|hostaddr|user|user id|password|dbname|port|service|server)\s*=|^[^/\\:]*:[^/\\]*@"
+    r"|^(?:redis|rediss|postgres|postgresql):"
+)
+
+
+def _no_file(where: str) -> str:
+    """An address as a secret, a path as it is. What else connects to a server is no path: a password would be in its name.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if "://" not in where and _CONNECTION.search(where):
+        raise UsageError(
+            "an address of an index that is neither a URL nor a path",
+            expected="redis://, rediss://, unix://, postgresql://, sqlite:/// or a path",
+            hint="Write it as a URL. A file of such a name is Path(...).",
+        )
+    return secret_address(where)
+
+
+def open_database(where: str | os.PathLike[str]) -> Database:
+    """The database at an address.
+
+    Raises:
+        UsageError: no index can be there.
+    """
+    where = _no_file(where) if isinstance(where, str) else os.fspath(where)
+    if not where:
+        raise UsageError("an empty text is no address of an index", hint="Leave it out for the one by default.")
+    match scheme_of(where):
+        case "redis" | "rediss" | "unix":
+            return RedisDatabase(Secret(where))
+        case "postgresql" | "postgres":
+            return PostgresDatabase(Secret(where))
+        case "sqlite" | "file":
+            path = str(revealed(where))
+            return SqliteDatabase(Path(path.removeprefix("sqlite://").removeprefix("file://")).expanduser().absolute())
+        case other:
+            raise UsageError(
+                f"no index is kept at {other}://",
+                expected="redis://, rediss://, unix://, postgresql://, sqlite:/// or a path",
+                hint="See LocalIndex.",
+            )
