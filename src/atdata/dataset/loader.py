@@ -144,7 +144,7 @@ class Loader(Countable, Generic[T]):
         order = self._order_of(place.epoch)
         step = worker.number + place.taken * worker.count
         filtered, filling = self.view.filtered, _Filling(self.view, order, self.batch_size)
-        numbers = self.view.numbers(order, self._steps(place.start, step, worker.count, rank))
+        numbers = self.view.numbers(order, self._positions(place.start, step, worker.count, rank))
         parted = False
         for batch in self.view.read(numbers):
             self._now = place = _Place(place.epoch, place.start, place.taken + 1, place.world)
@@ -163,7 +163,7 @@ class Loader(Countable, Generic[T]):
             step += worker.count
         self._now, self._ahead = _Place(place.epoch + 1, world=place.world), None
 
-    def _steps(self, start: int, first: int, stride: int, rank: Rank) -> Iterator[tuple[int, int]]:
+    def _positions(self, start: int, first: int, stride: int, rank: Rank) -> Iterator[tuple[int, int]]:
         """Positions of a rank's batches. With `pad`, positions beyond the end stand for the epoch's first ones."""
         size, world = self.batch_size, rank.world_size
         if self._order.mode == "ordered" and (start, first, stride, world) == (0, 0, 1, 1):

@@ -140,7 +140,7 @@ class View(Countable, Generic[T]):
         transforms = self.transforms
         if self.lens is not None or self.fields is not None:
             transforms = (ApplyLens(self.lens, self.fields), *transforms)
-        if self.table.is_random_access:
+        if self.table.gives_ranges:
             numbers = _fetched(self.table, numbers)
         for batch in reader.batches(numbers):
             for transform in transforms:

@@ -27,7 +27,7 @@ from atdata.shards.keys import Keys, keys_of
 from atdata.shards.listing import look
 from atdata.shards.memory import Memory, check_unchanged, map_file
 from atdata.shards.opening import AHEAD, OpenShard, open_shard
-from atdata.shards.ports import DataSource, ShardRef
+from atdata.shards.ports import DataSource, RangeSource, ShardRef
 from atdata.shards.scan import ShardIndex
 from atdata.shards.source import FileSource
 
@@ -52,12 +52,16 @@ class OpenShards:
         refs: the shards.
         cache: where fetched shards are kept.
         counts: the number of samples in each, where it is known; it must prove true.
+
+    Attributes:
+        ranges: the source, if it gives parts of shards.
     """
 
     def __init__(
         self, source: DataSource, refs: Sequence[ShardRef], cache: ShardCache, counts: Sequence[int | None]
     ) -> None:
         self.source, self.refs, self.cache, self._counts = source, refs, cache, counts
+        self.ranges = source if isinstance(source, RangeSource) else None
         self._begin()
 
     def _begin(self) -> None:

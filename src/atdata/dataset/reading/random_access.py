@@ -14,7 +14,6 @@ from atdata.dataset.reading.open_shards import KEPT, OpenShards, evict_excess
 from atdata.dataset.reading.partial import PartialShard, fetch_missing
 from atdata.shards.keys import Keys
 from atdata.shards.opening import OpenShard
-from atdata.shards.ports import RangeSource
 
 Ints: TypeAlias = NDArray[np.int64]
 
@@ -92,14 +91,14 @@ class RandomAccessShards(OpenShards):
 
     def _partial(self, shard: int) -> PartialShard | None:
         """A shard to have in parts: remote, where its manifest says what they must be and its source gives them."""
-        files, source = self._files, self.source
-        if not isinstance(source, RangeSource) or not self._may_be_partial(shard):
+        files = self._files
+        if self.ranges is None or not self._may_be_partial(shard):
             return None
         if shard not in files.partial:
             index = self.manifests.sample_index(shard) if self._is_away(shard) else None
             if index is None:
                 return None
-            files.partial[shard] = PartialShard(source, self.refs[shard], index, self.cache.root)
+            files.partial[shard] = PartialShard(self.ranges, self.refs[shard], index, self.cache.root)
             while len(files.partial) > KEPT:
                 files.drop_partial(next(iter(files.partial)))
             evict_excess(files)
@@ -107,8 +106,8 @@ class RandomAccessShards(OpenShards):
         return files.partial[shard]
 
     def _may_be_partial(self, shard: int) -> bool:
-        ranges = isinstance(self.source, RangeSource) and self.refs[shard].manifest is not None
-        return ranges and shard not in self._files.refused
+        pinned = self.ranges is not None and self.refs[shard].manifest is not None
+        return pinned and shard not in self._files.refused
 
     def _refuse(self, shard: int) -> None:
         """Have a shard whole from now on."""

@@ -66,6 +66,11 @@ class ShardTable:
         """True if single samples are asked for."""
         return isinstance(self.shards, RandomAccessShards)
 
+    @property
+    def gives_ranges(self) -> bool:
+        """True if single samples are asked for, of a source that gives them by themselves."""
+        return isinstance(self.shards, RandomAccessShards) and self.shards.ranges is not None
+
     def random_access(self) -> ShardTable:
         """The same table for reading single samples: of remote shards with a manifest only these are fetched."""
         if self.is_random_access:
