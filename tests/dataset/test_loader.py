@@ -490,7 +490,7 @@ def test_the_first_sample_after_a_resume_opens_one_shard(datasets):
     loader = data.loader(1, rank=0, world_size=1)
     len(data)  # from now on the ledger knows where what is
     state = {**loader.state_dict(), "position": 100}
-    fresh = Dataset[Point](list(map(str, data.shards)), cache=data.view.table.cache.root)
+    fresh = Dataset[Point](list(map(str, data.shards)), cache=data.view.table.shards.cache.root)
     loader = fresh.loader(1, rank=0, world_size=1)
     loader.load_state_dict(state)
     assert next(iter(loader)).id == [100]

@@ -24,7 +24,7 @@ def rows_by_shard(view: View[Any]) -> Iterator[Iterator[Row]]:
     Each shard is verified before its first row. Its rows must be taken before the next shard's.
     """
     table = view.table
-    for shard in open_shards(table.source, table.refs, table.cache):
+    for shard in open_shards(table.shards.source, table.refs, table.shards.cache):
         yield read_rows(shard.file, shard.size, shard.ref.url)
 
 

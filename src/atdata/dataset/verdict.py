@@ -54,11 +54,11 @@ def read_for_verdict(view: View[Any], title: str = "") -> Verdict:
         SampleError: a sample is not of its type.
     """
     table, decode = view.table, decoder(view)
-    cache = replace(table.cache, afresh=True)
+    cache = replace(table.shards.cache, afresh=True)
     sizes = [shard.size or 0 for shard in table.refs]
     total = samples = manifests = 0
     with progress(f"Reading {title}".rstrip(), sum(sizes)) as bars:
-        for number, shard in enumerate(open_shards(table.source, table.refs, cache)):
+        for number, shard in enumerate(open_shards(table.shards.source, table.refs, cache)):
             bars.begin(f"shard {number + 1} of {len(sizes)}", sizes[number])
             rows = read_rows(shard.file, shard.size, shard.ref.url)
             if shard.ref.manifest is not None:

@@ -80,7 +80,7 @@ class View(Countable, Generic[T]):
     @property
     def source(self) -> DataSource:
         """Where the shards are."""
-        return self.table.source
+        return self.table.shards.source
 
     @property
     def filtered(self) -> bool:

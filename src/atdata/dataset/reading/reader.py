@@ -200,7 +200,7 @@ class Reader:
             count = len(batch)
             if not block and count:
                 shard = self.table.shard_of(int(batch[0]))
-                limit, end = block_size(self.table, shard), self.table.end_of(shard)
+                limit, (_, end) = block_size(self.table, shard), self.table.span_of(shard)
             block.append(batch)
             size += count
             if size + count > limit or (count and _is_last(batch, end)):
@@ -237,8 +237,9 @@ class Reader:
     def _stretches(self, numbers: range, goes_on: bool) -> Iterator[Chunk]:
         done = 0
         while done < len(numbers):
-            shard, first = self.table.place_of(numbers[done])
-            some = min(len(numbers) - done, self.table.end_of(shard) - numbers[done])
+            shard = self.table.shard_of(numbers[done])
+            start, stop = self.table.span_of(shard)
+            first, some = numbers[done] - start, min(len(numbers) - done, stop - numbers[done])
             yield self._chunk(shard, slice(first, first + some), range(done, done + some), goes_on or done > 0)
             done += some
 

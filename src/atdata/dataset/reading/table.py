@@ -52,28 +52,13 @@ class ShardTable:
         self.shards = OpenShards(source, self.refs, cache, self._counts)
 
     @property
-    def source(self) -> DataSource:
-        """Where the shards are."""
-        return self.shards.source
-
-    @property
-    def cache(self) -> ShardCache:
-        """Where fetched shards are kept."""
-        return self.shards.cache
-
-    @property
-    def is_random_access(self) -> bool:
-        """True if single samples are asked for."""
-        return isinstance(self.shards, RandomAccessShards)
-
-    @property
     def gives_ranges(self) -> bool:
         """True if single samples are asked for, of a source that gives them by themselves."""
         return isinstance(self.shards, RandomAccessShards) and self.shards.ranges is not None
 
     def random_access(self) -> ShardTable:
         """The same table for reading single samples: of remote shards with a manifest only these are fetched."""
-        if self.is_random_access:
+        if isinstance(self.shards, RandomAccessShards):
             return self
         if not self._asked:
             self._look_up()
@@ -115,7 +100,7 @@ class ShardTable:
             if self._counts[shard] is None and not self._asked:
                 self._look_up()
             count = self._counts[shard]
-            if count is None and (stop is None or self.is_random_access):
+            if count is None and (stop is None or isinstance(self.shards, RandomAccessShards)):
                 count = self.shards.manifests.count(shard)
             if count is None:
                 count = len(self.shards.open(shard).index)
@@ -138,7 +123,7 @@ class ShardTable:
         states = {shard: state_of(status) for shard, status in found if status is not None}
         if not states:
             return
-        counts = self.cache.ledger.counts(list(states.values()))
+        counts = self.shards.cache.ledger.counts(list(states.values()))
         for shard, state in states.items():
             self._counts[shard] = counts.get(state)
 
@@ -160,14 +145,9 @@ class ShardTable:
         """True while the shard of a sample, or the next one that is not known, is being fetched."""
         return self.shards.is_prefetching(bisect.bisect_right(self._bounds, sample) - 1)
 
-    def place_of(self, sample: int) -> tuple[int, int]:
-        """The shard of one sample, and its number in it."""
-        shard = self.shard_of(sample)
-        return shard, sample - self._bounds[shard]
-
-    def end_of(self, shard: int) -> int:
-        """One past the last sample of a shard in which a sample was found."""
-        return self._bounds[shard + 1]
+    def span_of(self, shard: int) -> tuple[int, int]:
+        """The numbers `[start, stop)` of the samples in a shard in which a sample was found."""
+        return self._bounds[shard], self._bounds[shard + 1]
 
     def fingerprints(self) -> list[str]:
         """What tells each shard from others: its digest; where none is known, its size, count and some of its bytes."""
@@ -178,9 +158,9 @@ class ShardTable:
             return str(ref.digest)
         self.resolve_stop(None)
         known = f"{self._counts[shard]}:{ref.size}"
-        if not isinstance(self.source, FileSource):
+        if not isinstance(self.shards.source, FileSource):
             return known
-        with self.source.open(ref) as file:
+        with self.shards.source.open(ref) as file:
             size = os.fstat(file.fileno()).st_size
             pieces = [os.pread(file.fileno(), _PIECE, max(place, 0)) for place in (0, size // 2, size - _PIECE)]
         return f"{self._counts[shard]}:{size}:{hashlib.sha256(b''.join(pieces)).hexdigest()}"

@@ -1,0 +1,103 @@
+"""The house stays one that a newcomer can walk: small faces, small files, a short way to a first batch."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import atdata
+
+SRC = Path(atdata.__file__).parent
+
+LARGE_FACES = {
+    "Dataset": 22,  # the verbs of users
+    "RecordIndex": 18,
+    "LocalIndex": 16,
+    "AtmosphereClient": 17,  # a store of records, an account, and the way to both
+    "Database": 15,  # a port, and what implements it
+    "MemoryDatabase": 15,
+    "RedisDatabase": 16,
+    "SqlDatabase": 14,
+    "Pds": 25,  # a whole server
+}
+LONG_FILES = {
+    "dataset/dataset.py",  # half of it is what the verbs of users say to users
+    "importers/parquet.py",
+    "local/index.py",
+    "shards/buckets.py",  # all of S3 and of what goes wrong there
+    "testing/devnet/pds.py",
+}
+
+
+def classes() -> Iterator[tuple[str, int]]:
+    """Yields each class with the number of public methods and properties that it defines itself."""
+    for path in SRC.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ClassDef) and not node.name.endswith("Suite"):
+                names = {item.name for item in node.body if isinstance(item, ast.FunctionDef)}
+                yield node.name, sum(not name.startswith("_") for name in names)
+
+
+def test_what_a_dataset_offers_is_for_users(tmp_path: Path) -> None:
+    dataset = atdata.write_samples([atdata.DictSample({"x": 1})], tmp_path / "a.tar")
+    assert len([name for name in dir(dataset) if not name.startswith("_")]) <= LARGE_FACES["Dataset"]
+
+
+def test_faces_are_small() -> None:
+    assert {name: count for name, count in classes() if count > LARGE_FACES.get(name, 12)} == {}
+
+
+def test_files_are_short() -> None:
+    long = {str(path.relative_to(SRC)) for path in SRC.rglob("*.py") if len(path.read_text().splitlines()) > 400}
+    assert long == LONG_FILES
+
+
+@atdata.packable
+class Row:
+    x: NDArray[np.float32]
+    n: int
+
+
+def walk(work: Any) -> tuple[Counter[str], Counter[str]]:
+    """The functions of atdata that some work enters in this thread, and their files. A generator is entered once."""
+    functions: Counter[str] = Counter()
+    files: Counter[str] = Counter()
+    entered: list[FrameType] = []
+
+    def look(frame: FrameType, event: str, _: Any) -> None:
+        code: CodeType = frame.f_code
+        if event != "call" or not code.co_filename.startswith(str(SRC)) or code.co_name.endswith(("comp>", "expr>")):
+            return
+        if any(frame is known for known in entered):
+            return
+        entered.append(frame)
+        files[str(Path(code.co_filename).relative_to(SRC))] += 1
+        functions[code.co_qualname] += 1
+
+    sys.setprofile(look)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return functions, files
+
+
+def test_the_walk_of_a_first_batch_is_short(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = (Row(np.zeros(4, np.float32), number) for number in range(60))
+    atdata.write_samples(rows, tmp_path / "a-%d.tar", maxcount=30)
+    next(iter(atdata.Dataset[Row](f"{tmp_path}/a-{{0..1}}.tar").ordered(10)))  # what a machine learns once
+    batches = iter(atdata.Dataset[Row](f"{tmp_path}/a-{{0..1}}.tar").ordered(10))
+    functions, files = walk(lambda: next(batches))
+    with capsys.disabled():
+        print(f"\n{functions.total()} calls in {len(files)} files: {', '.join(files)}")
+    assert functions.total() <= 120
+    assert len(files) <= 17
