@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atdata.atmosphere import Evidence
-from atdata.atmosphere.evidence import Ledger
+from atdata.atmosphere.evidence import SeenCommits
 from atdata.atproto.fetch import refusal
 from atdata.atproto.net.session import Session
 from atdata.atproto.syntax import Did
@@ -89,7 +89,7 @@ def test_a_value_is_of_the_kind_that_it_must_be() -> None:
 def test_whoever_reads_json_gives_an_error_of_its_own(data: bytes, tmp_path: Path) -> None:
     with pytest.raises(DataModelError, match=r"not evidence"):
         Evidence.from_json(data)
-    ledger, did = Ledger(tmp_path), Did("did:web:example.com")
+    ledger, did = SeenCommits(tmp_path), Did("did:web:example.com")
     ledger._path(did).parent.mkdir()
     ledger._path(did).write_bytes(data)
     with pytest.raises(RollbackError):

@@ -28,11 +28,12 @@ from atdata.errors import (
     StorageError,
     UnverifiedError,
 )
+from atdata.files import atomic
 from atdata.manifest import Manifest, ManifestBuilder, ManifestField, ManifestWriter, manifest_paths, parquet
 from atdata.manifest.aggregates import MAX_TEXT
 from atdata.manifest.build import BATCH, remove_manifest
 from atdata.manifest.header import MAX_HEADER
-from atdata.shards import Digest, Limits, ShardRef, cut_shards, writer
+from atdata.shards import Digest, Limits, ShardRef, cut_shards
 from atdata.shards.exchange import settle
 
 pytest.importorskip("pyarrow")
@@ -334,14 +335,14 @@ def test_where_a_manifest_cannot_be_written_its_whole_set_is_there_or_none_of_it
         if calls - 1 == failing:
             raise OSError(28, "No space left on device")
 
-    class File(writer.FileIO):
+    class File(atomic.FileIO):
         def write(self, data: Any) -> int:
             strike()
             return super().write(data)
 
-    fsync = writer.os.fsync
-    monkeypatch.setattr(writer, "FileIO", File)
-    monkeypatch.setattr(writer.os, "fsync", lambda fd: (strike(), fsync(fd)))
+    fsync = atomic.os.fsync
+    monkeypatch.setattr(atomic, "FileIO", File)
+    monkeypatch.setattr(atomic.os, "fsync", lambda fd: (strike(), fsync(fd)))
     write(tmp_path / "counted", few(7), maxcount=3)
     total = calls
     assert total >= 3 * 3 * 3

@@ -269,7 +269,7 @@ CRASHES = (
     import os, shutil, signal
     from pathlib import Path
     import fcntl, io
-    from atdata.shards import writer
+    from atdata.files import atomic
 
     top = Path(sys.argv[1])
     calls, fatal = [], -1
@@ -297,7 +297,7 @@ CRASHES = (
             strike("write")
             return super().write(data)
 
-    writer.FileIO = File
+    atomic.FileIO = File
     # The old set has three shards of six with manifests; the new one has two shards of three.
     PATTERN, GLOB = "d-%03d.tar", "d-*.tar"
 

@@ -219,7 +219,7 @@ def test_a_folder_that_somebody_made_is_not_removed(tmp_path):
 
 REMOVING = re.compile(r"\.(unlink|rmdir|removedirs|rmtree)\b|\bos\.remove\b")
 WHAT_ELSE = {
-    "shards/own.py": "the one place",
+    "files/own.py": "the one place",
     "shards/ledger.py": "its own database, which has a name of ours, where it is damaged",
     "shards/exchange.py": "what somebody has replaced, known by size and time; and what we wrote in the folder of a set",
     "manifest/build.py": "a manifest that was read as one",

@@ -23,7 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atdata.errors import LimitError, SampleError, StorageError, UsageError
-from atdata.files import atomic_file, write_all
+from atdata.files import atomic, atomic_file, write_all
 from atdata.shards import Digest, Limits, cut_shards, write_shard, writer
 from atdata.shards.places import Places
 from atdata.shards.rows import read_rows
@@ -307,7 +307,7 @@ class Faults:
                 faults.strike("write")
                 return super().write(data[: max(1, len(data) // 2)])  # the system may take a part
 
-        monkeypatch.setattr(writer, "FileIO", File)
+        monkeypatch.setattr(atomic, "FileIO", File)
 
     def around(self, name: str, call: Any) -> Any:
         def called(*args: Any, **options: Any) -> Any:
@@ -405,7 +405,8 @@ def test_a_crash_at_any_call_leaves_no_partial_shard_in_sight(tmp_path):
     script = """
         import io, os, signal, sys
         from pathlib import Path
-        from atdata.shards import Limits, cut_shards, writer
+        from atdata.files import atomic
+        from atdata.shards import Limits, cut_shards
 
         rows = [("a", bytes(700)), ("b", bytes(700)), ("c", bytes(700))]
         top, calls, fatal = Path(sys.argv[1]), 0, -1
@@ -432,7 +433,7 @@ def test_a_crash_at_any_call_leaves_no_partial_shard_in_sight(tmp_path):
                 strike()
                 return super().write(data[: max(1, len(data) // 3)])
 
-        writer.FileIO = File
+        atomic.FileIO = File
 
         def write(name):
             list(cut_shards(rows, Limits(2), lambda i: top / name / f"{i}.tar"))

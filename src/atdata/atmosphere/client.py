@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import TypeVar
 
-from atdata.atmosphere.evidence import Reader
+from atdata.atmosphere.evidence import EvidenceReader
 from atdata.atmosphere.repository import Decision, Repository, State, Write, located
 from atdata.atproto.cid import Cid
 from atdata.atproto.datamodel import from_json
@@ -72,7 +72,7 @@ class AtmosphereClient:
             )
         self.base_url = None if base_url is None else base_url.rstrip("/")
         self.spelled = frozenset() if self.base_url is None else frozenset({origin_of(self.base_url)})
-        self.reader = Reader(self.settings, self.spelled)
+        self.reader = EvidenceReader(self.settings, self.spelled)
 
     def login(self, handle: str, password: str) -> None:
         """Log in with a handle (or DID) and an app password.
@@ -144,7 +144,7 @@ class AtmosphereClient:
         return min(said, LEXICON_BLOB_LIMIT) if type(said) is int and said > 0 else LEXICON_BLOB_LIMIT
 
     def read(self, ref: str, kind: type[R]) -> R:
-        """A record of anybody's, verified (see `Reader.read`)."""
+        """A record of anybody's, verified (see `EvidenceReader.read`)."""
         return self.reader.read(AtUri(ref), kind)
 
     def read_all(self, owner: str | None, kind: type[R], limit: int | None = None) -> Listing[R]:

@@ -52,7 +52,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Ledger:
+class SeenCommits:
     """Remembers, for each DID, the newest commit seen, so that no server can serve an older one unnoticed.
 
     Attributes:
@@ -120,7 +120,7 @@ class Ledger:
         return self.root / "repos" / f"{hashlib.sha256(did.encode()).hexdigest()}.json"
 
 
-class Reader:
+class EvidenceReader:
     """Reads records of any account, from the account's own server, and returns only what passed verification.
 
     Args:
@@ -131,7 +131,7 @@ class Reader:
     def __init__(self, settings: Settings, spelled: Iterable[str] = ()) -> None:
         self.settings = settings
         self.transport = Transport.of(settings).trusting(settings.plc_url, *settings.resolver_urls, *spelled)
-        self._ledger = Ledger(settings.cache)
+        self._seen_commits = SeenCommits(settings.cache)
         self._identities: dict[Did | Handle, tuple[float, VerifiedIdentity]] = {}
 
     def identity(self, who: str) -> VerifiedIdentity:
@@ -178,10 +178,10 @@ class Reader:
         collection, rkey = uri.collection, uri.rkey
         if collection is None or rkey is None:
             raise UsageError("an address that names no record", actual=uri, expected="at://account/collection/key")
-        before = self._ledger.seen(identity.did)
+        before = self._seen_commits.seen(identity.did)
         car = self.transport.run(fetch_record(identity, collection, rkey))
         # Before the record: an old commit would also prove, truthfully, that a new record is absent.
-        self._ledger.accept(identity.did, prove_commit(car, identity.did, identity.key).commit, before)
+        self._seen_commits.accept(identity.did, prove_commit(car, identity.did, identity.key).commit, before)
         return verify_record(Evidence(uri, identity.evidence, car), uri)
 
     def collection(self, who: str, collection: Nsid, kind: type[R], limit: int | None = None) -> Listing[R]:
@@ -221,18 +221,18 @@ class Reader:
             VerificationError: a link broke; `step` names it.
             NetworkError: the account's server cannot be reached, or the repository changes too fast.
         """
-        before = self._ledger.seen(identity.did)
+        before = self._seen_commits.seen(identity.did)
         if view.proven is not None and (before is None or view.proven.commit.rev > before.rev):
             before = Seen(view.proven.commit.rev, str(view.proven.cid))
         proven = self.transport.run(fetch_view(identity, view))
-        self._ledger.check(identity.did, proven.commit, before)
+        self._seen_commits.check(identity.did, proven.commit, before)
         if remember and (before is None or proven.commit.rev > before.rev):
-            self._ledger.remember(identity.did, proven.commit)
+            self._seen_commits.remember(identity.did, proven.commit)
         return proven
 
     def remember(self, proven: ProvenCommit) -> None:
         """Remember a commit that was verified, so that no older one is believed later."""
-        self._ledger.remember(proven.commit.did, proven.commit)
+        self._seen_commits.remember(proven.commit.did, proven.commit)
 
     def read(self, uri: AtUri, kind: type[R]) -> R:
         """One record as what it is.
@@ -268,9 +268,9 @@ class Reader:
 
 
 @lru_cache(maxsize=32)
-def reader_of(settings: Settings, spelled: frozenset[str] = frozenset()) -> Reader:
+def reader_of(settings: Settings, spelled: frozenset[str] = frozenset()) -> EvidenceReader:
     """The process's reader for some settings, so that sources made of plain data share what it knows."""
-    return Reader(settings, spelled)
+    return EvidenceReader(settings, spelled)
 
 
 def as_record(verified: VerifiedRecord, kind: type[R]) -> R:

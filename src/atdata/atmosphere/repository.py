@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
-from atdata.atmosphere.evidence import Reader
+from atdata.atmosphere.evidence import EvidenceReader
 from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
 from atdata.atproto.datamodel import check_record, to_json
@@ -185,7 +185,7 @@ class Repository:
         kinds: of the records that are decided upon.
     """
 
-    def __init__(self, reader: Reader, account: Account, kinds: Sequence[type[Record]]) -> None:
+    def __init__(self, reader: EvidenceReader, account: Account, kinds: Sequence[type[Record]]) -> None:
         self._reader, self._account = reader, account
         self._kinds = {kind.NSID: kind for kind in kinds}
         self._view = RepositoryView(tuple(nsid for kind in kinds for nsid in collections(kind.NSID)))
@@ -203,7 +203,7 @@ class Repository:
         """The state at the newest commit; what was read before is not read again.
 
         Args:
-            remember: see `Reader.follow`.
+            remember: see `EvidenceReader.follow`.
 
         Raises:
             VerificationError: a link broke; `step` names it.

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atdata.dataset.order import Order
-from atdata.dataset.reading.reader import Batch, Reader, block_size
+from atdata.dataset.reading.reader import Batch, SampleReader, block_size
 from atdata.dataset.reading.table import ShardTable
 from atdata.dataset.transforms import ApplyLens, Filter, Transform
 from atdata.errors import UnsizedError
@@ -134,7 +134,7 @@ class View(Countable, Generic[T]):
         """Yields a batch for each group of numbers. A filter may leave fewer samples of one, or none.
 
         Raises:
-            ShardError, DigestError, SampleError: as `Reader.read`.
+            ShardError, DigestError, SampleError: as `SampleReader.read`.
         """
         reader = self.reader()
         transforms = self.transforms
@@ -147,14 +147,14 @@ class View(Countable, Generic[T]):
                 batch = transform(batch)
             yield batch
 
-    def reader(self) -> Reader:
+    def reader(self) -> SampleReader:
         """A reader of the stored fields that this view is made of."""
         wanted = None
         if isinstance(self.lens, Projection):
             wanted = [field.name for field in fields_of(self.lens.view_type)]
         if self.fields is not None and (self.lens is None or wanted is not None):
             wanted = list(self.fields)
-        return Reader(self.table, self.stored_type, wanted)
+        return SampleReader(self.table, self.stored_type, wanted)
 
     def fingerprint(self) -> str:
         """What the positions of an epoch stand for, as text: the shards by their digests, and what is selected."""

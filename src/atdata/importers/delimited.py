@@ -27,8 +27,8 @@ from atdata.importers.infer import (
     STR,
     WHOLE,
     Bound,
-    Column,
     Guess,
+    InferredColumn,
     describe,
     guess_of_int,
     rows,
@@ -252,7 +252,7 @@ def _headed(table: _Table, skipped: int = 0) -> _Table:
 
 
 @dataclass
-class _Cells(Column):
+class _Cells(InferredColumn):
     """A column of cells.
 
     Attributes:

@@ -173,7 +173,7 @@ def fit(value: Any, field_type: FieldType) -> Any:
 
 
 @dataclass
-class Column:
+class InferredColumn:
     """A column on its way through the rows.
 
     Attributes:
@@ -210,7 +210,7 @@ class Columns:
 
     def __init__(self, uri: str) -> None:
         self.uri, self.rows = uri, 0
-        self._columns: dict[str, Column] = {}
+        self._columns: dict[str, InferredColumn] = {}
 
     def add_row(self, row: Mapping[str, Any], where: str) -> None:
         """Take in one row.
@@ -226,7 +226,7 @@ class Columns:
                 raise SampleError(
                     error.what, uri=self.uri, path=f"{where}, {name}", actual=error.actual, hint=error.hint
                 ) from error
-            self._columns.setdefault(name, Column()).add(guess, lambda: where)
+            self._columns.setdefault(name, InferredColumn()).add(guess, lambda: where)
 
     def fields(self) -> list[tuple[str, FieldType]]:
         """Name and type of each column, in the order they were first seen.
@@ -247,7 +247,7 @@ class Columns:
             for note in describe(name, self._whole(column), column.empty + self.rows - column.rows)
         ]
 
-    def _whole(self, column: Column) -> Guess:
+    def _whole(self, column: InferredColumn) -> Guess:
         return join(column.guess, NONE) if column.rows < self.rows else column.guess
 
 

@@ -27,8 +27,8 @@ from atdata.importers.infer import (
     NONE,
     STR,
     WHOLE,
-    Column,
     Guess,
+    InferredColumn,
     Items,
     clash_error,
     describe,
@@ -189,7 +189,7 @@ class _Seen:
         Raises:
             SampleError: nothing, or its type in one file is none that a field can have.
         """
-        column = Column()
+        column = InferredColumn()
         for path, kind in self.types.items():
             column.add(self._guess(kind, path), partial(str, path))
         if column.clash is not None:

@@ -10,7 +10,7 @@ from atdata.manifest.build import (
     remove_manifest,
 )
 from atdata.manifest.field import Indexed, ManifestField, indexed_fields
-from atdata.manifest.header import File, Header, Schema
+from atdata.manifest.header import File, Header, SchemaReference
 from atdata.manifest.manifest import Manifest
 from atdata.manifest.pinned import pinned_header, pinned_manifest
 
@@ -23,7 +23,7 @@ __all__ = [
     "ManifestBuilder",
     "ManifestField",
     "ManifestWriter",
-    "Schema",
+    "SchemaReference",
     "discard_shard",
     "indexed_fields",
     "manifest_beside",

@@ -22,8 +22,8 @@ from atdata.files import atomic_file, disk_errors, write_all
 from atdata.files.own import discard
 from atdata.manifest.aggregates import MAX_TEXT, Aggregate, gathering
 from atdata.manifest.field import Indexed, indexed_fields
-from atdata.manifest.header import MAX_HEADER, File, Header, Schema
-from atdata.manifest.parquet import MAX_FILE, Column, encode_rows, require_parquet
+from atdata.manifest.header import MAX_HEADER, File, Header, SchemaReference
+from atdata.manifest.parquet import MAX_FILE, RowsColumn, encode_rows, require_parquet
 from atdata.shards import Digest, ShardRef
 from atdata.shards.writer import Watcher
 
@@ -59,14 +59,14 @@ class ManifestBuilder:
     ) -> None:
         require_parquet()
         uri, cid = (None if given is None else str(given) for given in (schema_uri, schema_cid))
-        self._schema = Schema(type=sample_type.__name__, uri=uri, cid=cid)
+        self._schema = SchemaReference(type=sample_type.__name__, uri=uri, cid=cid)
         self._provenance = {"software": _software(), **(provenance or {})}
         self._fields = [_Field(indexed) for indexed in indexed_fields(sample_type)]
         self._values = _getter([part.indexed.name for part in self._fields])
         self._sets = any(part.indexed.kind == "set" for part in self._fields)
         self._batch: list[tuple[Any, ...]] = []
         self._pending_keys: list[str] = []
-        self._keys = Column("str")
+        self._keys = RowsColumn("str")
         self._offsets, self._sizes = array("q"), array("q")
         self._digests = bytearray()
 
@@ -142,7 +142,7 @@ class _Field:
     def __init__(self, indexed: Indexed) -> None:
         self.indexed = indexed
         self.kept = True
-        self.column = Column(f"[{indexed.type}]" if indexed.kind == "set" else indexed.type)
+        self.column = RowsColumn(f"[{indexed.type}]" if indexed.kind == "set" else indexed.type)
         self._gathering = gathering(indexed)
         self._count = self._nulls = 0
 

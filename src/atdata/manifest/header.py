@@ -19,7 +19,7 @@ MAX_HEADER = 1 << 20  # what an entry takes (formats.md 3)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Schema:
+class SchemaReference:
     """The schema of the samples.
 
     Attributes:
@@ -57,7 +57,7 @@ class Header:
     shard: File
     samples: int
     rows: File
-    schema: Schema
+    schema: SchemaReference
     fields: Mapping[str, Aggregate] = field(default_factory=dict)
     provenance: Mapping[str, str] = field(default_factory=dict)
 
@@ -171,7 +171,7 @@ class _Read:
     shard: _ReadFile
     samples: int
     rows: _ReadFile
-    schema: Schema
+    schema: SchemaReference
     fields: dict[str, Aggregate]
     provenance: dict[str, str]
 

@@ -23,7 +23,7 @@ MAX_FILE = 104_857_600  # what an entry takes (formats.md 3)
 GROUP = 65_536
 
 
-class Column:
+class RowsColumn:
     """One column being filled.
 
     Args:
@@ -52,7 +52,11 @@ class Column:
 
 
 def encode_rows(
-    keys: Column, offsets: NDArray[np.int64], sizes: NDArray[np.int64], digests: bytes, fields: Mapping[str, Column]
+    keys: RowsColumn,
+    offsets: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    digests: bytes,
+    fields: Mapping[str, RowsColumn],
 ) -> bytes:
     """The Parquet file of some rows; equal rows give equal bytes with one version of pyarrow."""
     arrow = _arrow()

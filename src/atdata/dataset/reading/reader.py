@@ -124,7 +124,7 @@ class Chunk:
         ]
 
 
-class Reader:
+class SampleReader:
     """Reads samples of one type, or some of its fields, out of a table of shards."""
 
     def __init__(self, table: ShardTable, sample_type: type[Any], wanted: Sequence[str] | None = None) -> None:

@@ -25,14 +25,14 @@ INT64_MAX = 2**63 - 1
 _NUMBERS = {np.bool_, *PORTABLE.values()}  # scalar classes that say all of a dtype
 
 
-Reader: TypeAlias = Literal["arrow", "parquet", "polars"]
+Target: TypeAlias = Literal["arrow", "parquet", "polars"]
 """Who takes the columns: polars takes no tensors, Parquet no lists of fixed size that may be null (pyarrow < 23)."""
 
 
-class Column:
+class ArrowColumn:
     """One column. Its type only ever grows wider."""
 
-    def __init__(self, path: str, declared: FieldType | None, reader: Reader) -> None:
+    def __init__(self, path: str, declared: FieldType | None, reader: Target) -> None:
         self._path, self._declared, self._reader = path, bare(declared), reader
         self._nullable = isinstance(declared, Maybe | Plain)
         self._untyped = declared is None

@@ -20,7 +20,7 @@ import numpy as np
 
 from atdata.dataset.iteration import Batches, Samples
 from atdata.dataset.order import Order
-from atdata.dataset.tables.arrow import ArrowTable, Column, Reader, arrow, bare, is_wide, typed
+from atdata.dataset.tables.arrow import ArrowColumn, ArrowTable, Target, arrow, bare, is_wide, typed
 from atdata.dataset.view import View
 from atdata.errors import MissingExtraError, UsageError
 from atdata.files import atomic_file, write_all
@@ -213,11 +213,11 @@ class _Frame:
     """A dataset as Arrow tables of one schema. What is learned of its columns stays from pass to pass."""
 
     def __init__(
-        self, view: View[Any], reader: Reader, sample_map: Callable[[Any], Mapping[str, Any]] | None = None
+        self, view: View[Any], reader: Target, sample_map: Callable[[Any], Mapping[str, Any]] | None = None
     ) -> None:
         self._view, self._reader, self._sample_map = view, reader, sample_map
         self._types = {} if sample_map else _types(view)
-        self._columns: dict[str, Column] = {}
+        self._columns: dict[str, ArrowColumn] = {}
 
     def tables(self) -> Iterator[Any]:
         """All rows, some at a time; without rows, one empty table.
@@ -244,7 +244,7 @@ class _Frame:
         for name in names:
             if name not in self._columns:
                 path = name if self._sample_map else f"{self._view.sample_type.__name__}.{name}"
-                self._columns[name] = Column(path, self._types.get(name), self._reader)
+                self._columns[name] = ArrowColumn(path, self._types.get(name), self._reader)
 
     def _schema(self) -> Any:
         return arrow().schema([column.field(name) for name, column in self._columns.items()])
