@@ -117,7 +117,7 @@ def test_facts_are_changed_in_place(index: RecordIndex[Any]) -> None:
     assert (second.description, second.tags, second.license, second.metadata) == ("d", ("a",), "CC0-1.0", {"a": 1})
     assert second.uri == first.uri
     assert second.cid != first.cid
-    assert second.listed == first.listed
+    assert second.index_keys == first.index_keys
     schema = index.get_schema(first.schema_ref).identity
     assert second.identity(schema) == first.identity(schema)
     assert index.get_dataset("rows") == index.get_dataset(ref) == second

@@ -11,7 +11,7 @@ from typing import Any
 from atdata.atmosphere.blobs import PDSBlobStore
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.datasets import public_ref
-from atdata.atmosphere.manifests import beside, carried, described, manifest_watch
+from atdata.atmosphere.manifests import attached_manifests, build_manifest, find_manifests, manifest_observer
 from atdata.atmosphere.publishing import Packed, blob_facts, fitting, publish
 from atdata.atproto.syntax import AtUri
 from atdata.dataset import Dataset
@@ -113,7 +113,7 @@ def promote_to_atmosphere(
 
     def pack(schema: Schema) -> Packed:
         packed = Packed(replace(planned, schema_ref=schema.located))
-        if client.named(None, Entry, planned.name).of_content(packed.entry.listed.content):
+        if client.named(None, Entry, planned.name).of_content(packed.entry.index_keys.content):
             return packed  # only labels may be missing
         public = _as_anyone(planned.storage, client)
         for shards in (moved.shards[:1], moved.shards):  # one first: where strangers cannot read it, no other is copied
@@ -139,11 +139,11 @@ def _with_manifests(
     """Shards that become blobs, carrying manifests; and the manifests to publish, which may be beside shards elsewhere."""
     cache = ShardCache(client.settings.cache)
     if public is not None:
-        return uploads, beside(public, public.shards, cache, manifests)
-    watch = manifest_watch(schema.sample_type, schema, manifests)
-    if watch is not None:
-        uploads = [described(shard, schema.sample_type, watch, cache) for shard in uploads]
-    return uploads, carried(uploads, client.blob_limit, manifests)
+        return uploads, find_manifests(public, public.shards, cache, manifests)
+    observer = manifest_observer(schema.sample_type, schema, manifests)
+    if observer is not None:
+        uploads = [build_manifest(shard, schema.sample_type, observer, cache) for shard in uploads]
+    return uploads, attached_manifests(uploads, client.blob_limit, manifests)
 
 
 def _nothing(_shards: Sequence[ShardRef]) -> None:
@@ -229,7 +229,7 @@ def _stored(dataset: Dataset[Any], store: AbstractDataStore, prefix: str) -> _Mo
 
 def _numbered(named: Named[Schema], draft: Schema, version: str | None) -> Schema:
     """The schema as the account has it, or as it will have it: the same content under another version is the same."""
-    known = named.of_content(draft.listed.content) if version is None else None
+    known = named.of_content(draft.index_keys.content) if version is None else None
     return known or choose_schema(named, draft, draft.version if version is None else version)
 
 

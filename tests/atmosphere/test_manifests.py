@@ -283,7 +283,7 @@ def test_shards_that_stay_where_they_are_bring_the_manifests_beside_them(
     data = atdata.load_dataset(f"@{alice.handle}/elsewhere", Row, split="train", client=network.client())
     web.requests.clear()
     assert data[17] == ROWS[17]
-    manifest = Manifest.beside(web.made.shards[1])  # type: ignore[attr-defined]
+    manifest = Manifest.find(web.made.shards[1])  # type: ignore[attr-defined]
     assert manifest is not None
     start = manifest.offsets[7]
     assert [(r.target, r.headers.get("range")) for r in web.requests] == [

@@ -348,7 +348,7 @@ def test_what_is_said_is_changed(terminal: Terminal, index: LocalIndex) -> None:
     assert terminal.out.strip() == "a/rows: changed tags, metadata"
     after = index.get_dataset(ref)
     assert (after.tags, after.license, after.metadata) == (("y", "z"), "MIT", {"n": 2, "t": "some text"})
-    assert (after.uri, after.listed) == (before.uri, before.listed)
+    assert (after.uri, after.index_keys) == (before.uri, before.index_keys)
     assert terminal.run("index", "update", ref, "--clear", "tags", "--clear", "metadata", "--description", "") == 0
     cleared = index.get_dataset(ref)
     assert (cleared.tags, cleared.metadata, cleared.description) == ((), {}, "")

@@ -82,7 +82,7 @@ def web(tmp_path: Path) -> Iterator[Web]:
     made = write_samples(DIGITS, tmp_path / "d-%d.tar", maxcount=EACH, manifest=True)
     files = {f"/{path.name}": path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
     with Web(files=files) as server:
-        server.manifests = [manifest for shard in made.shards if (manifest := Manifest.beside(shard))]
+        server.manifests = [manifest for shard in made.shards if (manifest := Manifest.find(shard))]
         server.shards = tuple(pinned(server, ref) for ref in made.shards)
         yield server
     gc.collect()

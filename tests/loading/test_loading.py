@@ -250,9 +250,9 @@ def test_a_server_that_was_spelled_out_leads_only_where_it_may(web: FileServer) 
         assert rows(atdata.load_dataset(url, split="train", allow_loopback=True)) == [10, 11]
 
 
-@pytest.mark.parametrize("spelled", ["http://", ""])
-def test_public_objects_of_google_cloud_storage(web: FileServer, monkeypatch: pytest.MonkeyPatch, spelled: str) -> None:
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"{spelled}127.0.0.1:{web.port}")
+@pytest.mark.parametrize("scheme", ["http://", ""])
+def test_public_objects_of_google_cloud_storage(web: FileServer, monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"{scheme}127.0.0.1:{web.port}")
     loaded = atdata.load_dataset("gs://bucket/data/{train/part-2,test/part-0}.tar", Row)
     assert rows(loaded) == {"train": [0, 1], "test": [20, 21]}
     web.files["/bucket/a%20%231%3F.tar"] = web.files["/bucket/plain/a.tar"]

@@ -86,7 +86,7 @@ def test_versions_are_given_once(index_url: str) -> None:
     index = LocalIndex(index_url)
     schemas = index.list_schemas()
     assert {schema.version for schema in schemas} == {f"1.0.{patch}" for patch in range(8 * KINDS)}
-    assert len(schemas) == len({schema.listed.content for schema in schemas}) == 8 * KINDS
+    assert len(schemas) == len({schema.index_keys.content for schema in schemas}) == 8 * KINDS
     assert index.get_schema("Point").version == f"1.0.{8 * KINDS - 1}"
 
 
@@ -103,7 +103,7 @@ def test_what_several_say_is_all_there(index_url: str, tmp_path: Path) -> None:
     together(say, [(index_url, writer, ENTRIES // 20) for writer in range(8)])
     entry = index.get_dataset("points")
     assert entry.metadata == {f"{w}-{number}": number for w in range(8) for number in range(ENTRIES // 20)}
-    assert (entry.uri, entry.listed) == (first.uri, first.listed)
+    assert (entry.uri, entry.index_keys) == (first.uri, first.index_keys)
     assert index.get_entry(str(entry.cid)) == entry
     assert check(index) == []
     with pytest.raises(NotFoundError):

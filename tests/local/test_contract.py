@@ -160,7 +160,7 @@ class Contract(RuleBasedStateMachine):
             )
         )
         after = self.made[0].index.get_dataset(str(before.uri))
-        assert (after.listed, after.created_at) == (before.listed, before.created_at)
+        assert (after.index_keys, after.created_at) == (before.index_keys, before.created_at)
         assert description in (UNSET, after.description)
 
     @rule(name=st.sampled_from(NAMES), version=st.sampled_from((None, None, None, *LABELS)))

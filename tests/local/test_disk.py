@@ -236,7 +236,7 @@ def test_manifests_go_with_their_shards(store: LocalDiskStore) -> None:
     data = write_samples(rows(30), "with-%06d.tar", maxcount=12, manifest=True)
     stored = store.put(data, prefix="a")
     for shard, before in zip(stored, data.shards, strict=True):
-        assert Manifest.beside(shard) is not None
+        assert Manifest.find(shard) is not None
         for mine, theirs in zip(manifest_paths(Path(shard.url)), manifest_paths(Path(before.url)), strict=True):
             assert mine.read_bytes() == theirs.read_bytes()
         assert [file.digest for file in shard.manifest.shards] == [
@@ -247,8 +247,8 @@ def test_manifests_go_with_their_shards(store: LocalDiskStore) -> None:
 
 def test_manifests_of_shards_cut_anew(store: LocalDiskStore, data: Dataset[Any]) -> None:
     pytest.importorskip("pyarrow")
-    stored = store.put(data, prefix="a", maxcount=7, watch=ManifestWriter(Row))
-    assert all(Manifest.beside(shard) is not None and shard.manifest is not None for shard in stored)
+    stored = store.put(data, prefix="a", maxcount=7, observer=ManifestWriter(Row))
+    assert all(Manifest.find(shard) is not None and shard.manifest is not None for shard in stored)
     assert len(held(store)) == 3 * len(stored)
 
 
@@ -266,11 +266,11 @@ def test_the_manifest_of_another_shard_stays_behind(store: LocalDiskStore) -> No
 
 def test_a_manifest_that_is_there_stays(store: LocalDiskStore, data: Dataset[Any]) -> None:
     pytest.importorskip("pyarrow")
-    first = store.put(data, prefix="a", maxcount=30, watch=ManifestWriter(Row))[0]
-    other = store.put(data, prefix="a", maxcount=30, watch=ManifestWriter(Row, provenance={"by": "another"}))[0]
+    first = store.put(data, prefix="a", maxcount=30, observer=ManifestWriter(Row))[0]
+    other = store.put(data, prefix="a", maxcount=30, observer=ManifestWriter(Row, provenance={"by": "another"}))[0]
     assert other == first
     assert other.manifest is None, "it is not the one that is stored"
-    assert Manifest.beside(first).header.provenance.get("by") is None
+    assert Manifest.find(first).header.provenance.get("by") is None
 
 
 # --- from elsewhere --------------------------------------------------------------------------------------------------

@@ -198,7 +198,7 @@ def test_manifests_go_with_their_shards(store: S3DataStore, s3_server: S3Server)
     assert [s.manifest for s in store.put(data, prefix="a")] == [s.manifest for s in stored]
     picked = Dataset(replace(store.create_source([]), shards=stored), sample_type=Row)
     assert picked[25] == rows(30)[25]
-    other = store.put(data, prefix="a", maxcount=12, watch=ManifestWriter(Row, provenance={"by": "another"}))
+    other = store.put(data, prefix="a", maxcount=12, observer=ManifestWriter(Row, provenance={"by": "another"}))
     assert [shard.manifest for shard in other] == [None] * 3, "what is there stays"
 
 

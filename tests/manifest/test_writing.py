@@ -65,7 +65,7 @@ def write(folder: Path, samples: list[Any], **options: Any) -> list[tuple[ShardR
     shards = []
     for path in sorted(folder.glob("*.tar")):
         ref = ShardRef(str(path), Digest.of_file(path), path.stat().st_size)
-        manifest = Manifest.beside(ref)
+        manifest = Manifest.find(ref)
         assert manifest is not None
         shards.append((ref, manifest))
     return shards
@@ -185,10 +185,12 @@ def test_the_rows_are_plain_parquet_with_real_types(tmp_path):
 
 
 def test_schema_and_provenance_are_kept(tmp_path):
-    watch = ManifestWriter(Row, schema_uri="at://did:plc:x/c/r", schema_cid="bafy", provenance={"source": "a camera"})
+    observer = ManifestWriter(
+        Row, schema_uri="at://did:plc:x/c/r", schema_cid="bafy", provenance={"source": "a camera"}
+    )
     packed = [(f"{n}", row.packed, row) for n, row in enumerate(few(3))]
-    (ref,) = cut_shards(packed, Limits(), lambda _: tmp_path / "a.tar", watch)
-    manifest = Manifest.beside(ref)
+    (ref,) = cut_shards(packed, Limits(), lambda _: tmp_path / "a.tar", observer)
+    manifest = Manifest.find(ref)
     assert manifest is not None
     assert (manifest.header.schema.uri, manifest.header.schema.cid) == ("at://did:plc:x/c/r", "bafy")
     assert manifest.header.provenance["source"] == "a camera"
@@ -375,8 +377,8 @@ def test_a_manifest_is_of_its_own_shard_only(tmp_path):
     for path in manifest_paths(Path(one.url)):
         path.rename(str(path).replace("000.", "001."))
     with pytest.raises(DigestError):
-        Manifest.beside(other)
-    assert Manifest.beside(one) is None
+        Manifest.find(other)
+    assert Manifest.find(one) is None
     with pytest.raises(UnverifiedError):
         manifest.bind(ShardRef(one.url))
     with pytest.raises(UnverifiedError):
@@ -391,7 +393,7 @@ def test_half_a_manifest_is_told(tmp_path):
     ((ref, _),) = write(tmp_path, few(2))
     (tmp_path / "000.manifest.parquet").unlink()
     with pytest.raises(ShardNotFoundError):
-        Manifest.beside(ref)
+        Manifest.find(ref)
 
 
 def test_rows_of_another_manifest_are_told(tmp_path):

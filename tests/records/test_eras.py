@@ -225,6 +225,6 @@ def test_one_member_of_any_other_value_is_read_or_an_error_of_ours(
         changed = data.draw(anything)
     with suppress(AtdataError):
         record = kind.from_record({**value, name: changed})
-        dict(record), record.listed
+        dict(record), record.index_keys
         if isinstance(record, Schema):
             _ = record.sample_schema

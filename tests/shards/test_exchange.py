@@ -89,7 +89,7 @@ def test_manifests_belong_to_the_set(tmp_path):
     dataset = atdata.write_samples(rows(10, 3), pattern, maxcount=2, manifest=True, overwrite=True)
     assert len(names(tmp_path)) == 6
     for shard, expected in zip(dataset.shards, ([10, 11], [12]), strict=True):
-        manifest = Manifest.beside(shard)
+        manifest = Manifest.find(shard)
         assert manifest is not None
         assert list(manifest.column("number")) == expected
     atdata.write_samples(rows(20, 3), pattern, overwrite=True)
@@ -341,7 +341,7 @@ def check_one_set(folder: Path) -> list[int]:
     seen = [name for name in names(folder) if not name.startswith(".")]
     assert len(seen) == 3 * shards, seen
     for shard in atdata.write_samples(rows(0, 1), folder / "other.tar").shards:
-        assert Manifest.beside(shard) is None
+        assert Manifest.find(shard) is None
     for path in sorted(folder.glob("d-*.tar")):
         assert (path.with_suffix(".manifest.json")).exists()
     return found

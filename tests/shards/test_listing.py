@@ -223,10 +223,10 @@ def test_a_manifest_that_is_a_link_to_nothing_is_an_error(tmp_path: Path) -> Non
     dataset = atdata.write_samples([Row(n) for n in range(3)], tmp_path / "d.tar", manifest=True)
     header = tmp_path / "d.manifest.json"
     header.unlink()
-    assert Manifest.beside(dataset.shards[0]) is None
+    assert Manifest.find(dataset.shards[0]) is None
     header.symlink_to("../.git/annex/objects/x")
     for read in (
-        lambda: Manifest.beside(dataset.shards[0]),
+        lambda: Manifest.find(dataset.shards[0]),
         lambda: LocalDiskStore(tmp_path / "store", cache=tmp_path / "cache").write_shards(dataset),
     ):
         with pytest.raises(ShardNotFoundError, match="leads to no file"):

@@ -197,11 +197,11 @@ def test_a_limit_may_be_a_float_or_infinite():
 def test_a_watcher_sees_each_member_where_it_is_and_each_shard_when_it_is_there(tmp_path):
     seen: list[Any] = []
 
-    class Watcher:
+    class ShardObserver:
         def __init__(self, path: Path) -> None:
             self.path = path
 
-        def see(self, key: str, offset: int, packed: bytes, sample: Any) -> None:
+        def observe(self, key: str, offset: int, packed: bytes, sample: Any) -> None:
             assert not self.path.exists()
             seen.append((self.path, key, offset, packed, sample))
 
@@ -210,13 +210,13 @@ def test_a_watcher_sees_each_member_where_it_is_and_each_shard_when_it_is_there(
             seen.append(self.path)
 
     @contextmanager
-    def watch(path: Path) -> Any:
-        yield Watcher(path)
+    def observer(path: Path) -> Any:
+        yield ShardObserver(path)
         seen.append("left")
 
     rows = [(key, packed, number) for number, (key, packed) in enumerate(ROWS)]
     paths = [tmp_path / f"{index}.tar" for index in range(2)]
-    list(cut_shards(rows, Limits(3), lambda index: paths[index], watch))
+    list(cut_shards(rows, Limits(3), lambda index: paths[index], observer))
     members = [(paths[0], *row) for row in rows[:3]], [(paths[1], *row) for row in rows[3:]]
     told = [one if isinstance(one, Path | str) else (one[0], one[1], one[3], one[4]) for one in seen]
     assert told == [*members[0], paths[0], "left", *members[1], paths[1], "left"]
@@ -227,14 +227,14 @@ def test_a_watcher_sees_each_member_where_it_is_and_each_shard_when_it_is_there(
 def test_rows_without_samples_may_be_watched_too(tmp_path):
     samples = []
 
-    class Watcher:
-        def see(self, key: str, offset: int, packed: bytes, sample: Any) -> None:
+    class ShardObserver:
+        def observe(self, key: str, offset: int, packed: bytes, sample: Any) -> None:
             samples.append(sample)
 
         def finish(self, shard: Any) -> None:
             samples.append(shard.samples)
 
-    list(cut_shards(ROWS, Limits(), lambda _: tmp_path / "a.tar", lambda _: nullcontext(Watcher())))
+    list(cut_shards(ROWS, Limits(), lambda _: tmp_path / "a.tar", lambda _: nullcontext(ShardObserver())))
     assert samples == [None] * len(ROWS) + [len(ROWS)]
 
 

@@ -24,7 +24,7 @@ from atdata.settings import Settings
 from atdata.shards import Digest, FileSource, Limits, ShardRef, cut_shards
 from atdata.shards.cache import ShardCache
 from atdata.shards.digest import CHUNK
-from atdata.shards.writer import SampleRow, Watch
+from atdata.shards.writer import Observer, SampleRow
 from atdata.transport.download import Download
 
 
@@ -35,12 +35,12 @@ class BlobSource:
     Attributes:
         shards: references whose `url` is `at://{did}/blob/{cid}`.
         settings: how owners are found.
-        spelled: servers that the caller spelled out.
+        trusted_origins: servers that the caller spelled out.
     """
 
     shards: tuple[ShardRef, ...]
     settings: Settings = field(default_factory=Settings.of)
-    spelled: frozenset[str] = frozenset()
+    trusted_origins: frozenset[str] = frozenset()
 
     @classmethod
     def from_refs(cls, refs: Iterable[Mapping[str, str]], **settings: Any) -> Self:
@@ -57,7 +57,7 @@ class BlobSource:
 
     @classmethod
     def from_urls(
-        cls, urls: Iterable[str], settings: Settings | None = None, spelled: frozenset[str] = frozenset()
+        cls, urls: Iterable[str], settings: Settings | None = None, trusted_origins: frozenset[str] = frozenset()
     ) -> Self:
         """The blobs at `at://{did}/blob/{cid}` addresses.
 
@@ -66,7 +66,7 @@ class BlobSource:
         """
         uris = [BlobUri(url) for url in urls]
         shards = tuple(ShardRef(str(uri), Digest.of_cid(Cid.parse(uri.cid))) for uri in uris)
-        return cls(shards, settings or Settings.of(), spelled)
+        return cls(shards, settings or Settings.of(), trusted_origins)
 
     def open(self, shard: ShardRef, offset: int = 0) -> BinaryIO:
         """A stream of the blob's bytes from `offset` on, from its owner's own server.
@@ -77,7 +77,7 @@ class BlobSource:
             NetworkError: the server cannot be reached.
         """
         uri = BlobUri(shard.url)
-        reader = reader_of(self.settings, self.spelled)
+        reader = reader_of(self.settings, self.trusted_origins)
         url = blob_url(reader.identity(uri.did).pds, uri)
         try:
             return cast(BinaryIO, Download(reader.transport, url, offset))
@@ -136,7 +136,7 @@ class PDSBlobStore:
         *,
         maxcount: int | None = None,
         maxsize: float | None = None,
-        watch: Watch | None = None,
+        observer: Observer | None = None,
     ) -> list[ShardRef]:
         """Write a dataset's samples to the cache as shards that the server takes, each with digest, size and count.
 
@@ -146,7 +146,7 @@ class PDSBlobStore:
             dataset: what to store.
             maxcount: most samples in a shard.
             maxsize: most bytes in a shard.
-            watch: writes manifests; the shards then carry those that it has set down.
+            observer: writes manifests; the shards then carry those that it has set down.
         """
         limit = self.client.blob_limit
         limits = Limits.of(maxcount, limit if maxsize is None else min(maxsize, limit))
@@ -155,7 +155,7 @@ class PDSBlobStore:
             groups = iter([itertools.chain.from_iterable(groups)])
         shards: list[ShardRef] = []
         for rows in groups:
-            for shard in cut_shards(rows, limits, lambda _: self._cache.scratch(), watch):
+            for shard in cut_shards(rows, limits, lambda _: self._cache.scratch(), observer):
                 if shard.samples:
                     shards.append(self.take(shard))
                 else:
@@ -199,7 +199,7 @@ class PDSBlobStore:
 
     def create_source(self, urls: Sequence[str]) -> BlobSource:
         """The source that reads shards from the addresses `write_shards` gave, or an entry lists."""
-        return BlobSource.from_urls(urls, self.client.settings, self.client.spelled)
+        return BlobSource.from_urls(urls, self.client.settings, self.client.trusted_origins)
 
     def take(self, shard: ShardRef) -> ShardRef:
         """Move a fresh shard, and the manifest beside it, to their places in the cache; the reference carries it."""

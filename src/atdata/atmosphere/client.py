@@ -71,8 +71,8 @@ class AtmosphereClient:
                 "an empty text is no server", path="base_url", hint="Leave it out to find the account's own."
             )
         self.base_url = None if base_url is None else base_url.rstrip("/")
-        self.spelled = frozenset() if self.base_url is None else frozenset({origin_of(self.base_url)})
-        self.reader = EvidenceReader(self.settings, self.spelled)
+        self.trusted_origins = frozenset() if self.base_url is None else frozenset({origin_of(self.base_url)})
+        self.reader = EvidenceReader(self.settings, self.trusted_origins)
 
     def login(self, handle: str, password: str) -> None:
         """Log in with a handle (or DID) and an app password.

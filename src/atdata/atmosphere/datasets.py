@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 from atdata.atmosphere.blobs import BlobSource, PDSBlobStore
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.index import AtmosphereIndex
-from atdata.atmosphere.manifests import carried, manifest_watch
+from atdata.atmosphere.manifests import attached_manifests, manifest_observer
 from atdata.atmosphere.publishing import Packed, blob_facts, publish
 from atdata.atproto.syntax import AtUri
 from atdata.dataset import Dataset
@@ -28,7 +28,7 @@ from atdata.shards.http import HttpSource
 from atdata.shards.ports import DataSource, RangeSource
 from atdata.shards.rows import scan_rows
 from atdata.shards.s3 import public_url, split_s3_url
-from atdata.shards.writer import Watch
+from atdata.shards.writer import Observer
 
 T = TypeVar("T")
 
@@ -171,10 +171,10 @@ class DatasetPublisher:
         if not blobs:
             raise UsageError("a dataset needs at least one shard", path="blobs")
         schema = self.client.read(schema_uri, Schema)
-        watch = manifest_watch(schema.sample_type, schema, manifests)
-        shards = [self._keep(blob, schema, f"blobs[{index}]", watch) for index, blob in enumerate(blobs)]
+        observer = manifest_observer(schema.sample_type, schema, manifests)
+        shards = [self._keep(blob, schema, f"blobs[{index}]", observer) for index, blob in enumerate(blobs)]
         entry = _entry(schema, name, description, tags, license, metadata, blob_facts(shards))
-        packed = Packed(entry, shards, carried(shards, self.client.blob_limit, manifests))
+        packed = Packed(entry, shards, attached_manifests(shards, self.client.blob_limit, manifests))
         return self._publish(packed, schema, version, rkey, manifests)
 
     def _publish(
@@ -185,7 +185,7 @@ class DatasetPublisher:
         warn_of_not_taken(stands, Facts.of_entry(planned).said, UPDATE)
         return stands.located
 
-    def _keep(self, blob: bytes, schema: Schema, where: str, watch: Watch | None) -> ShardRef:
+    def _keep(self, blob: bytes, schema: Schema, where: str, observer: Observer | None) -> ShardRef:
         """Read a shard through, and put it where an upload can be repeated from."""
         if len(blob) > self.client.blob_limit:
             raise LimitError(
@@ -193,17 +193,17 @@ class DatasetPublisher:
             )
         samples, digest = 0, Digest.sha256(blob)
         scratch = ShardCache(self.client.settings.cache).scratch()
-        with nullcontext() if watch is None else watch(scratch) as watcher:
+        with nullcontext() if observer is None else observer(scratch) as observing:
             for member in scan_rows(io.BytesIO(blob), len(blob), where):
                 packed = blob[member.offset : member.offset + member.size]
                 sample = schema.sample_type.from_bytes(packed)
                 samples += 1
-                if watcher is not None:
-                    watcher.see(member.key, member.offset, packed, sample)
+                if observing is not None:
+                    observing.observe(member.key, member.offset, packed, sample)
             with atomic_file(scratch) as file:
                 write_all(file, blob, scratch)
-            if watcher is not None:
-                watcher.finish(ShardRef(str(scratch), digest, len(blob), samples))
+            if observing is not None:
+                observing.finish(ShardRef(str(scratch), digest, len(blob), samples))
         return PDSBlobStore(self.client).take(ShardRef(str(scratch), digest, len(blob), samples))
 
 
@@ -336,7 +336,9 @@ def _pinned(client: AtmosphereClient, entry: Entry, shards: Sequence[ShardRef]) 
         return shards
     of = dict(zip(entry.shards, pinned, strict=False))
     return [
-        replace(shard, manifest=BlobSource(of[shard], client.settings, client.spelled)) if shard in of else shard
+        replace(shard, manifest=BlobSource(of[shard], client.settings, client.trusted_origins))
+        if shard in of
+        else shard
         for shard in shards
     ]
 
@@ -347,7 +349,7 @@ def _source(client: AtmosphereClient, entry: Entry, shards: Sequence[ShardRef], 
         return (_CheckedRanges if isinstance(given, RangeSource) else _Checked)(given, tuple(shards))
     storage = entry.storage
     if isinstance(storage, BlobStorage):
-        return BlobSource(tuple(shards), client.settings, client.spelled)
+        return BlobSource(tuple(shards), client.settings, client.trusted_origins)
     if isinstance(storage, S3Storage):
         public = dict(zip(storage.listed, storage.public_shards(), strict=True))
         shards = [replace(public[shard], manifest=shard.manifest) for shard in shards]

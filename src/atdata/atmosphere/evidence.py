@@ -125,12 +125,12 @@ class EvidenceReader:
 
     Args:
         settings: in force.
-        spelled: servers that the caller spelled out, besides those in the settings.
+        trusted_origins: servers that the caller spelled out, besides those in the settings.
     """
 
-    def __init__(self, settings: Settings, spelled: Iterable[str] = ()) -> None:
+    def __init__(self, settings: Settings, trusted_origins: Iterable[str] = ()) -> None:
         self.settings = settings
-        self.transport = Transport.of(settings).trusting(settings.plc_url, *settings.resolver_urls, *spelled)
+        self.transport = Transport.of(settings).trusting(settings.plc_url, *settings.resolver_urls, *trusted_origins)
         self._seen_commits = SeenCommits(settings.cache)
         self._identities: dict[Did | Handle, tuple[float, VerifiedIdentity]] = {}
 
@@ -268,9 +268,9 @@ class EvidenceReader:
 
 
 @lru_cache(maxsize=32)
-def reader_of(settings: Settings, spelled: frozenset[str] = frozenset()) -> EvidenceReader:
+def reader_of(settings: Settings, trusted_origins: frozenset[str] = frozenset()) -> EvidenceReader:
     """The process's reader for some settings, so that sources made of plain data share what it knows."""
-    return EvidenceReader(settings, spelled)
+    return EvidenceReader(settings, trusted_origins)
 
 
 def as_record(verified: VerifiedRecord, kind: type[R]) -> R:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from atdata.atmosphere.blobs import PDSBlobStore
 from atdata.atmosphere.client import AtmosphereClient
-from atdata.atmosphere.manifests import beside, carried, manifest_watch
+from atdata.atmosphere.manifests import attached_manifests, find_manifests, manifest_observer
 from atdata.atmosphere.publishing import Packed, blob_facts, label_in, publish
 from atdata.atmosphere.repository import Decision, State, Write
 from atdata.atproto.syntax import RecordKey
@@ -131,9 +131,9 @@ class AtmosphereIndex(RecordIndex[AtmosphereClient]):
     ) -> tuple[dict[str, Any], Sequence[ShardRef], Sequence[DataSource]]:
         """The entry's facts about its shards; the shards that become blobs; and the files of their manifests."""
         if isinstance(self.data_store, PDSBlobStore):
-            watch = manifest_watch(dataset.sample_type, schema, manifests)
-            uploads = self.data_store.cut(dataset, maxcount=maxcount, maxsize=maxsize, watch=watch)
-            return blob_facts(uploads), uploads, carried(uploads, self.records.blob_limit, manifests)
+            observer = manifest_observer(dataset.sample_type, schema, manifests)
+            uploads = self.data_store.cut(dataset, maxcount=maxcount, maxsize=maxsize, observer=observer)
+            return blob_facts(uploads), uploads, attached_manifests(uploads, self.records.blob_limit, manifests)
         source, cache = dataset.view.source, ShardCache(self.records.settings.cache)
         if self.data_store is None:
             check_uncut(maxcount, maxsize)
@@ -141,7 +141,7 @@ class AtmosphereIndex(RecordIndex[AtmosphereClient]):
             urls = self.data_store.write_shards(dataset, prefix=prefix, maxcount=maxcount, maxsize=maxsize)
             source = self.data_store.create_source(urls)
         shards = list(proved_shards(source, source.shards, cache)) if digests else source.shards
-        files = beside(source, shards, cache, manifests)
+        files = find_manifests(source, shards, cache, manifests)
         return {"storage": storage_in(source, shards), "size": Size(shards=len(shards))}, (), files
 
     def get_dataset(self, ref: str) -> Entry:
@@ -182,7 +182,7 @@ class AtmosphereIndex(RecordIndex[AtmosphereClient]):
 
     def _put_lens(self, draft: LensRecord, rkey: RecordKey) -> LensRecord:
         def decide(state: State) -> Decision[LensRecord]:
-            known = state.named(LensRecord, draft.name).of_content(draft.listed.content)
+            known = state.named(LensRecord, draft.name).of_content(draft.index_keys.content)
             return _once(state, known or draft, rkey)
 
         return self.records.transact([LensRecord], decide)

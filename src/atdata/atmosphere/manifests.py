@@ -30,7 +30,7 @@ from atdata.shards.cache import ShardCache
 from atdata.shards.http import HttpSource
 from atdata.shards.ports import DataSource
 from atdata.shards.rows import scan_rows
-from atdata.shards.writer import Watch, Watcher
+from atdata.shards.writer import Observer, ShardObserver
 
 _AT_ONCE = 8
 
@@ -51,7 +51,7 @@ def wanted(manifests: bool | None) -> bool:
     return manifests is not False
 
 
-def manifest_watch(sample_type: type, schema: Schema, manifests: bool | None) -> Watch | None:
+def manifest_observer(sample_type: type, schema: Schema, manifests: bool | None) -> Observer | None:
     """What writes the manifests of shards that are cut, if they are wanted.
 
     Args:
@@ -75,22 +75,22 @@ class _IfItFits:
     writer: ManifestWriter
 
     @contextmanager
-    def __call__(self, shard: Path) -> Iterator[Watcher]:
-        with self.writer(shard) as watcher:
-            yield _Lenient(watcher)
+    def __call__(self, shard: Path) -> Iterator[ShardObserver]:
+        with self.writer(shard) as observing:
+            yield _Lenient(observing)
 
 
 class _Lenient:
-    def __init__(self, inner: Watcher) -> None:
+    def __init__(self, inner: ShardObserver) -> None:
         self._inner = inner
-        self.see = inner.see
+        self.observe = inner.observe
 
     def finish(self, shard: ShardRef) -> None:
         with suppress(LimitError):
             self._inner.finish(shard)
 
 
-def described(shard: ShardRef, sample_type: type[Any], watch: Watch, cache: ShardCache) -> ShardRef:
+def build_manifest(shard: ShardRef, sample_type: type[Any], observer: Observer, cache: ShardCache) -> ShardRef:
     """A shard of this machine that carries its manifest, which is written by reading it; it stays as it is.
 
     Raises:
@@ -99,16 +99,16 @@ def described(shard: ShardRef, sample_type: type[Any], watch: Watch, cache: Shar
     """
     scratch = cache.scratch()
     scratch.parent.mkdir(parents=True, exist_ok=True)
-    with Path(shard.url).open("rb") as file, watch(scratch) as watcher:
+    with Path(shard.url).open("rb") as file, observer(scratch) as observing:
         for row in scan_rows(file, shard.size or 0, shard.url):
             packed = os.pread(file.fileno(), row.size, row.offset)
-            watcher.see(row.key, row.offset, packed, sample_type.from_bytes(packed))
-        watcher.finish(replace(shard, url=str(scratch)))
+            observing.observe(row.key, row.offset, packed, sample_type.from_bytes(packed))
+        observing.finish(replace(shard, url=str(scratch)))
     files = [path for path in manifest_paths(scratch) if path.is_file()]
     return replace(shard, manifest=FileSource(tuple(cache.keep(path) for path in files)) if files else None)
 
 
-def carried(shards: Sequence[ShardRef], limit: int, manifests: bool | None) -> tuple[DataSource, ...]:
+def attached_manifests(shards: Sequence[ShardRef], limit: int, manifests: bool | None) -> tuple[DataSource, ...]:
     """The manifests that shards of this machine carry, in their order; none where one lacks it, or it is no blob.
 
     Args:
@@ -128,7 +128,7 @@ def carried(shards: Sequence[ShardRef], limit: int, manifests: bool | None) -> t
     return found if len(found) == len(shards) else ()
 
 
-def beside(
+def find_manifests(
     source: DataSource, shards: Sequence[ShardRef], cache: ShardCache, manifests: bool | None
 ) -> tuple[DataSource, ...]:
     """The manifests of shards that stay where they are: those that references carry, else those that stand beside.

@@ -212,7 +212,7 @@ class _Plan:
         """The writes that are left; or the schema, where the manifests name another one than stands."""
         schema = self.schema_in(state)
         entry = replace(planned, schema_ref=schema.located)
-        known = state.named(Entry, entry.name).of_content(entry.listed.content)
+        known = state.named(Entry, entry.name).of_content(entry.index_keys.content)
         stands = known or state.place(entry, Tid.now() if self.rkey is None else RecordKey(self.rkey))
         labels = [write for label in self.labels for write in label_in(state, stands, *label).writes]
         if known is not None:
@@ -344,7 +344,7 @@ def fitting(entry: Entry, manifests: bool | None = None, check: Callable[[Entry]
 def _journal_path(
     client: AtmosphereClient, schema: Schema, labels: Sequence[tuple[str, str | None]], rkey: str | None
 ) -> Path:
-    content = [client.did, list(labels), rkey, schema.name, str(schema.listed.content)]
+    content = [client.did, list(labels), rkey, schema.name, str(schema.index_keys.content)]
     key = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:40]
     return client.settings.data / "publications" / f"{key}.json"
 

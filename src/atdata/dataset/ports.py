@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 from atdata.dataset.dataset import Dataset
 from atdata.shards.planned import PlannedShard
 from atdata.shards.ports import DataSource, ShardRef
-from atdata.shards.writer import Watch
+from atdata.shards.writer import Observer
 
 
 @runtime_checkable
@@ -45,11 +45,11 @@ class ShardStore(AbstractDataStore, Protocol):
         prefix: str,
         maxcount: int | None = None,
         maxsize: float | None = None,
-        watch: Watch | None = None,
+        observer: Observer | None = None,
     ) -> Sequence[PlannedShard]:
         """The shards that `write_shards` would store, with address, digest and size; nothing is stored yet.
 
-        The arguments are those of `write_shards`; `watch` writes the manifests of shards that are cut anew.
+        The arguments are those of `write_shards`; `observer` writes the manifests of shards that are cut anew.
         """
 
     def upload(self, planned: Sequence[PlannedShard]) -> Sequence[ShardRef]:
@@ -62,6 +62,6 @@ class ShardStore(AbstractDataStore, Protocol):
         prefix: str,
         maxcount: int | None = None,
         maxsize: float | None = None,
-        watch: Watch | None = None,
+        observer: Observer | None = None,
     ) -> Sequence[ShardRef]:
         """`write_shards`, with all that is known of each shard in place of its mere address."""

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from atdata.dataset.dataset import Dataset
 from atdata.errors import SampleError, UsageError
-from atdata.manifest import ManifestWriter, manifest_beside
+from atdata.manifest import ManifestWriter, manifest_files
 from atdata.samples import DictSample, PackableSample
 from atdata.shards import FileSource, Limits, cut_shards
 from atdata.shards.places import Places
@@ -54,15 +54,15 @@ def write_samples(
     places = Places.of(path, limited=maxcount is not None or maxsize is not None)
     one_size = maxcount is None and maxsize is None and places.numbered
     limits = Limits.of(maxcount, DEFAULT_MAXSIZE if one_size else maxsize)
-    with new_set(places, overwrite, manifest_beside) as place:
+    with new_set(places, overwrite, manifest_files) as place:
         pending = iter(samples)
         first = next(pending, None)
         if first is None:
             raise UsageError("there are no samples to write")
         if not isinstance(first, PackableSample | DictSample):
             raise _no_sample(first, 0)
-        watch = ManifestWriter(type(first)) if manifest else None
-        written = list(cut_shards(_rows(first, pending), limits, place, watch))
+        observer = ManifestWriter(type(first)) if manifest else None
+        written = list(cut_shards(_rows(first, pending), limits, place, observer))
     shards = (replace(shard, url=str(places.folder / Path(shard.url).name)) for shard in written)
     return Dataset(FileSource(tuple(shards)), sample_type=type(first))
 

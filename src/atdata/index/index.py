@@ -300,9 +300,9 @@ class RecordIndex(Generic[Store]):
         return stands.located
 
     def _put_lens(self, draft: LensRecord, rkey: RecordKey) -> LensRecord:
-        content = draft.listed.content
+        content = draft.index_keys.content
         known = self.records.named(None, LensRecord, draft.name).of_content(content)
-        return known or self.records.create(draft, rkey, lambda found: found.listed.content == content)
+        return known or self.records.create(draft, rkey, lambda found: found.index_keys.content == content)
 
     def get_lens(self, ref: str) -> LensRecord:
         """The lens at an address.

@@ -57,16 +57,16 @@ class NamedRecords(Generic[R]):
             LexiconError: one of them is malformed, and might be of that version.
         """
         self._check([record for record in self.malformed if record.may_be_of(version)])
-        return newest(record for record in self.records if record.listed.version == version)
+        return newest(record for record in self.records if record.index_keys.version == version)
 
     def of_content(self, content: Cid) -> R | None:
         """The newest with a content."""
-        return newest(record for record in self.records if record.listed.content == content)
+        return newest(record for record in self.records if record.index_keys.content == content)
 
     def _check(self, malformed: Sequence[Malformed]) -> None:
         if not malformed:
             return
-        versions = ", ".join(record.listed.version for record in self.records if record.listed.version)[:200]
+        versions = ", ".join(record.index_keys.version for record in self.records if record.index_keys.version)[:200]
         until = f" Until then ask for another version ({versions}), or by address." if versions else ""
         raise LexiconError(
             f"a record of the name {malformed[0].name} is malformed, so what the name stands for cannot be told",
@@ -89,14 +89,14 @@ def choose_schema(named: Named[Schema], draft: Schema, version: str | None) -> S
     Raises:
         ConflictError: the version stands for other content.
     """
-    content = draft.listed.content
+    content = draft.index_keys.content
     if version is None:
         last = named.newest()  # first: what is listed after this look takes the next version, and is noticed
         if found := named.of_content(content):
             return found
         return replace(draft, version=next_patch(None if last is None else last.version))
     draft, taken = replace(draft, version=version), named.of_version(version)
-    if taken is not None and taken.listed.content != content:
+    if taken is not None and taken.index_keys.content != content:
         raise ConflictError(
             f"the schema {draft.name} {version} stands for other content",
             uri=taken.uri,
@@ -145,7 +145,7 @@ def planned_label(named: Named[Label], draft: Label) -> Label:
     """
     if draft.version is None:
         newest_label = named.newest()  # first: what is listed after this look takes the next version, and is noticed
-        found, version = named.of_content(draft.listed.content), next_version(newest_label)
+        found, version = named.of_content(draft.index_keys.content), next_version(newest_label)
         if found is not None and (version is None or found.version is not None):
             return found
         return replace(draft, version=version)

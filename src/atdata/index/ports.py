@@ -84,4 +84,4 @@ class Named(Protocol[S]):
         """The one of a version."""
 
     def of_content(self, content: Cid) -> S | None:
-        """The one that says this (see `atdata.records.Listed`)."""
+        """The one that says this (see `atdata.records.IndexKeys`)."""

@@ -21,7 +21,7 @@ from atdata.shards import Digest, FileSource, ShardRef
 from atdata.shards.cache import ShardCache
 from atdata.shards.opening import open_shard
 from atdata.shards.planned import PlannedShard
-from atdata.shards.writer import Watch
+from atdata.shards.writer import Observer
 
 _NAME = re.compile(r"([0-9a-f]{64})\.tar")
 
@@ -73,7 +73,7 @@ class LocalDiskStore:
         prefix: str = "",
         maxcount: int | None = None,
         maxsize: float | None = None,
-        watch: Watch | None = None,
+        observer: Observer | None = None,
     ) -> tuple[ShardRef, ...]:
         """The same, with digest, size, samples and manifest of each shard.
 
@@ -82,12 +82,12 @@ class LocalDiskStore:
             prefix: the folder below the root.
             maxcount: most samples in a shard.
             maxsize: most bytes in a shard.
-            watch: writes the manifests of shards that are cut anew; shards that are copied bring theirs.
+            observer: writes the manifests of shards that are cut anew; shards that are copied bring theirs.
 
         Raises:
             UsageError, ShardNotFoundError, NetworkError, DigestError, ShardError, StorageError: as `write_shards`.
         """
-        planned = self.plan(dataset, prefix=prefix, maxcount=maxcount, maxsize=maxsize, watch=watch)
+        planned = self.plan(dataset, prefix=prefix, maxcount=maxcount, maxsize=maxsize, observer=observer)
         with scratch_of(planned):
             return self.upload(planned)
 
@@ -98,7 +98,7 @@ class LocalDiskStore:
         prefix: str = "",
         maxcount: int | None = None,
         maxsize: float | None = None,
-        watch: Watch | None = None,
+        observer: Observer | None = None,
     ) -> tuple[PlannedShard, ...]:
         """What `put` would store; nothing is stored yet.
 
@@ -111,7 +111,7 @@ class LocalDiskStore:
             lambda digest: str(folder / f"{digest.hex}.tar"),
             maxcount=maxcount,
             maxsize=maxsize,
-            watch=watch,
+            observer=observer,
         )
 
     def upload(self, planned: Sequence[PlannedShard]) -> tuple[ShardRef, ...]:

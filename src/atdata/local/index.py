@@ -162,12 +162,14 @@ class LocalIndex(RecordIndex[LocalRecords]):
         """
         with suppress(NotFoundError):
             there = self.records.read(record.located, type(record))
-            if there.listed[:2] != record.listed[:2] or (isinstance(record, Entry) and there.listed != record.listed):
-                kind, named = record.NSID.name, " ".join(filter(None, record.listed[:2]))
+            if there.index_keys[:2] != record.index_keys[:2] or (
+                isinstance(record, Entry) and there.index_keys != record.index_keys
+            ):
+                kind, named = record.NSID.name, " ".join(filter(None, record.index_keys[:2]))
                 raise ConflictError(
                     f"the key of the {kind} {named} is taken by another",
                     uri=there.uri,
-                    actual=" ".join(filter(None, there.listed[:2])),
+                    actual=" ".join(filter(None, there.index_keys[:2])),
                     hint="Choose another rkey=, or leave it out."
                     if isinstance(record, Entry)
                     else "Publish it under a key of your own: publish_schema(..., rkey=...), and pass its schema_ref.",
@@ -191,7 +193,7 @@ class LocalIndex(RecordIndex[LocalRecords]):
 
     def _plan(self, schema: Schema, draft: Entry, key: RecordKey | None, version: str | None) -> _Plan:
         """What is to be written, and which entry will stand."""
-        known = self.records.named(None, Entry, draft.name).of_content(draft.listed.content)
+        known = self.records.named(None, Entry, draft.name).of_content(draft.index_keys.content)
         entry = known or self.records.placed(draft, key or Tid.now())
         fresh: list[Record] = [] if known else [entry]
         if self.records.named(None, Schema, schema.name).of_version(schema.version) is None:

@@ -25,7 +25,7 @@ from atdata.shards.opening import open_shard
 from atdata.shards.planned import PlannedShard
 from atdata.shards.ports import DataSource
 from atdata.shards.proving import sha256_of
-from atdata.shards.writer import DEFAULT_MAXSIZE, SampleRow, Watch
+from atdata.shards.writer import DEFAULT_MAXSIZE, Observer, SampleRow
 
 _MAX_NAME = 255  # bytes of one part of a path, on most disks
 
@@ -52,7 +52,7 @@ class Planner:
         *,
         maxcount: int | None = None,
         maxsize: float | None = None,
-        watch: Watch | None = None,
+        observer: Observer | None = None,
     ) -> tuple[PlannedShard, ...]:
         """The shards in order, nothing of them stored yet.
 
@@ -61,7 +61,7 @@ class Planner:
             address: of the shard with a digest.
             maxcount: most samples in a shard.
             maxsize: most bytes in a shard.
-            watch: writes the manifests of shards that are cut anew. Shards that are kept keep theirs.
+            observer: writes the manifests of shards that are cut anew. Shards that are kept keep theirs.
 
         Raises:
             UsageError: there are no samples, or no sample fits under a limit.
@@ -73,7 +73,7 @@ class Planner:
         if is_whole(dataset.view) and limits == Limits():
             found: Iterable[PlannedShard] = (_kept(dataset.view.source, ref, self.cache) for ref in dataset.shards)
         else:
-            found = self._cut(dataset, limits, watch)
+            found = self._cut(dataset, limits, observer)
         planned: list[PlannedShard] = []
         with scratch_of(planned):
             for shard in found:
@@ -83,7 +83,7 @@ class Planner:
             raise UsageError("a dataset without samples cannot be stored")
         return tuple(planned)
 
-    def _cut(self, dataset: Dataset[Any], limits: Limits, watch: Watch | None) -> Iterator[PlannedShard]:
+    def _cut(self, dataset: Dataset[Any], limits: Limits, observer: Observer | None) -> Iterator[PlannedShard]:
         self._sweep()
         groups: Iterator[Iterator[SampleRow]] = packed_by_shard(dataset.view)
         if limits == Limits():
@@ -91,9 +91,9 @@ class Planner:
         else:
             groups = iter([itertools.chain.from_iterable(groups)])
         for rows in groups:
-            for shard in cut_shards(rows, limits, self._place, watch):
+            for shard in cut_shards(rows, limits, self._place, observer):
                 if shard.samples:
-                    manifest = _beside(shard)
+                    manifest = _manifest_of(shard)
                     yield _planned(shard, FileSource((shard,)), shard, manifest, scratch=True)
                 else:
                     discard_shard(Path(shard.url))
@@ -132,10 +132,10 @@ def _kept(source: DataSource, ref: ShardRef, cache: ShardCache) -> PlannedShard:
     with opened.file:
         digest = ref.digest if named else sha256_of(opened, cache)
     found = ShardRef(ref.url, digest, opened.size, len(opened.index))
-    return _planned(found, source, found, ref.manifest or (_beside(found) if local else None))
+    return _planned(found, source, found, ref.manifest or (_manifest_of(found) if local else None))
 
 
-def _beside(shard: ShardRef) -> FileSource | None:
+def _manifest_of(shard: ShardRef) -> FileSource | None:
     """The manifest beside a shard of this machine, if it is that of this shard."""
     header, rows = manifest_paths(Path(shard.url))
     if not is_named(str(header)) or not is_named(str(rows)):

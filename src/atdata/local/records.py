@@ -12,7 +12,7 @@ from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import AtUri, RecordKey
 from atdata.errors import AtdataError, ConflictError, IdentifierError, NotFoundError, ProofError, UsageError
 from atdata.local.database import Database, Found, Row, TakenError
-from atdata.records import Listed, Listing, Malformed, Record, Version, check_outgoing
+from atdata.records import IndexKeys, Listing, Malformed, Record, Version, check_outgoing
 from atdata.records.address import AUTHORITY, LOCAL
 
 R = TypeVar("R", bound=Record)
@@ -98,7 +98,7 @@ class LocalRecords:
     def _in_the_way(self, record: R) -> R | None:
         kind = type(record)
         found = self.database.get(_key(record.located, kind))
-        found = found or self.database.of_slot(str(kind.NSID), record.listed.name, record.listed.slot)
+        found = found or self.database.of_slot(str(kind.NSID), record.index_keys.name, record.index_keys.slot)
         return _maybe(found, kind)
 
     def placed(self, record: R, rkey: RecordKey) -> R:
@@ -160,7 +160,7 @@ class NamedRows(Generic[R]):
 
     def of_version(self, version: str) -> R | None:
         """See `Named`."""
-        return _maybe(self.database.of_slot(str(self.kind.NSID), self.name, Listed.slot_of(version)), self.kind)
+        return _maybe(self.database.of_slot(str(self.kind.NSID), self.name, IndexKeys.slot_of(version)), self.kind)
 
     def of_content(self, content: Cid) -> R | None:
         """See `Named`."""
@@ -189,7 +189,7 @@ def rows_of(database: Database, collection: str, limit: int | None = None) -> It
 
 def row_of(record: Record) -> Row:
     """A record that is placed, as a row."""
-    uri, listed = record.located, record.listed
+    uri, listed = record.located, record.index_keys
     target = listed.target
     return Row(
         collection=str(record.NSID),

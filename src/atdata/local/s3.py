@@ -24,7 +24,7 @@ from atdata.shards.buckets import PART, Bucket, S3Access, Stored, Unfinished, ch
 from atdata.shards.cache import ShardCache
 from atdata.shards.planned import PlannedShard
 from atdata.shards.s3 import S3Source, check_bucket, configured_endpoint, split_s3_url
-from atdata.shards.writer import Watch
+from atdata.shards.writer import Observer
 from atdata.transport.guard import origin_of
 
 TAR, JSON, PARQUET = "application/x-tar", "application/json", "application/vnd.apache.parquet"
@@ -114,7 +114,7 @@ class S3DataStore:
         prefix: str = "",
         maxcount: int | None = None,
         maxsize: float | None = None,
-        watch: Watch | None = None,
+        observer: Observer | None = None,
     ) -> tuple[ShardRef, ...]:
         """The same, with digest, size, samples and manifest of each shard.
 
@@ -123,12 +123,12 @@ class S3DataStore:
             prefix: what their keys begin with, after the store's own prefix.
             maxcount: most samples in a shard.
             maxsize: most bytes in a shard.
-            watch: writes the manifests of shards that are cut anew; shards that are kept bring theirs.
+            observer: writes the manifests of shards that are cut anew; shards that are kept bring theirs.
 
         Raises:
             UsageError, NotFoundError, AuthError, LimitError, NetworkError, ShardError, DigestError: as `write_shards`.
         """
-        planned = self.plan(dataset, prefix=prefix, maxcount=maxcount, maxsize=maxsize, watch=watch)
+        planned = self.plan(dataset, prefix=prefix, maxcount=maxcount, maxsize=maxsize, observer=observer)
         with scratch_of(planned):
             return self.upload(planned)
 
@@ -139,7 +139,7 @@ class S3DataStore:
         prefix: str = "",
         maxcount: int | None = None,
         maxsize: float | None = None,
-        watch: Watch | None = None,
+        observer: Observer | None = None,
     ) -> tuple[PlannedShard, ...]:
         """What `put` would store; nothing is sent yet, and the server is not asked.
 
@@ -153,7 +153,7 @@ class S3DataStore:
             return self._objects.url(check_key(f"{folder}/{name}" if folder else name))
 
         planner = Planner(self._cache, self._cache.root / "scratch")
-        return planner.plan(dataset, address, maxcount=maxcount, maxsize=maxsize, watch=watch)
+        return planner.plan(dataset, address, maxcount=maxcount, maxsize=maxsize, observer=observer)
 
     def upload(self, planned: Sequence[PlannedShard]) -> tuple[ShardRef, ...]:
         """Store what `plan` gave, several shards side by side.

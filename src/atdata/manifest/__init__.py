@@ -5,7 +5,7 @@ from atdata.manifest.build import (
     ManifestBuilder,
     ManifestWriter,
     discard_shard,
-    manifest_beside,
+    manifest_files,
     manifest_paths,
     remove_manifest,
 )
@@ -26,7 +26,7 @@ __all__ = [
     "SchemaReference",
     "discard_shard",
     "indexed_fields",
-    "manifest_beside",
+    "manifest_files",
     "manifest_paths",
     "pinned_header",
     "pinned_manifest",

@@ -25,7 +25,7 @@ from atdata.manifest.field import Indexed, indexed_fields
 from atdata.manifest.header import MAX_HEADER, File, Header, SchemaReference
 from atdata.manifest.parquet import MAX_FILE, RowsColumn, encode_rows, require_parquet
 from atdata.shards import Digest, ShardRef
-from atdata.shards.writer import Watcher
+from atdata.shards.writer import ShardObserver
 
 BATCH = 4096
 _LARGE = 1 << 16  # above this many bytes another thread hashes a sample, below it costs more to ask
@@ -198,7 +198,7 @@ def manifest_paths(shard: Path) -> tuple[Path, Path]:
     return shard.with_suffix(".manifest.json"), shard.with_suffix(".manifest.parquet")
 
 
-def manifest_beside(shard: Path) -> tuple[Path, ...]:
+def manifest_files(shard: Path) -> tuple[Path, ...]:
     """The files of the manifest that is beside a shard; files of these names that are none do not count."""
     header, rows = manifest_paths(shard)
     try:
@@ -215,7 +215,7 @@ def remove_manifest(shard: Path) -> None:
     Raises:
         StorageError: it cannot be removed.
     """
-    for path in manifest_beside(shard):  # the header first: rows without one say nothing
+    for path in manifest_files(shard):  # the header first: rows without one say nothing
         with disk_errors(path):
             path.unlink(missing_ok=True)
 
@@ -233,7 +233,7 @@ def discard_shard(scratch: Path) -> None:
 
 @dataclass(frozen=True)
 class ManifestWriter:
-    """Writes the manifest of each shard beside it: what `cut_shards` takes as `watch`.
+    """Writes the manifest of each shard beside it: what `cut_shards` takes as `observer`.
 
     The arguments are those of `ManifestBuilder`.
     """
@@ -244,7 +244,7 @@ class ManifestWriter:
     provenance: Mapping[str, str] = field(default_factory=dict)
 
     @contextmanager
-    def __call__(self, shard: Path) -> Iterator[Watcher]:
+    def __call__(self, shard: Path) -> Iterator[ShardObserver]:
         """Who watches the shard that will be at a path."""
         builder = ManifestBuilder(
             self.sample_type, schema_uri=self.schema_uri, schema_cid=self.schema_cid, provenance=self.provenance
@@ -261,7 +261,7 @@ class _Watcher:
         self._together: list[bytes] = []  # large samples that nobody hashes yet
         self._waiting: deque[Future[list[bytes]]] = deque()
 
-    def see(self, key: str, offset: int, packed: bytes, sample: Any) -> None:
+    def observe(self, key: str, offset: int, packed: bytes, sample: Any) -> None:
         """One sample went into the shard."""
         self._builder.place(key, offset, len(packed), sample)
         if len(packed) >= _LARGE:

@@ -61,7 +61,7 @@ class Manifest:
         return manifest
 
     @classmethod
-    def beside(cls, shard: ShardRef) -> Manifest | None:
+    def find(cls, shard: ShardRef) -> Manifest | None:
         """The manifest beside a shard that is a file here; `None` where there is none.
 
         Raises:

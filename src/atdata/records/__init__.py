@@ -6,7 +6,7 @@ from atdata.records.label import Label
 from atdata.records.lens import CodeReference, LensRecord
 from atdata.records.listing import Listing, Malformed, parse_record
 from atdata.records.manifests import ShardManifest
-from atdata.records.record import Listed, Record, check_outgoing, lexicons, newest
+from atdata.records.record import IndexKeys, Record, check_outgoing, lexicons, newest
 from atdata.records.schema import Schema
 from atdata.records.storage import Blob, BlobStorage, ExternalStorage, HttpStorage, S3Storage, Storage
 from atdata.records.version import Version, is_semver
@@ -19,9 +19,9 @@ __all__ = [
     "Entry",
     "ExternalStorage",
     "HttpStorage",
+    "IndexKeys",
     "Label",
     "LensRecord",
-    "Listed",
     "Listing",
     "Malformed",
     "Record",

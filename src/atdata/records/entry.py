@@ -17,7 +17,7 @@ from atdata.atproto.syntax import AtUri, Nsid
 from atdata.errors import AtdataError, LexiconError, LimitError
 from atdata.records import nsids, older
 from atdata.records.manifests import ShardManifest, read_manifests
-from atdata.records.record import Listed, Record, rest_of, without_none
+from atdata.records.record import IndexKeys, Record, rest_of, without_none
 from atdata.records.storage import BlobStorage, Storage, check_digests, first_listed, read_storage
 from atdata.samples import DictOf, Plain
 from atdata.samples.codec import Misfit, encoder, pack
@@ -130,14 +130,14 @@ class Entry(Record):
         return Cid.of_cbor(cbor.encode({"schema": schema, "shards": [str(s.digest or s.url) for s in stored]}))
 
     @property
-    def listed(self) -> Listed:
+    def index_keys(self) -> IndexKeys:
         """Under its name; what it says is its schema and its shards."""
         try:
             shards: list[Any] = [str(shard.digest or shard.url) for shard in self.storage.shards(_ANYWHERE)]
         except AtdataError:  # stored in a way that this version does not know, or as too many
             shards = [self.storage.to_record()]
         said = {"schemaRef": str(self.schema_ref), "shards": shards}
-        return Listed(self.name, None, Cid.of_cbor(cbor.encode(said)), self.schema_ref)
+        return IndexKeys(self.name, None, Cid.of_cbor(cbor.encode(said)), self.schema_ref)
 
     @cached_property
     def splits(self) -> dict[str, tuple[ShardRef, ...]]:

@@ -97,7 +97,7 @@ def warn_of_not_taken(stands: Record, said: Mapping[str, Any], hint: str) -> Non
     """Warn of what was said about a record that was listed already, and says something else."""
     lost = [name for name, value in said.items() if not _same(getattr(stands, name), value)]
     if lost:
-        warnings.warn(NotTakenWarning(stands.listed.name, tuple(lost), hint, stands.uri), stacklevel=_outside())
+        warnings.warn(NotTakenWarning(stands.index_keys.name, tuple(lost), hint, stands.uri), stacklevel=_outside())
 
 
 def _outside() -> int:

@@ -9,7 +9,7 @@ from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import AtUri, Nsid
 from atdata.records import nsids
-from atdata.records.record import Listed, Record, rest_of, without_none
+from atdata.records.record import IndexKeys, Record, rest_of, without_none
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -31,10 +31,10 @@ class Label(Record):
     description: str | None = None
 
     @property
-    def listed(self) -> Listed:
+    def index_keys(self) -> IndexKeys:
         """Under its name and version; what it says is the entry."""
         said = cbor.encode({"datasetUri": str(self.dataset_uri)})
-        return Listed(self.name, self.version, Cid.of_cbor(said), self.dataset_uri)
+        return IndexKeys(self.name, self.version, Cid.of_cbor(said), self.dataset_uri)
 
     def to_record(self) -> dict[str, Any]:
         """The wire form."""

@@ -12,7 +12,7 @@ from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import AtUri, Nsid
 from atdata.errors import LensError
 from atdata.records import nsids
-from atdata.records.record import Listed, Record, rest_of, without_none
+from atdata.records.record import IndexKeys, Record, rest_of, without_none
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _MEMBERS = ("name", "sourceSchema", "targetSchema", "getterCode", "putterCode", "description", "language", "metadata")
@@ -113,11 +113,11 @@ class LensRecord(Record):
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def listed(self) -> Listed:
+    def index_keys(self) -> IndexKeys:
         """Under its name; what it says is the two schemas and the two functions."""
         wire = self.to_record()
         said = {name: wire[name] for name in ("sourceSchema", "targetSchema", "getterCode", "putterCode")}
-        return Listed(self.name, None, Cid.of_cbor(cbor.encode(said)), self.source_schema)
+        return IndexKeys(self.name, None, Cid.of_cbor(cbor.encode(said)), self.source_schema)
 
     def to_record(self) -> dict[str, Any]:
         """The wire form."""

@@ -29,7 +29,7 @@ MAX_RECORD = 150_000
 """Bytes of JSON that every PDS takes (pds-facts.md, Records)."""
 
 
-class Listed(NamedTuple):
+class IndexKeys(NamedTuple):
     """What an index files a record under.
 
     Attributes:
@@ -87,7 +87,7 @@ class Record(Mapping[str, Any]):
 
     @property
     @abstractmethod
-    def listed(self) -> Listed:
+    def index_keys(self) -> IndexKeys:
         """What an index files it under."""
 
     @classmethod
@@ -117,7 +117,7 @@ class Record(Mapping[str, Any]):
 
     def check_complete(self) -> None:
         """Refuse to write what others may leave open, and we do not. Raises what `check_outgoing` does."""
-        check_named(self.listed.name, self.listed.version)
+        check_named(self.index_keys.name, self.index_keys.version)
 
     def at(self, uri: AtUri, cid: Cid, evidence: Evidence | None = None) -> Self:
         """The same record, known to be at a place."""
@@ -185,7 +185,7 @@ def newest_first(records: Iterable[R]) -> list[R]:
     present = datetime.now(UTC)
 
     def rank(record: R) -> tuple[Version, datetime, str]:
-        return Version.parse(record.listed.version), min(moment(record.created_at), present), str(record.uri)
+        return Version.parse(record.index_keys.version), min(moment(record.created_at), present), str(record.uri)
 
     return sorted(records, key=rank, reverse=True)
 

@@ -14,7 +14,7 @@ from atdata.atproto.datamodel import shown
 from atdata.atproto.syntax import Nsid, RecordKey, Tid
 from atdata.errors import SchemaError, UsageError
 from atdata.records import nsids, older
-from atdata.records.record import Listed, Record, rest_of, without_none
+from atdata.records.record import IndexKeys, Record, rest_of, without_none
 from atdata.records.version import is_semver
 from atdata.samples import PackableSample
 from atdata.schema import SampleSchema, from_json_schema, schema_of, to_json_schema, type_of
@@ -92,11 +92,11 @@ class Schema(Record):
         return Cid.of_cbor(cbor.encode({name: wire[name] for name in ("name", "version", "schemaType", "schema")}))
 
     @property
-    def listed(self) -> Listed:
+    def index_keys(self) -> IndexKeys:
         """Under its name and version."""
         wire = self.to_record()
         said = {name: wire[name] for name in ("schemaType", "schema")}
-        return Listed(self.name, self.version, Cid.of_cbor(cbor.encode(said)))
+        return IndexKeys(self.name, self.version, Cid.of_cbor(cbor.encode(said)))
 
     @cached_property
     def sample_schema(self) -> SampleSchema:

@@ -56,10 +56,10 @@ class Limits:
         return cls(maxcount, None if maxsize is None or math.isinf(maxsize) else int(maxsize))
 
 
-class Watcher(Protocol):
+class ShardObserver(Protocol):
     """Sees one shard being written."""
 
-    def see(self, key: str, offset: int, packed: bytes, sample: Any) -> None:
+    def observe(self, key: str, offset: int, packed: bytes, sample: Any) -> None:
         """One sample went in.
 
         Args:
@@ -73,7 +73,7 @@ class Watcher(Protocol):
         """The shard is complete on disk."""
 
 
-Watch: TypeAlias = Callable[[Path], AbstractContextManager[Watcher]]
+Observer: TypeAlias = Callable[[Path], AbstractContextManager[ShardObserver]]
 """Gives who watches the shard that will be at a path. It is left when the shard is finished, or has failed."""
 
 
@@ -168,7 +168,7 @@ def cut_shards(
     rows: Iterable[Row] | Iterable[SampleRow],
     limits: Limits,
     place: Callable[[int], Path],
-    watch: Watch | None = None,
+    observer: Observer | None = None,
 ) -> Iterator[ShardRef]:
     """Write rows to as many shards as the limits ask for; `place(i)` names the file of shard `i`.
 
@@ -184,10 +184,10 @@ def cut_shards(
     with ThreadPoolExecutor(1, "atdata-hash") as hashing, ThreadPoolExecutor(1, "atdata-sync") as syncing:
         for index in itertools.count():
             target = place(index)
-            with nullcontext() if watch is None else watch(target) as watcher:
-                shard, first = _write_until_full(target, first, source, limits, (hashing, syncing), watcher)
-                if watcher is not None:
-                    watcher.finish(shard)
+            with nullcontext() if observer is None else observer(target) as observing:
+                shard, first = _write_until_full(target, first, source, limits, (hashing, syncing), observing)
+                if observing is not None:
+                    observing.finish(shard)
             yield shard
             if first is None:
                 return
@@ -199,7 +199,7 @@ def _write_until_full(
     rows: Iterator[Row | SampleRow],
     limits: Limits,
     helpers: tuple[Executor, Executor],
-    watcher: Watcher | None,
+    observing: ShardObserver | None,
 ) -> tuple[ShardRef, Row | SampleRow | None]:
     """One shard, and the row that no longer fitted into it."""
     keys: set[str] = set()
@@ -224,8 +224,8 @@ def _write_until_full(
                 break
             keys.add(key)
             output.write(end - output.size, head, packed, padding)
-            if watcher is not None:
-                watcher.see(key, offset, packed, row[2] if len(row) == 3 else None)
+            if observing is not None:
+                observing.observe(key, offset, packed, row[2] if len(row) == 3 else None)
             row = next(rows, None)
         output.write(len(END), END)
         digest = output.finish()

@@ -61,14 +61,14 @@ class Transport:
 
     Attributes:
         allow_loopback: strangers' addresses may be plain http, on this machine.
-        spelled: origins that the caller spelled out.
+        trusted_origins: origins that the caller spelled out.
         sleep: how to wait between tries.
         patience: seconds that a logical request may wait for its server; see `atdata.settings`.
         least_rate: bytes a second that give patience back.
     """
 
     allow_loopback: bool = False
-    spelled: frozenset[str] = frozenset()
+    trusted_origins: frozenset[str] = frozenset()
     sleep: Callable[[float], None] = time.sleep
     patience: float = Settings.patience
     least_rate: float = Settings.least_rate
@@ -80,7 +80,7 @@ class Transport:
 
     def trusting(self, *urls: str) -> Self:
         """A transport to which these servers too are spelled out by the caller."""
-        return replace(self, spelled=self.spelled | {origin_of(url) for url in urls})
+        return replace(self, trusted_origins=self.trusted_origins | {origin_of(url) for url in urls})
 
     def budget(self, url: str, max_bytes: int | None = None) -> Budget:
         """What a logical request may take."""
@@ -170,7 +170,7 @@ class Transport:
             LimitError: what comes before the body is longer than the budget allows.
             NetworkError: the server cannot be reached, breaks off, or is too slow; also while the body is read.
         """
-        guarded = origin_of(url) not in self.spelled
+        guarded = origin_of(url) not in self.trusted_origins
         if guarded:
             check_scheme(url, self.allow_loopback)
         budget = budget or self.budget(url)
