@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from atdata.protocols import AbstractDataStore, AbstractIndex, DataSource, IndexEntry
     from atdata.shards.s3 import S3Source
 
+    __version__: str
+
 # What not every program needs comes when it is asked for: `import atdata` stays light.
 _LAZY = {
     "AbstractDataStore": "atdata.protocols",
@@ -79,11 +81,24 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
+    if name == "__version__":
+        value = _installed_version()
+    elif name in _LAZY:
         value = getattr(import_module(_LAZY[name]), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module 'atdata' has no attribute {name!r}")
+    else:
+        raise AttributeError(f"module 'atdata' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def _installed_version() -> str:
+    """The version in the package's metadata, which is that of `pyproject.toml`."""
+    from importlib import metadata  # some 20 modules, which nobody else needs
+
+    try:
+        return metadata.version("atdata")
+    except metadata.PackageNotFoundError:  # a source tree on the path, never installed
+        return "0+unknown"
 
 
 def __dir__() -> list[str]:

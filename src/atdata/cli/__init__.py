@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from typing import Annotated
 
 import typer
 
+import atdata
 from atdata.cli import demo, doctor, index, login, promote, publish, schema, services, show, verify
 from atdata.cli.ending import leave, run
-from atdata.cli.output import note
+from atdata.cli.output import note, say
 
 app = typer.Typer(
     name="atdata",
@@ -19,6 +21,23 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        say(f"atdata {atdata.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
 app.command()(demo.demo)
 app.command()(login.login)
 app.command()(login.logout)
