@@ -6,6 +6,7 @@
                               no server and take no long, `test --many` the long sweeps in full
     python3 dev.py check      tests, lint, types, import contracts, docs, the C code's bounds: all that a change must pass
     python3 dev.py torch      install PyTorch too, so that `test` runs the tests that train (large)
+    python3 dev.py release --dry-run   build what a release would be, and show that it is whole (docs/releasing.md)
     python3 dev.py VERB       one of: lint, types, contracts, docs, sanitize, format, bench, lock
 
 Each verb makes what it needs first: an environment in .venv with exactly the packages named, by hash, in
@@ -122,6 +123,11 @@ def bench(rest: list[str]) -> int:
     return run(BIN / "python", ROOT / "benchmarks" / "run.py", *rest)
 
 
+def release(rest: list[str]) -> int:
+    install("dev")
+    return run(BIN / "python", ROOT / "release.py", *rest)
+
+
 def check(_rest: list[str]) -> int:
     """Every check, also after one has failed; the failures are named at the end."""
     failed = [name for name in ("lint", "types", "contracts", "docs", "sanitize", "test") if VERBS[name]([])]
@@ -235,6 +241,7 @@ VERBS = {
     "sanitize": sanitize,
     "bench": bench,
     "lock": lock,
+    "release": release,
 }
 
 if __name__ == "__main__":
