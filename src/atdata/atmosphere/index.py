@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -15,8 +15,9 @@ from atdata.atproto.syntax import RecordKey
 from atdata.dataset import Dataset
 from atdata.dataset.ports import AbstractDataStore
 from atdata.errors import UsageError
-from atdata.index import UPDATE, RecordIndex, choose_schema
+from atdata.index import RecordIndex, choose_schema
 from atdata.index.checks import check_splits, check_uncut
+from atdata.index.publication import Publication
 from atdata.records import Entry, Label, LensRecord, Record, Schema, Size
 from atdata.records.address import name_and_version
 from atdata.records.facts import Facts, warn_of_not_taken
@@ -41,106 +42,53 @@ class AtmosphereIndex(RecordIndex[AtmosphereClient]):
     def __init__(self, client: AtmosphereClient, data_store: AbstractDataStore | None = None) -> None:
         super().__init__(client, data_store)
 
-    def insert_dataset(
-        self,
-        dataset: Dataset[Any],
-        *,
-        name: str,
-        schema_ref: str | None = None,
-        version: str | None = None,
-        schema_version: str | None = None,
-        description: str | None = None,
-        tags: Sequence[str] | None = None,
-        license: str | None = None,  # noqa: A002  the field's own word
-        metadata: Mapping[str, Any] | None = None,
-        prefix: str | None = None,
-        rkey: str | None = None,
-        maxcount: int | None = None,
-        maxsize: float | None = None,
-        manifests: bool | None = None,
-        digests: bool | None = None,
-    ) -> Entry:
-        """Publish a dataset under a name: its schema where need be, its shards to the data store, entry and label.
-
-        Publishing the same again is no second record, and a run that was interrupted is taken up by the next. The first
-        entry stands; where other facts are said of it a `NotTakenWarning` names them: `update_dataset` changes them.
-
-        Args:
-            dataset: what to publish.
-            name: what to call it; `@handle/name` finds it.
-            schema_ref: the schema record; by default the dataset's own type is published.
-            version: of the name, such as `1.0.0`; a published version never changes. Without one a name that has
-                versions gets the next patch, since it stands for its newest.
-            schema_version: the version to publish its own type under.
-            description: what it holds.
-            tags: words to find it by.
-            license: SPDX expression or URL.
-            metadata: anything else, as msgpack can hold it.
-            prefix: what the data store, where it names any, calls the shards; the name by default.
-            rkey: a record key of the caller's choice.
-            maxcount: most samples in a shard.
-            maxsize: most bytes in a shard.
-            manifests: whether the entry lists a manifest of each shard, so that readers find and check single samples.
-                By default it does if pyarrow is installed and they fit into the record, or, for shards at URLs, if each
-                has one beside it that anyone can read. `True` insists, `False` leaves them out.
-            digests: whether to read shards at URLs whose digest is not known, so that whoever loads them can check them;
-                by default they are listed without one.
-
-        Raises:
-            UsageError: the shards are on this machine and there is no data store.
-            MissingExtraError: manifests are insisted on, and pyarrow is not installed.
-            ConflictError, LimitError, NetworkError: see `atdata.atmosphere.publishing.publish`.
-        """
+    def _insert(self, dataset: Dataset[Any], publication: Publication) -> Entry:
         if self.data_store is None and isinstance(dataset.view.source, FileSource):
             raise UsageError(
                 "the shards are files of this machine, which nobody else can read",
-                actual=name,
+                actual=publication.name,
                 hint="Give the index a store: AtmosphereIndex(client, data_store=PDSBlobStore(client)).",
             )
-        check_named(name, version)
-        said, key = Facts.of(description, tags, license, metadata).said, None if rkey is None else RecordKey(rkey)
-        check_splits(said, dataset, cut=maxcount is not None or maxsize is not None)
-        prefix = name if prefix is None else prefix
-        choose = None
-        if schema_ref is None:
-            draft = self.draft_schema(dataset, schema_version)
-            choose = partial(choose_schema, draft=draft, version=schema_version)
+        version, choose = publication.schema_version, None
+        if publication.schema_ref is None:
+            draft = self.draft_schema(dataset, version)
+            choose = partial(choose_schema, draft=draft, version=version)
         else:
-            draft = self.schema_for(dataset, schema_ref)
+            draft = self.schema_for(dataset, publication.schema_ref)
 
         def pack(schema: Schema) -> Packed:
-            stored, uploads, files = self._stored(dataset, schema, prefix, maxcount, maxsize, manifests, digests)
-            check_splits(said, dataset, stored["size"].shards)
-            return Packed(Entry(name=name, schema_ref=schema.located, **said, **stored), uploads, files)
+            stored, uploads, files = self._stored(dataset, schema, publication)
+            check_splits(publication, dataset, stored["size"].shards)
+            entry = Entry(name=publication.name, schema_ref=schema.located, **publication.said, **stored)
+            return Packed(entry, uploads, files)
 
-        stands = publish(
-            self.records, pack, schema=draft, choose=choose, labels=[(name, version)], manifests=manifests, rkey=key
+        return publish(
+            self.records,
+            pack,
+            schema=draft,
+            choose=choose,
+            labels=[(publication.name, publication.version)],
+            manifests=publication.manifests,
+            rkey=publication.rkey,
         )
-        warn_of_not_taken(stands, said, UPDATE)
-        return stands
 
     def _stored(
-        self,
-        dataset: Dataset[Any],
-        schema: Schema,
-        prefix: str,
-        maxcount: int | None,
-        maxsize: float | None,
-        manifests: bool | None,
-        digests: bool | None,
+        self, dataset: Dataset[Any], schema: Schema, publication: Publication
     ) -> tuple[dict[str, Any], Sequence[ShardRef], Sequence[DataSource]]:
         """The entry's facts about its shards; the shards that become blobs; and the files of their manifests."""
+        limits: dict[str, Any] = {"maxcount": publication.maxcount, "maxsize": publication.maxsize}
+        manifests = publication.manifests
         if isinstance(self.data_store, PDSBlobStore):
             observer = manifest_observer(dataset.sample_type, schema, manifests)
-            uploads = self.data_store.cut(dataset, maxcount=maxcount, maxsize=maxsize, observer=observer)
+            uploads = self.data_store.cut(dataset, observer=observer, **limits)
             return blob_facts(uploads), uploads, attached_manifests(uploads, self.records.blob_limit, manifests)
         source, cache = dataset.view.source, ShardCache(self.records.settings.cache)
         if self.data_store is None:
-            check_uncut(maxcount, maxsize)
+            check_uncut(publication)
         else:
-            urls = self.data_store.write_shards(dataset, prefix=prefix, maxcount=maxcount, maxsize=maxsize)
+            urls = self.data_store.write_shards(dataset, prefix=publication.stored_as, **limits)
             source = self.data_store.create_source(urls)
-        shards = list(proved_shards(source, source.shards, cache)) if digests else source.shards
+        shards = list(proved_shards(source, source.shards, cache)) if publication.digests else source.shards
         files = find_manifests(source, shards, cache, manifests)
         return {"storage": storage_in(source, shards), "size": Size(shards=len(shards))}, (), files
 

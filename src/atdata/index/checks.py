@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from atdata.dataset import Dataset
 from atdata.errors import SchemaError, UsageError
+from atdata.index.publication import Publication
 from atdata.records import (
     Schema,
 )
@@ -15,35 +15,33 @@ from atdata.samples.fields import accepts
 from atdata.schema import schema_of
 
 
-def check_uncut(maxcount: int | None, maxsize: float | None) -> None:
+def check_uncut(publication: Publication) -> None:
     """Refuse limits for shards where there is no data store that could cut any.
 
     Raises:
         UsageError: there is one.
     """
-    if maxcount is not None or maxsize is not None:
+    if publication.is_cut:
         raise UsageError(
             "shards that stay where they are are not cut anew",
-            path="maxsize" if maxcount is None else "maxcount",
+            path="maxsize" if publication.maxcount is None else "maxcount",
             hint="Give the index a store with data_store=, or leave the limit out.",
         )
 
 
-def check_splits(
-    said: Mapping[str, Any], dataset: Dataset[Any], stored: int | None = None, *, cut: bool = False
-) -> None:
+def check_splits(publication: Publication, dataset: Dataset[Any], stored: int | None = None) -> None:
     """Refuse splits in the metadata, which name shards by number, where the shards become others.
 
     Args:
-        said: facts about the dataset.
+        publication: what is said.
         dataset: what is inserted.
-        stored: how many shards it has where it is stored, once that is known.
-        cut: whether limits are given, so that shards are cut anew, across splits.
+        stored: how many shards it has where it is stored; before that is known, limits would cut across splits.
 
     Raises:
         UsageError: they do.
     """
-    if SPLITS in said.get("metadata", {}) and (cut or stored not in (None, len(dataset.shards))):
+    others = publication.is_cut if stored is None else stored != len(dataset.shards)
+    if SPLITS in publication.said.get("metadata", {}) and others:
         raise UsageError(
             "splits name shards by number, and these are cut anew",
             path="metadata.splits",

@@ -14,9 +14,10 @@ from atdata.atproto.syntax import AtUri, RecordKey, Tid
 from atdata.dataset import Dataset
 from atdata.dataset.ports import AbstractDataStore
 from atdata.errors import ConflictError, NotFoundError, SchemaError
-from atdata.index.checks import check_fits
+from atdata.index.checks import check_fits, check_splits
 from atdata.index.names import choose_schema
 from atdata.index.ports import RecordStore
+from atdata.index.publication import Publication
 from atdata.records import (
     CodeReference,
     Entry,
@@ -27,7 +28,7 @@ from atdata.records import (
     Schema,
 )
 from atdata.records.facts import Facts, Text, changed, warn_of_not_taken
-from atdata.records.record import newest_first
+from atdata.records.record import check_named, newest_first
 from atdata.samples import DictSample
 
 R = TypeVar("R", bound=Record)
@@ -152,7 +153,6 @@ class RecordIndex(Generic[Store]):
         records = [record for name in sorted(named) for record in newest_first(named[name])]
         return Listing(records[:limit], [bad for bad in listing.malformed if (bad.name or "").startswith(prefix)])
 
-    @abstractmethod
     def insert_dataset(
         self,
         dataset: Dataset[Any],
@@ -172,7 +172,64 @@ class RecordIndex(Generic[Store]):
         manifests: bool | None = None,
         digests: bool | None = None,
     ) -> Entry:
-        """List a dataset under a name. The same again is no second entry; the first one stands, with its facts."""
+        """List a dataset under a name: its shards go to the data store first, if there is one.
+
+        Schema, entry and label appear together. The same again is no second entry, and on the network a run that was
+        interrupted is taken up by the next. The first entry stands; where other facts are said of it a `NotTakenWarning`
+        names them: `update_dataset` changes them.
+
+        Args:
+            dataset: what to list.
+            name: what to call it; `@local/name` finds it in one's own index, `@handle/name` on the network.
+            schema_ref: the schema; by default the dataset's own type, published if need be.
+            version: of the name, such as `1.0.0`; what a version stands for never changes. Without one a name that
+                has versions gets the next patch, since it stands for its newest.
+            schema_version: the version to publish its own type under.
+            description: what it holds.
+            tags: words to find it by.
+            license: SPDX expression or URL.
+            metadata: anything else, as msgpack can hold it.
+            prefix: what the data store, where it names any, calls the shards; the name by default.
+            rkey: a record key of the caller's choice.
+            maxcount: most samples in a stored shard.
+            maxsize: most bytes in a stored shard.
+            manifests: whether the entry lists a manifest of each shard, so that readers find and check single samples.
+                On the network it does by default if pyarrow is installed and they fit into the record, or, for shards at
+                URLs, if each has one beside it that anyone can read; `True` insists, `False` leaves them out. An entry
+                of a local index lists none: readers find those beside shards.
+            digests: whether to read shards whose digest is not known, so that whoever loads them can check them. By
+                default a local index does; on the network shards at URLs are then listed without one.
+
+        Raises:
+            ConflictError: the version of the name, or the record key, stands for another dataset.
+            UsageError: an argument cannot be meant; shards that only this machine has, and no data store.
+            SchemaError: the samples are not what the schema describes.
+            ShardError, DigestError: a shard is damaged, or not the one it should be.
+            MissingExtraError: manifests are insisted on, and pyarrow is not installed.
+            LimitError, NetworkError, ContentionError: on the network: see `atdata.atmosphere.publishing.publish`.
+        """
+        check_named(name, version)
+        publication = Publication(
+            name=name,
+            version=version,
+            schema_ref=schema_ref,
+            schema_version=schema_version,
+            facts=Facts.of(description, tags, license, metadata),
+            prefix=prefix,
+            rkey=None if rkey is None else RecordKey(rkey),
+            maxcount=maxcount,
+            maxsize=maxsize,
+            manifests=manifests,
+            digests=digests,
+        )
+        check_splits(publication, dataset)
+        stands = self._insert(dataset, publication)
+        warn_of_not_taken(stands, publication.said, UPDATE)
+        return stands
+
+    @abstractmethod
+    def _insert(self, dataset: Dataset[Any], publication: Publication) -> Entry:
+        """List a dataset, or find that it is listed; the entry that stands."""
 
     def update_dataset(
         self,

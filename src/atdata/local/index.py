@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 
-from atdata.atproto.syntax import RecordKey, Tid
+from atdata.atproto.syntax import Tid
 from atdata.dataset import Dataset, DatasetDict
 from atdata.dataset.ports import AbstractDataStore
 from atdata.errors import ConflictError, NotFoundError, UnverifiedError, UsageError
-from atdata.index import UPDATE, RecordIndex, planned_label
+from atdata.index import RecordIndex, planned_label
 from atdata.index.checks import check_splits, check_uncut
+from atdata.index.publication import Publication
 from atdata.local.database import Database, TakenError
 from atdata.local.opening import open_database
 from atdata.local.records import LocalRecords, check_owner
@@ -21,7 +22,6 @@ from atdata.local.sources import kept_where_they_are, put_into, source_of_entry
 from atdata.records import Entry, Label, LensRecord, Listing, Record, Schema, Size
 from atdata.records.address import Address, name_and_version
 from atdata.records.facts import Facts, warn_of_not_taken
-from atdata.records.record import check_named
 from atdata.redaction import secret_address
 from atdata.settings import Settings
 from atdata.shards import ShardRef
@@ -72,86 +72,39 @@ class LocalIndex(RecordIndex[LocalRecords]):
 
     # --- datasets
 
-    def insert_dataset(
-        self,
-        dataset: Dataset[Any],
-        *,
-        name: str,
-        schema_ref: str | None = None,
-        version: str | None = None,
-        schema_version: str | None = None,
-        description: str | None = None,
-        tags: Sequence[str] | None = None,
-        license: str | None = None,  # noqa: A002  the field's own word
-        metadata: Mapping[str, Any] | None = None,
-        prefix: str | None = None,
-        rkey: str | None = None,
-        maxcount: int | None = None,
-        maxsize: float | None = None,
-        manifests: bool | None = None,
-        digests: bool | None = None,
-    ) -> Entry:
-        """List a dataset under a name: its shards go to the data store first, if there is one.
-
-        Schema, entry and label appear together. The same again is no second entry; the first one stands, and where other
-        facts are said of it a `NotTakenWarning` names them: `update_dataset` changes them.
-
-        Args:
-            dataset: what to list.
-            name: what to call it; `@local/name` finds it.
-            schema_ref: the schema; by default the dataset's own type, published if need be.
-            version: of the name, such as `1.0.0`; what a version stands for never changes. Without one a name that
-                has versions gets the next patch, since it stands for its newest.
-            schema_version: the version to publish its own type under.
-            description: what it holds.
-            tags: words to find it by.
-            license: SPDX expression or URL.
-            metadata: anything else, as msgpack can hold it.
-            prefix: what the data store, where there is one, calls its shards; the name by default.
-            rkey: a record key of the caller's choice.
-            maxcount: most samples in a stored shard.
-            maxsize: most bytes in a stored shard.
-            manifests: only what `False` and the default mean: the entry lists none. Readers find those beside shards.
-            digests: whether to read shards whose digest is not known, so that whoever loads them can check them; by
-                default they are.
-
-        Raises:
-            ConflictError: the version of the name, or the record key, stands for another dataset.
-            UsageError: manifests are insisted on, or an argument cannot be meant.
-            SchemaError: the samples are not what the schema describes.
-            ShardError, DigestError: a shard is damaged, or not the one it should be.
-        """
+    def _insert(self, dataset: Dataset[Any], publication: Publication) -> Entry:
         # What is wrong is said before anything is copied.
-        if manifests:
+        if publication.manifests:
             raise UsageError(
                 "an entry of a local index lists no manifests",
                 path="manifests",
                 hint="Leave it out: readers find the manifests that lie beside shards. Published entries list them.",
             )
-        check_named(name, version)
-        said, key = Facts.of(description, tags, license, metadata).said, None if rkey is None else RecordKey(rkey)
-        check_splits(said, dataset, cut=maxcount is not None or maxsize is not None)
-        self._schema_for(dataset, schema_ref, schema_version)
+        self._schema_for(dataset, publication)
         if self.data_store is not None:
-            prefix = name if prefix is None else prefix
-            stored = put_into(self.data_store, dataset, prefix, maxcount, maxsize, self.settings.cache)
+            stored = put_into(self.data_store, dataset, publication, self.settings.cache)
         else:
-            check_uncut(maxcount, maxsize)
-            stored = kept_where_they_are(dataset, self.settings.cache, digests is not False)
-        check_splits(said, dataset, len(stored.shards))
+            check_uncut(publication)
+            stored = kept_where_they_are(dataset, self.settings.cache, publication.digests is not False)
+        check_splits(publication, dataset, len(stored.shards))
         samples, sizes = [shard.samples for shard in stored.shards], [shard.size for shard in stored.shards]
         size = Size(_total(samples), _total(sizes), len(stored.shards))
         while True:
-            schema = self._schema_for(dataset, schema_ref, schema_version)
-            draft = Entry(name=name, schema_ref=schema.located, storage=stored.storage, size=size, **said)
-            plan = self._plan(schema, draft, key, version)
+            schema = self._schema_for(dataset, publication)
+            draft = Entry(
+                name=publication.name,
+                schema_ref=schema.located,
+                storage=stored.storage,
+                size=size,
+                **publication.said,
+            )
+            plan = self._plan(schema, draft, publication)
             try:
                 self.records.put(plan.fresh)
             except TakenError:
                 for record in plan.fresh:
                     self._check_key(record)
                 continue  # somebody was faster; what they wrote is found now
-            warn_of_not_taken(plan.entry, said, UPDATE)
             return plan.entry
 
     def _check_key(self, record: Record) -> None:
@@ -184,21 +137,22 @@ class LocalIndex(RecordIndex[LocalRecords]):
         index.settings, index.records, index.data_store = self.settings, self.records, None
         return index
 
-    def _schema_for(self, dataset: Dataset[Any], schema_ref: str | None, version: str | None) -> Schema:
+    def _schema_for(self, dataset: Dataset[Any], publication: Publication) -> Schema:
         """The schema of a dataset about to be inserted: where it is, or where it will be."""
-        if schema_ref is not None:
-            return self.schema_for(dataset, schema_ref)
+        if publication.schema_ref is not None:
+            return self.schema_for(dataset, publication.schema_ref)
+        version = publication.schema_version
         planned = self.planned_schema(self.draft_schema(dataset, version), version)
         return self.records.placed(planned, planned.rkey)
 
-    def _plan(self, schema: Schema, draft: Entry, key: RecordKey | None, version: str | None) -> _Plan:
+    def _plan(self, schema: Schema, draft: Entry, publication: Publication) -> _Plan:
         """What is to be written, and which entry will stand."""
         known = self.records.named(None, Entry, draft.name).of_content(draft.index_keys.content)
-        entry = known or self.records.placed(draft, key or Tid.now())
+        entry = known or self.records.placed(draft, publication.rkey or Tid.now())
         fresh: list[Record] = [] if known else [entry]
         if self.records.named(None, Schema, schema.name).of_version(schema.version) is None:
             fresh.insert(0, schema)
-        label = self._planned_label(Label(name=entry.name, dataset_uri=entry.located, version=version))
+        label = self._planned_label(Label(name=entry.name, dataset_uri=entry.located, version=publication.version))
         return _Plan(entry, fresh if label.uri else [*fresh, self.records.placed(label, Tid.now())])
 
     def _planned_label(self, draft: Label) -> Label:

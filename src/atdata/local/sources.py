@@ -12,6 +12,7 @@ from atdata.dataset import Dataset
 from atdata.dataset.ports import AbstractDataStore, ShardStore
 from atdata.dataset.stored import is_whole
 from atdata.errors import UsageError
+from atdata.index.publication import Publication
 from atdata.progress import progress
 from atdata.records import Entry, S3Storage, Storage
 from atdata.records.storage import storage_in
@@ -61,20 +62,13 @@ def kept_where_they_are(dataset: Dataset[Any], cache: Path, digests: bool) -> St
     return stored_as(source, shards)
 
 
-def put_into(
-    store: AbstractDataStore,
-    dataset: Dataset[Any],
-    prefix: str,
-    maxcount: int | None,
-    maxsize: float | None,
-    cache: Path,
-) -> Stored:
+def put_into(store: AbstractDataStore, dataset: Dataset[Any], publication: Publication, cache: Path) -> Stored:
     """The shards of a dataset, copied to a store."""
+    limits: dict[str, Any] = {"maxcount": publication.maxcount, "maxsize": publication.maxsize}
     if isinstance(store, ShardStore):
-        shards = store.put(dataset, prefix=prefix, maxcount=maxcount, maxsize=maxsize)
+        shards = store.put(dataset, prefix=publication.stored_as, **limits)
         return stored_as(store.create_source([shard.url for shard in shards]), shards)
-    urls = store.write_shards(dataset, prefix=prefix, maxcount=maxcount, maxsize=maxsize)
-    source = store.create_source(urls)
+    source = store.create_source(store.write_shards(dataset, prefix=publication.stored_as, **limits))
     return stored_as(source, list(proved_shards(source, source.shards, ShardCache(cache, afresh=True))))
 
 
