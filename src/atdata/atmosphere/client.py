@@ -122,7 +122,7 @@ class AtmosphereClient:
 
     @property
     def is_authenticated(self) -> bool:
-        """Whether an account is logged in."""
+        """True if an account is logged in."""
         return self._account is not None
 
     @property

@@ -240,7 +240,7 @@ class DatasetLoader:
         return self.client.read_all(repo, Entry, limit)
 
     def get_storage_type(self, uri: str) -> Literal["blobs", "external"]:
-        """Whether the shards are blobs of the publisher's repository, or elsewhere."""
+        """True if the shards are blobs of the publisher's repository, or elsewhere."""
         return "blobs" if isinstance(self.get(uri).storage, BlobStorage) else "external"
 
     def get_urls(self, uri: str) -> list[str]:

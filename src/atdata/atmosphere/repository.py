@@ -316,7 +316,7 @@ _NO_COMMIT = Cid.of_cbor(b"\xa0")
 
 
 def _passes(error: NetworkError) -> bool:
-    """Whether deciding again may help: others were faster, or nobody knows what became of the request."""
+    """True if deciding again may help: others were faster, or nobody knows what became of the request."""
     if isinstance(error, XrpcError):
         return error.error == "InvalidSwap" or error.status == 429 or error.status >= 500
     return not isinstance(error, (AuthError, AddressError))
@@ -334,7 +334,7 @@ def _outrun(did: Did, error: NetworkError) -> NetworkError:
 
 
 def _check_stored(answer: Mapping[str, Any], writes: Sequence[Write]) -> None:
-    """Whether the server says that it stored the very records.
+    """True if the server says that it stored the very records.
 
     Raises:
         ProofError: it stored something else.

@@ -100,7 +100,7 @@ class Cid:
         return self._binary[4:]
 
     def matches(self, content: bytes) -> bool:
-        """Whether this is the CID of `content`."""
+        """True if this is the CID of `content`."""
         return hashlib.sha256(content).digest() == self.digest
 
     def to_bytes(self) -> bytes:

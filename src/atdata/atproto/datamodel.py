@@ -91,7 +91,7 @@ def check_record(value: object) -> dict[str, Value]:
 
 
 def is_blob(value: object) -> bool:
-    """Whether a value is a well-formed reference to a blob (spec: `blob` type)."""
+    """True if a value is a well-formed reference to a blob (spec: `blob` type)."""
     if not isinstance(value, dict) or value.get("$type") != "blob":
         return False
     mime, size = value.get("mimeType"), value.get("size")

@@ -121,7 +121,7 @@ class PlcState:
 
     @property
     def tombstoned(self) -> bool:
-        """Whether the identity has ended."""
+        """True if the identity has ended."""
         return self.current.tombstoned
 
     def key_at(self, moment: datetime) -> str | None:

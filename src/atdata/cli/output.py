@@ -145,7 +145,7 @@ _SHADES = " ░▒▓█"
 
 
 def is_picture(array: object) -> bool:
-    """Whether an array looks like an image: 2-d, or 3-d with 1, 3 or 4 channels last."""
+    """True if an array looks like an image: 2-d, or 3-d with 1, 3 or 4 channels last."""
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "buif" or array.size == 0:
         return False
     grey = array.ndim == 2 and min(array.shape) >= 4

@@ -110,7 +110,7 @@ class Told:
             return cls(os.getpid(), error)
 
     def holds(self) -> bool:
-        """Whether this process is a worker of the one that said so."""
+        """True if this process is a worker of the one that said so."""
         return Worker.parent() == self.process
 
 

@@ -174,7 +174,7 @@ def make_folder(folder: Path) -> bool:
 
 
 def is_ours(folder: Path) -> bool:
-    """Whether `make_folder` made a folder, and it is no link."""
+    """True if `make_folder` made a folder, and it is no link."""
     return not folder.is_symlink() and (folder / _TAG).is_file() and not (folder / _TAG).is_symlink()
 
 

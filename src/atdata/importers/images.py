@@ -195,7 +195,7 @@ def _stack(path: Path, pages: Sequence[int]) -> NDArray[Any]:
 
 
 def _is_deep(image: Image) -> bool:
-    """Whether colours have 16 bits, of which Pillow keeps 8."""
+    """True if colours have 16 bits, of which Pillow keeps 8."""
     return image.mode.startswith(("RGB", "LA")) and bool(_DEEP.search(_raw_mode(image)))
 
 

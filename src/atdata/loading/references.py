@@ -70,12 +70,12 @@ def as_typed(text: str) -> str:
 
 
 def is_reference(text: str) -> bool:
-    """Whether text names a dataset, or an account, and not shards: its first characters say so."""
+    """True if text names a dataset, or an account, and not shards: its first characters say so."""
     return text.startswith(("@", "at://", *SCHEMES)) or _PROFILE.fullmatch(text) is not None
 
 
 def may_be_name(text: str) -> bool:
-    """Whether text that is no reference may be a plain name: no URL, pattern or `.tar`, and nothing is at such a path."""
+    """True if text that is no reference may be a plain name: no URL, pattern or `.tar`, and nothing is at such a path."""
     written_as_path = scheme_of(text) != "file" or set(text) & set("*?[{") or text.endswith(".tar")
     return not written_as_path and not is_file(text) and not is_folder(text)
 

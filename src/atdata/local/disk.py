@@ -161,7 +161,7 @@ class LocalDiskStore:
         return shard.stored(manifest)
 
     def _has(self, place: Path, shard: PlannedShard) -> bool:
-        """Whether a file is there and is what its name says. One that is not is replaced."""
+        """True if a file is there and is what its name says. One that is not is replaced."""
         stored = ShardRef(str(place), shard.named, shard.size)
         if not place.is_file() or place.stat().st_size != shard.length:
             return False

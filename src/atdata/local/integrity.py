@@ -1,4 +1,4 @@
-"""Whether an index is whole: every record what it should be, and found by all that it is filed under."""
+"""True if an index is whole: every record what it should be, and found by all that it is filed under."""
 
 from __future__ import annotations
 

@@ -150,13 +150,13 @@ def _check_port(url: str) -> None:
 
 
 def _refuses(error: Exception) -> bool:
-    """Whether a connection was refused for who we are: before there is one, the driver says it in words only."""
+    """True if a connection was refused for who we are: before there is one, the driver says it in words only."""
     text = str(error)
     return "authentication failed" in text or "no password supplied" in text or "role " in text
 
 
 def _is_final(error: Exception) -> bool:
-    """Whether a server would say the same if it were asked again."""
+    """True if a server would say the same if it were asked again."""
     return _refuses(error) or "does not exist" in str(error)
 
 

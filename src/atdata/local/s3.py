@@ -285,7 +285,7 @@ class _Upload:
         return self._store_manifest(shard, key)
 
     def _shows(self, key: str, there: Stored) -> bool | None:
-        """Whether something is there as it must be; `None` where we are not told, as who may only write."""
+        """True if something is there as it must be; `None` where we are not told, as who may only write."""
         try:
             return self._objects.head(key) == there
         except AuthError:

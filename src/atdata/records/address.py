@@ -61,12 +61,12 @@ class Address:
 
     @property
     def is_local(self) -> bool:
-        """Whether it is in the caller's own index."""
+        """True if it is in the caller's own index."""
         return self.owner == LOCAL
 
     @property
     def is_schema(self) -> bool:
-        """Whether it is a schema's, by either word for one."""
+        """True if it is a schema's, by either word for one."""
         return self.kind in ("schema", "sampleSchema")
 
     @classmethod
@@ -114,7 +114,7 @@ def _decoded(name: str) -> str:
 
 
 def _is_text(name: str) -> bool:
-    """Whether a name can be written anywhere: no control characters, and no halves of characters."""
+    """True if a name can be written anywhere: no control characters, and no halves of characters."""
     return not _CONTROL.search(name) and not any("\ud800" <= char <= "\udfff" for char in name)
 
 

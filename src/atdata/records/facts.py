@@ -123,7 +123,7 @@ def _map(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _same(stands: Any, said: Any) -> bool:
-    """Whether a record says what somebody says: metadata as they are once they are packed."""
+    """True if a record says what somebody says: metadata as they are once they are packed."""
     if isinstance(said, Mapping):
         said, stands = (msgspec.msgpack.decode(pack_metadata(value or {})) for value in (said, stands))
     return _equal(stands, said)

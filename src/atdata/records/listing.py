@@ -47,7 +47,7 @@ class Malformed:
         return name if isinstance(name, str) else None
 
     def may_be_of(self, version: str) -> bool:
-        """Whether it may stand for a version of its name: it says so, or says what cannot be read."""
+        """True if it may stand for a version of its name: it says so, or says what cannot be read."""
         said = self._member("version")
         return said == version or not (said is None or isinstance(said, str))
 

@@ -56,5 +56,5 @@ def _part(part: str) -> _Part:
 
 
 def is_semver(text: str) -> bool:
-    """Whether text is a semantic version."""
+    """True if text is a semantic version."""
     return SEMVER.fullmatch(text) is not None

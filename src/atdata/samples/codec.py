@@ -213,7 +213,7 @@ def _check_array(declared: Array, array: np.ndarray[Any, Any]) -> None:
 
 
 def check_items(declared: Array, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
-    """Whether an array of this dtype and shape may stand in the field. Raises `Misfit`."""
+    """True if an array of this dtype and shape may stand in the field. Raises `Misfit`."""
     scalar = PORTABLE.get(dtype.type, dtype.type)
     if declared.scalar is not None and not issubclass(scalar, declared.scalar):
         hint = f"Convert it: array.astype(np.{declared.scalar.__name__})."

@@ -38,7 +38,7 @@ class ColumnDecoder:
 
     @property
     def knows(self) -> bool:
-        """Whether it has seen a sample."""
+        """True if it has seen a sample."""
         return self._layout is not None
 
     def look(self, sample: bytes) -> None:

@@ -48,7 +48,7 @@ class Shape:
             raise FieldTypeError("a shape needs one name per dimension", expected=len(dims), actual=len(self.names))
 
     def fits(self, shape: tuple[int | None, ...]) -> bool:
-        """Whether an array of this shape may stand in the field."""
+        """True if an array of this shape may stand in the field."""
         return len(shape) == len(self.dims) and all(d is None or d == n for d, n in zip(self.dims, shape, strict=True))
 
     def __str__(self) -> str:
@@ -128,7 +128,7 @@ class Field:
 
     @property
     def required(self) -> bool:
-        """Whether stored samples must carry the field: it has no default and may not be `None`."""
+        """True if stored samples must carry the field: it has no default and may not be `None`."""
         return not isinstance(self.type, Maybe) and self.default is None
 
     def missing(self) -> Any:
@@ -137,7 +137,7 @@ class Field:
 
 
 def accepts(wide: FieldType, narrow: FieldType) -> bool:
-    """Whether every value of the type `narrow` is a value of the type `wide`."""
+    """True if every value of the type `narrow` is a value of the type `wide`."""
     if wide == narrow:
         return True
     match wide, narrow:

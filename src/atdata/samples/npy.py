@@ -86,7 +86,7 @@ def decode_array(data: bytes | memoryview) -> np.ndarray[Any, Any]:
 
 
 def begins_like_array(data: bytes) -> bool:
-    """Whether bytes whose type nobody declared begin as an array does: `.npy`, or a dtype in the compact form."""
+    """True if bytes whose type nobody declared begin as an array does: `.npy`, or a dtype in the compact form."""
     return data[:6] == MAGIC or (data[1:2] in _ORDERS and _COMPACT.match(data[1 : 1 + data[0]] + b"\0") is not None)
 
 
@@ -223,7 +223,7 @@ def _parse_descr(descr: Any, depth: int = 0) -> np.dtype[Any]:
 
 
 def _descr_is_plain(descr: Any, depth: int = 0) -> bool:
-    """Whether a header's `descr` is built from allow-listed dtype strings only."""
+    """True if a header's `descr` is built from allow-listed dtype strings only."""
     if isinstance(descr, str):
         return _DTYPE.fullmatch(descr) is not None
     if isinstance(descr, tuple):  # (base, sub-array shape)
@@ -251,7 +251,7 @@ def _is_shape(shape: Any) -> bool:
 
 @lru_cache(maxsize=1024)
 def _text_fields(dtype: np.dtype[Any]) -> bool:
-    """Whether any part of the dtype is numpy `str`, whose items may hold what is no Unicode."""
+    """True if any part of the dtype is numpy `str`, whose items may hold what is no Unicode."""
     item = dtype.base
     if item.names is not None:
         return any(_text_fields(item[name]) for name in item.names)

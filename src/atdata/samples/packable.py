@@ -245,7 +245,7 @@ def maker_of(sample_type: type[T]) -> Callable[[dict[str, Any]], T]:
 
 
 def is_plain(sample_type: type) -> bool:
-    """Whether samples of a type are their values, so that columns can be made without making samples."""
+    """True if samples of a type are their values, so that columns can be made without making samples."""
     return _layout(sample_type).plain
 
 
@@ -304,7 +304,7 @@ def _compile(cls: type) -> _Layout:
 
 
 def _is_plain(cls: type) -> bool:
-    """Whether making a sample and setting its fields does just that, and runs nothing that its author wrote."""
+    """True if making a sample and setting its fields does just that, and runs nothing that its author wrote."""
     sample_type: Any = cls
     return (
         _is_generated(sample_type.__init__)
@@ -317,7 +317,7 @@ def _is_plain(cls: type) -> bool:
 
 
 def _is_generated(method: Any) -> bool:
-    """Whether @dataclass made it."""
+    """True if @dataclass made it."""
     return getattr(getattr(method, "__code__", None), "co_filename", None) == "<string>"
 
 
@@ -356,7 +356,7 @@ def annotation_of(cls: type, name: str, path: str) -> Any:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two values of a field are equal: arrays bit for bit, NaN to NaN."""
+    """True if two values of a field are equal: arrays bit for bit, NaN to NaN."""
     if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
         arrays = isinstance(one, np.ndarray) and isinstance(other, np.ndarray)
         alike = arrays and one.dtype == other.dtype and one.shape == other.shape

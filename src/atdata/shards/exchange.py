@@ -68,7 +68,7 @@ def settle(folder: Path) -> None:
 
 
 def is_exchanging(folder: str | os.PathLike[str]) -> bool:
-    """Whether an exchange is under way in a folder."""
+    """True if an exchange is under way in a folder."""
     try:
         return stat.S_ISDIR(os.lstat(f"{os.fspath(folder) or '.'}/{EXCHANGE}").st_mode)  # asked for every shard
     except (OSError, ValueError):

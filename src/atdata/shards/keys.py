@@ -129,7 +129,7 @@ def _plain_names(data: Bytes, before: Ints, headers: Ints) -> Names | None:
 
 
 def _only_times(data: Bytes, extended: Ints) -> bool:
-    """Whether the extended headers there say when a file was changed and nothing else: `"dd mtime=...\\n"`."""
+    """True if the extended headers there say when a file was changed and nothing else: `"dd mtime=...\\n"`."""
     if not len(extended):
         return True
     digits = data[(extended + 124)[:, None] + np.arange(11)].astype(np.int64) - ord("0")

@@ -181,7 +181,7 @@ def _folders(folder: str, above: frozenset[tuple[int, int]] = frozenset()) -> It
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether an entry is a folder. A link to nothing that may have been to one is an error."""
+    """True if an entry is a folder. A link to nothing that may have been to one is an error."""
     try:
         if entry.is_dir():
             return True
@@ -290,14 +290,14 @@ def natural(path: str) -> Natural:
 
 
 def is_file(path: str) -> bool:
-    """Whether there is a file at a path; no text is too strange to ask."""
+    """True if there is a file at a path; no text is too strange to ask."""
     with suppress(OSError, ValueError):
         return Path(path).is_file()
     return False
 
 
 def is_named(path: str) -> bool:
-    """Whether there is a file of a name.
+    """True if there is a file of a name.
 
     Raises:
         ShardNotFoundError: there is something else, such as a link to nothing.
@@ -309,7 +309,7 @@ def is_named(path: str) -> bool:
 
 
 def is_folder(path: str) -> bool:
-    """Whether there is a folder at a path; no text is too strange to ask."""
+    """True if there is a folder at a path; no text is too strange to ask."""
     with suppress(OSError, ValueError):
         return Path(path).is_dir()
     return False

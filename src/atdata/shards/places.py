@@ -62,7 +62,7 @@ class Places:
 
     @property
     def numbered(self) -> bool:
-        """Whether there is more than one."""
+        """True if there is more than one."""
         return self(0) != self(1)
 
     def __call__(self, index: int) -> Path:

@@ -244,7 +244,7 @@ def _sums(headers: Bytes) -> Ints:
 
 
 def _only_times(bodies: Bytes, sizes: Ints) -> bool:
-    """Whether extended headers with these bodies hold one record each, and that says when the file was changed."""
+    """True if extended headers with these bodies hold one record each, and that says when the file was changed."""
     if not ((sizes >= 20) & (sizes <= 99)).all():
         return False
     begins, last = bodies[:, :9].copy(), bodies[np.arange(len(bodies)), sizes - 1]
@@ -284,7 +284,7 @@ def _distinct(names: Sequence[NDArray[Any]]) -> bool:
 
 
 def _zeros(file: BinaryIO, start: int, stop: int) -> bool:
-    """Whether an archive ends here: two blocks of zeros at least, and nothing else."""
+    """True if an archive ends here: two blocks of zeros at least, and nothing else."""
     if stop - start < 2 * BLOCK:
         return False
     file.seek(start)

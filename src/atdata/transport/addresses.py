@@ -32,7 +32,7 @@ _TEREDO = ipaddress.IPv6Network("2001::/32")  # RFC 4380
 
 
 def is_public(address: Address) -> bool:
-    """Whether an address is one of the public network, where it carries an IPv4 address that one too."""
+    """True if an address is one of the public network, where it carries an IPv4 address that one too."""
     if isinstance(address, ipaddress.IPv4Address):
         return not any(address in network for network in _NOT_PUBLIC_4)
     inside = embedded(address)
@@ -42,7 +42,7 @@ def is_public(address: Address) -> bool:
 
 
 def is_loopback(address: Address) -> bool:
-    """Whether an address is this machine's own, also as an IPv4 address in an IPv6 one."""
+    """True if an address is this machine's own, also as an IPv4 address in an IPv6 one."""
     inside = embedded(address)
     return inside in _LOOPBACK_4 if inside is not None else address == _LOOPBACK_6
 

@@ -147,7 +147,7 @@ class _Inside:
 
     @classmethod
     def now(cls) -> bool:
-        """Whether this thread is in there."""
+        """True if this thread is in there."""
         return getattr(cls._thread, "entered", None) is not None
 
     @classmethod
@@ -158,7 +158,7 @@ class _Inside:
 
 
 def _is_drivers(error: Exception) -> bool:
-    """Whether an error is the driver's own; a source of a request's content has others."""
+    """True if an error is the driver's own; a source of a request's content has others."""
     import h11
     import httpcore
 

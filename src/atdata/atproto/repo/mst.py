@@ -76,11 +76,11 @@ class Subtree:
     high: str | None = None
 
     def spans(self, key: str) -> bool:
-        """Whether the key, if it is in the tree, is in this part of it."""
+        """True if the key, if it is in the tree, is in this part of it."""
         return (self.low is None or self.low < key) and (self.high is None or key < self.high)
 
     def may_hold(self, prefix: str) -> bool:
-        """Whether a key with the prefix could be in this part."""
+        """True if a key with the prefix could be in this part."""
         before = self.high is not None and self.high <= prefix
         after = self.low is not None and self.low > prefix and not self.low.startswith(prefix)
         return not before and not after
@@ -202,7 +202,7 @@ def build(records: Mapping[str, Cid]) -> tuple[Cid, dict[Cid, bytes]]:
 
 
 def check_key(key: str) -> None:
-    """Whether a tree may hold a key.
+    """True if a tree may hold a key.
 
     Raises:
         UsageError: it may not.

@@ -104,7 +104,7 @@ class PartialShard:
         return wanted[~self._here[wanted]]
 
     def prefer_ranges(self, missing: Ints) -> bool:
-        """Whether no more than half of all samples' bytes will have been fetched once these are here too."""
+        """True if no more than half of all samples' bytes will have been fetched once these are here too."""
         sizes = self.opened.index.sizes
         return 2 * (self._fetched + int(sizes[missing].sum())) <= int(sizes.sum())
 

@@ -87,7 +87,7 @@ class Chunk:
 
     @cached_property
     def dense(self) -> bool:
-        """Whether they are in the stored order, and little lies between them."""
+        """True if they are in the stored order, and little lies between them."""
         span = int(self.starts[-1] + self.sizes[-1] - self.starts[0])
         ascending = len(self.starts) == 1 or bool((self.starts[1:] > self.starts[:-1]).all())
         return ascending and span <= 2 * self.total + 4096 * len(self.starts)
@@ -342,7 +342,7 @@ class SampleReader:
 
 
 def _is_last(batch: Batch, end: int) -> bool:
-    """Whether a batch is in the stored order, and one more like it would reach beyond the end of its shard."""
+    """True if a batch is in the stored order, and one more like it would reach beyond the end of its shard."""
     first, last, count = int(batch[0]), int(batch[-1]), len(batch)
     return last - first < count and last + count >= end
 

@@ -243,7 +243,7 @@ def bare(kind: FieldType | None) -> FieldType | None:
 
 
 def is_wide(column: Any) -> bool:
-    """Whether a column of ints has one that int64 does not hold."""
+    """True if a column of ints has one that int64 does not hold."""
     if isinstance(column, np.ndarray):
         return bool(column.dtype.kind == "u" and column.size and column.max() > INT64_MAX)
     return any(value is not None and value > INT64_MAX for value in column)

@@ -68,7 +68,7 @@ def _address(text: str) -> Address | None:
 
 
 def _embeds_private(name: str) -> bool:
-    """Whether four labels, or numbers in one, are an address that is not public: `10-0-0-5.example.com`."""
+    """True if four labels, or numbers in one, are an address that is not public: `10-0-0-5.example.com`."""
     for found in _EMBEDDED.finditer(name):
         address = _address(".".join(str(int(number)) for number in found.groups()))
         if address is not None and not is_public(address):

@@ -205,7 +205,7 @@ def _secret(text: str) -> Fault | None:
 
 
 def is_secret_value(value: str, *, assigned: bool = True, spaced: bool = False) -> bool:
-    """Whether what a secret's name is given is one, and not a type, a placeholder, or code that fetches it."""
+    """True if what a secret's name is given is one, and not a type, a placeholder, or code that fetches it."""
     quoted = value[:1] in "\"'" and value[:1] == value[-1:]
     value = value.strip("\"'")
     if len(value) < 3 or re.fullmatch(_NO_SECRET, value.strip()) or _NO_KEY.search(value):
@@ -255,7 +255,7 @@ def _path(text: str) -> Fault | None:
 
 
 def _is_base64(text: str) -> bool:
-    """Whether what looks like a path is base64, such as that of every JPEG, which begins with /9j/."""
+    """True if what looks like a path is base64, such as that of every JPEG, which begins with /9j/."""
     return (
         len(text) >= 40
         and re.fullmatch(r"[A-Za-z0-9+/]+={0,2}", text) is not None

@@ -39,7 +39,7 @@ class Allowed:
     parameters: frozenset[str] = frozenset()
 
     def takes(self, host: str) -> bool:
-        """Whether a host may be named."""
+        """True if a host may be named."""
         found = reach(host)
         return found is Reach.PUBLIC or (found is Reach.LOOPBACK and self.loopback)
 

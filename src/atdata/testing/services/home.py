@@ -50,7 +50,7 @@ class Status:
 
     @property
     def running(self) -> bool:
-        """Whether it can be used."""
+        """True if it can be used."""
         return self.state in ("started", "already running")
 
 

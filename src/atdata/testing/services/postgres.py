@@ -41,7 +41,7 @@ class PostgresServer(Server):
 
     @classmethod
     def installed(cls) -> bool:
-        """Whether a PostgreSQL is on PATH, in Debian's place or in a wheel, and can be run by who would run it."""
+        """True if a PostgreSQL is on PATH, in Debian's place or in a wheel, and can be run by who would run it."""
         return _programs() is not None
 
     @property
@@ -159,7 +159,7 @@ def _places() -> Iterator[Path]:
 
 
 def _runs(folder: Path) -> bool:
-    """Whether who is to run it may: a wheel in root's home is out of reach for others."""
+    """True if who is to run it may: a wheel in root's home is out of reach for others."""
     try:
         done = subprocess.run(
             [*_unprivileged(), folder / "initdb", "--version"], capture_output=True, cwd="/", env=own_environment()

@@ -35,7 +35,7 @@ class Process:
 
     @property
     def running(self) -> bool:
-        """Whether this very process still runs."""
+        """True if this very process still runs."""
         return _start_of(self.pid) == self.started
 
     def send(self, number: signal.Signals) -> bool:

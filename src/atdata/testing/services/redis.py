@@ -22,7 +22,7 @@ class RedisServer(Server):
 
     @classmethod
     def installed(cls) -> bool:
-        """Whether a Redis, or Valkey, is on PATH or in a wheel."""
+        """True if a Redis, or Valkey, is on PATH or in a wheel."""
         return _program() is not None
 
     @property

@@ -47,7 +47,7 @@ class S3Server(Server):
     @classmethod
     @abstractmethod
     def installed(cls) -> bool:
-        """Whether its programs are there."""
+        """True if its programs are there."""
 
     def _answers(self) -> bool:
         with socket.create_connection((HOST, self.port), timeout=5) as connection:
@@ -64,7 +64,7 @@ class MotoServer(S3Server):
 
     @classmethod
     def installed(cls) -> bool:
-        """Whether this Python has it."""
+        """True if this Python has it."""
         return all(find_spec(name) for name in ("moto", "flask", "flask_cors"))
 
     def _launch(self) -> None:
@@ -81,7 +81,7 @@ class CephServer(S3Server):
 
     @classmethod
     def installed(cls) -> bool:
-        """Whether all of its programs are on PATH."""
+        """True if all of its programs are on PATH."""
         return all(shutil.which(name) for name in _CEPH_PROGRAMS)
 
     def _launch(self) -> None:

@@ -76,7 +76,7 @@ class Server(ABC):
     @classmethod
     @abstractmethod
     def installed(cls) -> bool:
-        """Whether it can be started on this machine."""
+        """True if it can be started on this machine."""
 
     @property
     @abstractmethod
@@ -109,7 +109,7 @@ class Server(ABC):
 
     @property
     def running(self) -> bool:
-        """Whether all of it runs."""
+        """True if all of it runs."""
         processes = self._state.processes
         return bool(processes) and all(process.running for process in processes)
 
@@ -299,7 +299,7 @@ def write_private(path: Path, text: str) -> None:
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on a port of loopback."""
+    """True if a server could listen on a port of loopback."""
     if not port:
         return False
     with socket.socket() as probe:
