@@ -101,3 +101,13 @@ def test_the_walk_of_a_first_batch_is_short(tmp_path: Path, capsys: pytest.Captu
         print(f"\n{functions.total()} calls in {len(files)} files: {', '.join(files)}")
     assert functions.total() <= 120
     assert len(files) <= 17
+
+
+def test_docstrings_begin_with_what_they_define() -> None:
+    evasive = []
+    for path in SRC.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+                first = (ast.get_docstring(node) or "").split(" ", 1)[0]
+                evasive += [f"{path.relative_to(SRC)}: {first}"] if first in ("What", "Whether", "Who") else []
+    assert evasive == []

@@ -1,4 +1,4 @@
-"""What is broken, or left over, in what this machine and its team keep: found, said, and mended where that is safe."""
+"""Checks of what this machine and its team keep: faults and leftovers are found, said, and mended where that is safe."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _of_shards(index: LocalIndex, settings: Settings, deep: bool) -> Iterator[Fi
 
 
 def _of_cache(settings: Settings) -> Iterator[Finding]:
-    """What was fetched, read again."""
+    """The cache, read again."""
     files = list(ShardCache(settings.cache).files())
     with progress("Reading the cache", sum(file.size for file in files)) as bars:
         for file in files:
@@ -126,7 +126,7 @@ def _shards(entry: Entry) -> Sequence[ShardRef]:
 
 
 def _left_over(settings: Settings) -> Iterator[Finding]:
-    """What processes left in our own folders that were killed."""
+    """The files that killed processes left in our own folders."""
     places: tuple[tuple[Path, tuple[str, ...]], ...] = (
         (settings.cache, ("shards",)),
         (settings.cache, ("scratch",)),

@@ -14,7 +14,7 @@ _WIDTH = 60  # characters of a title
 
 
 class Progress(Protocol):
-    """What long work tells about itself. Sizes are bytes."""
+    """The progress of long work. Sizes are bytes."""
 
     def begin(self, title: str, total: int) -> None:
         """A part of the work, `total` bytes long, begins."""

@@ -147,7 +147,7 @@ def _with_manifests(
 
 
 def _nothing(_shards: Sequence[ShardRef]) -> None:
-    """What is left to do where shards stay where they are."""
+    """Does nothing: shards stay where they are."""
 
 
 @dataclass(frozen=True)

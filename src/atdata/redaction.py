@@ -1,4 +1,4 @@
-"""What must not be shown: a type for secrets, and text with the secrets taken out of it.
+"""Redaction: a type for secrets, and text with the secrets taken out of it.
 
 Everything that can print goes through here once: `Secret` where a value is known to be one, `redacted` for text that may
 hold one (each fact of an error).
@@ -51,7 +51,7 @@ def secret_address(where: T) -> T | Secret:
 
 
 def revealed(text: T) -> T | str:
-    """What a secret says; anything else as it is."""
+    """The text of a secret; anything else as it is."""
     return text.reveal() if isinstance(text, Secret) else text
 
 
@@ -89,7 +89,7 @@ SHAPES: Final = {
     "an exported session": r"(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z]+:::did:[a-z]+:[^\s:]+:::\S*",
     "a private key": r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----(?:[^-]*(?:-(?!----)[^-]*)*-----END [A-Z0-9 ]*-----)?",
 }
-"""What is a secret by its shape alone, at the beginning of a word."""
+"""Secrets by their shape alone, at the beginning of a word."""
 
 SHAPE: Final = rf"(?<![A-Za-z0-9])(?:{'|'.join(SHAPES.values())})"
 

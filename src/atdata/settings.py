@@ -90,7 +90,7 @@ class Settings:
 
 
 STRICT = Settings()
-"""What allows nothing, whatever the environment says."""
+"""The strictest settings: they allow nothing, whatever the environment says."""
 
 
 def _variable(name: str) -> str:

@@ -260,7 +260,7 @@ class DatasetLoader:
         return entry.data_urls
 
     def get_metadata(self, uri: str) -> dict[str, Any]:
-        """What the publisher says about the dataset, unpacked."""
+        """The publisher's metadata, unpacked."""
         return dict(self.get(uri).metadata)
 
     def to_dataset(

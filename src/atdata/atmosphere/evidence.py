@@ -62,7 +62,7 @@ class SeenCommits:
     root: Path
 
     def seen(self, did: Did) -> Seen | None:
-        """What was seen last; `None` for an account never seen."""
+        """The commit seen last; `None` for an account never seen."""
         try:
             kept = read_json(self._path(did).read_bytes())
             return Seen(Tid(kept["rev"]), str(kept["commit"]))

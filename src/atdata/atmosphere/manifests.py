@@ -36,7 +36,7 @@ _AT_ONCE = 8
 
 
 def wanted(manifests: bool | None) -> bool:
-    """Whether to have manifests: as is said, and where nothing is said if they can be made here.
+    """The decision to have manifests: as is said, and where nothing is said if they can be made here.
 
     Raises:
         MissingExtraError: they are asked for, and pyarrow is not installed.
@@ -52,7 +52,7 @@ def wanted(manifests: bool | None) -> bool:
 
 
 def manifest_observer(sample_type: type, schema: Schema, manifests: bool | None) -> Observer | None:
-    """What writes the manifests of shards that are cut, if they are wanted.
+    """The observer that writes the manifests of shards that are cut, if they are wanted.
 
     Args:
         sample_type: the type of the samples.
@@ -182,7 +182,7 @@ def _read(source: DataSource, file: ShardRef, most: int) -> bytes:
 
 
 def manifest_facts(files: Sequence[DataSource]) -> dict[str, Any]:
-    """What an entry says of manifests whose files are on this machine."""
+    """The facts of an entry about manifests whose files are on this machine."""
     pairs = ([_blob(file, kind) for file, kind in zip(f.shards, (JSON, PARQUET), strict=True)] for f in files)
     return {"manifests": tuple(ShardManifest(header, rows) for header, rows in pairs)}
 

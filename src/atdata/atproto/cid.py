@@ -91,7 +91,7 @@ class Cid:
 
     @property
     def codec(self) -> Codec:
-        """What the bytes are: `raw` (a blob) or `dag-cbor` (a block of the data model)."""
+        """The codec of the bytes: `raw` (a blob) or `dag-cbor` (a block of the data model)."""
         return _CODECS[self._binary[1]]
 
     @property

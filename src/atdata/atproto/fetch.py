@@ -95,7 +95,7 @@ def _ask_resolver(server: str, handle: Handle) -> Steps[Did | None]:
 
 
 def fetch_identity(did: Did, plc_url: str) -> Steps[IdentityEvidence]:
-    """What the PLC directory, or for `did:web` the account's own server, says about an account.
+    """Asks the PLC directory, or for `did:web` the account's own server, about an account.
 
     Raises:
         IdentityError: there is no such account, or the DID's method is unknown.

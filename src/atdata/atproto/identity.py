@@ -1,4 +1,4 @@
-"""What a DID document says about an account: its handles, its signing key, its server.
+"""The facts of a DID document about an account: its handles, its signing key, its server.
 
 https://atproto.com/specs/did#did-documents. The document comes from a server; that it is the right one is for the
 resolver to make sure. Here its `id` must be the DID that was asked for, and each part must be what the spec says.

@@ -52,7 +52,7 @@ class PlcService:
 
 @dataclass(frozen=True, slots=True)
 class PlcOperation:
-    """What one operation of a log set, from `created_at` on; the legacy form is read as the regular one.
+    """The state that one operation of a log set, from `created_at` on; the legacy form is read as the regular one.
 
     Attributes:
         cid: the hash of the signed operation.
@@ -116,7 +116,7 @@ class PlcState:
 
     @property
     def rotation_keys(self) -> tuple[str, ...]:
-        """Who may sign the next operation, as did:key."""
+        """The keys that may sign the next operation, as did:key."""
         return self.current.rotation_keys
 
     @property
@@ -191,7 +191,7 @@ def _append(chain: list[_Link], entry: Any, did: Did) -> None:
 
 
 def _allowed_keys(chain: list[_Link], position: int, moment: datetime) -> tuple[str, ...]:
-    """Who may sign, at that moment, an operation that follows the one at `position`."""
+    """The keys that may sign, at that moment, an operation that follows the one at `position`."""
     keys = chain[position].operation.rotation_keys
     if position == len(chain) - 1:
         return keys

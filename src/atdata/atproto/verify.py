@@ -37,7 +37,7 @@ from atdata.json_reader import read_json
 
 @dataclass(frozen=True)
 class IdentityEvidence:
-    """What servers said about an account.
+    """The evidence about an account: what servers said.
 
     Attributes:
         did: whose.

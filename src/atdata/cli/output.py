@@ -1,4 +1,4 @@
-"""What the command line says, and how: strangers' text made harmless, tables, pictures, exit codes."""
+"""The output of the command line: strangers' text made harmless, tables, pictures, exit codes."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def camel(name: str) -> str:
 def _plan(
     client: AtmosphereClient, imported: Imported, dataset: Dataset[Any], name: str, version: str | None
 ) -> dict[str, Any]:
-    """What will be written, and how much of what the server allows."""
+    """A table of what will be written, and how much of what the server allows."""
     total = sum(shard.size or 0 for shard in dataset.shards)
     return {
         "account": str(client.handle or client.did),

@@ -74,7 +74,7 @@ def _print(home: Home, found: list[Status]) -> None:
 
 
 def _explain(status: Status) -> None:
-    """What the table has no room for, and nobody should miss."""
+    """Lines that the table has no room for, and nobody should miss."""
     if status.state == "not installed":
         say(f"{status.service}: to install it, {status.note}", style="yellow")
     elif status.error is not None:

@@ -60,7 +60,7 @@ def show(
 
 
 def _malformed(entry: Entry | None, client: AtmosphereClient) -> list[Malformed]:
-    """What the publisher has in the places of records that cannot be read."""
+    """The publisher's records that cannot be read."""
     if entry is None or entry.located.authority == AUTHORITY:
         return []
     return client.reader.malformed(entry.located.authority)
@@ -83,14 +83,14 @@ def _about(entry: Entry, client: AtmosphereClient) -> dict[str, object]:
 
 
 def _older_forms(entry: Entry, client: AtmosphereClient) -> str | None:
-    """What of an entry and its schema was published in the form of an older era."""
+    """The parts of an entry and its schema that were published in the form of an older era."""
     schema = () if entry.located.authority == AUTHORITY else client.read(entry.schema_ref, Schema).older_forms
     forms = [*(f"entry: {form}" for form in entry.older_forms), *(f"schema: {form}" for form in schema)]
     return "of an older era: " + "; ".join(forms) if forms else None
 
 
 def _publisher(authority: str, client: AtmosphereClient) -> dict[str, object]:
-    """Who published a record; nobody has what is in an index of one's own."""
+    """The publisher of a record; nobody has what is in an index of one's own."""
     if authority == AUTHORITY:
         return {}
     handle = client.reader.shown_handle(client.reader.identity(authority).did)

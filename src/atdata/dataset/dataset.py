@@ -78,7 +78,7 @@ class Dataset(Countable, Generic[T]):
 
     @property
     def view(self) -> View[T]:
-        """What iteration, loaders and tables work on.
+        """The view that iteration, loaders and tables work on.
 
         Raises:
             FieldTypeError: `Dataset[...]` was given something that is no sample type.
@@ -104,7 +104,7 @@ class Dataset(Countable, Generic[T]):
         return self._table.refs
 
     def __len__(self) -> int:
-        """How many samples there are, without reading them: what the shards' references say, else their publisher,
+        """The number of samples, without reading them: what the shards' references say, else their publisher,
         else their manifests, else their headers.
 
         Raises:
@@ -301,7 +301,7 @@ class Dataset(Countable, Generic[T]):
         return np.where(positions < 0, positions + extent, positions)
 
     def _extent(self, stop: int | None) -> int:
-        """How many samples there are, or `stop` where that is fewer: no more shards are looked at than that takes."""
+        """The number of samples, or `stop` where that is fewer: no more shards are looked at than that takes."""
         return self.view.random_access().resolve_stop(stop)
 
     # --- views

@@ -12,7 +12,7 @@ class IndexEntry(Protocol):
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """Its name."""
 
     @property
     def schema_ref(self) -> str:
@@ -24,4 +24,4 @@ class IndexEntry(Protocol):
 
     @property
     def metadata(self) -> Mapping[str, Any]:
-        """What its publisher says about it."""
+        """The metadata that its publisher gave it."""

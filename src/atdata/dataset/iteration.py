@@ -1,4 +1,4 @@
-"""What iteration gives: samples, and batches of samples. Each can be iterated any number of times."""
+"""Iteration: samples, and batches of samples. Each can be iterated any number of times."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class Ranks:
         self._group = group
 
     def now(self) -> Rank:
-        """What the caller said; else what `torch.distributed` says once it is initialized; else the environment.
+        """The rank that the caller said; else what `torch.distributed` says once it is initialized; else the environment.
 
         Raises:
             UsageError: the caller said other than the process group says, or nothing says which rank this is.
@@ -91,7 +91,7 @@ class Ranks:
 
 @dataclass(frozen=True)
 class Told:
-    """What a process tells the workers it makes, who may have no process group: the rank, or why there is none.
+    """The answer that a process gives to the workers it makes, which may have no process group: the rank, or why there is none.
 
     Attributes:
         process: who says so; it holds for nobody but this process's own workers.
@@ -103,7 +103,7 @@ class Told:
 
     @classmethod
     def by_this(cls, ask: Callable[[], Rank]) -> Told:
-        """What this process says."""
+        """The answer of this process."""
         try:
             return cls(os.getpid(), ask())
         except UsageError as error:

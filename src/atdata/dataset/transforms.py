@@ -1,4 +1,4 @@
-"""What happens to a batch between its bytes and its reader: a lens, a map, a filter."""
+"""Transforms of a batch between its bytes and its reader: a lens, a map, a filter."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class ApplyLens:
 
 @dataclass(frozen=True)
 class Map:
-    """What a function makes of each sample."""
+    """The results of a function for each sample."""
 
     function: Callable[[Any], Any]
     sample_type: type[Any]
@@ -83,7 +83,7 @@ class Filter:
     keep: Callable[[Any], bool]
 
     def __call__(self, batch: SampleBatch[Any]) -> SampleBatch[Any]:
-        """What remains of the batch."""
+        """The rest of the batch."""
         kept = [index for index, sample in enumerate(batch.samples) if self.keep(sample)]
         if len(kept) == len(batch):
             return batch

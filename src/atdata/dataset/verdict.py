@@ -24,7 +24,7 @@ from atdata.shards.writer import Row
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was read, and found to be as it must be.
+    """The account of what was read, and found to be as it must be.
 
     Attributes:
         shards: how many.

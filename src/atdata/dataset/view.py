@@ -30,7 +30,7 @@ _RANGES = 16  # whose numbers are computed together
 
 
 class Countable:
-    """What has a length, unless only reading can tell. `bool` is true of what may hold something."""
+    """Base of what has a length, unless only reading can tell. `bool` is true of what may hold something."""
 
     def __len__(self) -> int:
         raise NotImplementedError
@@ -157,7 +157,7 @@ class View(Countable, Generic[T]):
         return SampleReader(self.table, self.stored_type, wanted)
 
     def fingerprint(self) -> str:
-        """What the positions of an epoch stand for, as text: the shards by their digests, and what is selected."""
+        """The identity of the positions of an epoch, as text: the shards by their digests, and what is selected."""
         chosen = "all" if self.selection is None else hashlib.sha256(self.selection.tobytes()).hexdigest()
         return "\n".join([*self.table.fingerprints(), chosen])
 

@@ -1,4 +1,4 @@
-"""What people have, as typed samples: folders of images, `.npz`, CSV, Parquet, shards. The sample type is inferred.
+"""Importers: what people have, as typed samples: folders of images, `.npz`, CSV, Parquet, shards. The sample type is inferred.
 
 Every row is read before the first sample is given: what cannot become samples is refused before anything is published.
 """

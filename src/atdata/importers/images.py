@@ -80,7 +80,7 @@ def open_folder(folder: Folder, type_name: str) -> Imported:
 
 
 def _places(splits: Mapping[str, Sequence[Path]]) -> dict[Path, dict[str, str | None]]:
-    """What the folders around each image say about it."""
+    """The label and split of each image, by the folders around it."""
     paths = {path: split for split, paths in splits.items() for path in paths}
     told = all(said((*path.parts[:-1], "")) for path in paths)
     folders = {path: _classes(path.parts[:-1]) if told else path.parts[:-1] for path in paths}
@@ -105,7 +105,7 @@ def _kind(place: dict[str, str | None]) -> str:
 
 @dataclass(frozen=True)
 class _Look:
-    """What people should know about an image before it is published."""
+    """Notes about an image for people, before it is published."""
 
     pixels: str
     moving: bool
@@ -200,7 +200,7 @@ def _is_deep(image: Image) -> bool:
 
 
 def _raw_mode(image: Image) -> str:
-    """What Pillow calls the pixels of a file before it converts them."""
+    """Pillow's name for the pixels of a file before it converts them."""
     tiles: Any = image.tile  # type: ignore[attr-defined]
     arguments = tiles[0].args if tiles else ()
     return str(arguments if isinstance(arguments, str) else next(iter(arguments or ()), ""))

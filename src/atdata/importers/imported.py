@@ -1,4 +1,4 @@
-"""What every importer gives: a sample type built from data, and samples of it, any number of times."""
+"""The result of every importer: a sample type built from data, and samples of it, any number of times."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Imported:
 
     @property
     def count(self) -> int:
-        """How many samples there are."""
+        """The number of samples."""
         return sum(self.splits.values())
 
     def write(

@@ -23,7 +23,7 @@ MAX_DEPTH = 8  # of lists in lists that are told apart; what is deeper is `Any`
 
 
 class Bound(Enum):
-    """What the values of a column can be that is no field type."""
+    """Kinds of values in a column that are no field types."""
 
     NOTHING = "nothing"  # no value seen yet
     WHOLE = "int"  # ints, and some of them no float holds
@@ -48,7 +48,7 @@ Core: TypeAlias = Scalar | Array | Items | DictOf | Plain | Bound
 
 @dataclass(frozen=True)
 class Guess:
-    """What some values have in common, and whether `None` is among them."""
+    """A guess at the type that some values have in common, and whether `None` is among them."""
 
     core: Core = Bound.NOTHING
     optional: bool = False
@@ -240,7 +240,7 @@ class Columns:
         return [(name, settle(self._whole(column))) for name, column in self._columns.items()]
 
     def notes(self) -> list[str]:
-        """What was decided about the columns, for people."""
+        """Notes about what was decided about the columns, for people."""
         return [
             note
             for name, column in self._columns.items()
@@ -252,7 +252,7 @@ class Columns:
 
 
 def describe(name: str, guess: Guess, empty: int) -> list[str]:
-    """What was decided about one column, for people."""
+    """A note about what was decided about one column, for people."""
     notes = []
     if guess.core is Bound.NOTHING:
         notes.append(f"{name}: no row has a value, so any is taken")

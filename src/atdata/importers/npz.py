@@ -158,7 +158,7 @@ def _look_whole(file: IO[bytes], version: tuple[int, int], name: str) -> StoredA
 
 
 def _count(arrays: Mapping[str, StoredArray], uri: str) -> int:
-    """How many rows all arrays have.
+    """The number of rows that all arrays have.
 
     Raises:
         UsageError: they do not have the same number, or none.

@@ -148,7 +148,7 @@ def _table(path: Path) -> Iterator[Any]:
 
 
 def _footer_limits(path: Path) -> dict[str, int]:
-    """What a footer may claim: none of its texts and lists has more bytes, or items, than the file."""
+    """Limits on what a footer may claim: none of its texts and lists has more bytes, or items, than the file."""
     size = max(path.stat().st_size, 1)
     return {"thrift_string_size_limit": min(size, 100_000_000), "thrift_container_size_limit": min(size, 1_000_000)}
 
@@ -184,7 +184,7 @@ class _Seen:
             _plain(array)  # may find a map with one key twice
 
     def guess(self, rows: int, uri: str) -> Guess:
-        """What its values in all files have in common.
+        """The type that its values in all files have in common.
 
         Raises:
             SampleError: nothing, or its type in one file is none that a field can have.
@@ -378,7 +378,7 @@ def _maps(array: Any) -> list[Any]:
 
 
 def _describe(name: str, kinds: Iterable[Any]) -> list[str]:
-    """What became of a column that is not simply what it was."""
+    """A note about a column that is not simply what it was."""
     is_, notes = _arrow().types, dict[str, None]()
     for kind in kinds:
         if is_.is_decimal(kind):

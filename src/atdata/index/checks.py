@@ -1,4 +1,4 @@
-"""What may not be inserted into an index as it is said."""
+"""Checks of what is inserted into an index."""
 
 from __future__ import annotations
 

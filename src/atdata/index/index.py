@@ -35,7 +35,7 @@ R = TypeVar("R", bound=Record)
 Store = TypeVar("Store", bound=RecordStore)
 
 UPDATE = "index.update_dataset(ref, description=..., ...) changes it, or `atdata index update`."
-"""What to do where facts about a dataset were not taken."""
+"""The way to change facts that were not taken."""
 
 _NAMED = 50  # names to tell somebody who asked for one that is not there
 _PATIENCE = 60.0  # seconds for a change that others come before

@@ -1,4 +1,4 @@
-"""What a name stands for among records, and the version that a new record is given under one."""
+"""Names among records: what one stands for, and the version that a new record is given under one."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ class Named(Protocol[S]):
     """The records of one kind that have one name. Of several that qualify, each question gives the newest."""
 
     def newest(self) -> S | None:
-        """What the name stands for (see `atdata.records.newest`)."""
+        """The record that the name stands for (see `atdata.records.newest`)."""
 
     def of_version(self, version: str) -> S | None:
         """The one of a version."""

@@ -1,4 +1,4 @@
-"""What is said of a dataset that is inserted into an index."""
+"""The statement of a dataset that is inserted into an index."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from atdata.records.facts import Facts
 
 @dataclass(frozen=True, kw_only=True)
 class Publication:
-    """What a caller of `insert_dataset` says; `None` is what nobody says.
+    """The arguments of `insert_dataset`; `None` is what nobody says.
 
     Attributes:
         name: what the dataset is called.
@@ -50,5 +50,5 @@ class Publication:
 
     @property
     def stored_as(self) -> str:
-        """What a data store calls the shards."""
+        """The name that a data store gives the shards."""
         return self.name if self.prefix is None else self.prefix

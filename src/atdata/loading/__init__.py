@@ -120,7 +120,7 @@ def load_dataset(
 def _load_own(
     ref: str, data_files: DataFiles | None, index: NameIndex | None, wanted: Wanted, settings: Settings
 ) -> dict[str, Dataset[Any]]:
-    """What the caller has a name for, or names shard by shard."""
+    """Datasets that the caller has a name for, or names shard by shard."""
     if is_reference(ref):
         _, name, version = parts_of(ref)
         return load_named(name, version, index, wanted, settings)

@@ -54,7 +54,7 @@ class NameIndex(Protocol):
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a caller asks of the dataset that a reference names; see `load_dataset`."""
+    """The wishes of a caller about the dataset that a reference names; see `load_dataset`."""
 
     sample_type: type[Any] | None
     split: str | None

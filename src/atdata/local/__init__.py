@@ -1,4 +1,4 @@
-"""What a lab or company runs: an index in a database, and shards on disk or in S3."""
+"""A team's own index: an index in a database, and shards on disk or in S3."""
 
 from atdata.local.disk import LocalDiskStore
 from atdata.local.index import LocalIndex

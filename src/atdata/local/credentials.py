@@ -21,7 +21,7 @@ _KEY, _SECRET, _TOKEN = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSI
 
 @dataclass(frozen=True)
 class GivenAccess:
-    """What was given.
+    """The credentials that were given.
 
     Attributes:
         keys: access key and secret key, and a session token where there is one.
@@ -35,7 +35,7 @@ class GivenAccess:
 
 
 def read_credentials(given: Mapping[str, str] | str | os.PathLike[str] | None) -> GivenAccess:
-    """What a mapping, or a file, says of how S3 is reached. Names that mean nothing here are left alone.
+    """The credentials and options for S3 in a mapping, or a file. Names that mean nothing here are left alone.
 
     Raises:
         UsageError: half of a pair of keys, or a line that says nothing.
@@ -96,7 +96,7 @@ def parse_env(text: str, uri: str) -> dict[str, Secret]:
 
 
 def _said(line: str) -> dict[str, Secret] | None:
-    """What a line says, `None` where that is nothing."""
+    """The name and value in a line, `None` where there are none."""
     stripped = line.strip()
     if not stripped or stripped.startswith("#"):
         return {}

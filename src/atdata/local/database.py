@@ -48,7 +48,7 @@ class Row(NamedTuple):
 
     @property
     def key(self) -> str:
-        """What it is called in the database: neither part can hold a slash."""
+        """Its key in the database: neither part can hold a slash."""
         return f"{self.collection}/{self.rkey}"
 
 
@@ -120,10 +120,10 @@ class Database(Protocol):
         """The rows of a kind that refer to a row, the latest first."""
 
     def __len__(self) -> int:
-        """How many rows there are; a database may estimate."""
+        """The number of rows; a database may estimate."""
 
     def faults(self) -> list[str]:
-        """What is wrong with the database itself, a line each: rows that no index leads to, or indexes to no rows."""
+        """The faults of the database itself, a line each: rows that no index leads to, or indexes to no rows."""
 
     def risks(self) -> list[str]:
         """How the database may lose what was written, as it is set up, a line each."""

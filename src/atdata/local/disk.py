@@ -100,7 +100,7 @@ class LocalDiskStore:
         maxsize: float | None = None,
         observer: Observer | None = None,
     ) -> tuple[PlannedShard, ...]:
-        """What `put` would store; nothing is stored yet.
+        """The shards that `put` would store; nothing is stored yet.
 
         Raises:
             UsageError, ShardNotFoundError, NetworkError, DigestError, ShardError, StorageError: as `write_shards`.

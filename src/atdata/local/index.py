@@ -146,7 +146,7 @@ class LocalIndex(RecordIndex[LocalRecords]):
         return self.records.placed(planned, planned.rkey)
 
     def _plan(self, schema: Schema, draft: Entry, publication: Publication) -> _Plan:
-        """What is to be written, and which entry will stand."""
+        """The records to write, and the entry that will stand."""
         known = self.records.named(None, Entry, draft.name).of_content(draft.index_keys.content)
         entry = known or self.records.placed(draft, publication.rkey or Tid.now())
         fresh: list[Record] = [] if known else [entry]
@@ -356,11 +356,11 @@ _WORDS: dict[type[Record], tuple[str, ...]] = {
     LensRecord: ("lens",),
     Schema: ("schema", "sampleSchema"),
 }
-"""What an address calls records of a kind."""
+"""The words of addresses for records of a kind."""
 
 
 class _Plan(NamedTuple):
-    """What is to be written, in the order in which one refers to the other, and the entry that stands then."""
+    """The records to write, in the order in which one refers to the other, and the entry that stands then."""
 
     entry: Entry
     fresh: list[Record]

@@ -13,7 +13,7 @@ KINDS: tuple[type[Record], ...] = (Schema, Entry, Label, LensRecord)
 
 
 def check(index: RecordIndex[LocalRecords]) -> list[str]:
-    """What is wrong with an index, a line each; nothing where it is whole. Nobody should be writing meanwhile.
+    """The faults of an index, a line each; nothing where it is whole. Nobody should be writing meanwhile.
 
     Every record is checked against its CID and its lexicon, looked up by all that it is filed under, and what it
     refers to must be there. It takes several lookups for each record.

@@ -1,4 +1,4 @@
-"""What a store that names shards by their content will hold of a dataset: found out before anything is stored."""
+"""The plan of a store that names shards by their content: found out before anything is stored."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def proved_bytes(shard: PlannedShard, cache: ShardCache) -> Generator[bytes]:
 
 
 def checked(file: BinaryIO, shard: ShardRef) -> Iterator[bytes]:
-    """What is in a file, if it is what a reference says; else an error before the last piece.
+    """Yields the bytes of a file, if it is what a reference says; else an error before the last piece.
 
     Raises:
         DigestError: they are other bytes.

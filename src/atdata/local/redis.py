@@ -177,7 +177,7 @@ class RedisDatabase:
         return found
 
     def __len__(self) -> int:
-        """How many rows there are."""
+        """The number of rows."""
         return int(self._do(lambda client: client.hlen(_RECORDS)))
 
     def __bool__(self) -> bool:
@@ -276,7 +276,7 @@ def _binary(client: Any) -> Any:
 
 
 def _arguments(row: Row) -> list[bytes]:
-    """What the scripts are told of a row: its key, where it goes in each index, and the row itself."""
+    """The arguments of the scripts for a row: its key, where it goes in each index, and the row itself."""
     rank = _escaped(row.rank) + b"\0"
     packed = msgspec.msgpack.encode(tuple(row))
     return [
@@ -325,7 +325,7 @@ _DAMAGED = Row("", "", "", "", b"", "", "", None, b"")
 
 
 def _unindexed(client: Any, rows: dict[bytes, bytes]) -> list[str]:
-    """What indexes do not know of some rows, as they are stored."""
+    """The parts of rows that indexes do not know, as they are stored."""
     asked = client.pipeline(transaction=False)
     indexes = (_SLOTS, _CIDS, _NAMES, _CONTENTS, _RECENT, _REFERRING)
     for key, value in rows.items():

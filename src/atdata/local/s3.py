@@ -141,7 +141,7 @@ class S3DataStore:
         maxsize: float | None = None,
         observer: Observer | None = None,
     ) -> tuple[PlannedShard, ...]:
-        """What `put` would store; nothing is sent yet, and the server is not asked.
+        """The shards that `put` would store; nothing is sent yet, and the server is not asked.
 
         Raises:
             UsageError, LimitError, ShardError, DigestError, ShardNotFoundError, NetworkError: as `write_shards`.

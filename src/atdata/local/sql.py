@@ -159,7 +159,7 @@ class SqlDatabase:
         return []
 
     def __len__(self) -> int:
-        """How many rows there are."""
+        """The number of rows."""
 
         def work(cursor: Any) -> int:
             cursor.execute("SELECT count(*) FROM atdata_records")

@@ -1,4 +1,4 @@
-"""What a manifest says of all values of a field at once, gathered a batch of rows at a time.
+"""Aggregates of all values of a field, gathered a batch of rows at a time.
 
 All of it is a bound on what is in the shard: a fact that is left out (`None`) leaves open what is there.
 """
@@ -23,7 +23,7 @@ Value: TypeAlias = bool | int | str
 
 @dataclass(frozen=True, kw_only=True)
 class Aggregate:
-    """What is known of all values of a field in one shard.
+    """Aggregates of a field's values in one shard.
 
     Attributes:
         kind: `numeric`, `categorical` or `set`.
@@ -57,7 +57,7 @@ class Gathering(Protocol):
         """Take in some values; `None` are left out before."""
 
     def facts(self) -> dict[str, Any]:
-        """What is known beyond the counts."""
+        """The aggregates beyond the counts."""
 
 
 def gathering(field: Indexed) -> Gathering:

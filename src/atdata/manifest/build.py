@@ -137,7 +137,7 @@ class ManifestBuilder:
 
 
 class _Field:
-    """What is gathered of one field."""
+    """The gathered values of one field."""
 
     def __init__(self, indexed: Indexed) -> None:
         self.indexed = indexed
@@ -172,7 +172,7 @@ class _Field:
         return values if set(map(type, values)) <= {exact} else [exact(value) for value in values]
 
     def aggregate(self) -> Aggregate:
-        """What is known of all values."""
+        """The aggregates of all values."""
         facts = self._gathering.facts()
         return Aggregate(kind=self.indexed.kind, type=self.indexed.type, count=self._count, nulls=self._nulls, **facts)
 
@@ -245,7 +245,7 @@ class ManifestWriter:
 
     @contextmanager
     def __call__(self, shard: Path) -> Iterator[ShardObserver]:
-        """Who watches the shard that will be at a path."""
+        """The observer of the shard that will be at a path."""
         builder = ManifestBuilder(
             self.sample_type, schema_uri=self.schema_uri, schema_cid=self.schema_cid, provenance=self.provenance
         )

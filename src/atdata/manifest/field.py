@@ -24,7 +24,7 @@ _MEMBERS = ("str", "int")
 
 @dataclass(frozen=True)
 class ManifestField:
-    """What manifests say of a field, for `Annotated[float, ManifestField("numeric")]`.
+    """The entry of a field in manifests, for `Annotated[float, ManifestField("numeric")]`.
 
     Attributes:
         kind: `numeric` (`int`, `float`, `bool`): minimum, maximum and mean. `categorical` (`str`, `int`, `bool`): how

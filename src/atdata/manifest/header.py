@@ -43,7 +43,7 @@ class File:
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """What a manifest says of its shard as a whole.
+    """The header of a manifest: facts about the shard as a whole.
 
     Attributes:
         shard: the shard it is bound to.

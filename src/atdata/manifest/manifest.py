@@ -22,7 +22,7 @@ from atdata.shards.tar import BLOCK
 
 @dataclass(frozen=True, eq=False)
 class Manifest:
-    """What is known of a shard without reading it: where each sample is, its digest, and the values of some fields.
+    """A description of a shard without its bytes: where each sample is, its digest, and the values of some fields.
 
     A manifest can only leave samples out: each that it names lies in the shard, and is checked by its own digest.
 
@@ -86,7 +86,7 @@ class Manifest:
 
     @property
     def keys(self) -> list[str]:
-        """What the samples are called, in order."""
+        """The keys of the samples, in order."""
         return self.rows.keys
 
     @property
@@ -96,7 +96,7 @@ class Manifest:
 
     @property
     def sizes(self) -> NDArray[np.int64]:
-        """How many bytes each sample has, `[n]`."""
+        """The size of each sample in bytes, `[n]`."""
         return self.rows.sizes
 
     @property
@@ -106,7 +106,7 @@ class Manifest:
 
     @property
     def fields(self) -> Mapping[str, Aggregate]:
-        """What is known of all values of each indexed field."""
+        """The aggregates of each indexed field."""
         return self.header.fields
 
     def column(self, name: str) -> Any:

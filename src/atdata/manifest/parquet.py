@@ -86,7 +86,7 @@ def encode_rows(
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """What the Parquet file of a manifest says of each sample.
+    """The rows of a manifest: a Parquet file with one for each sample.
 
     Attributes:
         keys: what the samples are called.

@@ -1,4 +1,4 @@
-"""What people say about a dataset beside what makes it that dataset: said when it is listed, changed in place later."""
+"""Facts about a dataset beside what makes it that dataset: said when it is listed, changed in place later."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _OURS = (SPLITS, RECUT_FROM)  # in metadata: what reading depends on, which nobo
 
 @dataclass(frozen=True)
 class Facts:
-    """What is said about a dataset that is about to be listed; `None` is what nobody says."""
+    """Facts about a dataset that is about to be listed; `None` is what nobody says."""
 
     description: str | None = None
     tags: tuple[str, ...] | None = None
@@ -41,7 +41,7 @@ class Facts:
         license: str | None = None,  # noqa: A002  the field's own word
         metadata: Mapping[str, Any] | None = None,
     ) -> Facts:
-        """What a caller says.
+        """The facts that a caller says.
 
         Raises:
             UsageError: the tags are one text, or the metadata are no map.
@@ -55,7 +55,7 @@ class Facts:
 
     @classmethod
     def of_entry(cls, entry: Entry) -> Facts:
-        """What an entry says."""
+        """The facts that an entry says."""
         return cls(entry.description, entry.tags or None, entry.license, entry.metadata or None)
 
     @property

@@ -1,4 +1,4 @@
-"""What an account, or an index, lists: records, and apart from them what is in their place and cannot be read.
+"""A listing of an account, or an index: records, and apart from them what is in their place and cannot be read.
 
 Anybody can put anything into a repository of their own, so one record that is malformed must not hide the others. It is
 passed over, and kept with the reason, for whoever asks: `index.list_datasets().malformed`.

@@ -1,4 +1,4 @@
-"""What all records have in common."""
+"""The common base of records."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MAX_RECORD = 150_000
 
 
 class IndexKeys(NamedTuple):
-    """What an index files a record under.
+    """The keys under which an index files a record.
 
     Attributes:
         name: what people call it.
@@ -46,7 +46,7 @@ class IndexKeys(NamedTuple):
 
     @property
     def slot(self) -> str:
-        """What an index has only once under the name: a version, or, without one, a content."""
+        """The key that an index has only once under a name: a version, or, without one, a content."""
         return f"content:{self.content}" if self.version is None else self.slot_of(self.version)
 
     @staticmethod
@@ -88,7 +88,7 @@ class Record(Mapping[str, Any]):
     @property
     @abstractmethod
     def index_keys(self) -> IndexKeys:
-        """What an index files it under."""
+        """The keys under which an index files it."""
 
     @classmethod
     def from_record(cls, value: Mapping[str, Any], collection: str | None = None) -> Self:

@@ -20,7 +20,7 @@ _ID = "science.alt.dataset.storage"
 BLOBS, HTTP, S3, EXTERNAL = f"{_ID}Blobs", f"{_ID}Http", f"{_ID}S3", f"{_ID}External"
 TAR = "application/x-tar"
 PLACEHOLDER = {"algorithm": "none", "digest": ""}
-"""What other writers put where a digest is not known; it is read, and never written."""
+"""The text that other writers put where a digest is not known; it is read, and never written."""
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,7 @@ def storage_in(source: DataSource, shards: Sequence[ShardRef]) -> Storage:
 
 
 def listed(storage: Storage) -> tuple[Any, ...]:
-    """What a storage lists one by one: blobs, shards or URLs."""
+    """The items that a storage lists one by one: blobs, shards or URLs."""
     match storage:
         case BlobStorage(items) | ExternalStorage(items) | HttpStorage(items) | S3Storage(listed=items):
             return items

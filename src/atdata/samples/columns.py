@@ -99,7 +99,7 @@ class ColumnDecoder:
         return self._all(found, layout, len(starts))
 
     def _all(self, found: Mapping[str, Column], layout: Layout, count: int) -> dict[str, Column]:
-        """What was found for each wanted field, or what stands for it where samples of a layout lack it."""
+        """The column of each wanted field, or what stands for it where samples of a layout lack it."""
         missing = {name: [self._fields[name].missing() for _ in range(count)] for name in layout.missing}
         return {name: missing[name] if name in missing else found[name] for name in self._wanted}
 

@@ -179,7 +179,7 @@ def parse_annotation(annotation: Any, path: str) -> FieldType:
 
 
 def meaning(annotation: Any) -> Any:
-    """What an alias made by a `type` statement (PEP 695) stands for. From Python 3.12 on, numpy's `NDArray` is one."""
+    """The type that an alias made by a `type` statement (PEP 695) stands for. From Python 3.12 on, numpy's `NDArray` is one."""
     alias, args = typing.get_origin(annotation) or annotation, typing.get_args(annotation)
     if not isinstance(alias, _ALIAS):
         return annotation

@@ -1,4 +1,4 @@
-"""What the samples of one writer have in common: the map header, each key, each array header are the same bytes.
+"""Layouts: what the samples of one writer have in common: the map header, each key, each array header are the same bytes.
 
 A layout is learned from one sample; that others have it is for `columns` to prove. The tokens are those of the
 msgpack specification (github.com/msgpack/msgpack, spec.md).
@@ -72,7 +72,7 @@ Step: TypeAlias = Skipped | Scalars | Arrays
 
 @dataclass(frozen=True)
 class Layout:
-    """What stands in each sample, from its first byte to its last.
+    """The parts of each sample, from its first byte to its last.
 
     Attributes:
         steps: values in order, each with the bytes before it that all samples share.

@@ -122,7 +122,7 @@ def _portable(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def _descr(dtype: np.dtype[Any]) -> Any:
-    """What stands in a header for a dtype. Not `numpy.lib.format.dtype_to_descr`, which falls back to pickle."""
+    """The text in a header for a dtype. Not `numpy.lib.format.dtype_to_descr`, which falls back to pickle."""
     return dtype.str if dtype.names is None else dtype.descr
 
 

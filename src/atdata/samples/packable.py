@@ -29,7 +29,7 @@ _counter = itertools.count()
 
 @dataclasses.dataclass(frozen=True)
 class _Layout:
-    """What a sample type has been compiled to."""
+    """The compiled form of a sample type."""
 
     fields: tuple[Field, ...]
     encoders: tuple[tuple[str, Codec], ...]
@@ -108,7 +108,7 @@ class PackableSample:
 
     @property
     def as_wds(self) -> dict[str, Any]:
-        """What `webdataset.TarWriter.write` takes: `{"__key__": str, "msgpack": bytes}`.
+        """The sample as `webdataset.TarWriter.write` takes it: `{"__key__": str, "msgpack": bytes}`.
 
         The key is unique and sorts by the time it was made; put your own over it for shards that are the
         same each time: `{**sample.as_wds, "__key__": f"{i:06d}"}`.
@@ -322,7 +322,7 @@ def _is_generated(method: Any) -> bool:
 
 
 def _assembler(cls: type) -> Callable[[dict[str, Any]], Any]:
-    """What the generated `__init__` does, in a time that grows with the number of fields and not with its square."""
+    """Does what the generated `__init__` does, in a time that grows with the number of fields and not with its square."""
     new = object.__new__
 
     def make(values: dict[str, Any]) -> Any:
@@ -340,7 +340,7 @@ def _default(declared: dataclasses.Field[Any]) -> Callable[[], Any] | None:
 
 
 def annotation_of(cls: type, name: str, path: str) -> Any:
-    """What a field's annotation says, read where it was declared: in the class itself, or in a base elsewhere."""
+    """The type in a field's annotation, read where it was declared: in the class itself, or in a base elsewhere."""
     base = next(base for base in cls.__mro__ if name in inspect.get_annotations(base))
     declared = types.SimpleNamespace(__annotations__={name: inspect.get_annotations(base)[name]})
     module = vars(sys.modules[base.__module__]) if base.__module__ in sys.modules else {}

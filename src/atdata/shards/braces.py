@@ -101,7 +101,7 @@ class _Range:
 
 @dataclass(frozen=True)
 class _Either:
-    """What any of some parts stands for."""
+    """Yields the texts that any of some parts stands for."""
 
     parts: Sequence[_Names]
 
@@ -119,7 +119,7 @@ class _Either:
 
 @dataclass(frozen=True)
 class _Joined:
-    """What one part stands for, followed by what the rest stands for."""
+    """Yields the texts of one part, each followed by those of the rest."""
 
     head: _Names
     tail: _Names
@@ -177,7 +177,7 @@ def _joined(parts: Sequence[_Names]) -> _Names:
 
 
 def _alternatives(text: str, depth: int) -> _Names:
-    """What one pair of braces stands for: a range, several alternatives, or itself."""
+    """The texts that one pair of braces stands for: a range, several alternatives, or itself."""
     if match := _RANGE.fullmatch(text):
         return _range(match)
     parts = [_parse(part, depth + 1) for part in _split(text)]

@@ -100,7 +100,7 @@ class Bucket:
     name: str
 
     def url(self, key: str) -> str:
-        """What an object is called."""
+        """The name of an object."""
         return f"s3://{self.name}/{key}"
 
     def get(self, key: str, offset: int = 0) -> Any:
@@ -117,7 +117,7 @@ class Bucket:
         return None
 
     def budget(self, key: str) -> Budget:
-        """What reading an object may take."""
+        """The budget of reading an object."""
         settings = Settings.of()
         return Budget(self.url(key), settings.patience, settings.least_rate)
 
@@ -153,7 +153,7 @@ class Bucket:
             budget.failed(failure)
 
     def head(self, key: str) -> Stored | None:
-        """What is there under a key; `None` where nothing is.
+        """The object under a key; `None` where there is none.
 
         Raises:
             AuthError: who asks may not know.
@@ -397,7 +397,7 @@ class _Typed:
 
 
 def _failure(error: Exception, uri: str, doing: str) -> AtdataError:
-    """What went wrong before there was an answer."""
+    """The error before there was an answer."""
     from botocore.exceptions import (
         CredentialRetrievalError,
         NoCredentialsError,

@@ -48,7 +48,7 @@ class ShardCache:
 
     @property
     def ledger(self) -> Ledger:
-        """What this machine has found out about shard files."""
+        """The memory of this machine about shard files."""
         return Ledger(self.root, self.afresh)
 
     def path(self, digest: Digest) -> Path:
@@ -175,7 +175,7 @@ class ShardCache:
                     yield file
 
     def unfinished(self) -> Iterator[Left]:
-        """What was begun to be stored here by processes that were killed."""
+        """The files that killed processes had begun to store here."""
         for algorithm in ALGORITHMS:
             yield from own_files(self.root, ("shards", algorithm, _PAIR), TEMPORARY, age=STALE)
 

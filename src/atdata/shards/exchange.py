@@ -34,7 +34,7 @@ PATIENCE = 60.0
 """Seconds to wait for a process that carries out an exchange."""
 
 State: TypeAlias = tuple[int, int]
-"""What tells a file from one that was put in its place: its size, and when it was written, in ns."""
+"""The state that tells a file from one that was put in its place: its size, and when it was written, in ns."""
 
 _LOCK = "lock"
 _DRAFT = "plan.draft"
@@ -130,7 +130,7 @@ def state_of(path: Path) -> State | None:
 
 
 def _plan(path: Path) -> tuple[dict[str, State], list[str]] | None:
-    """What goes and what comes; `None` where nothing is decided."""
+    """The files that go and come; `None` where nothing is decided."""
     try:
         raw = path.read_bytes()
     except FileNotFoundError:

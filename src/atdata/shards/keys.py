@@ -43,7 +43,7 @@ class Keys:
 
     @property
     def nbytes(self) -> int:
-        """What they take in memory, about, once one has been looked for."""
+        """The bytes that they take in memory, about, once one has been looked for."""
         if isinstance(self._names, np.ndarray):
             return self._names.nbytes + 8 * len(self._names)
         return sum(map(sys.getsizeof, self._names)) + 100 * len(self._names)

@@ -1,4 +1,4 @@
-"""What this machine knows of the shard files it has looked at: which digest they have, and where their samples are.
+"""The memory of this machine about the shard files it has looked at: which digest they have, and where their samples are.
 
 A file is known by its state: device, inode, size, and both its times of change, that of its content, which anybody
 may set, and that of its inode, which the system keeps. So a shard is hashed once and scanned once per machine, not once
@@ -47,7 +47,7 @@ _SCHEMA = (
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of a file in one state. `digest` is one that its bytes were found to have."""
+    """The facts about a file in one state. `digest` is one that its bytes were found to have."""
 
     digest: str | None
     samples: int | None
@@ -179,7 +179,7 @@ def state_of(stat: os.stat_result) -> str:
 
 
 def _seal(state: str, digest: str | None) -> bytes:
-    """What stands before the places in a row, under their checksum: so a row is whole or says nothing."""
+    """The seal before the places in a row, under their checksum: so a row is whole or says nothing."""
     return f"{state} {digest} ".encode()
 
 

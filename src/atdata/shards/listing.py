@@ -130,7 +130,7 @@ def _whole(where: str) -> Iterator[None]:
 
 
 def _matching(pattern: str) -> list[str]:
-    """What a glob matches. The module `glob` passes over folders that it may not list, and follows a link that leads
+    """The files that a glob matches. The module `glob` passes over folders that it may not list, and follows a link that leads
     back up as often as the system lets it.
     """
     places, parts = ["/" if pattern.startswith("/") else ""], [part for part in pattern.split("/") if part]

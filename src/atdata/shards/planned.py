@@ -36,7 +36,7 @@ class PlannedShard(ShardRef):
 
     @property
     def length(self) -> int:
-        """How many bytes it has.
+        """The number of its bytes.
 
         Raises:
             UsageError: nobody found out.

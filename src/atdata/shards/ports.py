@@ -1,4 +1,4 @@
-"""What shards are read from: references to shards, and the ports of the places that hold them.
+"""Sources of shards: references to shards, and the ports of the places that hold them.
 
 Each port has adapters for real places, fakes in `atdata.testing`, and a conformance suite there.
 """

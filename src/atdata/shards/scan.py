@@ -86,7 +86,7 @@ def _scan_in_bulk(file: BinaryIO, size: int) -> ShardIndex | None:
 
 @dataclass(frozen=True, eq=False)
 class _Headers:
-    """What a window of a shard says in its headers, once all of them are proved.
+    """The samples of a window of a shard, by its headers, once all of them are proved.
 
     Attributes:
         position: where the window begins in the shard, at a header.

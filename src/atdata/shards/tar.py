@@ -64,7 +64,7 @@ class Member:
 
 @dataclass
 class _Extended:
-    """What extended headers say of the member after them.
+    """The facts of extended headers about the member after them.
 
     Some readers take the first of several, some the last, and some all of them together: so all must say the same.
 

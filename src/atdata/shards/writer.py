@@ -135,7 +135,7 @@ def _header(name: bytes, size: int, kind: bytes) -> bytes:
 
 @lru_cache(maxsize=4096)  # the samples of a shard are often of one size
 def _numbers(size: int, kind: bytes) -> tuple[bytes, int]:
-    """What is between name and checksum, and the sum of all bytes but the name's."""
+    """The bytes between name and checksum, and the sum of all bytes but the name's."""
     octal = b"%011o\0" % size if size < 8**11 else (1 << 95 | size).to_bytes(12, "big")
     numbers = _OWNER + octal + _TIME
     return numbers, sum(numbers) + sum(b" " * 8) + sum(kind) + sum(_TAIL)  # the checksum counts as spaces

@@ -88,7 +88,7 @@ class Server:
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
     def answer(self, request: Request) -> Answer:
-        """What to send for a request."""
+        """The answer to a request."""
         self.requests.append(f"{request.method} {request.path}")
         early = self.before(request) if self.before else None
         if early is not None:

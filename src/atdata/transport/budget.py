@@ -1,4 +1,4 @@
-"""What one logical request may take: bytes on the wire, and patience, over all its tries, redirects and answers.
+"""The budget of one logical request: bytes on the wire, and patience, over all its tries, redirects and answers.
 
 Whatever a server sends counts, informational answers and headers too. Time is spent by waiting and given back by what
 is of use, at the least rate: so a stalled server is left after a bounded time, and no server is for long slower than
@@ -39,7 +39,7 @@ class Patience:
 
 
 class Budget:
-    """What one logical request may still take.
+    """The rest of one logical request's budget.
 
     As a context it measures the time for which the server is waited for.
 

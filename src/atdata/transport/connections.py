@@ -211,7 +211,7 @@ def _open_pool(allow_loopback: bool | None) -> Any:
 
 
 def _backend(allow_loopback: bool | None) -> httpcore.NetworkBackend:
-    """What opens connections: `None` dials anything, otherwise the guard stands at the door."""
+    """The backend that opens connections: `None` dials anything, otherwise the guard stands at the door."""
     import httpcore
 
     def within(timeout: float | None, late: type[Exception]) -> float | None:

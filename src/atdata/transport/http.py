@@ -83,7 +83,7 @@ class Transport:
         return replace(self, trusted_origins=self.trusted_origins | {origin_of(url) for url in urls})
 
     def budget(self, url: str, max_bytes: int | None = None) -> Budget:
-        """What a logical request may take."""
+        """The budget of a logical request."""
         return Budget(url, self.patience, self.least_rate, max_bytes, self.sleep)
 
     def run(self, steps: Steps[T]) -> T:
@@ -187,7 +187,7 @@ class Transport:
 
 
 def encoding_of(header: str) -> str:
-    """What a `Content-Encoding` says; empty where it says that nothing was done. Amazon's own says how it was sent."""
+    """The encoding that a `Content-Encoding` says; empty where it says that nothing was done. Amazon's own says how it was sent."""
     names = [name.strip().lower() for name in header.split(",")]
     return ", ".join(name for name in names if name not in ("", "identity", "aws-chunked"))
 

@@ -157,7 +157,7 @@ def grapheme_count(text: str) -> int:
 
 
 class _State:
-    """What the rules must remember of the characters before."""
+    """The state of the rules: what they must remember of the characters before."""
 
     def __init__(self) -> None:
         self.previous = _Kind.CONTROL

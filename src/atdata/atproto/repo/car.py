@@ -19,7 +19,7 @@ _CID_LENGTH = 36
 
 @dataclass(frozen=True, slots=True)
 class Car:
-    """What a CAR file holds.
+    """The contents of a CAR file.
 
     Attributes:
         roots: what it is about; in a repository's file the first one is the commit.

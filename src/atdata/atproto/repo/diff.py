@@ -111,7 +111,7 @@ def covering_proof(root: Cid, keys: Iterable[str], blocks: Mapping[Cid, bytes]) 
 
 
 def diff(before: Cid, after: Cid, blocks: Mapping[Cid, bytes]) -> Iterator[Operation]:
-    """What was created, updated and deleted between two trees, in the order of the keys.
+    """The records created, updated and deleted between two trees, in the order of the keys.
 
     Subtrees that both trees share are passed over, unread.
 

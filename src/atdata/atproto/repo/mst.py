@@ -54,7 +54,7 @@ class Branch:
     leaves: tuple[Leaf, ...]
 
     def parts(self) -> list[Subtree | Branch | Leaf]:
-        """What is in it, in the order of the keys."""
+        """Its parts, in the order of the keys."""
         parts = [part for pair in zip(self.trees, self.leaves, strict=False) for part in pair]
         return [part for part in (*parts, self.trees[-1]) if part is not None]
 

@@ -1,4 +1,4 @@
-"""What the manifests that shards carry say of them, had as it is needed."""
+"""The manifests that shards carry, fetched as they are needed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ShardManifests:
         self._had = True  # whether manifests can be
 
     def count(self, shard: int) -> int | None:
-        """How many samples a shard holds; looks at some headers after it too, the more of them the further it got.
+        """The number of samples in a shard; looks at some headers after it too, the more of them the further it got.
 
         Raises:
             DigestError, UnverifiedError, ShardError: its manifest is wrong, or is that of another shard.
@@ -66,7 +66,7 @@ class ShardManifests:
             held -= self._indexes.popitem(last=False)[1].nbytes
 
     def sample_index(self, shard: int) -> SampleIndex | None:
-        """What the manifest of a shard says of its samples.
+        """The index of a shard's samples, by its manifest.
 
         Raises:
             DigestError, UnverifiedError, ShardError: as `count`.

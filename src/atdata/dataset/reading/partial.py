@@ -40,7 +40,7 @@ PART = 1 << 23
 
 @dataclass(frozen=True, eq=False)
 class SampleIndex:
-    """What a manifest says of a shard's samples.
+    """The index of a shard's samples, by its manifest.
 
     Attributes:
         index: where they are.
@@ -56,13 +56,13 @@ class SampleIndex:
 
     @classmethod
     def of(cls, manifest: Manifest) -> SampleIndex:
-        """What a manifest says, without the values of fields and without the memory that they are in."""
+        """The index in a manifest, without the values of fields and without the memory that they are in."""
         index = ShardIndex(manifest.offsets.copy(), manifest.sizes.copy())
         return cls(index, Keys(manifest.keys), manifest.digests.copy(), manifest.header.shard.size)
 
     @property
     def nbytes(self) -> int:
-        """What it takes in memory, about."""
+        """The bytes that it takes in memory, about."""
         return 48 * len(self.index) + self.keys.nbytes
 
 
@@ -109,7 +109,7 @@ class PartialShard:
         return 2 * (self._fetched + int(sizes[missing].sum())) <= int(sizes.sum())
 
     def parts(self, missing: Ints) -> list[tuple[int, int]]:
-        """What to ask for, as `[start, stop)`: one part for each run of samples side by side, unless that is large."""
+        """The byte ranges to request, as `[start, stop)`: one part for each run of samples side by side, unless that is large."""
         starts, sizes = self.opened.index.starts, self.opened.index.sizes
         parts: list[tuple[int, int]] = []
         last = -1

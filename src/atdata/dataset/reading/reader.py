@@ -49,7 +49,7 @@ _SLACK = 1024  # bytes that can be read after any sample: an archive ends with t
 
 @dataclass
 class Statistics:
-    """What a reader has done so far, for tests and benchmarks.
+    """The work of a reader so far, for tests and benchmarks.
 
     Attributes:
         samples: decoded.
@@ -362,6 +362,6 @@ def _joined(block: Sequence[Batch]) -> Batch:
 
 
 def block_size(table: ShardTable, shard: int) -> int:
-    """How many samples like those of a shard to read at once."""
+    """The number of samples like those of a shard to read at once."""
     opened = table.shards.open(shard)
     return min(BLOCK_SAMPLES, BLOCK_BYTES * max(len(opened.index), 1) // max(opened.size, 1))

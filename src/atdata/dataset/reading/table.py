@@ -67,7 +67,7 @@ class ShardTable:
         return table
 
     def __len__(self) -> int:
-        """How many samples there are: as far as is known without opening a shard, else what was claimed.
+        """The number of samples: as far as is known without opening a shard, else what was claimed.
 
         A claim that was given out and proves false is an error as soon as all shards have been looked at.
 
@@ -150,7 +150,7 @@ class ShardTable:
         return self._bounds[shard], self._bounds[shard + 1]
 
     def fingerprints(self) -> list[str]:
-        """What tells each shard from others: its digest; where none is known, its size, count and some of its bytes."""
+        """The fingerprint of each shard: its digest; where none is known, its size, count and some of its bytes."""
         return [self._fingerprint(shard, ref) for shard, ref in enumerate(self.refs)]
 
     def _fingerprint(self, shard: int, ref: ShardRef) -> str:

@@ -26,7 +26,7 @@ _NUMBERS = {np.bool_, *PORTABLE.values()}  # scalar classes that say all of a dt
 
 
 Target: TypeAlias = Literal["arrow", "parquet", "polars"]
-"""Who takes the columns: polars takes no tensors, Parquet no lists of fixed size that may be null (pyarrow < 23)."""
+"""The taker of the columns: polars takes no tensors, Parquet no lists of fixed size that may be null (pyarrow < 23)."""
 
 
 class ArrowColumn:
@@ -92,7 +92,7 @@ class ArrowColumn:
 
 @dataclass(frozen=True)
 class _Arrays:
-    """What the arrays of a column share: the Arrow type of their items, how many dimensions, and their shape if one.
+    """The form that the arrays of a column share: the Arrow type of their items, how many dimensions, and their shape if one.
 
     `tensors` says whether Arrow's tensor type is wanted; without it, lists of fixed size hold such lists.
     """

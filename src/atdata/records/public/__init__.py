@@ -1,4 +1,4 @@
-"""What may stand in a public record: an allow-list. No secret, no address that only its publisher can reach.
+"""The rules for public records: an allow-list. No secret, no address that only its publisher can reach.
 
 A record is public for ever, and copied by strangers the moment it is written. So every text and every byte string in
 it is searched first, however deep and however encoded; a refusal names the field and shows nothing of the value

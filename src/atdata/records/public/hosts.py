@@ -19,7 +19,7 @@ from atdata.transport.addresses import Address, is_loopback, is_public
 
 
 class Reach(Enum):
-    """Who reaches a host."""
+    """The reach of a host: who can connect to it."""
 
     PUBLIC = "everybody"
     LOOPBACK = "this machine"
@@ -39,7 +39,7 @@ _EMBEDDED = re.compile(r"(?<![0-9a-z])(\d{1,3})[.-](\d{1,3})[.-](\d{1,3})[.-](\d
 
 
 def reach(host: str) -> Reach:
-    """Who reaches a host, as its text says; nobody is asked.
+    """The reach of a host, as its text says; nobody is asked.
 
     Args:
         host: as it stands in a URL, without port; an IPv6 address in brackets or not.

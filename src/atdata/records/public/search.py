@@ -28,7 +28,7 @@ class _Members(list[tuple[str, Any]]):
 
 
 class Found(NamedTuple):
-    """What must not be public, and where: `path` names the place without saying what stands there."""
+    """A finding of something that must not be public: `path` names the place without saying what stands there."""
 
     path: str
     fault: Fault
@@ -61,7 +61,7 @@ def _address_fields(value: Mapping[str, Any]) -> Iterator[tuple[str, str, tuple[
 
 
 def _search(value: Any, path: str, depth: int, allowed: Allowed) -> Iterator[Found]:
-    """What must not be public in a value and all that is nested in it, also in what is packed or encoded in it."""
+    """Yields all that must not be public in a value and in what is nested in it, also in what is packed or encoded in it."""
     if depth > _MAX_DEPTH:
         yield Found(path, _TOO_DEEP)
     elif isinstance(value, str):

@@ -104,7 +104,7 @@ _BASE64 = re.compile(r"(?<![\w+/=-])(?:[A-Za-z0-9+/]{16,}|[\w-]{16,})={0,2}(?![\
 
 
 def search_text(text: str, allowed: Allowed) -> Fault | None:
-    """What of a text must not be public; `None` only where all spellings of it were searched."""
+    """The first part of a text that must not be public; `None` only where all spellings of it were searched."""
     count = 0
     for count, spelling in enumerate(_spellings(text), 1):
         if fault := _search(spelling, allowed):
@@ -127,7 +127,7 @@ def texts_in(content: bytes) -> Iterator[str]:
 
 
 def unpacked(content: bytes) -> bytes | None:
-    """What bytes hold that gzip, zlib, bzip2 or xz packed, as far as it can be unpacked; `None` where none of them did.
+    """The bytes that gzip, zlib, bzip2 or xz packed, as far as it can be unpacked; `None` where none of them did.
 
     Raises:
         OverflowError: it is more than would be searched.

@@ -28,7 +28,7 @@ CREDENTIALS_HINT = "A record is public for ever: remove them, and change them if
 
 @dataclass(frozen=True)
 class Allowed:
-    """What a caller allows beyond what anybody may publish.
+    """The exceptions that a caller allows.
 
     Attributes:
         loopback: addresses on this machine, over http too.
@@ -46,7 +46,7 @@ class Allowed:
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with a text that would be public. Nothing of the text is in it."""
+    """The fault of a text that would be public. Nothing of the text is in it."""
 
     what: str
     hint: str = "A record is public for ever. Remove it."
@@ -87,7 +87,7 @@ class Url:
 
 
 def field_fault(text: str, schemes: tuple[str, ...], allowed: Allowed) -> Fault | None:
-    """What is wrong with an address that a record's field is.
+    """The fault of an address in a record's field.
 
     Args:
         text: the field's value.
@@ -128,7 +128,7 @@ def field_fault(text: str, schemes: tuple[str, ...], allowed: Allowed) -> Fault 
 
 
 def text_fault(url: Url, allowed: Allowed) -> Fault | None:
-    """What is wrong with a URL that stands in free text."""
+    """The fault of a URL in free text."""
     if "@" in url.place:
         return Fault("a record would publish a URL with credentials", CREDENTIALS_HINT)
     for name, _ in url.parameters:

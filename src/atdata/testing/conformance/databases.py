@@ -1,4 +1,4 @@
-"""What `LocalIndex` relies on in a database. Subclass a suite, provide a fixture `database` that gives an empty one."""
+"""The suite of what `LocalIndex` relies on in a database. Subclass a suite, provide a fixture `database` that gives an empty one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What atdata relies on in a PDS. The Devnet passes it, and so must the real one, or the Devnet is a lie.
+"""The suite of what atdata relies on in a PDS. The Devnet passes it, and so must the real one, or the Devnet is a lie.
 
 Subclass `PdsSuite` and provide a fixture `pds` that gives a `PdsUnderTest`. Everything is asked over plain HTTP, with
 nothing of atdata in between but the verifier, which judges the proofs.

@@ -1,4 +1,4 @@
-"""What every implementation of a port must do. Subclass a suite, provide its fixture, and it becomes tests of yours."""
+"""The suites of what every implementation of a port must do. Subclass a suite, provide its fixture, and it becomes tests of yours."""
 
 from __future__ import annotations
 

@@ -435,7 +435,7 @@ def _b64(data: bytes) -> str:
 
 
 def _sniffed(data: bytes) -> str | None:
-    """What the bytes are, whatever the uploader says: servers look themselves."""
+    """The MIME type of bytes, whatever the uploader says: servers look themselves."""
     signatures = {
         b"\x89PNG\r\n\x1a\n": "image/png",
         b"\xff\xd8\xff": "image/jpeg",

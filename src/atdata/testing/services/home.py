@@ -97,7 +97,7 @@ class Home:
         return found
 
     def servers(self, service: str) -> list[Server]:
-        """What may give a service, the best first."""
+        """The servers that may give a service, the best first."""
         return [kind(self.folder / kind.PROGRAM.lower()) for kind in KINDS[service]]
 
     def environment(self) -> dict[str, str]:

@@ -105,7 +105,7 @@ class PostgresServer(Server):
 
 
 def _user() -> pwd.struct_passwd | None:
-    """Who is to run it, where this process is root."""
+    """The user that is to run it, where this process is root."""
     if os.geteuid() != 0:
         return None
     known = {user.pw_name: user for user in pwd.getpwall()}

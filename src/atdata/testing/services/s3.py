@@ -20,7 +20,7 @@ _CEPH_PROGRAMS = ("ceph", "ceph-authtool", "ceph-mon", "ceph-osd", "monmaptool",
 
 
 class S3Server(Server):
-    """What both have in common: an endpoint, an access key and a secret key."""
+    """The common base of both: an endpoint, an access key and a secret key."""
 
     SERVICE = "s3"
 
@@ -36,7 +36,7 @@ class S3Server(Server):
 
     @property
     def environment(self) -> dict[str, str]:
-        """What every client of AWS reads."""
+        """The environment that every client of AWS reads."""
         return {
             "AWS_ENDPOINT_URL_S3": self.url,
             "AWS_ACCESS_KEY_ID": self._state.user,

@@ -1,4 +1,4 @@
-"""What every server here has in common: how it is started, found again, and ended."""
+"""The common base of all servers here: how it is started, found again, and ended."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _PASSED_ON = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH",
 
 @dataclass
 class State:
-    """What is known of a server between two commands; kept in its folder, for its owner only."""
+    """The state of a server between two commands; kept in its folder, for its owner only."""
 
     port: int = 0
     user: str = ""
@@ -41,7 +41,7 @@ class State:
 
     @classmethod
     def read(cls, path: Path) -> State:
-        """What a file says; a fresh one where there is none."""
+        """The state in a file; a fresh one where there is none."""
         if not path.exists():
             return cls()
         known = json.loads(path.read_text("utf-8"))
@@ -99,7 +99,7 @@ class Server(ABC):
 
     @property
     def log(self) -> Path:
-        """What it says."""
+        """Its text."""
         return self.folder / "server.log"
 
     @property
@@ -270,7 +270,7 @@ def _end(process: Process, number: signal.Signals) -> bool:
 
 
 def own_environment() -> dict[str, str]:
-    """What a server gets of this process's environment."""
+    """The part of this process's environment that a server gets."""
     return {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
 
 
