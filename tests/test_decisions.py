@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import re
 from pathlib import Path
 
@@ -17,15 +17,18 @@ def faults(number: int, page: str) -> list[str]:
     """What a page lacks that a decision must say."""
     title, *paragraphs = [part.strip() for part in page.split("\n\n")]
     said = dict(
-        found.groups() for part in paragraphs if (found := re.fullmatch(r"\*\*([A-Z]\w*)\.\*\*\s*(.*)", part, re.DOTALL))
+        found.groups()
+        for part in paragraphs
+        if (found := re.fullmatch(r"\*\*([A-Z]\w*)\.\*\*\s*(.*)", part, re.DOTALL))
     )
     found = [] if title.startswith(f"# {number}. ") else [f"title: {title}"]
-    found += [name for name in ("Question", "Chosen", "Alternatives") if len(said.get(name, "").split()) < 3]
+    least = {"Question": 3, "Chosen": 1, "Alternatives": 3}
+    found += [name for name, words in least.items() if len(said.get(name, "").split()) < words]
     status = STATUS.fullmatch(said.get("Status", ""))
     if status is None:
         return [*found, "Status"]
     try:
-        return found if datetime.date.fromisoformat(status[2]) <= datetime.date.today() else [*found, "a date to come"]
+        return found if dt.date.fromisoformat(status[2]) <= dt.date.today() else [*found, "a date to come"]
     except ValueError:
         return [*found, "a date that is none"]
 

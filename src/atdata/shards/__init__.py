@@ -2,7 +2,7 @@
 
 from atdata.shards.addresses import source_of
 from atdata.shards.digest import Digest
-from atdata.shards.ports import ShardRef
+from atdata.shards.ports import DataSource, RangeSource, ShardRef
 from atdata.shards.source import FileSource
 from atdata.shards.writer import Limits, cut_shards, write_shard
 

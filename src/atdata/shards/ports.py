@@ -52,7 +52,7 @@ class DataSource(Protocol):
     def open(self, shard: ShardRef, offset: int = 0) -> BinaryIO:
         """A stream of the shard's bytes from `offset` to its end.
 
-        What comes out is not verified; `atdata.shards.open_shard` does that for every source alike.
+        What comes out is not verified; `atdata.shards.opening.open_shard` does that for every source alike.
 
         Raises:
             ShardNotFoundError: there is no such shard.
