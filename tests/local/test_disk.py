@@ -327,6 +327,15 @@ def test_what_is_read_is_what_the_name_says(store: LocalDiskStore, data: Dataset
         store.read_url(str(store.root / "absent.tar"))
 
 
+def test_addresses_that_an_index_lists_are_taken_back(store: LocalDiskStore, data: Dataset[Any]) -> None:
+    urls = store.write_shards(data, prefix="rows")
+    listed = [Path(url).as_uri() for url in urls]
+    assert store.create_source(listed) == store.create_source(urls)
+    assert [store.read_url(url) for url in listed] == list(urls)
+    with pytest.raises(ShardNotFoundError):
+        store.read_url(f"{listed[0]}.gone")
+
+
 def test_a_store_pickles(store: LocalDiskStore, data: Dataset[Any]) -> None:
     again = pickle.loads(pickle.dumps(store))
     assert again.put(data, prefix="a") == store.put(data, prefix="a")

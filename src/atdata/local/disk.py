@@ -18,6 +18,7 @@ from atdata.manifest import discard_shard, manifest_paths
 from atdata.progress import Progress, progress
 from atdata.settings import Settings
 from atdata.shards import Digest, FileSource, ShardRef
+from atdata.shards.addresses import file_path
 from atdata.shards.cache import ShardCache
 from atdata.shards.opening import open_shard
 from atdata.shards.planned import PlannedShard
@@ -125,21 +126,24 @@ class LocalDiskStore:
             return tuple(self._store(shard, bars) for shard in planned)
 
     def read_url(self, url: str) -> str:
-        """The path of a stored shard, which any program of this machine can open.
+        """The path of a stored shard, given as a path or as `file://`, which any program of this machine can open.
 
         Raises:
             ShardNotFoundError: it is not there.
         """
-        if not Path(url).is_file():
+        path = file_path(url)
+        if not Path(path).is_file():
             raise ShardNotFoundError("there is no such shard", uri=url)
-        return url
+        return path
 
     def create_source(self, urls: Sequence[str]) -> FileSource:
-        """The source that reads shards from their paths; what this store named by content is proved by its name."""
-        return FileSource(tuple(ShardRef(url, self._named(url)) for url in urls))
+        """The source that reads shards from their paths, or from `file://` addresses as an index lists them; what this
+        store named by content is proved by its name.
+        """
+        return FileSource(tuple(ShardRef(path, self._named(path)) for path in map(file_path, urls)))
 
-    def _named(self, url: str) -> Digest | None:
-        path = Path(url)
+    def _named(self, given: str) -> Digest | None:
+        path = Path(given)
         match = _NAME.fullmatch(path.name) if path.is_relative_to(self.root) else None
         return Digest("sha256", match[1]) if match else None
 
