@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,12 @@ from atdata.shards import ShardRef, source_of
 from atdata.shards.cache import ShardCache
 from atdata.shards.ports import DataSource
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    import typing_extensions
+
+    T = typing_extensions.TypeVar("T", default=DictSample)  # `Dataset(where)`, where no type is said
+else:
+    T = TypeVar("T")
 V = TypeVar("V")
 Ints: TypeAlias = NDArray[np.int64]
 
@@ -341,7 +346,11 @@ class Dataset(Countable, Generic[T]):
                 raise UsageError(f"there is no field {name!r}", expected=", ".join(known))
         return self._see(fields=tuple(names), sample_type=DictSample)
 
-    def map(self, function: Callable[[T], V], sample_type: type[V] | None = None) -> Dataset[V]:
+    @overload
+    def map(self, function: Callable[[T], Mapping[str, Any]], sample_type: None = None) -> Dataset[DictSample]: ...
+    @overload
+    def map(self, function: Callable[[T], V], sample_type: type[V] | None = None) -> Dataset[V]: ...
+    def map(self, function: Callable[[T], Any], sample_type: type[Any] | None = None) -> Dataset[Any]:
         """A view of what a function makes of each sample: a sample of another type, or a mapping.
 
         Args:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from atdata.dataset.dataset import Dataset
 from atdata.errors import SampleError, UsageError
@@ -17,7 +17,7 @@ from atdata.shards.places import Places
 from atdata.shards.sets import new_set
 from atdata.shards.writer import DEFAULT_MAXSIZE, SampleRow
 
-T = TypeVar("T", bound=PackableSample | DictSample)
+T = TypeVar("T")  # no bound: type checkers do not see the base that `@packable` gives a class
 
 
 def write_samples(
@@ -67,7 +67,7 @@ def write_samples(
     return Dataset(FileSource(tuple(shards)), sample_type=type(first))
 
 
-def _rows(first: T, rest: Iterator[T]) -> Iterator[SampleRow]:
+def _rows(first: PackableSample | DictSample, rest: Iterator[Any]) -> Iterator[SampleRow]:
     yield "000000000", first.packed, first
     for number, sample in enumerate(rest, 1):
         if type(sample) is not type(first):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from atdata.atproto.syntax import Tid
 from atdata.dataset import Dataset, DatasetDict
@@ -26,6 +26,12 @@ from atdata.redaction import secret_address
 from atdata.settings import Settings
 from atdata.shards import ShardRef
 
+if TYPE_CHECKING:
+    import typing_extensions
+
+    T = typing_extensions.TypeVar("T", default=Any)  # the type that a schema describes, where none is said
+else:
+    T = TypeVar("T")
 R = TypeVar("R", bound=Record)
 
 
@@ -280,9 +286,9 @@ class LocalIndex(RecordIndex[LocalRecords]):
         name: str,
         version: str | None = None,
         *,
-        sample_type: type[Any] | None = None,
+        sample_type: type[T] | None = None,
         allow_unverified: bool = False,
-    ) -> DatasetDict[Any]:
+    ) -> DatasetDict[T]:
         """The datasets of a name, by split; each shard is checked against its digest before its first sample.
 
         Args:
@@ -299,8 +305,8 @@ class LocalIndex(RecordIndex[LocalRecords]):
         return self.open(entry, sample_type, allow_unverified=allow_unverified)
 
     def open(
-        self, entry: Entry, sample_type: type[Any] | None = None, *, allow_unverified: bool = False
-    ) -> DatasetDict[Any]:
+        self, entry: Entry, sample_type: type[T] | None = None, *, allow_unverified: bool = False
+    ) -> DatasetDict[T]:
         """The datasets of an entry, by split; see `load`."""
         unknown = next((shard for shard in entry.shards if shard.digest is None), None)
         if unknown is not None and not allow_unverified:
