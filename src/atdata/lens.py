@@ -178,6 +178,25 @@ class Projection(Lens[S, V]):
 def lens(function: Callable[[S], V]) -> Lens[S, V]:
     """Decorator: make and register the lens whose `get` is an annotated function `(source: S) -> V`.
 
+    Example:
+        >>> import atdata
+        >>> @atdata.packable
+        ... class Person:
+        ...     first: str
+        ...     last: str
+        >>> @atdata.packable
+        ... class Name:
+        ...     name: str
+        >>> @atdata.lens
+        ... def named(person: Person) -> Name:
+        ...     return Name(f"{person.first} {person.last}")
+        >>> @named.putter
+        ... def rename(name: Name, person: Person) -> Person:
+        ...     return Person(*name.name.split(" "))
+        >>> named.put(Name("Ada King"), Person("Ada", "Lovelace"))
+        Person(first='Ada', last='King')
+        >>> named.check_laws([Person("Ada", "Lovelace")], views=[Name("Ada King")])
+
     Raises:
         LensError: the annotations do not name two sample types.
     """

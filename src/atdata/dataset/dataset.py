@@ -50,6 +50,21 @@ class Dataset(Countable, Generic[T]):
 
     Methods that give a dataset give a view of the same shards: nothing is copied, and nothing changes here.
 
+    Example:
+        >>> import atdata
+        >>> @atdata.packable
+        ... class Digit:
+        ...     label: int
+        >>> ds = atdata.write_samples([Digit(n) for n in range(10)], "digits-%06d.tar", maxcount=4)
+        >>> ds
+        Dataset[Digit](3 shards)
+        >>> ds[3]
+        Digit(label=3)
+        >>> [batch.label for batch in ds.filter(lambda digit: digit.label > 3).ordered(batch_size=5)]
+        [[4], [5, 6, 7, 8, 9]]
+        >>> [digit.label for digit in ds.shuffled(seed=1).take(3)]
+        [9, 8, 3]
+
     Attributes:
         metadata: what its publisher says about it.
         entry: the index entry it was loaded from, if it was.

@@ -207,6 +207,15 @@ def packable(cls: type[T]) -> type[T]:
     `list[T]`, `dict`, `NDArray[...]` in any spelling, and each of them `| None`.
     Type checkers do not see the base class that is added: `class Digit(PackableSample)` is the same with it.
 
+    Example:
+        >>> import atdata
+        >>> @atdata.packable
+        ... class Digit:
+        ...     label: int
+        ...     note: str | None = None
+        >>> Digit.from_bytes(Digit(3).packed)
+        Digit(label=3, note=None)
+
     Raises:
         FieldTypeError: a field has a type that no sample can hold.
     """
