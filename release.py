@@ -111,16 +111,22 @@ def unreleased(root: Path) -> list[str]:
 
 
 def git(root: Path, *arguments: str) -> str:
-    return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True).stdout
+    """What git says; also in a checkout that belongs to another user, as in a container."""
+    command = ["git", "-c", f"safe.directory={root}", *arguments]
+    return subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout
 
 
 def source_files(root: Path) -> list[str]:
-    """The files that are the project: those that git knows; in an unpacked source distribution, those it lists."""
+    """The files that are the project: those that git knows; where there is no checkout, those that it would not ignore."""
     if (root / ".git").exists():
-        listed = git(root, "ls-files", "-z").split("\0")
+        listed = git(root, "ls-files", "-z")
     else:
-        listed = (root / "src/atdata.egg-info/SOURCES.txt").read_text("utf-8").splitlines()
-    return sorted(name for name in listed if name and not GENERATED.fullmatch(name) and (root / name).is_file())
+        with tempfile.TemporaryDirectory() as empty:
+            git(root, "init", "--quiet", "--bare", empty)
+            others = ["ls-files", "-z", "--others", "--exclude-standard"]
+            listed = git(root, f"--git-dir={empty}", f"--work-tree={root}", *others)
+    names = [name for name in listed.split("\0") if name and not GENERATED.fullmatch(name)]
+    return sorted(name for name in names if (root / name).is_file())
 
 
 def build_sdist(root: Path, folder: Path) -> Path:

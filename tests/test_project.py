@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -97,15 +98,26 @@ def test_all_say_the_same_versions_of_python() -> None:
 
 
 def imported() -> set[str]:
-    """The top-level names of the modules that `src` imports, wherever in a file."""
+    """The top-level names of the modules that `src` imports, wherever in a file, but for type checkers alone."""
     found = set()
     for path in (ROOT / "src").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        for node in running(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Import):
                 found |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 found.add(str(node.module).partition(".")[0])
     return found
+
+
+def running(node: ast.AST) -> Iterator[ast.AST]:
+    """A tree without what stands under `if TYPE_CHECKING`."""
+    yield node
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and ast.unparse(child.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+            for other in child.orelse:
+                yield from running(other)
+        else:
+            yield from running(child)
 
 
 def requirements(texts: list[str]) -> list[Requirement]:
@@ -201,6 +213,12 @@ def test_every_verb_that_is_named_is_there() -> None:
             found.setdefault(verb, set()).add(name)
     assert {verb: names for verb, names in found.items() if verb not in verbs} == {}
     assert ".github/workflows/check.yml" in found["release"]
+
+
+def test_a_verb_that_a_hook_runs_does_not_write_to_its_repository(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_DIR", "/nowhere")
+    program = "import os, sys; sys.exit('GIT_DIR' in os.environ or os.environ['OTHER'] != '1')"
+    assert module("dev").run(sys.executable, "-c", program, env={"OTHER": "1"}) == 0
 
 
 def test_hooks_are_verbs() -> None:

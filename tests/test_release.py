@@ -107,6 +107,16 @@ def test_a_release_has_a_date_a_tag_and_a_clean_checkout(facts: Path) -> None:
     assert release.unreleased(facts) == [f"the commit has no tag v{VERSION}"]
 
 
+def test_without_a_checkout_the_files_are_those_that_git_would_not_ignore(checkout: Path) -> None:
+    known = release.source_files(checkout)
+    shutil.rmtree(checkout / ".git")
+    (checkout / "src" / "atdata.egg-info").mkdir()
+    for name in ("PKG-INFO", "src/atdata.egg-info/SOURCES.txt", "src/atdata/_native.abi3.so", "tests/x.pyc"):
+        (checkout / name).write_text("")
+    assert release.source_files(checkout) == known
+    assert "tests/test_release.py" in known
+
+
 @pytest.mark.slow
 def test_the_source_distribution_is_the_checkout(checkout: Path, tmp_path: Path) -> None:
     (checkout / "tests" / "scratch.txt").write_text("not the project's")
