@@ -18,9 +18,9 @@ from atdata.shards.s3 import S3Source
 from atdata.testing import DevAccount
 from atdata.testing.conformance.ports import (
     DataSourceSuite,
-    DataStoreSuite,
     IndexSuite,
     RangeSourceSuite,
+    ShardStoreSuite,
     SourceUnderTest,
     rows,
 )
@@ -120,7 +120,7 @@ class TestBlobSource(DataSourceSuite):
         return SourceUnderTest(reader.create_source(entry.data_urls), [path.read_bytes() for path in paths], absent)
 
 
-class TestPdsBlobStore(DataStoreSuite):
+class TestPdsBlobStore(ShardStoreSuite):
     @pytest.fixture
     def store(self, network: Network, alice: DevAccount, monkeypatch: pytest.MonkeyPatch) -> PDSBlobStore:
         client = network.client(alice)

@@ -200,8 +200,8 @@ def _as_blobs(dataset: Dataset[Any], store: PDSBlobStore) -> _Moved:
     cut: list[ShardRef] = []
     origins: list[int] = []
     for number, shard in enumerate(shards):
-        found = store.cut(Dataset(FileSource((shard,)), sample_type=dataset.sample_type, cache=cache.root))
-        cut += found
+        found = store.plan(Dataset(FileSource((shard,)), sample_type=dataset.sample_type, cache=cache.root))
+        cut += [planned.origin for planned in found]
         origins += [number] * len(found)
     return _Moved(blob_facts(cut)["storage"], cut, origins, uploads=cut, recut=True)
 

@@ -24,7 +24,7 @@ from atdata.local.disk import LocalDiskStore
 from atdata.manifest import Manifest, ManifestWriter, manifest_paths
 from atdata.shards import Digest, FileSource, ShardRef, write_shard
 from atdata.shards.http import HttpSource
-from atdata.testing.conformance.ports import DataSourceSuite, DataStoreSuite, Row, SourceUnderTest, rows
+from atdata.testing.conformance.ports import DataSourceSuite, Row, ShardStoreSuite, SourceUnderTest, rows
 from rawhttp import FileServer
 
 
@@ -47,7 +47,7 @@ def held(store: LocalDiskStore) -> list[str]:
     return sorted(str(path.relative_to(store.root)) for path in store.root.rglob("*") if path.is_file())
 
 
-class TestLocalDiskStore(DataStoreSuite):
+class TestLocalDiskStore(ShardStoreSuite):
     @pytest.fixture
     def store(self, tmp_path: Path) -> LocalDiskStore:
         return LocalDiskStore(tmp_path / "store")

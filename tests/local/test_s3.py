@@ -41,7 +41,7 @@ from atdata.manifest import ManifestWriter, manifest_paths
 from atdata.shards import Digest, FileSource, ShardRef, write_shard
 from atdata.shards.http import HttpSource
 from atdata.shards.s3 import S3Source
-from atdata.testing.conformance.ports import DataStoreSuite, RangeSourceSuite, Row, SourceUnderTest, rows
+from atdata.testing.conformance.ports import RangeSourceSuite, Row, ShardStoreSuite, SourceUnderTest, rows
 from rawhttp import FileServer
 from s3_servers import Fault, FaultProxy, S3Server
 
@@ -82,7 +82,7 @@ def of(*shards: ShardRef) -> Dataset[Any]:
     return Dataset(FileSource(shards))
 
 
-class TestS3DataStore(DataStoreSuite):
+class TestS3DataStore(ShardStoreSuite):
     @pytest.fixture
     def store(self, s3_server: S3Server, bucket: str) -> S3DataStore:
         return S3DataStore(credentials=s3_server.credentials, bucket=bucket)

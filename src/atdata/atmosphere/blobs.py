@@ -24,6 +24,7 @@ from atdata.settings import Settings
 from atdata.shards import Digest, FileSource, Limits, ShardRef, cut_shards
 from atdata.shards.cache import ShardCache
 from atdata.shards.digest import CHUNK
+from atdata.shards.planned import PlannedShard
 from atdata.shards.writer import Observer, SampleRow
 from atdata.transport.download import Download
 
@@ -124,26 +125,41 @@ class PDSBlobStore:
             LimitError: a sample is larger than a blob may be.
             NetworkError: the server does not take a blob.
         """
-        shards = self.cut(dataset, maxcount=maxcount, maxsize=maxsize)
-        with progress(f"Uploading {prefix}".rstrip(), sum(shard.size or 0 for shard in shards)) as bars:
-            for number, shard in enumerate(shards, 1):
-                self.upload(shard, TAR, bars, f"shard {number} of {len(shards)}")
-        return [str(self.address(shard)) for shard in shards]
+        return [shard.url for shard in self.put(dataset, prefix=prefix, maxcount=maxcount, maxsize=maxsize)]
 
-    def cut(
+    def put(
         self,
         dataset: Dataset[Any],
         *,
+        prefix: str = "",
         maxcount: int | None = None,
         maxsize: float | None = None,
         observer: Observer | None = None,
     ) -> list[ShardRef]:
+        """`write_shards`, with all that is known of each shard in place of its mere address.
+
+        Raises:
+            LimitError, NetworkError: as `write_shards`.
+        """
+        planned = self.plan(dataset, prefix=prefix, maxcount=maxcount, maxsize=maxsize, observer=observer)
+        return self.upload(planned, prefix)
+
+    def plan(
+        self,
+        dataset: Dataset[Any],
+        *,
+        prefix: str = "",  # noqa: ARG002  a blob's address is its content alone
+        maxcount: int | None = None,
+        maxsize: float | None = None,
+        observer: Observer | None = None,
+    ) -> list[PlannedShard]:
         """Write a dataset's samples to the cache as shards that the server takes, each with digest, size and count.
 
         Samples are packed anew, so equal samples give equal shards whoever wrote them first.
 
         Args:
             dataset: what to store.
+            prefix: changes nothing.
             maxcount: most samples in a shard.
             maxsize: most bytes in a shard.
             observer: writes manifests; the shards then carry those that it has set down.
@@ -153,19 +169,36 @@ class PDSBlobStore:
         groups: Iterator[Iterator[SampleRow]] = packed_by_shard(dataset.view)
         if maxcount is not None or maxsize is not None:
             groups = iter([itertools.chain.from_iterable(groups)])
-        shards: list[ShardRef] = []
+        shards: list[PlannedShard] = []
         for rows in groups:
             for shard in cut_shards(rows, limits, lambda _: self._cache.scratch(), observer):
                 if shard.samples:
-                    shards.append(self.take(shard))
+                    shards.append(self._planned(self.take(shard)))
                 else:
                     discard_shard(Path(shard.url))
         if not shards:
             raise UsageError("a dataset without samples cannot be published")
         return shards
 
-    def upload(self, shard: ShardRef, mime_type: str, bars: Progress, title: str, *, insist: bool = True) -> Blob:
-        """Upload one shard that `cut` gave, or a file of its manifest.
+    def upload(self, planned: Sequence[PlannedShard], prefix: str = "") -> list[ShardRef]:
+        """Upload what `plan` gave.
+
+        Args:
+            planned: the shards.
+            prefix: what progress calls them.
+
+        Raises:
+            LimitError: one is larger than a blob may be.
+            LexiconError: the server takes one for another kind of file.
+            NetworkError: the server does not take one.
+        """
+        with progress(f"Uploading {prefix}".rstrip(), sum(shard.length for shard in planned)) as bars:
+            for number, shard in enumerate(planned, 1):
+                self.send(shard.origin, TAR, bars, f"shard {number} of {len(planned)}")
+        return [shard.stored(None) for shard in planned]
+
+    def send(self, shard: ShardRef, mime_type: str, bars: Progress, title: str, *, insist: bool = True) -> Blob:
+        """Upload the file of one shard that `plan` gave, or of its manifest.
 
         Args:
             shard: the file.
@@ -187,6 +220,10 @@ class PDSBlobStore:
         bars.begin(title, size)
         blob = self.client.upload(partial(_pieces, path, bars), _digest(shard).cid, size, mime_type)
         return check_taken(blob, mime_type, shard.url) if insist else blob
+
+    def _planned(self, kept: ShardRef) -> PlannedShard:
+        facts = str(self.address(kept)), kept.digest, kept.size, kept.samples, kept.manifest
+        return PlannedShard(*facts, source=FileSource((kept,)), origin=kept)
 
     def address(self, shard: ShardRef) -> BlobUri:
         """The address of a shard in the account's repository."""

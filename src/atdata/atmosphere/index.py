@@ -80,7 +80,7 @@ class AtmosphereIndex(RecordIndex[AtmosphereClient]):
         manifests = publication.manifests
         if isinstance(self.data_store, PDSBlobStore):
             observer = manifest_observer(dataset.sample_type, schema, manifests)
-            uploads = self.data_store.cut(dataset, observer=observer, **limits)
+            uploads = [shard.origin for shard in self.data_store.plan(dataset, observer=observer, **limits)]
             return blob_facts(uploads), uploads, attached_manifests(uploads, self.records.blob_limit, manifests)
         source, cache = dataset.view.source, ShardCache(self.records.settings.cache)
         if self.data_store is None:

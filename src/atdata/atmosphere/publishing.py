@@ -261,7 +261,7 @@ class _Upload:
             cid = Cid.parse(store.address(file).cid)
             blob, insist = had.get(cid) or self.journal.blob(cid), self.strict or kind == TAR
             if blob is None:
-                blob = store.upload(file, kind, bars, title, insist=insist)
+                blob = store.send(file, kind, bars, title, insist=insist)
                 self.journal.took(blob)
             else:
                 blob = check_taken(blob, kind, file.url) if insist else blob

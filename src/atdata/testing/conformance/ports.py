@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from atdata.dataset import Dataset, write_samples
 from atdata.dataset.entry import IndexEntry
-from atdata.dataset.ports import AbstractDataStore
+from atdata.dataset.ports import AbstractDataStore, ShardStore
 from atdata.errors import ConflictError, NotFoundError, ShardNotFoundError
 from atdata.index import AbstractIndex
 from atdata.samples import packable
-from atdata.shards.ports import DataSource, RangeSource
+from atdata.shards.ports import DataSource, RangeSource, ShardRef
 
 
 @packable
@@ -149,6 +149,22 @@ class DataStoreSuite:
         (url,) = store.write_shards(write_samples(rows(3), "url.tar"), prefix="suite/url")
         read = store.read_url(url)
         assert read.startswith(("http://", "https://")) or Path(read).exists()
+
+
+class ShardStoreSuite(DataStoreSuite):
+    """For `ShardStore`: likewise."""
+
+    def test_it_knows_what_it_will_hold(self, store: ShardStore) -> None:
+        assert isinstance(store, ShardStore)
+        dataset = write_samples(rows(30), "planned.tar")
+        planned = store.plan(dataset, prefix="suite/planned", maxcount=12)
+        assert [shard.samples for shard in planned] == [12, 12, 6]
+        assert all(shard.digest is not None and shard.size is not None for shard in planned)
+        stored = store.upload(planned)
+        assert list(stored) == [ShardRef(s.url, s.digest, s.size, s.samples) for s in planned]
+        assert list(store.put(dataset, prefix="suite/planned", maxcount=12)) == list(stored)
+        source = store.create_source([shard.url for shard in stored])
+        assert list(Dataset(replace(source, shards=tuple(stored)), sample_type=Row)) == rows(30)  # type: ignore[type-var]
 
 
 class IndexSuite:
