@@ -1,6 +1,7 @@
 """Where the independent oracles live: foreign test vectors and the public lexicons.
 
-They are not part of the repository. Tests that need them are skipped, with a reason, where the folder is absent.
+Vectors that may be passed on are part of the repository, each folder with its licence and source. What else there is lies
+beside it; tests that need that are skipped, with a reason, where the folder is absent.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import pytest
 
 SHARED = Path(os.environ.get("ATDATA_TEST_SHARED") or Path(__file__).parents[2] / "shared")
 
+OWN_VECTORS = Path(__file__).parent / "vectors"
 VECTORS = SHARED / "vectors"
 LEXICONS = SHARED / "lexicons"
 SEEDS = SHARED / "seeds"
@@ -23,8 +25,5 @@ needs_seeds = pytest.mark.skipif(not SEEDS.is_dir(), reason="the founding docume
 
 def vector_lines(name: str) -> list[str]:
     """The cases of a line-based vector file, comments and blank lines left out, spaces kept."""
-    path = VECTORS / name
-    if not path.is_file():
-        return []
-    lines = path.read_text("utf-8").split("\n")
+    lines = (OWN_VECTORS / name).read_text("utf-8").split("\n")
     return [line for line in lines if line and not line.startswith("#")]

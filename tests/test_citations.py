@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SPECIFICATION = ROOT / "docs" / "spec"
 # `formats.md 3`, `promises.md 1, 4, 7`, `pds-facts.md, Blobs`; not a path to another page, nor a specification of others.
-CITATION = re.compile(r"(?<![\w/.*])([a-z][a-z0-9-]*\.md)\b(?:(?:,)? (\d+(?:, \d+)*|[A-Z][\w ]*[\w]))?")
+CITATION = re.compile(r"(?<![\w/.*-])([a-z][a-z0-9-]*\.md)\b(?:(?:,)? (\d+(?:, \d+)*|[A-Z][\w ]*[\w]))?")
 FOREIGN = "msgpack"
 
 
