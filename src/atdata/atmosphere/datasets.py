@@ -370,12 +370,10 @@ class _Checked:
         if len(inner.shards) != len(shards):
             raise UsageError("the store has another number of shards", expected=len(shards), actual=len(inner.shards))
         self._inner, self.shards = inner, shards
+        self._there = dict(zip(shards, inner.shards, strict=True))
 
     def open(self, shard: ShardRef, offset: int = 0) -> Any:
-        return self._inner.open(self._there(shard), offset)
-
-    def _there(self, shard: ShardRef) -> ShardRef:
-        return self._inner.shards[self.shards.index(shard)]
+        return self._inner.open(self._there[shard], offset)
 
 
 class _CheckedRanges(_Checked):
@@ -384,4 +382,4 @@ class _CheckedRanges(_Checked):
     _inner: RangeSource
 
     def read_range(self, shard: ShardRef, start: int, stop: int) -> bytes | None:
-        return self._inner.read_range(self._there(shard), start, stop)
+        return self._inner.read_range(self._there[shard], start, stop)

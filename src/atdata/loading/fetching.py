@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -59,9 +60,13 @@ class _Fetched:
     shards: tuple[ShardRef, ...]
     origin: DataSource
 
+    @cached_property
+    def _there(self) -> dict[ShardRef, ShardRef]:
+        return dict(zip(self.shards, self.origin.shards, strict=True))
+
     def open(self, shard: ShardRef, offset: int = 0) -> BinaryIO:
         """The shard's bytes from `offset` on, from where it was fetched."""
-        return self.origin.open(self.origin.shards[self.shards.index(shard)], offset)
+        return self.origin.open(self._there[shard], offset)
 
 
 @dataclass(frozen=True)
