@@ -14,6 +14,7 @@ from atdata.atmosphere.evidence import reader_of
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import BlobUri
 from atdata.dataset import Dataset
+from atdata.dataset.ports import ShardStore
 from atdata.dataset.stored import packed_by_shard
 from atdata.errors import LexiconError, LimitError, ShardNotFoundError, UsageError, XrpcError
 from atdata.manifest import discard_shard, manifest_paths
@@ -98,7 +99,7 @@ def blob_url(server: str, uri: BlobUri) -> str:
     return f"{server}/xrpc/com.atproto.sync.getBlob?did={uri.did}&cid={uri.cid}"
 
 
-class PDSBlobStore:
+class PDSBlobStore(ShardStore):
     """Keeps shards as blobs of the account's own repository.
 
     A server gives out a blob only while a record names it; until then what was written here is read from the cache
@@ -126,23 +127,6 @@ class PDSBlobStore:
             NetworkError: the server does not take a blob.
         """
         return [shard.url for shard in self.put(dataset, prefix=prefix, maxcount=maxcount, maxsize=maxsize)]
-
-    def put(
-        self,
-        dataset: Dataset[Any],
-        *,
-        prefix: str = "",
-        maxcount: int | None = None,
-        maxsize: float | None = None,
-        observer: Observer | None = None,
-    ) -> list[ShardRef]:
-        """`write_shards`, with all that is known of each shard in place of its mere address.
-
-        Raises:
-            LimitError, NetworkError: as `write_shards`.
-        """
-        planned = self.plan(dataset, prefix=prefix, maxcount=maxcount, maxsize=maxsize, observer=observer)
-        return self.upload(planned, prefix)
 
     def plan(
         self,
@@ -180,19 +164,15 @@ class PDSBlobStore:
             raise UsageError("a dataset without samples cannot be published")
         return shards
 
-    def upload(self, planned: Sequence[PlannedShard], prefix: str = "") -> list[ShardRef]:
+    def upload(self, planned: Sequence[PlannedShard]) -> list[ShardRef]:
         """Upload what `plan` gave.
-
-        Args:
-            planned: the shards.
-            prefix: what progress calls them.
 
         Raises:
             LimitError: one is larger than a blob may be.
             LexiconError: the server takes one for another kind of file.
             NetworkError: the server does not take one.
         """
-        with progress(f"Uploading {prefix}".rstrip(), sum(shard.length for shard in planned)) as bars:
+        with progress("Uploading", sum(shard.length for shard in planned)) as bars:
             for number, shard in enumerate(planned, 1):
                 self.send(shard.origin, TAR, bars, f"shard {number} of {len(planned)}")
         return [shard.stored(None) for shard in planned]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from atdata.dataset.dataset import Dataset
+from atdata.manifest import discard_shard
 from atdata.shards.planned import PlannedShard
 from atdata.shards.ports import DataSource, ShardRef
 from atdata.shards.writer import Observer
@@ -59,9 +62,35 @@ class ShardStore(AbstractDataStore, Protocol):
         self,
         dataset: Dataset[Any],
         *,
-        prefix: str,
+        prefix: str = "",
         maxcount: int | None = None,
         maxsize: float | None = None,
         observer: Observer | None = None,
     ) -> Sequence[ShardRef]:
-        """`write_shards`, with all that is known of each shard in place of its mere address."""
+        """`write_shards`, with digest, size, samples and manifest of each shard in place of its mere address.
+
+        Args:
+            dataset: what to store.
+            prefix: as of `write_shards`.
+            maxcount: most samples in a shard.
+            maxsize: most bytes in a shard.
+            observer: writes the manifests of shards that are cut anew; shards that are kept bring theirs.
+
+        Raises:
+            AtdataError: as `write_shards`.
+        """
+        planned = self.plan(dataset, prefix=prefix, maxcount=maxcount, maxsize=maxsize, observer=observer)
+        with scratch_of(planned):
+            return self.upload(planned)
+
+
+@contextmanager
+def scratch_of(planned: Sequence[PlannedShard]) -> Iterator[None]:
+    """Removes what was cut for storing where storing fails."""
+    try:
+        yield
+    except BaseException:
+        for shard in planned:
+            if shard.scratch:
+                discard_shard(Path(shard.origin.url))
+        raise

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from atdata.dataset import Dataset
+from atdata.dataset.ports import ShardStore
 from atdata.errors import DigestError, ShardError, ShardNotFoundError
 from atdata.files import atomic_file, disk_errors, write_all
-from atdata.local.planning import Planner, check_prefix, manifest_files, proved_bytes, scratch_of
+from atdata.local.planning import Planner, check_prefix, manifest_files, proved_bytes
 from atdata.manifest import discard_shard, manifest_paths
 from atdata.progress import Progress, progress
 from atdata.settings import Settings
@@ -27,7 +28,7 @@ from atdata.shards.writer import Observer
 _NAME = re.compile(r"([0-9a-f]{64})\.tar")
 
 
-class LocalDiskStore:
+class LocalDiskStore(ShardStore):
     """Keeps shards as files `{root}/{prefix}/{sha256}.tar`.
 
     Each appears complete or not at all, and is what its name says: its digest is computed while it is written. What is
@@ -66,31 +67,6 @@ class LocalDiskStore:
             StorageError: the disk is full or fails; nothing partial is left.
         """
         return [shard.url for shard in self.put(dataset, prefix=prefix, maxcount=maxcount, maxsize=maxsize)]
-
-    def put(
-        self,
-        dataset: Dataset[Any],
-        *,
-        prefix: str = "",
-        maxcount: int | None = None,
-        maxsize: float | None = None,
-        observer: Observer | None = None,
-    ) -> tuple[ShardRef, ...]:
-        """The same, with digest, size, samples and manifest of each shard.
-
-        Args:
-            dataset: what to store.
-            prefix: the folder below the root.
-            maxcount: most samples in a shard.
-            maxsize: most bytes in a shard.
-            observer: writes the manifests of shards that are cut anew; shards that are copied bring theirs.
-
-        Raises:
-            UsageError, ShardNotFoundError, NetworkError, DigestError, ShardError, StorageError: as `write_shards`.
-        """
-        planned = self.plan(dataset, prefix=prefix, maxcount=maxcount, maxsize=maxsize, observer=observer)
-        with scratch_of(planned):
-            return self.upload(planned)
 
     def plan(
         self,

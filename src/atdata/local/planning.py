@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from atdata.dataset import Dataset
+from atdata.dataset.ports import scratch_of
 from atdata.dataset.stored import is_whole, packed_by_shard
 from atdata.errors import DigestError, NetworkError, ShardError, ShardNotFoundError, UnverifiedError, UsageError
 from atdata.files.own import SCRATCH, STALE, TEMPORARY, own_files, scratch_name
@@ -216,18 +217,6 @@ def _small(source: DataSource, file: ShardRef, most: int) -> bytes:
     if file.digest is not None:
         file.digest.check(Digest.sha256(read).hex, file.url)
     return read
-
-
-@contextmanager
-def scratch_of(planned: Sequence[PlannedShard]) -> Iterator[None]:
-    """Removes what was cut for storing where storing fails."""
-    try:
-        yield
-    except BaseException:
-        for shard in planned:
-            if shard.scratch:
-                discard_shard(Path(shard.origin.url))
-        raise
 
 
 def check_prefix(prefix: str) -> str:

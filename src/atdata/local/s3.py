@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from atdata.dataset import Dataset
+from atdata.dataset.ports import ShardStore
 from atdata.errors import AddressError, AuthError, NetworkError, UsageError
 from atdata.local.credentials import read_credentials, sealed
-from atdata.local.planning import Planner, check_prefix, manifest_files, proved_bytes, scratch_of
+from atdata.local.planning import Planner, check_prefix, manifest_files, proved_bytes
 from atdata.manifest import discard_shard
 from atdata.progress import Progress, progress
 from atdata.settings import Settings
@@ -36,7 +37,7 @@ _DAY = timedelta(days=1)
 _SHARD = re.compile(r"(^|/)[0-9a-f]{64}\.tar$")
 
 
-class S3DataStore:
+class S3DataStore(ShardStore):
     """Keeps shards as objects `s3://{bucket}/{prefix}/{their prefix}/{sha256}.tar`.
 
     An object appears complete or not at all, and is what its name says: its digest is computed while it is sent. What
@@ -106,31 +107,6 @@ class S3DataStore:
             NetworkError: the server cannot be reached, or refuses.
         """
         return [shard.url for shard in self.put(dataset, prefix=prefix, maxcount=maxcount, maxsize=maxsize)]
-
-    def put(
-        self,
-        dataset: Dataset[Any],
-        *,
-        prefix: str = "",
-        maxcount: int | None = None,
-        maxsize: float | None = None,
-        observer: Observer | None = None,
-    ) -> tuple[ShardRef, ...]:
-        """The same, with digest, size, samples and manifest of each shard.
-
-        Args:
-            dataset: what to store.
-            prefix: what their keys begin with, after the store's own prefix.
-            maxcount: most samples in a shard.
-            maxsize: most bytes in a shard.
-            observer: writes the manifests of shards that are cut anew; shards that are kept bring theirs.
-
-        Raises:
-            UsageError, NotFoundError, AuthError, LimitError, NetworkError, ShardError, DigestError: as `write_shards`.
-        """
-        planned = self.plan(dataset, prefix=prefix, maxcount=maxcount, maxsize=maxsize, observer=observer)
-        with scratch_of(planned):
-            return self.upload(planned)
 
     def plan(
         self,
