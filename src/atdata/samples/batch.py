@@ -15,6 +15,7 @@ from atdata.plain import plain
 from atdata.samples.npy import MAX_DIMS
 
 T = TypeVar("T")
+V = TypeVar("V")  # of a batch that is made: a checker does not know the type of `SampleBatch` without one
 
 _DTYPES: dict[type, str] = {int: "=i8", float: "=f8", bool: "?"}
 
@@ -68,20 +69,20 @@ class SampleBatch(Generic[T]):
         self.step = step
         self._listed: dict[str, list[Any]] = {}
 
-    @classmethod
-    def of(cls, sample_type: type[T], samples: Sequence[T]) -> SampleBatch[T]:
+    @staticmethod
+    def of(sample_type: type[V], samples: Sequence[V]) -> SampleBatch[V]:
         """The batch of some samples, in order. Where samples without a type lack a field that others have, it is `None`."""
         rows: Sequence[Any] = samples
         if rows and isinstance(rows[0], Mapping):
             names = list(dict.fromkeys(name for row in rows for name in row))
-            return cls(sample_type, {name: stack([row.get(name) for row in rows]) for name in names}, samples)
+            return SampleBatch(sample_type, {name: stack([row.get(name) for row in rows]) for name in names}, samples)
         if issubclass(sample_type, Mapping):
-            return cls(sample_type, {}, samples)
+            return SampleBatch(sample_type, {}, samples)
         from atdata.samples.packable import fields_of, is_plain
 
         names = [field.name for field in fields_of(sample_type)]
         kept = None if names and is_plain(sample_type) else samples
-        return cls(sample_type, {name: stack([getattr(row, name) for row in rows]) for name in names}, kept)
+        return SampleBatch(sample_type, {name: stack([getattr(row, name) for row in rows]) for name in names}, kept)
 
     @property
     def columns(self) -> dict[str, Any]:
