@@ -35,7 +35,7 @@ from atdata.shards.ports import DataSource
 if TYPE_CHECKING:
     import typing_extensions
 
-    T = typing_extensions.TypeVar("T", default=DictSample)  # `Dataset(where)`, where no type is said
+    T = typing_extensions.TypeVar("T", default=Any)  # `Dataset(where)`; and `Dataset` as an annotation takes each
 else:
     T = TypeVar("T")
 V = TypeVar("V")
