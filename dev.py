@@ -49,7 +49,7 @@ def demo(rest: list[str]) -> int:
 
 def test(rest: list[str]) -> int:
     install("dev")
-    install_pds()
+    install_npm()
     workers = () if any(arg.startswith("-n") for arg in rest) else ("-n", "auto", "--dist", "loadfile")
     return run(BIN / "python", "-m", "pytest", *workers, *rest)
 
@@ -194,25 +194,26 @@ def install(name: str) -> None:
     stamp.touch()
 
 
-def install_pds() -> None:
-    """Install the real PDS for the tests, where Node is there to run it."""
+def install_npm() -> None:
+    """Install the real PDS for the tests, and pyright, where Node is there to run them."""
     node = shutil.which("node")
     if not node or not shutil.which("npm"):
-        print("Node is not installed: the tests on the real PDS will be skipped.", flush=True)
+        print("Node is not installed: the tests on the real PDS, and those of pyright, will be skipped.", flush=True)
         return
     version = subprocess.run([node, "--version"], capture_output=True, text=True).stdout.strip()
     major = int((re.match(r"v(\d+)", version) or [0, 0])[1])
     if not 18 <= major < 24:
         print(f"Node {version} does not run the PDS (18 to 22 do): its tests will be skipped.", flush=True)
         return
-    stamp = PDS / "node_modules" / f".atdata-{major}-{digest(PDS / 'package-lock.json')}"
-    if stamp.exists():
-        return
-    print("Installing the real PDS for the tests (once, about two minutes) ...", flush=True)
-    if run("npm", "ci", "--no-audit", "--no-fund", "--loglevel=error", cwd=PDS):
-        print("npm could not install the PDS: its tests will be skipped.", flush=True)
-        return
-    stamp.touch()
+    for what, folder in (("the real PDS (about two minutes)", PDS), ("pyright", ROOT / "tests" / "typing")):
+        stamp = folder / "node_modules" / f".atdata-{major}-{digest(folder / 'package-lock.json')}"
+        if stamp.exists():
+            continue
+        print(f"Installing {what} for the tests, once ...", flush=True)
+        if run("npm", "ci", "--no-audit", "--no-fund", "--loglevel=error", cwd=folder):
+            print(f"npm could not install {what}: its tests will be skipped.", flush=True)
+        else:
+            stamp.touch()
 
 
 def digest(*files: Path) -> str:
