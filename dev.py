@@ -30,6 +30,7 @@ ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PDS = ROOT / "tests" / "pds"
+TYPING = ROOT / "tests" / "typing"
 
 
 def main() -> int:
@@ -203,13 +204,15 @@ def install_npm() -> None:
     version = subprocess.run([node, "--version"], capture_output=True, text=True).stdout.strip()
     major = int((re.match(r"v(\d+)", version) or [0, 0])[1])
     if not 18 <= major < 24:
-        print(f"Node {version} does not run the PDS (18 to 22 do): its tests will be skipped.", flush=True)
+        print(
+            f"Node {version} does not run the PDS (18 to 22 do): its tests, and pyright's, will be skipped.", flush=True
+        )
         return
-    for what, folder in (("the real PDS (about two minutes)", PDS), ("pyright", ROOT / "tests" / "typing")):
+    for what, folder, time in (("the real PDS", PDS, "about two minutes"), ("pyright", TYPING, "seconds")):
         stamp = folder / "node_modules" / f".atdata-{major}-{digest(folder / 'package-lock.json')}"
         if stamp.exists():
             continue
-        print(f"Installing {what} for the tests, once ...", flush=True)
+        print(f"Installing {what} for the tests (once, {time}) ...", flush=True)
         if run("npm", "ci", "--no-audit", "--no-fund", "--loglevel=error", cwd=folder):
             print(f"npm could not install {what}: its tests will be skipped.", flush=True)
         else:

@@ -24,7 +24,7 @@ SRC = Path(atdata.__file__).parent
 LARGE_FACES = {
     "Dataset": 22,  # the verbs of users
     "RecordIndex": 18,
-    "LocalIndex": 16,
+    "LocalIndex": 15,
     "AtmosphereClient": 17,  # a store of records, an account, and the way to both
     "Database": 15,  # a port, and what implements it
     "MemoryDatabase": 15,

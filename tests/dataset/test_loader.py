@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 
 import atdata
 from atdata import Dataset
+from atdata.dataset.loader import Loader
 from atdata.dataset.ranks import Rank, Ranks, Worker
 from atdata.dataset.stored import rows_by_shard
 from atdata.dataset.view import View
@@ -460,6 +462,14 @@ def test_a_rank_that_nobody_names_is_not_guessed(monkeypatch, datasets):
     assert loader.epoch == 1  # the pass did not begin
     monkeypatch.setenv("RANK", "1")
     assert ids(loader)[0] == list(range(7, 14))
+
+
+def test_a_loader_is_asked_for_its_class_while_torch_is_being_imported(datasets, monkeypatch):
+    """By another thread: the module is there already, and its classes are not."""
+    loader = datasets["7"].loader(7, rank=0, world_size=1)
+    monkeypatch.setitem(sys.modules, "torch.utils.data", ModuleType("torch.utils.data"))
+    assert loader.__class__ is type(loader) is Loader
+    assert not isinstance(loader, str)
 
 
 @pytest.mark.parametrize("shuffle", MODES)

@@ -83,9 +83,9 @@ class Loader(Countable, Generic[T]):
         `isinstance` asks for this, and a DataLoader asks `isinstance` how to read what it is given; so it does not
         matter which of the loader and PyTorch was there first, and `import atdata` imports no PyTorch.
         """
-        torch_data = sys.modules.get("torch.utils.data")
-        if torch_data is not None:
-            torch_data.IterableDataset.register(Loader)
+        iterable = getattr(sys.modules.get("torch.utils.data"), "IterableDataset", None)
+        if iterable is not None:  # else PyTorch is not there, or still being imported
+            iterable.register(Loader)
         return type(self)
 
     def _go_to(self, place: _Place) -> None:

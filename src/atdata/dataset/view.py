@@ -79,7 +79,7 @@ class View(Countable, Generic[T]):
 
     @property
     def source(self) -> DataSource:
-        """Where the shards are."""
+        """The source of the shards."""
         return self.table.shards.source
 
     @property

@@ -13,19 +13,38 @@ from atdata.files.own import discard, temporary_name
 
 
 @contextmanager
-def disk_errors(place: Path) -> Iterator[None]:
-    """Turn an `OSError` into the typed one."""
+def disk_errors(
+    place: Path,
+    what: str = "a file cannot be written",
+    hint: str = "Nothing partial was left. Make room, or choose another folder.",
+) -> Iterator[None]:
+    """Turn an `OSError` into the typed one.
+
+    Args:
+        place: the file, or folder.
+        what: what to say of it.
+        hint: what to do about it.
+
+    Raises:
+        StorageError: in place of an `OSError` that is not one of ours.
+    """
     try:
         yield
     except AtdataError:  # some of ours are OSErrors too
         raise
     except OSError as error:
         raise StorageError(
-            f"a file cannot be written: {error.strerror}",
-            uri=str(place),
-            actual=f"errno {error.errno}",
-            hint="Nothing partial was left. Make room, or choose another folder.",
+            f"{what}: {error.strerror}", uri=str(place), actual=f"errno {error.errno}", hint=hint
         ) from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the disk keep the names in a folder."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_all(file: FileIO, data: bytes | bytearray, place: Path) -> None:
@@ -58,10 +77,6 @@ def atomic_file(place: Path) -> Iterator[FileIO]:
                 os.fsync(file.fileno())
         with disk_errors(place):
             temporary.replace(place)
-            folder = os.open(place.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            sync_folder(place.parent)
     finally:
         discard(temporary)

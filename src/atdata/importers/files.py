@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from atdata.errors import AtdataError, ConflictError, SampleError, ShardNotFoundError, StorageError
+from atdata.errors import AtdataError, ConflictError, SampleError, ShardNotFoundError
+from atdata.files import disk_errors
 from atdata.loading.splits import TRAIN, by_split, said
 from atdata.shards.exchange import is_exchanging, settle
 from atdata.shards.listing import look
@@ -17,20 +18,10 @@ from atdata.shards.listing import look
 _SHOWN = 5
 
 
-@contextmanager
-def reading(path: Path) -> Iterator[None]:
+def reading(path: Path) -> AbstractContextManager[None]:
     """Turn an `OSError` into the typed one."""
-    try:
-        yield
-    except AtdataError:  # some of ours are OSErrors too
-        raise
-    except OSError as error:
-        raise StorageError(
-            f"a file cannot be read: {error.strerror}",
-            uri=str(path),
-            actual=f"errno {error.errno}",
-            hint="Nothing was written. Check that it is there, and that you may read it.",
-        ) from error
+    hint = "Nothing was written. Check that it is there, and that you may read it."
+    return disk_errors(path, "a file cannot be read", hint)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import Any
 from atdata.dataset import Dataset
 from atdata.dataset.ports import ShardStore
 from atdata.errors import DigestError, ShardError, ShardNotFoundError
-from atdata.files import atomic_file, disk_errors, write_all
+from atdata.files import atomic_file, disk_errors, sync_folder, write_all
 from atdata.local.planning import Planner, check_prefix, manifest_files, proved_bytes
 from atdata.manifest import discard_shard, manifest_paths
 from atdata.progress import Progress, progress
@@ -157,11 +157,7 @@ def _move(scratch: Path, place: Path) -> None:
     with disk_errors(place):
         place.parent.mkdir(parents=True, exist_ok=True)
         scratch.replace(place)
-        folder = os.open(place.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(place.parent)
 
 
 def _store_manifest(shard: PlannedShard, place: Path) -> FileSource | None:

@@ -131,7 +131,7 @@ class BufferPool:
 
 
 def _references_of_an_idle_block() -> int:
-    """How many references one has while the pool looks at it; Python versions count differently."""
+    """The number of references to a block while the pool looks at it; Python versions count differently."""
     for block in deque([np.empty(1, np.uint8)]):
         return sys.getrefcount(block)
     raise AssertionError

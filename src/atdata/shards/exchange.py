@@ -20,12 +20,13 @@ import os
 import re
 import stat
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import TypeAlias
 
 from atdata.errors import ConflictError, StorageError
+from atdata.files import disk_errors, sync_folder
 from atdata.files.own import TEMPORARY
 
 EXCHANGE = ".atdata-exchange"
@@ -84,7 +85,7 @@ def decide(folder: Path, old: Mapping[str, State], new: Sequence[str]) -> None:
         file.flush()
         os.fsync(file.fileno())
     draft.replace(plan)
-    sync(plan.parent)
+    sync_folder(plan.parent)
 
 
 def finish(folder: Path) -> None:
@@ -113,11 +114,11 @@ def finish(folder: Path) -> None:
                 (exchange / name).replace(folder / name)
             except FileNotFoundError:  # moved before
                 os.lstat(folder / name)
-        sync(folder)
+        sync_folder(folder)
         (exchange / PLAN).unlink()
-        sync(exchange)
+        sync_folder(exchange)
     remove(exchange)
-    sync(folder)
+    sync_folder(folder)
 
 
 def state_of(path: Path) -> State | None:
@@ -214,27 +215,6 @@ def written(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.name != _LOCK)
 
 
-def sync(folder: Path) -> None:
-    """Have the disk keep the names in a folder."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def _interrupted(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except ConflictError:
-        raise
-    except OSError as error:
-        if isinstance(error, StorageError):
-            raise
-        raise StorageError(
-            f"replacing the files of this folder was interrupted, and cannot be finished: {error.strerror}",
-            uri=str(folder),
-            actual=f"errno {error.errno}",
-            hint="Read it once as somebody who may write there.",
-        ) from error
+def _interrupted(folder: Path) -> AbstractContextManager[None]:
+    what = "replacing the files of this folder was interrupted, and cannot be finished"
+    return disk_errors(folder, what, "Read it once as somebody who may write there.")

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TypeAlias
 
 from atdata.errors import ConflictError, StorageError
-from atdata.files import disk_errors
+from atdata.files import disk_errors, sync_folder
 from atdata.files.own import TEMPORARY, temporary_name
-from atdata.shards.exchange import EXCHANGE, Lock, decide, finish, remove, settle, state_of, sync, written
+from atdata.shards.exchange import EXCHANGE, Lock, decide, finish, remove, settle, state_of, written
 from atdata.shards.places import Places
 
 _SHOWN = 3
@@ -81,7 +81,7 @@ def _commit(places: Places, stage: Path, before: Mapping[str, _State], beside: _
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
     try:
-        sync(folder)
+        sync_folder(folder)
         if _standing(places, beside) != before:  # which nobody else exchanges now
             raise ConflictError(
                 "other files were written to these places meanwhile",
@@ -106,7 +106,7 @@ def _move(folder: Path, stage: Path, before: Mapping[str, _State]) -> None:
         )
     for name in written(stage):
         (stage / name).replace(folder / name)
-    sync(folder)
+    sync_folder(folder)
 
 
 def _standing(places: Places, beside: _Beside) -> dict[str, _State]:
