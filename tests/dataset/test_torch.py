@@ -222,8 +222,11 @@ import atdata
 loader = atdata.Dataset(sys.argv[1]).loader(1, rank=0, world_size=1)
 assert isinstance(loader, object) and not isinstance(loader, str), "asked before"
 assert "torch" not in sys.modules
-from torch.utils.data import DataLoader, IterableDataset
-assert isinstance(loader, IterableDataset)
+import copy, pickle
+from torch.utils.data import DataLoader, Dataset, IterableDataset
+for one in (loader, copy.copy(loader), pickle.loads(pickle.dumps(loader))):
+    assert isinstance(one, IterableDataset) and isinstance(one, Dataset)
+    assert isinstance(one, type(loader)) and type(one) is type(loader)
 if __name__ == "__main__":
     for workers in (0, 2):
         print([batch["id"] for batch in DataLoader(loader, batch_size=None, num_workers=workers)])

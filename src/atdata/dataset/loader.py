@@ -11,7 +11,8 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Iterator, Mapping
-from typing import Any, Generic, Literal, NamedTuple, Self, TypeAlias, TypeVar
+from functools import lru_cache
+from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 from atdata.dataset.epochs import EpochCounter, Pass
 from atdata.dataset.frameworks import ahead, refuse_sharing, refuse_skipping
@@ -77,16 +78,17 @@ class Loader(Countable, Generic[T]):
         self._placed = False  # whether anybody or any pass has said which epoch is next
 
     @property  # type: ignore[misc]
-    def __class__(self) -> type[Self]:
-        """`Loader`, which from then on is an `IterableDataset` if PyTorch has been imported.
+    def __class__(self) -> type[Any]:
+        """`Loader`; once PyTorch has been imported, a subclass of it that is an `IterableDataset` too.
 
         `isinstance` asks for this, and a DataLoader asks `isinstance` how to read what it is given; so it does not
         matter which of the loader and PyTorch was there first, and `import atdata` imports no PyTorch.
         """
         iterable = getattr(sys.modules.get("torch.utils.data"), "IterableDataset", None)
-        if iterable is not None:  # else PyTorch is not there, or still being imported
-            iterable.register(Loader)
-        return type(self)
+        return Loader if iterable is None else _with_base(iterable)  # none too while PyTorch is still being imported
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (self.__getstate__(),)  # pickle would hold the type against what `__class__` says
 
     def _go_to(self, place: _Place) -> None:
         """Let the next pass begin there."""
@@ -379,6 +381,17 @@ class _Filling(Generic[T]):
                 self._empty = range(after, at)
                 return batch
         return None
+
+
+@lru_cache(maxsize=1)
+def _with_base(base: type[Any]) -> type[Any]:
+    return type("Loader", (Loader, base), {"__module__": __name__})
+
+
+def _restored(state: dict[str, Any]) -> Loader[Any]:
+    loader: Loader[Any] = Loader.__new__(Loader)
+    vars(loader).update(state)
+    return loader
 
 
 def _place_of(begun: Pass) -> _Place:
