@@ -17,6 +17,7 @@ from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 from atdata.dataset.epochs import EpochCounter, Pass
 from atdata.dataset.frameworks import ahead, refuse_sharing, refuse_skipping
 from atdata.dataset.order import Mode, Order, counted
+from atdata.dataset.padding import Padding
 from atdata.dataset.ranks import Rank, Ranks, Told, Worker
 from atdata.dataset.view import Countable, View
 from atdata.errors import ResumeError, UnsizedError, UsageError
@@ -145,14 +146,14 @@ class Loader(Countable, Generic[T]):
     def _batches(self, place: _Place, worker: Worker, rank: Rank) -> Iterator[SampleBatch[T]]:
         order = self._order_of(place.epoch)
         step = worker.number + place.taken * worker.count
-        filtered, filling = self.view.filtered, _Filling(self.view, order, self.batch_size)
+        filtered, padding = self.view.filtered, Padding(self.view, order, self.batch_size)
         numbers = self.view.numbers(order, self._positions(place.start, step, worker.count, rank))
         parted = False
         for batch in self.view.read(numbers):
             self._now = place = _Place(place.epoch, place.start, place.taken + 1, place.world)
             empty = filtered and not len(batch)
             if empty and self._equal_steps is not None:
-                filled = filling.batch(place.start + (step * rank.world_size + rank.rank + 1) * self.batch_size)
+                filled = padding.batch(place.start + (step * rank.world_size + rank.rank + 1) * self.batch_size)
                 if filled is None:
                     break
                 batch, empty = filled, False
@@ -355,32 +356,6 @@ class Loader(Countable, Generic[T]):
     def _plan(self) -> str:
         """A digest of what the positions of an epoch stand for."""
         return hashlib.sha256(self.view.fingerprint().encode()).hexdigest()
-
-
-class _Filling(Generic[T]):
-    """Kept samples for steps that a filter has emptied: those that come next in the epoch, and after its end its first
-    ones. So it is the same for all workers, and after a resume.
-    """
-
-    def __init__(self, view: View[T], order: Order, size: int) -> None:
-        self._view, self._order, self._size = view, order, size
-        self._empty = range(
-            0
-        )  # positions that are known to hold nothing but what the filter takes, up to the next kept
-
-    def batch(self, after: int) -> SampleBatch[T] | None:
-        """The next kept samples, a batch at most; nothing if the epoch has none.
-
-        Args:
-            after: the position where another batch would begin.
-        """
-        start = self._empty.stop if after in self._empty else after
-        places = [(at, at + self._size) for at in range(start, after + self._view.extent, self._size)]
-        for (at, _), batch in zip(places, self._view.read(self._view.numbers(self._order, places)), strict=False):
-            if len(batch):
-                self._empty = range(after, at)
-                return batch
-        return None
 
 
 @lru_cache(maxsize=1)
