@@ -36,7 +36,7 @@ LONG_FILES = {  # the reasons are in decision 27
     "dataset/dataset.py",
     "importers/parquet.py",
     "index/index.py",
-    "shards/buckets.py",
+    "shards/s3_client.py",
     "testing/devnet/pds.py",
 }
 

@@ -15,7 +15,7 @@ from atdata.atmosphere.manifests import attached_manifests, build_manifest, find
 from atdata.atmosphere.publishing import Packed, blob_facts, fitting, publish
 from atdata.atproto.syntax import AtUri
 from atdata.dataset import Dataset
-from atdata.dataset.ports import AbstractDataStore, ShardStore
+from atdata.dataset.stores import AbstractDataStore, ShardStore
 from atdata.errors import UsageError, XrpcError
 from atdata.index import UPDATE, Named, choose_schema
 from atdata.local.index import LocalIndex

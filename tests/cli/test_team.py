@@ -19,8 +19,8 @@ from atdata.files.own import scratch_name
 from atdata.local import LocalIndex, S3DataStore
 from atdata.shards import Digest, ShardRef
 from atdata.shards.cache import ShardCache
-from atdata.shards.ledger import state_of
 from atdata.shards.scan import scan_shard
+from atdata.shards.verified_files import state_of
 from atdata.testing import DevAccount, Devnet
 from networks import fresh_handle
 from s3_servers import S3Server
@@ -266,8 +266,8 @@ def believe(cache: ShardCache, path: Path, shard: ShardRef) -> None:
     """Let the ledger say that a file has the digest that it should have."""
     with path.open("rb") as file:
         places = scan_shard(file, path.stat().st_size, shard.url)
-    cache.ledger.record(state_of(path.stat()), shard.digest, places, time.time_ns() + 10**9)
-    assert cache.ledger.known(state_of(path.stat())).digest == str(shard.digest)
+    cache.verified.record(state_of(path.stat()), shard.digest, places, time.time_ns() + 10**9)
+    assert cache.verified.known(state_of(path.stat())).digest == str(shard.digest)
 
 
 def test_the_doctor_reads_the_cache_when_asked(

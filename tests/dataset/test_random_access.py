@@ -30,9 +30,9 @@ from atdata.samples import DictSample, packable
 from atdata.shards import Digest, FileSource, ShardRef, write_shard
 from atdata.shards.cache import ShardCache
 from atdata.shards.http import HttpSource
-from atdata.shards.ledger import state_of
 from atdata.shards.s3 import S3Source
 from atdata.shards.scan import ShardIndex
+from atdata.shards.verified_files import state_of
 from atdata.transport import Transport
 from rawhttp import FileServer, Request, answer
 
@@ -468,7 +468,7 @@ def test_a_verdict_looks_at_what_the_cache_holds_and_fetches_anew(web: Web, tmp_
         content = bytearray(file.path.read_bytes())
         content[-1] ^= 1
         file.path.write_bytes(content)
-        cache.ledger.record(
+        cache.verified.record(
             state_of(file.path.stat()),
             Digest("sha256", file.path.stem),
             ShardIndex(np.zeros(0, np.int64), np.zeros(0, np.int64)),

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from atdata.dataset import Dataset, write_samples
-from atdata.dataset.ports import AbstractDataStore, ShardStore
+from atdata.dataset.stores import AbstractDataStore, ShardStore
 from atdata.errors import DigestError, LimitError, ShardError, ShardNotFoundError, StorageError, UsageError
 from atdata.local.disk import LocalDiskStore
 from atdata.manifest import Manifest, ManifestWriter, manifest_paths

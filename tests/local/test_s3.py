@@ -25,7 +25,7 @@ import pytest
 pytest.importorskip("boto3")
 
 from atdata.dataset import Dataset, write_samples
-from atdata.dataset.ports import ShardStore
+from atdata.dataset.stores import ShardStore
 from atdata.errors import (
     AuthError,
     DigestError,

@@ -34,7 +34,7 @@ from atdata.manifest.aggregates import MAX_TEXT
 from atdata.manifest.build import BATCH, remove_manifest
 from atdata.manifest.header import MAX_HEADER
 from atdata.shards import Digest, Limits, ShardRef, cut_shards
-from atdata.shards.exchange import settle
+from atdata.shards.transaction import recover
 
 pytest.importorskip("pyarrow")
 
@@ -353,7 +353,7 @@ def test_where_a_manifest_cannot_be_written_its_whole_set_is_there_or_none_of_it
         folder = tmp_path / str(failing)
         with pytest.raises(StorageError):
             write(folder, few(7), maxcount=3)
-        settle(folder)
+        recover(folder)
         left = {path.name: path.read_bytes() for path in folder.iterdir()}
         assert left in ({}, expected)
 

@@ -220,8 +220,8 @@ def test_a_folder_that_somebody_made_is_not_removed(tmp_path):
 REMOVING = re.compile(r"\.(unlink|rmdir|removedirs|rmtree)\b|\bos\.remove\b")
 WHAT_ELSE = {
     "files/own.py": "the one place",
-    "shards/ledger.py": "its own database, which has a name of ours, where it is damaged",
-    "shards/exchange.py": "what somebody has replaced, known by size and time; and what we wrote in the folder of a set",
+    "shards/verified_files.py": "its own database, which has a name of ours, where it is damaged",
+    "shards/transaction.py": "what somebody has replaced, known by size and time; and what we wrote in the folder of a set",
     "manifest/build.py": "a manifest that was read as one",
     "atmosphere/publishing.py": "a journal, by the process that has written it and holds its lock",
     "cli/account.py": "a login that was read as one",

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from atdata.errors import ShardError, TruncatedShardError
 from atdata.shards import scan
-from atdata.shards.memory import check_unchanged, map_file, read_file
+from atdata.shards.memory_map import check_unchanged, map_file, read_file
 from atdata.shards.rows import scan_rows
 from atdata.shards.scan import ShardIndex, _scan_in_bulk, _scan_one_by_one, scan_shard
 from atdata.shards.tar import BLOCK

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from atdata.errors import LimitError, SampleError, StorageError, UsageError
 from atdata.files import atomic, atomic_file, write_all
 from atdata.shards import Digest, Limits, cut_shards, write_shard, writer
-from atdata.shards.places import Places
+from atdata.shards.file_pattern import FilePattern
 from atdata.shards.rows import read_rows
 from atdata.shards.tar import BLOCK
 from atdata.shards.writer import DEFAULT_MAXSIZE, Row, tar_member
@@ -255,7 +255,7 @@ def test_rows_without_samples_may_be_watched_too(tmp_path):
     ],
 )
 def test_a_name_with_a_number_names_many_shards(pattern, first, twelfth):
-    place = Places.of(pattern, limited=False)
+    place = FilePattern.of(pattern, limited=False)
     assert (str(place(0)), str(place(11))) == (first, twelfth)
 
 
@@ -276,12 +276,12 @@ def test_a_name_with_a_number_names_many_shards(pattern, first, twelfth):
 )
 def test_a_name_that_cannot_be_meant_is_refused(pattern):
     with pytest.raises(UsageError):
-        Places.of(pattern, limited=False)
+        FilePattern.of(pattern, limited=False)
 
 
 def test_limits_need_a_number_in_the_name():
     with pytest.raises(UsageError):
-        Places.of("d.tar", limited=True)
+        FilePattern.of("d.tar", limited=True)
 
 
 # --- faults ----------------------------------------------------------------------------------------------------------

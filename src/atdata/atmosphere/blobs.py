@@ -14,8 +14,8 @@ from atdata.atmosphere.evidence import reader_of
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import BlobUri
 from atdata.dataset import Dataset
-from atdata.dataset.ports import ShardStore
 from atdata.dataset.stored import packed_by_shard
+from atdata.dataset.stores import ShardStore
 from atdata.errors import LexiconError, LimitError, ShardNotFoundError, UsageError, XrpcError
 from atdata.manifest import discard_shard, manifest_paths
 from atdata.progress import Progress, progress

@@ -13,7 +13,7 @@ from atdata.atmosphere.publishing import Packed, blob_facts, label_in, publish
 from atdata.atmosphere.repository import Decision, State, Write
 from atdata.atproto.syntax import RecordKey
 from atdata.dataset import Dataset
-from atdata.dataset.ports import AbstractDataStore
+from atdata.dataset.stores import AbstractDataStore
 from atdata.errors import UsageError
 from atdata.index import RecordIndex, choose_schema
 from atdata.index.checks import check_splits, check_uncut

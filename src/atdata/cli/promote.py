@@ -10,7 +10,7 @@ from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, PDSBlobStore
 from atdata.cli.account import logged_in
 from atdata.cli.index import Index, Json, Ref, Yes, confirm
 from atdata.cli.output import facts, say, say_json, size
-from atdata.dataset.ports import AbstractDataStore
+from atdata.dataset.stores import AbstractDataStore
 from atdata.errors import UsageError
 from atdata.local import LocalIndex, S3DataStore
 from atdata.promote import promote_to_atmosphere

@@ -13,7 +13,7 @@ from atdata.errors import SampleError, UsageError
 from atdata.manifest import ManifestWriter, manifest_files
 from atdata.samples import DictSample, PackableSample
 from atdata.shards import FileSource, Limits, cut_shards
-from atdata.shards.places import Places
+from atdata.shards.file_pattern import FilePattern
 from atdata.shards.sets import new_set
 from atdata.shards.writer import DEFAULT_MAXSIZE, SampleRow
 
@@ -51,10 +51,10 @@ def write_samples(
         LimitError: a sample is larger than a shard may be.
         StorageError: the disk is full or fails; nothing new is in sight.
     """
-    places = Places.of(path, limited=maxcount is not None or maxsize is not None)
-    one_size = maxcount is None and maxsize is None and places.numbered
+    pattern = FilePattern.of(path, limited=maxcount is not None or maxsize is not None)
+    one_size = maxcount is None and maxsize is None and pattern.numbered
     limits = Limits.of(maxcount, DEFAULT_MAXSIZE if one_size else maxsize)
-    with new_set(places, overwrite, manifest_files) as place:
+    with new_set(pattern, overwrite, manifest_files) as place:
         pending = iter(samples)
         first = next(pending, None)
         if first is None:
@@ -63,7 +63,7 @@ def write_samples(
             raise _no_sample(first, 0)
         observer = ManifestWriter(type(first)) if manifest else None
         written = list(cut_shards(_rows(first, pending), limits, place, observer))
-    shards = (replace(shard, url=str(places.folder / Path(shard.url).name)) for shard in written)
+    shards = (replace(shard, url=str(pattern.folder / Path(shard.url).name)) for shard in written)
     return Dataset(FileSource(tuple(shards)), sample_type=type(first))
 
 

@@ -12,8 +12,8 @@ from typing import NamedTuple
 from atdata.errors import AtdataError, ConflictError, SampleError, ShardNotFoundError
 from atdata.files import disk_errors
 from atdata.loading.splits import TRAIN, by_split, said
-from atdata.shards.exchange import is_exchanging, settle
 from atdata.shards.listing import look
+from atdata.shards.transaction import in_transaction, recover
 
 _SHOWN = 5
 
@@ -120,8 +120,8 @@ class Folder:
             home = root.resolve()
             for place, folders, names in os.walk(root, onerror=refuse):
                 here = Path(place)
-                if is_exchanging(here):  # then its files are about to be others
-                    settle(here)
+                if in_transaction(here):  # then its files are about to be others
+                    recover(here)
                     return cls.of(root)
                 hidden += [_text(here / name, root) for name in (*folders, *names) if name.startswith(".")]
                 folders[:] = [name for name in folders if not name.startswith(".")]

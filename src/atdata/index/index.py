@@ -12,7 +12,7 @@ from msgspec import UNSET, UnsetType
 
 from atdata.atproto.syntax import AtUri, RecordKey, Tid
 from atdata.dataset import Dataset
-from atdata.dataset.ports import AbstractDataStore
+from atdata.dataset.stores import AbstractDataStore
 from atdata.errors import ConflictError, NotFoundError, SchemaError
 from atdata.index.checks import check_fits, check_splits
 from atdata.index.names import choose_schema

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from atdata.errors import NotFoundError, UsageError
 from atdata.redaction import Secret, revealed
-from atdata.shards.buckets import Credentials
+from atdata.shards.s3_client import Credentials
 
 _LINE = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)")
 _DOUBLE = re.compile(r'"((?:[^"\\]|\\.)*)"\s*(?:#.*)?')

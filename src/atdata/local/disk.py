@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from atdata.dataset import Dataset
-from atdata.dataset.ports import ShardStore
+from atdata.dataset.stores import ShardStore
 from atdata.errors import DigestError, ShardError, ShardNotFoundError
 from atdata.files import atomic_file, disk_errors, sync_folder, write_all
 from atdata.local.planning import Planner, check_prefix, manifest_files, proved_bytes

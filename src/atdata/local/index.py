@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from atdata.atproto.syntax import Tid
 from atdata.dataset import Dataset, DatasetDict
-from atdata.dataset.ports import AbstractDataStore
+from atdata.dataset.stores import AbstractDataStore
 from atdata.errors import ConflictError, NotFoundError, UnverifiedError, UsageError
 from atdata.index import RecordIndex, planned_label
 from atdata.index.checks import check_splits, check_uncut

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from atdata.dataset import Dataset
-from atdata.dataset.ports import scratch_of
 from atdata.dataset.stored import is_whole, packed_by_shard
+from atdata.dataset.stores import scratch_of
 from atdata.errors import DigestError, NetworkError, ShardError, ShardNotFoundError, UnverifiedError, UsageError
 from atdata.files.own import SCRATCH, STALE, TEMPORARY, own_files, scratch_name
 from atdata.manifest import discard_shard, manifest_paths

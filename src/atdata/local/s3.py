@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from atdata.dataset import Dataset
-from atdata.dataset.ports import ShardStore
+from atdata.dataset.stores import ShardStore
 from atdata.errors import AddressError, AuthError, NetworkError, UsageError
 from atdata.local.credentials import read_credentials, sealed
 from atdata.local.planning import Planner, check_prefix, manifest_files, proved_bytes
@@ -21,10 +21,10 @@ from atdata.manifest import discard_shard
 from atdata.progress import Progress, progress
 from atdata.settings import Settings
 from atdata.shards import Digest, ShardRef
-from atdata.shards.buckets import PART, Bucket, S3Access, Stored, Unfinished, check_key
 from atdata.shards.cache import ShardCache
 from atdata.shards.planned import PlannedShard
 from atdata.shards.s3 import S3Source, check_bucket, configured_endpoint, split_s3_url
+from atdata.shards.s3_client import PART, Bucket, S3Access, Stored, Unfinished, check_key
 from atdata.shards.writer import Observer
 from atdata.transport.guard import origin_of
 

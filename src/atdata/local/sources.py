@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from atdata.dataset import Dataset
-from atdata.dataset.ports import AbstractDataStore, ShardStore
 from atdata.dataset.stored import is_whole
+from atdata.dataset.stores import AbstractDataStore, ShardStore
 from atdata.errors import UsageError
 from atdata.index.publication import Publication
 from atdata.progress import progress

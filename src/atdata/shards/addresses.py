@@ -11,10 +11,10 @@ from urllib.parse import unquote
 from atdata.errors import UsageError
 from atdata.settings import Settings
 from atdata.shards.braces import expand_braces
-from atdata.shards.exchange import State
 from atdata.shards.listing import did_you_mean
 from atdata.shards.ports import DataSource, ShardRef
 from atdata.shards.source import FileSource
+from atdata.shards.transaction import State
 
 SCHEMES = ("file", "http", "https", "s3", "gs", "at", "atdata")
 

@@ -21,8 +21,8 @@ from atdata.files import atomic_file, disk_errors, write_all
 from atdata.files.own import STALE, TEMPORARY, Left, own_files, scratch_name
 from atdata.shards.digest import ALGORITHMS, Digest
 from atdata.shards.fetching import fetch_bytes, stream_bytes
-from atdata.shards.ledger import Ledger, state_of
 from atdata.shards.ports import DataSource, ShardRef
+from atdata.shards.verified_files import VerifiedFiles, state_of
 
 DEFAULT_LIMIT = 64 * 10**9
 _PAIR = re.compile("[0-9a-f]{2}")
@@ -47,9 +47,9 @@ class ShardCache:
     afresh: bool = False
 
     @property
-    def ledger(self) -> Ledger:
+    def verified(self) -> VerifiedFiles:
         """The memory of this machine about shard files."""
-        return Ledger(self.root, self.afresh)
+        return VerifiedFiles(self.root, self.afresh)
 
     def path(self, digest: Digest) -> Path:
         """Where a shard with this digest is, if it is here."""
@@ -65,11 +65,11 @@ class ShardCache:
         with suppress(OSError), ExitStack() as stack:
             file = stack.enter_context(path.open("rb"))
             stat = os.fstat(file.fileno())
-            if self.ledger.known(state_of(stat)).digest == str(digest) or _digest(file, digest) == digest:
-                self.ledger.use(str(digest))
+            if self.verified.known(state_of(stat)).digest == str(digest) or _digest(file, digest) == digest:
+                self.verified.use(str(digest))
                 stack.pop_all()
                 return file
-            self.ledger.forget(state_of(stat))
+            self.verified.forget(state_of(stat))
             Left(self.root, path.relative_to(self.root).parts[:-1], path.name).remove()
         return None
 
@@ -154,7 +154,7 @@ class ShardCache:
         for left in self.unfinished():
             with suppress(OSError):  # another process makes room too
                 left.remove()
-        files, uses = list(self.files()), self.ledger.uses()
+        files, uses = list(self.files()), self.verified.uses()
         total, gone = sum(file.size for file in files), []
         for file in sorted(files, key=lambda file: uses.get(_named(file), file.changed)):
             if total <= self.limit:
@@ -163,7 +163,7 @@ class ShardCache:
                 file.remove()  # who reads it has it open
             gone.append(_named(file))
             total -= file.size
-        self.ledger.drop(gone)
+        self.verified.drop(gone)
         return total
 
     def files(self) -> Iterator[Left]:

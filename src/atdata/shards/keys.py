@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from atdata.shards.memory import Bytes, check_unchanged, map_file
+from atdata.shards.memory_map import Bytes, check_unchanged, map_file
 from atdata.shards.opening import OpenShard
 from atdata.shards.rows import EXTENSION, scan_rows
 from atdata.shards.tar import BLOCK

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
 from atdata.errors import AtdataError, ConflictError, LimitError, ShardError, ShardNotFoundError, StorageError
-from atdata.shards.exchange import EXCHANGE, State, is_exchanging, settle
+from atdata.shards.transaction import TRANSACTION, State, in_transaction, recover
 
 SUFFIX = ".tar"
 COMPRESSED = (".tar.gz", ".tgz", ".tar.zst", ".tar.xz", ".tar.bz2", ".tar.lz4")
@@ -33,7 +33,7 @@ Natural: TypeAlias = tuple[list[list[str | int]], str]
 
 
 class Listing:
-    """Files as they were when they were listed, all at one time as far as exchanges go.
+    """Files as they were when they were listed, all at one time as far as transactions go.
 
     Attributes:
         states: of each file.
@@ -59,7 +59,7 @@ class Listing:
             return [name for name in names if name.endswith(ending) and (name.endswith(SUFFIX) or not is_folder(name))]
 
         with _whole(path):
-            files = self._steady(matching, lambda: map(_parent, _matching(_in(_parent(pattern), EXCHANGE))))
+            files = self._steady(matching, lambda: map(_parent, _matching(_in(_parent(pattern), TRANSACTION))))
         if not files:
             raise no_shard(path)
         return sorted(files, key=natural)
@@ -89,17 +89,17 @@ class Listing:
         return sorted(found, key=natural)
 
     def _steady(self, names: Callable[[], list[str]], folders: Callable[[], Iterable[str]]) -> list[str]:
-        """Names as they stand while no exchange is under way, the state of each noted.
+        """Names as they stand while no transaction is under way, the state of each noted.
 
         Were one carried out meanwhile, either the names would differ, or some states be of files that are gone, which
         shows when they are opened.
         """
         for _ in range(_TRIES):
             for folder in folders():
-                settle(Path(folder))
+                recover(Path(folder))
             found = names()
             self.states.update((name, _state(look(name))) for name in sorted(found))
-            if names() == found and not any(map(is_exchanging, folders())):
+            if names() == found and not any(map(in_transaction, folders())):
                 return found
         raise ConflictError("files come and go while they are listed", hint="Try again when nothing writes there.")
 
@@ -226,7 +226,7 @@ def _no_regular_file(path: str, status: os.stat_result) -> ShardNotFoundError:
 
 
 def open_file(path: str, listed: State | None = None) -> BinaryIO:
-    """A file, opened to be read. Where an exchange is under way in its folder it is waited for.
+    """A file, opened to be read. A transaction under way in its folder is waited for.
 
     Args:
         path: of the file.
@@ -238,8 +238,8 @@ def open_file(path: str, listed: State | None = None) -> BinaryIO:
         LimitError: this process has too many files open.
     """
     folder = _parent(path)
-    if is_exchanging(folder):
-        settle(Path(folder))
+    if in_transaction(folder):
+        recover(Path(folder))
     try:
         # A pipe that nobody writes to would be waited for. On files the flag says nothing.
         file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115

@@ -19,10 +19,10 @@ from typing import BinaryIO
 from atdata.errors import DigestError, ShardError
 from atdata.shards.cache import ShardCache
 from atdata.shards.digest import Digest
-from atdata.shards.ledger import UNKNOWN, state_of
 from atdata.shards.ports import DataSource, ShardRef
 from atdata.shards.scan import ShardIndex, scan_shard
 from atdata.shards.source import FileSource
+from atdata.shards.verified_files import UNKNOWN, state_of
 
 AHEAD = 2
 
@@ -61,8 +61,8 @@ def open_shard(
         stack.enter_context(file)
         looked = time.time_ns()
         stat = os.fstat(file.fileno())
-        state, ledger = state_of(stat), cache.ledger
-        known = ledger.known(state) if stat.st_nlink else UNKNOWN  # a file without a name is ours alone
+        state, verified = state_of(stat), cache.verified
+        known = verified.known(state) if stat.st_nlink else UNKNOWN  # a file without a name is ours alone
         proved = ref.digest is None or known.digest == str(ref.digest)
         try:
             if not proved and isinstance(source, FileSource):
@@ -71,10 +71,10 @@ def open_shard(
             index = scan_shard(file, stat.st_size, ref.url) if known.index is None else known.index
         except (DigestError, ShardError):
             if cache.afresh:
-                ledger.forget(state)
+                verified.forget(state)
             raise
         if stat.st_nlink and (known.index is None or not proved):
-            ledger.record(state, ref.digest, index, looked)
+            verified.record(state, ref.digest, index, looked)
         file.seek(0)
         stack.pop_all()
         return OpenShard(ref, file, stat.st_size, index)

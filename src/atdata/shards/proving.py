@@ -9,9 +9,9 @@ from dataclasses import replace
 
 from atdata.shards.cache import ShardCache
 from atdata.shards.digest import Digest
-from atdata.shards.ledger import state_of
 from atdata.shards.opening import OpenShard, open_shards
 from atdata.shards.ports import DataSource, ShardRef
+from atdata.shards.verified_files import state_of
 
 
 def proved_shards(source: DataSource, refs: Iterable[ShardRef], cache: ShardCache) -> Iterator[ShardRef]:
@@ -32,15 +32,15 @@ def proved_shards(source: DataSource, refs: Iterable[ShardRef], cache: ShardCach
 def sha256_of(shard: OpenShard, cache: ShardCache) -> Digest:
     """The sha-256 of an open shard: as this machine knows it, or else computed now, and remembered."""
     looked, state = time.time_ns(), state_of(os.fstat(shard.file.fileno()))
-    known = replace(cache.ledger, afresh=False).known(state)
+    known = replace(cache.verified, afresh=False).known(state)
     if not cache.afresh and known.digest is not None and known.digest.startswith("sha256:"):
         return Digest.parse(known.digest)
     shard.file.seek(0)
     digest = Digest.of_stream(shard.file)
     shard.file.seek(0)
     if known.digest not in (None, str(digest)) and known.digest.startswith("sha256:"):
-        cache.ledger.forget(state)
+        cache.verified.forget(state)
     # Of a file that changes meanwhile, nothing is remembered.
     elif known.digest is None and known.index is not None and state_of(os.fstat(shard.file.fileno())) == state:
-        cache.ledger.record(state, digest, known.index, looked)
+        cache.verified.record(state, digest, known.index, looked)
     return digest

@@ -10,8 +10,8 @@ from typing import Any, BinaryIO, cast
 from urllib.parse import quote
 
 from atdata.errors import NetworkError, ShardError, UsageError
-from atdata.shards.buckets import Bucket, Credentials, PacedBody, S3Access, sealed
 from atdata.shards.ports import ShardRef
+from atdata.shards.s3_client import Bucket, Credentials, PacedBody, S3Access, sealed
 from atdata.transport.download import compressed
 from atdata.transport.http import encoding_of
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atdata.native import native
-from atdata.shards.memory import Bytes, Memory, map_file
+from atdata.shards.memory_map import Bytes, FileRange, map_file
 from atdata.shards.rows import EXTENSION, scan_rows
 from atdata.shards.tar import BLOCK
 
@@ -125,7 +125,7 @@ class _Headers:
         return cls(position, after, state == _END, *found)
 
     @classmethod
-    def _by_numpy(cls, memory: Memory, position: int, size: int) -> _Headers | None:
+    def _by_numpy(cls, memory: FileRange, position: int, size: int) -> _Headers | None:
         blocks = memory.data[position - memory.base :].reshape(-1, BLOCK)
         if blocks.ctypes.data % 8:  # not mapped
             blocks = blocks.copy()

@@ -12,8 +12,8 @@ from typing import TypeAlias
 from atdata.errors import ConflictError, StorageError
 from atdata.files import disk_errors, sync_folder
 from atdata.files.own import TEMPORARY, temporary_name
-from atdata.shards.exchange import EXCHANGE, Lock, decide, finish, remove, settle, state_of, written
-from atdata.shards.places import Places
+from atdata.shards.file_pattern import FilePattern
+from atdata.shards.transaction import TRANSACTION, Lock, finish, recover, remove, staged_files, state_of, write_plan
 
 _SHOWN = 3
 
@@ -28,11 +28,11 @@ def _nothing(_file: Path) -> Iterable[Path]:
 
 
 @contextmanager
-def new_set(places: Places, overwrite: bool, beside: _Beside = _nothing) -> Iterator[Callable[[int], Path]]:
-    """Where to write the files of a set. They appear at its places when this is left, all of them at once.
+def new_set(pattern: FilePattern, overwrite: bool, beside: _Beside = _nothing) -> Iterator[Callable[[int], Path]]:
+    """Where to write the files of a set. They appear in their places when this is left, all of them at once.
 
     Args:
-        places: of the set. The files that are there belong to it, with what is beside them.
+        pattern: of the set. The files that are there belong to it, with what is beside them.
         overwrite: whether it may replace those.
         beside: gives the files that are beside one of the set and belong to it.
 
@@ -40,21 +40,21 @@ def new_set(places: Places, overwrite: bool, beside: _Beside = _nothing) -> Iter
         ConflictError: files of the set are there, or another process writes them.
         StorageError: the disk is full or fails. Nothing partial is in sight.
     """
-    folder = places.folder
-    settle(folder)
-    before = _standing(places, beside)
-    _check(before, places, overwrite)
-    _sweep(places)
+    folder = pattern.folder
+    recover(folder)
+    before = _standing(pattern, beside)
+    _check(before, pattern, overwrite)
+    _sweep(pattern)
     stage = folder / temporary_name()
     with disk_errors(stage):
         folder.mkdir(parents=True, exist_ok=True)
         stage.mkdir()
     try:
-        with _locked(stage, places.name) as lock:
-            yield lambda index: stage / places(index).name
+        with _locked(stage, pattern.name) as lock:
+            yield lambda index: stage / pattern(index).name
             with disk_errors(folder):
                 if lock.held:
-                    _commit(places, stage, before, beside)
+                    _commit(pattern, stage, before, beside)
                 else:
                     _move(folder, stage, before)
     finally:
@@ -70,28 +70,28 @@ def _locked(stage: Path, name: str) -> Iterator[Lock]:
         yield lock
 
 
-def _commit(places: Places, stage: Path, before: Mapping[str, _State], beside: _Beside) -> None:
-    folder = places.folder
+def _commit(pattern: FilePattern, stage: Path, before: Mapping[str, _State], beside: _Beside) -> None:
+    folder = pattern.folder
     while True:
-        settle(folder)
+        recover(folder)
         try:
-            stage.rename(folder / EXCHANGE)
+            stage.rename(folder / TRANSACTION)
             break
         except OSError as error:  # another process came first
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
     try:
         sync_folder(folder)
-        if _standing(places, beside) != before:  # which nobody else exchanges now
+        if _standing(pattern, beside) != before:  # which nobody else replaces now
             raise ConflictError(
                 "other files were written to these places meanwhile",
-                uri=str(folder / places.name),
+                uri=str(folder / pattern.name),
                 hint="They stand; these were not written.",
             )
-        new = written(folder / EXCHANGE)
+        new = staged_files(folder / TRANSACTION)
         old = {*before, *(path.name for name in new for path in beside(folder / name))}
         standing = ((name, state_of(folder / name)) for name in sorted(old))
-        decide(folder, {name: state for name, state in standing if state is not None}, new)
+        write_plan(folder, {name: state for name, state in standing if state is not None}, new)
     finally:
         finish(folder)
 
@@ -104,17 +104,17 @@ def _move(folder: Path, stage: Path, before: Mapping[str, _State]) -> None:
             uri=str(folder),
             hint="Write the new ones to another folder.",
         )
-    for name in written(stage):
+    for name in staged_files(stage):
         (stage / name).replace(folder / name)
     sync_folder(folder)
 
 
-def _standing(places: Places, beside: _Beside) -> dict[str, _State]:
+def _standing(pattern: FilePattern, beside: _Beside) -> dict[str, _State]:
     """The files of a set that are there, and what is beside them, each with what tells it from another."""
     found: dict[str, _State] = {}
-    with disk_errors(places.folder), suppress(FileNotFoundError), os.scandir(places.folder) as entries:
+    with disk_errors(pattern.folder), suppress(FileNotFoundError), os.scandir(pattern.folder) as entries:
         for entry in entries:
-            if places.number(entry.name) is None:
+            if pattern.number(entry.name) is None:
                 continue
             if entry.is_dir(follow_symlinks=False):
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), entry.path)
@@ -124,44 +124,44 @@ def _standing(places: Places, beside: _Beside) -> dict[str, _State]:
     return found
 
 
-def _check(standing: Mapping[str, _State], places: Places, overwrite: bool) -> None:
+def _check(standing: Mapping[str, _State], pattern: FilePattern, overwrite: bool) -> None:
     """Refuse to join what is there, or to replace it unasked."""
-    there = sorted(name for name in standing if places.number(name) is not None)
-    other = [name for name in there if places(places.number(name) or 0).name != name]
+    there = sorted(name for name in standing if pattern.number(name) is not None)
+    other = [name for name in there if pattern(pattern.number(name) or 0).name != name]
     shown = ", ".join((other or there)[:_SHOWN]) + (", ..." if len(other or there) > _SHOWN else "")
     if other:
         raise ConflictError(
             "there are files of this name with numbers of other digits, which a glob would join with new ones",
-            uri=str(places.folder / places.name),
+            uri=str(pattern.folder / pattern.name),
             actual=shown,
             hint="Remove them, write numbers as they do, or choose another name.",
         )
     if there and not overwrite:
         raise ConflictError(
             "there are files of this name already",
-            uri=str(places.folder / places.name),
+            uri=str(pattern.folder / pattern.name),
             actual=shown,
             hint="Replace all of them with overwrite=True, or choose another name.",
         )
 
 
-def _sweep(places: Places) -> None:
+def _sweep(pattern: FilePattern) -> None:
     """Remove what writers left that were killed.
 
     Raises:
         ConflictError: one of the same set is at work.
     """
-    with disk_errors(places.folder), suppress(FileNotFoundError):
-        for stage in places.folder.iterdir():
+    with disk_errors(pattern.folder), suppress(FileNotFoundError):
+        for stage in pattern.folder.iterdir():
             if not TEMPORARY.fullmatch(stage.name) or stage.is_symlink() or not stage.is_dir():
                 continue
             with Lock(stage) as lock:
                 if lock.held:
                     with suppress(OSError):
                         remove(stage)
-                elif lock.name == places.name:
+                elif lock.name == pattern.name:
                     raise ConflictError(
                         "another process is writing these files",
-                        uri=str(places.folder / places.name),
+                        uri=str(pattern.folder / pattern.name),
                         hint="Wait until it has ended, or choose another name.",
                     )

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from atdata.shards.braces import expand_braces
-from atdata.shards.exchange import State
 from atdata.shards.listing import Listing, is_file, look, open_file
 from atdata.shards.ports import ShardRef
+from atdata.shards.transaction import State
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from atdata.errors import LimitError, ShardError
 from atdata.shards.cache import ShardCache
 from atdata.shards.keys import Keys, keys_of
 from atdata.shards.listing import look
-from atdata.shards.memory import Memory, check_unchanged, map_file
+from atdata.shards.memory_map import FileRange, check_unchanged, map_file
 from atdata.shards.opening import AHEAD, OpenShard, open_shard
 from atdata.shards.ports import DataSource, RangeSource, ShardRef
 from atdata.shards.scan import ShardIndex
@@ -193,8 +193,8 @@ class OpenShards:
         with self._files.lock:
             yield self._ready(shard, starts)
 
-    def memory(self, shard: int, starts: Ints) -> Memory:
-        """Memory over a whole shard, to touch some samples in; the same until the shard is closed.
+    def memory(self, shard: int, starts: Ints) -> FileRange:
+        """The bytes of a whole shard, mapped, to touch some samples in; the same until the shard is closed.
 
         Raises:
             DigestError, NetworkError, ShardError: as `used`.
@@ -270,7 +270,7 @@ class ShardFiles:
     def reset(self) -> None:
         """Forget everything without closing it."""
         self.open: OrderedDict[int, OpenShard] = OrderedDict()
-        self.mapped: dict[int, Memory] = {}
+        self.mapped: dict[int, FileRange] = {}
         self.prefetches: dict[int, Prefetch] = {}
         self.partial: OrderedDict[int, PartialShard] = OrderedDict()
         self.refused: set[int] = set()

@@ -27,7 +27,7 @@ from atdata.errors import DigestError
 from atdata.files import disk_errors
 from atdata.manifest import Manifest
 from atdata.shards.keys import Keys
-from atdata.shards.memory import map_file
+from atdata.shards.memory_map import map_file
 from atdata.shards.opening import OpenShard
 from atdata.shards.ports import RangeSource, ShardRef
 from atdata.shards.scan import ShardIndex

@@ -24,7 +24,7 @@ from atdata.samples.blocks import Block, BufferPool
 from atdata.samples.columns import FAR, ColumnDecoder
 from atdata.samples.gather import Column
 from atdata.samples.packable import is_plain
-from atdata.shards.memory import Memory, map_file, read_file
+from atdata.shards.memory_map import FileRange, map_file, read_file
 from atdata.shards.opening import AHEAD
 
 Bytes: TypeAlias = NDArray[np.uint8]
@@ -316,7 +316,7 @@ class SampleReader:
         self.statistics.slow += 1
         return self._one_by_one(chunk.shard, memory, chunk.starts, chunk.sizes)
 
-    def _memory(self, chunk: Chunk) -> Memory:
+    def _memory(self, chunk: Chunk) -> FileRange:
         if not chunk.dense:
             return self.table.shards.memory(chunk.shard, chunk.starts)
         with self.table.shards.used(chunk.shard, chunk.starts) as opened:
@@ -326,7 +326,7 @@ class SampleReader:
             buffer = self._pool.empty((1 << (stop - start).bit_length(),), np.dtype(np.uint8))
             return read_file(opened.file, start, stop, buffer)
 
-    def _one_by_one(self, shard: int, memory: Memory, starts: Ints, sizes: Ints) -> Columns:
+    def _one_by_one(self, shard: int, memory: FileRange, starts: Ints, sizes: Ints) -> Columns:
         samples: list[Any] = []
         offsets = (starts - memory.base).tolist()
         for start, size in zip(offsets, sizes.tolist(), strict=True):

@@ -16,9 +16,9 @@ from atdata.dataset.reading.open_shards import OpenShards
 from atdata.dataset.reading.random_access import RandomAccessShards
 from atdata.errors import NotFoundError, ShardError
 from atdata.shards.cache import ShardCache
-from atdata.shards.ledger import state_of
 from atdata.shards.ports import DataSource, ShardRef
 from atdata.shards.source import FileSource
+from atdata.shards.verified_files import state_of
 
 Ints: TypeAlias = NDArray[np.int64]
 
@@ -46,7 +46,7 @@ class ShardTable:
         self._counts: list[int | None] = [ref.samples for ref in self.refs]
         self._bounds: list[int] = [0]
         self._starts: Ints | None = None
-        self._asked = False  # whether the ledger was
+        self._asked = False  # whether the verified files were
         self.claimed = samples
         self._promised: int | None = None  # the length that was given out on that word
         self.shards = OpenShards(source, self.refs, cache, self._counts)
@@ -116,14 +116,14 @@ class ShardTable:
         return self._bounds[-1] if stop is None else min(stop, self._bounds[-1])
 
     def _look_up(self) -> None:
-        """Take from the ledger what it knows of files on this machine, all at once."""
+        """Take the counts of files on this machine that are verified already, all at once."""
         self._asked = True
         unknown = [shard for shard, count in enumerate(self._counts) if count is None]
         found = [(shard, self.shards.stat(shard)) for shard in unknown]
         states = {shard: state_of(status) for shard, status in found if status is not None}
         if not states:
             return
-        counts = self.shards.cache.ledger.counts(list(states.values()))
+        counts = self.shards.cache.verified.counts(list(states.values()))
         for shard, state in states.items():
             self._counts[shard] = counts.get(state)
 

@@ -26,7 +26,7 @@ from atdata.errors import MissingExtraError, UsageError
 from atdata.files import atomic_file, write_all
 from atdata.samples import DictSample, FieldType, Maybe, Scalar, fields_of
 from atdata.samples.batch import stack, unstack
-from atdata.shards.places import Places
+from atdata.shards.file_pattern import FilePattern
 from atdata.shards.sets import new_set
 
 if TYPE_CHECKING:
@@ -156,13 +156,13 @@ def to_parquet(
     """
     if maxcount is not None and maxcount < 1:
         raise UsageError("a file holds at least one row", path="maxcount", actual=maxcount)
-    places = Places.of(path, maxcount is not None, ".parquet")
+    pattern = FilePattern.of(path, maxcount is not None, ".parquet")
     frame = _Frame(view, "parquet", sample_map)
     while True:
-        with suppress(_Wider), new_set(places, overwrite) as place:
+        with suppress(_Wider), new_set(pattern, overwrite) as place:
             written = _write_files(frame, place, maxcount)
             break
-    return [places.folder / path.name for path in written]
+    return [pattern.folder / path.name for path in written]
 
 
 # Samples as columns.

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from atdata.dataset import Dataset, write_samples
 from atdata.dataset.entry import IndexEntry
-from atdata.dataset.ports import AbstractDataStore, ShardStore
+from atdata.dataset.stores import AbstractDataStore, ShardStore
 from atdata.errors import ConflictError, NotFoundError, ShardNotFoundError
 from atdata.index import AbstractIndex
 from atdata.samples import packable

@@ -1,4 +1,4 @@
-"""Names of files that are written: one name, or one with a number in it that stands for as many as it takes."""
+"""Patterns of the files that are written: one name, or one with `%d` in it, which stands for as many as it takes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _MARK = re.compile(r"%(0?\d{0,2}d|%|)")
 
 
 @dataclass(frozen=True)
-class Places:
-    """The files of one folder that a name stands for.
+class FilePattern:
+    """The files of one folder that a pattern stands for.
 
     Attributes:
         folder: where they are.
@@ -29,7 +29,7 @@ class Places:
     suffix: str = ".tar"
 
     @classmethod
-    def of(cls, pattern: str | os.PathLike[str], limited: bool, suffix: str = ".tar") -> Places:
+    def of(cls, pattern: str | os.PathLike[str], limited: bool, suffix: str = ".tar") -> FilePattern:
         """The files that a path stands for. Only a file's name has a number: `%` in a folder's name is a part of it.
 
         Args:

@@ -21,9 +21,9 @@ import atdata
 from atdata.errors import ConflictError, ShardError, StorageError
 from atdata.files.own import TEMPORARY
 from atdata.manifest import Manifest
-from atdata.shards import exchange, sets
-from atdata.shards.exchange import EXCHANGE
-from atdata.shards.places import Places
+from atdata.shards import sets, transaction
+from atdata.shards.file_pattern import FilePattern
+from atdata.shards.transaction import TRANSACTION
 
 
 @atdata.packable
@@ -398,7 +398,7 @@ def test_after_a_crash_at_any_call_who_comes_next_finds_one_whole_set(tmp_path, 
         assert first in expected, number
         seen.append(check_one_set(folder))
         assert expected.index(first) == [OLD, NEW].index(seen[-1])
-        assert not (folder / EXCHANGE).exists()
+        assert not (folder / TRANSACTION).exists()
     assert seen == sorted(seen, key=[OLD, NEW].index)  # first the old ones, then the new ones
     assert {tuple(found) for found in seen} == {tuple(OLD), tuple(NEW)}
 
@@ -406,16 +406,16 @@ def test_after_a_crash_at_any_call_who_comes_next_finds_one_whole_set(tmp_path, 
 @pytest.mark.slow
 def test_after_a_crash_of_who_finishes_it_the_next_one_does(tmp_path, crashed):
     """The one that was killed just after it had decided, and one after the other who are killed while they finish."""
-    decided = next(folder for folder in crashed if (folder / EXCHANGE / exchange.PLAN).exists())
+    decided = next(folder for folder in crashed if (folder / TRANSACTION / transaction.PLAN).exists())
     script = (
         CRASHES
         + """
-    from atdata.shards.exchange import settle
+    from atdata.shards.transaction import recover
 
     for number in range(1000):
         folder = top / str(number)
         shutil.copytree(sys.argv[2], folder, copy_function=shutil.copy2)
-        if not dying(number, lambda: settle(folder)):
+        if not dying(number, lambda: recover(folder)):
             break
     print(number)
     """
@@ -454,11 +454,11 @@ def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path):
 def test_a_plan_of_a_stranger_touches_nothing_elsewhere(tmp_path):
     folder, precious = tmp_path / "data", tmp_path / "precious.tar"
     precious.write_bytes(b"")
-    (folder / EXCHANGE).mkdir(parents=True)
-    (folder / EXCHANGE / "lock").touch()
+    (folder / TRANSACTION).mkdir(parents=True)
+    (folder / TRANSACTION / "lock").touch()
     for old in ("../precious.tar", str(precious), ".ssh", "notes.txt", "..", "", 7, None):
         for plan in ({"old": {str(old): [0, 0]}, "new": []}, {"old": {}, "new": [old]}, {"old": [old], "new": []}):
-            (folder / EXCHANGE / exchange.PLAN).write_text(json.dumps(plan))
+            (folder / TRANSACTION / transaction.PLAN).write_text(json.dumps(plan))
             with pytest.raises(StorageError, match="did not write"):
                 numbers(f"{folder}/*.tar")
     assert precious.exists()
@@ -469,20 +469,20 @@ def test_a_plan_of_a_stranger_removes_no_file_that_it_does_not_know(tmp_path, pl
     """It may come in an archive that is unpacked where one has shards of one's own."""
     atdata.write_samples(rows(0, 2), tmp_path / "mine-%03d.tar")
     before = {path.name: path.read_bytes() for path in tmp_path.glob("*.tar")}
-    (tmp_path / EXCHANGE).mkdir()
-    (tmp_path / EXCHANGE / "lock").touch()
+    (tmp_path / TRANSACTION).mkdir()
+    (tmp_path / TRANSACTION / "lock").touch()
     size = len(before["mine-000.tar"])
     said = {"goes": ({"mine-000.tar": [0, 0]}, []), "is replaced": ({}, ["mine-000.tar"])}
     old, new = said.get(plan, ({"mine-000.tar": [size, 1_700_000_000_000_000_000]}, ["mine-000.tar"]))
     for name in new:
-        (tmp_path / EXCHANGE / name).write_bytes(b"theirs")
-    (tmp_path / EXCHANGE / exchange.PLAN).write_text(json.dumps({"old": old, "new": new}))
+        (tmp_path / TRANSACTION / name).write_bytes(b"theirs")
+    (tmp_path / TRANSACTION / transaction.PLAN).write_text(json.dumps({"old": old, "new": new}))
     for _ in range(2):
         with pytest.raises(StorageError, match="does not know one that stands in its way") as caught:
             numbers(f"{tmp_path}/mine-*.tar")
-        assert EXCHANGE in (caught.value.hint or "")
+        assert TRANSACTION in (caught.value.hint or "")
     assert {path.name: path.read_bytes() for path in tmp_path.glob("*.tar")} == before
-    shutil.rmtree(tmp_path / EXCHANGE)
+    shutil.rmtree(tmp_path / TRANSACTION)
     assert numbers(f"{tmp_path}/mine-*.tar") == [0, 1]
 
 
@@ -490,7 +490,7 @@ def test_a_link_in_place_of_the_exchange_is_none(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "d.tar").write_bytes(b"")
     (tmp_path / "data").mkdir()
-    (tmp_path / "data" / EXCHANGE).symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "data" / TRANSACTION).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(atdata.errors.ShardNotFoundError):
         numbers(f"{tmp_path}/data/*.tar")
     assert names(tmp_path / "elsewhere") == ["d.tar"]
@@ -498,8 +498,8 @@ def test_a_link_in_place_of_the_exchange_is_none(tmp_path):
 
 def test_who_may_not_write_is_told_that_an_exchange_is_unfinished(tmp_path, monkeypatch):
     atdata.write_samples(rows(0, 2), tmp_path / "d-%03d.tar")
-    (tmp_path / EXCHANGE).mkdir()
-    (tmp_path / EXCHANGE / "lock").touch()
+    (tmp_path / TRANSACTION).mkdir()
+    (tmp_path / TRANSACTION / "lock").touch()
 
     def refuse(*_args, **_options):
         raise PermissionError(13, "Permission denied")
@@ -512,13 +512,13 @@ def test_who_may_not_write_is_told_that_an_exchange_is_unfinished(tmp_path, monk
 
 def test_an_exchange_that_is_under_way_is_waited_for(tmp_path, monkeypatch):
     atdata.write_samples(rows(0, 2), tmp_path / "d-%03d.tar")
-    (tmp_path / EXCHANGE).mkdir()
-    with (tmp_path / EXCHANGE / "lock").open("wb") as lock:
+    (tmp_path / TRANSACTION).mkdir()
+    with (tmp_path / TRANSACTION / "lock").open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        monkeypatch.setattr(exchange, "PATIENCE", 0.05)
+        monkeypatch.setattr(transaction, "PATIENCE", 0.05)
         with pytest.raises(ConflictError, match="another process"):
             numbers(f"{tmp_path}/d-*.tar")
-        monkeypatch.setattr(exchange, "PATIENCE", 60.0)
+        monkeypatch.setattr(transaction, "PATIENCE", 60.0)
         timer = threading.Timer(0.2, fcntl.flock, [lock, fcntl.LOCK_UN])
         timer.start()
         assert numbers(f"{tmp_path}/d-*.tar") == [0, 1]
@@ -546,7 +546,7 @@ def test_a_folder_of_a_shards_name_is_told_before_anything_is_written(tmp_path):
 
 
 def test_places_know_their_files():
-    places = Places.of("x/d-%03d.tar", limited=True)
+    places = FilePattern.of("x/d-%03d.tar", limited=True)
     known = {"d-000.tar": 0, "d-1000.tar": 1000, "d-7.tar": 7, "d-.tar": None, "d-00a.tar": None, "ed-000.tar": None}
     assert {name: places.number(name) for name in known} == known
-    assert sets.Places is Places
+    assert sets.FilePattern is FilePattern

@@ -1,4 +1,4 @@
-"""A piece of a shard in memory: mapped where the system can, else read."""
+"""A range of a file in memory: mapped (`mmap`) where the system can, else read."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _PAGE = mmap.ALLOCATIONGRANULARITY
 
 
 @dataclass(frozen=True, eq=False)
-class Memory:
-    """Bytes of a file.
+class FileRange:
+    """Bytes of a file, mapped or read.
 
     Attributes:
         data: uint8 `[n]`; what is mapped is read-only.
@@ -42,7 +42,7 @@ def _read_whole(file: BinaryIO, into: Bytes, position: int) -> None:
         done += got
 
 
-def read_file(file: BinaryIO, start: int, stop: int, buffer: Bytes) -> Memory:
+def read_file(file: BinaryIO, start: int, stop: int, buffer: Bytes) -> FileRange:
     """The bytes of a file in `[start, stop)`, read into the beginning of a buffer.
 
     Raises:
@@ -50,10 +50,10 @@ def read_file(file: BinaryIO, start: int, stop: int, buffer: Bytes) -> Memory:
     """
     data = buffer[: stop - start]
     _read_whole(file, data, start)
-    return Memory(data, start)
+    return FileRange(data, start)
 
 
-def map_file(file: BinaryIO, start: int, stop: int, *, scattered: bool = False) -> Memory:
+def map_file(file: BinaryIO, start: int, stop: int, *, scattered: bool = False) -> FileRange:
     """The bytes of a file in `[start, stop)`, and possibly some before them.
 
     Args:
@@ -73,10 +73,10 @@ def map_file(file: BinaryIO, start: int, stop: int, *, scattered: bool = False) 
         data = file.read(stop - start)
         if len(data) < stop - start:
             raise _cut(getattr(file, "name", None), stop, start + len(data)) from None
-        return Memory(np.frombuffer(data, np.uint8), start)
+        return FileRange(np.frombuffer(data, np.uint8), start)
     if scattered:
         mapped.madvise(mmap.MADV_RANDOM)
-    return Memory(np.frombuffer(mapped, np.uint8), first)
+    return FileRange(np.frombuffer(mapped, np.uint8), first)
 
 
 def check_unchanged(file: BinaryIO, size: int, uri: str) -> None:

@@ -1,14 +1,14 @@
-"""Exchanges: sets of files that replace others whole. Readers see the old set or the new one, never a mixture.
+"""Transactions on a folder: a set of files replaces another whole. Readers see the old set or the new one, no mixture.
 
-A new set is written in a folder of its own beside its places (`atdata.shards.sets`). When all of it is on the disk, that
-folder is renamed to `.atdata-exchange`, of which a folder holds one, and what goes and what comes is written down in
-it, in `plan.json`. From then on the exchange is decided: whoever comes upon it carries it out, be it this process or,
-after a crash, the next reader or writer. One that is not decided is dropped, and the old set stands as it stood.
+A new set is staged in a folder of its own (`atdata.shards.sets`). When all of it is on the disk, that folder is renamed
+to `.atdata-exchange`, of which a folder holds one, and the names to remove and to add are logged in it, in `plan.json`.
+With the plan the transaction is decided: whoever finds it carries it out, be it this process or, after a crash, the next
+reader or writer. One without a plan is rolled back, and the old set stands as it stood.
 
 A folder that was unpacked from somebody's archive may hold a plan too. So a plan says of each file that goes, or is
 replaced, its size and when it was written; a file of which it does not know that is touched by no plan.
 
-Who works on an exchange holds a lock on the file `lock` in it, so one that nobody holds is of a process that ended.
+Who works on a transaction holds a lock on the file `lock` in it, so one that nobody holds is of a process that ended.
 """
 
 from __future__ import annotations
@@ -29,37 +29,37 @@ from atdata.errors import ConflictError, StorageError
 from atdata.files import disk_errors, sync_folder
 from atdata.files.own import TEMPORARY
 
-EXCHANGE = ".atdata-exchange"
+TRANSACTION = ".atdata-exchange"
 PLAN = "plan.json"
 PATIENCE = 60.0
-"""Seconds to wait for a process that carries out an exchange."""
+"""Seconds to wait for a process that carries out a transaction."""
 
 State: TypeAlias = tuple[int, int]
 """The state that tells a file from one that was put in its place: its size, and when it was written, in ns."""
 
 _LOCK = "lock"
 _DRAFT = "plan.draft"
-# What an exchange may move or remove, in its folder only: somebody else may have written its plan.
+# What a transaction may move or remove, in its folder only: somebody else may have written its plan.
 _NAME = re.compile(r"[^/\0]*\.(tar|parquet|manifest\.json)")
 _NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
 
 
-def settle(folder: Path) -> None:
-    """See that no exchange is under way in a folder: wait for it, or finish what a process left that ended.
+def recover(folder: Path) -> None:
+    """Ensure that no transaction is under way in a folder: wait for it, or finish that of a process that ended.
 
     Raises:
         StorageError: it cannot be finished.
         ConflictError: it takes too long.
     """
     deadline = None
-    while is_exchanging(folder):
+    while in_transaction(folder):
         deadline = deadline or time.monotonic() + PATIENCE
-        with _interrupted(folder), Lock(folder / EXCHANGE) as lock:
+        with _interrupted(folder), Lock(folder / TRANSACTION) as lock:
             if lock.held:
                 finish(folder)
             elif lock.missing:  # all but ended
                 with suppress(FileNotFoundError):
-                    (folder / EXCHANGE).rmdir()
+                    (folder / TRANSACTION).rmdir()
             elif time.monotonic() > deadline:
                 raise ConflictError(
                     "another process replaces the files of this folder", uri=str(folder), hint="Try again later."
@@ -68,17 +68,17 @@ def settle(folder: Path) -> None:
                 time.sleep(0.01)
 
 
-def is_exchanging(folder: str | os.PathLike[str]) -> bool:
-    """True if an exchange is under way in a folder."""
+def in_transaction(folder: str | os.PathLike[str]) -> bool:
+    """True if a transaction is under way in a folder."""
     try:
-        return stat.S_ISDIR(os.lstat(f"{os.fspath(folder) or '.'}/{EXCHANGE}").st_mode)  # asked for every shard
+        return stat.S_ISDIR(os.lstat(f"{os.fspath(folder) or '.'}/{TRANSACTION}").st_mode)  # asked for every shard
     except (OSError, ValueError):
         return False
 
 
-def decide(folder: Path, old: Mapping[str, State], new: Sequence[str]) -> None:
-    """Write down, once and for all, which files go, as they are now, and which come. The exchange's lock is held."""
-    plan = folder / EXCHANGE / PLAN
+def write_plan(folder: Path, old: Mapping[str, State], new: Sequence[str]) -> None:
+    """Decide a transaction: log the files to remove, with their state, and those to add. Its lock is held."""
+    plan = folder / TRANSACTION / PLAN
     draft = plan.with_name(_DRAFT)
     with draft.open("wb") as file:
         file.write(json.dumps({"old": old, "new": list(new)}).encode())
@@ -89,35 +89,35 @@ def decide(folder: Path, old: Mapping[str, State], new: Sequence[str]) -> None:
 
 
 def finish(folder: Path) -> None:
-    """Carry out an exchange that is decided, drop one that is not. Its lock is held.
+    """Carry out a transaction that has a plan, roll back one that has none. Its lock is held.
 
     Raises:
         StorageError: a file in its way is not the one that was to go.
     """
-    exchange = folder / EXCHANGE
-    if plan := _plan(exchange / PLAN):
+    staged = folder / TRANSACTION
+    if plan := _plan(staged / PLAN):
         old, new = plan
         going = [name for name in old if name not in new]
-        for name in [*going, *(name for name in new if os.path.lexists(exchange / name))]:
+        for name in [*going, *(name for name in new if os.path.lexists(staged / name))]:
             if (stands := state_of(folder / name)) not in (None, old.get(name)):
                 raise StorageError(
                     "a plan to replace files does not know one that stands in its way",
                     uri=str(folder / name),
                     expected=old.get(name),
                     actual=stands,
-                    hint=f"Remove {EXCHANGE} in this folder to keep what stands, or move that file away.",
+                    hint=f"Remove {TRANSACTION} in this folder to keep what stands, or move that file away.",
                 )
         for name in going:
             (folder / name).unlink(missing_ok=True)
         for name in new:
             try:
-                (exchange / name).replace(folder / name)
+                (staged / name).replace(folder / name)
             except FileNotFoundError:  # moved before
                 os.lstat(folder / name)
         sync_folder(folder)
-        (exchange / PLAN).unlink()
-        sync_folder(exchange)
-    remove(exchange)
+        (staged / PLAN).unlink()
+        sync_folder(staged)
+    remove(staged)
     sync_folder(folder)
 
 
@@ -148,7 +148,7 @@ def _plan(path: Path) -> tuple[dict[str, State], list[str]] | None:
 
 
 class Lock:
-    """The lock on the folder of a set or an exchange, tried once.
+    """The lock on the folder of a set or a transaction, tried once.
 
     Args:
         folder: what is locked.
@@ -198,7 +198,7 @@ class Lock:
 
 
 def remove(folder: Path) -> None:
-    """Remove the folder of a set or an exchange with what we wrote there, its lock last.
+    """Remove the folder of a set or a transaction with what we wrote there, its lock last.
 
     Raises:
         OSError: somebody else put something there.
@@ -210,7 +210,7 @@ def remove(folder: Path) -> None:
         folder.rmdir()
 
 
-def written(folder: Path) -> list[str]:
+def staged_files(folder: Path) -> list[str]:
     """The files of a set that was written to a folder."""
     return sorted(path.name for path in folder.iterdir() if path.name != _LOCK)
 

@@ -26,12 +26,12 @@ from hypothesis import strategies as st
 from atdata.dataset import Dataset, write_samples
 from atdata.errors import DigestError, ShardError, ShardNotFoundError
 from atdata.samples import packable
-from atdata.shards import Digest, FileSource, ShardRef, ledger, opening, write_shard
+from atdata.shards import Digest, FileSource, ShardRef, opening, verified_files, write_shard
 from atdata.shards.cache import ShardCache
-from atdata.shards.ledger import UNKNOWN, Ledger, _pack, _unpack, state_of
 from atdata.shards.opening import open_shard
 from atdata.shards.proving import proved_shards
 from atdata.shards.scan import ShardIndex
+from atdata.shards.verified_files import UNKNOWN, VerifiedFiles, _pack, _unpack, state_of
 
 LONG_AGO = 1_600_000_000_123_456_789
 STATE = f"1:2:3:{LONG_AGO}:{LONG_AGO}"
@@ -54,11 +54,11 @@ DIGEST = Digest.sha256(b"shard")
 
 
 @pytest.fixture
-def book(tmp_path) -> Ledger:
-    return Ledger(tmp_path / "cache")
+def book(tmp_path) -> VerifiedFiles:
+    return VerifiedFiles(tmp_path / "cache")
 
 
-def learn(book: Ledger, state: str = STATE, index: ShardIndex = INDEX, digest: Digest | None = DIGEST) -> None:
+def learn(book: VerifiedFiles, state: str = STATE, index: ShardIndex = INDEX, digest: Digest | None = DIGEST) -> None:
     book.record(state, digest, index, time.time_ns())
 
 
@@ -74,7 +74,7 @@ def test_what_was_recorded_is_known(book):
     assert same(found.index, INDEX)
     assert book.counts([STATE, "other"]) == {STATE: 3}
     assert book.known("other") == UNKNOWN
-    assert Ledger(book.root).known(STATE).samples == 3
+    assert VerifiedFiles(book.root).known(STATE).samples == 3
 
 
 def test_looking_makes_nothing(book):
@@ -135,7 +135,7 @@ def test_an_index_that_was_damaged_is_none_or_as_it_was(index, data):
     packed = bytearray(_pack(index, b"seal"))
     packed[data.draw(st.integers(0, len(packed) - 1))] ^= 1 << data.draw(st.integers(0, 7))
     found = None
-    with suppress(*ledger._DAMAGED):
+    with suppress(*verified_files._DAMAGED):
         found = _unpack(bytes(packed), len(index), b"seal")
     assert found is None or same(found, index)
 
@@ -160,7 +160,7 @@ def written(path: Path, count: int = 3) -> ShardRef:
 
 def settle(path: Path) -> None:
     """Wait until the file was not changed a moment ago."""
-    while time.time_ns() - path.stat().st_ctime_ns < 2 * ledger._TICK:
+    while time.time_ns() - path.stat().st_ctime_ns < 2 * verified_files._TICK:
         time.sleep(0.005)
 
 
@@ -254,7 +254,7 @@ def test_a_file_written_over_while_it_was_proved_is_not_taken_for_proved(tmp_pat
 
 def test_who_gives_a_verdict_is_told_nothing(book):
     learn(book)
-    afresh = Ledger(book.root, afresh=True)
+    afresh = VerifiedFiles(book.root, afresh=True)
     assert afresh.known(STATE) == UNKNOWN
     assert afresh.counts([STATE]) == {}
     other = f"1:2:5:{LONG_AGO}:{LONG_AGO}"
@@ -269,7 +269,7 @@ def test_a_verdict_corrects_what_was_believed(tmp_path):
     ref = written(tmp_path / "a.tar")
     cache = ShardCache(tmp_path / "cache")
     flip(tmp_path / "a.tar")
-    cache.ledger.record(state_of(Path(ref.url).stat()), ref.digest, index_of((512, 100)), time.time_ns())
+    cache.verified.record(state_of(Path(ref.url).stat()), ref.digest, index_of((512, 100)), time.time_ns())
     open_shard(FileSource((ref,)), ref, cache).file.close()
     for look in (ShardCache(cache.root, afresh=True), cache):
         with pytest.raises(DigestError):
@@ -282,7 +282,7 @@ def test_a_verdict_corrects_what_was_believed(tmp_path):
 
 @pytest.mark.slow
 def test_what_was_learned_longest_ago_goes_first(book, monkeypatch):
-    monkeypatch.setattr(ledger, "_LIMIT", 1 << 20)
+    monkeypatch.setattr(verified_files, "_LIMIT", 1 << 20)
     chance = np.random.default_rng(1)
     index = index_of(*np.cumsum(chance.integers(1, 2**40, (45, 2)), 0).tolist())  # about a kilobyte
 
@@ -305,7 +305,7 @@ def test_what_was_learned_longest_ago_goes_first(book, monkeypatch):
 # --- a database that is of no use ------------------------------------------------------------------------------------
 
 
-def trouble(name: str, book: Ledger) -> None:
+def trouble(name: str, book: VerifiedFiles) -> None:
     path = book.root / "atdata-ledger.sqlite"
     if name == "missing":
         shutil.rmtree(book.root)
@@ -343,10 +343,10 @@ FOR_GOOD = ["of another make", "a folder", "in the place of its folder"]
 
 
 @pytest.fixture
-def full(book) -> Ledger:
+def full(book) -> VerifiedFiles:
     learn(book)
     states = [f"1:{n}:3:{LONG_AGO}:{LONG_AGO}" for n in range(200)]
-    rows = [(s, str(DIGEST), 3, _pack(INDEX, ledger._seal(s, str(DIGEST))), 0) for s in states]
+    rows = [(s, str(DIGEST), 3, _pack(INDEX, verified_files._seal(s, str(DIGEST))), 0) for s in states]
     with closing(sqlite3.connect(book.root / "atdata-ledger.sqlite")) as db, db:
         db.execute("DELETE FROM files")
         db.executemany("INSERT INTO files VALUES (?, ?, ?, ?, ?)", rows)
@@ -376,7 +376,7 @@ def test_shards_are_read_beside_a_ledger_of_no_use(full, tmp_path, name):
 
 def test_a_place_that_cannot_be_is_in_nobodys_way(tmp_path):
     for root in (tmp_path / ("n" * 300), Path("/proc/none"), tmp_path / "a" / ".." / "\ud800"):
-        book = Ledger(root)
+        book = VerifiedFiles(root)
         assert book.known(STATE) == UNKNOWN
         assert book.counts([STATE]) == {}
         learn(book)
@@ -510,7 +510,7 @@ def test_a_shard_that_failed_is_not_recorded(tmp_path):
     for _ in range(2):
         with pytest.raises(ShardError):
             open_shard(FileSource((ref,)), ref, cache)
-        assert cache.ledger.known(state_of(path.stat())) == UNKNOWN
+        assert cache.verified.known(state_of(path.stat())) == UNKNOWN
 
 
 def test_a_fetched_shard_is_hashed_on_its_way_and_once_more_at_most(tmp_path, counted):
@@ -582,7 +582,7 @@ def test_processes_share_what_they_learn(tmp_path):
     for child in children:
         out, error = child.communicate(timeout=60)
         assert (out, error) == (b"read\n", b"")
-    book = Ledger(tmp_path / "cache")
+    book = VerifiedFiles(tmp_path / "cache")
     for ref in refs:
         learn(book, state_of(Path(ref.url).stat()), index_of(*[(n, n) for n in range(ref.samples or 0)]))
     states = [state_of(Path(ref.url).stat()) for ref in refs]

@@ -1,8 +1,8 @@
-"""The memory of this machine about the shard files it has looked at: which digest they have, and where their samples are.
+"""Facts about shard files that this machine has verified: the digest of each, and the offsets of its samples.
 
 A file is known by its state: device, inode, size, and both its times of change, that of its content, which anybody
 may set, and that of its inode, which the system keeps. So a shard is hashed once and scanned once per machine, not once
-per epoch. The ledger may be shared by any number of processes and deleted at any time.
+per epoch. The database may be shared by any number of processes and deleted at any time.
 
 What is known serves who reads. Who gives a verdict, to people or in a record, believes none of it.
 """
@@ -58,7 +58,7 @@ UNKNOWN = Known(None, None, None)
 
 
 @dataclass(frozen=True)
-class Ledger:
+class VerifiedFiles:
     """A small database in the cache folder. Where it cannot be used, nothing is known and nothing fails.
 
     Attributes:
