@@ -24,7 +24,7 @@ MB = 1_000_000
 
 def main(options: argparse.Namespace) -> bool:
     sys.path.append(str(Path(__file__).parents[1] / "tests"))
-    from s3_servers import running_server
+    from support.s3_servers import running_server
 
     size, rounds = (64 if options.quick else 400) * MB, options.rounds
     with running_server() as server, server.new_bucket() as bucket, tempfile.TemporaryDirectory() as folder:

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, settings
 from atdata.native import native
 from atdata.testing import DevAccount
 from atdata.testing.services import PostgresServer, RedisServer
-from networks import Devnet, Network, RealNet, fresh_handle, unavailable
-from s3_servers import S3Server, running_server
-from services import fresh_postgres, fresh_redis, own_postgres, own_redis
+from support.networks import Devnet, Network, RealNet, fresh_handle, unavailable
+from support.s3_servers import S3Server, running_server
+from support.services import fresh_postgres, fresh_redis, own_postgres, own_redis
 
 # A machine under load is no finding.
 settings.register_profile("atdata", deadline=None, suppress_health_check=[HealthCheck.too_slow])

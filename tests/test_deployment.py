@@ -16,7 +16,7 @@ import atdata
 from atdata.errors import AuthError
 from atdata.local import LocalIndex
 from atdata.testing.services import CephServer, PostgresServer, RedisServer
-from services import postgres_connection, redis_client
+from support.services import postgres_connection, redis_client
 
 pytestmark = pytest.mark.slow
 

@@ -31,7 +31,7 @@ from atdata.records import Entry
 from atdata.settings import Settings
 from atdata.testing import DevAccount, Devnet
 from atdata.testing.http import Answer, Request
-from networks import Network, list_records
+from support.networks import Network, list_records
 
 REFUSED = (UsageError, LexiconError, SchemaError, IdentifierError, FieldTypeError)
 

@@ -18,6 +18,7 @@ import pytest
 from numpy.typing import NDArray
 
 import atdata
+import support
 
 SRC = Path(atdata.__file__).parent
 
@@ -62,6 +63,15 @@ def test_faces_are_small() -> None:
 def test_files_are_short() -> None:
     long = {str(path.relative_to(SRC)) for path in SRC.rglob("*.py") if len(path.read_text().splitlines()) > 400}
     assert long == LONG_FILES
+
+
+def test_between_the_tests_lie_tests_only() -> None:
+    """What they are made with is in `tests/support`, whose face names each module."""
+    files = [path for path in Path(__file__).parent.rglob("*.py") if not {"node_modules", "typing"} & {*path.parts}]
+    others = {path for path in files if not path.name.startswith(("test_", "conftest"))}
+    assert {path.parent.name for path in others} == {"support"}
+    named = {line.split()[0] for line in str(support.__doc__).splitlines() if line.startswith("    ")}
+    assert named == {path.stem for path in others} - {"__init__"}
 
 
 @atdata.packable

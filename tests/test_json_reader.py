@@ -22,7 +22,7 @@ from atdata.errors import AtdataError, DataModelError, RollbackError, UsageError
 from atdata.json_reader import MAX_DEPTH, read_json
 from atdata.manifest.header import Header
 from atdata.transport import Response
-from terminal import Terminal
+from support.terminal import Terminal
 
 DEEP = b"[" * 100_000
 HOSTILE = [

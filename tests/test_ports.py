@@ -25,7 +25,7 @@ from atdata.testing.conformance.ports import (
     rows,
 )
 from atdata.testing.http import Answer, Request, Server
-from networks import Network
+from support.networks import Network
 
 
 @pytest.fixture(autouse=True)

@@ -40,7 +40,7 @@ from atdata.shards.s3 import S3Source
 from atdata.testing import DevAccount, Devnet
 from atdata.transport import Transport
 from atdata.transport.guard import origin_of
-from rawhttp import RawServer, answer
+from support.rawhttp import RawServer, answer
 
 pytestmark = pytest.mark.slow
 

@@ -13,7 +13,7 @@ import pytest
 from atdata.errors import ConflictError, NetworkError, NotFoundError, UsageError
 from atdata.testing.services import Home, MotoServer, PostgresServer, RedisServer, Server, postgres, redis
 from atdata.testing.services.process import Process
-from services import own_postgres, own_redis, postgres_connection, redis_client
+from support.services import own_postgres, own_redis, postgres_connection, redis_client
 
 pytestmark = pytest.mark.slow
 
@@ -65,7 +65,7 @@ def test_postgres_keeps_its_data_over_a_restart(postgres_server: PostgresServer,
 
 
 def test_each_test_has_a_database_of_its_own(redis_server: RedisServer, postgres_server: PostgresServer) -> None:
-    from services import fresh_postgres, fresh_redis
+    from support.services import fresh_postgres, fresh_redis
 
     with fresh_redis(redis_server.url) as one, fresh_redis(redis_server.url) as other:
         with redis_client(one) as client:

@@ -12,7 +12,7 @@ from atdata.atproto.net.session import Session
 from atdata.errors import AuthError, IdentityError, UsageError
 from atdata.testing import DevAccount, Devnet
 from atdata.testing.http import Answer, Request
-from networks import Network, fresh_handle
+from support.networks import Network, fresh_handle
 
 
 def settings_of(network: Network, folder: Path) -> dict[str, object]:

@@ -20,8 +20,8 @@ from atdata.atproto.syntax import Tid
 from atdata.errors import LexiconError, SchemaError, UnverifiedError
 from atdata.testing import DevAccount
 from atdata.testing.http import Answer, Request, Server
-from networks import Network, get, list_records, post
-from terminal import Terminal
+from support.networks import Network, get, list_records, post
+from support.terminal import Terminal
 
 NEW, OLD = "science.alt.dataset", "ac.foundation.dataset"
 AT = "2026-02-01T10:00:00.123456+00:00"

@@ -23,8 +23,8 @@ import atdata
 from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, PDSBlobStore
 from atdata.testing import DevAccount
 from atdata.testing.http import Answer, Request
-from commands import start
-from networks import Network, RealNet, fresh_handle, list_records
+from support.commands import start
+from support.networks import Network, RealNet, fresh_handle, list_records
 
 pytestmark = pytest.mark.slow
 

@@ -13,7 +13,7 @@ import atdata
 from atdata.atmosphere import LensLoader, LensPublisher, SchemaPublisher
 from atdata.errors import LensError
 from atdata.testing import DevAccount
-from networks import Network
+from support.networks import Network
 
 CODE = '''
 import atdata

@@ -16,7 +16,7 @@ from atdata.errors import RollbackError
 from atdata.records import Label
 from atdata.records.storage import BlobStorage
 from atdata.testing import DevAccount, Lie, OldState, Teller, blob_lies, identity_lies, proof_lies
-from networks import Network, fresh_handle, get
+from support.networks import Network, fresh_handle, get
 
 
 @atdata.packable

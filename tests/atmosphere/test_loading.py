@@ -40,7 +40,7 @@ from atdata.records import Entry, HttpStorage, Label, S3Storage
 from atdata.shards import Digest, FileSource, ShardRef
 from atdata.testing import DevAccount
 from atdata.testing.http import Answer, Request, Server
-from networks import Network
+from support.networks import Network
 
 
 @atdata.packable

@@ -23,8 +23,8 @@ from atdata.local import LocalIndex
 from atdata.promote import promote_to_atmosphere
 from atdata.records import Entry, Label, Malformed, parse_record
 from atdata.testing import DevAccount, Devnet
-from networks import Network, post
-from terminal import Terminal
+from support.networks import Network, post
+from support.terminal import Terminal
 
 NSID = "science.alt.dataset"
 AT = "2026-02-01T10:00:00.000Z"

@@ -37,8 +37,8 @@ from atdata.shards import Digest, ShardRef
 from atdata.shards.http import HttpSource
 from atdata.testing import DevAccount, Devnet
 from atdata.testing.http import Answer, Request
-from networks import Network, get, list_records
-from rawhttp import FileServer
+from support.networks import Network, get, list_records
+from support.rawhttp import FileServer
 
 pytest.importorskip("pyarrow")
 

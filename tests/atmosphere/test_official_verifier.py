@@ -15,7 +15,7 @@ from atdata.errors import AtdataError
 from atdata.records import Label
 from atdata.testing import DevAccount, proof_lies
 from atdata.testing.http import Answer, Request
-from networks import NODE_ROOT, PDS_FOLDER, Network, get, unavailable
+from support.networks import NODE_ROOT, PDS_FOLDER, Network, get, unavailable
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(unavailable() is not None, reason=unavailable() or "")]
 

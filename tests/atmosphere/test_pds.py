@@ -4,7 +4,7 @@ import pytest
 
 from atdata.testing import DevAccount
 from atdata.testing.conformance.pds import PdsSuite, PdsUnderTest
-from networks import Network
+from support.networks import Network
 
 
 class TestPds(PdsSuite):

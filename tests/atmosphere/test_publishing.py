@@ -29,7 +29,7 @@ from atdata.records import Entry, Label
 from atdata.shards.writer import END, tar_member
 from atdata.testing import DevAccount, Devnet
 from atdata.testing.http import Request
-from networks import Network, RealNet, get, list_records
+from support.networks import Network, RealNet, get, list_records
 
 
 @atdata.packable

@@ -14,7 +14,7 @@ from atdata.errors import ConflictError, ContentionError, LimitError, RollbackEr
 from atdata.records import Label
 from atdata.testing import DevAccount
 from atdata.testing.http import Answer, Request
-from networks import Network, list_records, post
+from support.networks import Network, list_records, post
 
 LABEL = str(Label.NSID)
 

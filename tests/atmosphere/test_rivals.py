@@ -23,8 +23,8 @@ from atdata.atmosphere.repository import Decision, State
 from atdata.errors import AtdataError, ConflictError, ContentionError
 from atdata.records import Label
 from atdata.testing import DevAccount
-from networks import Network, RealNet, fresh_handle, get, list_records, post
-from rivals import Job, Rivals, Row
+from support.networks import Network, RealNet, fresh_handle, get, list_records, post
+from support.rivals import Job, Rivals, Row
 
 pytestmark = pytest.mark.slow
 

@@ -17,9 +17,9 @@ import atdata
 from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, DatasetLoader, PDSBlobStore, SchemaLoader
 from atdata.errors import LensError, UsageError
 from atdata.testing import DevAccount
-from networks import NODE_ROOT, PDS_FOLDER, Network, list_records, unavailable
-from oracles import LEXICONS, needs_seeds
-from seed_code import (
+from support.networks import NODE_ROOT, PDS_FOLDER, Network, list_records, unavailable
+from support.oracles import LEXICONS, needs_seeds
+from support.seed_code import (
     PUBLISHER,
     REFERENCE,
     REFERENCE_WORKFLOW,

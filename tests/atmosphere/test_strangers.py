@@ -20,7 +20,7 @@ from atdata.schema import SampleSchema, type_of
 from atdata.shards import Digest, ShardRef
 from atdata.testing import DevAccount, Devnet
 from atdata.testing.http import Answer, Request, Server
-from networks import Network, fresh_handle
+from support.networks import Network, fresh_handle
 
 WATCHED = (
     "compile",

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from atdata.atproto.cbor import MAX_DEPTH, MAX_INTEGER, MAX_ITEMS, decode, decode_first, encode
 from atdata.atproto.cid import Cid
 from atdata.errors import DataModelError
-from oracles import OWN_VECTORS
+from support.oracles import OWN_VECTORS
 
 DASL = OWN_VECTORS / "dasl-dagcbor" / "fixtures" / "cbor"
 

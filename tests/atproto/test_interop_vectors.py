@@ -19,7 +19,7 @@ from atdata.atproto.repo import diff, mst
 from atdata.atproto.repo.node import common_prefix_length
 from atdata.atproto.syntax import check_format
 from atdata.errors import DataModelError, IdentifierError, LexiconError, SignatureError
-from oracles import OWN_VECTORS, vector_lines
+from support.oracles import OWN_VECTORS, vector_lines
 
 INTEROP = "atproto-interop"
 TOTAL = 820

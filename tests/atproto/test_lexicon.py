@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from atdata.atproto.cid import Cid
 from atdata.atproto.lexicon import LexiconCatalog
 from atdata.errors import DataModelError, LexiconError
-from oracles import LEXICONS, needs_lexicons
+from support.oracles import LEXICONS, needs_lexicons
 
 LINK = Cid.of_raw(b"shard")
 

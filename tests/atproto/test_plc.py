@@ -26,7 +26,7 @@ from atdata.atproto.plc import (
     verify_audit_log,
 )
 from atdata.errors import IdentifierError, IdentityError, SignatureError, VerificationError
-from oracles import OWN_VECTORS
+from support.oracles import OWN_VECTORS
 
 LOGS = OWN_VECTORS / "did-plc-interop" / "interop_tests" / "audit_log"
 LOG_FILES = sorted(LOGS.glob("*/*.json"))

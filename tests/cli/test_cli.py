@@ -25,8 +25,8 @@ from atdata.errors import (
     UsageError,
 )
 from atdata.testing import DevAccount, Devnet, Teller, blob_lies
-from networks import fresh_handle, list_records
-from terminal import Terminal
+from support.networks import fresh_handle, list_records
+from support.terminal import Terminal
 
 
 @atdata.packable

@@ -22,7 +22,7 @@ import atdata
 from atdata.cli.ending import run
 from atdata.local import LocalIndex
 from atdata.samples import DictSample
-from terminal import Screen, Terminal
+from support.terminal import Screen, Terminal
 
 pytestmark = pytest.mark.slow
 

@@ -21,7 +21,7 @@ from atdata.files.own import make_folder
 from atdata.local import S3DataStore
 from atdata.testing.services import CephServer, Home, MotoServer, PostgresServer, RedisServer
 from atdata.testing.services.process import Process
-from services import postgres_connection, redis_client
+from support.services import postgres_connection, redis_client
 
 pytestmark = pytest.mark.slow
 

@@ -23,8 +23,8 @@ from atdata.plain import plain
 from atdata.redaction import redacted
 from atdata.samples import DictSample, SampleBatch
 from atdata.testing import DevAccount, Devnet
-from networks import fresh_handle
-from terminal import Screen
+from support.networks import fresh_handle
+from support.terminal import Screen
 
 pytestmark = pytest.mark.slow
 
@@ -270,7 +270,7 @@ def test_bars_show_names_as_they_are(screen: Screen, monkeypatch: pytest.MonkeyP
             shown.advance(50)
 
     for text in HOSTILE.values():
-        monkeypatch.setattr("terminal.main", lambda: ending.leave(ending.run(bars, False)))
+        monkeypatch.setattr("support.terminal.main", lambda: ending.leave(ending.run(bars, False)))
         assert screen.run() == 0
         assert plain(text)[:10] in screen.text
         check(screen, text)

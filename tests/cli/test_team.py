@@ -22,9 +22,9 @@ from atdata.shards.cache import ShardCache
 from atdata.shards.scan import scan_shard
 from atdata.shards.verified_files import state_of
 from atdata.testing import DevAccount, Devnet
-from networks import fresh_handle
-from s3_servers import S3Server
-from terminal import Terminal
+from support.networks import fresh_handle
+from support.s3_servers import S3Server
+from support.terminal import Terminal
 
 ONE_DAY = dt.timedelta(days=1)
 

@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from arrays import SPECIMENS, fill, identical
 from atdata.dataset import Dataset, write_samples
 from atdata.dataset.order import Order
 from atdata.errors import SampleError, ShardError
@@ -26,6 +25,7 @@ from atdata.samples import DictSample, PackableSample, SampleBatch, fields_of, p
 from atdata.samples.codec import pack, unpack
 from atdata.samples.npy import encode_array
 from atdata.shards import write_shard
+from support.arrays import SPECIMENS, fill, identical
 
 webdataset = pytest.importorskip("webdataset")
 

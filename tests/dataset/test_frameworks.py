@@ -1,6 +1,6 @@
 """Loaders inside other trainers' loops: two ranks see every sample once, also after a stop in the middle of an epoch.
 
-The runs are in tests/trainings.py.
+The runs are in tests/support/trainings.py.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import pytest
 pytestmark = pytest.mark.slow
 
 pytest.importorskip("torch", reason="torch is not installed: python3 dev.py torch")
-trainings = pytest.importorskip("trainings")
+trainings = pytest.importorskip("support.trainings")
 
 SCRIPT = Path(trainings.__file__)
 IDS = list(range(trainings.SAMPLES))

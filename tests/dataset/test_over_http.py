@@ -17,7 +17,7 @@ from atdata.shards import ShardRef
 from atdata.shards.http import HttpSource
 from atdata.transport import Transport
 from atdata.transport.budget import TRIES
-from rawhttp import FileServer
+from support.rawhttp import FileServer
 
 
 @packable

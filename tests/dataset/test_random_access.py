@@ -34,7 +34,7 @@ from atdata.shards.s3 import S3Source
 from atdata.shards.scan import ShardIndex
 from atdata.shards.verified_files import state_of
 from atdata.transport import Transport
-from rawhttp import FileServer, Request, answer
+from support.rawhttp import FileServer, Request, answer
 
 pytest.importorskip("pyarrow")
 

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arrays import simple_arrays
 from atdata.errors import SampleError
 from atdata.importers.imported import field_names
 from atdata.importers.infer import (
@@ -25,6 +24,7 @@ from atdata.importers.infer import (
 )
 from atdata.samples import Array, Field, ListOf, Maybe, Plain, Scalar, Shape
 from atdata.schema import SampleSchema, type_of
+from support.arrays import simple_arrays
 
 scalars = (
     st.none()

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from arrays import NESTED, SPECIMENS, identical, simple_arrays
 from atdata.errors import ConflictError, SampleError, UsageError
 from atdata.importers import open_path
 from atdata.importers.npz import CHUNK
+from support.arrays import NESTED, SPECIMENS, identical, simple_arrays
 
 
 def npz(path: Path, **arrays: Any) -> Path:

@@ -12,8 +12,8 @@ import atdata
 from atdata.importers import Imported, open_path
 from atdata.local import LocalIndex
 from atdata.testing import DevAccount
-from networks import Network
-from terminal import Terminal
+from support.networks import Network
+from support.terminal import Terminal
 
 
 def shard(place: Path, count: int) -> None:

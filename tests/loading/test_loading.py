@@ -15,7 +15,7 @@ import pytest
 import atdata
 from atdata.errors import AddressError, DigestError, NetworkError, ShardError, ShardNotFoundError, UsageError
 from atdata.shards import FileSource
-from rawhttp import FileServer, RawServer, Request, answer
+from support.rawhttp import FileServer, RawServer, Request, answer
 
 
 @atdata.packable

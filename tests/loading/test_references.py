@@ -20,7 +20,7 @@ from atdata.loading.references import parts_of
 from atdata.records import Entry
 from atdata.shards import FileSource
 from atdata.testing import DevAccount
-from networks import Network
+from support.networks import Network
 
 
 @atdata.packable

@@ -31,7 +31,7 @@ from atdata.samples import packable
 from atdata.shards import ShardRef
 from atdata.shards.digest import Digest
 from atdata.testing.services import PostgresServer, RedisServer, Server
-from services import redis_client
+from support.services import redis_client
 
 forked = multiprocessing.get_context("fork")
 

@@ -26,7 +26,7 @@ from atdata.local.records import LocalRecords
 from atdata.records import Record
 from atdata.samples import packable
 from atdata.testing import MemoryDatabase
-from services import fresh_postgres, fresh_redis, postgres_connection, redis_client
+from support.services import fresh_postgres, fresh_redis, postgres_connection, redis_client
 
 EXAMPLES, STEPS = (400, 60) if os.environ.get("ATDATA_TEST_MANY") else (15, 30)
 

@@ -25,7 +25,7 @@ from atdata.manifest import Manifest, ManifestWriter, manifest_paths
 from atdata.shards import Digest, FileSource, ShardRef, write_shard
 from atdata.shards.http import HttpSource
 from atdata.testing.conformance.ports import DataSourceSuite, Row, ShardStoreSuite, SourceUnderTest, rows
-from rawhttp import FileServer
+from support.rawhttp import FileServer
 
 
 @pytest.fixture(autouse=True)

@@ -30,7 +30,7 @@ from atdata.local.records import LocalRecords
 from atdata.samples import packable
 from atdata.testing import MemoryDatabase
 from atdata.testing.conformance.ports import IndexSuite
-from services import postgres_connection, redis_client
+from support.services import postgres_connection, redis_client
 
 SECRET = "correct-horse-battery"
 

@@ -20,8 +20,8 @@ from atdata.local.database import Row
 from atdata.local.integrity import check
 from atdata.local.records import row_of
 from atdata.records import Entry, Label, Record
-from services import postgres_connection
-from terminal import Terminal
+from support.services import postgres_connection
+from support.terminal import Terminal
 
 
 @atdata.packable

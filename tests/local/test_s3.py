@@ -42,8 +42,8 @@ from atdata.shards import Digest, FileSource, ShardRef, write_shard
 from atdata.shards.http import HttpSource
 from atdata.shards.s3 import S3Source
 from atdata.testing.conformance.ports import RangeSourceSuite, Row, ShardStoreSuite, SourceUnderTest, rows
-from rawhttp import FileServer
-from s3_servers import Fault, FaultProxy, S3Server
+from support.rawhttp import FileServer
+from support.s3_servers import Fault, FaultProxy, S3Server
 
 
 @pytest.fixture(autouse=True)

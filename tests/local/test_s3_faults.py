@@ -25,7 +25,7 @@ from atdata.local.s3 import S3DataStore
 from atdata.shards import Digest, FileSource, ShardRef, write_shard
 from atdata.shards.writer import Row
 from atdata.testing.conformance.ports import rows
-from s3_servers import Fault, FaultProxy, S3Server, refusal
+from support.s3_servers import Fault, FaultProxy, S3Server, refusal
 
 
 def rows_of(dataset: Dataset[Any]) -> Iterator[Row]:

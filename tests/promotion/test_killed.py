@@ -19,8 +19,8 @@ from atdata.atmosphere import AtUri
 from atdata.local import LocalIndex
 from atdata.records import Entry
 from atdata.testing import DevAccount
-from networks import Devnet, Network, fresh_handle, list_records
-from s3_servers import S3Server
+from support.networks import Devnet, Network, fresh_handle, list_records
+from support.s3_servers import S3Server
 
 pytestmark = pytest.mark.slow
 

@@ -18,8 +18,8 @@ from atdata.local import LocalDiskStore, LocalIndex, S3DataStore
 from atdata.promote import RECUT_FROM, promote_to_atmosphere
 from atdata.records import Entry, HttpStorage, S3Storage, Schema, record
 from atdata.testing import DevAccount
-from networks import Devnet, Network, list_records
-from s3_servers import S3Server
+from support.networks import Devnet, Network, list_records
+from support.s3_servers import S3Server
 
 
 @atdata.packable

@@ -14,7 +14,7 @@ from atdata.errors import UsageError
 from atdata.local import LocalIndex
 from atdata.promote import promote_to_atmosphere
 from atdata.testing import Devnet
-from networks import list_records
+from support.networks import list_records
 
 BAD = "see https://bob:pa55-w0rd@example.com/x"
 CODE = {"repository": "https://example.com/r", "commit": "0" * 40, "path": "a.py:f"}

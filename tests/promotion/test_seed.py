@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 import atdata
 from atdata.local import LocalIndex, S3DataStore
 from atdata.testing import DevAccount
-from networks import Network, list_records
-from oracles import needs_seeds
-from s3_servers import S3Server
-from seed_code import PROMOTION, PROMOTION_ERRORS, PROMOTION_WORKFLOW, Block, blocks, replaced
+from support.networks import Network, list_records
+from support.oracles import needs_seeds
+from support.s3_servers import S3Server
+from support.seed_code import PROMOTION, PROMOTION_ERRORS, PROMOTION_WORKFLOW, Block, blocks, replaced
 
 pytestmark = [pytest.mark.slow, needs_seeds]
 

@@ -19,7 +19,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import plantings
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import AtUri
 from atdata.errors import UsageError
@@ -41,6 +40,7 @@ from atdata.records.public import check_public
 from atdata.records.public.hosts import Reach, reach
 from atdata.settings import Settings
 from atdata.shards import Digest, ShardRef
+from support import plantings
 
 DID = "did:plc:ewvi7nxzyoun6zhxrhs64oiz"
 SCHEMA, ENTRY = (AtUri(f"at://{DID}/science.alt.dataset.{key}") for key in ("schema/Row:1.0.0", "entry/3jzfcijpj2z2a"))

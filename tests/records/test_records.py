@@ -50,7 +50,7 @@ from atdata.records.public import check_public
 from atdata.records.storage import read_storage, storage_of
 from atdata.settings import Settings
 from atdata.shards import Digest, ShardRef
-from oracles import LEXICONS, needs_lexicons
+from support.oracles import LEXICONS, needs_lexicons
 
 DID = "did:plc:ewvi7nxzyoun6zhxrhs64oiz"
 SCHEMA_URI = AtUri(f"at://{DID}/science.alt.dataset.schema/Row:1.0.0")

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from arrays import SPECIMENS, arrays, identical
 from atdata.dataset import Dataset, write_samples
 from atdata.errors import NotFoundError
 from atdata.samples import DictSample, SampleBatch, packable
+from support.arrays import SPECIMENS, arrays, identical
 
 
 @packable

@@ -23,7 +23,6 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from arrays import SPECIMENS, arrays, fill, identical, simple_arrays
 from atdata.errors import SampleError
 from atdata.native import native
 from atdata.samples import SampleBatch, Shape, blocks, fields_of, packable
@@ -32,6 +31,7 @@ from atdata.samples.codec import pack
 from atdata.samples.columns import FAR, ColumnDecoder
 from atdata.samples.gather import LARGE
 from atdata.samples.npy import encode_array
+from support.arrays import SPECIMENS, arrays, fill, identical, simple_arrays
 
 pytestmark = pytest.mark.usefixtures("either_form")
 MANY = os.environ.get("ATDATA_TEST_MANY") == "1"

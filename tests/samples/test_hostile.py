@@ -19,10 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from arrays import NESTED, arrays
 from atdata.errors import SampleError
 from atdata.samples import DictSample, packable
 from atdata.samples.npy import MAGIC, decode_array, encode_array
+from support.arrays import NESTED, arrays
 
 pytestmark = pytest.mark.timeout(60)
 

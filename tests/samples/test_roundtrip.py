@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from arrays import ALIGNED, NESTED, SPECIMENS, arrays, fill, identical, simple_arrays
 from atdata.samples import DictSample, PackableSample, Shape, packable
 from atdata.samples.npy import decode_array, encode_array
+from support.arrays import ALIGNED, NESTED, SPECIMENS, arrays, fill, identical, simple_arrays
 
 
 @packable

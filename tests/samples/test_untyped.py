@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from arrays import SPECIMENS, identical
 from atdata.errors import SampleError
 from atdata.samples import DictSample, packable
 from atdata.samples.npy import array_in, begins_like_array, encode_array
+from support.arrays import SPECIMENS, identical
 
 
 @packable

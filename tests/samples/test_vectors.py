@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from arrays import identical
 from atdata.errors import SampleError
 from atdata.samples import DictSample, packable
 from atdata.samples.npy import decode_array, encode_array
-from oracles import OWN_VECTORS, VECTORS, needs_vectors
+from support.arrays import identical
+from support.oracles import OWN_VECTORS, VECTORS, needs_vectors
 
 
 @packable

@@ -19,7 +19,7 @@ from atdata.shards.rows import read_rows, scan_rows
 from atdata.shards.scan import scan_shard
 from atdata.shards.tar import BLOCK, read_members
 from atdata.shards.writer import END
-from oracles import VECTORS, needs_vectors
+from support.oracles import VECTORS, needs_vectors
 
 pytestmark = pytest.mark.usefixtures("either_form")
 

@@ -22,7 +22,7 @@ from atdata.samples import packable
 from atdata.shards.rows import read_rows, scan_rows
 from atdata.shards.tar import BLOCK, Member, read_members, scan_members
 from atdata.shards.writer import END, tar_member
-from oracles import VECTORS, needs_vectors
+from support.oracles import VECTORS, needs_vectors
 
 webdataset = pytest.importorskip("webdataset")
 

@@ -15,7 +15,7 @@ from atdata.shards.http import HttpSource
 from atdata.shards.ports import ShardRef
 from atdata.shards.s3 import S3Source
 from atdata.transport.budget import TRIES
-from rawhttp import RESET, Piece, RawServer, Request, answer
+from support.rawhttp import RESET, Piece, RawServer, Request, answer
 
 pytestmark = pytest.mark.slow
 

@@ -19,7 +19,7 @@ from atdata.shards.cache import ShardCache
 from atdata.shards.fetching import LARGE, PART, SIDE_BY_SIDE, fetch_bytes
 from atdata.shards.http import HttpSource
 from atdata.shards.s3 import S3Source
-from rawhttp import FileServer
+from support.rawhttp import FileServer
 
 URL = "test:large"
 BODY = os.urandom(1 << 20) * 41 + b"the end"

@@ -25,7 +25,7 @@ from atdata.shards.rows import scan_rows
 from atdata.shards.scan import ShardIndex, _scan_in_bulk, _scan_one_by_one, scan_shard
 from atdata.shards.tar import BLOCK
 from atdata.shards.writer import END, tar_member
-from oracles import VECTORS, needs_vectors
+from support.oracles import VECTORS, needs_vectors
 
 webdataset = pytest.importorskip("webdataset")
 

@@ -23,7 +23,7 @@ from atdata.transport import Get, Transport
 from atdata.transport.budget import HEADERS, TRIES, Budget, Patience
 from atdata.transport.download import Download
 from atdata.transport.ranges import read_range
-from rawhttp import RESET, Piece, RawServer, Request, answer
+from support.rawhttp import RESET, Piece, RawServer, Request, answer
 
 pytestmark = pytest.mark.slow
 

@@ -19,7 +19,7 @@ from atdata.errors import NetworkError, ShardError, ShardNotFoundError, XrpcErro
 from atdata.transport import Transport
 from atdata.transport.budget import TRIES
 from atdata.transport.download import Download
-from rawhttp import RESET, FileServer, RawServer, answer
+from support.rawhttp import RESET, FileServer, RawServer, answer
 
 BODY = random.Random(1).randbytes(50_000)
 

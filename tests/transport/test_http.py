@@ -27,7 +27,7 @@ from atdata.transport import Get, Transport, TxtLookup
 from atdata.transport.budget import TRIES
 from atdata.transport.http import MAX_WAIT
 from atdata.transport.steps import drive
-from rawhttp import RESET, RawServer, answer
+from support.rawhttp import RESET, RawServer, answer
 
 
 class Naps(list[float]):

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from oracles import SEEDS
+from support.oracles import SEEDS
 
 
 @dataclass(frozen=True)

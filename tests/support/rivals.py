@@ -25,7 +25,7 @@ from atdata.local import LocalIndex
 from atdata.promote import promote_to_atmosphere
 
 _spawner = multiprocessing.get_context("forkserver")
-_spawner.set_forkserver_preload(["rivals", "atdata.cli", "atdata.importers", "numpy"])
+_spawner.set_forkserver_preload(["support.rivals", "atdata.cli", "atdata.importers", "numpy"])
 
 CODE = {"repository": "https://example.org/lenses", "commit": "a" * 40, "path": "lenses.py:shrink"}
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-SHARED = Path(os.environ.get("ATDATA_TEST_SHARED") or Path(__file__).parents[2] / "shared")
+SHARED = Path(os.environ.get("ATDATA_TEST_SHARED") or Path(__file__).parents[3] / "shared")
 
-OWN_VECTORS = Path(__file__).parent / "vectors"
+OWN_VECTORS = Path(__file__).parents[1] / "vectors"
 VECTORS = SHARED / "vectors"
 LEXICONS = SHARED / "lexicons"
 SEEDS = SHARED / "seeds"

@@ -23,7 +23,7 @@ from atdata.atmosphere import AtmosphereClient
 from atdata.testing import DevAccount, Devnet, Proxy
 from atdata.testing.http import Answer, Request, Server
 
-PDS_FOLDER = Path(__file__).parent / "pds"
+PDS_FOLDER = Path(__file__).parents[1] / "pds"
 NODE_ROOT = Path(os.environ.get("ATDATA_TEST_NODE_ROOT") or PDS_FOLDER)
 _numbers = itertools.count()
 

@@ -1,0 +1,20 @@
+"""What tests are made with, and no test: `from support.networks import Devnet`. Fixtures are in the `conftest.py` files.
+
+Servers
+    networks     the Devnet, and real PDSes on a real PLC directory, behind proxies that can lie
+    services     Redis and PostgreSQL, with a fresh database for each test
+    s3_servers   S3, with buckets for each test, and a proxy that fails as told
+    rawhttp      a web server that does what it is told, byte by byte
+
+Processes
+    terminal     the command line in this process, and what it says
+    commands     the command line in a process of its own, which a test may kill
+    rivals       processes that publish at the same moment
+    trainings    training runs of two ranks, as users write them; run as a script
+
+Material
+    arrays       strategies over dtypes, shapes and layouts, and specimens picked by hand
+    plantings    secrets, made up, that must never be public, and texts that may be
+    oracles      where foreign test vectors and the public lexicons lie
+    seed_code    the code of the founding documents, taken from their text
+"""
