@@ -205,7 +205,7 @@ class DigestError(VerificationError):
 
 
 class UnverifiedError(VerificationError):
-    """There is no digest to check against, and `allow_unverified=True` was not given."""
+    """Bytes without a digest to check against, where `allow_unverified=True` was not given."""
 
 
 class NotFoundError(AtdataError, KeyError):
@@ -272,4 +272,4 @@ class RateLimitError(XrpcError):
 
 
 class AuthError(NetworkError, PermissionError):
-    """Not logged in, wrong credentials, or not allowed."""
+    """Missing or wrong credentials, or something that they do not allow."""

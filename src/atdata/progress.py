@@ -20,7 +20,7 @@ class Progress(Protocol):
         """A part of the work, `total` bytes long, begins."""
 
     def advance(self, amount: int) -> None:
-        """That many bytes of the current part are done."""
+        """Note that so many bytes of the current part are done."""
 
 
 class _Silent:

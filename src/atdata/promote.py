@@ -1,4 +1,4 @@
-"""From a team's index to the network: the same schema, the same shards, under one's own identity."""
+"""Promotion from a team's index to the network: the same schema, the same shards, under one's own identity."""
 
 from __future__ import annotations
 
@@ -147,12 +147,12 @@ def _with_manifests(
 
 
 def _nothing(_shards: Sequence[ShardRef]) -> None:
-    """Does nothing: shards stay where they are."""
+    """Copy nothing: shards stay where they are."""
 
 
 @dataclass(frozen=True)
 class _Moved:
-    """Where shards will be.
+    """The places of shards to be.
 
     Attributes:
         storage: as the record says it.

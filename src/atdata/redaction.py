@@ -148,7 +148,7 @@ def _without_userinfo(line: str) -> str:
 
 
 def _host_start(line: str, url: re.Match[str]) -> int:
-    """Where the host of a URL begins at the latest, also where a password with / ? # or a space breaks its syntax."""
+    """The latest position at which the host of a URL begins, also where a password with / ? # or a space breaks its syntax."""
     scheme, start = url[1].lower(), url.start(2)
     last = line.rfind("@", start)
     if scheme in _OWN or (last < 0 and re.fullmatch(_PLACE, url[2])):

@@ -95,7 +95,7 @@ class BlobSource:
 
 
 def blob_url(server: str, uri: BlobUri) -> str:
-    """Where plain HTTP reads a blob."""
+    """The URL at which plain HTTP reads a blob."""
     return f"{server}/xrpc/com.atproto.sync.getBlob?did={uri.did}&cid={uri.cid}"
 
 

@@ -344,7 +344,7 @@ def _pinned(client: AtmosphereClient, entry: Entry, shards: Sequence[ShardRef]) 
 
 
 def _source(client: AtmosphereClient, entry: Entry, shards: Sequence[ShardRef], given: DataSource | None) -> DataSource:
-    """Where an entry's shards are read: what a record says never selects a credential (promises.md 4)."""
+    """The source of an entry's shards: what a record says never selects a credential (promises.md 4)."""
     if given is not None:
         return (_CheckedRanges if isinstance(given, RangeSource) else _Checked)(given, tuple(shards))
     storage = entry.storage

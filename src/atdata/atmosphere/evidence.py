@@ -40,7 +40,7 @@ from atdata.transport import Transport
 R = TypeVar("R", bound=Record)
 
 IDENTITY_SECONDS = 300.0
-"""How long a verified identity is used again."""
+"""The time for which a verified identity is used again."""
 
 
 @dataclass(frozen=True)

@@ -136,7 +136,7 @@ class LensLoader:
 
 
 def _code_of(function: Callable[..., Any], repository: str | None, commit: str | None) -> CodeReference:
-    """Where a function is, as others find it."""
+    """The code reference of a function, as others find it."""
     try:
         file = Path(inspect.getsourcefile(function) or "").resolve(strict=True)
     except (TypeError, OSError):

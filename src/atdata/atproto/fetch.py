@@ -1,4 +1,4 @@
-"""How evidence is gathered, as network steps: handle to DID, DID to document, record and collection to proof.
+"""The gathering of evidence, as network steps: handle to DID, DID to document, record and collection to proof.
 
 The steps ask and judge nothing: what they bring is evidence for `verify`. The exception is a collection, which
 cannot be walked without reading the tree; every block that is walked has been hashed.

@@ -23,7 +23,7 @@ from atdata.atproto.syntax import Did
 from atdata.errors import DataModelError, IdentifierError, IdentityError, SignatureError, VerificationError
 
 RECOVERY_WINDOW = timedelta(hours=72)
-"""How long a rotation key of higher authority may undo what one of lower authority signed."""
+"""The time in which a rotation key of higher authority may undo what one of lower authority signed."""
 
 _MAX_ROTATION_KEYS = 10  # what the directory ever took; each costs a verification
 _SIGNATURE = re.compile(r"[A-Za-z0-9_-]{86}")

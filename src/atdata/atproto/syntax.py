@@ -273,7 +273,7 @@ class AtUri(Identifier):
 
     @property
     def authority(self) -> Did | Handle:
-        """Whose repository it is."""
+        """The identity whose repository it is."""
         return parse_identifier(self.split("/", 3)[2])
 
     @property
@@ -333,7 +333,7 @@ class BlobUri(Identifier):
 
     @property
     def did(self) -> Did:
-        """Whose blob it is."""
+        """The identity whose blob it is."""
         return Did(self.split("/")[2])
 
     @property

@@ -16,7 +16,7 @@ from atdata.settings import Settings
 
 
 def session_file() -> Path:
-    """Where the login is kept."""
+    """The file that the login is kept in."""
     return Settings.of().data / "session"
 
 

@@ -1,4 +1,4 @@
-"""How a command ends: with its exit code, whatever happens, and at once where somebody presses Ctrl-C."""
+"""The end of a command: with its exit code, whatever happens, and at once where somebody presses Ctrl-C."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _holds(thread: threading.Thread) -> bool:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Meanwhile Ctrl-C raises `KeyboardInterrupt`, and ends the process where that is not heeded in time."""
+    """Let Ctrl-C raise `KeyboardInterrupt`, and end the process where that is not heeded in time."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         watchdog = threading.Timer(GRACE, _end)

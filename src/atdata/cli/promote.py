@@ -83,7 +83,7 @@ def _plan(entry: Entry, client: AtmosphereClient, to: str | None) -> None:
 
 
 def _store(to: str | None, credentials: str | None, client: AtmosphereClient) -> AbstractDataStore | None:
-    """Where shards are copied to.
+    """The store that shards are copied to.
 
     Raises:
         UsageError: it is no such place.

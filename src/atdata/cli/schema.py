@@ -77,7 +77,7 @@ def _fields(schema: Schema) -> list[list[str]]:
 
 
 def _width(schema: Schema) -> int | str:
-    """How many fields it has; what cannot be decoded here is listed all the same."""
+    """The number of its fields; what cannot be decoded here is listed all the same."""
     with suppress(SchemaError):
         return len(_fields(schema))
     return "unknown"

@@ -1,4 +1,4 @@
-"""Which pass over a loader this is, where every pass has worker processes of its own.
+"""The number of a pass over a loader, where every pass has worker processes of its own.
 
 A DataLoader copies the loader to new workers for each pass and tells nobody how many passes there were. The workers
 of one pass share a seed, so the first of them to come makes the seed known and the others find it.

@@ -30,7 +30,7 @@ _VERSION = 1
 
 
 class _Place(NamedTuple):
-    """Where a pass is: it began at `start`, and this process has taken `taken` steps since, as one of `world` ranks."""
+    """The position of a pass: it began at `start`, and this process has taken `taken` steps since, as one of `world` ranks."""
 
     epoch: int
     start: int = 0
@@ -101,7 +101,7 @@ class Loader(Countable, Generic[T]):
 
     @property
     def rank(self) -> Rank:
-        """Which rank this process is, and of how many; it is asked each time, for the process group may come late.
+        """The rank of this process, and of how many; it is asked each time, for the process group may come late.
 
         Raises:
             UsageError: the loader was made for another rank than the process group says, or nothing says which it is,
@@ -235,7 +235,7 @@ class Loader(Countable, Generic[T]):
     # --- state
 
     def state_dict(self, batches: int | None = None, *, step: int | None = None) -> dict[str, Any]:
-        """Where this loader is: JSON, and the same on every rank that has taken as many steps.
+        """The position of this loader: JSON, and the same on every rank that has taken as many steps.
 
         Without arguments it counts what this object has given out. Where more is read than is used (by the workers of
         a DataLoader, by accelerate), it must be said what was used.
@@ -309,12 +309,12 @@ class Loader(Countable, Generic[T]):
             self._next, self._resumed = place, True
 
     def _place(self) -> _Place:
-        """Where the pass is that was begun last, as far as this object knows; else where the next one begins."""
+        """The position of the pass that was begun last, as far as this object knows; else where the next one begins."""
         last = self._epochs.last() if Worker.here().seed is None else None
         return _place_of(last) if last is not None else self._now or self._next
 
     def _used(self, batches: int | None, step: int | None) -> _Place:
-        """Where the pass under way is, by what was used of it."""
+        """The position of the pass under way, by what was used of it."""
         place, last = self._place(), self._epochs.last() if Worker.here().seed is None else None
         if step is not None:
             if batches is not None:

@@ -28,7 +28,7 @@ _HALF = np.uint64(32)
 
 @dataclass(frozen=True)
 class Order:
-    """Which sample stands at each position of an epoch.
+    """The order of an epoch: which sample stands at each position.
 
     Modes:
         ordered: the stored order.

@@ -1,4 +1,4 @@
-"""Which part of an epoch this process reads: ranks of a training run, and workers of a DataLoader."""
+"""The part of an epoch that this process reads: ranks of a training run, and workers of a DataLoader."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Rank:
 
 
 class Ranks:
-    """Where the rank of a process is asked for. It is asked when a pass begins: a loader may be older than the process
+    """The source of the rank of a process, which is asked for when a pass begins: a loader may be older than the process
     group, and may have come from another process.
 
     Args:

@@ -78,7 +78,7 @@ class Left:
 
     @property
     def path(self) -> Path:
-        """Where it is."""
+        """The path of it."""
         return self.root.joinpath(*self.parts, self.name)
 
     def remove(self) -> None:

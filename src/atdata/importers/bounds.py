@@ -79,7 +79,7 @@ class Bounds:
 
 
 def rows_at_once(metadata: Any, group: int, width: int, bounds: Bounds, most: int) -> int:
-    """How many rows of a row group of a Parquet file are decoded together.
+    """The number of rows of a row group of a Parquet file that are decoded together.
 
     Args:
         metadata: the file's, as `pyarrow` reads it.

@@ -138,7 +138,7 @@ class Folder:
         return cls(root, tuple(sorted(files, key=Path.as_posix)), tuple(notes))
 
     def having(self, suffixes: Sequence[str]) -> tuple[Path, ...]:
-        """Those files whose names end in one of some suffixes, in any case of letters.
+        """The files whose names end in one of some suffixes, in any case of letters.
 
         Raises:
             ShardNotFoundError: one is no file, but a link to nothing or something else.

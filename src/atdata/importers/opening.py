@@ -1,4 +1,4 @@
-"""From a path to an importer."""
+"""The importer of a path."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class NamedRecords(Generic[R]):
 
     @classmethod
     def among(cls, listing: Listing[R], name: str) -> Self:
-        """Those of a listing that have a name."""
+        """The records of a listing that have a name."""
         records = [record for record in listing if record.name == name]
         return cls(records, [record for record in listing.malformed if record.name == name])
 

@@ -16,7 +16,7 @@ from atdata.errors import ConflictError, NetworkError, NotFoundError, UsageError
 T = TypeVar("T")
 
 FORMAT = 1
-"""Of the rows. A database that a later version has written is left alone."""
+"""The version of the rows' format. A database that a later one has written is left alone."""
 
 _PATIENCE = (0.05, 0.2, 0.5, 1.0, 2.0)  # seconds; a server that is restarted is back by then
 
@@ -108,7 +108,7 @@ class Database(Protocol):
         """The row in a slot of a name."""
 
     def of_content(self, collection: str, name: str, content: str) -> Found | None:
-        """Of the rows of a name that say the same, the one with the highest rank; of those the latest."""
+        """The row with the highest rank, of those of a name that say the same; of several the latest."""
 
     def recent(self, collection: str, limit: int, before: int | None = None) -> list[Found]:
         """The latest rows of a kind, the latest first; with `before`, of those with lesser numbers."""
@@ -126,7 +126,7 @@ class Database(Protocol):
         """The faults of the database itself, a line each: rows that no index leads to, or indexes to no rows."""
 
     def risks(self) -> list[str]:
-        """How the database may lose what was written, as it is set up, a line each."""
+        """The ways in which the database may lose what was written, as it is set up, a line each."""
 
     def close(self) -> None:
         """Let go of connections; the next call makes new ones."""

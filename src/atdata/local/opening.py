@@ -1,4 +1,4 @@
-"""From the address of an index to its database."""
+"""The database behind the address of an index."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ class PostgresDatabase(SqlDatabase):
 
     @property
     def address(self) -> str:
-        """Where it is, without password."""
+        """The address of it, without password."""
         return public_address(self._url)
 
     def close(self) -> None:
@@ -161,7 +161,7 @@ def _is_final(error: Exception) -> bool:
 
 
 def _said(error: Exception) -> str | None:
-    """Why a server does not take us, in its own words."""
+    """The reason why a server does not take us, in its own words."""
     _, found, said = str(error).partition("FATAL:")
     return said.strip().splitlines()[0] if found and said.strip() else None
 

@@ -232,7 +232,7 @@ class RedisDatabase:
 
     @property
     def address(self) -> str:
-        """Where it is, without password."""
+        """The address of it, without password."""
         if not isinstance(self._where, str):
             facts = self._where.connection_pool.connection_kwargs
             return f"redis://{facts.get('host', 'localhost')}:{facts.get('port', 6379)}/{facts.get('db', 0)}"
@@ -257,7 +257,7 @@ def _driver() -> Any:
 
 
 def _once() -> Any:
-    """How the driver tries again by itself: not at all, for that is done here."""
+    """The driver's own policy of trying again: not at all, for that is done here."""
     from redis.backoff import NoBackoff
     from redis.retry import Retry
 

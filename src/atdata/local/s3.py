@@ -151,7 +151,7 @@ class S3DataStore(ShardStore):
         return self._source(files) if files else None
 
     def read_url(self, url: str) -> str:
-        """Where a plain HTTP client reads a stored shard, for an hour. Whoever has this address can read it.
+        """The URL at which a plain HTTP client reads a stored shard, for an hour. Whoever has it can read it.
 
         Raises:
             UsageError: it is no address in this bucket.
@@ -302,7 +302,7 @@ class _Pieces:
         self._pieces, self._rest = pieces, b""
 
     def read(self, amount: int) -> bytes:
-        """So many bytes; fewer only at the end, as whoever sends parts needs it."""
+        """Read so many bytes; fewer only at the end, as whoever sends parts needs it."""
         parts, left = [], amount
         while left and (piece := self._rest or next(self._pieces, b"")):
             parts.append(piece[:left])

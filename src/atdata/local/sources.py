@@ -1,4 +1,4 @@
-"""Where the shards of an entry are: as it is written into the index, and as it is read again."""
+"""The storage of an entry's shards: as it is written into the index, and as it is read again."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def put_into(store: AbstractDataStore, dataset: Dataset[Any], publication: Publi
 
 
 def stored_as(source: DataSource, shards: Sequence[ShardRef]) -> Stored:
-    """How a record says where shards are.
+    """The storage of shards, as a record says it.
 
     Raises:
         UsageError: it has no way to say it.
@@ -89,7 +89,7 @@ def stored_as(source: DataSource, shards: Sequence[ShardRef]) -> Stored:
 
 
 def source_of_entry(entry: Entry, shards: Sequence[ShardRef], store: AbstractDataStore | None) -> DataSource:
-    """Where some shards of an entry are read.
+    """The source of some shards of an entry.
 
     The caller's credentials go only where the caller has said: to the bucket of the index's own store, or to S3 as the
     environment sets it up. What a row of a shared index says never sends them elsewhere (promises.md 4).

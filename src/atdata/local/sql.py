@@ -52,7 +52,7 @@ class SqlDatabase:
     """Rows in one table. A dialect connects, and runs some work as one transaction."""
 
     MARK: ClassVar[str] = "?"
-    """How the driver marks a parameter."""
+    """The driver's mark of a parameter."""
 
     @abstractmethod
     def _run(

@@ -117,7 +117,7 @@ class _Floats:
 
 
 class _Values:
-    """How often each value occurs, as long as the values are few and short."""
+    """The count of each value, as long as the values are few and short."""
 
     def __init__(self) -> None:
         self.counter: Counter[Any] | None = Counter()
@@ -133,7 +133,7 @@ class _Values:
 
 
 class _Items:
-    """Which items occur in any of the lists, as long as they are few and short."""
+    """The items that occur in any of the lists, as long as they are few and short."""
 
     def __init__(self) -> None:
         self.seen: set[Any] | None = set()

@@ -194,7 +194,7 @@ def _software() -> str:
 
 
 def manifest_paths(shard: Path) -> tuple[Path, Path]:
-    """Where the header and the rows of a shard's manifest are: `X.manifest.json`, `X.manifest.parquet` for `X.tar`."""
+    """The files of a shard's manifest, header and rows: `X.manifest.json`, `X.manifest.parquet` for `X.tar`."""
     return shard.with_suffix(".manifest.json"), shard.with_suffix(".manifest.parquet")
 
 

@@ -1,4 +1,4 @@
-"""Which fields of a sample type a manifest indexes, and how."""
+"""The fields of a sample type that a manifest indexes, and their kinds."""
 
 from __future__ import annotations
 

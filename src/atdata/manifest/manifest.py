@@ -91,7 +91,7 @@ class Manifest:
 
     @property
     def offsets(self) -> NDArray[np.int64]:
-        """Where each sample's first byte is in the shard, `[n]`."""
+        """The offset of each sample's first byte in the shard, `[n]`."""
         return self.rows.offsets
 
     @property

@@ -25,7 +25,7 @@ from atdata.shards import ShardRef
 
 MAX_METADATA = 100_000
 SPLITS = "splits"
-"""In the metadata: the numbers of the shards of each split."""
+"""The key in the metadata of the numbers of each split's shards."""
 
 _MEMBERS = ("name", "schemaRef", "storage", "createdAt", "description", "metadata", "tags", "size", "license")
 _MANIFESTS = "manifests"
@@ -34,7 +34,7 @@ _ANYWHERE = "did:web:nowhere.invalid"  # what a shard is does not depend on whos
 
 @dataclass(frozen=True)
 class Size:
-    """How large a dataset is; what is not known is `None`."""
+    """The size of a dataset; what is not known is `None`."""
 
     samples: int | None = None
     bytes: int | None = None
@@ -131,7 +131,7 @@ class Entry(Record):
 
     @property
     def index_keys(self) -> IndexKeys:
-        """Under its name; what it says is its schema and its shards."""
+        """The keys of it: its name, and as content its schema and shards."""
         try:
             shards: list[Any] = [str(shard.digest or shard.url) for shard in self.storage.shards(_ANYWHERE)]
         except AtdataError:  # stored in a way that this version does not know, or as too many

@@ -19,7 +19,7 @@ Text: TypeAlias = str | UnsetType | None
 """A text, `None` for none, or `UNSET` where nobody says."""
 
 RECUT_FROM = "recutFrom"
-"""In the metadata of an entry whose shards were cut anew: the identity of the dataset that it was."""
+"""The key in the metadata of an entry whose shards were cut anew, of the identity of the dataset that it was."""
 
 _OURS = (SPLITS, RECUT_FROM)  # in metadata: what reading depends on, which nobody means who clears what people say
 
@@ -60,7 +60,7 @@ class Facts:
 
     @property
     def said(self) -> dict[str, Any]:
-        """Those that somebody said, by the name of the entry's attribute."""
+        """The facts that somebody gave, by the name of the entry's attribute."""
         given = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: value for name, value in given.items() if value is not None}
 
@@ -101,7 +101,7 @@ def warn_of_not_taken(stands: Record, said: Mapping[str, Any], hint: str) -> Non
 
 
 def _outside() -> int:
-    """How many calls up the first one is that is not atdata's own."""
+    """The number of calls up to the first one that is not atdata's own."""
     frame, level = sys._getframe(1), 1
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "atdata":
         frame, level = frame.f_back, level + 1

@@ -32,7 +32,7 @@ class Label(Record):
 
     @property
     def index_keys(self) -> IndexKeys:
-        """Under its name and version; what it says is the entry."""
+        """The keys of it: its name and version, and as content the entry."""
         said = cbor.encode({"datasetUri": str(self.dataset_uri)})
         return IndexKeys(self.name, self.version, Cid.of_cbor(said), self.dataset_uri)
 

@@ -114,7 +114,7 @@ class LensRecord(Record):
 
     @property
     def index_keys(self) -> IndexKeys:
-        """Under its name; what it says is the two schemas and the two functions."""
+        """The keys of it: its name, and as content the two schemas and the two functions."""
         wire = self.to_record()
         said = {name: wire[name] for name in ("sourceSchema", "targetSchema", "getterCode", "putterCode")}
         return IndexKeys(self.name, None, Cid.of_cbor(cbor.encode(said)), self.source_schema)

@@ -198,7 +198,7 @@ def lexicons() -> LexiconCatalog:
 
 
 def now() -> str:
-    """This moment as an AT Protocol datetime."""
+    """The present moment as an AT Protocol datetime."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

@@ -81,7 +81,7 @@ class Schema(Record):
 
     @property
     def rkey(self) -> RecordKey:
-        """Where it is published: `Name:version`, which makes a published version one record and immutable."""
+        """The key that it is published under: `Name:version`, which makes a published version one record and immutable."""
         legal = _KEY.fullmatch(self.name) and _KEY.fullmatch(self.version)
         return RecordKey(f"{self.name}:{self.version}") if legal else Tid.now()
 
@@ -93,7 +93,7 @@ class Schema(Record):
 
     @property
     def index_keys(self) -> IndexKeys:
-        """Under its name and version."""
+        """The keys of it: its name and version."""
         wire = self.to_record()
         said = {name: wire[name] for name in ("schemaType", "schema")}
         return IndexKeys(self.name, self.version, Cid.of_cbor(cbor.encode(said)))

@@ -1,4 +1,4 @@
-"""Where an entry's shards are: the storage union of the entry record, as shard references."""
+"""The storage union of the entry record: the places of its shards, as shard references."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ class UnknownStorage:
         return dict(self.value)
 
     def shards(self, _did: str | None) -> tuple[ShardRef, ...]:
-        """None can be named.
+        """Refuse: none can be named.
 
         Raises:
             LexiconError: always; it names the kind.

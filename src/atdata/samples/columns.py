@@ -1,4 +1,4 @@
-"""Many packed samples to columns at once, without touching a sample in Python.
+"""Decoding of many packed samples to columns at once, without touching a sample in Python.
 
 What samples have in common is learned from one of them. `blocks` decodes what has it with a loop in C, `gather` the
 same with numpy. What fits neither is `None` here, and is decoded one by one, with the same result.
@@ -54,7 +54,7 @@ class ColumnDecoder:
         return sum(length for length in lengths if length >= FAR)
 
     def block(self, count: int, least: int) -> Block | None:
-        """For so many samples, the shortest of which has `least` bytes; `None` where it is not known that samples are
+        """A block for so many samples, the shortest of which has `least` bytes; `None` where it is not known that they are
         such as the loop in C decodes.
         """
         if self._layout is None or not self._native or not count:

@@ -1,4 +1,4 @@
-"""Many packed samples to columns at once, with numpy: one comparison proves what all samples share, and one gather
+"""Decoding of packed samples to columns at once, with numpy: one comparison proves what all samples share, and one gather
 copies an array field of all of them into a column.
 
 This form says what is right; `blocks` does the same where `_native.c` could be compiled.
@@ -100,7 +100,7 @@ class Cursor:
         return tokens, first if tokens.tobytes().count(first) == self.count else None
 
     def _extents(self, tokens: Bytes, one: int | None, kind: ScalarKind | None, optional: bool) -> tuple[Ints, Ints]:
-        """Where the payload of each value is, and how long."""
+        """The offset and length of the payload of each value."""
         allowed = KINDS[kind]
         if one is not None:
             head, length = int(HEAD[one]), np.full(self.count, BODY[one])
@@ -224,7 +224,7 @@ class Cursor:
         return items.reshape(self.count, *shape)
 
     def _copied(self, stack: Stack) -> NDArray[Any]:
-        """As `_stacked`, one by one: for large arrays that is faster."""
+        """The arrays as of `_stacked`, copied one by one: for large ones that is faster."""
         places = (self.at + self.off).tolist()
         self.off += stack.length
         column = np.empty((self.count, *stack.shape), stack.dtype)

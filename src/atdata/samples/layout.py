@@ -20,7 +20,7 @@ from atdata.samples.npy import MAX_DIMS, MAX_HEADER, read_header
 
 
 class Unlike(Exception):
-    """This is not of a layout that is decoded in bulk."""
+    """Samples of no layout that is decoded in bulk."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Scalars:
 
 @dataclass(frozen=True)
 class Stack:
-    """How the array of the first sample is stored: behind this header, as these items."""
+    """The stored form of the first sample's array: behind this header, as these items."""
 
     header: bytes
     dtype: np.dtype[Any]
@@ -145,7 +145,7 @@ def _stack(declared: Array, value: memoryview) -> Stack | None:
 
 
 def _map_header(sample: memoryview) -> tuple[int, int]:
-    """How many values there are, and where the first key is."""
+    """The number of values, and the offset of the first key."""
     if sample[0] >> 4 == 8:
         return sample[0] & 15, 1
     if sample[0] == 0xDE:
@@ -165,7 +165,7 @@ def _key(sample: memoryview, at: int) -> tuple[str, int]:
 
 
 def _extent(sample: memoryview, at: int) -> int:
-    """How many bytes a value takes."""
+    """The number of bytes that a value takes."""
     token = sample[at]
     head = int(HEAD[token])
     length = int.from_bytes(sample[at + 1 : at + 1 + head], "big") if head else int(BODY[token])

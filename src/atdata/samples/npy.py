@@ -128,7 +128,7 @@ def _descr(dtype: np.dtype[Any]) -> Any:
 
 @lru_cache(maxsize=1024)
 def _used_bytes(dtype: np.dtype[Any]) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """For each byte of an item, 1 where it is part of a value, 0 where it is padding."""
+    """A mask over the bytes of an item: 1 where one is part of a value, 0 where it is padding."""
     used = np.zeros(dtype.itemsize, "u1")
     if dtype.names is not None:
         for field, offset, *_ in (dtype.fields or {}).values():

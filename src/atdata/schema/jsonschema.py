@@ -97,7 +97,7 @@ def from_json_schema(name: str, content: Mapping[str, Any]) -> SampleSchema:
 
 
 def _bare(field_type: FieldType) -> FieldType:
-    """At the top, that a field may be None is said by leaving it out of `required`."""
+    """The field type without `None`: at the top, leaving a field out of `required` says that."""
     return field_type.inner if isinstance(field_type, Maybe) else field_type
 
 

@@ -28,7 +28,7 @@ DEFAULT_LIMIT = 64 * 10**9
 _PAIR = re.compile("[0-9a-f]{2}")
 
 _seen: dict[Path, tuple[int, int]] = {}
-"""By cache folder: the bytes it holds as far as this process knows, and those stored since it last looked."""
+"""The bytes of each cache folder, as far as this process knows, and those stored since it last looked."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,11 @@ class ShardCache:
         return VerifiedFiles(self.root, self.afresh)
 
     def path(self, digest: Digest) -> Path:
-        """Where a shard with this digest is, if it is here."""
+        """The path of the shard with this digest, if it is here."""
         return self.root / "shards" / digest.algorithm / digest.hex[:2] / f"{digest.hex}.tar"
 
     def scratch(self) -> Path:
-        """Where a shard may be written until it has its place."""
+        """A path at which a shard may be written until it has its place."""
         return self.root / "scratch" / scratch_name()
 
     def open(self, digest: Digest) -> BinaryIO | None:

@@ -63,7 +63,7 @@ class HttpSource:
 
 
 def public_gs_url(url: str) -> str:
-    """Where anyone, without credentials, reads a public object of Google Cloud Storage.
+    """The URL at which anyone, without credentials, reads a public object of Google Cloud Storage.
 
     An emulator takes Google's place where `STORAGE_EMULATOR_HOST` names one, as for Google's own libraries.
 

@@ -140,7 +140,7 @@ def _matching(pattern: str) -> list[str]:
 
 
 def _step(place: str, part: str, inner: bool) -> list[str]:
-    """Where one part of a glob leads from a folder. What is not there leads nowhere."""
+    """The entries of a folder that match one part of a glob; none where it is not there."""
     try:
         if part == "**":
             Path(place).stat()

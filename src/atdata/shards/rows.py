@@ -26,7 +26,7 @@ def read_rows(file: BinaryIO, size: int, uri: str) -> Iterator[Row]:
 
 
 def scan_rows(file: BinaryIO, size: int, uri: str) -> Iterator[Member]:
-    """Where the samples are, by the headers alone.
+    """The offsets of samples, by the headers alone.
 
     Raises:
         ShardError: as `read_rows`.

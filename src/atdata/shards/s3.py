@@ -183,7 +183,7 @@ def configured_endpoint() -> str | None:
 
 
 def public_url(bucket: str, key: str, endpoint: str | None = None, region: str | None = None) -> str:
-    """Where anyone, without credentials, reads a public object.
+    """The URL at which anyone, without credentials, reads a public object.
 
     With an endpoint the bucket is part of the path, as every S3-compatible server takes it.
 

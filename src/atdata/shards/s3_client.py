@@ -70,7 +70,7 @@ class Unfinished:
 
 @dataclass(frozen=True)
 class S3Access:
-    """How S3 is reached. It pickles: clients are made where they are used.
+    """Access to S3. It pickles: clients are made where they are used.
 
     Attributes:
         endpoint_url: an S3-compatible server; AWS where there is none.
@@ -212,7 +212,7 @@ class Bucket:
             raise
 
     def signed_url(self, key: str, seconds: int) -> str:
-        """Where a plain HTTP client reads an object, for a while.
+        """The URL at which a plain HTTP client reads an object, for a while.
 
         Raises:
             AuthError: there are no credentials to sign with.

@@ -35,7 +35,7 @@ _MTIME = np.frombuffer(b"\0\0 mtime=", np.uint8)
 
 @dataclass(frozen=True, eq=False)
 class ShardIndex:
-    """Where the samples of one shard are.
+    """The offsets and sizes of the samples of one shard.
 
     Attributes:
         starts: offset of each sample's first byte in the shard, int64 `[n]`, increasing.
@@ -143,7 +143,7 @@ class _Headers:
 
 
 _Found: TypeAlias = tuple[Ints, Bytes, Ints, int]
-"""Of the samples in a window: the blocks of their headers, these headers, their sizes; and the block after the last."""
+"""The samples in a window: the blocks of their headers, these headers, their sizes; and the block after the last."""
 
 
 def _chained(blocks: Bytes) -> _Found | None:

@@ -29,7 +29,7 @@ def _nothing(_file: Path) -> Iterable[Path]:
 
 @contextmanager
 def new_set(pattern: FilePattern, overwrite: bool, beside: _Beside = _nothing) -> Iterator[Callable[[int], Path]]:
-    """Where to write the files of a set. They appear in their places when this is left, all of them at once.
+    """Gives the paths to write the files of a set to. They appear in their places on leaving, all of them at once.
 
     Args:
         pattern: of the set. The files that are there belong to it, with what is beside them.

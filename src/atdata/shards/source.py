@@ -51,7 +51,7 @@ class FileSource:
         return file
 
     def path(self, shard: ShardRef) -> Path:
-        """Where a shard is.
+        """The path of a shard.
 
         Raises:
             ShardNotFoundError: it is no longer there, or is no file.

@@ -39,7 +39,7 @@ _FOREIGN = {
     b"version https://git-lfs": ("a pointer of Git LFS", "Have its content fetched: git lfs pull."),
     b"/annex/objects/": ("a pointer of git-annex", "Have its content fetched: git annex get."),
 }
-"""How files begin that are called shards and are none."""
+"""The first bytes of files that are called shards and are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +158,7 @@ def _damaged(uri: str, position: int, what: str, actual: object = None) -> Shard
 
 
 def _after(position: int, length: int, size: int, uri: str) -> int:
-    """Where the next header stands, once it is known that the payload is all there."""
+    """The block of the next header, once it is known that the payload is all there."""
     end = position + BLOCK + length
     if end > size:
         raise _cut(uri, size)

@@ -35,7 +35,7 @@ _DAMAGED = (ValueError, TypeError, OverflowError, IndexError, zlib.error)  # wha
 _LATELY = 600  # seconds to which it is known when a shard was used last
 _MOST = 10_000
 _noted: dict[tuple[Path, str], int] = {}
-"""By cache folder and digest: when this process last said that a shard is used."""
+"""The time at which this process last noted that a shard is used, by cache folder and digest."""
 
 _SCHEMA = (
     """CREATE TABLE IF NOT EXISTS files (
@@ -129,7 +129,7 @@ class VerifiedFiles:
             db.execute("INSERT OR REPLACE INTO uses VALUES (?, ?)", [digest, now])
 
     def uses(self) -> dict[str, int]:
-        """When the shards of the cache were used last, in seconds."""
+        """The times at which the shards of the cache were used last, in seconds."""
         found: dict[str, int] = {}
         with _quietly(), self._open(new=False) as db:
             found.update(db.execute("SELECT digest, at FROM uses").fetchall())
@@ -166,7 +166,7 @@ class VerifiedFiles:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Whatever is wrong with the database: then nothing is known."""
+    """Suppress whatever is wrong with the database: then nothing is known."""
     import sqlite3
 
     with suppress(sqlite3.Error, OSError, *_DAMAGED):

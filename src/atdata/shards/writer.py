@@ -37,7 +37,7 @@ _SYNC = 1 << 23  # bytes that are written before the disk is asked to keep them
 
 @dataclass(frozen=True)
 class Limits:
-    """How much one shard may hold. `size` counts every byte of the file, headers and end mark included."""
+    """The most that one shard may hold. `size` counts every byte of the file, headers and end mark included."""
 
     count: int | None = None
     size: int | None = None

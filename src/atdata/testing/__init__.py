@@ -1,4 +1,4 @@
-"""For tests and trials: a network in this process, lies to tell with it, and a conformance suite for every port."""
+"""Tests and trials: a network in this process, lies to tell with it, and a conformance suite for every port."""
 
 from atdata.testing.devnet import DevAccount, Devnet
 from atdata.testing.lies import Lie, OldState, Teller, blob_lies, identity_lies, proof_lies

@@ -1,4 +1,4 @@
-"""Which IP addresses are of the public network, told from our own table: each Python's own differs from the others'.
+"""The IP addresses of the public network, by our own table: each Python's own differs from the others'.
 
 Nothing but the standard library is imported here, so that every version of Python can be asked about this file.
 """

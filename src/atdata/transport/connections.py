@@ -119,7 +119,7 @@ class Exchange:
 
 
 class _Inside:
-    """While this thread executes httpcore's code: on whose budget, and what goes wrong as one of our errors."""
+    """Runs httpcore's code in this thread on a budget; what goes wrong is one of our errors."""
 
     __slots__ = ("_before", "_budget", "_url")
     _thread: ClassVar[threading.local] = threading.local()
@@ -152,7 +152,7 @@ class _Inside:
 
     @classmethod
     def budget(cls) -> Budget | None:
-        """That of the request that this thread is making."""
+        """The budget of the request that this thread is making."""
         entered: _Inside | None = getattr(cls._thread, "entered", None)
         return None if entered is None else entered._budget
 

@@ -1,4 +1,4 @@
-"""Which addresses may be dialled.
+"""The addresses that may be dialled.
 
 Text found in a record or a DID document is a stranger's: it may name only `https` servers on the public
 network. The check is made on the address that is dialled, after name resolution, so a name cannot
@@ -39,7 +39,7 @@ def split_url(url: str) -> SplitResult:
 
 
 def join_url(base: str, location: str) -> str:
-    """Where a reference in an answer leads (RFC 3986, section 5: Reference Resolution).
+    """The URL that a reference in an answer leads to (RFC 3986, section 5: Reference Resolution).
 
     Raises:
         AddressError: it is no reference.

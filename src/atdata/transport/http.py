@@ -51,7 +51,7 @@ class Stream:
 
     @property
     def encoding(self) -> str:
-        """How the body is packed for the way (RFC 9110, section 8.4: Content-Encoding); empty where it is not."""
+        """The content encoding of the body (RFC 9110, section 8.4: Content-Encoding); empty where it has none."""
         return encoding_of(self.headers.get("content-encoding", ""))
 
 

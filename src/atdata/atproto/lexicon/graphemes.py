@@ -146,7 +146,7 @@ _KIND_OF_CATEGORY = {
 
 
 def grapheme_count(text: str) -> int:
-    """How many extended grapheme clusters the text has (UAX #29, 3.1.1)."""
+    """The number of extended grapheme clusters in a text (UAX #29, 3.1.1)."""
     if text.isascii():
         return len(text) - text.count("\r\n")
     count = 0

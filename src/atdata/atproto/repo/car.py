@@ -70,7 +70,7 @@ def _fail(at: int, what: str, **facts: Any) -> NoReturn:
 
 
 def _section(data: bytes, at: int) -> tuple[int, int]:
-    """Where the section whose length stands at `at` begins and ends."""
+    """The beginning and end of the section whose length stands at `at`."""
     length, shift, start = 0, 0, at
     while True:
         if start >= len(data):

@@ -144,7 +144,7 @@ class _Walk:
 
     @property
     def layer(self) -> int:
-        """How high the next part stands: a root above all, a leaf below all."""
+        """The height of the next part: a root above all, a leaf below all."""
         if not isinstance(self.next, Subtree):
             return -1
         return 256 if self.next.layer is None else self.next.layer
@@ -266,7 +266,7 @@ class _Editor:
 
 
 def _place(branch: Branch, key: str) -> int:
-    """How many of its leaves come before the key."""
+    """The number of its leaves that come before the key."""
     return bisect_left(branch.leaves, key, key=lambda leaf: leaf.key)
 
 

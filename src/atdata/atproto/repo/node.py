@@ -127,7 +127,7 @@ def key_depth(key: str) -> int:
 
 
 def common_prefix_length(left: bytes, right: bytes) -> int:
-    """How many bytes two keys begin with in common."""
+    """The number of bytes that two keys begin with in common."""
     for index, (a, b) in enumerate(zip(left, right, strict=False)):
         if a != b:
             return index

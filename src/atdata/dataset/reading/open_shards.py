@@ -336,7 +336,7 @@ def evict_excess(own: ShardFiles, most: int | None = None) -> None:
 
 
 def _begin_anew() -> None:
-    """In a forked process."""
+    """Begin anew in a forked process."""
     global _joining
     _joining = threading.Lock()
     for files in list(_everyone):

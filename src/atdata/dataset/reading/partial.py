@@ -99,7 +99,7 @@ class PartialShard:
         return np.searchsorted(self.opened.index.starts, starts)
 
     def missing(self, places: Ints) -> Ints:
-        """Those of some samples that are not here, each once, in order."""
+        """The samples of some that are not here, each once, in order."""
         wanted = np.unique(places)
         return wanted[~self._here[wanted]]
 

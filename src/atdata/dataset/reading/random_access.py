@@ -23,7 +23,7 @@ class RandomAccessShards(OpenShards):
 
     @classmethod
     def sharing(cls, shards: OpenShards) -> RandomAccessShards:
-        """Over the same files."""
+        """A copy over the same files."""
         made = cls.__new__(cls)  # a copy would be made as if pickled, and share nothing
         vars(made).update(vars(shards))
         return made

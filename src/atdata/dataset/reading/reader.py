@@ -221,7 +221,7 @@ class SampleReader:
         return self._columns(chunks, self._begin(chunks))
 
     def _chunks(self, numbers: Batch) -> list[Chunk]:
-        """Where some samples are, shard by shard."""
+        """The offsets of some samples, shard by shard."""
         if not len(numbers):
             return []
         goes_on, self._after = int(numbers[0]) == self._after, int(numbers[-1]) + 1

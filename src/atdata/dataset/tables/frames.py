@@ -323,7 +323,7 @@ class _Output:
         write_all(self._file, data, self.path)
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: nothing is held back."""
 
     def close(self) -> None:
         """The file closes with its place."""

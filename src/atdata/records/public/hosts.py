@@ -1,4 +1,4 @@
-"""Which hosts are anybody's to reach, as an allow-list over how they are written.
+"""An allow-list of the hosts that anybody can reach, over how they are written.
 
 A host that is not written in one of the two plain forms, an IP address as everybody writes it or a name under a
 top-level domain that there is, is none that strangers reach. So what other programs read as an address in `10.5`,

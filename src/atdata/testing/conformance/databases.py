@@ -65,7 +65,7 @@ def key(found: Found | None) -> str | None:
 
 
 class DatabaseSuite:
-    """For `Database`, by one user at a time."""
+    """Tests of a `Database`, by one user at a time."""
 
     def test_an_empty_one_has_nothing(self, database: Database) -> None:
         assert len(database) == 0
@@ -333,7 +333,7 @@ class DatabaseSuite:
 
 
 class SharedDatabaseSuite(DatabaseSuite):
-    """For a `Database` that several processes share."""
+    """Tests of a `Database` that several processes share."""
 
     def test_a_fork_has_its_own_connection(self, database: Database) -> None:
         database.insert([row("a", 1)])

@@ -53,7 +53,7 @@ class SourceUnderTest:
 
 
 class DataSourceSuite:
-    """For `DataSource`: provide a fixture `made`, a `SourceUnderTest` with at least two shards of `Row`."""
+    """Tests of a `DataSource`: provide a fixture `made`, a `SourceUnderTest` with at least two shards of `Row`."""
 
     def test_it_implements_the_port(self, made: SourceUnderTest) -> None:
         assert isinstance(made.source, DataSource)
@@ -95,7 +95,7 @@ class DataSourceSuite:
 
 
 class RangeSourceSuite(DataSourceSuite):
-    """For `RangeSource`: the same, where the place gives ranges."""
+    """Tests of a `RangeSource`: the same, where the place gives ranges."""
 
     def test_it_implements_the_port_of_ranges(self, made: SourceUnderTest) -> None:
         assert isinstance(made.source, RangeSource)
@@ -115,7 +115,7 @@ class RangeSourceSuite(DataSourceSuite):
 
 
 class DataStoreSuite:
-    """For `AbstractDataStore`: provide a fixture `store`. The suite writes into the working folder."""
+    """Tests of an `AbstractDataStore`: provide a fixture `store`. The suite writes into the working folder."""
 
     def test_it_implements_the_port(self, store: AbstractDataStore) -> None:
         assert isinstance(store, AbstractDataStore)
@@ -152,7 +152,7 @@ class DataStoreSuite:
 
 
 class ShardStoreSuite(DataStoreSuite):
-    """For `ShardStore`: likewise."""
+    """Tests of a `ShardStore`: likewise."""
 
     def test_it_knows_what_it_will_hold(self, store: ShardStore) -> None:
         assert isinstance(store, ShardStore)
@@ -168,7 +168,7 @@ class ShardStoreSuite(DataStoreSuite):
 
 
 class IndexSuite:
-    """For `AbstractIndex`: provide a fixture `index`, empty, that takes datasets of local files."""
+    """Tests of an `AbstractIndex`: provide a fixture `index`, empty, that takes datasets of local files."""
 
     def test_it_implements_the_port(self, index: AbstractIndex) -> None:
         assert isinstance(index, AbstractIndex)

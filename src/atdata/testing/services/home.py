@@ -28,7 +28,7 @@ KINDS: dict[str, tuple[type[Server], ...]] = {
 
 @dataclass(frozen=True)
 class Status:
-    """How it stands with a service.
+    """The status of a service.
 
     Attributes:
         service: `redis`, `postgres`, `s3`.
@@ -131,7 +131,7 @@ class Home:
         return Status(service, "stopped", ended[0].PROGRAM) if ended else Status(service, "not running")
 
     def _write_variables(self) -> None:
-        """For what runs; no file where nothing does."""
+        """Write the variables of what runs; no file where nothing does."""
         known = self.environment()
         if not known:
             self.variables.unlink(missing_ok=True)

@@ -46,7 +46,7 @@ class PostgresServer(Server):
 
     @property
     def url(self) -> str:
-        """For `psycopg.connect`."""
+        """The URL for `psycopg.connect`."""
         return f"postgresql://{USER}:{self._state.secret}@{HOST}:{self.port}/{DATABASE}"
 
     @property

@@ -27,7 +27,7 @@ class RedisServer(Server):
 
     @property
     def url(self) -> str:
-        """For `redis.from_url`."""
+        """The URL for `redis.from_url`."""
         return f"redis://:{self._state.secret}@{HOST}:{self.port}/0"
 
     @property

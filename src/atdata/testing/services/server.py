@@ -104,7 +104,7 @@ class Server(ABC):
 
     @property
     def port(self) -> int:
-        """Where it listens, on loopback only."""
+        """The port on which it listens, on loopback only."""
         return self._state.port
 
     @property
