@@ -273,6 +273,77 @@ def test_a_state_of_other_data_or_another_order_is_refused(tmp_path, datasets):
             loader.load_state_dict(damage)
 
 
+def evens(point: Point) -> bool:
+    return point.id % 2 == 0
+
+
+def test_a_state_of_another_view_of_the_same_samples_is_refused(datasets):
+    """By the names of what a view does; nothing else of a function is the same in the next run."""
+
+    @atdata.packable
+    class Name:
+        name: str
+
+    def odds(point: Point) -> bool:
+        return not evens(point)
+
+    def renamed(point: Point) -> dict[str, Any]:
+        return {"id": point.id}
+
+    data = datasets["7"]
+    views = [
+        data,
+        data.filter(evens),
+        data.filter(odds),
+        data.filter(evens).filter(evens),
+        data.map(renamed),
+        data.as_type(Name),
+        data.columns("id"),
+        data.columns("id", "name"),
+    ]
+    states = [view.loader(7, rank=0, world_size=1).state_dict() for view in views]
+    for view, state in itertools.product(views, states):
+        loader = view.loader(7, rank=0, world_size=1)
+        if state["pipeline"] == loader.state_dict()["pipeline"]:
+            loader.load_state_dict(json.loads(json.dumps(state)))
+            continue
+        with pytest.raises(ResumeError, match="another view") as caught:
+            loader.load_state_dict(state)
+        assert caught.value.path == "pipeline"
+    assert len({state["pipeline"] for state in states}) == len(views)
+
+
+def test_a_state_that_says_nothing_of_its_view_is_an_older_one(datasets):
+    loader = datasets["7"].filter(evens).loader(7, rank=0, world_size=1)
+    state = loader.state_dict()
+    del state["pipeline"]
+    loader.load_state_dict({**state, "position": 14})
+    assert ids(loader)[0] == [14, 16, 18, 20]
+
+
+def test_a_view_is_named_alike_in_another_process_and_however_its_module_is_called(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import functools, sys, atdata\n"
+        "def kept(sample, least): return sample['x'] >= least\n"
+        "class Doubled:\n"
+        "    def __call__(self, sample): return {'x': 2 * sample['x']}\n"
+        "def view(path):\n"
+        "    data = atdata.Dataset(path).columns('x').map(Doubled()).map(lambda sample: sample)\n"
+        "    return data.filter(functools.partial(kept, least=1)).view.pipeline\n"
+        "if __name__ == '__main__': print(view(sys.argv[1]))\n"
+    )
+    atdata.write_samples([atdata.DictSample({"x": 1})], tmp_path / "a.tar")
+    runs = [[str(program)], ["-c", "import sys, program; print(program.view(sys.argv[1]))"]]
+    said = {
+        subprocess.run(
+            [sys.executable, *run, str(tmp_path / "a.tar")], cwd=tmp_path, check=True, capture_output=True, text=True
+        ).stdout
+        for run in runs
+    }
+    assert said == {"columns(x), map(Doubled), map(view.<locals>.<lambda>), filter(kept)\n"}
+
+
 def test_what_is_no_state_is_refused(datasets):
     loader = datasets["7"].loader(7, rank=0, world_size=1)
     state = loader.state_dict()

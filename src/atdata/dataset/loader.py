@@ -251,6 +251,7 @@ class Loader(Countable, Generic[T]):
         state: dict[str, Any] = {
             "version": _VERSION,
             "plan": self._plan(),
+            "pipeline": self.view.pipeline,
             "mode": self._order.mode,
             "seed": self._order.seed,
             "window": self._order.window,
@@ -270,7 +271,7 @@ class Loader(Countable, Generic[T]):
         """Let the next pass go on where a state says. World size, workers and batch size may have changed.
 
         Raises:
-            ResumeError: the state is of other data, or of another order; it says which.
+            ResumeError: the state is of other data, of another view of them, or of another order; it says which.
         """
         if not isinstance(state, Mapping):
             raise ResumeError("a state that no loader has saved", expected="a mapping", actual=type(state).__name__)
@@ -280,10 +281,14 @@ class Loader(Countable, Generic[T]):
             "seed": self._order.seed,
             "window": self._order.window,
             "plan": self._plan(),
+            "pipeline": self.view.pipeline,
         }
+        state = {"pipeline": self.view.pipeline, **state}  # states that say nothing of it are older
         for name, value in expected.items():
             if not isinstance(state.get(name), int | str) or state[name] != value:
-                raise ResumeError(_REASONS[name], path=name, expected=value, actual=repr(state.get(name))[:80])
+                what, hint = _REASONS[name]
+                actual = repr(state.get(name))[:160]
+                raise ResumeError(what, path=name, expected=repr(value)[:160], actual=actual, hint=hint)
         place = _Place(state.get("epoch", -1), state.get("position", -1), state.get("taken", 0))
         for name, number in zip(("epoch", "position", "taken"), place, strict=False):
             if not (type(number) is int and 0 <= number < 1 << 63):
@@ -374,9 +379,19 @@ def _place_of(begun: Pass) -> _Place:
 
 
 _REASONS = {
-    "version": "a state that this version of atdata does not know",
-    "mode": "the state is of another order",
-    "seed": "the state is of another seed",
-    "window": "the state is of another window",
-    "plan": "the data are not those that the state was saved for",
+    "version": (
+        "the state has a version that this release of atdata does not read",
+        "Resume with the release of atdata that saved it.",
+    ),
+    "mode": ("the state was saved in another order", "Make the loader with the same shuffle=."),
+    "seed": ("the state was saved with another seed", "Make the loader with the same seed=."),
+    "window": ("the state was saved with another window", "Make the loader with the same window=."),
+    "plan": (
+        "the state was saved over other shards or another selection of samples",
+        "Make the loader of the same dataset, or begin anew: loader.set_epoch(n).",
+    ),
+    "pipeline": (
+        "the state was saved over another view of the same samples",
+        "Make the loader of a dataset with the same as_type, columns, map and filter, or begin anew: loader.set_epoch(n).",
+    ),
 }

@@ -15,10 +15,10 @@ from atdata.samples import DictSample, PackableSample, SampleBatch
 
 
 class Transform(Protocol):
-    """One batch to another."""
+    """One batch to another. `str` names what it does, the same in every process and run."""
 
     def __call__(self, batch: SampleBatch[Any], /) -> SampleBatch[Any]:
-        """The batch after the step."""
+        """The transformed batch."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,10 @@ class ApplyLens:
 
     lens: Lens[Any, Any] | None
     fields: tuple[str, ...] | None
+
+    def __str__(self) -> str:
+        parts = [] if self.lens is None else [f"as_type({self.lens.view_type.__name__}) by {self.lens.name}"]
+        return ", ".join([*parts, f"columns({', '.join(self.fields)})"] if self.fields is not None else parts)
 
     def __call__(self, batch: SampleBatch[Any]) -> SampleBatch[Any]:
         """The batch as it is seen."""
@@ -51,9 +55,12 @@ class Map:
     function: Callable[[Any], Any]
     sample_type: type[Any]
 
+    def __str__(self) -> str:
+        return f"map({_name(self.function)})"
+
     @classmethod
     def of(cls, function: Callable[[Any], Any], sample_type: type[Any] | None) -> Map:
-        """The step, with the type of its results."""
+        """The transform, with the type of its results."""
         if sample_type is None:
             try:
                 sample_type = typing.get_type_hints(function).get("return")
@@ -82,6 +89,9 @@ class Filter:
 
     keep: Callable[[Any], bool]
 
+    def __str__(self) -> str:
+        return f"filter({_name(self.keep)})"
+
     def __call__(self, batch: SampleBatch[Any]) -> SampleBatch[Any]:
         """The rest of the batch."""
         kept = [index for index, sample in enumerate(batch.samples) if self.keep(sample)]
@@ -94,3 +104,9 @@ class Filter:
             for name, column in batch.stored.items()
         }
         return SampleBatch(batch.sample_type, columns)
+
+
+def _name(function: Callable[..., Any]) -> str:
+    """The name of a function in its module; the module itself may be `__main__` here and another name elsewhere."""
+    function = getattr(function, "func", function)  # of a functools.partial
+    return str(getattr(function, "__qualname__", type(function).__qualname__))

@@ -137,9 +137,7 @@ class View(Countable, Generic[T]):
             ShardError, DigestError, SampleError: as `SampleReader.read`.
         """
         reader = self.reader()
-        transforms = self.transforms
-        if self.lens is not None or self.fields is not None:
-            transforms = (ApplyLens(self.lens, self.fields), *transforms)
+        transforms = self._pipeline
         if self.table.gives_ranges:
             numbers = _fetched(self.table, numbers)
         for batch in reader.batches(numbers):
@@ -155,6 +153,16 @@ class View(Countable, Generic[T]):
         if self.fields is not None and (self.lens is None or wanted is not None):
             wanted = list(self.fields)
         return SampleReader(self.table, self.stored_type, wanted)
+
+    @property
+    def _pipeline(self) -> tuple[Transform, ...]:
+        seen = self.lens is not None or self.fields is not None
+        return (ApplyLens(self.lens, self.fields), *self.transforms) if seen else self.transforms
+
+    @property
+    def pipeline(self) -> str:
+        """The lens, the fields and the transforms by name, as far as names tell them: the same in every process."""
+        return ", ".join(map(str, self._pipeline))
 
     def fingerprint(self) -> str:
         """The identity of the positions of an epoch, as text: the shards by their digests, and what is selected."""
