@@ -323,6 +323,25 @@ def even(digit: Digit) -> bool:
     return digit.label % 2 == 0
 
 
+def test_samples_that_only_reading_can_number_are_not_chosen_by_number(data):
+    kept = data.filter(even)
+    for choose in (
+        lambda: kept.take(2),
+        lambda: kept.skip(2),
+        lambda: kept.select([0]),
+        lambda: kept.select(slice(0, 2)),
+        lambda: kept[0],
+        lambda: kept[:2],
+        lambda: kept.get("000000000"),
+    ):
+        with pytest.raises(UsageError, match="filtered") as caught:
+            choose()
+        assert "before filter" in caught.value.hint
+    assert [digit.label for digit in kept.head(2)] == [0, 2]
+    assert [digit.label for digit in kept.ordered().take(4)] == [0, 2, 4, 6]
+    assert [digit.label for digit in data.skip(1).take(3).filter(even)] == [2]
+
+
 # --- views -----------------------------------------------------------------------------------------------------------
 
 

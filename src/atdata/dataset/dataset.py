@@ -263,16 +263,24 @@ class Dataset(Countable, Generic[T]):
 
         Raises:
             IndexError: there is no such sample.
+            UsageError: the samples are filtered, and only reading can tell their numbers.
         """
-        numbers = self.view.select(self._positions(which))
-        return self._see(table=self.view.random_access().table, selection=numbers)
+        return self._see(table=self._random_access.table, selection=self.view.select(self._positions(which)))
 
     def take(self, count: int) -> Dataset[T]:
-        """A view of the first samples."""
+        """A view of the first samples.
+
+        Raises:
+            UsageError: the samples are filtered; `filtered.ordered().take(count)` gives the first that a filter keeps.
+        """
         return self.select(slice(None, counted(count, "count")))
 
     def skip(self, count: int) -> Dataset[T]:
-        """A view of all but the first samples."""
+        """A view of all but the first samples.
+
+        Raises:
+            UsageError: the samples are filtered.
+        """
         return self.select(slice(counted(count, "count"), None))
 
     def get(self, key: str) -> T:
@@ -285,7 +293,7 @@ class Dataset(Countable, Generic[T]):
         """
         if not isinstance(key, str):
             raise TypeError(f"a key is text, not {type(key).__name__}")
-        view = self.view.random_access()
+        view = self._random_access
         number = view.table.find(key)
         if view.selection is not None and number not in view.selection:
             raise NotFoundError("this view leaves the sample with this key out", path=repr(key))
@@ -293,9 +301,17 @@ class Dataset(Countable, Generic[T]):
         return sample
 
     def _batch(self, numbers: Ints) -> SampleBatch[T]:
+        return next(self._random_access.read([numbers]))
+
+    @property
+    def _random_access(self) -> View[T]:
         if self.view.filtered:
-            raise UsageError("a filtered dataset has no numbered samples", hint="Select first, then filter.")
-        return next(self.view.random_access().read([numbers]))
+            raise UsageError(
+                "samples of a filtered dataset have no numbers before they are read",
+                hint="Use take, skip, select and dataset[...] before filter. The first samples that a filter keeps:"
+                " filtered.head(n), or filtered.ordered().take(n).",
+            )
+        return self.view.random_access()
 
     def _position(self, which: int) -> Ints:
         extent = self._extent(which + 1 if which >= 0 else None)
@@ -322,7 +338,7 @@ class Dataset(Countable, Generic[T]):
 
     def _extent(self, stop: int | None) -> int:
         """The number of samples, or `stop` where that is fewer: no more shards are looked at than that takes."""
-        return self.view.random_access().resolve_stop(stop)
+        return self._random_access.resolve_stop(stop)
 
     # --- views
 
