@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from atdata.dataset.entry import IndexEntry
 from atdata.dataset.iteration import Batches, Samples, Shuffle
 from atdata.dataset.loader import EqualSteps, Loader
-from atdata.dataset.order import WINDOW, Order, counted
+from atdata.dataset.numbers import checked_int
+from atdata.dataset.order import WINDOW, Order
 from atdata.dataset.ranks import Ranks
 from atdata.dataset.reading.table import ShardTable
 from atdata.dataset.tables import frames
@@ -273,7 +274,7 @@ class Dataset(Countable, Generic[T]):
         Raises:
             UsageError: the samples are filtered; `filtered.ordered().take(count)` gives the first that a filter keeps.
         """
-        return self.select(slice(None, counted(count, "count")))
+        return self.select(slice(None, checked_int(count, "count")))
 
     def skip(self, count: int) -> Dataset[T]:
         """A view of all but the first samples.
@@ -281,7 +282,7 @@ class Dataset(Countable, Generic[T]):
         Raises:
             UsageError: the samples are filtered.
         """
-        return self.select(slice(counted(count, "count"), None))
+        return self.select(slice(checked_int(count, "count"), None))
 
     def get(self, key: str) -> T:
         """The sample with a key; where several shards hold one, that in the first of them.

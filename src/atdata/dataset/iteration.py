@@ -10,7 +10,8 @@ from typing import Any, Generic, Literal, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from atdata.dataset.order import Order, counted
+from atdata.dataset.numbers import checked_int
+from atdata.dataset.order import Order
 from atdata.dataset.view import Countable, View
 from atdata.errors import SampleError, UnsizedError
 from atdata.samples import SampleBatch
@@ -54,7 +55,7 @@ class Samples(Countable, Generic[T]):
 
     def take(self, count: int) -> Iterable[T]:
         """The first `count` samples."""
-        return islice(self, min(counted(count, "count"), sys.maxsize))
+        return islice(self, min(checked_int(count, "count"), sys.maxsize))
 
 
 class Batches(Countable, Generic[T]):
@@ -63,7 +64,7 @@ class Batches(Countable, Generic[T]):
     """
 
     def __init__(self, view: View[T], order: Order, batch_size: int) -> None:
-        self.view, self.order, self.batch_size = view, order, counted(batch_size, "batch_size", 1)
+        self.view, self.order, self.batch_size = view, order, checked_int(batch_size, "batch_size", 1)
 
     def __iter__(self) -> Iterator[SampleBatch[T]]:
         numbers = self.view.numbers(self.order, self._ranges())

@@ -16,7 +16,8 @@ from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 from atdata.dataset.epochs import EpochCounter, Pass
 from atdata.dataset.frameworks import ahead, refuse_sharing, refuse_skipping
-from atdata.dataset.order import Mode, Order, counted
+from atdata.dataset.numbers import checked_int
+from atdata.dataset.order import Mode, Order
 from atdata.dataset.padding import Padding
 from atdata.dataset.ranks import Rank, Ranks, Told, Worker
 from atdata.dataset.view import Countable, View
@@ -66,7 +67,7 @@ class Loader(Countable, Generic[T]):
                 path="equal_steps",
                 hint="Use equal_steps='pad', which fills them.",
             )
-        self.view, self.batch_size, self._ranks = view, counted(batch_size, "batch_size", 1), ranks
+        self.view, self.batch_size, self._ranks = view, checked_int(batch_size, "batch_size", 1), ranks
         self._order = Order(0, mode, seed, 0, window)
         self._drop_last, self._equal_steps = drop_last, equal_steps
         self._epochs = EpochCounter()
@@ -219,7 +220,7 @@ class Loader(Countable, Generic[T]):
         Raises:
             UsageError: a state of another epoch was loaded, and no pass has begun there yet.
         """
-        epoch = counted(epoch, "epoch")
+        epoch = checked_int(epoch, "epoch")
         waiting = self._next.start > 0 and self._now is None and self._epochs.last() is None
         if not waiting:
             self._go_to(_Place(epoch))
@@ -331,7 +332,7 @@ class Loader(Countable, Generic[T]):
                     actual=step,
                     hint="Use torchdata's StatefulDataLoader, one worker, or equal_steps='pad'.",
                 )
-            return place._replace(taken=counted(step, "step") + 1)
+            return place._replace(taken=checked_int(step, "step") + 1)
         if batches is not None:
             if self.view.filtered and self._equal_steps is None:
                 raise UsageError(
@@ -339,7 +340,7 @@ class Loader(Countable, Generic[T]):
                     path="batches",
                     hint="Say the step of the last batch that was used: state_dict(step=batch.step).",
                 )
-            return place._replace(taken=counted(batches, "batches"))
+            return place._replace(taken=checked_int(batches, "batches"))
         if last is not None:
             raise UsageError(
                 "workers read ahead, so the loader cannot know what was used",

@@ -8,13 +8,13 @@ samples at positions 10^9 to 10^9 + 255 without having been anywhere near.
 from __future__ import annotations
 
 import hashlib
-import operator
 from dataclasses import dataclass
-from typing import Any, Literal, SupportsIndex, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from atdata.dataset.numbers import checked_int
 from atdata.errors import UsageError
 
 Mode: TypeAlias = Literal["ordered", "global", "window"]
@@ -51,13 +51,13 @@ class Order:
     window: int = WINDOW
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "seed", operator.index(self.seed))  # numpy's integers print otherwise, see _key
-        for name in ("size", "epoch", "window"):
-            object.__setattr__(self, name, counted(getattr(self, name), name))
+        for name, least in (("seed", None), ("size", 0), ("epoch", 0), ("window", RUN)):
+            value = checked_int(getattr(self, name), name, least)
+            object.__setattr__(self, name, value)  # integers of numpy print otherwise, see _key
         if self.mode not in ("ordered", "global", "window"):
-            raise UsageError("no such order", path="mode", expected="ordered, global or window", actual=self.mode)
-        if self.window < RUN or self.window % RUN:
-            raise UsageError(f"a window is a multiple of {RUN} samples", path="window", actual=self.window)
+            raise UsageError("unknown order", path="mode", expected="ordered, global or window", actual=self.mode)
+        if self.window % RUN:
+            raise UsageError(f"window must be a multiple of {RUN}", path="window", actual=self.window)
 
     def samples(self, positions: Positions) -> Positions:
         """The sample numbers at some positions (both int64, below `size`)."""
@@ -89,20 +89,6 @@ class Order:
         """64 bits that differ for every seed, epoch and purpose."""
         text = repr((self.seed, self.epoch, *purpose)).encode()
         return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
-
-
-def counted(number: SupportsIndex, path: str, least: int = 0) -> int:
-    """A number of something, as an integer of Python's own: numpy's go into no JSON.
-
-    Raises:
-        TypeError: it is no integer.
-        UsageError: it is too small, or too large for any file.
-    """
-    value = operator.index(number)
-    if not least <= value < 1 << 63:
-        limits = "not negative" if least == 0 else f"at least {least}"
-        raise UsageError(f"{path} is {limits}, and below 2**63", path=path, actual=value)
-    return value
 
 
 def permute(positions: Positions, size: int, key: int) -> Positions:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
-import operator
 import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from atdata.dataset.numbers import checked_int
 from atdata.errors import UsageError
 
 # What launchers set: torchrun and its kin, Slurm's srun, Open MPI.
@@ -28,10 +28,10 @@ class Rank:
     world_size: int = 1
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "rank", operator.index(self.rank))  # numpy's integers go into no JSON
-        object.__setattr__(self, "world_size", operator.index(self.world_size))
-        if not 0 <= self.rank < self.world_size:
-            raise UsageError("a rank is less than the world size", actual=str(self))
+        object.__setattr__(self, "rank", checked_int(self.rank, "rank"))
+        object.__setattr__(self, "world_size", checked_int(self.world_size, "world_size", 1))
+        if self.rank >= self.world_size:
+            raise UsageError("rank must be less than world_size", actual=str(self))
 
     def __str__(self) -> str:
         return f"rank {self.rank} of {self.world_size}"

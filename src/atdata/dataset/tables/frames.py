@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from atdata.dataset.iteration import Batches, Samples
+from atdata.dataset.numbers import checked_int
 from atdata.dataset.order import Order
 from atdata.dataset.tables.arrow import ArrowColumn, ArrowTable, Target, arrow, bare, is_wide, typed
 from atdata.dataset.view import View
@@ -154,8 +155,7 @@ def to_parquet(
         StorageError: the disk is full or fails.
         ShardError, DigestError: as iteration.
     """
-    if maxcount is not None and maxcount < 1:
-        raise UsageError("a file holds at least one row", path="maxcount", actual=maxcount)
+    maxcount = None if maxcount is None else checked_int(maxcount, "maxcount", 1)
     pattern = FilePattern.of(path, maxcount is not None, ".parquet")
     frame = _Frame(view, "parquet", sample_map)
     while True:
