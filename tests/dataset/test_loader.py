@@ -330,7 +330,7 @@ def test_a_view_is_named_alike_in_another_process_and_however_its_module_is_call
         "    def __call__(self, sample): return {'x': 2 * sample['x']}\n"
         "def view(path):\n"
         "    data = atdata.Dataset(path).columns('x').map(Doubled()).map(lambda sample: sample)\n"
-        "    return data.filter(functools.partial(kept, least=1)).view.pipeline\n"
+        "    return data.filter(functools.partial(kept, least=1)).view.fingerprint().pipeline\n"
         "if __name__ == '__main__': print(view(sys.argv[1]))\n"
     )
     atdata.write_samples([atdata.DictSample({"x": 1})], tmp_path / "a.tar")

@@ -8,7 +8,6 @@ A filter changes none of this: a step of which it leaves nothing is passed over,
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -251,8 +250,7 @@ class Loader(Countable, Generic[T]):
         place = self._used(batches, step)
         state: dict[str, Any] = {
             "version": _VERSION,
-            "plan": self._plan(),
-            "pipeline": self.view.pipeline,
+            **self.view.fingerprint()._asdict(),
             "mode": self._order.mode,
             "seed": self._order.seed,
             "window": self._order.window,
@@ -281,10 +279,9 @@ class Loader(Countable, Generic[T]):
             "mode": self._order.mode,
             "seed": self._order.seed,
             "window": self._order.window,
-            "plan": self._plan(),
-            "pipeline": self.view.pipeline,
+            **self.view.fingerprint()._asdict(),
         }
-        state = {"pipeline": self.view.pipeline, **state}  # states that say nothing of it are older
+        state = {"pipeline": expected["pipeline"], **state}  # states that say nothing of it are older
         for name, value in expected.items():
             if not isinstance(state.get(name), int | str) or state[name] != value:
                 what, hint = _REASONS[name]
@@ -358,10 +355,6 @@ class Loader(Countable, Generic[T]):
     def _stride(self, world: int) -> int:
         """The positions from one step of this worker to its next."""
         return self.batch_size * world * Worker.here().count
-
-    def _plan(self) -> str:
-        """A digest of what the positions of an epoch stand for."""
-        return hashlib.sha256(self.view.fingerprint().encode()).hexdigest()
 
 
 @lru_cache(maxsize=1)

@@ -9,7 +9,7 @@ import hashlib
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Generic, Self, TypeAlias, TypeVar
+from typing import Any, Generic, NamedTuple, Self, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,18 @@ class Countable:
             return len(self) > 0
         except UnsizedError:
             return True
+
+
+class Fingerprint(NamedTuple):
+    """The identity of an epoch.
+
+    Attributes:
+        plan: a digest of what its positions stand for: the shards, and which of their samples.
+        pipeline: the lens, the fields and the transforms, as far as names tell them.
+    """
+
+    plan: str
+    pipeline: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,15 +171,11 @@ class View(Countable, Generic[T]):
         seen = self.lens is not None or self.fields is not None
         return (ApplyLens(self.lens, self.fields), *self.transforms) if seen else self.transforms
 
-    @property
-    def pipeline(self) -> str:
-        """The lens, the fields and the transforms by name, as far as names tell them: the same in every process."""
-        return ", ".join(map(str, self._pipeline))
-
-    def fingerprint(self) -> str:
-        """The identity of the positions of an epoch, as text: the shards by their digests, and what is selected."""
+    def fingerprint(self) -> Fingerprint:
+        """The identity of an epoch of this view: the same in every process and every run."""
         chosen = "all" if self.selection is None else hashlib.sha256(self.selection.tobytes()).hexdigest()
-        return "\n".join([*self.table.fingerprints(), chosen])
+        plan = "\n".join([*self.table.fingerprints(), chosen])
+        return Fingerprint(hashlib.sha256(plan.encode()).hexdigest(), ", ".join(map(str, self._pipeline)))
 
     def random_access(self) -> Self:
         """The same view for reading single samples: remote shards with a manifest are fetched in parts."""
