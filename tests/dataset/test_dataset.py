@@ -238,6 +238,14 @@ def test_what_is_no_sample_type_is_refused(data, wrong):
         data.as_type(wrong)
 
 
+def test_two_types_are_refused(data):
+    assert Dataset[Digit](data.view.source, sample_type=Digit).head(1) == digits(1)
+    assert Dataset[Any](data.view.source, sample_type=Digit).head(1) == digits(1)
+    for read in (list, len, lambda dataset: dataset[0], lambda dataset: dataset.sample_type):
+        with pytest.raises(UsageError, match="different types"):
+            read(Dataset[Digit](data.view.source, sample_type=Plain))
+
+
 def test_a_dataset_shows_what_it_is(data):
     assert repr(data) == "Dataset[Digit](4 shards)"
     assert Dataset[Digit](data.view.source, metadata={"a": 1}).metadata == {"a": 1}

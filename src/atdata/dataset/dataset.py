@@ -95,7 +95,8 @@ class Dataset(Countable, Generic[T]):
         self.metadata: Mapping[str, Any] = dict(metadata or {})
         self.entry = entry
         self._table = ShardTable(source_of(source), ShardCache(Settings.of(cache=cache).cache), samples)
-        self._seen: View[T] | None = None if sample_type is None else _whole(self._table, sample_type)
+        self._given_type = None if sample_type is None else _checked(sample_type)
+        self._view: View[T] | None = None
 
     @property
     def view(self) -> View[T]:
@@ -103,12 +104,22 @@ class Dataset(Countable, Generic[T]):
 
         Raises:
             FieldTypeError: `Dataset[...]` was given something that is no sample type.
+            UsageError: `Dataset[...]` and `sample_type=` name different types.
         """
-        if self._seen is None:  # only now: `Dataset[T](...)` says its type after `__init__`
+        if self._view is None:  # only now: `Dataset[T](...)` has its type after `__init__`
             args = typing.get_args(self.__orig_class__)
-            said: Any = args[0] if args and not isinstance(args[0], TypeVar) else DictSample
-            self._seen = _whole(self._table, said)
-        return self._seen
+            named = None if not args or isinstance(args[0], TypeVar) else args[0]
+            given = self._given_type
+            if given is not None and isinstance(named, type) and named not in (given, Any):
+                raise UsageError(
+                    "Dataset[...] and sample_type= name different types",
+                    expected=named.__name__,
+                    actual=given.__name__,
+                    hint=f"Give one type. For samples seen as another: Dataset[{named.__name__}](...).as_type(...).",
+                )
+            sample_type = given or _checked(named or DictSample)
+            self._view = View(self._table, sample_type, sample_type)
+        return self._view
 
     @property
     def sample_type(self) -> type[T]:
@@ -266,7 +277,7 @@ class Dataset(Countable, Generic[T]):
             IndexError: there is no such sample.
             UsageError: the samples are filtered, and only reading can tell their numbers.
         """
-        return self._see(table=self._random_access.table, selection=self.view.select(self._positions(which)))
+        return self._changed(table=self._random_access.table, selection=self.view.select(self._positions(which)))
 
     def take(self, count: int) -> Dataset[T]:
         """A view of the first samples.
@@ -362,7 +373,7 @@ class Dataset(Countable, Generic[T]):
         elif view.sample_type is not view_type:
             next_lens = find_lens(view.sample_type, view_type)
             lens = next_lens if lens is None else lens.then(next_lens)
-        return self._see(stored_type=stored, lens=lens, sample_type=view_type)
+        return self._changed(stored_type=stored, lens=lens, sample_type=view_type)
 
     def columns(self, *names: str) -> Dataset[DictSample]:
         """A view that reads some fields and decodes nothing else; its samples are `DictSample`s.
@@ -376,7 +387,7 @@ class Dataset(Countable, Generic[T]):
         for name in names:
             if name not in known:
                 raise UsageError(f"there is no field {name!r}", expected=", ".join(known))
-        return self._see(fields=tuple(names), sample_type=DictSample)
+        return self._changed(fields=tuple(names), sample_type=DictSample)
 
     @overload
     def map(self, function: Callable[[T], Mapping[str, Any]], sample_type: None = None) -> Dataset[DictSample]: ...
@@ -390,7 +401,7 @@ class Dataset(Countable, Generic[T]):
             sample_type: of what the function gives; taken from its annotation, else `DictSample`.
         """
         transform = Map.of(function, sample_type)
-        return self._see(transforms=(*self.view.transforms, transform), sample_type=transform.sample_type)
+        return self._changed(transforms=(*self.view.transforms, transform), sample_type=transform.sample_type)
 
     def filter(self, keep: Callable[[T], bool]) -> Dataset[T]:
         """A view of the samples for which a function is true.
@@ -398,12 +409,12 @@ class Dataset(Countable, Generic[T]):
         The order of an epoch, and what a batch is made of, never depend on data: a batch is what remains of its
         window of the unfiltered order, and may be short; where nothing remains it is passed over.
         """
-        return self._see(transforms=(*self.view.transforms, Filter(keep)))
+        return self._changed(transforms=(*self.view.transforms, Filter(keep)))
 
-    def _see(self, **changes: Any) -> Dataset[Any]:
+    def _changed(self, **changes: Any) -> Dataset[Any]:
         """The same shards, seen in another way."""
         dataset: Dataset[Any] = copy(self)
-        dataset._seen = replace(self.view, **changes)
+        dataset._view = replace(self.view, **changes)
         return dataset
 
     # --- tables
@@ -463,10 +474,6 @@ class Dataset(Countable, Generic[T]):
 
     def __repr__(self) -> str:
         return f"Dataset[{self.sample_type.__name__}]({len(self.shards)} shards)"
-
-
-def _whole(table: ShardTable, sample_type: type[T]) -> View[T]:
-    return View(table, _checked(sample_type), sample_type)
 
 
 def _checked(sample_type: Any) -> type[Any]:
