@@ -271,6 +271,27 @@ def test_without_samples_there_are_the_fields(tmp_path):
 # --- Parquet -----------------------------------------------------------------------------------------------------------
 
 
+def test_chosen_columns_are_those_of_the_whole(data):
+    """With the types that are declared, with samples and without."""
+    names = [name for name in vars(ROWS[0]) if name != "name"]
+    some = data.columns(*names)
+    whole, chosen = to_dict(data), to_dict(some)
+    assert list(chosen) == names
+    for name in names:
+        assert type(chosen[name]) is type(whole[name])
+        assert all(map(np.array_equal, chosen[name][1:], whole[name][1:]))  # the first holds a NaN
+    assert to_arrow(some)[1:].equals(to_arrow(data).drop_columns(["name"])[1:])
+    for none in (some.take(0), data.take(0).columns(*names), some.filter(lambda _: False)):
+        assert to_dict(none) == {name: [] for name in names}
+        assert to_arrow(none).schema.names == names
+        assert to_arrow(none).schema.field("words") == to_arrow(some).schema.field("words")
+        assert list(to_pandas(none)) == to_polars(none).columns == names
+    untyped = Dataset(data.view.source).columns("number", "name").take(0)
+    assert to_dict(untyped) == {"number": [], "name": []}
+    assert to_arrow(untyped).schema.names == ["number", "name"]
+    assert to_dict(some.map(lambda _: {"x": 1}).take(0)) == {}
+
+
 def test_parquet_is_read_back_by_arrow_and_by_the_importer(data, tmp_path):
     (path,) = to_parquet(data, tmp_path / "rows.parquet")
     assert path == tmp_path / "rows.parquet"

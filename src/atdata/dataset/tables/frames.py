@@ -22,6 +22,7 @@ from atdata.dataset.iteration import Batches, Samples
 from atdata.dataset.numbers import checked_int
 from atdata.dataset.order import Order
 from atdata.dataset.tables.arrow import ArrowColumn, ArrowTable, Target, arrow, bare, is_wide, typed
+from atdata.dataset.transforms import Map
 from atdata.dataset.view import View
 from atdata.errors import MissingExtraError, UsageError
 from atdata.files import atomic_file, write_all
@@ -168,15 +169,24 @@ def to_parquet(
 # Samples as columns.
 
 
-def _types(view: View[Any]) -> dict[str, FieldType]:
-    """The declared fields; none for samples without a type."""
-    sample_type = view.sample_type
-    return {} if issubclass(sample_type, DictSample) else {field.name: field.type for field in fields_of(sample_type)}
+def _declared(view: View[Any]) -> tuple[type[Any], tuple[str, ...] | None]:
+    """The type that declares the columns of a view, and the names of those that it has, if not of all."""
+    if view.fields is None or any(isinstance(transform, Map) for transform in view.transforms):
+        return view.sample_type, None
+    return view.stored_type if view.lens is None else view.lens.view_type, view.fields
+
+
+def _types(view: View[Any]) -> dict[str, FieldType | None]:
+    """The fields that are known before any sample is read, each with its type if that is declared."""
+    declaring, names = _declared(view)
+    fields = () if issubclass(declaring, DictSample) else fields_of(declaring)
+    types: dict[str, FieldType | None] = {field.name: field.type for field in fields}
+    return types if names is None else {name: types.get(name) for name in names}
 
 
 def _batches(view: View[Any], sample_map: Callable[[Any], Mapping[str, Any]] | None) -> Iterator[Mapping[str, Any]]:
     """Columns by name, some rows at a time. Rows without a type may each have other fields; what one lacks is `None`."""
-    if sample_map is None and not issubclass(view.sample_type, DictSample):
+    if sample_map is None and not issubclass(_declared(view)[0], DictSample):
         yield from (batch.columns for batch in Batches(view, Order(0), BATCH))
         return
     rows: Iterator[Any] = iter(Samples(view, Order(0)))
