@@ -216,6 +216,34 @@ def test_data_files_that_name_nothing_are_refused(nothing: Any) -> None:
         atdata.load_dataset("flat", data_files=nothing)
 
 
+@pytest.mark.parametrize(
+    ("repeated", "actual"),
+    [
+        (["*.tar", "000.tar"], "twice in train"),
+        (["000.tar", "./000.tar"], "twice in train"),
+        ({"a": ["000.tar", "000.tar"]}, "twice in a"),
+        ({"a": "000.tar", "b": "0*.tar"}, "in a and in b"),
+    ],
+)
+def test_a_shard_is_in_one_split_once(repeated: Any, actual: str) -> None:
+    with pytest.raises(UsageError, match="one split, once") as caught:
+        atdata.load_dataset("flat", data_files=repeated)
+    assert caught.value.actual == actual
+    assert caught.value.uri.endswith("000.tar")
+    with pytest.raises(UsageError, match="one split, once"):
+        atdata.load_dataset("flat/{000,000}.tar")
+
+
+def test_a_split_has_a_name() -> None:
+    dataset = atdata.Dataset("flat/000.tar")
+    assert list(atdata.DatasetDict({"train": dataset}, test=dataset)) == ["train", "test"]
+    for name in ("", " ", 1, None):
+        with pytest.raises(UsageError, match="name"):
+            atdata.DatasetDict({name: dataset})
+        with pytest.raises(UsageError, match="name"):
+            atdata.load_dataset("flat", data_files={name: "000.tar"})
+
+
 def test_data_files_of_a_file_or_a_name_are_refused() -> None:
     for ref in ("flat/000.tar", "@alice.test/rows", "@local/rows"):
         with pytest.raises(UsageError, match="data_files="):

@@ -487,7 +487,17 @@ def _no_sample(which: int, extent: int) -> IndexError:
 
 
 class DatasetDict(dict[str, Dataset[T]]):
-    """Datasets by the name of their split."""
+    """Datasets by the name of their split.
+
+    Raises:
+        UsageError: a split has no name.
+    """
+
+    def __init__(self, *datasets: Any, **named: Dataset[T]) -> None:
+        super().__init__(*datasets, **named)
+        names: list[Any] = list(self)
+        if not all(isinstance(name, str) and name.strip() for name in names):
+            raise UsageError("each split must have a name", actual=repr(names)[:80], hint="Name it, such as 'train'.")
 
     def __missing__(self, split: str) -> Dataset[T]:
         raise NotFoundError(f"there is no split {split!r}", expected=", ".join(self))

@@ -37,17 +37,34 @@ def find_splits(ref: str, data_files: DataFiles | None, listing: Listing) -> dic
     if not ref:
         raise UsageError("an empty text names no shards", expected="a path or a URL; . is the current folder")
     if data_files is None:
-        return by_split(_find(ref, "", listing))
+        return _distinct(by_split(_find(ref, "", listing)))
     folder = _folder(ref)
     if not isinstance(data_files, Mapping):
-        return by_split(_find_all(data_files, folder, "data_files", listing))
+        return _distinct(by_split(_find_all(data_files, folder, "data_files", listing)))
     given: Mapping[Any, Any] = data_files
-    if not given or not all(isinstance(split, str) and split for split in given):
-        raise UsageError("data_files that name no split", path="data_files", expected=_TAKEN, actual=repr(given)[:80])
-    return {
-        split: [address for address, _ in _find_all(patterns, folder, f"data_files[{split!r}]", listing)]
-        for split, patterns in given.items()
-    }
+    if not given or not all(isinstance(split, str) and split.strip() for split in given):
+        raise UsageError("data_files must name each split", path="data_files", expected=_TAKEN, actual=repr(given)[:80])
+    found = {split: _find_all(patterns, folder, f"data_files[{split!r}]", listing) for split, patterns in given.items()}
+    return _distinct({split: [address for address, _ in files] for split, files in found.items()})
+
+
+def _distinct(splits: dict[str, list[str]]) -> dict[str, list[str]]:
+    """The same splits, where each shard is in one of them, once.
+
+    Raises:
+        UsageError: one is not.
+    """
+    known: dict[str, str] = {}
+    for split, address in ((split, address) for split, addresses in splits.items() for address in addresses):
+        if address in known:
+            raise UsageError(
+                "a shard must be in one split, once",
+                uri=address,
+                actual=f"twice in {split}" if known[address] == split else f"in {known[address]} and in {split}",
+                hint="Name it once. Splits that overlap are loaded one by one.",
+            )
+        known[address] = split
+    return splits
 
 
 def _find_all(patterns: object, folder: str, path: str, listing: Listing) -> Iterator[tuple[str, Parts]]:
