@@ -2,38 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, NamedTuple
 
-from atdata.atmosphere.blobs import PDSBlobStore
+from atdata.atmosphere.blobs import PDSBlobStore, public_openers
 from atdata.atmosphere.client import AtmosphereClient
-from atdata.atmosphere.datasets import public_ref
 from atdata.atmosphere.manifests import attached_manifests, build_manifest, find_manifests, manifest_observer
-from atdata.atmosphere.publishing import Packed, blob_facts, fitting, publish
+from atdata.atmosphere.publishing import Packed, publish
 from atdata.atproto.syntax import AtUri
 from atdata.dataset import Dataset
-from atdata.dataset.stores import AbstractDataStore, ShardStore
+from atdata.dataset.stores import AbstractDataStore
 from atdata.errors import UsageError, XrpcError
-from atdata.index import UPDATE, Named, choose_schema
+from atdata.index import Named, choose_schema
+from atdata.index.publication import Publication
+from atdata.index.storage import StoragePlan, planned_storage
 from atdata.local.index import LocalIndex
 from atdata.local.planning import Planner
-from atdata.records import BlobStorage, Entry, S3Storage, Schema, Size, Storage
+from atdata.records import Entry, Schema
 from atdata.records.entry import SPLITS
-from atdata.records.facts import RECUT_FROM, Facts, warn_of_not_taken
-from atdata.records.public import check_public
+from atdata.records.facts import RECUT_FROM, Facts
 from atdata.records.record import check_named
-from atdata.records.storage import storage_in
-from atdata.settings import Settings
+from atdata.records.storage import open_storage
 from atdata.shards import FileSource, ShardRef
 from atdata.shards.addresses import scheme_of
 from atdata.shards.cache import ShardCache
-from atdata.shards.http import HttpSource
 from atdata.shards.opening import open_shard
 from atdata.shards.ports import DataSource
-from atdata.shards.proving import proved_shards
 
 _AT_ONCE = 8
 
@@ -89,99 +87,110 @@ def promote_to_atmosphere(
         raise UsageError("an entry without shards has nothing to publish", uri=entry.uri, hint="Insert it again.")
     local_schema = local_index.get_schema(entry.schema_ref)
     draft = replace(local_schema, uri=None, cid=None, evidence=None)
-    choose = partial(_numbered, draft=draft, version=schema_version)
-    schema = choose(client.named(None, Schema, draft.name))
-    moved = _moved(local_index.dataset(entry), entry, data_store)
-    name = entry.name if name is None else name
-    check_named(name, version)
-    said = Facts.of(description, tags, license).said
-    planned = Entry(
-        name=name,
-        schema_ref=schema.uri or AtUri.of(client.did, schema.NSID, schema.rkey),
-        storage=moved.storage,
-        size=_size(moved.shards, entry.size),
-        **{
-            "description": entry.description,
-            "tags": entry.tags,
-            "license": entry.license,
-            "metadata": _metadata(entry, local_schema, moved),
-            **said,
-        },
+    publication = Publication(
+        name=entry.name if name is None else name,
+        version=version,
+        facts=Facts.of(description, tags, license).over(Facts.of_entry(entry)),
+        prefix=entry.name,
+        manifests=manifests,
     )
-    check_public(planned, client.settings)
-    fitting(planned)
+    check_named(publication.name, version)
+    with _moved(local_index.dataset(entry), entry, publication, data_store, client) as moved:
+        publication = replace(publication, facts=_facts(publication.facts, entry, local_schema, moved.origins))
 
-    def pack(schema: Schema) -> Packed:
-        packed = Packed(replace(planned, schema_ref=schema.located))
-        if client.named(None, Entry, planned.name).of_content(packed.entry.index_keys.content):
-            return packed  # only labels may be missing
-        public = _as_anyone(planned.storage, client)
-        for shards in (moved.shards[:1], moved.shards):  # one first: where strangers cannot read it, no other is copied
-            moved.upload(shards)  # shards are where the record will say before it says so
-            if public is not None and not allow_private:
-                _check_readable(public, len(shards))
-        uploads, files = _with_manifests(client, schema, moved.uploads, public, manifests)
-        return replace(packed, uploads=uploads, files=files)
+        def pack(schema: Schema) -> Packed:
+            if moved.blobs:
+                packed = Packed.of_blobs(moved.blobs, client.blob_limit, manifests)
+                return replace(packed, manifests=lambda _: _built(client, schema, moved.blobs, manifests))
+            plan = _PublicPlan(**vars(moved.plan), client=client, check=not allow_private)
+            cache = ShardCache(client.settings.cache)
+            return Packed(plan, lambda _: find_manifests(plan.public, plan.public.shards, cache, manifests))
 
-    labels = _labels(entry, local_index, planned.name, version)
-    published = publish(client, pack, schema=draft, choose=choose, labels=labels, manifests=manifests)
-    warn_of_not_taken(published, {**Facts.of_entry(planned).said, **said}, UPDATE)
-    return published.located
+        return publish(
+            client,
+            publication,
+            pack,
+            schema=draft,
+            choose=partial(_numbered, draft=draft, version=schema_version),
+            labels=_labels(entry, local_index, publication.name, version),
+        ).located
 
 
-def _with_manifests(
-    client: AtmosphereClient,
-    schema: Schema,
-    uploads: Sequence[ShardRef],
-    public: HttpSource | None,
-    manifests: bool | None,
-) -> tuple[Sequence[ShardRef], Sequence[DataSource]]:
-    """Shards that become blobs, carrying manifests; and the manifests to publish, which may be beside shards elsewhere."""
-    cache = ShardCache(client.settings.cache)
-    if public is not None:
-        return uploads, find_manifests(public, public.shards, cache, manifests)
-    observer = manifest_observer(schema.sample_type, schema, manifests)
+def _built(
+    client: AtmosphereClient, schema: Schema, blobs: Sequence[ShardRef], manifests: bool | None
+) -> Sequence[DataSource]:
+    """The manifests of shards that become blobs, written by reading these."""
+    cache, observer = ShardCache(client.settings.cache), manifest_observer(schema.sample_type, schema, manifests)
     if observer is not None:
-        uploads = [build_manifest(shard, schema.sample_type, observer, cache) for shard in uploads]
-    return uploads, attached_manifests(uploads, client.blob_limit, manifests)
+        blobs = [build_manifest(shard, schema.sample_type, observer, cache) for shard in blobs]
+    return attached_manifests(blobs, client.blob_limit, manifests)
 
 
-def _nothing(_shards: Sequence[ShardRef]) -> None:
-    """Copy nothing: shards stay where they are."""
-
-
-@dataclass(frozen=True)
-class _Moved:
-    """The places of shards to be.
+@dataclass(frozen=True, kw_only=True)
+class _PublicPlan(StoragePlan):
+    """A plan whose shards will be where strangers read them.
 
     Attributes:
-        storage: as the record says it.
-        shards: in order.
-        origins: of each, the number of the shard that its samples were in.
-        uploads: those that become blobs, on this machine.
-        upload: copies some of the others; what is there is not sent again.
-        recut: whether they are other shards than before.
+        client: says how strangers read.
+        check: whether they must be able to.
     """
 
-    storage: Storage
-    shards: Sequence[ShardRef]
-    origins: Sequence[int]
-    uploads: Sequence[ShardRef] = ()
-    upload: Callable[[Sequence[Any]], object] = _nothing
-    recut: bool = False
+    client: AtmosphereClient
+    check: bool
+
+    @cached_property
+    def public(self) -> DataSource:
+        """The source of the shards as a stranger reads them."""
+        return open_storage(self.storage, self.shards, public_openers(self.client))
+
+    def upload(self) -> Sequence[ShardRef]:
+        """See `StoragePlan`. One goes first: where strangers cannot read it, no other is copied."""
+        stored: list[ShardRef] = []
+        for some in (slice(0, 1), slice(1, None)):
+            stored += StoragePlan(self.shards[some], self.storage, self.size, self.store, self.planned[some]).upload()
+            if self.check:
+                _check_readable(self.public, some)
+        return stored
 
 
-def _moved(dataset: Dataset[Any], entry: Entry, data_store: AbstractDataStore | None) -> _Moved:
+class _Moved(NamedTuple):
+    """The shards of an entry where the network will find them.
+
+    Attributes:
+        plan: their storage.
+        blobs: those on this machine that become blobs.
+        origins: of each the number of the shard that its samples were in, where these are other shards.
+    """
+
+    plan: StoragePlan
+    blobs: Sequence[ShardRef] = ()
+    origins: Sequence[int] | None = None
+
+
+@contextmanager
+def _moved(
+    dataset: Dataset[Any],
+    entry: Entry,
+    publication: Publication,
+    data_store: AbstractDataStore | None,
+    client: AtmosphereClient,
+) -> Iterator[_Moved]:
     if data_store is None:
-        _check_addresses(entry)
-        return _Moved(entry.storage, entry.shards, range(len(entry.shards)))
-    if isinstance(data_store, PDSBlobStore):
-        return _as_blobs(dataset, data_store)
-    return _stored(dataset, data_store, entry.name)
+        _check_addresses(entry.shards)
+        yield _Moved(StoragePlan(entry.shards, entry.storage, entry.size))
+    elif isinstance(data_store, PDSBlobStore):
+        yield _as_blobs(dataset, data_store)
+    else:
+        with planned_storage(dataset, publication, data_store, client.settings.cache, digests=True) as plan:
+            _check_addresses(plan.shards)
+            same = [shard.digest for shard in plan.shards] == [shard.digest for shard in dataset.shards]
+            yield _Moved(
+                replace(plan, size=plan.size.over(entry.size)), origins=None if same else range(len(plan.shards))
+            )
 
 
-def _check_addresses(entry: Entry) -> None:
-    for number, shard in enumerate(entry.shards):
+def _check_addresses(shards: Sequence[ShardRef]) -> None:
+    for number, shard in enumerate(shards):
         if scheme_of(shard.url) == "file":
             raise UsageError(
                 "a path of this machine is never published",
@@ -193,17 +202,15 @@ def _check_addresses(entry: Entry) -> None:
 
 def _as_blobs(dataset: Dataset[Any], store: PDSBlobStore) -> _Moved:
     """Whole shards if the server takes them, else the same samples in smaller ones."""
-    cache = ShardCache(store.client.settings.cache, afresh=True)
-    shards = list(_on_this_machine(dataset, cache))
-    if all(shard.size is not None and shard.size <= store.client.blob_limit for shard in shards):
-        return _Moved(blob_facts(shards)["storage"], shards, range(len(shards)), uploads=shards)
-    cut: list[ShardRef] = []
-    origins: list[int] = []
-    for number, shard in enumerate(shards):
-        found = store.plan(Dataset(FileSource((shard,)), sample_type=dataset.sample_type, cache=cache.root))
-        cut += [planned.origin for planned in found]
-        origins += [number] * len(found)
-    return _Moved(blob_facts(cut)["storage"], cut, origins, uploads=cut, recut=True)
+    cache, limit = ShardCache(store.client.settings.cache, afresh=True), store.client.blob_limit
+    shards, origins = list(_on_this_machine(dataset, cache)), None
+    if not all(shard.size is not None and shard.size <= limit for shard in shards):
+        whole, shards, origins = shards, [], []
+        for number, shard in enumerate(whole):
+            found = store.plan(Dataset(FileSource((shard,)), sample_type=dataset.sample_type, cache=cache.root))
+            shards += [planned.origin for planned in found]
+            origins += [number] * len(found)
+    return _Moved(Packed.of_blobs(shards, limit, manifests=False).plan, shards, origins)
 
 
 def _on_this_machine(dataset: Dataset[Any], cache: ShardCache) -> Iterator[ShardRef]:
@@ -216,44 +223,24 @@ def _on_this_machine(dataset: Dataset[Any], cache: ShardCache) -> Iterator[Shard
         yield ShardRef(url, shard.digest, opened.size, len(opened.index))
 
 
-def _stored(dataset: Dataset[Any], store: AbstractDataStore, prefix: str) -> _Moved:
-    if isinstance(store, ShardStore):
-        planned = store.plan(dataset, prefix=prefix)
-        storage = storage_in(store.create_source([shard.url for shard in planned]), planned)
-        return _Moved(storage, planned, range(len(planned)), upload=store.upload)
-    source = store.create_source(store.write_shards(dataset, prefix=prefix))
-    shards = list(proved_shards(source, source.shards, ShardCache(Settings.of().cache, afresh=True)))
-    same = [shard.digest for shard in shards] == [shard.digest for shard in dataset.shards]
-    return _Moved(storage_in(source, shards), shards, range(len(shards)), recut=not same)
-
-
 def _numbered(named: Named[Schema], draft: Schema, version: str | None) -> Schema:
     """The schema as the account has it, or as it will have it: the same content under another version is the same."""
     known = named.of_content(draft.index_keys.content) if version is None else None
     return known or choose_schema(named, draft, draft.version if version is None else version)
 
 
-def _size(shards: Sequence[ShardRef], said: Size) -> Size:
-    samples, sizes = [shard.samples for shard in shards], [shard.size for shard in shards]
-    return Size(
-        said.samples if None in samples else sum(filter(None, samples)),
-        said.bytes if None in sizes else sum(filter(None, sizes)),
-        len(shards),
-    )
-
-
-def _metadata(entry: Entry, schema: Schema, moved: _Moved) -> dict[str, Any]:
-    """The entry's own; splits name shards by number, so where these are others they are named anew."""
+def _facts(facts: Facts, entry: Entry, schema: Schema, origins: Sequence[int] | None) -> Facts:
+    """What is said; splits name shards by number, so where these are others they are named anew."""
+    if origins is None:
+        return facts
     metadata = dict(entry.metadata)
-    if not moved.recut:
-        return metadata
     if SPLITS in metadata:
         places: dict[int, list[int]] = {}
-        for place, origin in enumerate(moved.origins):
+        for place, origin in enumerate(origins):
             places.setdefault(origin, []).append(place)
         splits = metadata[SPLITS].items()
         metadata[SPLITS] = {name: [place for n in numbers for place in places[n]] for name, numbers in splits}
-    return {**metadata, RECUT_FROM: str(entry.identity(schema.identity))}
+    return replace(facts, metadata={**metadata, RECUT_FROM: str(entry.identity(schema.identity))})
 
 
 def _labels(entry: Entry, local_index: LocalIndex, name: str, version: str | None) -> list[tuple[str, str | None]]:
@@ -265,16 +252,8 @@ def _labels(entry: Entry, local_index: LocalIndex, name: str, version: str | Non
     return [*(own or [(name, None)]), *(label for label in found if label[0] != entry.name)]
 
 
-def _as_anyone(storage: Storage, client: AtmosphereClient) -> HttpSource | None:
-    """Shards that are not blobs, as a stranger reads them."""
-    if isinstance(storage, BlobStorage):
-        return None
-    shards = storage.public_shards() if isinstance(storage, S3Storage) else storage.shards(None)
-    return HttpSource(tuple(map(public_ref, shards)), client.reader.transport)
-
-
-def _check_readable(source: HttpSource, count: int) -> None:
-    """Refuse shards that strangers cannot read, if one of the first so many is such.
+def _check_readable(source: DataSource, some: slice) -> None:
+    """Refuse shards that strangers cannot read, if one of some is such.
 
     Raises:
         UsageError: one is private.
@@ -298,4 +277,4 @@ def _check_readable(source: HttpSource, count: int) -> None:
             ) from error
 
     with ThreadPoolExecutor(_AT_ONCE, "atdata-look") as pool:
-        list(pool.map(look, enumerate(source.shards[:count])))
+        list(pool.map(look, list(enumerate(source.shards))[some]))

@@ -59,7 +59,7 @@ def scene(network: Network) -> Scene:
         index = AtmosphereIndex(client, data_store=PDSBlobStore(client))
         entry = index.insert_dataset(digits(60), name="digits", version="1.0.0", maxcount=40)
         assert isinstance(entry.storage, BlobStorage)
-        second = get(owner.pds_url, "com.atproto.sync.getBlob", did=owner.did, cid=str(entry.storage.blobs[1].cid))
+        second = get(owner.pds_url, "com.atproto.sync.getBlob", did=owner.did, cid=str(entry.storage.listed[1].cid))
         for number in range(60):  # a deep tree: lies about its inner nodes need some
             filler = Label(name=f"filler{number}", dataset_uri=entry.located)
             client.create(filler, RecordKey(f"filler{number:03d}"), lambda _: True)

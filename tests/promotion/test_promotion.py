@@ -19,6 +19,7 @@ from atdata.promote import RECUT_FROM, promote_to_atmosphere
 from atdata.records import Entry, HttpStorage, S3Storage, Schema, record
 from atdata.testing import DevAccount
 from support.networks import Devnet, Network, list_records
+from support.rawhttp import FileServer
 from support.s3_servers import S3Server
 
 
@@ -151,6 +152,32 @@ def test_a_private_bucket_is_refused_unless_allowed(
     mine = store.create_source(entry.data_urls)
     loaded = atdata.load_dataset(uri, client=network.client(), source=mine)["train"]
     assert numbers(loaded) == list(range(30)), "whoever has credentials reads it, checked all the same"
+
+
+@pytest.mark.parametrize("by", ["promoting", "inserting"])
+def test_a_version_that_stands_for_another_dataset_copies_nothing(
+    network: Network, alice: DevAccount, s3_server: S3Server, public_bucket: str, by: str
+) -> None:
+    index, client = LocalIndex("team.sqlite"), network.client(alice)
+    first = index.insert_dataset(readings(), name="readings", version="1.0.0")
+    promote_to_atmosphere(first, index, client, data_store=PDSBlobStore(client))
+    store, other = S3DataStore(s3_server.credentials, bucket=public_bucket), readings(31, name="other")
+    with pytest.raises(ConflictError, match=r"readings@1\.0\.0"):
+        if by == "promoting":
+            entry = index.insert_dataset(other, name="other")
+            promote_to_atmosphere(entry, index, client, name="readings", version="1.0.0", data_store=store)
+        else:
+            AtmosphereIndex(client, store).insert_dataset(other, name="readings", version="1.0.0")
+    assert s3_server.keys(public_bucket) == []
+
+
+def test_a_view_without_a_store_is_not_published_as_the_whole(network: Network, alice: DevAccount) -> None:
+    readings(maxcount=30)
+    with FileServer(files={"/a.tar": Path("readings-000000.tar").read_bytes()}) as web:
+        view = atdata.Dataset[Reading](f"{web.url}/a.tar").take(1)
+        with pytest.raises(UsageError, match="a view of a dataset has no shards of its own"):
+            AtmosphereIndex(network.client(alice)).insert_dataset(view, name="first")
+    assert listed(alice, "entry") == []
 
 
 def with_storage(index: LocalIndex, entry: Entry, *urls: str) -> Entry:

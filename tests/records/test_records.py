@@ -50,6 +50,7 @@ from atdata.records.public import check_public
 from atdata.records.storage import read_storage, storage_of
 from atdata.settings import Settings
 from atdata.shards import Digest, ShardRef
+from atdata.shards.s3 import S3Source
 from support.oracles import LEXICONS, needs_lexicons
 
 DID = "did:plc:ewvi7nxzyoun6zhxrhs64oiz"
@@ -326,7 +327,7 @@ def test_entries_of_every_era() -> None:
     }
     entry = Entry.from_record({**ENTRY_HEAD, "$type": LEGACY, "storage": bare})
     assert isinstance(entry.storage, BlobStorage)
-    assert entry.storage.blobs[0].cid == BLOB.cid
+    assert entry.storage.listed[0].cid == BLOB.cid
     for metadata in (b"\xc1", b"\x01", "text", b"\x81\xa1a"):
         with pytest.raises(LexiconError) as caught:
             Entry.from_record({**ENTRY_HEAD, "$type": LEGACY, "storage": external, "metadata": metadata})
@@ -369,10 +370,10 @@ def test_storage_says_the_most_it_can() -> None:
     http, bucket = "https://example.com/a.tar", "s3://bucket/a.tar"
     assert isinstance(storage_of([ShardRef(http, DIGEST)]), HttpStorage)
     assert isinstance(storage_of([ShardRef(http, DIGEST), ShardRef(http)]), ExternalStorage)
-    s3 = storage_of([ShardRef(bucket, DIGEST)], endpoint="https://s3.example.com")
+    s3 = storage_of([ShardRef(bucket, DIGEST)], S3Source((), endpoint_url="https://s3.example.com"))
     assert isinstance(s3, S3Storage)
     assert s3.to_record()["shards"] == [{"key": "a.tar", "checksum": DIGEST.checksum}]
-    assert s3.public_shards()[0].url == "https://s3.example.com/bucket/a.tar"
+    assert s3.public(s3.listed[0]).url == "https://s3.example.com/bucket/a.tar"
     assert isinstance(storage_of([ShardRef(bucket, DIGEST), ShardRef("s3://other/a.tar", DIGEST)]), ExternalStorage)
 
 

@@ -20,11 +20,12 @@ from atdata.errors import LexiconError, LimitError, ShardNotFoundError, UsageErr
 from atdata.manifest import discard_shard, manifest_paths
 from atdata.progress import Progress, progress
 from atdata.records import Blob
-from atdata.records.storage import TAR
+from atdata.records.storage import TAR, Opener
 from atdata.settings import Settings
 from atdata.shards import Digest, FileSource, Limits, ShardRef, cut_shards
 from atdata.shards.cache import ShardCache
 from atdata.shards.digest import CHUNK
+from atdata.shards.http import HttpSource
 from atdata.shards.planned import PlannedShard
 from atdata.shards.writer import Observer, SampleRow
 from atdata.transport.download import Download
@@ -225,6 +226,13 @@ class PDSBlobStore(ShardStore):
         manifest = FileSource(tuple(self._cache.keep(file) for file in beside)) if beside else None
         self._cache.take(path, digest)
         return ShardRef(str(self._cache.path(digest)), digest, shard.size, shard.samples, manifest)
+
+
+def public_openers(client: AtmosphereClient) -> dict[str, Opener]:
+    """The openers of shards as anyone reads them, for `open_storage`: no credentials."""
+    http = partial(HttpSource, transport=client.reader.transport)
+    blobs = partial(BlobSource, settings=client.settings, trusted_origins=client.trusted_origins)
+    return {"https": http, "http": http, "at": blobs}
 
 
 def check_taken(blob: Blob, mime_type: str, uri: str) -> Blob:

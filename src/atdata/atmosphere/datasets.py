@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, Unpack
 
-from atdata.atmosphere.blobs import BlobSource, PDSBlobStore
+from atdata.atmosphere.blobs import BlobSource, PDSBlobStore, public_openers
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.index import AtmosphereIndex
-from atdata.atmosphere.manifests import attached_manifests, manifest_observer
-from atdata.atmosphere.publishing import Packed, blob_facts, publish
-from atdata.atproto.syntax import AtUri
+from atdata.atmosphere.manifests import manifest_observer
+from atdata.atmosphere.publishing import Packed, publish
+from atdata.atproto.syntax import AtUri, RecordKey
 from atdata.dataset import Dataset
 from atdata.errors import LexiconError, LimitError, UnverifiedError, UsageError
 from atdata.files import atomic_file, write_all
-from atdata.index import UPDATE
-from atdata.records import BlobStorage, Entry, ExternalStorage, Listing, S3Storage, Schema
-from atdata.records.facts import Facts, warn_of_not_taken
-from atdata.records.storage import TAR
+from atdata.index.publication import Publication
+from atdata.index.storage import StoragePlan
+from atdata.records import BlobStorage, Entry, ExternalStorage, Listing, Schema, Size
+from atdata.records.facts import Facts, SaidFacts
+from atdata.records.storage import TAR, open_storage
 from atdata.shards import Digest, ShardRef
-from atdata.shards.addresses import scheme_of
 from atdata.shards.cache import ShardCache
-from atdata.shards.http import HttpSource
 from atdata.shards.ports import DataSource, RangeSource
 from atdata.shards.rows import scan_rows
-from atdata.shards.s3 import public_url, split_s3_url
 from atdata.shards.writer import Observer
 
 T = TypeVar("T")
@@ -48,15 +46,12 @@ class DatasetPublisher:
         *,
         name: str,
         schema_uri: str | None = None,
-        description: str | None = None,
-        tags: Sequence[str] | None = None,
-        license: str | None = None,  # noqa: A002  the field's own word
         auto_publish_schema: bool = True,
         schema_version: str = "1.0.0",
         rkey: str | None = None,
-        metadata: Mapping[str, Any] | None = None,
         version: str | None = None,
         manifests: bool | None = None,
+        **facts: Unpack[SaidFacts],
     ) -> AtUri:
         """Publish an entry for a dataset whose shards are at public URLs already.
 
@@ -64,15 +59,12 @@ class DatasetPublisher:
             dataset: the dataset; its URLs are published as they are.
             name: what to call it.
             schema_uri: the schema record.
-            description: what it holds.
-            tags: words to find it by.
-            license: SPDX expression or URL.
             auto_publish_schema: publish the dataset's own type where no schema is given.
             schema_version: the version to publish it under.
             rkey: a record key of the caller's choice.
-            metadata: anything else.
             version: of the name.
             manifests: whether the entry lists a manifest of each shard; see `AtmosphereIndex.insert_dataset`.
+            facts: description, tags, license, metadata; see `atdata.records.facts.SaidFacts`.
 
         Raises:
             UsageError (ValueError): no schema is given and none may be published, or the shards are files of this
@@ -85,13 +77,10 @@ class DatasetPublisher:
             name=name,
             schema_ref=schema_uri,
             schema_version=schema_version,
-            description=description,
-            tags=tags,
-            license=license,
-            metadata=metadata,
             version=version,
             rkey=rkey,
             manifests=manifests,
+            **facts,
         )
         return entry.located
 
@@ -101,12 +90,9 @@ class DatasetPublisher:
         schema_uri: str,
         *,
         name: str,
-        description: str | None = None,
-        tags: Sequence[str] | None = None,
-        license: str | None = None,  # noqa: A002  the field's own word
-        metadata: Mapping[str, Any] | None = None,
         rkey: str | None = None,
         version: str | None = None,
+        **facts: Unpack[SaidFacts],
     ) -> AtUri:
         """Publish an entry for shards at URLs that nobody here has read: openly without digests.
 
@@ -116,21 +102,19 @@ class DatasetPublisher:
             urls: `https://` or `s3://`, in brace notation or not.
             schema_uri: the schema record.
             name: what to call it.
-            description: what it holds.
-            tags: words to find it by.
-            license: SPDX expression or URL.
-            metadata: anything else.
             rkey: a record key of the caller's choice.
             version: of the name.
+            facts: as of `publish`.
 
         Raises:
             UsageError: a URL that must not be public, or that strangers cannot read.
         """
         if isinstance(urls, str) or not urls:
             raise UsageError("a dataset needs a list of URLs", actual=repr(urls)[:80])
-        schema = self.client.read(schema_uri, Schema)
-        entry = _entry(schema, name, description, tags, license, metadata, {"storage": ExternalStorage(tuple(urls))})
-        return self._publish(Packed(entry), schema, version, rkey)
+        storage = ExternalStorage(tuple(urls))
+        shards = storage.shards(None)
+        packed = Packed(StoragePlan(shards, storage, Size.of(shards)))
+        return self._publish(packed, self.client.read(schema_uri, Schema), name, version, rkey, None, facts)
 
     def publish_with_blobs(
         self,
@@ -138,14 +122,11 @@ class DatasetPublisher:
         schema_uri: str,
         *,
         name: str,
-        description: str | None = None,
-        tags: Sequence[str] | None = None,
-        license: str | None = None,  # noqa: A002  the field's own word
-        metadata: Mapping[str, Any] | None = None,
         mime_type: str = TAR,
         rkey: str | None = None,
         version: str | None = None,
         manifests: bool | None = None,
+        **facts: Unpack[SaidFacts],
     ) -> AtUri:
         """Publish an entry whose shards are given as bytes and become blobs, exactly as they are.
 
@@ -153,14 +134,11 @@ class DatasetPublisher:
             blobs: tar shards; each is read through before anything is sent.
             schema_uri: the schema record.
             name: what to call it.
-            description: what it holds.
-            tags: words to find it by.
-            license: SPDX expression or URL.
-            metadata: anything else.
             mime_type: `application/x-tar`; the lexicon knows no other.
             rkey: a record key of the caller's choice.
             version: of the name.
             manifests: whether the entry lists a manifest of each shard; see `AtmosphereIndex.insert_dataset`.
+            facts: as of `publish`.
 
         Raises:
             ShardError, SampleError: a blob is no shard of such samples.
@@ -173,17 +151,23 @@ class DatasetPublisher:
         schema = self.client.read(schema_uri, Schema)
         observer = manifest_observer(schema.sample_type, schema, manifests)
         shards = [self._keep(blob, schema, f"blobs[{index}]", observer) for index, blob in enumerate(blobs)]
-        entry = _entry(schema, name, description, tags, license, metadata, blob_facts(shards))
-        packed = Packed(entry, shards, attached_manifests(shards, self.client.blob_limit, manifests))
-        return self._publish(packed, schema, version, rkey, manifests)
+        packed = Packed.of_blobs(shards, self.client.blob_limit, manifests)
+        return self._publish(packed, schema, name, version, rkey, manifests, facts)
 
     def _publish(
-        self, packed: Packed, schema: Schema, version: str | None, rkey: str | None, manifests: bool | None = None
+        self,
+        packed: Packed,
+        schema: Schema,
+        name: str,
+        version: str | None,
+        rkey: str | None,
+        manifests: bool | None,
+        facts: SaidFacts,
     ) -> AtUri:
-        labels, planned = [(packed.entry.name, version)], packed.entry
-        stands = publish(self.client, lambda _: packed, schema=schema, labels=labels, manifests=manifests, rkey=rkey)
-        warn_of_not_taken(stands, Facts.of_entry(planned).said, UPDATE)
-        return stands.located
+        key = None if rkey is None else RecordKey(rkey)
+        said = Facts.of(**facts)
+        publication = Publication(name=name, version=version, rkey=key, manifests=manifests, facts=said)
+        return publish(self.client, publication, lambda _: packed, schema=schema).located
 
     def _keep(self, blob: bytes, schema: Schema, where: str, observer: Observer | None) -> ShardRef:
         """Read a shard through, and put it where an upload can be repeated from."""
@@ -205,19 +189,6 @@ class DatasetPublisher:
             if observing is not None:
                 observing.finish(ShardRef(str(scratch), digest, len(blob), samples))
         return PDSBlobStore(self.client).take(ShardRef(str(scratch), digest, len(blob), samples))
-
-
-def _entry(
-    schema: Schema,
-    name: str,
-    description: str | None,
-    tags: Sequence[str] | None,
-    license: str | None,  # noqa: A002  the field's own word
-    metadata: Mapping[str, Any] | None,
-    stored: Mapping[str, Any],
-) -> Entry:
-    said = Facts.of(description, tags, license, metadata).said
-    return Entry(name=name, schema_ref=schema.located, **said, **stored)
 
 
 class DatasetLoader:
@@ -246,7 +217,7 @@ class DatasetLoader:
     def get_urls(self, uri: str) -> list[str]:
         """The addresses of the shards as the record gives them: brace notation is not expanded."""
         entry = self.get(uri)
-        return list(entry.storage.urls) if isinstance(entry.storage, ExternalStorage) else entry.data_urls
+        return list(entry.storage.listed) if isinstance(entry.storage, ExternalStorage) else entry.data_urls
 
     def get_blob_urls(self, uri: str) -> list[str]:
         """The `at://{did}/blob/{cid}` addresses of the shards; the same as the entry's `data_urls`.
@@ -344,23 +315,10 @@ def _pinned(client: AtmosphereClient, entry: Entry, shards: Sequence[ShardRef]) 
 
 
 def _source(client: AtmosphereClient, entry: Entry, shards: Sequence[ShardRef], given: DataSource | None) -> DataSource:
-    """The source of an entry's shards: what a record says never selects a credential (promises.md 4)."""
+    """The source of an entry's shards: at the caller's own store, or as anyone reads them."""
     if given is not None:
         return (_CheckedRanges if isinstance(given, RangeSource) else _Checked)(given, tuple(shards))
-    storage = entry.storage
-    if isinstance(storage, BlobStorage):
-        return BlobSource(tuple(shards), client.settings, client.trusted_origins)
-    if isinstance(storage, S3Storage):
-        public = dict(zip(storage.listed, storage.public_shards(), strict=True))
-        shards = [replace(public[shard], manifest=shard.manifest) for shard in shards]
-    return HttpSource(tuple(public_ref(shard) for shard in shards), client.reader.transport)
-
-
-def public_ref(shard: ShardRef) -> ShardRef:
-    """A shard where anyone reads it."""
-    if scheme_of(shard.url) != "s3":
-        return shard
-    return replace(shard, url=public_url(*split_s3_url(shard.url)))
+    return open_storage(entry.storage, shards, public_openers(client))
 
 
 class _Checked:

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
 from typing import Any, TypeVar
 
-from atdata.atmosphere.blobs import PDSBlobStore
 from atdata.atmosphere.client import AtmosphereClient
-from atdata.atmosphere.manifests import attached_manifests, find_manifests, manifest_observer
-from atdata.atmosphere.publishing import Packed, blob_facts, label_in, publish
+from atdata.atmosphere.manifests import find_manifests, manifest_observer
+from atdata.atmosphere.publishing import Packed, label_in, publish
 from atdata.atmosphere.repository import Decision, State, Write
 from atdata.atproto.syntax import RecordKey
 from atdata.dataset import Dataset
 from atdata.dataset.stores import AbstractDataStore
 from atdata.errors import UsageError
 from atdata.index import RecordIndex, choose_schema
-from atdata.index.checks import check_splits, check_uncut
 from atdata.index.publication import Publication
-from atdata.records import Entry, Label, LensRecord, Record, Schema, Size
+from atdata.index.storage import planned_storage
+from atdata.records import BlobStorage, Entry, Label, LensRecord, Record, Schema
 from atdata.records.address import name_and_version
 from atdata.records.facts import Facts, warn_of_not_taken
 from atdata.records.record import check_named
-from atdata.records.storage import storage_in
 from atdata.shards import FileSource, ShardRef
 from atdata.shards.cache import ShardCache
 from atdata.shards.ports import DataSource
-from atdata.shards.proving import proved_shards
 
 R = TypeVar("R", bound=Record)
 
@@ -55,42 +53,25 @@ class AtmosphereIndex(RecordIndex[AtmosphereClient]):
             choose = partial(choose_schema, draft=draft, version=version)
         else:
             draft = self.schema_for(dataset, publication.schema_ref)
+        with ExitStack() as plans:
+            pack = partial(self._packed, dataset, publication, plans)
+            return publish(self.records, publication, pack, schema=draft, choose=choose)
 
-        def pack(schema: Schema) -> Packed:
-            stored, uploads, files = self._stored(dataset, schema, publication)
-            check_splits(publication, dataset, stored["size"].shards)
-            entry = Entry(name=publication.name, schema_ref=schema.located, **publication.said, **stored)
-            return Packed(entry, uploads, files)
-
-        return publish(
-            self.records,
-            pack,
-            schema=draft,
-            choose=choose,
-            labels=[(publication.name, publication.version)],
-            manifests=publication.manifests,
-            rkey=publication.rkey,
+    def _packed(self, dataset: Dataset[Any], publication: Publication, plans: ExitStack, schema: Schema) -> Packed:
+        store, manifests, cache = self.data_store, publication.manifests, self.records.settings.cache
+        observer = None if store is None else manifest_observer(dataset.sample_type, schema, manifests)
+        digests = bool(publication.digests)
+        plan = plans.enter_context(
+            planned_storage(dataset, publication, store, cache, digests=digests, observer=observer)
         )
+        if isinstance(plan.storage, BlobStorage):
+            return Packed.of_blobs([shard.origin for shard in plan.planned], self.records.blob_limit, manifests)
 
-    def _stored(
-        self, dataset: Dataset[Any], schema: Schema, publication: Publication
-    ) -> tuple[dict[str, Any], Sequence[ShardRef], Sequence[DataSource]]:
-        """The entry's facts about its shards; the shards that become blobs; and the files of their manifests."""
-        limits: dict[str, Any] = {"maxcount": publication.maxcount, "maxsize": publication.maxsize}
-        manifests = publication.manifests
-        if isinstance(self.data_store, PDSBlobStore):
-            observer = manifest_observer(dataset.sample_type, schema, manifests)
-            uploads = [shard.origin for shard in self.data_store.plan(dataset, observer=observer, **limits)]
-            return blob_facts(uploads), uploads, attached_manifests(uploads, self.records.blob_limit, manifests)
-        source, cache = dataset.view.source, ShardCache(self.records.settings.cache)
-        if self.data_store is None:
-            check_uncut(publication)
-        else:
-            urls = self.data_store.write_shards(dataset, prefix=publication.stored_as, **limits)
-            source = self.data_store.create_source(urls)
-        shards = list(proved_shards(source, source.shards, cache)) if publication.digests else source.shards
-        files = find_manifests(source, shards, cache, manifests)
-        return {"storage": storage_in(source, shards), "size": Size(shards=len(shards))}, (), files
+        def find(shards: Sequence[ShardRef]) -> Sequence[DataSource]:
+            source = dataset.view.source if store is None else store.create_source([shard.url for shard in shards])
+            return find_manifests(source, shards, ShardCache(cache), manifests)
+
+        return Packed(plan, find)
 
     def get_dataset(self, ref: str) -> Entry:
         """The entry at an address, or of a name: `@handle/name[@version]`, or `name[@version]` of one's own.

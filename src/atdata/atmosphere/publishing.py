@@ -22,30 +22,25 @@ import msgspec
 
 from atdata.atmosphere.blobs import PDSBlobStore, check_taken
 from atdata.atmosphere.client import AtmosphereClient
-from atdata.atmosphere.manifests import manifest_facts
+from atdata.atmosphere.manifests import attached_manifests, manifest_facts
 from atdata.atmosphere.repository import Decision, Repository, State, Write, request_of
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import RecordKey, Tid
 from atdata.errors import DataModelError, LimitError, XrpcError
 from atdata.files import atomic_file, disk_errors, write_all
-from atdata.index import Named, planned_label
+from atdata.index import UPDATE, Named, planned_label
+from atdata.index.publication import Publication
+from atdata.index.storage import StoragePlan
 from atdata.json_reader import read_json
 from atdata.progress import progress
 from atdata.records import Blob, BlobStorage, Entry, Label, Schema, ShardManifest, Size, check_outgoing
+from atdata.records.facts import warn_of_not_taken
 from atdata.records.manifests import JSON, PARQUET
 from atdata.records.public import check_public
 from atdata.records.record import now
-from atdata.records.storage import TAR, listed
+from atdata.records.storage import TAR
 from atdata.shards import ShardRef
 from atdata.shards.ports import DataSource
-
-
-def blob_facts(shards: Sequence[ShardRef]) -> dict[str, Any]:
-    """Storage and size of an entry whose shards, cut on this machine, become blobs."""
-    blobs = tuple(Blob(shard.digest.cid, size=shard.size) for shard in shards if shard.digest)
-    samples = sum(shard.samples or 0 for shard in shards)
-    size = Size(samples, sum(shard.size or 0 for shard in shards), len(shards))
-    return {"storage": BlobStorage(blobs), "size": size}
 
 
 class _Kept(msgspec.Struct):
@@ -108,83 +103,103 @@ class Packed:
     """A dataset as it is to be published.
 
     Attributes:
-        entry: with the address of the schema that it was packed for.
-        uploads: shards on this machine that become the blobs in its storage, in the same order.
-        files: of the manifests of its shards, on this machine, in the same order; they become blobs too.
+        plan: its storage.
+        manifests: finds those of its shards, as files of this machine, in order; called once the shards are in place.
+        blobs: shards on this machine that become the blobs of its storage, in the same order.
     """
 
-    entry: Entry
-    uploads: Sequence[ShardRef] = ()
-    files: Sequence[DataSource] = ()
+    plan: StoragePlan
+    manifests: Callable[[Sequence[ShardRef]], Sequence[DataSource]] = lambda _shards: ()
+    blobs: Sequence[ShardRef] = ()
+
+    @classmethod
+    def of_blobs(cls, shards: Sequence[ShardRef], limit: int, manifests: bool | None) -> Self:
+        """Shards on this machine that become blobs, with the manifests that they carry; see `attached_manifests`."""
+        storage = BlobStorage(tuple(Blob(shard.digest.cid, size=shard.size) for shard in shards if shard.digest))
+        return cls(
+            StoragePlan(shards, storage, Size.of(shards)),
+            lambda _: attached_manifests(shards, limit, manifests),
+            shards,
+        )
 
 
 def publish(
     client: AtmosphereClient,
+    publication: Publication,
     pack: Callable[[Schema], Packed],
     *,
     schema: Schema,
     choose: Callable[[Named[Schema]], Schema] | None = None,
-    labels: Sequence[tuple[str, str | None]],
-    manifests: bool | None = None,
-    rkey: str | None = None,
+    labels: Sequence[tuple[str, str | None]] = (),
 ) -> Entry:
     """Publish a dataset, or find that it is published: one schema, one entry, one label, nothing twice.
 
-    Equal are entries with equal name, schema and shards; the first one stands, with its description and metadata.
+    Equal are entries with equal name, schema and shards; the first one stands, with its description and metadata: where
+    other facts are said now, a `NotTakenWarning` names them.
 
     Args:
         client: logged in.
+        publication: what is said of the dataset.
         pack: makes the dataset ready for a schema, which its manifests name; called again if somebody publishes another
             record of that schema meanwhile.
         schema: the schema: a record that is published, or, with `choose`, a draft.
         choose: finds the schema among those of the draft's name, or gives the draft, under the version it would have.
-        labels: names and versions to find it by; the first name is the entry's.
-        manifests: `True` insists that the entry lists them; otherwise it does if they fit into the record.
-        rkey: a record key for the entry that the caller chose.
+        labels: names and versions to find it by; those of the publication by default.
 
     Raises:
-        ConflictError: the version of the name, or the record key, stands for another dataset.
+        ConflictError: the version of the name, or the record key, stands for another dataset; nothing was sent.
         LimitError: too large for a record; nothing was sent.
         UsageError: it would publish what must not be public; nothing was sent.
         ContentionError: others wrote to the account faster, for a minute; no record was written.
         NetworkError: the server cannot be reached; the same call goes on from there.
     """
     repository = client.repository(Schema, Entry, Label)
-    with Journal.open(_journal_path(client, schema, labels, rkey)) as journal:
-        plan = _Plan(client, schema, choose, labels, rkey, journal)
+    labels = labels or [(publication.name, publication.version)]
+    with Journal.open(_journal_path(client, schema, labels, publication.rkey)) as journal:
+        plan = _Plan(client, schema, choose, labels, publication.rkey, journal)
         found: Entry | Schema = plan.schema_in(repository.read())
         while isinstance(found, Schema):
-            found = _send(plan, repository, found, pack(found), manifests)
-    return client.read(found.located, Entry)
+            found = _send(plan, repository, found, pack(found), publication)
+    stands = client.read(found.located, Entry)
+    warn_of_not_taken(stands, publication.said, UPDATE)
+    return stands
 
 
 def _send(
-    plan: _Plan, repository: Repository, schema: Schema, packed: Packed, manifests: bool | None
+    plan: _Plan, repository: Repository, schema: Schema, packed: Packed, publication: Publication
 ) -> Entry | Schema:
-    """Upload what the server lacks, and write the records; or the schema that stands instead of the one packed for."""
+    """Upload what is not in place, and write the records; or the schema to pack for, where that was not the right one."""
     client, state = plan.client, repository.read()
-    check_public(packed.entry, client.settings)
+    entry = publication.entry(schema, packed.plan.storage, packed.plan.size)
+    check_public(entry, client.settings)
 
     def check(entry: Entry) -> None:
         request_of(client.did, plan.decide(state, schema, entry).writes, settings=client.settings)
 
-    entry = fitting(replace(packed.entry, **manifest_facts(packed.files)), manifests, check)
-    upload = _Upload(
-        client, entry, packed.uploads, packed.files if entry.manifests else (), plan.journal, strict=bool(manifests)
-    )
+    entry = fitting(entry, check=check)
+    if not _has_entry(plan.decide(state, schema, entry)):
+        return repository.transact(lambda now: plan.label(now, schema, entry), client.settings)
+    files = packed.manifests(packed.plan.upload())
+    entry = fitting(replace(entry, **manifest_facts(files)), publication.manifests, check)
+    strict = bool(publication.manifests)
+    upload = _Upload(client, entry, packed.blobs, files if entry.manifests else (), plan.journal, strict)
 
     def write(stored: Entry) -> Entry | Schema:
         return repository.transact(lambda now: plan.decide(now, schema, stored), client.settings)
 
-    first = plan.decide(state, schema, entry)
     try:
-        return write(upload(_referenced(state)) if any(w.uri.collection == Entry.NSID for w in first.writes) else entry)
+        return write(upload(_referenced(state)))
     except XrpcError as error:
         if error.error != "BlobNotFound":
             raise
     # The server dropped a blob since it was uploaded: no record had named it yet, or none did any more.
     plan.journal.forget_uploads()
     return write(upload({}))
+
+
+def _has_entry(decision: Decision[Any]) -> bool:
+    """True if an entry would be written."""
+    return any(write.uri.collection == Entry.NSID for write in decision.writes)
 
 
 @dataclass(frozen=True)
@@ -209,7 +224,7 @@ class _Plan:
         return state.place(replace(chosen, created_at=self.journal.kept.created_at), key)
 
     def decide(self, state: State, packed_for: Schema, planned: Entry) -> Decision[Entry | Schema]:
-        """The writes that are left; or the schema, where the manifests name another one than stands."""
+        """The writes that are left; or the schema to pack for, where the manifests name another one than stands."""
         schema = self.schema_in(state)
         entry = replace(planned, schema_ref=schema.located)
         known = state.named(Entry, entry.name).of_content(entry.index_keys.content)
@@ -221,6 +236,11 @@ class _Plan:
             return Decision(schema)
         new = [schema] if self.choose is not None and not state.holds(schema) else []
         return Decision(stands, [*map(Write.create, [*new, stands]), *labels])
+
+    def label(self, state: State, packed_for: Schema, planned: Entry) -> Decision[Entry | Schema]:
+        """The same of an entry that stands already; the schema to pack for, where it is gone by now."""
+        decision = self.decide(state, packed_for, planned)
+        return Decision(packed_for) if _has_entry(decision) else decision
 
 
 def label_in(
@@ -298,7 +318,7 @@ class _Upload:
 def _referenced(state: State) -> dict[Cid, Blob]:
     """The blobs that entries of the account name: its server has them."""
     entries = state.all(Entry)
-    stored = [blob for entry in entries if isinstance(entry.storage, BlobStorage) for blob in entry.storage.blobs]
+    stored = [blob for entry in entries if isinstance(entry.storage, BlobStorage) for blob in entry.storage.listed]
     pinned = [blob for entry in entries for item in entry.manifests for blob in (item.header, item.samples)]
     return {blob.cid: blob for blob in [*stored, *pinned] if blob is not None and blob.size}
 
@@ -320,7 +340,7 @@ def fitting(entry: Entry, manifests: bool | None = None, check: Callable[[Entry]
     except LimitError as error:
         if entry.manifests and not manifests:
             return fitting(replace(entry, manifests=()), manifests, check)
-        shards, most = len(listed(entry.storage)), 0
+        shards, most = len(entry.storage.listed), 0
         high = shards
         while most < high:
             middle = (most + high + 1) // 2

@@ -86,11 +86,15 @@ class ShardStore(AbstractDataStore, Protocol):
 
 @contextmanager
 def scratch_of(planned: Sequence[PlannedShard]) -> Iterator[None]:
-    """Removes what was cut for storing where storing fails."""
+    """Removes at the end what was cut for storing and not stored."""
     try:
         yield
-    except BaseException:
-        for shard in planned:
-            if shard.scratch:
-                discard_shard(Path(shard.origin.url))
-        raise
+    finally:
+        discard_scratch(planned)
+
+
+def discard_scratch(planned: Sequence[PlannedShard]) -> None:
+    """Remove what was cut for storing."""
+    for shard in planned:
+        if shard.scratch:
+            discard_shard(Path(shard.origin.url))

@@ -7,26 +7,10 @@ from typing import Any
 from atdata.dataset import Dataset
 from atdata.errors import SchemaError, UsageError
 from atdata.index.publication import Publication
-from atdata.records import (
-    Schema,
-)
+from atdata.records import Schema
 from atdata.records.entry import SPLITS
 from atdata.samples.fields import accepts
 from atdata.schema import schema_of
-
-
-def check_uncut(publication: Publication) -> None:
-    """Refuse limits for shards where there is no data store that could cut any.
-
-    Raises:
-        UsageError: there is one.
-    """
-    if publication.is_cut:
-        raise UsageError(
-            "shards that stay where they are are not cut anew",
-            path="maxsize" if publication.maxcount is None else "maxcount",
-            hint="Give the index a store with data_store=, or leave the limit out.",
-        )
 
 
 def check_splits(publication: Publication, dataset: Dataset[Any], stored: int | None = None) -> None:

@@ -14,7 +14,7 @@ from atdata.atproto.syntax import AtUri, RecordKey, Tid
 from atdata.dataset import Dataset
 from atdata.dataset.stores import AbstractDataStore
 from atdata.errors import ConflictError, NotFoundError, SchemaError
-from atdata.index.checks import check_fits, check_splits
+from atdata.index.checks import check_fits
 from atdata.index.names import choose_schema
 from atdata.index.ports import RecordStore
 from atdata.index.publication import Publication
@@ -222,10 +222,7 @@ class RecordIndex(Generic[Store]):
             manifests=manifests,
             digests=digests,
         )
-        check_splits(publication, dataset)
-        stands = self._insert(dataset, publication)
-        warn_of_not_taken(stands, publication.said, UPDATE)
-        return stands
+        return self._insert(dataset, publication)
 
     @abstractmethod
     def _insert(self, dataset: Dataset[Any], publication: Publication) -> Entry:

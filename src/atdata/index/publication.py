@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from atdata.atproto.syntax import RecordKey
+from atdata.records import Entry, Schema, Size, Storage
 from atdata.records.facts import Facts
 
 
@@ -48,7 +49,6 @@ class Publication:
         """True if shards are cut anew."""
         return self.maxcount is not None or self.maxsize is not None
 
-    @property
-    def stored_as(self) -> str:
-        """The name that a data store gives the shards."""
-        return self.name if self.prefix is None else self.prefix
+    def entry(self, schema: Schema, storage: Storage, size: Size) -> Entry:
+        """The entry that says this."""
+        return Entry(name=self.name, schema_ref=schema.located, storage=storage, size=size, **self.said)

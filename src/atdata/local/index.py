@@ -11,15 +11,15 @@ from atdata.atproto.syntax import Tid
 from atdata.dataset import Dataset, DatasetDict
 from atdata.dataset.stores import AbstractDataStore
 from atdata.errors import ConflictError, NotFoundError, UnverifiedError, UsageError
-from atdata.index import RecordIndex, planned_label
-from atdata.index.checks import check_splits, check_uncut
+from atdata.index import UPDATE, RecordIndex, planned_label
 from atdata.index.publication import Publication
+from atdata.index.storage import planned_storage
 from atdata.local.database import Database, TakenError
 from atdata.local.opening import open_database
 from atdata.local.records import LocalRecords, check_owner
 from atdata.local.redis import RedisClient, RedisDatabase
-from atdata.local.sources import kept_where_they_are, put_into, source_of_entry
-from atdata.records import Entry, Label, LensRecord, Listing, Record, Schema, Size
+from atdata.local.sources import check_places, source_of_entry
+from atdata.records import Entry, Label, LensRecord, Listing, Record, Schema
 from atdata.records.address import Address, name_and_version
 from atdata.records.facts import Facts, warn_of_not_taken
 from atdata.redaction import secret_address
@@ -79,39 +79,27 @@ class LocalIndex(RecordIndex[LocalRecords]):
     # --- datasets
 
     def _insert(self, dataset: Dataset[Any], publication: Publication) -> Entry:
-        # What is wrong is said before anything is copied.
         if publication.manifests:
             raise UsageError(
                 "an entry of a local index lists no manifests",
                 path="manifests",
                 hint="Leave it out: readers find the manifests that lie beside shards. Published entries list them.",
             )
-        self._schema_for(dataset, publication)
-        if self.data_store is not None:
-            stored = put_into(self.data_store, dataset, publication, self.settings.cache)
-        else:
-            check_uncut(publication)
-            stored = kept_where_they_are(dataset, self.settings.cache, publication.digests is not False)
-        check_splits(publication, dataset, len(stored.shards))
-        samples, sizes = [shard.samples for shard in stored.shards], [shard.size for shard in stored.shards]
-        size = Size(_total(samples), _total(sizes), len(stored.shards))
-        while True:
-            schema = self._schema_for(dataset, publication)
-            draft = Entry(
-                name=publication.name,
-                schema_ref=schema.located,
-                storage=stored.storage,
-                size=size,
-                **publication.said,
-            )
-            plan = self._plan(schema, draft, publication)
-            try:
-                self.records.put(plan.fresh)
-            except TakenError:
+        self._schema_for(dataset, publication)  # what is wrong is said before anything is read, or stored
+        digests = publication.digests is not False
+        with planned_storage(dataset, publication, self.data_store, self.settings.cache, digests=digests) as storage:
+            check_places(storage.shards)
+            while True:
+                schema = self._schema_for(dataset, publication)
+                plan = self._plan(schema, publication.entry(schema, storage.storage, storage.size), publication)
                 for record in plan.fresh:
                     self._check_key(record)
-                continue  # somebody was faster; what they wrote is found now
-            return plan.entry
+                storage.upload()
+                with suppress(TakenError):  # somebody was faster; what they wrote is found now
+                    self.records.put(plan.fresh)
+                    break
+        warn_of_not_taken(plan.entry, publication.said, UPDATE)
+        return plan.entry
 
     def _check_key(self, record: Record) -> None:
         """Refuse a key that is another's, by that one's own choice: no trying again would help.
@@ -380,8 +368,3 @@ def _named(ref: str, kind: type[Record]) -> tuple[str, str | None]:
             raise NotFoundError(f"an address of no {kind.NSID.name} of this index", uri=ref)
         return address.name, address.version
     return name_and_version(ref.removeprefix("@local/"))
-
-
-def _total(counts: Sequence[int | None]) -> int | None:
-    known = [count for count in counts if count is not None]
-    return sum(known) if len(known) == len(counts) else None

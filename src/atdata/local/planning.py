@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 from atdata.dataset import Dataset
 from atdata.dataset.stored import is_whole, packed_by_shard
-from atdata.dataset.stores import scratch_of
+from atdata.dataset.stores import discard_scratch
 from atdata.errors import DigestError, NetworkError, ShardError, ShardNotFoundError, UnverifiedError, UsageError
 from atdata.files.own import SCRATCH, STALE, TEMPORARY, own_files, scratch_name
 from atdata.manifest import discard_shard, manifest_paths
@@ -76,10 +76,13 @@ class Planner:
         else:
             found = self._cut(dataset, limits, observer)
         planned: list[PlannedShard] = []
-        with scratch_of(planned):
+        try:
             for shard in found:
                 planned.append(shard)
                 planned[-1] = replace(shard, url=address(shard.named))
+        except BaseException:
+            discard_scratch(planned)
+            raise
         if not planned:
             raise UsageError("a dataset without samples cannot be stored")
         return tuple(planned)

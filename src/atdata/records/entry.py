@@ -5,7 +5,7 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
@@ -18,7 +18,7 @@ from atdata.errors import AtdataError, LexiconError, LimitError
 from atdata.records import nsids, older
 from atdata.records.manifests import ShardManifest, read_manifests
 from atdata.records.record import IndexKeys, Record, rest_of, without_none
-from atdata.records.storage import BlobStorage, Storage, check_digests, first_listed, read_storage
+from atdata.records.storage import BlobStorage, Storage, check_digests, read_storage
 from atdata.samples import DictOf, Plain
 from atdata.samples.codec import Misfit, encoder, pack
 from atdata.shards import ShardRef
@@ -39,6 +39,16 @@ class Size:
     samples: int | None = None
     bytes: int | None = None
     shards: int | None = None
+
+    @classmethod
+    def of(cls, shards: Sequence[ShardRef]) -> Size:
+        """The size of some shards: known where each says its own."""
+        samples, sizes = [shard.samples for shard in shards], [shard.size for shard in shards]
+        return cls(_total(samples), _total(sizes), len(shards))
+
+    def over(self, other: Size) -> Size:
+        """The same, with what another says where this says nothing."""
+        return Size(*(its if ours is None else ours for ours, its in zip(astuple(self), astuple(other), strict=True)))
 
     def to_record(self) -> dict[str, int] | None:
         """The wire form; `None` where nothing is known."""
@@ -119,7 +129,7 @@ class Entry(Record):
 
     def first(self, count: int) -> Self:
         """The same entry with only the first of its shards, and their manifests."""
-        return replace(self, storage=first_listed(self.storage, count), manifests=self.manifests[:count])
+        return replace(self, storage=self.storage.first(count), manifests=self.manifests[:count])
 
     def identity(self, schema: Cid) -> Cid:
         """The CID of what makes it this dataset: its schema's identity and its shards in order (formats.md 5).
@@ -206,6 +216,11 @@ class Entry(Record):
             created_at=value["createdAt"],
             extra=rest_of(value, *known),
         )
+
+
+def _total(counts: Sequence[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
 
 
 def pack_metadata(metadata: Mapping[str, Any]) -> bytes:

@@ -6,7 +6,7 @@ import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypedDict
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -22,6 +22,22 @@ RECUT_FROM = "recutFrom"
 """The key in the metadata of an entry whose shards were cut anew, of the identity of the dataset that it was."""
 
 _OURS = (SPLITS, RECUT_FROM)  # in metadata: what reading depends on, which nobody means who clears what people say
+
+
+class SaidFacts(TypedDict, total=False):
+    """Facts about a dataset as arguments: each may be left out.
+
+    Attributes:
+        description: what it holds.
+        tags: words to find it by.
+        license: SPDX expression or URL.
+        metadata: anything else, as msgpack can hold it.
+    """
+
+    description: str | None
+    tags: Sequence[str] | None
+    license: str | None
+    metadata: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -57,6 +73,10 @@ class Facts:
     def of_entry(cls, entry: Entry) -> Facts:
         """The facts that an entry says."""
         return cls(entry.description, entry.tags or None, entry.license, entry.metadata or None)
+
+    def over(self, others: Facts) -> Facts:
+        """The same, with what others say where these say nothing."""
+        return replace(others, **self.said)
 
     @property
     def said(self) -> dict[str, Any]:

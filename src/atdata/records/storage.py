@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, Self, TypeAlias
 
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import BlobUri
-from atdata.errors import DigestError, LexiconError, NotFoundError
+from atdata.errors import DigestError, LexiconError, NotFoundError, UsageError
 from atdata.shards import Digest, ShardRef
 from atdata.shards.addresses import scheme_of
 from atdata.shards.braces import MAX_LISTED, names_in
+from atdata.shards.http import public_gs_url
 from atdata.shards.ports import DataSource
-from atdata.shards.s3 import S3Source, configured_endpoint, public_url
+from atdata.shards.s3 import S3Source, configured_endpoint, public_url, split_s3_url
 
-_ID = "science.alt.dataset.storage"
-BLOBS, HTTP, S3, EXTERNAL = f"{_ID}Blobs", f"{_ID}Http", f"{_ID}S3", f"{_ID}External"
 TAR = "application/x-tar"
 PLACEHOLDER = {"algorithm": "none", "digest": ""}
 """The text that other writers put where a digest is not known; it is read, and never written."""
@@ -53,105 +53,177 @@ class Blob:
         raise _unreadable("a blob", path, value)
 
 
-@dataclass(frozen=True)
-class BlobStorage:
-    """Shards kept as blobs in the publisher's repository."""
+class Storage(ABC):
+    """Where the shards of an entry are, as its record says it.
 
-    blobs: tuple[Blob, ...]
+    Attributes:
+        KIND: the `$type` of its wire form.
+        listed: what it lists one by one: blobs, shards or URLs.
+        endpoint: the S3-compatible server, where one is named.
+        region: of its buckets, where one is named.
+    """
 
+    KIND: ClassVar[str]
+    listed: Sequence[Any] = ()
+    endpoint: str | None = None
+    region: str | None = None
+
+    @abstractmethod
     def to_record(self) -> dict[str, Any]:
         """The wire form."""
-        return {
-            "$type": BLOBS,
-            "blobs": [{"blob": b.to_record(), "checksum": Digest.of_cid(b.cid).checksum} for b in self.blobs],
-        }
 
-    def shards(self, did: str | None) -> tuple[ShardRef, ...]:
+    @abstractmethod
+    def shards(self, did: str | None, /) -> tuple[ShardRef, ...]:
+        """The shards, in order.
+
+        Args:
+            did: the publisher's, who has the blobs.
+
+        Raises:
+            NotFoundError: they are blobs, and nobody's.
+            LexiconError, LimitError: the record does not say which they are.
+        """
+
+    @classmethod
+    @abstractmethod
+    def read(cls, value: dict[str, Any]) -> Storage:
+        """The storage of a wire form that is valid today.
+
+        Raises:
+            LexiconError: it is malformed: the lexicon says nothing about the kind that it deprecates.
+        """
+
+    def first(self, count: int) -> Self:
+        """The same storage with only the first of what it lists."""
+        return replace(self, listed=self.listed[:count])  # type: ignore[type-var]
+
+    def public(self, shard: ShardRef) -> ShardRef:
+        """A shard where anyone reads it, without credentials."""
+        match scheme_of(shard.url):
+            case "s3":
+                return replace(shard, url=public_url(*split_s3_url(shard.url), self.endpoint, self.region))
+            case "gs":
+                return replace(shard, url=public_gs_url(shard.url))
+        return shard
+
+
+@dataclass(frozen=True)
+class BlobStorage(Storage):
+    """Shards kept as blobs in the publisher's repository."""
+
+    KIND = "science.alt.dataset.storageBlobs"
+    listed: tuple[Blob, ...]
+
+    def to_record(self) -> dict[str, Any]:
+        """See `Storage`."""
+        blobs = [{"blob": b.to_record(), "checksum": Digest.of_cid(b.cid).checksum} for b in self.listed]
+        return {"$type": self.KIND, "blobs": blobs}
+
+    def shards(self, did: str | None, /) -> tuple[ShardRef, ...]:
         """The shards, at `at://{did}/blob/{cid}`."""
         if did is None:
             raise NotFoundError("blobs of an entry that is nowhere yet", hint="Publish it first.")
-        return tuple(ShardRef(str(BlobUri.of(did, b.cid)), Digest.of_cid(b.cid), b.size) for b in self.blobs)
+        return tuple(ShardRef(str(BlobUri.of(did, b.cid)), Digest.of_cid(b.cid), b.size) for b in self.listed)
+
+    @classmethod
+    def read(cls, value: dict[str, Any]) -> BlobStorage:
+        """See `Storage`."""
+        return cls(tuple(_read_blob(item, f"storage.blobs[{n}]") for n, item in enumerate(_list(value, "blobs"))))
 
 
 @dataclass(frozen=True)
-class HttpStorage:
+class HttpStorage(Storage):
     """Shards at http or https URLs, each with what is known of it."""
 
+    KIND = "science.alt.dataset.storageHttp"
     listed: tuple[ShardRef, ...]
 
     def to_record(self) -> dict[str, Any]:
-        """The wire form."""
-        return {"$type": HTTP, "shards": [{"url": shard.url, "checksum": _checksum(shard)} for shard in self.listed]}
+        """See `Storage`."""
+        return {
+            "$type": self.KIND,
+            "shards": [{"url": shard.url, "checksum": _checksum(shard)} for shard in self.listed],
+        }
 
-    def shards(self, _did: str | None) -> tuple[ShardRef, ...]:
-        """The shards."""
+    def shards(self, _did: str | None, /) -> tuple[ShardRef, ...]:
+        """See `Storage`."""
         return self.listed
+
+    @classmethod
+    def read(cls, value: dict[str, Any]) -> HttpStorage:
+        """See `Storage`."""
+        return cls(tuple(_read_shard(item, "url", "") for item in _list(value, "shards")))
 
 
 @dataclass(frozen=True)
-class S3Storage:
+class S3Storage(Storage):
     """Shards in one bucket. Their references have `s3://bucket/key` as URL."""
 
+    KIND = "science.alt.dataset.storageS3"
     bucket: str
     listed: tuple[ShardRef, ...]
     region: str | None = None
     endpoint: str | None = None
 
     def to_record(self) -> dict[str, Any]:
-        """The wire form."""
+        """See `Storage`."""
         prefix = f"s3://{self.bucket}/"
         place = {name: item for name, item in (("region", self.region), ("endpoint", self.endpoint)) if item}
         shards = [{"key": shard.url.removeprefix(prefix), "checksum": _checksum(shard)} for shard in self.listed]
-        return {"$type": S3, "bucket": self.bucket, **place, "shards": shards}
+        return {"$type": self.KIND, "bucket": self.bucket, **place, "shards": shards}
 
-    def shards(self, _did: str | None) -> tuple[ShardRef, ...]:
-        """The shards."""
+    def shards(self, _did: str | None, /) -> tuple[ShardRef, ...]:
+        """See `Storage`."""
         return self.listed
 
-    def public_shards(self) -> tuple[ShardRef, ...]:
-        """The shards where anyone reads them, without credentials."""
-        prefix = f"s3://{self.bucket}/"
-        return tuple(
-            ShardRef(
-                public_url(self.bucket, s.url.removeprefix(prefix), self.endpoint, self.region),
-                s.digest,
-                s.size,
-                s.samples,
-            )
-            for s in self.listed
-        )
+    @classmethod
+    def read(cls, value: dict[str, Any]) -> S3Storage:
+        """See `Storage`."""
+        bucket = value["bucket"]
+        listed = tuple(_read_shard(item, "key", f"s3://{bucket}/") for item in _list(value, "shards"))
+        return cls(bucket, listed, value.get("region"), value.get("endpoint"))
 
 
 @dataclass(frozen=True)
-class ExternalStorage:
+class ExternalStorage(Storage):
     """URLs as somebody gave them, in brace notation or not; nothing about their bytes is known."""
 
-    urls: tuple[str, ...]
+    KIND = "science.alt.dataset.storageExternal"
+    listed: tuple[str, ...]
 
     def to_record(self) -> dict[str, Any]:
-        """The wire form."""
-        return {"$type": EXTERNAL, "urls": list(self.urls)}
+        """See `Storage`."""
+        return {"$type": self.KIND, "urls": list(self.listed)}
 
-    def shards(self, _did: str | None) -> tuple[ShardRef, ...]:
+    def shards(self, _did: str | None, /) -> tuple[ShardRef, ...]:
         """The shards the URLs stand for.
 
         Raises:
             LimitError: they are more than a record may name.
         """
-        return tuple(ShardRef(url) for url in names_in(self.urls, MAX_LISTED))
+        return tuple(ShardRef(url) for url in names_in(self.listed, MAX_LISTED))
+
+    @classmethod
+    def read(cls, value: dict[str, Any]) -> ExternalStorage:
+        """See `Storage`."""
+        urls = _list(value, "urls")
+        if not all(isinstance(url, str) for url in urls):
+            raise _unreadable("a list of URLs", "storage.urls", urls)
+        return cls(tuple(urls))
 
 
 @dataclass(frozen=True)
-class UnknownStorage:
+class UnknownStorage(Storage):
     """A kind of storage that this version does not know; kept as it came."""
 
+    KIND = "unknown"
     value: Mapping[str, Any]
 
     def to_record(self) -> dict[str, Any]:
-        """The wire form."""
+        """See `Storage`."""
         return dict(self.value)
 
-    def shards(self, _did: str | None) -> tuple[ShardRef, ...]:
+    def shards(self, _did: str | None, /) -> tuple[ShardRef, ...]:
         """Refuse: none can be named.
 
         Raises:
@@ -164,60 +236,76 @@ class UnknownStorage:
             hint="A newer version of atdata may read it.",
         )
 
+    @classmethod
+    def read(cls, value: dict[str, Any]) -> UnknownStorage:
+        """See `Storage`."""
+        return cls(value)
 
-Storage: TypeAlias = BlobStorage | HttpStorage | S3Storage | ExternalStorage | UnknownStorage
+
+_KINDS: dict[str, type[Storage]] = {kind.KIND: kind for kind in (BlobStorage, HttpStorage, S3Storage, ExternalStorage)}
 
 
-def read_storage(value: Any) -> Storage:
+def read_storage(value: dict[str, Any]) -> Storage:
     """The storage of an entry that is valid today.
 
     Raises:
-        LexiconError: it is of a known kind but malformed: the lexicon says nothing about the kind that it deprecates.
+        LexiconError: it is of a known kind but malformed.
     """
-    match value["$type"]:
-        case "science.alt.dataset.storageBlobs":
-            return BlobStorage(
-                tuple(_read_blob(item, f"storage.blobs[{i}]") for i, item in enumerate(_list(value, "blobs")))
-            )
-        case "science.alt.dataset.storageHttp":
-            return HttpStorage(tuple(_read_shard(item, "url", "") for item in _list(value, "shards")))
-        case "science.alt.dataset.storageS3":
-            bucket = value["bucket"]
-            listed = tuple(_read_shard(item, "key", f"s3://{bucket}/") for item in _list(value, "shards"))
-            return S3Storage(bucket, listed, value.get("region"), value.get("endpoint"))
-        case "science.alt.dataset.storageExternal":
-            urls = _list(value, "urls")
-            if not all(isinstance(url, str) for url in urls):
-                raise _unreadable("a list of URLs", "storage.urls", urls)
-            return ExternalStorage(tuple(urls))
-    return UnknownStorage(value)
+    return _KINDS.get(value["$type"], UnknownStorage).read(value)
 
 
-def storage_of(shards: Sequence[ShardRef], region: str | None = None, endpoint: str | None = None) -> Storage:
-    """The storage that says the most about some shards at URLs: with digests where every shard has one."""
+Opener: TypeAlias = Callable[[tuple[ShardRef, ...]], DataSource]
+"""Makes the source of shards at addresses of one kind."""
+
+
+def open_storage(storage: Storage, shards: Sequence[ShardRef], openers: Mapping[str, Opener]) -> DataSource:
+    """The source of some shards of a storage.
+
+    A record never selects a credential (promises.md 4): shards at addresses for which the caller gives no opener are
+    read where anyone reads them.
+
+    Args:
+        storage: that they are in.
+        shards: some of them.
+        openers: for each scheme of addresses that may be read.
+
+    Raises:
+        UsageError: they are in places of several kinds, or of one that may not be read.
+    """
+    placed = tuple(shard if scheme_of(shard.url) in openers else storage.public(shard) for shard in shards)
+    schemes = {scheme_of(shard.url) for shard in placed} or set(openers)
+    kinds = {openers.get(scheme) for scheme in schemes}
+    opener = kinds.pop() if len(kinds) == 1 or not placed else None
+    if opener is None:
+        raise UsageError(
+            "shards in places of several kinds, or of one that cannot be read here",
+            expected=" or ".join(f"{scheme}://" for scheme in openers),
+            actual=", ".join(f"{scheme}://" for scheme in sorted(schemes))[:200],
+        )
+    return opener(placed)
+
+
+def storage_of(shards: Sequence[ShardRef], source: DataSource | None = None) -> Storage:
+    """The storage that says the most about some shards: with digests where every shard has one.
+
+    Args:
+        shards: at addresses.
+        source: reads them; it knows on which server they are.
+    """
+    shards = tuple(shards)
     schemes = {scheme_of(shard.url) for shard in shards}
-    buckets = {shard.url.split("/", 3)[2] for shard in shards if scheme_of(shard.url) == "s3"}
     if all(shard.digest for shard in shards):
+        if schemes == {"at"}:
+            return BlobStorage(tuple(Blob(shard.digest.cid, size=shard.size) for shard in shards if shard.digest))
         if schemes <= {"http", "https"} or schemes == {"file"}:
-            return HttpStorage(tuple(shards))
-        if schemes == {"s3"} and len(buckets) == 1:
-            return S3Storage(buckets.pop(), tuple(shards), region, endpoint)
+            return HttpStorage(shards)
+        buckets = {split_s3_url(shard.url)[0] for shard in shards if schemes == {"s3"}}
+        if len(buckets) == 1:
+            place = (
+                (source.region, source.endpoint_url or configured_endpoint()) if isinstance(source, S3Source) else ()
+            )
+            return S3Storage(buckets.pop(), shards, *place)
     return ExternalStorage(tuple(shard.url for shard in shards))
-
-
-def storage_in(source: DataSource, shards: Sequence[ShardRef]) -> Storage:
-    """The storage that says where some shards of a source are, and on which server."""
-    if isinstance(source, S3Source):
-        return storage_of(shards, source.region, source.endpoint_url or configured_endpoint())
-    return storage_of(shards)
-
-
-def listed(storage: Storage) -> tuple[Any, ...]:
-    """The items that a storage lists one by one: blobs, shards or URLs."""
-    match storage:
-        case BlobStorage(items) | ExternalStorage(items) | HttpStorage(items) | S3Storage(listed=items):
-            return items
-    return ()
 
 
 def check_digests(storage: Storage) -> None:
@@ -226,26 +314,11 @@ def check_digests(storage: Storage) -> None:
     Raises:
         DigestError: a shard has none.
     """
-    if isinstance(storage, HttpStorage | S3Storage):
-        for shard in storage.listed:
-            if shard.digest is None:
-                raise DigestError(
-                    "a shard without a digest cannot stand in this record", uri=shard.url, step="shard digest"
-                )
-
-
-def first_listed(storage: Storage, count: int) -> Storage:
-    """The same storage with only the first of what it lists."""
-    match storage:
-        case BlobStorage(items):
-            return BlobStorage(items[:count])
-        case ExternalStorage(items):
-            return ExternalStorage(items[:count])
-        case HttpStorage(shards):
-            return HttpStorage(shards[:count])
-        case S3Storage(listed=shards):
-            return replace(storage, listed=shards[:count])
-    return storage
+    for shard in storage.listed if isinstance(storage, HttpStorage | S3Storage) else ():
+        if shard.digest is None:
+            raise DigestError(
+                "a shard without a digest cannot stand in this record", uri=shard.url, step="shard digest"
+            )
 
 
 def _list(value: dict[str, Any], name: str) -> list[Any]:

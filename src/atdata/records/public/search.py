@@ -13,7 +13,7 @@ import msgspec
 from atdata.atproto.cid import Cid
 from atdata.records.public.texts import decoded, is_secret_value, search_text, texts_in, unpacked
 from atdata.records.public.urls import CREDENTIALS_HINT, Allowed, Fault, field_fault
-from atdata.records.storage import EXTERNAL, HTTP, S3
+from atdata.records.storage import ExternalStorage, HttpStorage, S3Storage
 from atdata.redaction import TELLTALE
 
 _MAX_DEPTH = 48
@@ -50,11 +50,11 @@ def _address_fields(value: Mapping[str, Any]) -> Iterator[tuple[str, str, tuple[
             yield f"{name}.repository", str(code["repository"]), ("https", "at")
     storage = value.get("storage")
     match storage:
-        case {"$type": kind, "urls": [*urls]} if kind == EXTERNAL:
+        case {"$type": kind, "urls": [*urls]} if kind == ExternalStorage.KIND:
             yield from ((f"storage.urls[{n}]", str(url), ("https", "s3", "gs")) for n, url in enumerate(urls))
-        case {"$type": kind, "shards": [*shards]} if kind == HTTP:
+        case {"$type": kind, "shards": [*shards]} if kind == HttpStorage.KIND:
             yield from ((f"storage.shards[{n}].url", str(shard["url"]), ("https",)) for n, shard in enumerate(shards))
-        case {"$type": kind, "bucket": bucket, **rest} if kind == S3:
+        case {"$type": kind, "bucket": bucket, **rest} if kind == S3Storage.KIND:
             yield "storage.bucket", f"s3://{bucket}/", ("s3",)
             if "endpoint" in rest:
                 yield "storage.endpoint", str(rest["endpoint"]), ("https",)
