@@ -58,7 +58,7 @@ def test_what_is_refused_is_not_stored(index_url: str, why: str, view: bool) -> 
     index.insert_dataset(rows(1, 2), name="rows", version="1.0.0")
     error, arguments = REFUSED[why]
     given = arguments(index)
-    before, dataset = stored(), rows(1, 2, 3, file="more.tar")
+    before, dataset = stored(), rows(3, 2, 1, file="more.tar")
     with pytest.raises(error):
         index.insert_dataset(dataset.take(2) if view else dataset, name="rows", **given)
     assert stored() == before
