@@ -230,7 +230,7 @@ def _numbered(named: Named[Schema], draft: Schema, version: str | None) -> Schem
 
 
 def _facts(facts: Facts, entry: Entry, schema: Schema, origins: Sequence[int] | None) -> Facts:
-    """What is said; splits name shards by number, so where these are others they are named anew."""
+    """The facts to publish: splits name shards by number, so of other shards they are numbered anew."""
     if origins is None:
         return facts
     metadata = dict(entry.metadata)

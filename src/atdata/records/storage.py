@@ -54,7 +54,7 @@ class Blob:
 
 
 class Storage(ABC):
-    """Where the shards of an entry are, as its record says it.
+    """The places of an entry's shards, as its record says them.
 
     Attributes:
         KIND: the `$type` of its wire form.
