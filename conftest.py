@@ -40,11 +40,10 @@ VARIABLES = (
     "PATH",
 )
 
-
-SERVED = {"realnet", "session_redis", "redis_url", "session_postgres", "postgres_url", "s3_server", "durable"}
-"""Fixtures that start a real server."""
-LONGER = {"pds", "redis", "postgres", "numpy"}
-"""Parameters for which a fixture starts one, or that repeat tests in a second form."""
+MARKERS = (
+    "served: needs a real server, which the tests start (has it from the fixture `served`); left out by --fast",
+    "slow: takes many seconds, or repeats tests in a second form; left out by --fast",
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -54,11 +53,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "slow: takes many seconds; left out by --fast")
+    for marker in MARKERS:
+        config.addinivalue_line("markers", marker)
     if config.getoption("--many"):
         os.environ["ATDATA_TEST_MANY"] = "1"  # before any test module is imported
     if config.getoption("--fast"):
         os.environ["ATDATA_TEST_FAST"] = "1"
+        asked = config.option.markexpr
+        config.option.markexpr = "not served and not slow" + (f" and ({asked})" if asked else "")
 
 
 def pytest_collection_finish() -> None:
@@ -66,21 +68,12 @@ def pytest_collection_finish() -> None:
     gc.freeze()  # many tests collect garbage at their end: what is here now need not be looked through each time
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--fast"):
-        kept = [item for item in items if is_fast(item)]
-        config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
-        items[:] = kept
-
-
-def is_fast(item: pytest.Item) -> bool:
-    """Whether a test needs no real server, repeats none in another form, and is not marked as one that takes long."""
-    call = getattr(item, "callspec", None)
-    chosen = {value for value in (call.params.values() if call else ()) if isinstance(value, str)}
-    wanted = set(getattr(item, "fixturenames", ()))
-    served = {*TEAM, *SERVICES} & {str(item.path.relative_to(ROOT))}
-    return not (chosen & LONGER or wanted & SERVED or served or item.get_closest_marker("slow"))
+@pytest.hookimpl(tryfirst=True)  # before markers select
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    served_pages = {ROOT / page for page in (*TEAM, *SERVICES)}
+    for item in items:
+        if "served" in getattr(item, "fixturenames", ()) or item.path in served_pages:
+            item.add_marker("served")
 
 
 def begin(namespace: dict[str, Any]) -> None:

@@ -38,7 +38,7 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
     monkeypatch.setenv("ATDATA_DATA", str(home / "data"))
 
 
-@pytest.fixture(scope="module", params=["native", "numpy"])
+@pytest.fixture(scope="module", params=["native", pytest.param("numpy", marks=pytest.mark.slow)])
 def either_form(request: pytest.FixtureRequest) -> Iterator[None]:
     """The loops of `_native.c` and their numpy forms in turn: each test holds for both."""
     if request.param == "native":
@@ -53,6 +53,16 @@ def either_form(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def served(pytestconfig: pytest.Config) -> None:
+    """Asked for by whatever starts a real server: a test that needs one gets the marker `served` by it.
+
+    Pytest does not see what a fixture asks for while it runs. So a parameter for which it asks for a server has the
+    marker itself; one that lacks it fails here.
+    """
+    assert not pytestconfig.getoption("--fast"), "a test that needs a real server lacks the marker `served`"
+
+
+@pytest.fixture(scope="session")
 def devnet() -> Iterator[Devnet]:
     """One Devnet for all tests; each makes accounts of its own."""
     with Devnet(servers=2) as net:
@@ -60,7 +70,7 @@ def devnet() -> Iterator[Devnet]:
 
 
 @pytest.fixture(scope="session")
-def realnet() -> Iterator[RealNet]:
+def realnet(served: None) -> Iterator[RealNet]:
     """Two real PDSes on one real PLC directory; skipped, with the reason, where they cannot run."""
     if reason := unavailable():
         pytest.skip(reason)
@@ -68,7 +78,7 @@ def realnet() -> Iterator[RealNet]:
         yield net
 
 
-@pytest.fixture(params=["devnet", "pds"])
+@pytest.fixture(params=["devnet", pytest.param("pds", marks=pytest.mark.served)])
 def network(request: pytest.FixtureRequest) -> Iterator[Network]:
     """Both networks in turn: what is promised holds on the fake and on the real one."""
     net: Network = request.getfixturevalue("devnet" if request.param == "devnet" else "realnet")
@@ -91,14 +101,14 @@ def bob(network: Network) -> DevAccount:
 
 
 @pytest.fixture(scope="session")
-def session_redis() -> Iterator[RedisServer]:
+def session_redis(served: None) -> Iterator[RedisServer]:
     """A Redis for the tests of this process."""
     with own_redis() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def session_postgres() -> Iterator[PostgresServer]:
+def session_postgres(served: None) -> Iterator[PostgresServer]:
     """A PostgreSQL for the tests of this process."""
     with own_postgres() as server:
         yield server
@@ -119,7 +129,7 @@ def postgres_server(session_postgres: PostgresServer) -> PostgresServer:
 
 
 @pytest.fixture
-def redis_url(request: pytest.FixtureRequest) -> Iterator[str]:
+def redis_url(served: None, request: pytest.FixtureRequest) -> Iterator[str]:
     """An empty database of a Redis, which no other test has."""
     url = os.environ.get("TEST_REDIS_URL") or request.getfixturevalue("redis_server").url
     with fresh_redis(url) as fresh:
@@ -127,7 +137,7 @@ def redis_url(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.fixture
-def postgres_url(request: pytest.FixtureRequest) -> Iterator[str]:
+def postgres_url(served: None, request: pytest.FixtureRequest) -> Iterator[str]:
     """A new database of a PostgreSQL, which no other test has."""
     url = os.environ.get("TEST_POSTGRES_URL") or request.getfixturevalue("postgres_server").url
     with fresh_postgres(url) as fresh:
@@ -135,7 +145,7 @@ def postgres_url(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def s3_server() -> Iterator[S3Server]:
+def s3_server(served: None) -> Iterator[S3Server]:
     """An S3 server for the tests of this process."""
     with running_server() as server:
         yield server

@@ -114,7 +114,7 @@ def test_policies_are_policies() -> None:
 
 
 @pytest.fixture
-def ceph(tmp_path: Path) -> Any:
+def ceph(served: None, tmp_path: Path) -> Any:
     if not CephServer.installed():
         pytest.skip(f"Ceph is not installed: {CephServer.INSTALL}")
     server = CephServer(tmp_path / "ceph")

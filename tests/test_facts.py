@@ -50,7 +50,10 @@ def rows(count: int = 3) -> atdata.Dataset[Any]:
     return atdata.write_samples([Row(x) for x in range(count)], f"rows-{count}.tar", overwrite=True)
 
 
-@pytest.fixture(params=["sqlite", "redis", "postgres", "network"])
+SERVED = [pytest.param(kind, marks=pytest.mark.served) for kind in ("redis", "postgres")]
+
+
+@pytest.fixture(params=["sqlite", *SERVED, "network"])
 def index(request: pytest.FixtureRequest, tmp_path: Path) -> RecordIndex[Any]:
     if request.param == "network":
         network, account = request.getfixturevalue("devnet_only"), request.getfixturevalue("devnet_account")

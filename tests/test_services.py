@@ -15,7 +15,7 @@ from atdata.testing.services import Home, MotoServer, PostgresServer, RedisServe
 from atdata.testing.services.process import Process
 from support.services import own_postgres, own_redis, postgres_connection, redis_client
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.served]
 
 
 def processes(server: Server) -> tuple[Process, ...]:

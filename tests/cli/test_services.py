@@ -23,7 +23,7 @@ from atdata.testing.services import CephServer, Home, MotoServer, PostgresServer
 from atdata.testing.services.process import Process
 from support.services import postgres_connection, redis_client
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.served]
 
 
 class Person:

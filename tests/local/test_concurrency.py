@@ -272,7 +272,7 @@ class Durable:
 
 
 @pytest.fixture(params=[RedisServer, PostgresServer], ids=["redis", "postgres"])
-def durable(request: pytest.FixtureRequest) -> Iterator[Durable]:
+def durable(served: None, request: pytest.FixtureRequest) -> Iterator[Durable]:
     if not request.param.installed():
         pytest.skip(f"{request.param.PROGRAM} is not installed: {request.param.INSTALL}")
     folder = Path(tempfile.mkdtemp(prefix="atdata-durable-"))  # with a short name, for sockets

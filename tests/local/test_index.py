@@ -327,6 +327,7 @@ def with_password(url: str, password: str) -> str:
     return urlunsplit(parts._replace(netloc=user + parts.netloc.rpartition("@")[2]))
 
 
+@pytest.mark.served
 @pytest.mark.parametrize("kind", ["redis", "postgres"])
 def test_a_wrong_password(kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     url = with_password(request.getfixturevalue(f"{kind}_url"), SECRET)

@@ -28,7 +28,7 @@ class ImageSample:
     label: str
 
 
-@pytest.fixture(params=["sqlite", "redis"])
+@pytest.fixture(params=["sqlite", pytest.param("redis", marks=pytest.mark.served)])
 def index_url(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     url = str(tmp_path / "team.sqlite") if request.param == "sqlite" else request.getfixturevalue("redis_url")
     monkeypatch.setenv("ATDATA_INDEX_URL", url)
