@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from atdata.errors import LimitError, SampleError, UsageError
-from atdata.importers.files import Folder, Snapshot, passed_over, reading
+from atdata.importers.files import Snapshot, passed_over, reading
 from atdata.importers.imported import Imported, import_values
 from atdata.importers.infer import (
     BOOL,
@@ -34,7 +34,6 @@ from atdata.importers.infer import (
     rows,
     settle,
 )
-from atdata.loading.splits import split_of
 from atdata.samples import FieldType, Maybe, Plain, Scalar
 from atdata.samples.codec import INT_MAX, INT_MIN
 
@@ -53,34 +52,19 @@ _BOOLS = {"true": True, "false": False}
 _SEP = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 
 
-def open_csv(path: Path, type_name: str) -> Imported:
-    """The rows of a table.
+def open_files(splits: Mapping[str, Sequence[Path]], type_name: str, uri: str, notes: Sequence[str] = ()) -> Imported:
+    """The rows of tables, split after split. All have the same columns.
 
     An empty cell is `None`, in a column of text it is empty text. A first line `sep=;`, as Excel writes it, names the
     delimiter. Lines that begin with # are comments before the names of the columns, and after them where they do not
     have a cell for each.
 
     Raises:
-        SampleError: a line has more or fewer cells than the first, a quote is never closed, or it is not UTF-8.
+        SampleError: a line has more or fewer cells than the first, a quote is never closed, it is not UTF-8, or a table
+            has other columns than the first.
         UsageError: the first line names no columns, or no rows follow it.
         LimitError: a line, or a cell, is longer than 32 million characters.
     """
-    return _open({split_of((path.name,)): [path]}, type_name, str(path))
-
-
-def open_folder(folder: Folder, type_name: str) -> Imported:
-    """The rows of a folder's tables, split after split, in the order of their names. All have the same columns.
-
-    Raises:
-        SampleError, UsageError, LimitError: as `open_csv`; also where a table has other columns than the first.
-    """
-    found = folder.in_splits(SUFFIXES)
-    notes = [*folder.notes, *folder.without(SUFFIXES, "tables"), *found.notes]
-    splits = {split: [folder.root / path for path in paths] for split, paths in found.splits.items()}
-    return _open(splits, type_name, str(folder.root), notes)
-
-
-def _open(splits: Mapping[str, Sequence[Path]], type_name: str, uri: str, notes: Sequence[str] = ()) -> Imported:
     split_by_path = {path: split for split, paths in splits.items() for path in paths}
     files = Snapshot.of(split_by_path)
     tables = {path: _table(path) for path in split_by_path}

@@ -9,6 +9,7 @@ from atdata.errors import ShardNotFoundError, UsageError
 from atdata.importers import delimited, images, npz, parquet, shards
 from atdata.importers.files import Folder
 from atdata.importers.imported import Imported
+from atdata.loading.splits import split_of
 from atdata.shards.addresses import scheme_of
 from atdata.shards.braces import names_in
 
@@ -16,19 +17,14 @@ TAKEN = (
     "a folder of images (class folders or flat), a .npz or .npy file, a .csv, .tsv or .parquet file or a folder of "
     "them, .tar shards (one, brace notation, or a folder of them)"
 )
-_FILES = {
-    ".npz": npz.open_npz,
-    ".npy": npz.open_npy,
-    ".csv": delimited.open_csv,
-    ".tsv": delimited.open_csv,
-    ".parquet": parquet.open_file,
+_ARRAYS = {".npz": npz.open_npz, ".npy": npz.open_npy}
+_KINDS = {
+    "Parquet files": (parquet.SUFFIXES, parquet.open_files),
+    "shards": (shards.SUFFIXES, shards.open_files),
+    "tables": (delimited.SUFFIXES, delimited.open_files),
 }
-_FOLDERS = {
-    "images": (images.SUFFIXES, images.open_folder),
-    "Parquet files": (parquet.SUFFIXES, parquet.open_folder),
-    "shards": (shards.SUFFIXES, shards.open_folder),
-    "tables": (delimited.SUFFIXES, delimited.open_folder),
-}
+_FILES = {suffix: open_files for suffixes, open_files in _KINDS.values() for suffix in suffixes}
+_FOLDERS = {"images": images.SUFFIXES, **{what: suffixes for what, (suffixes, _) in _KINDS.items()}}
 
 
 def open_path(path: str | os.PathLike[str], type_name: str) -> Imported:
@@ -52,10 +48,10 @@ def open_path(path: str | os.PathLike[str], type_name: str) -> Imported:
         return _open_folder(place, type_name)
     if place.is_file():
         suffix = place.suffix.lower()
-        if suffix in shards.SUFFIXES:
-            return shards.open_file(place, type_name)
+        if suffix in _ARRAYS:
+            return _ARRAYS[suffix](place, type_name)
         if suffix in _FILES:
-            return _FILES[suffix](place, type_name)
+            return _FILES[suffix]({split_of((place.name,)): [place]}, type_name, str(place))
         raise UsageError(f"a file of a kind that is not taken: {place.name}", uri=text, expected=TAKEN)
     if all(name.lower().endswith(shards.SUFFIXES) for name in names_in([text])):
         return shards.open_named(text, type_name)
@@ -66,18 +62,24 @@ def open_path(path: str | os.PathLike[str], type_name: str) -> Imported:
 
 def _open_folder(root: Path, type_name: str) -> Imported:
     folder = Folder.of(root)
-    found = [what for what, (suffixes, _) in _FOLDERS.items() if folder.having(suffixes)]
+    found = [what for what, suffixes in _FOLDERS.items() if folder.having(suffixes)]
     if len(found) > 1 and "tables" in found:
         found.remove("tables")  # beside other data they are lists of it; a note names them
+    if found == ["images"]:
+        return images.open_folder(folder, type_name)
     if len(found) == 1:
-        return _FOLDERS[found[0]][1](folder, type_name)
+        suffixes, open_files = _KINDS[found[0]]
+        files = folder.in_splits(suffixes)
+        splits = {split: [root / path for path in paths] for split, paths in files.splits.items()}
+        notes = [*folder.notes, *folder.without(suffixes, found[0]), *files.notes]
+        return open_files(splits, type_name, str(root), notes)
     if found:
         raise UsageError(
             f"a folder of both {' and '.join(found)}",
             uri=str(root),
             hint="Give the path of what you mean: a file, or a folder of one kind.",
         )
-    single = next((path for path in folder.files if path.suffix.lower() in _FILES), None)
+    single = next((path for path in folder.files if path.suffix.lower() in _ARRAYS), None)
     raise UsageError(
         "a folder of nothing that is taken" if folder.files else "an empty folder",
         uri=str(root),

@@ -16,7 +16,7 @@ import numpy as np
 
 from atdata.errors import MissingExtraError, SampleError
 from atdata.importers.bounds import Bounds, rows_at_once
-from atdata.importers.files import Folder, Snapshot, decoding
+from atdata.importers.files import Snapshot, decoding
 from atdata.importers.imported import Imported, import_values
 from atdata.importers.infer import (
     BOOL,
@@ -35,7 +35,6 @@ from atdata.importers.infer import (
     join,
     settle,
 )
-from atdata.loading.splits import split_of
 from atdata.samples import Array, FieldType, ListOf, Maybe, Plain, Scalar, Shape
 
 SUFFIXES = (".parquet",)
@@ -44,33 +43,15 @@ _ROW = 64  # bytes that a row counts for at least
 _EXACT = 2**53  # floats hold every int up to here
 
 
-def open_file(path: Path, type_name: str) -> Imported:
-    """The rows of one file.
+def open_files(splits: Mapping[str, Sequence[Path]], type_name: str, uri: str, notes: Sequence[str] = ()) -> Imported:
+    """The rows of files, split after split.
 
     Lists of numbers are arrays, times are arrays without dimensions, structs are dicts, decimals are text.
 
     Raises:
         MissingExtraError: pyarrow is not installed.
-        SampleError: the file is damaged, or a column is of a type that no field can be.
+        SampleError: a file is damaged, or a column is of a type that no field can be, or has no one type in all files.
     """
-    return _open({split_of((path.name,)): [path]}, type_name, str(path))
-
-
-def open_folder(folder: Folder, type_name: str) -> Imported:
-    """The rows of a folder's files, split after split, in the order of their names.
-
-    Raises:
-        MissingExtraError, SampleError: as `open_file`; also where a column has no one type in all files.
-    """
-    found = folder.in_splits(SUFFIXES)
-    notes = [*folder.notes, *folder.without(SUFFIXES, "Parquet files"), *found.notes]
-    if any("=" in part for paths in found.splits.values() for path in paths for part in path.parts[:-1]):
-        notes.append("the names of folders (key=value) are not read as columns")
-    splits = {split: [folder.root / path for path in paths] for split, paths in found.splits.items()}
-    return _open(splits, type_name, str(folder.root), notes)
-
-
-def _open(splits: Mapping[str, Sequence[Path]], type_name: str, uri: str, notes: Sequence[str] = ()) -> Imported:
     split_by_path = {path: split for split, paths in splits.items() for path in paths}
     files = Snapshot.of(split_by_path)
     seen: dict[str, _Seen] = {}
@@ -85,6 +66,8 @@ def _open(splits: Mapping[str, Sequence[Path]], type_name: str, uri: str, notes:
                 for name, array in zip(batch.schema.names, batch.columns, strict=True):
                     seen[name].see(array)
     fields, decided, count = [], list(notes), sum(counts.values())
+    if any("=" in part for path in split_by_path for part in path.relative_to(uri).parts[:-1]):
+        decided.append("the names of folders (key=value) are not read as columns")
     for name, column in seen.items():
         guess = column.guess(count, uri)
         fields.append((name, settle(guess)))

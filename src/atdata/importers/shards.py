@@ -9,10 +9,9 @@ from pathlib import Path
 from atdata.dataset import Dataset
 from atdata.dataset.stored import rows_by_shard
 from atdata.errors import SampleError
-from atdata.importers.files import Folder, Snapshot
+from atdata.importers.files import Snapshot
 from atdata.importers.imported import Imported, import_mappings
 from atdata.loading.files import find_splits
-from atdata.loading.splits import split_of
 from atdata.samples import DictSample
 from atdata.samples.npy import begins_like_array
 from atdata.shards import FileSource, ShardRef
@@ -23,17 +22,9 @@ from atdata.shards.ports import DataSource
 SUFFIXES = (".tar",)
 
 
-def open_file(path: Path, type_name: str) -> Imported:
-    """The samples of one shard."""
-    return _open({split_of((path.name,)): _files([path])}, type_name, str(path))
-
-
-def open_folder(folder: Folder, type_name: str) -> Imported:
-    """The samples of a folder's shards, split after split, in the order of their names."""
-    found = folder.in_splits(SUFFIXES)
-    sources = {split: _files([folder.root / name for name in names]) for split, names in found.splits.items()}
-    notes = [*folder.notes, *folder.without(SUFFIXES, "shards"), *found.notes]
-    return _open(sources, type_name, str(folder.root), notes)
+def open_files(splits: Mapping[str, Sequence[Path]], type_name: str, uri: str, notes: Sequence[str] = ()) -> Imported:
+    """The samples of shards, split after split."""
+    return _open({split: _files(paths) for split, paths in splits.items()}, type_name, uri, notes)
 
 
 def open_named(name: str, type_name: str) -> Imported:
