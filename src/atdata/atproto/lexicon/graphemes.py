@@ -45,102 +45,45 @@ _HANGUL = {
     _Kind.T: {_Kind.T},
 }
 
-# Ranges whose class does not follow from the category, first and last character; in order.
-_RANGES: tuple[tuple[int, int, _Kind], ...] = (
-    (0x000A, 0x000A, _Kind.LF),
-    (0x000D, 0x000D, _Kind.CR),
-    (0x00A9, 0x00A9, _Kind.PICTOGRAPH),
-    (0x00AE, 0x00AE, _Kind.PICTOGRAPH),
-    (0x0600, 0x0605, _Kind.PREPEND),
-    (0x06DD, 0x06DD, _Kind.PREPEND),
-    (0x070F, 0x070F, _Kind.PREPEND),
-    (0x0890, 0x0891, _Kind.PREPEND),
-    (0x08E2, 0x08E2, _Kind.PREPEND),
-    (0x094D, 0x094D, _Kind.LINKER),
-    (0x09CD, 0x09CD, _Kind.LINKER),
-    (0x0ACD, 0x0ACD, _Kind.LINKER),
-    (0x0B4D, 0x0B4D, _Kind.LINKER),
-    (0x0C4D, 0x0C4D, _Kind.LINKER),
-    (0x0D4D, 0x0D4D, _Kind.LINKER),
-    (0x0D4E, 0x0D4E, _Kind.PREPEND),
-    (0x0E33, 0x0E33, _Kind.SPACING),
-    (0x0EB3, 0x0EB3, _Kind.SPACING),
-    (0x102B, 0x102C, _Kind.OTHER),
-    (0x1038, 0x1038, _Kind.OTHER),
-    (0x1062, 0x1064, _Kind.OTHER),
-    (0x1067, 0x106D, _Kind.OTHER),
-    (0x1083, 0x1083, _Kind.OTHER),
-    (0x1087, 0x108C, _Kind.OTHER),
-    (0x108F, 0x108F, _Kind.OTHER),
-    (0x109A, 0x109C, _Kind.OTHER),
-    (0x1100, 0x115F, _Kind.L),
-    (0x1160, 0x11A7, _Kind.V),
-    (0x11A8, 0x11FF, _Kind.T),
-    (0x1A61, 0x1A61, _Kind.OTHER),
-    (0x1A63, 0x1A64, _Kind.OTHER),
-    (0x200C, 0x200C, _Kind.SPACING),  # the non-joiner stands with what is before it, and keeps consonants apart
-    (0x200D, 0x200D, _Kind.JOINER),
-    (0x203C, 0x203C, _Kind.PICTOGRAPH),
-    (0x2049, 0x2049, _Kind.PICTOGRAPH),
-    (0x2122, 0x2122, _Kind.PICTOGRAPH),
-    (0x2139, 0x2139, _Kind.PICTOGRAPH),
-    (0x2190, 0x21FF, _Kind.PICTOGRAPH),
-    (0x2300, 0x23FF, _Kind.PICTOGRAPH),
-    (0x24C2, 0x24C2, _Kind.PICTOGRAPH),
-    (0x25A0, 0x27BF, _Kind.PICTOGRAPH),
-    (0x2934, 0x2935, _Kind.PICTOGRAPH),
-    (0x2B00, 0x2BFF, _Kind.PICTOGRAPH),
-    (0x3030, 0x3030, _Kind.PICTOGRAPH),
-    (0x303D, 0x303D, _Kind.PICTOGRAPH),
-    (0x3297, 0x3299, _Kind.PICTOGRAPH),
-    (0xA960, 0xA97C, _Kind.L),
-    (0xAA7B, 0xAA7B, _Kind.OTHER),
-    (0xAA7D, 0xAA7D, _Kind.OTHER),
-    (0xD7B0, 0xD7C6, _Kind.V),
-    (0xD7CB, 0xD7FB, _Kind.T),
-    (0xFF9E, 0xFF9F, _Kind.EXTEND),
-    (0x110BD, 0x110BD, _Kind.PREPEND),
-    (0x110CD, 0x110CD, _Kind.PREPEND),
-    (0x111C2, 0x111C3, _Kind.PREPEND),
-    (0x11720, 0x11721, _Kind.OTHER),
-    (0x1193F, 0x1193F, _Kind.PREPEND),
-    (0x11941, 0x11941, _Kind.PREPEND),
-    (0x11A84, 0x11A89, _Kind.PREPEND),
-    (0x11D46, 0x11D46, _Kind.PREPEND),
-    (0x1F000, 0x1F1E5, _Kind.PICTOGRAPH),
-    (0x1F1E6, 0x1F1FF, _Kind.FLAG),
-    (0x1F200, 0x1F3FA, _Kind.PICTOGRAPH),
-    (0x1F3FB, 0x1F3FF, _Kind.EXTEND),
-    (0x1F400, 0x1FAFF, _Kind.PICTOGRAPH),
-    (0x1FC00, 0x1FFFD, _Kind.PICTOGRAPH),
-    (0xE0020, 0xE007F, _Kind.EXTEND),
-)
-_STARTS = [first for first, _, _ in _RANGES]
+# Ranges whose class does not follow from the category, first and last character, in hex.
+_EXCEPTIONS = {
+    _Kind.LF: "a",
+    _Kind.CR: "d",
+    _Kind.PICTOGRAPH: """
+        a9 ae 203c 2049 2122 2139 2190-21ff 2300-23ff 24c2 25a0-27bf 2934-2935 2b00-2bff 3030 303d 3297-3299
+        1f000-1f1e5 1f200-1f3fa 1f400-1faff 1fc00-1fffd
+    """,
+    _Kind.PREPEND: "600-605 6dd 70f 890-891 8e2 d4e 110bd 110cd 111c2-111c3 1193f 11941 11a84-11a89 11d46",
+    _Kind.LINKER: "94d 9cd acd b4d c4d d4d",
+    _Kind.SPACING: "e33 eb3 200c",  # the non-joiner stands with what is before it, and keeps consonants apart
+    _Kind.OTHER: """
+        102b-102c 1038 1062-1064 1067-106d 1083 1087-108c 108f 109a-109c 1a61 1a63-1a64 aa7b aa7d 11720-11721
+    """,
+    _Kind.L: "1100-115f a960-a97c",
+    _Kind.V: "1160-11a7 d7b0-d7c6",
+    _Kind.T: "11a8-11ff d7cb-d7fb",
+    _Kind.JOINER: "200d",
+    _Kind.EXTEND: "ff9e-ff9f 1f3fb-1f3ff e0020-e007f",
+    _Kind.FLAG: "1f1e6-1f1ff",
+}
+# Devanagari, Bengali, Gujarati, Oriya, Telugu, Malayalam: the consonants.
+_CONSONANTS_OF_SCRIPTS = """
+    915-939 958-95f 978-97f 995-9b9 9dc-9df 9f0-9f1 a95-ab9 af9 b15-b39 b5c-b5f b71 c15-c39 c58-c5a d15-d3a
+"""
 
-# Devanagari, Bengali, Gujarati, Oriya, Telugu, Malayalam: first and last consonant.
-_CONSONANTS = (
-    (0x0915, 0x0939),
-    (0x0958, 0x095F),
-    (0x0978, 0x097F),
-    (0x0995, 0x09B9),
-    (0x09DC, 0x09DF),
-    (0x09F0, 0x09F1),
-    (0x0A95, 0x0AB9),
-    (0x0AF9, 0x0AF9),
-    (0x0B15, 0x0B39),
-    (0x0B5C, 0x0B5F),
-    (0x0B71, 0x0B71),
-    (0x0C15, 0x0C39),
-    (0x0C58, 0x0C5A),
-    (0x0D15, 0x0D3A),
-)
+
+def _ranges(text: str) -> list[tuple[int, int]]:
+    """The ranges in a text, each as its first and last character."""
+    ends = (each.partition("-") for each in text.split())
+    return [(int(first, 16), int(last or first, 16)) for first, _, last in ends]
+
+
+_RANGES = sorted((first, last, kind) for kind, text in _EXCEPTIONS.items() for first, last in _ranges(text))
+_STARTS = [first for first, _, _ in _RANGES]
+_CONSONANTS = _ranges(_CONSONANTS_OF_SCRIPTS)
 _KIND_OF_CATEGORY = {
-    "Cc": _Kind.CONTROL,
-    "Cf": _Kind.CONTROL,
-    "Zl": _Kind.CONTROL,
-    "Zp": _Kind.CONTROL,
-    "Mn": _Kind.EXTEND,
-    "Me": _Kind.EXTEND,
+    **dict.fromkeys(("Cc", "Cf", "Zl", "Zp"), _Kind.CONTROL),
+    **dict.fromkeys(("Mn", "Me"), _Kind.EXTEND),
     "Mc": _Kind.SPACING,
 }
 
