@@ -12,16 +12,14 @@ from numpy.typing import NDArray
 
 from atdata.shards.memory_map import Bytes, check_unchanged, map_file
 from atdata.shards.opening import OpenShard
-from atdata.shards.rows import EXTENSION, scan_rows
+from atdata.shards.rows import scan_rows
+from atdata.shards.scan import PAX, REGULAR, SUFFIX, Ints, octal, only_times, sample_names
 from atdata.shards.tar import BLOCK
 
-Ints: TypeAlias = NDArray[np.int64]
 Names: TypeAlias = NDArray[np.bytes_]
 
-_SUFFIX = np.frombuffer(f".{EXTENSION}".encode(), np.uint8)
 _NAME = 100  # bytes of a header that are for the name
 _AT_ONCE = 1 << 16
-_REGULAR, _PAX = ord("0"), ord("x")
 
 
 class Keys:
@@ -86,58 +84,43 @@ def keys_of(shard: OpenShard) -> Keys:
         ShardError: the shard was changed after it was proved.
     """
     starts, sizes = shard.index.starts, shard.index.sizes
-    before = np.concatenate([[0], (starts + sizes + -sizes % BLOCK)[:-1]])[: len(starts)]
+    headers = starts // BLOCK - 1
+    before = np.concatenate([[0], (starts + sizes + BLOCK - 1) // BLOCK])[: len(starts)]
     check_unchanged(shard.file, shard.size, shard.ref.url)
     data = map_file(shard.file, 0, shard.size, scattered=True).data
+    blocks = data[: len(data) // BLOCK * BLOCK].reshape(-1, BLOCK)
     found: list[Names] = []
     for first in range(0, len(starts), _AT_ONCE):
-        names = _plain_names(data, before[first : first + _AT_ONCE], starts[first : first + _AT_ONCE] - BLOCK)
+        names = _plain_names(blocks, before[first : first + _AT_ONCE], headers[first : first + _AT_ONCE])
         if names is None:
             return Keys([member.key for member in scan_rows(shard.file, shard.size, shard.ref.url)])
         found.append(names)
     return Keys(np.concatenate(found) if found else np.empty(0, "S1"))
 
 
-def _plain_names(data: Bytes, before: Ints, headers: Ints) -> Names | None:
+def _plain_names(blocks: Bytes, before: Ints, headers: Ints) -> Names | None:
     """Keys in headers, if all are plain: `{key}.msgpack`, ASCII, in no folder, named nowhere else.
 
     Args:
-        data: the shard.
-        before: where each sample begins, extended headers and all.
-        headers: where its header is.
+        blocks: of the shard, `[n, 512]`.
+        before: the block in which each sample begins, extended headers and all.
+        headers: the block of its header.
     """
-    extended = headers - before
-    if not ((extended == 0) | (extended == 2 * BLOCK)).all() or not _only_times(data, before[extended > 0]):
+    extended = before[headers != before]
+    if not np.isin(headers - before, (0, 2)).all() or not _only_times(blocks, extended):
         return None
-    names = data[headers[:, None] + np.arange(_NAME)]
-    kinds = data[headers + 156]
-    if names[:, -1].any() or data[headers + 345].any() or not ((kinds == _REGULAR) | (kinds == 0)).all():
+    found = blocks[headers]
+    kinds, names = found[:, 156], sample_names(found)
+    if names is None or not ((kinds == REGULAR) | (kinds == 0)).all():
         return None
-    lengths = np.count_nonzero(names, 1)
-    columns = np.arange(_NAME)
-    ended = (names != 0) == (columns < lengths[:, None])
-    suffix = lengths[:, None] + np.arange(-len(_SUFFIX), 0)
-    if lengths.min() <= len(_SUFFIX) or not ended.all() or names.max() > 127:
-        return None
-    if not (np.take_along_axis(names, suffix, 1) == _SUFFIX).all():
-        return None
-    np.put_along_axis(names, suffix, 0, 1)
-    if ((names == ord(".")) | (names == ord("/"))).any():
-        return None
-    width = int(lengths.max()) - len(_SUFFIX)
-    return np.ascontiguousarray(names[:, :width]).view(f"S{width}")[:, 0]
+    letters = names.view(np.uint8).reshape(len(names), -1)
+    lengths = np.count_nonzero(letters, 1) - len(SUFFIX)
+    letters[np.arange(letters.shape[1]) >= lengths[:, None]] = 0
+    width = int(lengths.max())
+    return np.ascontiguousarray(letters[:, :width]).view(f"S{width}")[:, 0]
 
 
-def _only_times(data: Bytes, extended: Ints) -> bool:
-    """True if the extended headers there say when a file was changed and nothing else: `"dd mtime=...\\n"`."""
-    if not len(extended):
-        return True
-    digits = data[(extended + 124)[:, None] + np.arange(11)].astype(np.int64) - ord("0")
-    sizes = digits @ 8 ** np.arange(11)[::-1]
-    if not ((digits >= 0) & (digits < 8)).all() or not ((sizes >= 10) & (sizes <= 99)).all():
-        return False
-    body = extended + BLOCK
-    begins = data[body[:, None] + np.arange(9)]
-    said = (begins[:, 0].astype(np.int64) - ord("0")) * 10 + begins[:, 1] - ord("0")
-    times = begins[:, 2:] == np.frombuffer(b" mtime=", np.uint8)
-    return bool((data[extended + 156] == _PAX).all() and (said == sizes).all() and times.all())
+def _only_times(blocks: Bytes, extended: Ints) -> bool:
+    """True if the extended headers in some blocks say when a file was changed and nothing else."""
+    sizes = octal(blocks[extended, 124:135])
+    return sizes is not None and bool((blocks[extended, 156] == PAX).all()) and only_times(blocks[extended + 1], sizes)

@@ -24,10 +24,10 @@ Ints: TypeAlias = NDArray[np.int64]
 _WINDOW = 1 << 22
 _MOST = 1 << 20  # samples that are looked at with one call
 _LARGE = 1 << 19  # samples of more bytes than that: seeking from header to header touches less
-_SUFFIX = np.frombuffer(f".{EXTENSION}".encode(), np.uint8)
+SUFFIX = np.frombuffer(f".{EXTENSION}".encode(), np.uint8)
 _FEW = 16
 _END, _UNUSUAL = 1, 2  # what the native scan says
-_REGULAR, _PAX = ord("0"), ord("x")
+REGULAR, PAX = ord("0"), ord("x")
 _UST = int.from_bytes(b"ust", "little")
 _AR = int.from_bytes(b"ar\0", "little")
 _MTIME = np.frombuffer(b"\0\0 mtime=", np.uint8)
@@ -135,7 +135,7 @@ class _Headers:
         if found is None:
             return None
         at, headers, sizes, after = found
-        names = _sample_names(headers)
+        names = sample_names(headers)
         if names is None or position + after * BLOCK > size:
             return None
         ends = after < len(blocks) and not blocks[after].any()
@@ -152,7 +152,7 @@ def _chained(blocks: Bytes) -> _Found | None:
     if not len(at) or at[0]:
         return None
     kinds = blocks[at, 156]
-    if kinds[-1] == _PAX:  # what it belongs to may stand in the next window
+    if kinds[-1] == PAX:  # what it belongs to may stand in the next window
         at, kinds = at[:-1], kinds[:-1]
     if not len(at):
         return None
@@ -163,18 +163,18 @@ def _chained(blocks: Bytes) -> _Found | None:
     following = at + 1 + (sizes + BLOCK - 1) // BLOCK
     if not np.array_equal(following[:-1], at[1:]):
         return None
-    extended, regular = kinds == _PAX, (kinds == _REGULAR) | (kinds == 0)
+    extended, regular = kinds == PAX, (kinds == REGULAR) | (kinds == 0)
     if not (extended | regular).all() or (extended[:-1] & extended[1:]).any():
         return None
-    if extended.any() and not _only_times(blocks[at[extended] + 1], sizes[extended]):
+    if extended.any() and not only_times(blocks[at[extended] + 1], sizes[extended]):
         return None
     return at[regular], headers[regular], sizes[regular], int(following[-1])
 
 
 def _alike(blocks: Bytes) -> _Found | None:
     """The same, where all samples take as many blocks as the first: then nothing has to be searched for."""
-    first = 2 if blocks[0, 156] == _PAX and len(blocks) > 2 else 0
-    size = _octal(blocks[first : first + 1, 124:135])
+    first = 2 if blocks[0, 156] == PAX and len(blocks) > 2 else 0
+    size = octal(blocks[first : first + 1, 124:135])
     stride = first + 1 + (0 if size is None else (int(size[0]) + BLOCK - 1) // BLOCK)
     count = len(blocks) // stride
     if size is None or count < _FEW:
@@ -182,12 +182,12 @@ def _alike(blocks: Bytes) -> _Found | None:
     records = blocks[: count * stride].reshape(count, stride, BLOCK)
     if first:
         lengths = _proved_sizes(records[:, 0].copy())
-        if lengths is None or (lengths > BLOCK).any() or not _only_times(records[:, 1], lengths):
+        if lengths is None or (lengths > BLOCK).any() or not only_times(records[:, 1], lengths):
             return None
-        if (records[:, 0, 156] != _PAX).any():
+        if (records[:, 0, 156] != PAX).any():
             return None
     headers = records[:, first].copy()
-    if not (((headers[:, 156] == _REGULAR) | (headers[:, 156] == 0)).all()):
+    if not (((headers[:, 156] == REGULAR) | (headers[:, 156] == 0)).all()):
         return None
     sizes = _proved_sizes(headers)
     if sizes is None or ((sizes + BLOCK - 1) // BLOCK != stride - first - 1).any():
@@ -210,7 +210,7 @@ def _field(blocks: Bytes, offset: int, dtype: str) -> NDArray[np.unsignedinteger
 
 def _proved_sizes(headers: Bytes) -> Ints | None:
     """The sizes in headers of the common form whose checksums are right."""
-    stored, sizes = _octal(headers[:, 148:154]), _octal(headers[:, 124:135])
+    stored, sizes = octal(headers[:, 148:154]), octal(headers[:, 124:135])
     if stored is None or sizes is None:
         return None
     if (
@@ -224,7 +224,7 @@ def _proved_sizes(headers: Bytes) -> Ints | None:
     return sizes if np.array_equal(counted, stored) else None
 
 
-def _octal(digits: Bytes) -> Ints | None:
+def octal(digits: Bytes) -> Ints | None:
     """Numbers whose digits stand in the columns."""
     if ((digits & 0xF8) != 0x30).any():
         return None
@@ -243,9 +243,9 @@ def _sums(headers: Bytes) -> Ints:
     return sums + alike
 
 
-def _only_times(bodies: Bytes, sizes: Ints) -> bool:
+def only_times(bodies: Bytes, sizes: Ints) -> bool:
     """True if extended headers with these bodies hold one record each, and that says when the file was changed."""
-    if not ((sizes >= 20) & (sizes <= 99)).all():
+    if not ((sizes >= 10) & (sizes <= 99)).all():
         return False
     begins, last = bodies[:, :9].copy(), bodies[np.arange(len(bodies)), sizes - 1]
     lengths = _decimal(begins[:, :2])
@@ -259,7 +259,7 @@ def _decimal(digits: Bytes) -> Ints:
     return np.where(((digits >= ord("0")) & (digits <= ord("9"))).all(1), value, -1)
 
 
-def _sample_names(headers: Bytes) -> NDArray[np.bytes_] | None:
+def sample_names(headers: Bytes) -> NDArray[np.bytes_] | None:
     """The names in headers, if all are plain: `{key}.msgpack`, ASCII, in no folder."""
     if not len(headers):
         return np.empty(0, "S1")
@@ -268,12 +268,12 @@ def _sample_names(headers: Bytes) -> NDArray[np.bytes_] | None:
     width = 8 * (1 + int(np.flatnonzero(headers.view("<u8")[:, :12].any(0)).max(initial=0)))
     names = np.ascontiguousarray(headers[:, :width])
     lengths = np.count_nonzero(names, 1)
-    suffix = lengths[:, None] + np.arange(-len(_SUFFIX), 0)
+    suffix = lengths[:, None] + np.arange(-len(SUFFIX), 0)
     if suffix.min() < 1 or names.max() > 127 or (names == ord("/")).any():
         return None
     dots = np.count_nonzero(names == ord("."), 1)
     ended = ((names[:, 1:] == 0) | (names[:, :-1] != 0)).all()
-    if not ended or not (dots == 1).all() or not (np.take_along_axis(names, suffix, 1) == _SUFFIX).all():
+    if not ended or not (dots == 1).all() or not (np.take_along_axis(names, suffix, 1) == SUFFIX).all():
         return None
     return names.view(f"S{width}")[:, 0]
 
