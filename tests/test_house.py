@@ -33,11 +33,9 @@ LARGE_FACES = {
     "MemoryDatabase": 15,
     "RedisDatabase": 16,
     "SqlDatabase": 14,
-    "Pds": 25,  # a whole server
 }
 LONG_FILES = {  # the reasons are in decision 27
     "dataset/dataset.py",
-    "importers/parquet.py",
     "index/index.py",
     "shards/s3_client.py",
     "testing/devnet/pds.py",

@@ -106,10 +106,10 @@ def test_a_new_identity() -> None:
     log.add(operation(), ROTATION)
     state = log.verify()
     assert state.did == log.did
-    assert (state.signing_key, state.pds) == (SIGNING.public.did_key, "https://pds.example.com")
-    assert state.also_known_as == ("at://alice.test",)
-    assert state.rotation_keys == (RECOVERY.public.did_key, ROTATION.public.did_key)
-    assert not state.tombstoned
+    assert (state.current.signing_key, state.current.pds) == (SIGNING.public.did_key, "https://pds.example.com")
+    assert state.current.also_known_as == ("at://alice.test",)
+    assert state.current.rotation_keys == (RECOVERY.public.did_key, ROTATION.public.did_key)
+    assert not state.current.tombstoned
 
 
 def test_the_document_of_a_new_identity_is_read_back() -> None:
@@ -130,7 +130,7 @@ def test_a_key_counts_for_its_time() -> None:
     state = log.verify()
     assert state.key_at(START - HOUR) is None
     assert state.key_at(START) == state.key_at(START + 9 * HOUR) == SIGNING.public.did_key
-    assert state.key_at(START + 10 * HOUR) == state.signing_key == NEXT.public.did_key
+    assert state.key_at(START + 10 * HOUR) == state.current.signing_key == NEXT.public.did_key
 
 
 def test_a_stolen_key_that_was_undone_never_counted() -> None:
@@ -140,7 +140,7 @@ def test_a_stolen_key_that_was_undone_never_counted() -> None:
     log.add(operation(first, handle="safe.test"), RECOVERY, after=72 * HOUR, nullifies=1)
     state = log.verify()
     assert state.key_at(START + 2 * HOUR) == SIGNING.public.did_key
-    assert state.also_known_as == ("at://safe.test",)
+    assert state.current.also_known_as == ("at://safe.test",)
 
 
 @pytest.mark.parametrize(
@@ -165,8 +165,8 @@ def test_a_tombstone_ends_it() -> None:
     log = Log()
     end = log.add(build_tombstone(log.add(operation(), ROTATION)), ROTATION)
     state = log.verify()
-    assert state.tombstoned
-    assert (state.signing_key, state.pds, state.rotation_keys) == (None, None, ())
+    assert state.current.tombstoned
+    assert (state.current.signing_key, state.current.pds, state.current.rotation_keys) == (None, None, ())
     with pytest.raises(IdentityError, match="ended"):
         to_did_document(state)
     log.add(operation(end), ROTATION)
@@ -179,7 +179,7 @@ def test_a_tombstone_can_be_undone() -> None:
     first = log.add(operation(), ROTATION)
     log.add(build_tombstone(first), ROTATION)
     log.add(operation(first), RECOVERY, nullifies=1)
-    assert not log.verify().tombstoned
+    assert not log.verify().current.tombstoned
 
 
 def good_log() -> Log:
@@ -286,7 +286,7 @@ def test_a_server_is_one_by_its_type() -> None:
     log = Log()
     other = {"atproto_pds": {"type": "Other", "endpoint": "https://other.example.com"}}
     log.add({**operation(), "services": other}, ROTATION)
-    assert log.verify().pds is None
+    assert log.verify().current.pds is None
 
 
 def test_the_log_of_another_is_refused() -> None:

@@ -99,31 +99,6 @@ class PlcState:
         """The operation that set the present state."""
         return self.history[-1]
 
-    @property
-    def signing_key(self) -> str | None:
-        """The present key of the account's repository, as did:key."""
-        return self.current.signing_key
-
-    @property
-    def also_known_as(self) -> tuple[str, ...]:
-        """Its present other names."""
-        return self.current.also_known_as
-
-    @property
-    def pds(self) -> str | None:
-        """The present address of the account's server, unchecked."""
-        return self.current.pds
-
-    @property
-    def rotation_keys(self) -> tuple[str, ...]:
-        """The keys that may sign the next operation, as did:key."""
-        return self.current.rotation_keys
-
-    @property
-    def tombstoned(self) -> bool:
-        """True if the identity has ended."""
-        return self.current.tombstoned
-
     def key_at(self, moment: datetime) -> str | None:
         """The key of the account's repository at a moment (with time zone), as did:key; none before it began.
 
@@ -361,12 +336,12 @@ def to_did_document(state: PlcState) -> dict[str, Any]:
     Raises:
         IdentityError: the identity has ended.
     """
-    if state.tombstoned:
+    if state.current.tombstoned:
         raise IdentityError("the identity has ended", step="did", uri=state.did)
     return {
         "@context": list(_CONTEXT),
         "id": str(state.did),
-        "alsoKnownAs": list(state.also_known_as),
+        "alsoKnownAs": list(state.current.also_known_as),
         "verificationMethod": [
             {
                 "id": f"{state.did}#{name}",

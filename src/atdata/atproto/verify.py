@@ -27,7 +27,7 @@ from atdata.atproto.cid import Cid
 from atdata.atproto.formats import parse_datetime
 from atdata.atproto.identity import DidDocument
 from atdata.atproto.keys import PublicKey
-from atdata.atproto.plc import PlcState, verify_audit_log
+from atdata.atproto.plc import verify_audit_log
 from atdata.atproto.repo.commit import Commit
 from atdata.atproto.repo.proof import prove_record
 from atdata.atproto.syntax import AtUri, Did, Handle, Nsid, RecordKey
@@ -244,10 +244,14 @@ def _check_log(document: DidDocument, evidence: IdentityEvidence) -> None:
 
     The log is kept with the evidence, so evidence outlives a rotation of keys that came after it.
     """
-    state = verify_audit_log(evidence.did, evidence.audit_log)
-    if state.tombstoned:
+    signed = verify_audit_log(evidence.did, evidence.audit_log).current
+    if signed.tombstoned:
         raise IdentityError("the identity has ended", step="did", uri=evidence.did)
-    for name, logged, served in _facts(state, document):
+    for name, logged, served in (
+        ("signing key", signed.signing_key, document.signing_key.did_key),
+        ("names", list(signed.also_known_as), list(document.also_known_as)),
+        ("server", (signed.pds or "").rstrip("/"), document.pds),
+    ):
         if logged != served:
             raise IdentityError(
                 f"the DID document's {name} is not the one in its signed log",
@@ -257,11 +261,3 @@ def _check_log(document: DidDocument, evidence: IdentityEvidence) -> None:
                 actual=served,
                 hint="The directory is wrong or lies; ask another one (ATDATA_PLC_URL).",
             )
-
-
-def _facts(state: PlcState, document: DidDocument) -> list[tuple[str, object, object]]:
-    return [
-        ("signing key", state.signing_key, document.signing_key.did_key),
-        ("names", list(state.also_known_as), list(document.also_known_as)),
-        ("server", (state.pds or "").rstrip("/"), document.pds),
-    ]

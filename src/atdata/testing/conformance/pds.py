@@ -155,7 +155,7 @@ class PdsSuite:
         assert parsed.pds == pds.url
         _, log = ask("GET", f"{pds.plc_url}/{pds.did}/log/audit", {}, None)
         state = verify_audit_log(pds.did, log)
-        assert state.signing_key == parsed.signing_key.did_key
+        assert state.current.signing_key == parsed.signing_key.did_key
         assert ask("GET", f"{pds.plc_url}/did:plc:{'a' * 24}", {}, None)[0] == 404
 
     def test_creating_a_record_once(self, pds: PdsUnderTest) -> None:

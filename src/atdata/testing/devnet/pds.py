@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
@@ -47,6 +47,20 @@ class PdsAccount:
     active: bool = True
 
 
+_Method: TypeAlias = "Callable[[Pds, Request], Answer]"
+_METHODS: dict[tuple[str, str], _Method] = {}
+
+
+def _answers(verb: str, name: str) -> Callable[[_Method], _Method]:
+    """Register what answers the XRPC method `com.atproto.{name}`."""
+
+    def register(method: _Method) -> _Method:
+        _METHODS[verb, f"com.atproto.{name}"] = method
+        return method
+
+    return register
+
+
 class Pds:
     """The server's state and its XRPC interface.
 
@@ -64,7 +78,6 @@ class Pds:
         self._secret = secrets.token_bytes(32)
         self._issued_after = 0.0
         self._lock = threading.RLock()
-        self._methods = _methods_of(self)
 
     def create_account(self, handle: str, password: str) -> PdsAccount:
         """A new account with keys and a DID of its own.
@@ -92,19 +105,17 @@ class Pds:
         if not request.path.startswith("/xrpc/"):
             return Answer(404, b"not found", {"content-type": "text/plain"})
         name = request.path.removeprefix("/xrpc/")
-        method = self._methods.get((request.method, name))
+        method = _METHODS.get((request.method, name))
         if method is None:
             raise Refusal(400, "InvalidRequest", f"No service configured for {name}")
         try:
             with self._lock:
-                return method(request)
+                return method(self, request)
         except (IdentifierError, KeyError, TypeError) as error:
             raise Refusal(400, "InvalidRequest", f"Invalid request: {error}") from error
 
-    # com.atproto.server
-
-    def describe_server(self, _request: Request) -> Answer:
-        """`com.atproto.server.describeServer`."""
+    @_answers("GET", "server.describeServer")
+    def _describe_server(self, _request: Request) -> Answer:
         return Answer.json(
             {
                 "did": "did:web:localhost",
@@ -114,49 +125,45 @@ class Pds:
             }
         )
 
-    def create_account_method(self, request: Request) -> Answer:
-        """`com.atproto.server.createAccount`."""
+    @_answers("POST", "server.createAccount")
+    def _create_account(self, request: Request) -> Answer:
         body = request.json()
         return self._session(self.create_account(body["handle"], body["password"]))
 
-    def create_session(self, request: Request) -> Answer:
-        """`com.atproto.server.createSession`."""
+    @_answers("POST", "server.createSession")
+    def _create_session(self, request: Request) -> Answer:
         body = request.json()
         account = self._find(str(body["identifier"]))
         if account is None or not hmac.compare_digest(account.password, str(body["password"])):
             raise Refusal(401, "AuthenticationRequired", "Invalid identifier or password")
         return self._session(account)
 
-    def refresh_session(self, request: Request) -> Answer:
-        """`com.atproto.server.refreshSession`."""
+    @_answers("POST", "server.refreshSession")
+    def _refresh_session(self, request: Request) -> Answer:
         return self._session(self._account_of(request, "com.atproto.refresh"))
 
-    def get_session(self, request: Request) -> Answer:
-        """`com.atproto.server.getSession`."""
+    @_answers("GET", "server.getSession")
+    def _get_session(self, request: Request) -> Answer:
         account = self._account_of(request)
         return Answer.json({"did": account.did, "handle": account.handle, "active": account.active})
 
-    # com.atproto.identity
-
-    def resolve_handle(self, request: Request) -> Answer:
-        """`com.atproto.identity.resolveHandle`."""
+    @_answers("GET", "identity.resolveHandle")
+    def _resolve_handle(self, request: Request) -> Answer:
         account = self._find(request.param("handle"))
         if account is None:
             raise Refusal(400, "InvalidRequest", "Unable to resolve handle")
         return Answer.json({"did": account.did})
 
-    # com.atproto.repo
-
-    def describe_repo(self, request: Request) -> Answer:
-        """`com.atproto.repo.describeRepo`."""
+    @_answers("GET", "repo.describeRepo")
+    def _describe_repo(self, request: Request) -> Answer:
         account = self._repo(request.param("repo"))
         collections = sorted({key.split("/")[0] for key in account.repo.records})
         return Answer.json(
             {"did": account.did, "handle": account.handle, "collections": collections, "handleIsCorrect": True}
         )
 
-    def get_record(self, request: Request) -> Answer:
-        """`com.atproto.repo.getRecord`."""
+    @_answers("GET", "repo.getRecord")
+    def _get_record(self, request: Request) -> Answer:
         account = self._repo(request.param("repo"))
         uri = AtUri.of(account.did, request.param("collection"), request.param("rkey"))
         block = account.repo.records.get(f"{uri.collection}/{uri.rkey}")
@@ -164,8 +171,8 @@ class Pds:
             raise Refusal(400, "RecordNotFound", f"Could not locate record: {uri}")
         return Answer.json(_located(account, f"{uri.collection}/{uri.rkey}", block))
 
-    def list_records(self, request: Request) -> Answer:
-        """`com.atproto.repo.listRecords`."""
+    @_answers("GET", "repo.listRecords")
+    def _list_records(self, request: Request) -> Answer:
         account = self._repo(request.param("repo"))
         prefix, limit = f"{Nsid(request.param('collection'))}/", min(int(request.param("limit", "50")), 100)
         cursor = request.param("cursor")
@@ -176,8 +183,8 @@ class Pds:
             body["cursor"] = page[-1].removeprefix(prefix)
         return Answer.json(body)
 
-    def put_record(self, request: Request) -> Answer:
-        """`com.atproto.repo.putRecord`."""
+    @_answers("POST", "repo.putRecord")
+    def _put_record(self, request: Request) -> Answer:
         account, body = self._writer(request)
         rkey, record = RecordKey(body["rkey"]), self._record(request, body)
         key = f"{Nsid(body['collection'])}/{rkey}"
@@ -192,8 +199,8 @@ class Pds:
         account.repo.write({key: record})
         return self._written(account, key)
 
-    def create_record(self, request: Request) -> Answer:
-        """`com.atproto.repo.createRecord`."""
+    @_answers("POST", "repo.createRecord")
+    def _create_record(self, request: Request) -> Answer:
         account, body = self._writer(request)
         key = f"{Nsid(body['collection'])}/{RecordKey(body.get('rkey') or Tid.now())}"
         if key in account.repo.records:
@@ -201,17 +208,18 @@ class Pds:
         account.repo.write({key: self._record(request, body)})
         return self._written(account, key)
 
-    def delete_record(self, request: Request) -> Answer:
-        """`com.atproto.repo.deleteRecord`."""
+    @_answers("POST", "repo.deleteRecord")
+    def _delete_record(self, request: Request) -> Answer:
         account, body = self._writer(request)
         key = f"{Nsid(body['collection'])}/{RecordKey(body['rkey'])}"
         if key not in account.repo.records:
             return Answer.json({})
         account.repo.write({key: None})
-        return Answer.json({"commit": {"cid": str(account.repo.head.cid), "rev": account.repo.head.rev}})
+        return Answer.json({"commit": _head(account)})
 
-    def apply_writes(self, request: Request) -> Answer:
-        """`com.atproto.repo.applyWrites`: all of some writes in one commit, or none."""
+    @_answers("POST", "repo.applyWrites")
+    def _apply_writes(self, request: Request) -> Answer:
+        """All of some writes in one commit, or none."""
         account, body = self._writer(request)
         if len(request.body) > MAX_RECORD:
             raise Refusal(413, "PayloadTooLargeError", "request entity too large")
@@ -229,8 +237,7 @@ class Pds:
             place = {} if record is None else _place(account, key, cbor.encode(record))
             results.append({**place, "$type": f"{_APPLY}#{action}Result"})
         account.repo.write({key: record for _, key, record in writes})
-        commit = {"cid": str(account.repo.head.cid), "rev": account.repo.head.rev}
-        return Answer.json({"commit": commit, "results": results})
+        return Answer.json({"commit": _head(account), "results": results})
 
     def _write(
         self, request: Request, body: dict[str, Any], write: dict[str, Any]
@@ -243,8 +250,8 @@ class Pds:
         said = {"collection": write["collection"], "record": write.get("value"), "validate": body.get("validate")}
         return action, key, None if action == "delete" else self._record(request, said)
 
-    def upload_blob(self, request: Request) -> Answer:
-        """`com.atproto.repo.uploadBlob`."""
+    @_answers("POST", "repo.uploadBlob")
+    def _upload_blob(self, request: Request) -> Answer:
         account = self._account_of(request)
         if len(request.body) > self.blob_limit:
             raise Refusal(413, "PayloadTooLarge", "request entity too large")
@@ -254,49 +261,47 @@ class Pds:
         blob = {"$type": "blob", "ref": {"$link": str(cid)}, "mimeType": mime_type, "size": len(request.body)}
         return Answer.json({"blob": blob})
 
-    # com.atproto.sync
-
-    def sync_get_record(self, request: Request) -> Answer:
-        """`com.atproto.sync.getRecord`."""
+    @_answers("GET", "sync.getRecord")
+    def _sync_get_record(self, request: Request) -> Answer:
         account = self._synced(request)
         return _car(account.repo.proof(f"{Nsid(request.param('collection'))}/{RecordKey(request.param('rkey'))}"))
 
-    def get_blocks(self, request: Request) -> Answer:
-        """`com.atproto.sync.getBlocks`."""
+    @_answers("GET", "sync.getBlocks")
+    def _get_blocks(self, request: Request) -> Answer:
         blocks = self._synced(request).repo.all_blocks()
         wanted = [Cid.parse(text) for text in request.query.get("cids", [])]
         if lacking := [str(cid) for cid in wanted if cid not in blocks]:
             raise Refusal(400, "InvalidRequest", f"Could not find cids: {','.join(lacking)}")
         return _car(write_car([], {cid: blocks[cid] for cid in wanted}))
 
-    def get_repo(self, request: Request) -> Answer:
-        """`com.atproto.sync.getRepo`: all blocks, or those that came after a revision."""
+    @_answers("GET", "sync.getRepo")
+    def _get_repo(self, request: Request) -> Answer:
+        """All blocks, or those that came after a revision."""
         repo, since = self._synced(request).repo, request.param("since", "")
         return _car(write_car([repo.head.cid], repo.changed(Tid(since)) if since else repo.all_blocks()))
 
-    def get_latest_commit(self, request: Request) -> Answer:
-        """`com.atproto.sync.getLatestCommit`."""
-        head = self._synced(request).repo.head
-        return Answer.json({"cid": str(head.cid), "rev": head.rev})
+    @_answers("GET", "sync.getLatestCommit")
+    def _get_latest_commit(self, request: Request) -> Answer:
+        return Answer.json(_head(self._synced(request)))
 
-    def get_repo_status(self, request: Request) -> Answer:
-        """`com.atproto.sync.getRepoStatus`."""
+    @_answers("GET", "sync.getRepoStatus")
+    def _get_repo_status(self, request: Request) -> Answer:
         account = self._synced(request)
         return Answer.json({"did": account.did, "active": account.active, "rev": account.repo.head.rev})
 
-    def list_repos(self, _request: Request) -> Answer:
-        """`com.atproto.sync.listRepos`."""
+    @_answers("GET", "sync.listRepos")
+    def _list_repos(self, _request: Request) -> Answer:
         heads = [(account, account.repo.head) for account in self.accounts.values()]
         repos = [{"did": a.did, "head": str(head.cid), "rev": head.rev, "active": a.active} for a, head in heads]
         return Answer.json({"repos": repos})
 
-    def list_blobs(self, request: Request) -> Answer:
-        """`com.atproto.sync.listBlobs`."""
+    @_answers("GET", "sync.listBlobs")
+    def _list_blobs(self, request: Request) -> Answer:
         blobs = self._synced(request).repo.blobs
         return Answer.json({"cids": sorted(str(cid) for cid, blob in blobs.items() if blob.named)})
 
-    def get_blob(self, request: Request) -> Answer:
-        """`com.atproto.sync.getBlob`."""
+    @_answers("GET", "sync.getBlob")
+    def _get_blob(self, request: Request) -> Answer:
         blob = self._synced(request).repo.blobs.get(Cid.parse(request.param("cid")))
         if blob is None or not blob.named:
             raise Refusal(400, "InvalidRequest", "Blob not found")
@@ -347,9 +352,8 @@ class Pds:
         return record
 
     def _written(self, account: PdsAccount, key: str) -> Answer:
-        head = account.repo.head
         place = _place(account, key, account.repo.records[key])
-        return Answer.json({**place, "commit": {"cid": str(head.cid), "rev": head.rev}, "validationStatus": "unknown"})
+        return Answer.json({**place, "commit": _head(account), "validationStatus": "unknown"})
 
     def _session(self, account: PdsAccount) -> Answer:
         access = self._token(account, "com.atproto.access", ACCESS_SECONDS)
@@ -390,32 +394,8 @@ class Pds:
         return self.accounts[claims["sub"]]
 
 
-def _methods_of(pds: Pds) -> dict[tuple[str, str], Callable[[Request], Answer]]:
-    server, repo, sync = "com.atproto.server.", "com.atproto.repo.", "com.atproto.sync."
-    return {
-        ("GET", server + "describeServer"): pds.describe_server,
-        ("POST", server + "createAccount"): pds.create_account_method,
-        ("POST", server + "createSession"): pds.create_session,
-        ("POST", server + "refreshSession"): pds.refresh_session,
-        ("GET", server + "getSession"): pds.get_session,
-        ("GET", "com.atproto.identity.resolveHandle"): pds.resolve_handle,
-        ("GET", repo + "describeRepo"): pds.describe_repo,
-        ("GET", repo + "getRecord"): pds.get_record,
-        ("GET", repo + "listRecords"): pds.list_records,
-        ("POST", repo + "putRecord"): pds.put_record,
-        ("POST", repo + "createRecord"): pds.create_record,
-        ("POST", repo + "deleteRecord"): pds.delete_record,
-        ("POST", repo + "applyWrites"): pds.apply_writes,
-        ("POST", repo + "uploadBlob"): pds.upload_blob,
-        ("GET", sync + "getRecord"): pds.sync_get_record,
-        ("GET", sync + "getBlocks"): pds.get_blocks,
-        ("GET", sync + "getRepo"): pds.get_repo,
-        ("GET", sync + "getLatestCommit"): pds.get_latest_commit,
-        ("GET", sync + "getRepoStatus"): pds.get_repo_status,
-        ("GET", sync + "listRepos"): pds.list_repos,
-        ("GET", sync + "listBlobs"): pds.list_blobs,
-        ("GET", sync + "getBlob"): pds.get_blob,
-    }
+def _head(account: PdsAccount) -> dict[str, Any]:
+    return {"cid": str(account.repo.head.cid), "rev": account.repo.head.rev}
 
 
 def _place(account: PdsAccount, key: str, block: bytes) -> dict[str, Any]:

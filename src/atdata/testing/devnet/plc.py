@@ -52,6 +52,6 @@ class PlcDirectory:
         if what == "log":
             return Answer.json([entry["operation"] for entry in log if not entry["nullified"]])
         state = verify_audit_log(did, log)
-        if state.tombstoned:
+        if state.current.tombstoned:
             return Answer.json({"message": f"DID not available: {did}"}, 410)
         return Answer.json(to_did_document(state))

@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from atdata.files.own import remove_inside
-from atdata.testing.services.server import HOST, Server, own_environment
+from atdata.testing.services.server import HOST, Server, surroundings
 
 USER = DATABASE = "atdata"
 
@@ -55,11 +55,6 @@ class PostgresServer(Server):
         return f"postgresql://{USER}@{HOST}:{self.port}/{DATABASE}"
 
     @property
-    def environment(self) -> dict[str, str]:
-        """`ATDATA_POSTGRES_URL`."""
-        return {"ATDATA_POSTGRES_URL": self.url}
-
-    @property
     def _data(self) -> Path:
         return self.folder / "data"
 
@@ -72,7 +67,6 @@ class PostgresServer(Server):
                 settings |= {"fsync": "off", "full_page_writes": "off"}
             options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
             self._spawn([*_unprivileged(), _program("postgres"), "-D", place, *options], keep=keep)
-        self._wait(self._answers)
 
     def _create(self) -> None:
         """A new cluster. Nobody can connect before there is a password, as nothing listens yet."""
@@ -161,9 +155,7 @@ def _places() -> Iterator[Path]:
 def _runs(folder: Path) -> bool:
     """True if who is to run it may: a wheel in root's home is out of reach for others."""
     try:
-        done = subprocess.run(
-            [*_unprivileged(), folder / "initdb", "--version"], capture_output=True, cwd="/", env=own_environment()
-        )
+        done = subprocess.run([*_unprivileged(), folder / "initdb", "--version"], capture_output=True, **surroundings())
     except OSError:
         return False
     return done.returncode == 0 and (folder / "postgres").exists()

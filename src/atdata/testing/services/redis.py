@@ -35,11 +35,6 @@ class RedisServer(Server):
         """The same without the password."""
         return f"redis://{HOST}:{self.port}/0"
 
-    @property
-    def environment(self) -> dict[str, str]:
-        """`ATDATA_REDIS_URL`."""
-        return {"ATDATA_REDIS_URL": self.url}
-
     def _launch(self) -> None:
         self._state.secret = self._state.secret or secrets.token_hex(16)
         settings = {
@@ -55,7 +50,6 @@ class RedisServer(Server):
         # In a file, and not in arguments: those are seen by every process of the machine.
         write_private(self.folder / "redis.conf", "".join(f"{name} {value}\n" for name, value in settings.items()))
         self._spawn([_program(), self.folder / "redis.conf"])
-        self._wait(self._answers)
 
     def _answers(self) -> bool:
         with socket.create_connection((HOST, self.port), timeout=1) as connection:

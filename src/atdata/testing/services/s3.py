@@ -8,7 +8,6 @@ import shutil
 import socket
 import sys
 import uuid
-from abc import abstractmethod
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -44,11 +43,6 @@ class S3Server(Server):
             "AWS_DEFAULT_REGION": REGION,
         }
 
-    @classmethod
-    @abstractmethod
-    def installed(cls) -> bool:
-        """True if its programs are there."""
-
     def _answers(self) -> bool:
         with socket.create_connection((HOST, self.port), timeout=5) as connection:
             connection.sendall(f"GET / HTTP/1.0\r\nHost: {HOST}\r\n\r\n".encode())
@@ -70,7 +64,6 @@ class MotoServer(S3Server):
     def _launch(self) -> None:
         self._state.user, self._state.secret = "atdata", self._state.secret or secrets.token_hex(20)
         self._spawn([sys.executable, "-m", "moto.server", "-H", HOST, "-p", self.port])
-        self._wait(self._answers)
 
 
 class CephServer(S3Server):
@@ -101,7 +94,6 @@ class CephServer(S3Server):
         if first:
             self._create_user()
         self._ceph_daemon("radosgw", "-n", "client.admin")
-        self._wait(self._answers)
 
     def _configure(self) -> None:
         """The settings, and where the monitor is: both ports may be others than last time."""

@@ -11,11 +11,11 @@ import socket
 import subprocess
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import BinaryIO, ClassVar
+from typing import Any, BinaryIO, ClassVar
 
 from atdata.errors import ConflictError, NetworkError, NotFoundError
 from atdata.files import atomic_file, disk_errors, write_all
@@ -26,6 +26,7 @@ HOST = "127.0.0.1"
 _PORTS = range(20_000, 32_000)  # below those that systems give to clients: a restarted server finds its port free
 _ATTEMPTS = 3
 PATIENCE = 20.0  # seconds, for what is ended to be gone
+_STARTING = 60.0  # seconds, for what is started to answer
 # Nothing else of the environment: variables such as PGDATA would change what a server does.
 _PASSED_ON = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH", "TMPDIR", "TZ")
 
@@ -89,13 +90,17 @@ class Server(ABC):
         """Its address as anyone may see it."""
 
     @property
-    @abstractmethod
     def environment(self) -> dict[str, str]:
-        """The variables with which a program uses it."""
+        """The variables with which a program uses it, such as `ATDATA_REDIS_URL`."""
+        return {f"ATDATA_{self.SERVICE.upper()}_URL": self.url}
 
     @abstractmethod
     def _launch(self) -> None:
-        """Write what it reads, start its processes, and wait until they answer."""
+        """Write what it reads, and start its processes."""
+
+    @abstractmethod
+    def _answers(self) -> bool:
+        """True if it is ready; an `OSError` says that it is not yet."""
 
     @property
     def log(self) -> Path:
@@ -133,6 +138,7 @@ class Server(ABC):
                     if not is_free(self._state.port):
                         self._state.port = free_port()
                     self._launch()
+                    self._wait()
                 return
             except NetworkError:
                 # Between choosing a port and listening on it, somebody else may have taken it.
@@ -181,14 +187,12 @@ class Server(ABC):
         with self._appending() as log:
             child = subprocess.Popen(
                 [str(part) for part in command],
-                cwd="/",
-                env={**own_environment(), **(environment or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C in the terminal is not meant for it
-                umask=0o077,
                 pass_fds=(self._lock, *keep),
+                **surroundings(environment),
             )
         child.returncode = 0  # it may outlive this object, which would warn: `Process.reap` waits for it, not this
         process = Process.of(child.pid)
@@ -210,32 +214,30 @@ class Server(ABC):
             try:
                 done = subprocess.run(
                     [str(part) for part in command],
-                    cwd="/",
-                    env={**own_environment(), **(environment or {})},
                     input=said.encode(),
                     stdout=subprocess.PIPE,
                     stderr=log,
-                    umask=0o077,
                     pass_fds=keep,
                     timeout=120,
+                    **surroundings(environment),
                 )
             except (subprocess.TimeoutExpired, OSError) as error:
                 raise self._failed(type(error).__name__, Path(str(command[0])).name) from error
         if done.returncode:
             raise self._failed(f"exit {done.returncode}", Path(str(command[0])).name)
-        return done.stdout.decode("utf-8", "replace")
+        return str(done.stdout, "utf-8", "replace")
 
-    def _wait(self, answers: Callable[[], bool], patience: float = 60.0) -> None:
+    def _wait(self) -> None:
         """Wait until it answers."""
-        end = time.monotonic() + patience
+        end = time.monotonic() + _STARTING
         while True:
             with suppress(OSError):
-                if answers():
+                if self._answers():
                     return
             if not self.running:
                 raise self._failed("ended")
             if time.monotonic() > end:
-                raise self._failed(f"no answer after {patience:.0f} s")
+                raise self._failed(f"no answer after {_STARTING:.0f} s")
             time.sleep(0.01)
 
     def _failed(self, actual: str, step: str | None = None) -> NetworkError:
@@ -269,9 +271,10 @@ def _end(process: Process, number: signal.Signals) -> bool:
     return there
 
 
-def own_environment() -> dict[str, str]:
-    """The part of this process's environment that a server gets."""
-    return {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+def surroundings(environment: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The folder, mask and environment of every program that is run here."""
+    known = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    return {"cwd": "/", "umask": 0o077, "env": {**known, **(environment or {})}}
 
 
 def take_folder(folder: Path) -> None:
