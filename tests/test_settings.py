@@ -120,9 +120,3 @@ def test_a_variable_that_cannot_be_meant_is_named(monkeypatch, variable, text):
     monkeypatch.setenv(variable, text)
     with pytest.raises(UsageError, match=variable):
         Settings.of()
-
-
-def test_settings_can_be_changed_in_a_copy():
-    chosen = Settings.of()
-    assert chosen.but(allow_loopback=True).allow_loopback is True
-    assert chosen.allow_loopback is False

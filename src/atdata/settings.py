@@ -18,10 +18,9 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from atdata.errors import UsageError
 from atdata.redaction import Secret, redacted, secret
@@ -83,10 +82,6 @@ class Settings:
             patience=_number("ATDATA_PATIENCE", patience, cls.patience),
             least_rate=_number("ATDATA_LEAST_RATE", least_rate, cls.least_rate),
         )
-
-    def but(self, **changes: Any) -> Settings:
-        """A copy with some settings replaced."""
-        return replace(self, **changes)
 
 
 STRICT = Settings()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -299,7 +300,7 @@ def strict(devnet: Devnet) -> DatasetPublisher:
             )
         )
         _schemas.append(SchemaPublisher(client).publish(Row))
-    client.settings = client.settings.but(allow_loopback=False)
+    client.settings = replace(client.settings, allow_loopback=False)
     return DatasetPublisher(client)
 
 

@@ -41,19 +41,19 @@ def check_pages(raw: bytes, uri: str) -> None:
     length = int.from_bytes(raw[-8:-4], "little")
     end = len(raw) - 8 - length
     if raw[:4] != _MAGIC or raw[-4:] != _MAGIC or end < len(_MAGIC) or length > MAX_FOOTER:
-        raise _damaged(uri, "no Parquet file, or too long a footer")
+        raise damaged(uri, "no Parquet file, or too long a footer")
     footer = Struct.read(Thrift(raw[: len(raw) - 8], end, uri))
     leaves = list(_leaves(footer))
     walk = _Walk(raw[:end], uri)
     for group in footer.structs(4):
         columns, rows = group.structs(1), group.number(3)
         if len(columns) != len(leaves) or rows < 0:
-            raise _damaged(uri, f"{len(columns)} columns in a group", f"{len(leaves)} columns")
+            raise damaged(uri, f"{len(columns)} columns in a group", f"{len(leaves)} columns")
         if footer.number(3):  # else there is nothing to decode
             for leaf, column in zip(leaves, columns, strict=True):
                 walk.chunk(column.struct(3), leaf, rows)
     if sum(group.number(3) for group in footer.structs(4)) != footer.number(3):
-        raise _damaged(uri, "other rows in its groups", f"{footer.number(3)} rows")
+        raise damaged(uri, "other rows in its groups", f"{footer.number(3)} rows")
 
 
 @dataclass(frozen=True)
@@ -134,10 +134,11 @@ class _Walk:
         return count
 
     def _damaged(self, actual: str, expected: str | None = None) -> ShardError:
-        return _damaged(self._uri, f"at byte {self._at}: {actual}", expected)
+        return damaged(self._uri, f"at byte {self._at}: {actual}", expected)
 
 
-def _damaged(uri: str, actual: str, expected: str | None = None) -> ShardError:
+def damaged(uri: str, actual: str, expected: str | None = None) -> ShardError:
+    """The error for rows that are not what a manifest's must be."""
     hint = "Fetch it again, or do without: the shard itself says where its samples are."
     return ShardError("a manifest's rows cannot be read", uri=uri, expected=expected, actual=actual[:200], hint=hint)
 
@@ -244,4 +245,4 @@ class Thrift:
 
     def damaged(self) -> ShardError:
         """The error for what stands here."""
-        return _damaged(self._uri, f"a header at byte {self.at}")
+        return damaged(self._uri, f"a header at byte {self.at}")

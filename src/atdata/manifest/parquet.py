@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from atdata.errors import MissingExtraError, ShardError
 from atdata.manifest.field import DIGEST, KEY, OFFSET, SIZE
-from atdata.manifest.pages import check_pages
+from atdata.manifest.pages import check_pages, damaged
 
 MAX_FILE = 104_857_600  # what an entry takes (formats.md 3)
 GROUP = 65_536
@@ -124,7 +124,7 @@ def decode_rows(raw: bytes, uri: str) -> Rows:
     except (arrow.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
         if isinstance(error, ShardError):
             raise
-        raise _damaged(uri, f"{type(error).__name__}: {error}") from error
+        raise damaged(uri, f"{type(error).__name__}: {error}") from error
     names = tuple(table.schema.names[len(_FIXED) :])
     digest = table.column(3).combine_chunks()
     flat = np.frombuffer(digest.buffers()[1] or b"", np.uint8)[digest.offset * 32 :][: len(digest) * 32]
@@ -134,7 +134,7 @@ def decode_rows(raw: bytes, uri: str) -> Rows:
 
 def _read(raw: bytes, uri: str) -> Any:
     if len(raw) > MAX_FILE:
-        raise _damaged(uri, f"{len(raw)} bytes", f"at most {MAX_FILE} bytes")
+        raise damaged(uri, f"{len(raw)} bytes", f"at most {MAX_FILE} bytes")
     arrow = _arrow()
     check_pages(raw, uri)
     with arrow.parquet.ParquetFile(
@@ -145,13 +145,13 @@ def _read(raw: bytes, uri: str) -> Any:
     ) as file:
         schema = file.schema_arrow
         if len(set(schema.names)) < len(schema.names):
-            raise _damaged(uri, "two columns of one name")
+            raise damaged(uri, "two columns of one name")
         for index, (name, kind) in enumerate(_fixed().items()):
             if index >= len(schema) or schema.field(index) != arrow.field(name, kind, nullable=False):
-                raise _damaged(uri, str(schema.names[:4])[:200], f"column {index}: {name} {kind} not null")
+                raise damaged(uri, str(schema.names[:4])[:200], f"column {index}: {name} {kind} not null")
         for field in list(schema)[len(_FIXED) :]:
             if not _known(field.type):
-                raise _damaged(uri, f"{field.name}: {field.type}"[:200])
+                raise damaged(uri, f"{field.name}: {field.type}"[:200])
         table = file.read(use_threads=False)
     table.validate(full=True)
     return table
@@ -171,11 +171,6 @@ def _known(kind: Any) -> bool:
     if arrow.types.is_list(kind):
         return bool(kind.value_type == arrow.string() or kind.value_type == arrow.int64())
     return any(kind == known for known in (arrow.int64(), arrow.float64(), arrow.bool_(), arrow.string()))
-
-
-def _damaged(uri: str, actual: str, expected: str | None = None) -> ShardError:
-    hint = "Fetch it again, or do without: the shard itself says where its samples are."
-    return ShardError("a manifest's rows cannot be read", uri=uri, expected=expected, actual=actual[:200], hint=hint)
 
 
 def require_parquet() -> None:

@@ -85,13 +85,17 @@ def proof_lies(other_car: Callable[[str], bytes]) -> list[Lie]:
         other_car: gives, for a request's target, the answer that another account's server would give.
     """
     return [
-        Lie("a byte of a record", ("car",), _on_car(_flip_nth(_records, 0))),
-        Lie("a record, with its CID made to fit", ("record", "proof", "car"), _on_car(_other_record)),
-        *(Lie(f"a byte of tree node {number}", ("car",), _on_car(_flip_nth(_nodes, number))) for number in range(3)),
-        Lie("a tree node, with its CID made to fit", ("proof", "car"), _on_car(_other_node)),
-        Lie("a byte of the commit", ("car",), _on_car(_flip_nth(_commits, 0))),
-        Lie("the commit's signature", ("signature",), _on_car(lambda car: _resign(car, lambda sig: _flip(sig, 40)))),
-        Lie("the commit's signature with a high S", ("signature",), _on_car(lambda car: _resign(car, _high_s))),
+        Lie("a byte of a record", ("car",), _on_car(_flip_nth("record", 0))),
+        Lie(
+            "a record, with its CID made to fit",
+            ("record", "proof", "car"),
+            _on_car(_replacing("record", description=lambda _: "not what was signed")),
+        ),
+        *(Lie(f"a byte of tree node {number}", ("car",), _on_car(_flip_nth("node", number))) for number in range(3)),
+        Lie("a tree node, with its CID made to fit", ("proof", "car"), _on_car(_replacing("node", e=_other_node))),
+        Lie("a byte of the commit", ("car",), _on_car(_flip_nth("commit", 0))),
+        Lie("the commit's signature", ("signature",), _on_car(_replacing("commit", sig=lambda sig: _flip(sig, 40)))),
+        Lie("the commit's signature with a high S", ("signature",), _on_car(_replacing("commit", sig=_high_s))),
         Lie("the commit's tree", ("signature",), _on_car(_other_tree)),
         Lie(
             "another account's commit",
@@ -215,28 +219,16 @@ def _kinds(car: Car) -> Iterator[tuple[str, Cid, dict[str, Any]]]:
             yield kind, cid, value
 
 
-def _commits(car: Car) -> list[Cid]:
-    return [cid for kind, cid, _ in _kinds(car) if kind == "commit"]
-
-
-def _nodes(car: Car) -> list[Cid]:
-    return [cid for kind, cid, _ in _kinds(car) if kind == "node"]
-
-
-def _records(car: Car) -> list[Cid]:
-    return [cid for kind, cid, _ in _kinds(car) if kind == "record"]
-
-
 def _flip(data: bytes, position: int) -> bytes:
     position = min(position, len(data) - 1)
     return data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :]
 
 
-def _flip_nth(choose: Callable[[Car], list[Cid]], number: int) -> Change:
+def _flip_nth(kind: str, number: int) -> Change:
     """Alter one byte in the middle of the nth block of a kind, and leave its CID as it is."""
 
     def change(car: Car) -> tuple[list[Cid], Mapping[Cid, bytes]]:
-        cids = choose(car)
+        cids = [cid for found, cid, _ in _kinds(car) if found == kind]
         if number >= len(cids):
             return list(car.roots), car.blocks
         block = car.blocks[cids[number]]
@@ -245,34 +237,26 @@ def _flip_nth(choose: Callable[[Car], list[Cid]], number: int) -> Change:
     return change
 
 
-def _exchange(car: Car, old: Cid, value: dict[str, Any]) -> tuple[list[Cid], Mapping[Cid, bytes]]:
-    """The same blocks with one replaced, under the CID that it then has."""
-    block = cbor.encode(value)
-    new = Cid.of_cbor(block)
-    blocks = {(new if cid == old else cid): (block if cid == old else kept) for cid, kept in car.blocks.items()}
-    return [new if root == old else root for root in car.roots], blocks
+def _replacing(kind: str, **members: Callable[[Any], Any]) -> Change:
+    """Replace the first block of a kind by one with other members, under the CID that it then has.
+
+    Each of `members` gives the new value for the old one. A node without entries has nothing to alter.
+    """
+
+    def change(car: Car) -> tuple[list[Cid], Mapping[Cid, bytes]]:
+        for found, old, value in _kinds(car):
+            if found == kind and value.get("e") != []:
+                block = cbor.encode({**value, **{name: member(value.get(name)) for name, member in members.items()}})
+                new = Cid.of_cbor(block)
+                blocks = {(new if cid == old else cid): (block if cid == old else b) for cid, b in car.blocks.items()}
+                return [new if root == old else root for root in car.roots], blocks
+        return list(car.roots), car.blocks
+
+    return change
 
 
-def _other_record(car: Car) -> tuple[list[Cid], Mapping[Cid, bytes]]:
-    for kind, cid, value in _kinds(car):
-        if kind == "record":
-            return _exchange(car, cid, {**value, "description": "not what was signed"})
-    return list(car.roots), car.blocks
-
-
-def _other_node(car: Car) -> tuple[list[Cid], Mapping[Cid, bytes]]:
-    for kind, cid, value in _kinds(car):
-        if kind == "node" and value["e"]:
-            entries = [*value["e"][:-1], {**value["e"][-1], "v": Cid.of_cbor(b"\xa0")}]
-            return _exchange(car, cid, {**value, "e": entries})
-    return list(car.roots), car.blocks
-
-
-def _resign(car: Car, change: Callable[[bytes], bytes]) -> tuple[list[Cid], Mapping[Cid, bytes]]:
-    for kind, cid, value in _kinds(car):
-        if kind == "commit":
-            return _exchange(car, cid, {**value, "sig": change(value["sig"])})
-    return list(car.roots), car.blocks
+def _other_node(entries: list[Any]) -> list[Any]:
+    return [*entries[:-1], {**entries[-1], "v": Cid.of_cbor(b"\xa0")}]
 
 
 def _high_s(signature: bytes) -> bytes:
@@ -284,11 +268,8 @@ def _high_s(signature: bytes) -> bytes:
 def _other_tree(car: Car) -> tuple[list[Cid], Mapping[Cid, bytes]]:
     """An empty tree under the old signature: every record would seem to be absent."""
     empty = cbor.encode({"l": None, "e": []})
-    for kind, cid, value in _kinds(car):
-        if kind == "commit":
-            roots, blocks = _exchange(car, cid, {**value, "data": Cid.of_cbor(empty)})
-            return roots, {**blocks, Cid.of_cbor(empty): empty}
-    return list(car.roots), car.blocks
+    roots, blocks = _replacing("commit", data=lambda _: Cid.of_cbor(empty))(car)
+    return roots, blocks if blocks is car.blocks else {**blocks, Cid.of_cbor(empty): empty}
 
 
 def _without_last_member(body: bytes) -> bytes:

@@ -113,15 +113,11 @@ class Account:
 
     def query(self, method: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Call an XRPC query (GET)."""
-        return self._authorized(
-            lambda headers: call(self._transport, self.session.server, method, params=params, headers=headers)
-        )
+        return self._authorized(method, params=params)
 
     def procedure(self, method: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Call an XRPC procedure (POST) that may safely be called twice."""
-        return self._authorized(
-            lambda headers: call(self._transport, self.session.server, method, body=body, headers=headers)
-        )
+        return self._authorized(method, body=body)
 
     def upload(self, content: Callable[[], Iterable[bytes]], size: int, mime_type: str) -> dict[str, Any]:
         """Upload a blob; the answer's `blob` is to be used as it is.
@@ -132,25 +128,21 @@ class Account:
             mime_type: what they are.
         """
         kind = {"content-type": mime_type, "content-length": str(size)}
-        return self._authorized(
-            lambda headers: call(
-                self._transport,
-                self.session.server,
-                "com.atproto.repo.uploadBlob",
-                content=content,
-                headers={**headers, **kind},
-            )
-        )
+        return self._authorized("com.atproto.repo.uploadBlob", kind, content=content)
 
-    def _authorized(self, ask: Callable[[dict[str, str]], dict[str, Any]]) -> dict[str, Any]:
+    def _authorized(self, method: str, headers: Mapping[str, str] | None = None, **sent: Any) -> dict[str, Any]:
+        def ask(session: Session) -> dict[str, Any]:
+            bearer = _bearer(session.access)
+            return call(self._transport, session.server, method, headers={**bearer, **(headers or {})}, **sent)
+
         used = self.session
         try:
-            return ask(_bearer(used.access))
+            return ask(used)
         except XrpcError as error:
             if error.error != "ExpiredToken":
                 raise
         self._refresh(used)
-        return ask(_bearer(self.session.access))
+        return ask(self.session)
 
     def _refresh(self, used: Session) -> None:
         with self._refreshing:
