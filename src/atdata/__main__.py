@@ -1,6 +1,16 @@
-"""`python -m atdata`."""
+"""`python -m atdata`, and the command `atdata`."""
 
-from atdata.cli import main
+import signal
+
+
+def main() -> None:
+    """Run the command line."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while this is imported ends it without a traceback
+    from atdata.cli import main as run
+
+    run()
+
 
 if __name__ == "__main__":
     main()

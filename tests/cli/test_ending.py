@@ -72,6 +72,12 @@ def test_what_is_mistyped_is_said_in_words_and_in_json(terminal: Terminal, argum
     assert terminal.err == ""
 
 
+def test_who_wants_json_is_told_so_however_it_was_mistyped(terminal: Terminal) -> None:
+    assert terminal.run("show", "s.tar", "--json=1") == 2
+    assert json.loads(terminal.out)["error"] == "UsageError"
+    assert terminal.err == ""
+
+
 def test_help_is_no_error(terminal: Terminal) -> None:
     assert terminal.run("show", "--help") == 0
     assert "--samples" in terminal.out
@@ -230,6 +236,49 @@ def test_a_reader_that_has_gone_is_no_fault(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr == ""
     assert not (tmp_path / "data" / "atdata-traceback.txt").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("show", "s.tar"),
+        ("show", "s.tar", "--json"),
+        ("--version",),
+        ("show", "--help"),
+        ("show", "absent.tar", "--json"),
+    ],
+    ids=" ".join,
+)
+def test_an_output_that_is_full_is_named(
+    terminal: Terminal, tmp_path: Path, arguments: tuple[str, ...], unbuffered: str
+) -> None:
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        done = subprocess.run(
+            [sys.executable, "-m", "atdata", *arguments],
+            env={**environment(tmp_path), "PYTHONUNBUFFERED": unbuffered},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+    assert done.stderr.splitlines()[-1] == "✗ standard output cannot be written: No space left on device"
+    assert len(done.stderr.splitlines()) == 1
+    assert done.returncode == 1
+    assert not (tmp_path / "data" / "atdata-traceback.txt").exists()
+
+
+@pytest.mark.parametrize("module", ["typer", "atdata.cli.output"])
+def test_ctrl_c_while_modules_are_imported_shows_no_traceback(tmp_path: Path, module: str) -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "atdata", "up"]
+    with subprocess.Popen(command, env=environment(tmp_path), stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert any(line.split("|")[-1].strip() == module for line in process.stderr)
+        process.send_signal(signal.SIGINT)
+        rest = process.communicate(timeout=60)[1]
+    assert process.returncode in (-signal.SIGINT, 130)
+    assert "Traceback" not in rest
 
 
 def test_samples_without_a_type_are_shown_whatever_fields_each_has(terminal: Terminal, tmp_path: Path) -> None:

@@ -59,7 +59,8 @@ def main() -> None:
     """
     warnings.showwarning = note
     _as_usual()
-    leave(run(lambda: app(prog_name="atdata", standalone_mode=False), as_json="--json" in sys.argv))
+    as_json = any(argument.partition("=")[0] == "--json" for argument in sys.argv[1:])
+    leave(run(lambda: app(prog_name="atdata", standalone_mode=False), as_json))
 
 
 def _as_usual() -> None:

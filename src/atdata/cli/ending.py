@@ -9,21 +9,21 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO, cast
 
 import typer
 
-from atdata.cli.output import explain, fail
+from atdata.cli.output import Output, OutputError, explain, fail
 from atdata.errors import AtdataError, UsageError
 from atdata.files import atomic_file, write_all
 from atdata.plain import plain
 from atdata.redaction import redacted
 from atdata.settings import Settings
 
-USAGE, NOT_AGREED, FAULT, INTERRUPTED = 2, 1, 70, 130
+USAGE, NOT_AGREED, OUTPUT, FAULT, INTERRUPTED = 2, 1, 1, 70, 130
 GRACE = 1.0
 """Seconds that an interrupted command has to put things away."""
 
@@ -39,6 +39,16 @@ def run(command: Callable[[], Any], as_json: bool) -> int:
         as_json: whether to say it in JSON.
     """
     try:
+        with _checked_output():
+            return _run(command, as_json)
+    except OutputError as error:
+        _discard_output()
+        gone = isinstance(error.__cause__, BrokenPipeError)  # as `head` is once it has its lines: nobody asks why
+        return OUTPUT if gone else fail("OutputError", f"standard output cannot be written: {error}", OUTPUT, False)
+
+
+def _run(command: Callable[[], Any], as_json: bool) -> int:
+    try:
         with _interruptible():
             code = int(command() or 0)
         if code == INTERRUPTED:  # so the parser of the command line passes on what was pressed
@@ -46,6 +56,8 @@ def run(command: Callable[[], Any], as_json: bool) -> int:
         return code
     except AtdataError as error:
         return explain(error, as_json)
+    except OutputError:
+        raise
     except _Refused as error:
         if not error.format_message():  # the help was shown in its place
             return USAGE
@@ -58,6 +70,23 @@ def run(command: Callable[[], Any], as_json: bool) -> int:
     except Exception as error:  # noqa: BLE001  what is left: a fault of ours, kept to be told
         said = plain(f"{type(error).__name__}: {error}", 300)
         return fail("Fault", f"a fault in atdata: {said}; {_kept(error)}", FAULT, as_json)
+
+
+@contextmanager
+def _checked_output() -> Iterator[None]:
+    stream, checked = sys.stdout, Output(sys.stdout)
+    sys.stdout = cast(TextIO, checked)
+    try:
+        yield
+        checked.flush()
+    finally:
+        sys.stdout = stream
+
+
+def _discard_output() -> None:
+    """Has nothing of what could not be written tried again when the process ends."""
+    with suppress(OSError), open(os.devnull, "wb") as nowhere:  # noqa: PTH123
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def leave(code: int) -> NoReturn:

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 from rich.console import Console
@@ -42,6 +42,34 @@ _CODES: list[tuple[type[AtdataError] | tuple[type[AtdataError], ...], int]] = [
 def console(stderr: bool = False) -> Console:
     """The terminal. Markup in text means nothing here: nobody's data can colour, link or hide."""
     return Console(stderr=stderr, markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+
+class OutputError(Exception):
+    """Standard output cannot be written."""
+
+
+class Output:
+    """Standard output, whose faults are told from every other's: they are `OutputError`s."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write text."""
+        try:
+            return self._stream.write(text)
+        except OSError as error:
+            raise OutputError(error.strerror) from error
+
+    def flush(self) -> None:
+        """Write what is held back."""
+        try:
+            self._stream.flush()
+        except OSError as error:
+            raise OutputError(error.strerror) from error
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def line(text: object, style: str = "") -> Text:
