@@ -20,9 +20,8 @@ from atdata.errors import (
     UnverifiedError,
     UsageError,
 )
-from atdata.manifest import Manifest, ManifestWriter, manifest_paths
-from atdata.manifest.header import MAX_HEADER
-from atdata.manifest.parquet import MAX_FILE, require_parquet
+from atdata.manifest import ManifestWriter, manifest_paths, proved_files
+from atdata.manifest.parquet import require_parquet
 from atdata.records import Blob, Schema, ShardManifest
 from atdata.records.manifests import JSON, PARQUET
 from atdata.shards import FileSource, ShardRef
@@ -160,25 +159,8 @@ def find_manifests(
 
 
 def _found(source: DataSource, shard: ShardRef, cache: ShardCache) -> DataSource:
-    if shard.digest is None or not shard.url.endswith(".tar"):
-        raise UsageError(
-            "no manifest can be found of this shard", expected="a known digest, a name in .tar", actual=shard.url
-        )
-    name = shard.url.removesuffix(".tar")
-    there = (ShardRef(f"{name}.manifest.json"), ShardRef(f"{name}.manifest.parquet"))
-    if shard.manifest is not None:
-        source, there = shard.manifest, (shard.manifest.shards[0], shard.manifest.shards[-1])
-    header, rows = (_read(source, file, most) for file, most in zip(there, (MAX_HEADER, MAX_FILE), strict=True))
-    Manifest.read(header, rows, shard=shard, uri=there[0].url)
+    header, rows = proved_files(source, shard)
     return FileSource((cache.keep_bytes(header), cache.keep_bytes(rows)))
-
-
-def _read(source: DataSource, file: ShardRef, most: int) -> bytes:
-    with source.open(file) as stream:
-        content = bytearray()
-        while len(content) <= most and (piece := stream.read(most + 1 - len(content))):
-            content += piece
-        return bytes(content)
 
 
 def manifest_facts(files: Sequence[DataSource]) -> dict[str, Any]:

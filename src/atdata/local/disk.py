@@ -14,8 +14,8 @@ from atdata.dataset import Dataset
 from atdata.dataset.stores import ShardStore
 from atdata.errors import DigestError, ShardError, ShardNotFoundError
 from atdata.files import atomic_file, disk_errors, sync_folder, write_all
-from atdata.local.planning import Planner, check_prefix, manifest_files, proved_bytes
-from atdata.manifest import discard_shard, manifest_paths
+from atdata.local.planning import Planner, check_prefix, proved_bytes
+from atdata.manifest import carried_files, discard_shard, manifest_paths
 from atdata.progress import Progress, progress
 from atdata.settings import Settings
 from atdata.shards import Digest, FileSource, ShardRef
@@ -163,7 +163,7 @@ def _move(scratch: Path, place: Path) -> None:
 def _store_manifest(shard: PlannedShard, place: Path) -> FileSource | None:
     """Set a shard's manifest beside it, the header last. One that is there already stays: others may have pinned it."""
     stored = []
-    for file, path in zip(reversed(manifest_files(shard)), reversed(manifest_paths(place)), strict=False):
+    for file, path in zip(reversed(carried_files(shard)), reversed(manifest_paths(place)), strict=False):
         if not path.is_file():
             with atomic_file(path) as target:
                 write_all(target, file, path)

@@ -13,15 +13,12 @@ from typing import Any, BinaryIO
 from atdata.dataset import Dataset
 from atdata.dataset.stored import is_whole, packed_by_shard
 from atdata.dataset.stores import discard_scratch
-from atdata.errors import DigestError, NetworkError, ShardError, ShardNotFoundError, UnverifiedError, UsageError
+from atdata.errors import DigestError, UsageError
 from atdata.files.own import SCRATCH, STALE, TEMPORARY, own_files, scratch_name
-from atdata.manifest import discard_shard, manifest_paths
-from atdata.manifest.header import MAX_HEADER, Header
-from atdata.manifest.parquet import MAX_FILE
+from atdata.manifest import discard_shard, manifest_beside
 from atdata.shards import Digest, FileSource, Limits, ShardRef, cut_shards
 from atdata.shards.cache import ShardCache
 from atdata.shards.digest import CHUNK
-from atdata.shards.listing import is_named
 from atdata.shards.opening import open_shard
 from atdata.shards.planned import PlannedShard
 from atdata.shards.ports import DataSource
@@ -97,7 +94,7 @@ class Planner:
         for rows in groups:
             for shard in cut_shards(rows, limits, self._place, observer):
                 if shard.samples:
-                    manifest = _manifest_of(shard)
+                    manifest = manifest_beside(shard)
                     yield _planned(shard, FileSource((shard,)), shard, manifest, scratch=True)
                 else:
                     discard_shard(Path(shard.url))
@@ -136,23 +133,7 @@ def _kept(source: DataSource, ref: ShardRef, cache: ShardCache) -> PlannedShard:
     with opened.file:
         digest = ref.digest if named else sha256_of(opened, cache)
     found = ShardRef(ref.url, digest, opened.size, len(opened.index))
-    return _planned(found, source, found, ref.manifest or (_manifest_of(found) if local else None))
-
-
-def _manifest_of(shard: ShardRef) -> FileSource | None:
-    """The manifest beside a shard of this machine, if it is that of this shard."""
-    header, rows = manifest_paths(Path(shard.url))
-    if not is_named(str(header)) or not is_named(str(rows)):
-        return None
-    with header.open("rb") as file:
-        raw = file.read(MAX_HEADER + 1)
-    try:
-        read = Header.decode(raw, str(header))
-        read.bind(shard)
-    except (ShardError, DigestError, UnverifiedError):
-        return None
-    files = (ShardRef(str(header), Digest.sha256(raw), len(raw)), ShardRef(str(rows), read.rows.digest, read.rows.size))
-    return FileSource(files)
+    return _planned(found, source, found, ref.manifest or (manifest_beside(found) if local else None))
 
 
 def proved_bytes(shard: PlannedShard, cache: ShardCache) -> Generator[bytes]:
@@ -197,29 +178,6 @@ def checked(file: BinaryIO, shard: ShardRef) -> Iterator[bytes]:
             actual=actual,
             hint="Nothing was stored. Store the dataset again once nobody writes to its files.",
         )
-
-
-def manifest_files(shard: PlannedShard) -> list[bytes]:
-    """Header and rows of the manifest of a planned shard; nothing where it has none, or it can no longer be had."""
-    if shard.manifest is None or len(shard.manifest.shards) != 2:
-        return []
-    with suppress(ShardNotFoundError, NetworkError, DigestError):
-        return [
-            _small(shard.manifest, file, most)
-            for file, most in zip(shard.manifest.shards, (MAX_HEADER, MAX_FILE), strict=True)
-        ]
-    return []
-
-
-def _small(source: DataSource, file: ShardRef, most: int) -> bytes:
-    content = bytearray()
-    with source.open(file) as stream:
-        while len(content) <= most and (piece := stream.read(CHUNK)):
-            content += piece
-    read = bytes(content)
-    if file.digest is not None:
-        file.digest.check(Digest.sha256(read).hex, file.url)
-    return read
 
 
 def check_prefix(prefix: str) -> str:

@@ -16,8 +16,8 @@ from atdata.dataset import Dataset
 from atdata.dataset.stores import ShardStore
 from atdata.errors import AddressError, AuthError, NetworkError, UsageError
 from atdata.local.credentials import read_credentials, sealed
-from atdata.local.planning import Planner, check_prefix, manifest_files, proved_bytes
-from atdata.manifest import discard_shard
+from atdata.local.planning import Planner, check_prefix, proved_bytes
+from atdata.manifest import carried_files, discard_shard
 from atdata.progress import Progress, progress
 from atdata.settings import Settings
 from atdata.shards import Digest, ShardRef
@@ -285,7 +285,7 @@ class _Upload:
         name = key.removesuffix(".tar")
         stored: list[ShardRef] = []
         names = (f"{name}.manifest.json", JSON), (f"{name}.manifest.parquet", PARQUET)
-        for file, (there, mime_type) in reversed(list(zip(manifest_files(shard), names, strict=False))):
+        for file, (there, mime_type) in reversed(list(zip(carried_files(shard), names, strict=False))):
             digest = Digest.sha256(file)
             ours = Stored(len(file), digest.hex)
             put = self._objects.put

@@ -6,13 +6,13 @@ from atdata.manifest.build import (
     ManifestWriter,
     discard_shard,
     manifest_files,
-    manifest_paths,
     remove_manifest,
 )
 from atdata.manifest.field import Indexed, ManifestField, indexed_fields
+from atdata.manifest.files import manifest_paths
+from atdata.manifest.finding import carried_files, manifest_beside, pinned_header, pinned_manifest, proved_files
 from atdata.manifest.header import File, Header, SchemaReference
 from atdata.manifest.manifest import Manifest
-from atdata.manifest.pinned import pinned_header, pinned_manifest
 
 __all__ = [
     "Aggregate",
@@ -24,11 +24,14 @@ __all__ = [
     "ManifestField",
     "ManifestWriter",
     "SchemaReference",
+    "carried_files",
     "discard_shard",
     "indexed_fields",
+    "manifest_beside",
     "manifest_files",
     "manifest_paths",
     "pinned_header",
     "pinned_manifest",
+    "proved_files",
     "remove_manifest",
 ]

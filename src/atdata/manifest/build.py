@@ -22,6 +22,7 @@ from atdata.files import atomic_file, disk_errors, write_all
 from atdata.files.own import discard
 from atdata.manifest.aggregates import MAX_TEXT, Aggregate, gathering
 from atdata.manifest.field import Indexed, indexed_fields
+from atdata.manifest.files import manifest_paths
 from atdata.manifest.header import MAX_HEADER, File, Header, SchemaReference
 from atdata.manifest.parquet import MAX_FILE, RowsColumn, encode_rows, require_parquet
 from atdata.shards import Digest, ShardRef
@@ -191,11 +192,6 @@ def _software() -> str:
         return f"atdata {metadata.version('atdata')}"
     except metadata.PackageNotFoundError:  # run from its source
         return "atdata"
-
-
-def manifest_paths(shard: Path) -> tuple[Path, Path]:
-    """The files of a shard's manifest, header and rows: `X.manifest.json`, `X.manifest.parquet` for `X.tar`."""
-    return shard.with_suffix(".manifest.json"), shard.with_suffix(".manifest.parquet")
 
 
 def manifest_files(shard: Path) -> tuple[Path, ...]:

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from atdata.errors import ShardError, ShardNotFoundError, StorageError
+from atdata.errors import ShardError
 from atdata.manifest.aggregates import Aggregate
-from atdata.manifest.build import manifest_paths
+from atdata.manifest.files import manifest_paths, read_file
 from atdata.manifest.header import MAX_HEADER, Header
 from atdata.manifest.parquet import MAX_FILE, Rows, decode_rows
-from atdata.shards import ShardRef
+from atdata.shards import FileSource, ShardRef
 from atdata.shards.listing import is_named
 from atdata.shards.tar import BLOCK
 
@@ -68,10 +68,11 @@ class Manifest:
             MissingExtraError, DigestError, UnverifiedError, ShardError: as `read`.
             ShardNotFoundError: what is there is half of one, or a link to nothing.
         """
-        header, rows = manifest_paths(Path(shard.url))
-        if not is_named(str(header)):
+        files = tuple(ShardRef(str(path)) for path in manifest_paths(Path(shard.url)))
+        if not is_named(files[0].url):
             return None
-        return cls.read(_bytes(header, MAX_HEADER), _bytes(rows, MAX_FILE), shard=shard, uri=str(header))
+        header, rows = (read_file(FileSource(files), *of) for of in zip(files, (MAX_HEADER, MAX_FILE), strict=True))
+        return cls.read(header, rows, shard=shard, uri=files[0].url)
 
     def bind(self, shard: ShardRef) -> None:
         """Prove that this is the manifest of a shard with a known digest.
@@ -144,14 +145,3 @@ class Manifest:
 def _damaged(uri: str, actual: str, expected: str | None = None) -> ShardError:
     hint = "Fetch it again, or do without: the shard itself says where its samples are."
     return ShardError("a manifest does not fit its shard", uri=uri, expected=expected, actual=actual, hint=hint)
-
-
-def _bytes(path: Path, most: int) -> bytes:
-    """A file, or as much of it as shows that it is too large."""
-    try:
-        with path.open("rb") as file:
-            return file.read(most + 1)
-    except FileNotFoundError:
-        raise ShardNotFoundError("half of a manifest is not there", uri=str(path), hint="Remove the other.") from None
-    except OSError as error:
-        raise StorageError("a manifest cannot be read", uri=str(path), actual=error.strerror) from error
