@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from atdata.atmosphere import AtmosphereClient, SchemaPublisher
+from atdata import load_dataset, packable, write_samples
+from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, PDSBlobStore, SchemaPublisher
 from atdata.atproto.net.session import Session
 from atdata.errors import AuthError, IdentityError, UsageError
 from atdata.testing import DevAccount, Devnet
@@ -15,7 +16,12 @@ from atdata.testing.http import Answer, Request
 from support.networks import Network, fresh_handle
 
 
-def settings_of(network: Network, folder: Path) -> dict[str, object]:
+@packable
+class Once:
+    n: int
+
+
+def settings_of(network: Network | Devnet, folder: Path) -> dict[str, object]:
     return {
         "plc_url": network.plc_url,
         "resolver_url": network.environment["ATDATA_RESOLVER_URL"],
@@ -172,3 +178,30 @@ def test_nothing_secret_reaches_the_server_in_a_query(network: Network, alice: D
     client.reader.identity(alice.did)
     assert seen
     assert not [target for target in seen if session.access in target or alice.password in target]
+
+
+def test_an_identity_is_fetched_once_by_all_clients_and_sources_of_one_setting(tmp_path: Path) -> None:
+    asked: list[str] = []
+    with Devnet() as devnet:
+        account = devnet.create_account("once.test")
+        devnet.plc_server.before = lambda request: asked.append(request.path)
+        client = AtmosphereClient(**settings_of(devnet, tmp_path))
+        client.login(account.handle, account.password)
+        store = PDSBlobStore(client)
+        entry = AtmosphereIndex(client, store).insert_dataset(
+            write_samples([Once(1)], tmp_path / "once.tar"), name="once"
+        )
+        again = AtmosphereClient(**settings_of(devnet, tmp_path))
+        dataset = load_dataset(f"@{account.handle}/once", client=again, split="train")
+        assert [sample.n for sample in dataset] == [1]
+        assert store.read_url(entry.data_urls[0])
+    assert sorted(asked) == sorted([f"/{account.did}", f"/{account.did}/log/audit"])
+
+
+def test_a_new_handle_is_believed_at_once(tmp_path: Path) -> None:
+    with Devnet() as devnet:
+        account = devnet.create_account("before.test")
+        reader = AtmosphereClient(**settings_of(devnet, tmp_path)).reader
+        assert reader.identity("before.test").did == account.did
+        devnet.rename(account, "after.test")
+        assert reader.identity("after.test").did == account.did

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import TypeVar
 
-from atdata.atmosphere.evidence import EvidenceReader
+from atdata.atmosphere.evidence import reader_of
 from atdata.atmosphere.repository import Decision, Repository, State, Write, located
 from atdata.atproto.cid import Cid
 from atdata.atproto.datamodel import from_json
@@ -72,7 +72,7 @@ class AtmosphereClient:
             )
         self.base_url = None if base_url is None else base_url.rstrip("/")
         self.trusted_origins = frozenset() if self.base_url is None else frozenset({origin_of(self.base_url)})
-        self.reader = EvidenceReader(self.settings, self.trusted_origins)
+        self.reader = reader_of(self.settings, self.trusted_origins)
 
     def login(self, handle: str, password: str) -> None:
         """Log in with a handle (or DID) and an app password.

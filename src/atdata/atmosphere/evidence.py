@@ -144,16 +144,19 @@ class EvidenceReader:
         name = name.normalized if isinstance(name, Handle) else name
         since, known = self._identities.get(name, (0.0, None))
         if known is None or time.monotonic() - since > IDENTITY_SECONDS:
-            known = self._fetch_identity(name)
+            known = self._fetch_identity(name) if isinstance(name, Did) else self._resolve(name)
             self._identities[name] = (time.monotonic(), known)
         return known
 
-    def _fetch_identity(self, name: Did | Handle) -> VerifiedIdentity:
-        if isinstance(name, Did):
-            return verify_identity(self.transport.run(fetch_identity(name, self.settings.plc_url)))
-        did, resolved_by = self.transport.run(resolve_handle(name, self.settings.resolver_urls))
-        evidence = self.transport.run(fetch_identity(did, self.settings.plc_url))
-        return verify_identity(evidence.of_handle(name, resolved_by))
+    def _fetch_identity(self, did: Did) -> VerifiedIdentity:
+        return verify_identity(self.transport.run(fetch_identity(did, self.settings.plc_url)))
+
+    def _resolve(self, handle: Handle) -> VerifiedIdentity:
+        did, resolved_by = self.transport.run(resolve_handle(handle, self.settings.resolver_urls))
+        _, known = self._identities.get(did, (0.0, None))
+        if known is not None and handle not in [claimed.normalized for claimed in known.handles]:
+            del self._identities[did]  # the account may have been renamed since it was looked at
+        return self.identity(did).of_handle(handle, resolved_by)
 
     def shown_handle(self, did: Did) -> Handle | None:
         """The handle an account may be shown by: the first its document claims that leads back to it."""

@@ -55,10 +55,6 @@ class IdentityEvidence:
     handle: Handle | None = None
     resolved_by: str | None = None
 
-    def of_handle(self, handle: Handle, resolved_by: str) -> IdentityEvidence:
-        """The same, with the handle that led here."""
-        return replace(self, handle=handle, resolved_by=resolved_by)
-
 
 @dataclass(frozen=True)
 class Link:
@@ -88,6 +84,24 @@ class VerifiedIdentity:
     handle: Handle | None
     handles: tuple[Handle, ...]
     evidence: IdentityEvidence
+
+    def of_handle(self, handle: Handle, resolved_by: str | None) -> VerifiedIdentity:
+        """The same account, known by a handle that was resolved to its DID.
+
+        Raises:
+            IdentityError: its document does not name the handle back.
+        """
+        if handle.normalized not in [claimed.normalized for claimed in self.handles]:
+            raise IdentityError(
+                "a handle that its DID document does not name back",
+                step="handle",
+                uri=self.did,
+                expected=f"at://{handle}",
+                actual=", ".join(f"at://{claimed}" for claimed in self.handles) or "no handle",
+                hint="Whoever controls the handle's domain does not control this account.",
+            )
+        evidence = replace(self.evidence, handle=handle, resolved_by=resolved_by)
+        return replace(self, handle=handle, evidence=evidence)
 
     @property
     def links(self) -> list[Link]:
@@ -201,17 +215,8 @@ def verify_identity(evidence: IdentityEvidence) -> VerifiedIdentity:
     document = DidDocument.parse(evidence.document, evidence.did)
     if evidence.did.method == "plc":
         _check_log(document, evidence)
-    handle = evidence.handle
-    if handle is not None and handle.normalized not in [claimed.normalized for claimed in document.handles]:
-        raise IdentityError(
-            "a handle that its DID document does not name back",
-            step="handle",
-            uri=evidence.did,
-            expected=f"at://{handle}",
-            actual=", ".join(document.also_known_as) or "no handle",
-            hint="Whoever controls the handle's domain does not control this account.",
-        )
-    return VerifiedIdentity(evidence.did, document.signing_key, document.pds, handle, document.handles, evidence)
+    found = VerifiedIdentity(evidence.did, document.signing_key, document.pds, None, document.handles, evidence)
+    return found if evidence.handle is None else found.of_handle(evidence.handle, evidence.resolved_by)
 
 
 def verify_record(evidence: Evidence, uri: AtUri) -> VerifiedRecord:
