@@ -21,6 +21,11 @@ from numpy.typing import NDArray
 
 import atdata
 import support
+from atdata.atmosphere import PDSBlobStore
+from atdata.local import LocalIndex
+from atdata.promote import promote_to_atmosphere
+from support.networks import Devnet, fresh_handle
+from support.rawhttp import FileServer
 
 SRC = Path(atdata.__file__).parent
 
@@ -80,10 +85,12 @@ class Row:
     n: int
 
 
-def walk(work: Any) -> tuple[Counter[str], Counter[str]]:
-    """The functions of atdata that some work enters in this thread, and their files. A generator is entered once."""
-    functions: Counter[str] = Counter()
-    files: Counter[str] = Counter()
+def walk(work: Any) -> Counter[tuple[str, str, str]]:
+    """The functions of atdata that some work enters in this thread: the file that calls, its own file, and its name.
+
+    A generator is entered once.
+    """
+    calls: Counter[tuple[str, str, str]] = Counter()
     entered: list[FrameType] = []
 
     def look(frame: FrameType, event: str, _: Any) -> None:
@@ -93,15 +100,18 @@ def walk(work: Any) -> tuple[Counter[str], Counter[str]]:
         if any(frame is known for known in entered):
             return
         entered.append(frame)
-        files[str(Path(code.co_filename).relative_to(SRC))] += 1
-        functions[code.co_qualname] += 1
+        back = frame.f_back
+        while back is not None and not back.f_code.co_filename.startswith(str(SRC)):
+            back = back.f_back
+        caller = "" if back is None else back.f_code.co_filename
+        calls[caller.removeprefix(f"{SRC}/"), code.co_filename.removeprefix(f"{SRC}/"), code.co_qualname] += 1
 
     sys.setprofile(look)
     try:
         work()
     finally:
         sys.setprofile(None)
-    return functions, files
+    return calls
 
 
 def first_batch(folder: str) -> str:
@@ -110,8 +120,8 @@ def first_batch(folder: str) -> str:
     atdata.write_samples(rows, f"{folder}/a-%d.tar", maxcount=30)
     next(iter(atdata.Dataset[Row](f"{folder}/a-{{0..1}}.tar").ordered(10)))  # what a machine learns once
     batches = iter(atdata.Dataset[Row](f"{folder}/a-{{0..1}}.tar").ordered(10))
-    functions, files = walk(lambda: next(batches))
-    return json.dumps([functions.total(), list(files)])
+    calls = walk(lambda: next(batches))
+    return json.dumps([calls.total(), list(dict.fromkeys(file for _, file, _ in calls))])
 
 
 def test_the_walk_of_a_first_batch_is_short(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -130,6 +140,31 @@ def test_the_walk_of_a_first_batch_is_short(tmp_path: Path, capsys: pytest.Captu
         print(f"\n{calls} calls in {len(files)} files: {', '.join(files)}")
     assert calls <= 120
     assert len(files) <= 17
+
+
+@pytest.mark.parametrize("to", ["blobs", "where they are"])
+def test_a_promotion_enters_each_module_once(
+    devnet: Devnet, tmp_path: Path, capsys: pytest.CaptureFixture[str], to: str
+) -> None:
+    """From `promote.py`: what an index, a publisher or a planner does is asked of it once."""
+    dataset = atdata.write_samples((Row(np.zeros(4, np.float32), n) for n in range(60)), tmp_path / "rows.tar")
+    index, client = LocalIndex(tmp_path / "team.sqlite"), devnet.client(devnet.create_account(fresh_handle()))
+    with FileServer(files={"/rows.tar": (tmp_path / "rows.tar").read_bytes()}) as web:
+        if to == "blobs":
+            entry, store = index.insert_dataset(dataset, name="rows"), PDSBlobStore(client)
+        else:
+            entry, store = index.insert_dataset(atdata.Dataset[Row](f"{web.url}/rows.tar"), name="rows"), None
+        calls = walk(lambda: promote_to_atmosphere(entry, index, client, data_store=store))
+    rooms = ("local/", "atmosphere/")
+    entered = {
+        (file, name): count
+        for (caller, file, name), count in calls.items()
+        if caller == "promote.py" and file.startswith(rooms)
+    }
+    with capsys.disabled():
+        print(f"\n{calls.total()} calls; promote.py: {', '.join(f'{file} {name}' for file, name in entered)}")
+    assert set(entered.values()) == {1}
+    assert len({name for file, name in entered if file == "atmosphere/publishing.py"} - {"Packed.of_blobs"}) == 1
 
 
 EVASIVE = re.compile(

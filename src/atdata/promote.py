@@ -99,10 +99,10 @@ def promote_to_atmosphere(
         publication = replace(publication, facts=_facts(publication.facts, entry, local_schema, moved.origins))
 
         def pack(schema: Schema) -> Packed:
-            if moved.blobs:
-                packed = Packed.of_blobs(moved.blobs, client.blob_limit, manifests)
-                return replace(packed, manifests=lambda _: _built(client, schema, moved.blobs, manifests))
-            plan = _PublicPlan(**vars(moved.plan), client=client, check=not allow_private)
+            packed = moved.packed
+            if packed.blobs:
+                return replace(packed, manifests=lambda _: _built(client, schema, packed.blobs, manifests))
+            plan = _PublicPlan(**vars(packed.plan), client=client, check=not allow_private)
             cache = ShardCache(client.settings.cache)
             return Packed(plan, lambda _: find_manifests(plan.public, plan.public.shards, cache, manifests))
 
@@ -157,13 +157,11 @@ class _Moved(NamedTuple):
     """The shards of an entry where the network will find them.
 
     Attributes:
-        plan: their storage.
-        blobs: those on this machine that become blobs.
+        packed: their storage, and those on this machine that become blobs.
         origins: of each the number of the shard that its samples were in, where these are other shards.
     """
 
-    plan: StoragePlan
-    blobs: Sequence[ShardRef] = ()
+    packed: Packed
     origins: Sequence[int] | None = None
 
 
@@ -177,16 +175,15 @@ def _moved(
 ) -> Iterator[_Moved]:
     if data_store is None:
         _check_addresses(entry.shards)
-        yield _Moved(StoragePlan(entry.shards, entry.storage, entry.size))
+        yield _Moved(Packed(StoragePlan(entry.shards, entry.storage, entry.size)))
     elif isinstance(data_store, PDSBlobStore):
         yield _as_blobs(dataset, data_store)
     else:
         with planned_storage(dataset, publication, data_store, client.settings.cache, digests=True) as plan:
             _check_addresses(plan.shards)
             same = [shard.digest for shard in plan.shards] == [shard.digest for shard in dataset.shards]
-            yield _Moved(
-                replace(plan, size=plan.size.over(entry.size)), origins=None if same else range(len(plan.shards))
-            )
+            packed = Packed(replace(plan, size=plan.size.over(entry.size)))
+            yield _Moved(packed, origins=None if same else range(len(plan.shards)))
 
 
 def _check_addresses(shards: Sequence[ShardRef]) -> None:
@@ -210,7 +207,7 @@ def _as_blobs(dataset: Dataset[Any], store: PDSBlobStore) -> _Moved:
             found = store.plan(Dataset(FileSource((shard,)), sample_type=dataset.sample_type, cache=cache.root))
             shards += [planned.origin for planned in found]
             origins += [number] * len(found)
-    return _Moved(Packed.of_blobs(shards, limit, manifests=False).plan, shards, origins)
+    return _Moved(Packed.of_blobs(shards, limit, manifests=False), origins)
 
 
 def _on_this_machine(dataset: Dataset[Any], cache: ShardCache) -> Iterator[ShardRef]:
