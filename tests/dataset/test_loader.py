@@ -502,21 +502,21 @@ def test_steps_of_a_filtered_dataset_cannot_be_dropped(datasets):
 def test_ranks_come_from_the_caller_or_the_environment(monkeypatch):
     for name in ("RANK", "WORLD_SIZE", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_RANK"):
         monkeypatch.delenv(name, raising=False)
-    assert Ranks().now() == Rank(0, 1)
+    assert Ranks().current() == Rank(0, 1)
     monkeypatch.setenv("SLURM_PROCID", "3")
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")
-    assert Ranks().now() == Rank(3, 4)
+    assert Ranks().current() == Rank(3, 4)
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "2")
-    assert Ranks().now() == Rank(1, 2)
-    assert Ranks(5, 6).now() == Rank(5, 6)
+    assert Ranks().current() == Rank(1, 2)
+    assert Ranks(5, 6).current() == Rank(5, 6)
     for wrong in ((1, None), (None, 2), (2, 2), (-1, 2)):
         with pytest.raises(UsageError):
             Ranks(*wrong)
     for rank in ("one", "2"):
         monkeypatch.setenv("RANK", rank)
         with pytest.raises(UsageError):
-            Ranks().now()
+            Ranks().current()
 
 
 def test_a_rank_that_nobody_names_is_not_guessed(monkeypatch, datasets):

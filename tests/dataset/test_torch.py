@@ -100,7 +100,7 @@ def test_a_state_must_say_how_many_batches_were_used_where_workers_read_ahead(da
     loader = data.loader(10, rank=0, world_size=1)
     for _ in data_loading.DataLoader(loader, batch_size=None, num_workers=1):
         break
-    with pytest.raises(atdata.errors.UsageError, match="read ahead"):
+    with pytest.raises(atdata.errors.UsageError, match="workers prefetch"):
         loader.state_dict()
 
 

@@ -24,7 +24,7 @@ from atdata.dataset.tables import frames
 from atdata.dataset.tables.arrow import ArrowTable
 from atdata.dataset.tables.frames import PandasFrame, PolarsFrame
 from atdata.dataset.transforms import Filter, Map
-from atdata.dataset.view import Countable, View
+from atdata.dataset.view import MaybeSized, View
 from atdata.errors import FieldTypeError, NotFoundError, UsageError
 from atdata.lens import find_lens, registered_lens
 from atdata.samples import DictSample, PackableSample, SampleBatch, fields_of
@@ -43,7 +43,7 @@ V = TypeVar("V")
 Ints: TypeAlias = NDArray[np.int64]
 
 
-class Dataset(Countable, Generic[T]):
+class Dataset(MaybeSized, Generic[T]):
     """Samples of type `T`, in shards.
 
     `Dataset[T](where)` takes a path, brace notation (`data-{000000..000009}.tar`), a URL, a list of these,

@@ -1,7 +1,7 @@
 """The number of a pass over a loader, where every pass has worker processes of its own.
 
-A DataLoader copies the loader to new workers for each pass and tells nobody how many passes there were. The workers
-of one pass share a seed, so the first of them to come makes the seed known and the others find it.
+A DataLoader copies the loader to new workers for each pass and keeps no count of passes. The workers of one pass
+share a seed: the first of them records it, and the others find it.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ if TYPE_CHECKING:
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS passes
-    (number INTEGER PRIMARY KEY, seed TEXT UNIQUE, epoch INTEGER, start INTEGER, world INTEGER, passed_over INTEGER);
-CREATE TABLE IF NOT EXISTS told (epoch INTEGER, start INTEGER)
+    (number INTEGER PRIMARY KEY, seed TEXT UNIQUE, epoch INTEGER, start INTEGER, world INTEGER, skipped INTEGER);
+CREATE TABLE IF NOT EXISTS next (epoch INTEGER, start INTEGER)
 """
-_LAST = "SELECT number, epoch, start, world, passed_over FROM passes "
+_PASSES = "SELECT number, epoch, start, world, skipped FROM passes "
 
 
 class Pass(NamedTuple):
     """A pass.
 
     Attributes:
-        number: its number among those that were counted, from 0.
-        epoch: which epoch it reads.
+        number: its number among the passes of an `EpochCounter`, from 0.
+        epoch: the epoch that it reads.
         start: the position where it began.
         world: how many ranks share the epoch.
-        passed_over: the first step that one of several workers passed over, since the filter left nothing of it.
+        skipped: the first step that one of several workers skipped, since the filter left nothing of it.
     """
 
     number: int
     epoch: int
     start: int
     world: int
-    passed_over: int | None
+    skipped: int | None
 
 
 class EpochCounter:
@@ -70,8 +70,8 @@ class EpochCounter:
     def __reduce__(self) -> tuple[Any, ...]:
         return EpochCounter, (self._token,)
 
-    def begin(self, seed: str, place: tuple[int, int], resumed: bool, world: int) -> Pass:
-        """The pass whose workers have this seed: where it was told to be, else the epoch after the last one.
+    def start_pass(self, seed: str, place: tuple[int, int], resumed: bool, world: int) -> Pass:
+        """The pass whose workers have this seed: at the place that was set, else the epoch after the last one.
 
         Args:
             seed: what the workers of the pass share.
@@ -81,39 +81,39 @@ class EpochCounter:
         """
         with closing(self._open()) as db, db:
             db.execute("BEGIN IMMEDIATE")
-            found = db.execute(_LAST + "WHERE seed = ?", [seed]).fetchone()
+            found = db.execute(_PASSES + "WHERE seed = ?", [seed]).fetchone()
             if found is None:
-                last = db.execute(_LAST + "ORDER BY number DESC LIMIT 1").fetchone()
-                told = db.execute("SELECT epoch, start FROM told").fetchone()
-                epoch, start = place if resumed else told or ((last[1] + 1, 0) if last else place)
+                last = db.execute(_PASSES + "ORDER BY number DESC LIMIT 1").fetchone()
+                set_place = db.execute("SELECT epoch, start FROM next").fetchone()
+                epoch, start = place if resumed else set_place or ((last[1] + 1, 0) if last else place)
                 found = (last[0] + 1 if last else 0, epoch, start, world, None)
                 db.execute("INSERT INTO passes VALUES (?, ?, ?, ?, ?, ?)", [found[0], seed, *found[1:]])
-                db.execute("DELETE FROM told")
+                db.execute("DELETE FROM next")
             return Pass(*found)
 
-    def tell(self, epoch: int, start: int) -> None:
-        """Let the next pass be there; workers that stay from pass to pass learn it so."""
+    def set_next(self, epoch: int, start: int) -> None:
+        """Set where the next pass begins, for workers too that stay from pass to pass."""
         if self._path.exists():
             with closing(self._open()) as db, db:
-                db.execute("DELETE FROM told")
-                db.execute("INSERT INTO told VALUES (?, ?)", [epoch, start])
+                db.execute("DELETE FROM next")
+                db.execute("INSERT INTO next VALUES (?, ?)", [epoch, start])
 
-    def pass_over(self, number: int, step: int) -> None:
-        """Note that a step of a pass was passed over."""
+    def note_skipped(self, number: int, step: int) -> None:
+        """Note that a step of a pass was skipped."""
         with closing(self._open()) as db, db:
             db.execute(
-                "UPDATE passes SET passed_over = ? WHERE number = ? AND ifnull(passed_over, ?) >= ?",
+                "UPDATE passes SET skipped = ? WHERE number = ? AND ifnull(skipped, ?) >= ?",
                 [step, number, step, step],
             )
 
     def last(self) -> Pass | None:
-        """The pass that was begun last, if nothing was told since."""
+        """The pass that began last, if no next one was set since."""
         if not self._path.exists():
             return None
         with closing(self._open()) as db:
-            if db.execute("SELECT 1 FROM told").fetchone():
+            if db.execute("SELECT 1 FROM next").fetchone():
                 return None
-            row = db.execute(_LAST + "ORDER BY number DESC LIMIT 1").fetchone()
+            row = db.execute(_PASSES + "ORDER BY number DESC LIMIT 1").fetchone()
             return row and Pass(*row)
 
     def _open(self) -> sqlite3.Connection:

@@ -1,9 +1,9 @@
 """Loaders inside Lightning and accelerate, and so inside the Trainer of transformers.
 
-accelerate shares out among ranks what any iterable dataset gives, one batch or slice to each: of a rank's own share only
-a part would ever be used. A loader that is read so says so, before its first batch.
+accelerate splits among ranks what any iterable dataset yields, one batch or slice to each: of a rank's own share only a
+part would ever be used. A loader refuses to be read so, before its first batch.
 
-A loader asks the stack who reads it: so it knows them also where it is inside a dataset of somebody's own.
+A loader finds its readers on the call stack, also where it is inside a dataset of somebody's own.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ _LIGHTNING = "lightning.pytorch.loops.fetchers", "pytorch_lightning.loops.fetche
 
 
 def refuse_sharing() -> None:
-    """Refuses to be read by what shares out again what a loader gives, which is one rank's share already.
+    """Refuses a reader that splits among ranks what a loader yields, which is one rank's share already.
 
     Raises:
-        UsageError: accelerate does.
+        UsageError: accelerate reads, for several processes.
     """
     for reader in _readers(_ACCELERATE):
-        state = getattr(reader, "state", None)  # of one that dispatches: all ranks get slices of what the first reads
+        state = getattr(reader, "state", None)  # of a dispatcher: all ranks get slices of what the first reads
         processes = getattr(reader if state is None else state, "num_processes", 1)
         if processes > 1:
             raise UsageError(
-                "accelerate would share out again what this loader has shared among the ranks",
+                "accelerate would split each rank's batches among the ranks again",
                 actual=f"{type(reader).__name__} for {processes} processes",
                 hint="Instead of Accelerator.prepare(batches), use accelerate.data_loader.prepare_data_loader(batches,"
                 " device, num_processes=1, process_index=0, put_on_device=True, dispatch_batches=False).",
@@ -38,20 +38,20 @@ def refuse_sharing() -> None:
 
 
 def refuse_skipping() -> None:
-    """Refuses to have batches skipped of whatever epoch a new loader happens to begin with.
+    """Refuses a reader that skips batches of an epoch that nobody has set.
 
     Raises:
-        UsageError: accelerate would, as it does for a DataLoader that it has not prepared.
+        UsageError: accelerate does, with a DataLoader that it has not prepared.
     """
     if any(getattr(reader, "skip_batches", 0) > 0 for reader in _readers(_ACCELERATE)):
         raise UsageError(
-            "accelerate would skip batches of an epoch that nobody named",
-            hint="Say which it is, loader.set_epoch(n), or give prepare_data_loader(...) the DataLoader first.",
+            "accelerate would skip batches of an epoch that was not set",
+            hint="Set it with loader.set_epoch(n), or give prepare_data_loader(...) the DataLoader first.",
         )
 
 
-def ahead() -> str | None:
-    """The framework that reads a batch ahead of what is used, where one reads now."""
+def prefetching_framework() -> str | None:
+    """The framework that reads this process's batches now, if it prefetches one."""
     for reader in _readers(_ACCELERATE):
         if hasattr(reader, "end_of_dataloader") and not getattr(reader, "use_stateful_dataloader", False):
             return "accelerate"
@@ -62,7 +62,7 @@ def ahead() -> str | None:
 
 
 def _readers(*modules: str) -> Iterator[Any]:
-    """The objects of some modules that ask for something now, from the inside out."""
+    """Yields the objects of some modules whose methods are on the call stack, the innermost first."""
     if not any(module in sys.modules for module in modules):
         return
     frame: FrameType | None = sys._getframe(1)

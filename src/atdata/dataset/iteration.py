@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from atdata.dataset.numbers import checked_int
 from atdata.dataset.order import Order
-from atdata.dataset.view import Countable, View
+from atdata.dataset.view import MaybeSized, View
 from atdata.errors import SampleError, UnsizedError
 from atdata.samples import SampleBatch
 from atdata.samples.batch import unstack
@@ -24,7 +24,7 @@ Shuffle: TypeAlias = Literal["global", "window"]
 _CHUNK = 1024
 
 
-class Samples(Countable, Generic[T]):
+class Samples(MaybeSized, Generic[T]):
     """The samples of a dataset in some order, one by one. Each owns its arrays."""
 
     def __init__(self, view: View[T], order: Order) -> None:
@@ -58,7 +58,7 @@ class Samples(Countable, Generic[T]):
         return islice(self, min(checked_int(count, "count"), sys.maxsize))
 
 
-class Batches(Countable, Generic[T]):
+class Batches(MaybeSized, Generic[T]):
     """The samples of a dataset in some order, `batch_size` at a time; the last batch may hold fewer. Of a batch a filter
     leaves what it keeps, and where that is nothing the batch is passed over.
     """

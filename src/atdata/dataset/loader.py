@@ -1,9 +1,9 @@
 """A loader: passes over a dataset in batches, shared by ranks and workers, which can be stopped and resumed anywhere.
 
 All ranks read one global order. At step `t` rank `r` of `w` takes the positions from `start + (t * w + r) * batch_size`
-on; worker `k` of `n` takes the steps `k, k + n, ...`. Nothing else is ever decided at run time, so where a pass has
-come to is one number, the same for all ranks that have taken as many steps, and means the same to any other world size.
-A filter changes none of this: a step of which it leaves nothing is passed over, and is counted.
+on; worker `k` of `n` takes the steps `k, k + n, ...`. Nothing else is decided at run time, so the progress of a pass is
+one number, the same for all ranks that have taken as many steps, and means the same to any other world size. A filter
+changes none of this: a step of which it leaves nothing is skipped, and is counted.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from functools import lru_cache
 from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 from atdata.dataset.epochs import EpochCounter, Pass
-from atdata.dataset.frameworks import ahead, refuse_sharing, refuse_skipping
+from atdata.dataset.frameworks import prefetching_framework, refuse_sharing, refuse_skipping
 from atdata.dataset.numbers import checked_int
 from atdata.dataset.order import Mode, Order
 from atdata.dataset.padding import Padding
-from atdata.dataset.ranks import Rank, Ranks, Told, Worker
-from atdata.dataset.view import Countable, View
+from atdata.dataset.ranks import InheritedRank, Rank, Ranks, Worker
+from atdata.dataset.view import MaybeSized, View
 from atdata.errors import ResumeError, UnsizedError, UsageError
 from atdata.samples import SampleBatch
 
@@ -29,8 +29,8 @@ EqualSteps: TypeAlias = Literal["pad", "drop"]
 _VERSION = 1
 
 
-class _Place(NamedTuple):
-    """The position of a pass: it began at `start`, and this process has taken `taken` steps since, as one of `world` ranks."""
+class _Progress(NamedTuple):
+    """The progress of a pass: it began at `start`, and this process has taken `taken` steps since, as one of `world` ranks."""
 
     epoch: int
     start: int = 0
@@ -38,7 +38,7 @@ class _Place(NamedTuple):
     world: int | None = None
 
 
-class Loader(Countable, Generic[T]):
+class Loader(MaybeSized, Generic[T]):
     """Batches of one rank. Each pass over it is the next epoch.
 
     Attributes:
@@ -59,10 +59,11 @@ class Loader(Countable, Generic[T]):
         equal_steps: EqualSteps | None = None,
     ) -> None:
         if equal_steps not in (None, "pad", "drop"):
-            raise UsageError("no such rule", path="equal_steps", expected="None, 'pad' or 'drop'", actual=equal_steps)
+            expected = "None, 'pad' or 'drop'"
+            raise UsageError("unknown value of equal_steps", path="equal_steps", expected=expected, actual=equal_steps)
         if equal_steps == "drop" and view.filtered:
             raise UsageError(
-                "steps that a filter empties cannot be dropped: only reading can tell which these are",
+                "equal_steps='drop' does not work with a filter: which steps it empties is known by reading only",
                 path="equal_steps",
                 hint="Use equal_steps='pad', which fills them.",
             )
@@ -70,54 +71,55 @@ class Loader(Countable, Generic[T]):
         self._order = Order(0, mode, seed, 0, window)
         self._drop_last, self._equal_steps = drop_last, equal_steps
         self._epochs = EpochCounter()
-        self._resumed = False  # whether a worker was told where to go on
-        self._begun = 0  # passes that this very object has begun, in a worker
-        self._pass = 0  # the number of the pass under way, in a worker
-        self._told: Told | None = None
-        self._ahead: str | None = None  # who reads the pass under way a batch ahead
-        self._go_to(_Place(0))
-        self._placed = False  # whether anybody or any pass has said which epoch is next
+        self._resumed = False  # whether a state was loaded in a worker
+        self._passes = 0  # that this very object has begun, in a worker
+        self._pass_number = 0  # of the current pass, in a worker
+        self._inherited: InheritedRank | None = None
+        self._prefetcher: str | None = None  # the framework that prefetches a batch of the current pass
+        self._set_next(_Progress(0))
+        self._epoch_is_set = False  # by a caller or by a pass before
 
     @property  # type: ignore[misc]
     def __class__(self) -> type[Any]:
         """`Loader`; once PyTorch has been imported, a subclass of it that is an `IterableDataset` too.
 
-        `isinstance` asks for this, and a DataLoader asks `isinstance` how to read what it is given; so it does not
-        matter which of the loader and PyTorch was there first, and `import atdata` imports no PyTorch.
+        `isinstance` asks for this, and a DataLoader asks `isinstance` how to read its dataset; so it does not matter
+        which of the loader and PyTorch was there first, and `import atdata` imports no PyTorch.
         """
         iterable = getattr(sys.modules.get("torch.utils.data"), "IterableDataset", None)
-        return Loader if iterable is None else _with_base(iterable)  # none too while PyTorch is still being imported
+        return Loader if iterable is None else _class_with(iterable)  # none too while PyTorch is still being imported
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restored, (self.__getstate__(),)  # pickle would hold the type against what `__class__` says
+        return _from_state, (self.__getstate__(),)  # pickle would hold the type against what `__class__` says
 
-    def _go_to(self, place: _Place) -> None:
-        """Let the next pass begin there."""
-        self._next = place
-        self._now: _Place | None = None
-        self._ahead = None
-        self._placed = True
-        self._epochs.tell(place.epoch, place.start)
+    def _set_next(self, progress: _Progress) -> None:
+        """Set where the next pass begins."""
+        self._next = progress
+        self._current: _Progress | None = None
+        self._prefetcher = None
+        self._epoch_is_set = True
+        self._epochs.set_next(progress.epoch, progress.start)
 
     @property
     def rank(self) -> Rank:
         """The rank of this process, and of how many; it is asked each time, for the process group may come late.
 
         Raises:
-            UsageError: the loader was made for another rank than the process group says, or nothing says which it is,
-                or a framework would share out again what this loader has shared.
+            UsageError: the loader was made for another rank than that of the process group, or the rank of several is
+                not set, or a framework would split this rank's share among the ranks again.
         """
         refuse_sharing()  # in a worker too: that is where accelerate's IterableDatasetShard reads
-        if self._told is not None and self._told.holds():
-            if isinstance(self._told.answer, UsageError):
-                raise self._told.answer
-            return self._told.answer
-        if not self._placed:
+        if self._inherited is not None and self._inherited.applies():
+            if isinstance(self._inherited.rank, UsageError):
+                raise self._inherited.rank
+            return self._inherited.rank
+        if not self._epoch_is_set:
             refuse_skipping()
-        return self._ranks.now()
+        return self._ranks.current()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_told": Told.by_this(lambda: self.rank), "_ahead": ahead()}
+        inherited = InheritedRank.of_this_process(lambda: self.rank)
+        return {**self.__dict__, "_inherited": inherited, "_prefetcher": prefetching_framework()}
 
     # --- passes
 
@@ -132,39 +134,40 @@ class Loader(Countable, Generic[T]):
         """
         rank, worker = self.rank, Worker.here()
         if worker.seed is None:
-            place = self._next._replace(world=rank.world_size)
-            self._go_to(_Place(place.epoch + 1))
+            progress = self._next._replace(world=rank.world_size)
+            self._set_next(_Progress(progress.epoch + 1))
         else:
             next_ = self._next.epoch, self._next.start
-            begun = self._epochs.begin(f"{worker.seed}:{self._begun}", next_, self._resumed, rank.world_size)
-            self._pass = begun.number
-            place = self._next._replace(world=rank.world_size) if self._resumed else _place_of(begun)
-            self._resumed, self._begun = False, self._begun + 1
-        self._now, self._ahead = place, ahead() or (self._ahead if worker.seed is not None else None)
-        return self._batches(place, worker, rank)
+            current = self._epochs.start_pass(f"{worker.seed}:{self._passes}", next_, self._resumed, rank.world_size)
+            self._pass_number = current.number
+            progress = self._next._replace(world=rank.world_size) if self._resumed else _progress_of(current)
+            self._resumed, self._passes = False, self._passes + 1
+        inherited = self._prefetcher if worker.seed is not None else None
+        self._current, self._prefetcher = progress, prefetching_framework() or inherited
+        return self._batches(progress, worker, rank)
 
-    def _batches(self, place: _Place, worker: Worker, rank: Rank) -> Iterator[SampleBatch[T]]:
-        order = self._order_of(place.epoch)
-        step = worker.number + place.taken * worker.count
+    def _batches(self, progress: _Progress, worker: Worker, rank: Rank) -> Iterator[SampleBatch[T]]:
+        order = self._order_of(progress.epoch)
+        step = worker.number + progress.taken * worker.count
         filtered, padding = self.view.filtered, Padding(self.view, order, self.batch_size)
-        numbers = self.view.numbers(order, self._positions(place.start, step, worker.count, rank))
-        parted = False
+        numbers = self.view.numbers(order, self._positions(progress.start, step, worker.count, rank))
+        has_skipped = False
         for batch in self.view.read(numbers):
-            self._now = place = _Place(place.epoch, place.start, place.taken + 1, place.world)
+            self._current = progress = _Progress(progress.epoch, progress.start, progress.taken + 1, progress.world)
             empty = filtered and not len(batch)
             if empty and self._equal_steps is not None:
-                filled = padding.batch(place.start + (step * rank.world_size + rank.rank + 1) * self.batch_size)
-                if filled is None:
+                kept = padding.batch(progress.start + (step * rank.world_size + rank.rank + 1) * self.batch_size)
+                if kept is None:
                     break
-                batch, empty = filled, False
+                batch, empty = kept, False
             if not empty:
                 batch.step = step
                 yield batch
-            elif worker.count > 1 and not parted:
-                self._epochs.pass_over(self._pass, step)
-                parted = True
+            elif worker.count > 1 and not has_skipped:
+                self._epochs.note_skipped(self._pass_number, step)
+                has_skipped = True
             step += worker.count
-        self._now, self._ahead = _Place(place.epoch + 1, world=place.world), None
+        self._current, self._prefetcher = _Progress(progress.epoch + 1, world=progress.world), None
 
     def _positions(self, start: int, first: int, stride: int, rank: Rank) -> Iterator[tuple[int, int]]:
         """Positions of a rank's batches. With `pad`, positions beyond the end stand for the epoch's first ones."""
@@ -196,36 +199,36 @@ class Loader(Countable, Generic[T]):
         """Steps of this rank in a whole epoch.
 
         Raises:
-            UnsizedError: the samples pass a filter, and steps that it empties are passed over.
+            UnsizedError: the samples are filtered, and steps that the filter empties are skipped.
         """
         size, rank = self.batch_size, self.rank
         total, world = self.view.extent, rank.world_size
         if self._equal_steps is not None:
             return total // (size * world) if self._equal_steps == "drop" else -(-total // (size * world))
         if self.view.filtered:
-            raise UnsizedError.of("the steps of a filtered dataset", "Use equal_steps='pad', which passes over none.")
+            raise UnsizedError.of("the steps of a filtered dataset", "Use equal_steps='pad', which skips none.")
         rounds, rest = divmod(total, size * world)
         rest = min(max(rest - rank.rank * size, 0), size)
         return rounds + (rest == size if self._drop_last else rest > 0)
 
     @property
     def epoch(self) -> int:
-        """The epoch of the pass that is under way, or was begun last by workers; else of the next one."""
-        return self._place().epoch
+        """The epoch of the current pass, or of that which workers began last; else of the next one."""
+        return self._progress().epoch
 
     def set_epoch(self, epoch: int) -> None:
-        """Let the next pass be this epoch, from its beginning; or where a state says that was loaded for this epoch.
+        """Set the epoch of the next pass. It starts at the beginning, or where a state was loaded that is of this epoch.
 
         Raises:
-            UsageError: a state of another epoch was loaded, and no pass has begun there yet.
+            UsageError: a state of another epoch was loaded, and no pass has started there yet.
         """
         epoch = checked_int(epoch, "epoch")
-        waiting = self._next.start > 0 and self._now is None and self._epochs.last() is None
+        waiting = self._next.start > 0 and self._current is None and self._epochs.last() is None
         if not waiting:
-            self._go_to(_Place(epoch))
+            self._set_next(_Progress(epoch))
         elif epoch != self._next.epoch:
             raise UsageError(
-                "the state that was loaded is of another epoch",
+                "the loaded state is of another epoch",
                 path="epoch",
                 expected=self._next.epoch,
                 actual=epoch,
@@ -237,120 +240,109 @@ class Loader(Countable, Generic[T]):
     def state_dict(self, batches: int | None = None, *, step: int | None = None) -> dict[str, Any]:
         """The position of this loader: JSON, and the same on every rank that has taken as many steps.
 
-        Without arguments it counts what this object has given out. Where more is read than is used (by the workers of
-        a DataLoader, by accelerate), it must be said what was used.
+        Without arguments it counts the batches that this object has yielded. Where batches are prefetched (by the
+        workers of a DataLoader, by accelerate), one of the arguments must tell how many were used.
 
         Args:
-            batches: how many batches of the pass under way were used; of a filtered dataset say `step`.
+            batches: the number of batches of the current pass that were used; for a filtered dataset give `step`.
             step: `batch.step` of the last batch that was used.
 
         Raises:
-            UsageError: it cannot be told from this where the loader is; the hint says how.
+            UsageError: the arguments do not tell what was used.
         """
-        place = self._used(batches, step)
-        state: dict[str, Any] = {
-            "version": _VERSION,
-            **self.view.fingerprint()._asdict(),
-            "mode": self._order.mode,
-            "seed": self._order.seed,
-            "window": self._order.window,
-            "epoch": place.epoch,
-            "position": place.start,
-        }
-        world = place.world or self.rank.world_size
+        progress = self._used(batches, step)
+        state = {**self._identity(), "epoch": progress.epoch, "position": progress.start}
+        world = progress.world or self.rank.world_size
         if Worker.here().seed is not None:  # StatefulDataLoader keeps one state for each worker
-            return {**state, "taken": place.taken, "stride": self._stride(world)}
-        position = place.start + place.taken * self.batch_size * world
+            return {**state, "taken": progress.taken, "stride": self._stride(world)}
+        position = progress.start + progress.taken * self.batch_size * world
         needed = position + (self.batch_size * world if self._equal_steps == "drop" else 1)
         if self.view.resolve_stop(needed) < needed:
-            return {**state, "epoch": place.epoch + 1, "position": 0}
+            return {**state, "epoch": progress.epoch + 1, "position": 0}
         return {**state, "position": position}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Let the next pass go on where a state says. World size, workers and batch size may have changed.
+        """Resume the next pass where a state was saved. World size, workers and batch size may have changed.
 
         Raises:
             ResumeError: the state is of other data, of another view of them, or of another order; it says which.
         """
         if not isinstance(state, Mapping):
-            raise ResumeError("a state that no loader has saved", expected="a mapping", actual=type(state).__name__)
-        expected: dict[str, Any] = {
-            "version": _VERSION,
-            "mode": self._order.mode,
-            "seed": self._order.seed,
-            "window": self._order.window,
-            **self.view.fingerprint()._asdict(),
-        }
-        state = {"pipeline": expected["pipeline"], **state}  # states that say nothing of it are older
+            raise _no_state("type", type(state).__name__)
+        expected = self._identity()
+        state = {"pipeline": expected["pipeline"], **state}  # older states have none
         for name, value in expected.items():
             if not isinstance(state.get(name), int | str) or state[name] != value:
-                what, hint = _REASONS[name]
+                what, hint = _DIFFERENCES[name]
                 actual = repr(state.get(name))[:160]
                 raise ResumeError(what, path=name, expected=repr(value)[:160], actual=actual, hint=hint)
-        place = _Place(state.get("epoch", -1), state.get("position", -1), state.get("taken", 0))
-        for name, number in zip(("epoch", "position", "taken"), place, strict=False):
+        progress = _Progress(state.get("epoch", -1), state.get("position", -1), state.get("taken", 0))
+        for name, number in zip(("epoch", "position", "taken"), progress, strict=False):
             if not (type(number) is int and 0 <= number < 1 << 63):
-                raise ResumeError("a state that no loader has saved", path=name, actual=repr(number)[:80])
-        if place.start and self.view.resolve_stop(place.start + 1) <= place.start:
+                raise _no_state(name, repr(number)[:80])
+        if progress.start and self.view.resolve_stop(progress.start + 1) <= progress.start:
             raise ResumeError(
-                "a position beyond the end of the epoch",
+                "the position in the state is beyond the end of the epoch",
                 path="position",
                 expected=f"less than {self.view.extent}",
-                actual=place.start,
+                actual=progress.start,
+                hint="Load the state as it was saved, or begin anew: loader.set_epoch(n).",
             )
-        if place.taken and state.get("stride") != (stride := self._stride(self.rank.world_size)):
+        if progress.taken and state.get("stride") != (stride := self._stride(self.rank.world_size)):
             raise ResumeError(
-                "a state of one of several workers, which means the same only to as many ranks, workers and samples",
+                "the state is of one of several workers, and fits only as many ranks and workers and the same batch size",
                 path="stride",
                 expected=f"{stride} samples from one step of a worker to its next: all ranks' and workers' batches",
                 actual=repr(state.get("stride"))[:80],
                 hint="Resume with the same numbers and batch size. The loader's own state_dict(batches=n) suits any.",
             )
         if Worker.here().seed is None:
-            self._go_to(place)
-        else:  # it is one of several, and the count of passes is theirs together
-            self._next, self._resumed = place, True
+            self._set_next(progress)
+        else:  # one of several, which count passes together
+            self._next, self._resumed = progress, True
 
-    def _place(self) -> _Place:
-        """The position of the pass that was begun last, as far as this object knows; else where the next one begins."""
+    def _identity(self) -> dict[str, Any]:
+        """The part of a state that a loader must share to load it."""
+        order = {name: getattr(self._order, name) for name in ("mode", "seed", "window")}
+        return {"version": _VERSION, **order, **self.view.fingerprint()._asdict()}
+
+    def _progress(self) -> _Progress:
+        """The progress of the pass that was started last, as far as this object knows; else the start of the next one."""
         last = self._epochs.last() if Worker.here().seed is None else None
-        return _place_of(last) if last is not None else self._now or self._next
+        return _progress_of(last) if last is not None else self._current or self._next
 
-    def _used(self, batches: int | None, step: int | None) -> _Place:
-        """The position of the pass under way, by what was used of it."""
-        place, last = self._place(), self._epochs.last() if Worker.here().seed is None else None
+    def _used(self, batches: int | None, step: int | None) -> _Progress:
+        """The progress of the current pass, counting the batches that were used."""
+        progress, last = self._progress(), self._epochs.last() if Worker.here().seed is None else None
         if step is not None:
             if batches is not None:
-                raise UsageError("what was used is said by its batches or by its last step", actual="both")
-            if last is not None and last.passed_over is not None and last.passed_over < step:
+                raise UsageError("batches and step exclude each other", actual="both", hint="Give one of them.")
+            if last is not None and last.skipped is not None and last.skipped < step:
                 raise UsageError(
-                    "workers passed over steps that the filter had emptied, so batches do not come in the order of steps",
+                    "workers skip steps that the filter empties, so batches do not come in the order of steps",
                     path="step",
                     actual=step,
                     hint="Use torchdata's StatefulDataLoader, one worker, or equal_steps='pad'.",
                 )
-            return place._replace(taken=checked_int(step, "step") + 1)
+            return progress._replace(taken=checked_int(step, "step") + 1)
         if batches is not None:
             if self.view.filtered and self._equal_steps is None:
                 raise UsageError(
-                    "steps that the filter empties are passed over, so a number of batches does not tell the step",
+                    "steps that the filter empties are skipped, so a number of batches does not tell the step",
                     path="batches",
-                    hint="Say the step of the last batch that was used: state_dict(step=batch.step).",
+                    hint="Give the step of the last batch that was used: state_dict(step=batch.step).",
                 )
-            return place._replace(taken=checked_int(batches, "batches"))
+            return progress._replace(taken=checked_int(batches, "batches"))
+        hint = "Give the number of batches of this pass that were used, state_dict(batches=n), or the step of the last one,"
+        hint += " state_dict(step=batch.step)."
         if last is not None:
+            raise UsageError("workers prefetch batches, so the loader cannot know how many were used", hint=hint)
+        if self._prefetcher is not None and progress.taken:
             raise UsageError(
-                "workers read ahead, so the loader cannot know what was used",
-                hint="Say how many batches of this pass were used, state_dict(batches=n), or the step of the last one,"
-                " state_dict(step=batch.step).",
+                f"{self._prefetcher} prefetches one batch, so the loader cannot know how many were used",
+                hint=f"{hint} Lightning prefetches none of a loader with equal_steps='pad'.",
             )
-        if self._ahead is not None and place.taken:
-            raise UsageError(
-                f"{self._ahead} reads one batch ahead, so the loader cannot know what was used",
-                hint="Say how many batches of this pass were used, state_dict(batches=n), or the step of the last one,"
-                " state_dict(step=batch.step). Lightning reads none ahead of a loader with equal_steps='pad'.",
-            )
-        return place
+        return progress
 
     def _stride(self, world: int) -> int:
         """The positions from one step of this worker to its next."""
@@ -358,21 +350,27 @@ class Loader(Countable, Generic[T]):
 
 
 @lru_cache(maxsize=1)
-def _with_base(base: type[Any]) -> type[Any]:
+def _class_with(base: type[Any]) -> type[Any]:
     return type("Loader", (Loader, base), {"__module__": __name__})
 
 
-def _restored(state: dict[str, Any]) -> Loader[Any]:
+def _from_state(state: dict[str, Any]) -> Loader[Any]:
     loader: Loader[Any] = Loader.__new__(Loader)
     vars(loader).update(state)
     return loader
 
 
-def _place_of(begun: Pass) -> _Place:
-    return _Place(begun.epoch, begun.start, 0, begun.world)
+def _progress_of(started: Pass) -> _Progress:
+    return _Progress(started.epoch, started.start, 0, started.world)
 
 
-_REASONS = {
+def _no_state(path: str, actual: str) -> ResumeError:
+    return ResumeError(
+        "this is not the state of a loader", path=path, actual=actual, hint="Load what state_dict() gave."
+    )
+
+
+_DIFFERENCES = {
     "version": (
         "the state has a version that this release of atdata does not read",
         "Resume with the release of atdata that saved it.",

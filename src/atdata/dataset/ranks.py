@@ -38,79 +38,80 @@ class Rank:
 
 
 class Ranks:
-    """The source of the rank of a process, which is asked for when a pass begins: a loader may be older than the process
-    group, and may have come from another process.
+    """The source of the rank of a process, which is asked when a pass begins: a loader may be older than the process group,
+    and may have come from another process.
 
     Args:
-        rank: what the caller says.
+        rank: the caller's; `None` leaves it to the process group and the environment.
         world_size: likewise.
         group: the process group of `torch.distributed` whose ranks share the epoch, if not all do.
     """
 
     def __init__(self, rank: int | None = None, world_size: int | None = None, group: Any = None) -> None:
         if (rank is None) != (world_size is None):
-            raise UsageError("rank and world_size go together", actual=f"rank {rank}, world_size {world_size}")
-        self._said = None if rank is None or world_size is None else Rank(rank, world_size)
+            actual = f"rank {rank}, world_size {world_size}"
+            raise UsageError("rank and world_size must be given together", actual=actual, hint="Give both, or neither.")
+        self._given = None if rank is None or world_size is None else Rank(rank, world_size)
         self._group = group
 
-    def now(self) -> Rank:
-        """The rank that the caller said; else what `torch.distributed` says once it is initialized; else the environment.
+    def current(self) -> Rank:
+        """The rank that the caller gave; else that of `torch.distributed`, once it is initialized; else the environment's.
 
         Raises:
-            UsageError: the caller said other than the process group says, or nothing says which rank this is.
+            UsageError: the caller's rank contradicts the process group, or the rank of several is not set.
         """
         group = _distributed(self._group)
-        if self._said is not None and group not in (None, self._said):
+        if self._given is not None and group not in (None, self._given):
             raise UsageError(
-                "the loader was made for another rank than this process has",
+                "rank and world_size contradict torch.distributed",
                 path="rank, world_size",
                 expected=f"{group}, as torch.distributed says",
-                actual=self._said,
+                actual=self._given,
                 hint="Leave rank and world_size out. Where not all ranks share the epoch, name the group that does:"
                 " loader(group=...); to read all of it on each rank, iterate dataset.ordered(batch_size).",
             )
-        return self._said or group or _environment() or Rank()
+        return self._given or group or _environment() or Rank()
 
     def check(self, rank: Rank) -> None:
-        """Checks that the process group, which may have come since, says what was settled when the pass began.
+        """Checks that the process group, which may be younger than the pass, has the rank with which the pass began.
 
         Raises:
-            UsageError: it does not.
+            UsageError: it has another.
         """
         if _distributed(self._group) not in (None, rank):
             raise UsageError(
-                "the process group was initialized, or changed, in the middle of a pass",
+                "the process group was initialized or changed during a pass",
                 expected=rank,
                 actual=_distributed(self._group),
                 hint="Initialize torch.distributed before you iterate.",
             )
 
-    def __reduce__(self) -> tuple[Any, ...]:  # groups stay in their process, and so does what they say: see Told
-        return Ranks, (None, None) if self._said is None else (self._said.rank, self._said.world_size)
+    def __reduce__(self) -> tuple[Any, ...]:  # groups, and their ranks, stay in their process: see InheritedRank
+        return Ranks, (None, None) if self._given is None else (self._given.rank, self._given.world_size)
 
 
 @dataclass(frozen=True)
-class Told:
-    """The answer that a process gives to the workers it makes, which may have no process group: the rank, or why there is none.
+class InheritedRank:
+    """The rank of a process as its workers inherit it: they may have no process group.
 
     Attributes:
-        process: who says so; it holds for nobody but this process's own workers.
-        answer: the rank that they read for.
+        process: the parent; only its own workers inherit from it.
+        rank: the rank that they read for, or why there is none.
     """
 
     process: int
-    answer: Rank | UsageError
+    rank: Rank | UsageError
 
     @classmethod
-    def by_this(cls, ask: Callable[[], Rank]) -> Told:
-        """The answer of this process."""
+    def of_this_process(cls, ask: Callable[[], Rank]) -> InheritedRank:
+        """The rank that this process hands on."""
         try:
             return cls(os.getpid(), ask())
         except UsageError as error:
             return cls(os.getpid(), error)
 
-    def holds(self) -> bool:
-        """True if this process is a worker of the one that said so."""
+    def applies(self) -> bool:
+        """True if this process is a worker of the parent."""
         return Worker.parent() == self.process
 
 
@@ -120,7 +121,12 @@ def _distributed(group: Any) -> Rank | None:
         return None
     rank = distributed.get_rank(group)
     if rank < 0:
-        raise UsageError("this process is not in the group that shares the epoch", path="group", actual=group)
+        raise UsageError(
+            "this process is not in the process group that shares the epoch",
+            path="group",
+            actual=group,
+            hint="Iterate the loader only on the ranks of the group, or leave group out.",
+        )
     return Rank(rank, distributed.get_world_size(group))
 
 
@@ -132,11 +138,11 @@ def _environment() -> Rank | None:
                 return Rank(int(os.environ[rank]), int(os.environ[size]))
             except ValueError:
                 actual = f"{os.environ[rank]!r} of {os.environ[size]!r}"
-                raise UsageError(f"{rank} and {size} name no rank", actual=actual) from None
+                raise UsageError(f"{rank} and {size} must be integers", actual=actual, hint="Unset them.") from None
     for rank, size in known:
         if os.environ[size] != "1":
             raise UsageError(
-                f"there are {size}={os.environ[size]!r} processes, and nothing says which of them this is",
+                f"{size} is {os.environ[size]!r}, but nothing says which of them this process is",
                 hint=f"Initialize torch.distributed before you iterate, set {rank}, or pass rank= and world_size=.",
             )
     return None

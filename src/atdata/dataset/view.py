@@ -29,8 +29,8 @@ Ints: TypeAlias = NDArray[np.int64]
 _RANGES = 16  # whose numbers are computed together
 
 
-class Countable:
-    """Base of what has a length, unless only reading can tell. `bool` is true of what may hold something."""
+class MaybeSized:
+    """Base of what has a length, unless only reading can tell it. `bool` is true unless it is known to be empty."""
 
     def __len__(self) -> int:
         raise NotImplementedError
@@ -55,7 +55,7 @@ class Fingerprint(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class View(Countable, Generic[T]):
+class View(MaybeSized, Generic[T]):
     """Samples of some shards, as they are seen.
 
     A *position* is a place in an epoch, a *number* that of a sample in the shards.
