@@ -184,7 +184,7 @@ def test_a_shard_in_the_cache_is_read_there(web: Web) -> None:
 def test_a_large_run_is_cut_into_parts(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     from atdata.dataset.reading import partial
 
-    monkeypatch.setattr(partial, "PART", 1000)
+    monkeypatch.setattr(partial, "MAX_PART", 1000)
     assert list(web.dataset()[3:8].samples) == DIGITS[3:8]
     asked = web.asked()
     assert len(asked) > 2

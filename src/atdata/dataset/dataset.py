@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from atdata.dataset.entry import IndexEntry
 from atdata.dataset.iteration import Batches, Samples, Shuffle
 from atdata.dataset.loader import EqualSteps, Loader
-from atdata.dataset.numbers import checked_int
+from atdata.dataset.numbers import Ints, checked_int
 from atdata.dataset.order import WINDOW, Order
 from atdata.dataset.ranks import Ranks
 from atdata.dataset.reading.table import ShardTable
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 else:
     T = TypeVar("T")
 V = TypeVar("V")
-Ints: TypeAlias = NDArray[np.int64]
 
 
 class Dataset(MaybeSized, Generic[T]):

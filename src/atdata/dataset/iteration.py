@@ -8,7 +8,6 @@ from itertools import islice
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from atdata.dataset.numbers import checked_int
 from atdata.dataset.order import Order
@@ -18,7 +17,6 @@ from atdata.samples import SampleBatch
 from atdata.samples.batch import unstack
 
 T = TypeVar("T")
-Ints: TypeAlias = NDArray[np.int64]
 Shuffle: TypeAlias = Literal["global", "window"]
 
 _CHUNK = 1024

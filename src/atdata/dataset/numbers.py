@@ -1,11 +1,16 @@
-"""Numbers that callers give."""
+"""Numbers: of samples, and those that callers give."""
 
 from __future__ import annotations
 
 import operator
-from typing import Any
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from atdata.errors import UsageError
+
+Ints: TypeAlias = NDArray[np.int64]
 
 
 def checked_int(number: Any, path: str, least: int | None = 0) -> int:

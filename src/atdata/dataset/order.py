@@ -14,11 +14,10 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from atdata.dataset.numbers import checked_int
+from atdata.dataset.numbers import Ints, checked_int
 from atdata.errors import UsageError
 
 Mode: TypeAlias = Literal["ordered", "global", "window"]
-Positions: TypeAlias = NDArray[np.int64]
 
 WINDOW = 16_384
 RUN = 32
@@ -59,7 +58,7 @@ class Order:
         if self.window % RUN:
             raise UsageError(f"window must be a multiple of {RUN}", path="window", actual=self.window)
 
-    def samples(self, positions: Positions) -> Positions:
+    def samples(self, positions: Ints) -> Ints:
         """The sample numbers at some positions (both int64, below `size`)."""
         if self.mode == "ordered":
             return positions
@@ -67,7 +66,7 @@ class Order:
             return permute(positions, self.size, self._key("global"))
         return self._windowed(positions)
 
-    def _windowed(self, positions: Positions) -> Positions:
+    def _windowed(self, positions: Ints) -> Ints:
         """Two permutations: of the runs in the epoch, and of the positions in each window.
 
         The last run may be short. It keeps its place at the end, so that every other run fills its 32 positions.
@@ -91,7 +90,7 @@ class Order:
         return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
 
 
-def permute(positions: Positions, size: int, key: int) -> Positions:
+def permute(positions: Ints, size: int, key: int) -> Ints:
     """The images of some positions under a permutation of `range(size)` that the key selects."""
     if size <= 1:
         return positions.copy()
@@ -106,7 +105,7 @@ def permute(positions: Positions, size: int, key: int) -> Positions:
     return images
 
 
-def _feistel(positions: Positions, left: int, right: int, key: int) -> Positions:
+def _feistel(positions: Ints, left: int, right: int, key: int) -> Ints:
     """Alternating rounds over Z_left x Z_right; each adds to one half a hash of the other."""
     a, b = np.divmod(positions.astype(np.uint64), np.uint64(right))
     for half in range(_HALF_ROUNDS):

@@ -9,11 +9,11 @@ import hashlib
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Generic, NamedTuple, Self, TypeAlias, TypeVar
+from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from atdata.dataset.numbers import Ints
 from atdata.dataset.order import Order
 from atdata.dataset.reading.reader import Batch, SampleReader, block_size
 from atdata.dataset.reading.table import ShardTable
@@ -24,7 +24,6 @@ from atdata.samples import SampleBatch, fields_of
 from atdata.shards.ports import DataSource
 
 T = TypeVar("T")
-Ints: TypeAlias = NDArray[np.int64]
 
 _RANGES = 16  # whose numbers are computed together
 

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from atdata.dataset.numbers import Ints
 from atdata.samples.batch import Numbers, unstack
 from atdata.samples.gather import Column
-
-Ints: TypeAlias = NDArray[np.int64]
 
 
 def join_columns(parts: list[Column], groups: list[Sequence[int] | Ints]) -> Column:
     """One column.
 
     Args:
-        parts: its values, shard by shard.
-        groups: the rows to which those of each part belong.
+        parts: its values, one part for each shard.
+        groups: the rows of each part's values.
     """
     if not parts:
         return []

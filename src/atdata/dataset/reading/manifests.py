@@ -1,4 +1,4 @@
-"""The manifests that shards carry, fetched as they are needed."""
+"""The manifests of shards, fetched as they are needed."""
 
 from __future__ import annotations
 
@@ -8,61 +8,64 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TypeVar
 
+import numpy as np
+
 from atdata.dataset.reading.partial import SampleIndex
-from atdata.errors import MissingExtraError, NetworkError, ShardNotFoundError
+from atdata.errors import MissingExtraError, NetworkError, ShardError, ShardNotFoundError
 from atdata.manifest import pinned_header, pinned_manifest
 from atdata.shards.cache import ShardCache
 from atdata.shards.ports import ShardRef
+from atdata.shards.scan import ShardIndex
 
 T = TypeVar("T")
 
-AT_ONCE = 8
-"""Requests at a time, for manifests and for samples."""
+MAX_REQUESTS = 8
+"""Most requests at a time, for manifests and for samples."""
 
-_KEPT = 1 << 28  # bytes of indexes in memory
+_MAX_INDEX_BYTES = 1 << 28
 
 
 class ShardManifests:
-    """The manifests of a table's shards, as far as they are looked at.
+    """The manifests of a table's shards.
 
-    A manifest that cannot be had costs time and nothing else: shards are then read whole. One that is wrong is refused.
-    Listings are asked for by one thread at a time.
+    Where a manifest cannot be fetched, shards are read whole. One that is wrong is refused. Indexes are loaded by one thread
+    at a time.
     """
 
     def __init__(self, refs: Sequence[ShardRef], cache: ShardCache) -> None:
         self._refs, self._cache = refs, cache
         self._counts: dict[int, int] = {}
         self._indexes: OrderedDict[int, SampleIndex] = OrderedDict()
-        self._unknown: set[int] = set()  # of these there is no more to know
-        self._had = True  # whether manifests can be
+        self._without_index: set[int] = set()  # shards of which no index can be loaded
+        self._available = True  # False once a fetch has failed
 
     def count(self, shard: int) -> int | None:
-        """The number of samples in a shard; looks at some headers after it too, the more of them the further it got.
+        """The number of samples in a shard; reads the headers of manifests after it too, the more the further it got.
 
         Raises:
             DigestError, UnverifiedError, ShardError: its manifest is wrong, or is that of another shard.
         """
         if shard not in self._counts:
-            stop = min(shard + min(AT_ONCE, 1 + len(self._counts)), len(self._refs))
+            stop = min(shard + min(MAX_REQUESTS, 1 + len(self._counts)), len(self._refs))
             some = [s for s in range(shard, stop) if s not in self._counts]
             found = self._each(self._header_count, some)
             self._counts.update((s, count) for s, count in found.items() if count is not None)
         return self._counts.get(shard)
 
     def load(self, shards: Iterable[int]) -> None:
-        """Have the indexes of some shards, side by side.
+        """Load the indexes of some shards, in parallel.
 
         Raises:
             DigestError, UnverifiedError, ShardError: as `count`.
         """
-        wanted = [shard for shard in shards if shard not in self._indexes and shard not in self._unknown]
+        wanted = [shard for shard in shards if shard not in self._indexes and shard not in self._without_index]
         for shard, index in self._each(self._read, wanted).items():
             if index is None:
-                self._unknown.add(shard)
+                self._without_index.add(shard)
             else:
                 self._indexes[shard] = index
         held = sum(index.nbytes for index in self._indexes.values())
-        while held > _KEPT and len(self._indexes) > AT_ONCE:
+        while held > _MAX_INDEX_BYTES and len(self._indexes) > MAX_REQUESTS:
             held -= self._indexes.popitem(last=False)[1].nbytes
 
     def sample_index(self, shard: int) -> SampleIndex | None:
@@ -76,8 +79,8 @@ class ShardManifests:
             self._indexes.move_to_end(shard)
         return self._indexes.get(shard)
 
-    def known(self, shard: int) -> SampleIndex | None:
-        """The same, if it was looked at already."""
+    def cached_index(self, shard: int) -> SampleIndex | None:
+        """The index of a shard's samples, if it was loaded already."""
         return self._indexes.get(shard)
 
     def _header_count(self, shard: int) -> int | None:
@@ -92,11 +95,25 @@ class ShardManifests:
 
     def _each(self, look: Callable[[int], T], shards: Sequence[int]) -> dict[int, T]:
         pinned = [shard for shard in shards if self._refs[shard].manifest is not None]
-        if not pinned or not self._had:
+        if not pinned or not self._available:
             return {}
         try:
-            with ThreadPoolExecutor(min(AT_ONCE, len(pinned)), "atdata-manifest") as pool:
+            with ThreadPoolExecutor(min(MAX_REQUESTS, len(pinned)), "atdata-manifest") as pool:
                 return dict(zip(pinned, pool.map(look, pinned), strict=True))
         except (ShardNotFoundError, NetworkError):
-            self._had = False
+            self._available = False
             return {}
+
+
+def check_offsets(manifest: ShardIndex, shard: ShardIndex, url: str) -> None:
+    """Checks that the samples of a shard are where its manifest has them.
+
+    Raises:
+        ShardError: they are not.
+    """
+    if not (np.array_equal(manifest.starts, shard.starts) and np.array_equal(manifest.sizes, shard.sizes)):
+        raise ShardError(
+            "the samples of the shard are elsewhere than its manifest says",
+            uri=url,
+            hint="The manifest is wrong; load the dataset with manifests=False, and tell its publisher.",
+        )

@@ -1,7 +1,7 @@
-"""The shards of a dataset, opened and proved when they are asked for or shortly before.
+"""The shards of a dataset, opened and verified when they are read or shortly before.
 
-A process may open only so many files (`RLIMIT_NOFILE`). All its datasets share a part of that: whoever opens one more
-has the dataset with the most open files close those that it used longest ago.
+A process may open only so many files (`RLIMIT_NOFILE`). All its datasets share a part of that: to open one more, the
+dataset with the most open files closes the least recently used.
 """
 
 from __future__ import annotations
@@ -14,12 +14,10 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
-from atdata.dataset.reading.manifests import ShardManifests
+from atdata.dataset.numbers import Ints
+from atdata.dataset.reading.manifests import ShardManifests, check_offsets
 from atdata.dataset.reading.partial import PartialShard
 from atdata.errors import LimitError, ShardError
 from atdata.shards.cache import ShardCache
@@ -28,22 +26,19 @@ from atdata.shards.listing import look
 from atdata.shards.memory_map import FileRange, check_unchanged, map_file
 from atdata.shards.opening import AHEAD, OpenShard, open_shard
 from atdata.shards.ports import DataSource, RangeSource, ShardRef
-from atdata.shards.scan import ShardIndex
 from atdata.shards.source import FileSource
 
-Ints: TypeAlias = NDArray[np.int64]
+MAX_OPEN = 128
+_MAX_KEY_BYTES = 1 << 28
+_RESERVED = 64  # files for other purposes
+_PER_SHARD = 3  # descriptors of an open shard: its own, that of the mapping, and one to read with
 
-KEPT = 128
-_KEYS = 1 << 28  # bytes of keys in memory
-_SPARE = 64  # files that are open for other ends
-_EACH = 3  # descriptors that an open shard takes: its own, that of what is mapped, and one to read with
-
-_everyone: weakref.WeakSet[ShardFiles] = weakref.WeakSet()
-_joining = threading.Lock()
+_instances: weakref.WeakSet[ShardFiles] = weakref.WeakSet()
+_instances_lock = threading.Lock()
 
 
 class OpenShards:
-    """Shards of a source, each proved before it is used, and open as long as others leave room.
+    """Shards of a source, each verified before it is used, and open until others need its descriptors.
 
     It pickles as the source it opens. Threads may share it.
 
@@ -51,7 +46,7 @@ class OpenShards:
         source: where the shards are.
         refs: the shards.
         cache: where fetched shards are kept.
-        counts: the number of samples in each, where it is known; it must prove true.
+        counts: the number of samples in each, where it is known; a shard with another is refused.
 
     Attributes:
         ranges: the source, if it gives parts of shards.
@@ -62,9 +57,9 @@ class OpenShards:
     ) -> None:
         self.source, self.refs, self.cache, self._counts = source, refs, cache, counts
         self.ranges = source if isinstance(source, RangeSource) else None
-        self._begin()
+        self._reset()
 
-    def _begin(self) -> None:
+    def _reset(self) -> None:
         self.manifests = ShardManifests(self.refs, self.cache)
         self._files = ShardFiles()
 
@@ -73,16 +68,16 @@ class OpenShards:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._begin()
+        self._reset()
 
     # --- opening
 
     def open(self, shard: int) -> OpenShard:
-        """A shard, proved.
+        """A verified shard.
 
         Raises:
             DigestError: it is not the one that was published.
-            ShardError: it is damaged, or has other samples than its reference or its manifest says.
+            ShardError: it is damaged, or contradicts its reference or its manifest.
         """
         files = self._files
         with files.lock:
@@ -90,31 +85,33 @@ class OpenShards:
             if opened is not None:
                 files.open.move_to_end(shard)
                 return opened
-            coming = files.prefetches.pop(shard, None)
+            pending = files.prefetches.pop(shard, None)
             try:
-                opened = coming.shard.result() if coming else self._proved(shard, threading.Event())
-            except LimitError:  # others have all files open that this process may
+                opened = pending.shard.result() if pending else self._open_verified(shard, threading.Event())
+            except LimitError:  # others have taken all descriptors of this process
                 evict_excess(files, 0)
-                opened = self._proved(shard, threading.Event())
+                opened = self._open_verified(shard, threading.Event())
             files.drop_partial(shard)
             files.open[shard] = opened
-            while len(files.open) > KEPT:
+            while len(files.open) > MAX_OPEN:
                 files.drop(next(iter(files.open)))
             evict_excess(files)
             return opened
 
-    def _proved(self, shard: int, stopped: threading.Event) -> OpenShard:
+    def _open_verified(self, shard: int, stopped: threading.Event) -> OpenShard:
         opened = open_shard(self.source, self.refs[shard], self.cache, stopped)
-        count, said = self._counts[shard], self.manifests.known(shard)
+        count, manifest = self._counts[shard], self.manifests.cached_index(shard)
         try:
             if count is not None and count != len(opened.index):
-                raise _miscounted(self.refs[shard], count, len(opened.index))
-            if said is not None and not _equal(said.index, opened.index):
                 raise ShardError(
-                    "the samples of a shard are elsewhere than its manifest says",
+                    "the number of samples in the shard is not that in its reference",
                     uri=self.refs[shard].url,
-                    hint="Its manifest is wrong; load the dataset with manifests=False, and tell its publisher.",
+                    expected=count,
+                    actual=len(opened.index),
+                    hint="The reference is wrong; tell the dataset's publisher.",
                 )
+            if manifest is not None:
+                check_offsets(manifest.index, opened.index, self.refs[shard].url)
         except ShardError:
             opened.file.close()
             raise
@@ -139,10 +136,10 @@ class OpenShards:
         with self._files.lock:
             self._files.drop(shard)
 
-    # --- ahead of their use
+    # --- prefetching
 
     def prefetch(self, shards: Iterable[int]) -> None:
-        """Begin to fetch and prove shards that will be asked for soon."""
+        """Begin to fetch and verify shards that will be read soon."""
         files = self._files
         with files.lock:
             known, count = {*files.open, *files.prefetches}, len(self.refs)
@@ -152,25 +149,25 @@ class OpenShards:
             pool = ThreadPoolExecutor(len(wanted), "atdata-fetch")
             for shard in wanted:
                 stopped = threading.Event()
-                files.prefetches[shard] = Prefetch(pool.submit(self._proved, shard, stopped), stopped)
+                files.prefetches[shard] = Prefetch(pool.submit(self._open_verified, shard, stopped), stopped)
             pool.shutdown(wait=False)
 
     def prefetch_first(self) -> None:
-        """Begin to prove the first shards, side by side, where they are on this machine: all will be read in order."""
+        """Begin to verify the first shards in parallel, where they are on this machine: all will be read in order."""
         self.prefetch([shard for shard in range(min(AHEAD, len(self.refs))) if self.stat(shard) is not None])
 
     def is_prefetching(self, shard: int) -> bool:
         """True while a shard is being fetched."""
-        coming = self._files.prefetches.get(shard)
-        return coming is not None and not coming.shard.done()
+        pending = self._files.prefetches.get(shard)
+        return pending is not None and not pending.shard.done()
 
     def cancel_prefetch(self) -> None:
-        """Stop fetching what nobody asked for yet."""
+        """Stop fetching shards that are not needed yet."""
         with self._files.lock:
             self._files.cancel_prefetch()
 
     def fetch(self, groups: Mapping[int, Ints]) -> None:
-        """Fetch samples that will be asked for next, where they can be had by themselves: here they cannot.
+        """Fetch samples that will be read next, where the source gives single ones; here it does not.
 
         Args:
             groups: the numbers of samples in each shard, int64 `[n]`.
@@ -180,11 +177,11 @@ class OpenShards:
             NetworkError: a source cannot be reached.
         """
 
-    # --- what is in them
+    # --- contents
 
     @contextmanager
     def used(self, shard: int, starts: Ints) -> Iterator[OpenShard]:
-        """An open shard some samples of which are about to be read. Nobody closes it meanwhile.
+        """An open shard some samples of which are about to be read. It stays open meanwhile.
 
         Raises:
             DigestError, NetworkError: as `fetch`.
@@ -212,7 +209,7 @@ class OpenShards:
         return opened
 
     def keys(self, shard: int) -> Keys:
-        """The keys of a shard's samples, in order. They are looked at once, and kept while there is room for them.
+        """The keys of a shard's samples, in order. They are read once, and kept while there is room for them.
 
         Raises:
             ShardError: the shard is damaged.
@@ -224,19 +221,9 @@ class OpenShards:
                 return files.keys[shard]
             keys = files.keys[shard] = keys_of(self.open(shard))
             size = sum(some.nbytes for some in files.keys.values())
-            while size > _KEYS and len(files.keys) > 1:
+            while size > _MAX_KEY_BYTES and len(files.keys) > 1:
                 size -= files.keys.popitem(last=False)[1].nbytes
             return keys
-
-
-def _equal(one: ShardIndex, other: ShardIndex) -> bool:
-    return np.array_equal(one.starts, other.starts) and np.array_equal(one.sizes, other.sizes)
-
-
-def _miscounted(ref: ShardRef, expected: int, actual: int) -> ShardError:
-    return ShardError(
-        "a shard does not hold as many samples as its reference says", uri=ref.url, expected=expected, actual=actual
-    )
 
 
 # --- files
@@ -250,22 +237,22 @@ class Prefetch(NamedTuple):
 
 
 class ShardFiles:
-    """The files of one dataset's shards that this process has open. A forked process has none: threads are gone, and the
-    files are the parent's to close.
+    """The open files of one dataset's shards. A forked process has none: threads are gone, and the files are the parent's to
+    close.
 
     Attributes:
-        open: whole shards, the one used last at the end.
+        open: whole shards, the most recently used last.
         mapped: memory over open shards, whole or partial.
         prefetches: shards being fetched.
-        partial: shards of which only some samples are here.
-        refused: shards that are not to be had in parts.
-        keys: of shards, those used last at the end.
+        partial: shards of which only some samples are here, the most recently used last.
+        whole: remote shards of which no parts are fetched.
+        keys: of shards, the most recently used last.
     """
 
     def __init__(self) -> None:
         self.reset()
-        with _joining:
-            _everyone.add(self)
+        with _instances_lock:
+            _instances.add(self)
 
     def reset(self) -> None:
         """Forget everything without closing it."""
@@ -273,7 +260,7 @@ class ShardFiles:
         self.mapped: dict[int, FileRange] = {}
         self.prefetches: dict[int, Prefetch] = {}
         self.partial: OrderedDict[int, PartialShard] = OrderedDict()
-        self.refused: set[int] = set()
+        self.whole: set[int] = set()
         self.keys: OrderedDict[int, Keys] = OrderedDict()
         self.lock = threading.RLock()
         weakref.finalize(self, _close, self.open, self.prefetches, self.partial)
@@ -296,7 +283,7 @@ class ShardFiles:
             partial.opened.file.close()
 
     def evict(self) -> bool:
-        """Close what was used longest ago. False if that was not possible: somebody may be at work with it."""
+        """Close the least recently used shard. False if it may be in use."""
         if not self.lock.acquire(blocking=False):
             return False
         try:
@@ -311,20 +298,20 @@ class ShardFiles:
         return True
 
     def cancel_prefetch(self) -> None:
-        """Stop fetching what nobody asked for yet. The lock is held."""
+        """Stop fetching shards that are not needed yet. The lock is held."""
         _cancel(self.prefetches)
 
 
 def most_open() -> int:
     """The number of shards that all datasets of this process may have open together."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return 1 << 20 if soft == resource.RLIM_INFINITY else max((soft - min(_SPARE, soft // 4)) // _EACH, 1)
+    return 1 << 20 if soft == resource.RLIM_INFINITY else max((soft - min(_RESERVED, soft // 4)) // _PER_SHARD, 1)
 
 
 def evict_excess(own: ShardFiles, most: int | None = None) -> None:
-    """Have datasets close shards until no more are open than may be. What `own` opened last stays open."""
-    with _joining:
-        others = list(_everyone)
+    """Have datasets close shards until no more are open than `most`, by default `most_open()`. The last of `own` stays."""
+    with _instances_lock:
+        others = list(_instances)
     limit = most_open() if most is None else most
     excess = sum(some.files for some in others) - limit
     while excess > 0 and others:
@@ -335,15 +322,15 @@ def evict_excess(own: ShardFiles, most: int | None = None) -> None:
         excess -= before - largest.files
 
 
-def _begin_anew() -> None:
+def _reset_after_fork() -> None:
     """Begin anew in a forked process."""
-    global _joining
-    _joining = threading.Lock()
-    for files in list(_everyone):
+    global _instances_lock
+    _instances_lock = threading.Lock()
+    for files in list(_instances):
         files.reset()
 
 
-os.register_at_fork(after_in_child=_begin_anew)
+os.register_at_fork(after_in_child=_reset_after_fork)
 
 
 def _close(

@@ -1,8 +1,8 @@
-"""Shards of which only some samples are here, fetched one by one, each checked by its own digest.
+"""Shards of which only some samples are here, each checked by its own digest.
 
-A partial shard is a file with holes, as long as the shard: samples are written where they stand in it, and read as
-those of a whole shard are. What is fetched is kept for as long as the file is open, so nothing is fetched twice, and
-once more than half of a shard was asked for it is had whole instead.
+A partial shard is a sparse file as long as the shard: samples are written where they stand in it, and read as those of
+a whole shard are. They are kept as long as the file is open, so nothing is fetched twice, and once more than half of a
+shard was asked for it is fetched whole instead.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from functools import partial
 from io import BufferedReader
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from atdata.dataset.numbers import Ints
 from atdata.errors import DigestError
 from atdata.files import disk_errors
 from atdata.manifest import Manifest
@@ -32,9 +32,7 @@ from atdata.shards.opening import OpenShard
 from atdata.shards.ports import RangeSource, ShardRef
 from atdata.shards.scan import ShardIndex
 
-Ints: TypeAlias = NDArray[np.int64]
-
-PART = 1 << 23
+MAX_PART = 1 << 23
 """Most bytes of one request, and so of one answer in memory."""
 
 
@@ -43,8 +41,8 @@ class SampleIndex:
     """The index of a shard's samples, by its manifest.
 
     Attributes:
-        index: where they are.
-        keys: what they are called.
+        index: their offsets and sizes.
+        keys: their keys.
         digests: the sha-256 of each, uint8 `[n, 32]`.
         size: bytes of the shard.
     """
@@ -56,13 +54,13 @@ class SampleIndex:
 
     @classmethod
     def of(cls, manifest: Manifest) -> SampleIndex:
-        """The index in a manifest, without the values of fields and without the memory that they are in."""
+        """The index in a manifest, without the values of fields and the memory that they are in."""
         index = ShardIndex(manifest.offsets.copy(), manifest.sizes.copy())
         return cls(index, Keys(manifest.keys), manifest.digests.copy(), manifest.header.shard.size)
 
     @property
     def nbytes(self) -> int:
-        """The bytes that it takes in memory, about."""
+        """The approximate bytes that it takes in memory."""
         return 48 * len(self.index) + self.keys.nbytes
 
 
@@ -72,8 +70,8 @@ class PartialShard:
     Args:
         source: where the shard is.
         ref: the shard.
-        index: what its manifest says.
-        folder: for the file with holes, which has no name.
+        index: of its samples, by its manifest.
+        folder: for the sparse file, which has no name.
 
     Attributes:
         opened: the shard as if it were whole. Only samples that `fetch_missing` fetched may be touched.
@@ -91,7 +89,7 @@ class PartialShard:
             stack.pop_all()
         self.opened = OpenShard(ref, BufferedReader(raw), index.size, index.index)
         self._source, self._digests, self._folder = source, index.digests, folder
-        self._here = np.zeros(len(index.index), bool)
+        self._present = np.zeros(len(index.index), bool)
         self._fetched = 0
 
     def places(self, starts: Ints) -> Ints:
@@ -101,7 +99,7 @@ class PartialShard:
     def missing(self, places: Ints) -> Ints:
         """The samples of some that are not here, each once, in order."""
         wanted = np.unique(places)
-        return wanted[~self._here[wanted]]
+        return wanted[~self._present[wanted]]
 
     def prefer_ranges(self, missing: Ints) -> bool:
         """True if no more than half of all samples' bytes will have been fetched once these are here too."""
@@ -116,10 +114,10 @@ class PartialShard:
         for place, start, size in zip(missing.tolist(), starts[missing].tolist(), sizes[missing].tolist(), strict=True):
             if not size:
                 continue
-            if parts and place == last + 1 and start + size - parts[-1][0] <= PART:
+            if parts and place == last + 1 and start + size - parts[-1][0] <= MAX_PART:
                 parts[-1] = parts[-1][0], start + size
             else:
-                cuts = [*range(start, start + size, PART), start + size]
+                cuts = [*range(start, start + size, MAX_PART), start + size]
                 parts += itertools.pairwise(cuts)
             last = place
         return parts
@@ -142,10 +140,10 @@ class PartialShard:
         return True
 
     def check(self, missing: Ints) -> None:
-        """Prove samples whose parts are all fetched. Those before a wrong one are here from then on.
+        """Verify samples whose parts are all fetched. Those before a wrong one count as fetched.
 
         Raises:
-            DigestError: one is not what the manifest says.
+            DigestError: the digest of one is not that in the manifest.
         """
         index = self.opened.index
         for place in missing.tolist():
@@ -156,30 +154,30 @@ class PartialShard:
                 digest.update(memory.data[start - memory.base :][:size].data)
             if digest.digest() != self._digests[place].tobytes():
                 raise DigestError(
-                    "a sample's bytes are not the bytes that were published",
+                    "the digest of a sample is not the published one",
                     step="sample digest",
                     uri=self.opened.ref.url,
                     path=f"bytes {start} to {start + size}",
                     expected=f"sha256:{self._digests[place].tobytes().hex()}",
                     actual=f"sha256:{digest.hexdigest()}",
-                    hint="Nothing of it was read. Fetch it again, or ask the dataset's publisher.",
+                    hint="The sample was not read. Fetch it again, or ask the dataset's publisher.",
                 )
-            self._here[place] = True
+            self._present[place] = True
             self._fetched += size
 
 
 def fetch_missing(missing: Iterable[tuple[PartialShard, Ints]], pool: Executor) -> list[PartialShard]:
-    """Fetch samples of some shards side by side, and prove them.
+    """Fetch samples of some shards in parallel, and verify them.
 
     Args:
-        missing: shards, with the numbers of the samples that each lacks.
-        pool: how many requests there may be at a time.
+        missing: shards, each with the numbers of its missing samples.
+        pool: runs the requests.
 
     Returns:
-        The shards whose source does not give all that was asked for.
+        The shards whose source did not give all ranges.
 
     Raises:
-        DigestError: a sample is not what its manifest says.
+        DigestError: the digest of a sample is not that in its manifest.
         NetworkError: a source cannot be reached.
         StorageError: the disk is full or fails.
     """

@@ -1,35 +1,32 @@
-"""Shards for whoever reads single samples: of remote ones with a manifest, only these are fetched."""
+"""Shards for random access: of remote ones with a manifest, only the samples asked for are fetched."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-from atdata.dataset.reading.manifests import AT_ONCE
-from atdata.dataset.reading.open_shards import KEPT, OpenShards, evict_excess
+from atdata.dataset.numbers import Ints
+from atdata.dataset.reading.manifests import MAX_REQUESTS
+from atdata.dataset.reading.open_shards import MAX_OPEN, OpenShards, evict_excess
 from atdata.dataset.reading.partial import PartialShard, fetch_missing
 from atdata.shards.keys import Keys
 from atdata.shards.opening import OpenShard
 
-Ints: TypeAlias = NDArray[np.int64]
-
 
 class RandomAccessShards(OpenShards):
-    """The same shards, of which those are had in parts that can be. What a sample is does not depend on how it was had."""
+    """The same shards, of which remote ones are fetched in parts where possible. Samples are the same either way."""
 
     @classmethod
     def sharing(cls, shards: OpenShards) -> RandomAccessShards:
         """A copy over the same files."""
-        made = cls.__new__(cls)  # a copy would be made as if pickled, and share nothing
+        made = cls.__new__(cls)  # copy() would go through __getstate__, and share nothing
         vars(made).update(vars(shards))
         return made
 
     def open(self, shard: int) -> OpenShard:
-        """A shard, proved; or one of which only those samples are here that `memory` and `used` give.
+        """A verified shard; or one of which only those samples are here that `memory` and `used` give.
 
         Raises:
             DigestError, ShardError: as `OpenShards.open`.
@@ -39,47 +36,47 @@ class RandomAccessShards(OpenShards):
             return super().open(shard) if partial is None else partial.opened
 
     def prefetch(self, shards: Iterable[int]) -> None:
-        """Begin to fetch and prove shards that will be asked for soon, but for those to be had in parts."""
+        """Begin to fetch and verify shards that will be read soon, but for those that are fetched in parts."""
         super().prefetch(shard for shard in shards if shard < len(self.refs) and not self._may_be_partial(shard))
 
     def fetch(self, groups: Mapping[int, Ints]) -> None:
-        """Fetch samples that will be asked for next, side by side, where that takes less than whole shards.
+        """Fetch samples that will be read next, in parallel, where that takes less than whole shards.
 
         Raises:
             DigestError, NetworkError: as `OpenShards.fetch`.
         """
         with self._files.lock:
-            some = list(groups)[:KEPT]
+            some = list(groups)[:MAX_OPEN]
             unseen = (shard for shard in some if shard not in self._files.partial and self._may_be_partial(shard))
-            self.manifests.load(filter(self._is_away, unseen))
+            self.manifests.load(filter(self._is_remote, unseen))
             self._fetch({shard: groups[shard] for shard in some})
 
     def _fetch(self, groups: Mapping[int, Ints]) -> None:
-        lacking: dict[PartialShard, tuple[int, Ints]] = {}
+        missing: dict[PartialShard, tuple[int, Ints]] = {}
         for shard, places in groups.items():
             partial = self._partial(shard)
             wanted = np.empty(0, np.int64) if partial is None else partial.missing(places)
             if partial is None or not len(wanted):
                 continue
             if partial.prefer_ranges(wanted):
-                lacking[partial] = shard, wanted
+                missing[partial] = shard, wanted
             else:
-                self._refuse(shard)
-        if lacking:
-            with ThreadPoolExecutor(AT_ONCE, "atdata-range") as pool:
-                for partial in fetch_missing([(partial, wanted) for partial, (_, wanted) in lacking.items()], pool):
-                    self._refuse(lacking[partial][0])
+                self._fetch_whole(shard)
+        if missing:
+            with ThreadPoolExecutor(MAX_REQUESTS, "atdata-range") as pool:
+                for partial in fetch_missing([(partial, wanted) for partial, (_, wanted) in missing.items()], pool):
+                    self._fetch_whole(missing[partial][0])
 
     def keys(self, shard: int) -> Keys:
         """The keys of a shard's samples, in order; of a remote shard, as its manifest says.
 
         Raises:
-            DigestError, NetworkError, ShardError: the shard, or its manifest, is wrong or cannot be had.
+            DigestError, NetworkError, ShardError: the shard, or its manifest, is wrong or cannot be fetched.
         """
         with self._files.lock:
-            if shard not in self._files.keys and self._is_away(shard):
-                ahead = range(shard, min(shard + AT_ONCE, len(self.refs)))
-                self.manifests.load(filter(self._is_away, ahead))
+            if shard not in self._files.keys and self._is_remote(shard):
+                following = range(shard, min(shard + MAX_REQUESTS, len(self.refs)))
+                self.manifests.load(filter(self._is_remote, following))
                 if index := self.manifests.sample_index(shard):
                     return index.keys
             return super().keys(shard)
@@ -90,16 +87,16 @@ class RandomAccessShards(OpenShards):
         return super()._ready(shard, starts)
 
     def _partial(self, shard: int) -> PartialShard | None:
-        """A shard to have in parts: remote, where its manifest says what they must be and its source gives them."""
+        """A shard to fetch in parts: remote, with a manifest, in a source that gives byte ranges."""
         files = self._files
         if self.ranges is None or not self._may_be_partial(shard):
             return None
         if shard not in files.partial:
-            index = self.manifests.sample_index(shard) if self._is_away(shard) else None
+            index = self.manifests.sample_index(shard) if self._is_remote(shard) else None
             if index is None:
                 return None
             files.partial[shard] = PartialShard(self.ranges, self.refs[shard], index, self.cache.root)
-            while len(files.partial) > KEPT:
+            while len(files.partial) > MAX_OPEN:
                 files.drop_partial(next(iter(files.partial)))
             evict_excess(files)
         files.partial.move_to_end(shard)
@@ -107,14 +104,14 @@ class RandomAccessShards(OpenShards):
 
     def _may_be_partial(self, shard: int) -> bool:
         pinned = self.ranges is not None and self.refs[shard].manifest is not None
-        return pinned and shard not in self._files.refused
+        return pinned and shard not in self._files.whole
 
-    def _refuse(self, shard: int) -> None:
-        """Have a shard whole from now on."""
-        self._files.refused.add(shard)
+    def _fetch_whole(self, shard: int) -> None:
+        """Fetch a shard whole from now on."""
+        self._files.whole.add(shard)
         self._files.drop_partial(shard)
 
-    def _is_away(self, shard: int) -> bool:
+    def _is_remote(self, shard: int) -> bool:
         """True if none of a shard is on this machine."""
         files = self._files
         return shard not in files.open and shard not in files.prefetches and self.stat(shard) is None

@@ -14,8 +14,9 @@ from typing import Any, NoReturn, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from atdata.dataset.numbers import Ints
 from atdata.dataset.reading.joining import join_columns
-from atdata.dataset.reading.open_shards import KEPT
+from atdata.dataset.reading.open_shards import MAX_OPEN
 from atdata.dataset.reading.table import ShardTable
 from atdata.errors import AtdataError, SampleError
 from atdata.samples import DictSample, Field, SampleBatch, fields_of
@@ -28,19 +29,18 @@ from atdata.shards.memory_map import FileRange, map_file, read_file
 from atdata.shards.opening import AHEAD
 
 Bytes: TypeAlias = NDArray[np.uint8]
-Ints: TypeAlias = NDArray[np.int64]
 Columns: TypeAlias = dict[str, Column]
 
 Batch: TypeAlias = "Ints | range"
-_Asked: TypeAlias = tuple[list[Batch], Callable[[], Columns]]
+_Request: TypeAlias = tuple[list[Batch], Callable[[], Columns]]
 
 ROWS = ""
-"""The one column of samples that are read as rows, because their type says nothing of columns or runs code of its own."""
+"""The only column of samples that are read as rows: their type declares no columns, or runs code of its own."""
 BLOCK_BYTES = 1 << 23
 BLOCK_SAMPLES = 1 << 14
 BLOCKS = 3
-"""Blocks that are asked for at a time, besides the one in use."""
-_MANY = KEPT // (2 * BLOCKS)  # shards of a block that stay open until all of it has been read
+"""Blocks that are requested at a time, besides the one in use."""
+_MAX_SHARDS = MAX_OPEN // (2 * BLOCKS)  # shards of a block that stay open until all of it has been read
 _PIECE = 1 << 22  # bytes of large arrays that one thread reads
 _PIECES = 16  # of a block at most, if it is of fewer shards: each has a descriptor
 
@@ -70,9 +70,9 @@ class Chunk:
 
     Attributes:
         shard: which.
-        starts, sizes: where they are in it, int64 `[n]`.
-        group: where they belong among all that are asked for.
-        gapless: whether, if they are in the stored order, no other sample is between them.
+        starts, sizes: their offsets and sizes in it, int64 `[n]`.
+        group: their rows among all that are requested.
+        gapless: true if no other sample is between them, provided that they are in the stored order.
     """
 
     shard: int
@@ -82,7 +82,7 @@ class Chunk:
     gapless: bool
 
     def span(self, size: int) -> tuple[int, int]:
-        """All bytes from the first sample to the last, and some that decoding may look at, of a file of some size."""
+        """The range `[start, stop)` of bytes from the first sample to the last, and some slack, in a file of some size."""
         return int(self.starts[0]), min(int(self.starts[-1] + self.sizes[-1]) + _SLACK, size)
 
     @cached_property
@@ -135,7 +135,7 @@ class SampleReader:
         self.statistics = Statistics()
         self._pool = BufferPool()
         self._decoder = ColumnDecoder(self.fields, self.wanted, self._pool.empty)
-        self._after = -1  # the sample after those that were asked for last
+        self._expected = -1  # the sample after those that were requested last
 
     def batches(self, numbers: Iterable[Batch]) -> Iterator[SampleBatch[Any]]:
         """Yields the samples of each batch of numbers, as they are stored. Several batches are read at a time, and the
@@ -148,26 +148,26 @@ class SampleReader:
             self.table.shards.cancel_prefetch()
 
     def _batches(self, blocks: Iterator[list[Batch]]) -> Iterator[SampleBatch[Any]]:
-        coming, most = deque[_Asked](), 1  # the first one is given out before another is asked for
+        pending, limit = deque[_Request](), 1  # the first one is yielded before another is requested
         while True:
-            while len(coming) < most and not (coming and self.table.is_prefetching(self._after)):
-                if not (asked := self._ask(blocks)):
+            while len(pending) < limit and not (pending and self.table.is_prefetching(self._expected)):
+                if not (request := self._request(blocks)):
                     break
-                coming.append(asked)
-            if not coming:
+                pending.append(request)
+            if not pending:
                 return
-            block, columns = coming.popleft()
+            block, columns = pending.popleft()
             try:
                 read = columns()
             except SampleError:
                 if len(block) == 1:
                     raise
-                for batch in block:  # all that is before the bad one is given out
+                for batch in block:  # all that is before the bad one is yielded
                     yield self._batch(self.read(batch), 0, len(batch))
                 raise
             for start, stop in pairwise(itertools.accumulate(map(len, block), initial=0)):
                 yield self._batch(read, start, stop)
-            most = 2 if self._decoder.straight else BLOCKS  # a batch of large arrays takes much memory
+            limit = 2 if self._decoder.straight else BLOCKS  # a batch of large arrays takes much memory
 
     def _batch(self, columns: Columns, start: int, stop: int) -> SampleBatch[Any]:
         """Some rows of some columns."""
@@ -180,20 +180,20 @@ class SampleReader:
         }
         return SampleBatch(self.sample_type, parts)
 
-    def _ask(self, blocks: Iterator[list[Batch]]) -> _Asked | None:
-        """The next block, and how to have it: another thread begins to read it. Errors wait until it is its turn."""
+    def _request(self, blocks: Iterator[list[Batch]]) -> _Request | None:
+        """The next block, and what waits for its columns: other threads begin to read it. Errors are raised when it is its turn."""
         block: list[Batch] = []
         try:
             if not (block := next(blocks, [])):
                 return None
             chunks = self._chunks(_joined(block))
-            begun = self._begin(chunks)
-            return block, lambda: self._columns(chunks, begun)
+            started = self._start(chunks)
+            return block, lambda: self._columns(chunks, started)
         except AtdataError as error:
             return block, partial(_fail, error)
 
     def _blocks(self, numbers: Iterable[Batch]) -> Iterator[list[Batch]]:
-        """Batches to read at once. In the stored order they are of one shard, so that no other one is waited for."""
+        """Batches to read at once. In the stored order they are of one shard, so that none waits for another."""
         block: list[Batch] = []
         size = limit = end = 0
         for batch in numbers:
@@ -218,45 +218,45 @@ class SampleReader:
             SampleError: a sample is not of the reader's type.
         """
         chunks = self._chunks(numbers)
-        return self._columns(chunks, self._begin(chunks))
+        return self._columns(chunks, self._start(chunks))
 
     def _chunks(self, numbers: Batch) -> list[Chunk]:
         """The offsets of some samples, shard by shard."""
         if not len(numbers):
             return []
-        goes_on, self._after = int(numbers[0]) == self._after, int(numbers[-1]) + 1
+        sequential, self._expected = int(numbers[0]) == self._expected, int(numbers[-1]) + 1
         if isinstance(numbers, range):
-            return list(self._stretches(numbers, goes_on))
+            return list(self._sequential_chunks(numbers, sequential))
         groups = list(self.table.groups(numbers))
         if len(groups) == 1:
             shard, _, places = groups[0]
-            return [self._chunk(shard, places, range(len(numbers)), goes_on)]
+            return [self._chunk(shard, places, range(len(numbers)), sequential)]
         self.table.shards.prefetch([shard for shard, _, _ in groups[:AHEAD]])
         return [self._chunk(shard, places, group) for shard, group, places in groups]
 
-    def _stretches(self, numbers: range, goes_on: bool) -> Iterator[Chunk]:
+    def _sequential_chunks(self, numbers: range, sequential: bool) -> Iterator[Chunk]:
         done = 0
         while done < len(numbers):
             shard = self.table.shard_of(numbers[done])
             start, stop = self.table.span_of(shard)
             first, some = numbers[done] - start, min(len(numbers) - done, stop - numbers[done])
-            yield self._chunk(shard, slice(first, first + some), range(done, done + some), goes_on or done > 0)
+            yield self._chunk(shard, slice(first, first + some), range(done, done + some), sequential or done > 0)
             done += some
 
-    def _chunk(self, shard: int, places: Ints | slice, group: Sequence[int] | Ints, goes_on: bool = False) -> Chunk:
+    def _chunk(self, shard: int, places: Ints | slice, group: Sequence[int] | Ints, sequential: bool = False) -> Chunk:
         index = self.table.shards.open(shard).index
         first, last = (
             (places.start, places.stop - 1) if isinstance(places, slice) else (int(places[0]), int(places[-1]))
         )
         gapless = last - first + 1 == len(group)
         chunk = Chunk(shard, index.starts[places], index.sizes[places], group, gapless)
-        if goes_on and chunk.dense:  # then the next shards are next
+        if sequential and chunk.dense:  # then the following shards are next
             self.table.shards.prefetch(range(shard + 1, shard + 1 + AHEAD))
         return chunk
 
-    def _begin(self, chunks: Sequence[Chunk]) -> Block | None:
-        """Begin to decode samples as they are read, where they are so many in a row or so large that it is worth it."""
-        if not self.bulk or not 0 < len(chunks) <= _MANY:
+    def _start(self, chunks: Sequence[Chunk]) -> Block | None:
+        """Begin to decode samples as they are read, where many are in a row or they are large."""
+        if not self.bulk or not 0 < len(chunks) <= _MAX_SHARDS:
             return None
         if not self._decoder.knows and chunks[0].sizes[0] <= BLOCK_BYTES:
             with self.table.shards.used(chunks[0].shard, chunks[0].starts) as opened:
@@ -283,19 +283,19 @@ class SampleReader:
         count, least = sum([len(chunk.starts) for chunk in chunks]), min([int(chunk.sizes.min()) for chunk in chunks])
         return self._decoder.block(count, least)
 
-    def _columns(self, chunks: Sequence[Chunk], begun: Block | None) -> Columns:
-        """The columns of some samples. All mapped memory is touched here: whoever cuts a file between two batches does
-        it before or after, and is told.
+    def _columns(self, chunks: Sequence[Chunk], started: Block | None) -> Columns:
+        """The columns of some samples. Mapped memory is touched only here, so a file that is cut between two batches is
+        noticed.
         """
         for chunk in chunks:
             self.statistics.samples += len(chunk.starts)
             self.statistics.bytes += chunk.total
             self.statistics.chunks += 1
-        block = begun or (self._from_memory(chunks) if self.bulk and chunks else None)
+        block = started or (self._from_memory(chunks) if self.bulk and chunks else None)
         columns = self._decoder.finish(block) if block else None
         if columns is not None:
             return columns
-        parts = [self._apart(chunk) for chunk in chunks]
+        parts = [self._decode_shard(chunk) for chunk in chunks]
         groups = [chunk.group for chunk in chunks]
         return {name: join_columns([part[name] for part in parts], groups) for name in self.wanted}
 
@@ -306,7 +306,7 @@ class SampleReader:
                 block.add(memory.data, chunk.starts - memory.base, chunk.sizes, chunk.rows)
         return block
 
-    def _apart(self, chunk: Chunk) -> Columns:
+    def _decode_shard(self, chunk: Chunk) -> Columns:
         """Samples of one shard."""
         memory = self._memory(chunk)
         if self.bulk:
@@ -342,7 +342,7 @@ class SampleReader:
 
 
 def _is_last(batch: Batch, end: int) -> bool:
-    """True if a batch is in the stored order, and one more like it would reach beyond the end of its shard."""
+    """True if a batch is in the stored order, and another of its size would reach beyond the end of its shard."""
     first, last, count = int(batch[0]), int(batch[-1]), len(batch)
     return last - first < count and last + count >= end
 

@@ -7,11 +7,10 @@ import hashlib
 import itertools
 import os
 from collections.abc import Iterator
-from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
+from atdata.dataset.numbers import Ints
 from atdata.dataset.reading.open_shards import OpenShards
 from atdata.dataset.reading.random_access import RandomAccessShards
 from atdata.errors import NotFoundError, ShardError
@@ -19,8 +18,6 @@ from atdata.shards.cache import ShardCache
 from atdata.shards.ports import DataSource, ShardRef
 from atdata.shards.source import FileSource
 from atdata.shards.verified_files import state_of
-
-Ints: TypeAlias = NDArray[np.int64]
 
 _PIECE = 1 << 16
 
@@ -33,11 +30,11 @@ class ShardTable:
     Args:
         source: the shards.
         cache: where fetched shards are kept.
-        samples: how many samples there are as somebody says who may be wrong.
+        samples: the number of samples that the publisher claims, who may be wrong.
 
     Attributes:
         refs: the shards, in order.
-        claimed: what `samples` said.
+        claimed: `samples`.
         shards: the shards to open.
     """
 
@@ -46,21 +43,21 @@ class ShardTable:
         self._counts: list[int | None] = [ref.samples for ref in self.refs]
         self._bounds: list[int] = [0]
         self._starts: Ints | None = None
-        self._asked = False  # whether the verified files were
+        self._looked_up = False  # whether the counts of verified files were
         self.claimed = samples
-        self._promised: int | None = None  # the length that was given out on that word
+        self._reported: int | None = None  # the claim, once it was reported as the length
         self.shards = OpenShards(source, self.refs, cache, self._counts)
 
     @property
     def gives_ranges(self) -> bool:
-        """True if single samples are asked for, of a source that gives them by themselves."""
+        """True if single samples are read, from a source that gives byte ranges."""
         return isinstance(self.shards, RandomAccessShards) and self.shards.ranges is not None
 
     def random_access(self) -> ShardTable:
         """The same table for reading single samples: of remote shards with a manifest only these are fetched."""
         if isinstance(self.shards, RandomAccessShards):
             return self
-        if not self._asked:
+        if not self._looked_up:
             self._look_up()
         table = ShardTable.__new__(ShardTable)
         vars(table).update(vars(self), shards=RandomAccessShards.sharing(self.shards))
@@ -69,35 +66,35 @@ class ShardTable:
     def __len__(self) -> int:
         """The number of samples: as far as is known without opening a shard, else what was claimed.
 
-        A claim that was given out and proves false is an error as soon as all shards have been looked at.
+        A claim that was reported and is wrong is an error as soon as all shards have been opened.
 
         Raises:
-            ShardError: a shard that had to be looked at is damaged.
+            ShardError: a shard that had to be opened is damaged.
         """
         if self.claimed is None or len(self._bounds) > len(self.refs):
             return self.resolve_stop(None)
-        if not self._asked:
+        if not self._looked_up:
             self._look_up()
         if None not in self._counts:
             return self.resolve_stop(None)
-        self._promised = self.claimed
+        self._reported = self.claimed
         return self.claimed
 
     def resolve_stop(self, stop: int | None, open_shards: bool = True) -> int:
-        """`stop`, or the number of all samples if that is less; looks at shards as far as it must to tell.
+        """`stop`, or the number of all samples if that is less; opens no more shards than that takes.
 
-        With `open_shards` false no shard is looked at, and the answer is the end of those that are known, at most. Where a
-        manifest says how many samples a shard holds, that is enough, unless the shard is about to be read anyway.
+        With `open_shards` false none is opened, and the answer is the end of those that are known, at most. A manifest's
+        number of samples is enough, unless the shard is about to be read anyway.
 
         Raises:
-            ShardError: a shard is damaged, or there are other samples than was said.
+            ShardError: a shard is damaged, or the reported number of samples is wrong.
         """
         while (
             open_shards
             and (shard := len(self._bounds) - 1) < len(self.refs)
             and (stop is None or self._bounds[shard] < stop)
         ):
-            if self._counts[shard] is None and not self._asked:
+            if self._counts[shard] is None and not self._looked_up:
                 self._look_up()
             count = self._counts[shard]
             if count is None and (stop is None or isinstance(self.shards, RandomAccessShards)):
@@ -106,18 +103,13 @@ class ShardTable:
                 count = len(self.shards.open(shard).index)
             self._counts[shard] = count
             self._bounds[shard + 1 : shard + 2] = [self._bounds[shard] + count]  # as any other thread would write it
-        if self._promised not in (None, self._bounds[-1]) and len(self._bounds) > len(self.refs):
-            raise ShardError(
-                "there are other samples than the dataset's publisher says",
-                expected=f"{self._promised} samples",
-                actual=f"{self._bounds[-1]} samples",
-                hint="The record's size is wrong. Its shards are what they should be; tell its publisher.",
-            )
+        if self._reported not in (None, self._bounds[-1]) and len(self._bounds) > len(self.refs):
+            raise wrong_claim(self._reported, self._bounds[-1])
         return self._bounds[-1] if stop is None else min(stop, self._bounds[-1])
 
     def _look_up(self) -> None:
         """Take the counts of files on this machine that are verified already, all at once."""
-        self._asked = True
+        self._looked_up = True
         unknown = [shard for shard, count in enumerate(self._counts) if count is None]
         found = [(shard, self.shards.stat(shard)) for shard in unknown]
         states = {shard: state_of(status) for shard, status in found if status is not None}
@@ -201,8 +193,18 @@ class ShardTable:
             if number is not None:
                 return before + number
             before += len(keys)
-        raise NotFoundError("no sample has this key", path=repr(key))
+        raise NotFoundError("no sample has this key", path=repr(key), hint="Keys are text, such as '000000012'.")
 
     def key(self, shard: int, start: int) -> str:
         """The key of the sample that begins at an offset in a shard."""
         return self.shards.keys(shard)[int(np.searchsorted(self.shards.open(shard).index.starts, start))]
+
+
+def wrong_claim(claimed: int | None, actual: int) -> ShardError:
+    """The error for a number of samples that is not the one its publisher claims."""
+    return ShardError(
+        "the dataset has other samples than its publisher says",
+        expected=f"{claimed} samples",
+        actual=f"{actual} samples",
+        hint="The record's size is wrong. Its shards are what they should be; tell its publisher.",
+    )
