@@ -59,22 +59,23 @@ class Lens(Generic[S, V]):
             LensError: the lens has no putter.
         """
         if self._put is None:
-            raise LensError(f"the lens {self.name} has no putter", hint=f"Give it one: @{self.name}.putter")
+            raise LensError(f"the lens {self.name} has no putter", hint=f"Define one with @{self.name}.putter.")
         return self._put(view, source)
 
     def putter(self, function: F) -> F:
         """Decorator: `function(view, source) -> source` becomes this lens's `put`.
 
         Raises:
-            LensError: its annotations say something else.
+            LensError: its annotations are of other types.
         """
         wanted = [self.view_type, self.source_type, self.source_type]
         given = _signature_types(function, sys._getframe(1).f_locals)
         if len(given) != 3 or any(g is not None and g is not w for g, w in zip(given, wanted, strict=True)):
             raise LensError(
-                f"a putter of the lens {self.name} has another signature",
+                f"the putter of the lens {self.name} has a wrong signature",
                 expected=f"(view: {wanted[0].__name__}, source: {wanted[1].__name__}) -> {wanted[2].__name__}",
                 actual=", ".join("?" if g is None else g.__name__ for g in given),
+                hint="Annotate both parameters and the result with these types.",
             )
         self._put = function
         return function
@@ -90,15 +91,15 @@ class Lens(Generic[S, V]):
         return self._put
 
     def then(self, other: Lens[V, W]) -> Lens[S, W]:
-        """The lens that looks through this one and then through another.
+        """The composition of this lens and then another.
 
         Raises:
-            LensError: the other does not begin where this one ends.
+            LensError: the other's source type is not this one's view type.
         """
         return Composed(self, other)
 
     def check_laws(self, samples: Iterable[S], views: Iterable[V] = ()) -> None:
-        """Try the lens laws on some samples; what is put are the views of all of them, and some more.
+        """Check the lens laws on some samples, putting the views of all of them and some more.
 
         Raises:
             LensError: a law does not hold; `path` names it, `expected` and `actual` show the two sides.
@@ -115,7 +116,7 @@ class Lens(Generic[S, V]):
     def __reduce__(self) -> str | tuple[Any, ...]:
         module = sys.modules.get(self.__module__)
         if module is not None and vars(module).get(self.name) is self:
-            return str(self.name)  # by name, like a function: the lens stands where the decorated function was
+            return str(self.name)  # by name, like the function that it decorates
         return _rebuild, (self._get, self._put, self.source_type, self.view_type, self.name)
 
     def __repr__(self) -> str:
@@ -123,17 +124,20 @@ class Lens(Generic[S, V]):
 
 
 class Composed(Lens[S, W]):
-    """Two lenses, one behind the other."""
+    """The composition of two lenses."""
 
     def __init__(self, first: Lens[S, V], second: Lens[V, W]) -> None:
         if first.view_type is not second.source_type:
             raise LensError(
-                "two lenses that do not meet", expected=first.view_type.__name__, actual=second.source_type.__name__
+                "the second lens does not start from the view type of the first",
+                expected=first.view_type.__name__,
+                actual=second.source_type.__name__,
+                hint="Compose lenses A -> B and B -> C.",
             )
         self.first, self.second = first, second
         super().__init__(
-            self._through,
-            self._back,
+            self._get_both,
+            self._put_both,
             source_type=first.source_type,
             view_type=second.view_type,
             name=f"{first.name}.{second.name}",
@@ -141,14 +145,14 @@ class Composed(Lens[S, W]):
 
     @property
     def putter_function(self) -> Callable[[W, S], S] | None:
-        """The way back, if both lenses have one."""
+        """The function behind `put`, if both lenses have one."""
         both = self.first.putter_function and self.second.putter_function
-        return self._back if both else None
+        return self._put_both if both else None
 
-    def _through(self, source: S) -> W:
+    def _get_both(self, source: S) -> W:
         return self.second.get(self.first.get(source))
 
-    def _back(self, view: W, source: S) -> S:
+    def _put_both(self, view: W, source: S) -> S:
         return self.first.put(self.second.put(view, self.first.get(source)), source)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -156,7 +160,7 @@ class Composed(Lens[S, W]):
 
 
 class Projection(Lens[S, V]):
-    """The lens every type has onto a type with some of its fields: the rest is passed over, and kept on `put`."""
+    """The lens from a type to one with some of its fields: the others are left out, and kept on `put`."""
 
     def __init__(self, source_type: type[S], view_type: type[V]) -> None:
         given = {field.name for field in fields_of(source_type)}
@@ -203,9 +207,10 @@ def lens(function: Callable[[S], V]) -> Lens[S, V]:
     types = _signature_types(function, sys._getframe(1).f_locals)
     if len(types) != 2 or not all(t is not None and issubclass(t, PackableSample | DictSample) for t in types):
         raise LensError(
-            f"the function {function.__name__} makes no lens",
+            f"{function.__name__} cannot be a lens: its annotations must be two sample types",
             expected="(source: SampleType) -> SampleType, annotated",
             actual=str(inspect.signature(function)),
+            hint="Annotate its parameter and its result with sample types.",
         )
     made = Lens(function, source_type=types[0], view_type=types[1], name=function.__name__)
     register(made)
@@ -234,9 +239,10 @@ def find_lens(source_type: type[S], view_type: type[V]) -> Lens[S, V]:
         return Projection(source_type, view_type)
     known = [view.__name__ for source, view in _registry if source is source_type]
     raise LensNotFoundError(
-        f"no lens leads from {source_type.__name__} to {view_type.__name__}",
+        f"no lens is registered from {source_type.__name__} to {view_type.__name__}",
         expected=f"@lens def f(source: {source_type.__name__}) -> {view_type.__name__}",
         actual=f"lenses to {', '.join(known)}" if known else "none is registered",
+        hint="Define it with @atdata.lens.",
     )
 
 
@@ -248,11 +254,15 @@ def _is_projection(source_type: type, view_type: type) -> bool:
 
 
 def _signature_types(function: Callable[..., Any], local: dict[str, Any]) -> list[Any]:
-    """The classes that a function's parameters and result are annotated with; `None` for what is no class."""
+    """The classes in the annotations of a function's parameters and result; `None` for others."""
     try:
         hints = typing.get_type_hints(function, localns=local)
     except (NameError, AttributeError, SyntaxError, TypeError) as error:
-        raise LensError(f"an annotation of {function.__name__} cannot be read", actual=error) from error
+        what, hint = (
+            f"an annotation of {function.__name__} cannot be resolved",
+            "Annotate it with classes that are defined.",
+        )
+        raise LensError(what, actual=error, hint=hint) from error
     names = [*inspect.signature(function).parameters, "return"]
     return [hints[name] if isinstance(hints.get(name), type) else None for name in names]
 
@@ -267,4 +277,5 @@ def _law(name: str, law: str, expected: Any, actual: Any) -> None:
         names = [field.name for field in fields_of(type(expected))] if comparable else []
         broken = [n for n in names if not same(getattr(expected, n), getattr(actual, n))]
         one, other = (", ".join(f"{n}={getattr(s, n)!r}" for n in broken) or repr(s) for s in (expected, actual))
-        raise LensError(f"the lens {name} breaks a law", path=law, expected=one, actual=other)
+        hint = "Correct its getter or its putter; the laws are in atdata.lens."
+        raise LensError(f"the lens {name} breaks the law {law}", path=law, expected=one, actual=other, hint=hint)

@@ -585,7 +585,7 @@ def test_threads_may_pick_from_one_dataset(web: Web) -> None:
 def test_a_key_is_looked_for_in_what_a_view_has(web: Web) -> None:
     view = web.dataset().select([5, 33])
     assert view.get("000000033") == DIGITS[33]
-    with pytest.raises(NotFoundError, match="leaves"):
+    with pytest.raises(NotFoundError, match="not in this view"):
         view.get("000000006")
     assert web.asked() == [web.part(33)]
 

@@ -129,7 +129,7 @@ def test_a_file_url_is_percent_decoded(folder: Path) -> None:
         ("pliin", "Did you mean 'plain'"),
         ("nothing/*.tar", "nothing"),
         ("plain/b-{2,3}.tar", "b-3.tar"),
-        ("empty", "no shards in this folder"),
+        ("empty", "folder has no shards"),
         ("alice.example.com/mnist", "Did you mean '@alice.example.com/mnist'"),
         ("x" * 5000, "no such shard"),
         ("a\0b", "no such shard"),

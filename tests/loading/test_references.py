@@ -126,7 +126,7 @@ def test_a_path_that_is_there_wins_over_a_name(shelf: Shelf) -> None:
 
 
 def test_an_index_that_finds_nothing_by_name_is_refused(shelf: Shelf) -> None:
-    with pytest.raises(UsageError, match="loads nothing by name"):
+    with pytest.raises(UsageError, match="no method load"):
         atdata.load_dataset("@local/mnist", index=object())
     with pytest.raises(UsageError, match="source="):
         atdata.load_dataset("@local/mnist", index=shelf, source=FileSource.of(["new.tar"]))
@@ -177,7 +177,7 @@ def test_the_address_of_something_else_says_of_what(ref: str, said: str) -> None
     ],
 )
 def test_the_address_of_an_account_says_that_it_is_one(ref: str) -> None:
-    with pytest.raises(UsageError, match="address of an account, and no dataset") as caught:
+    with pytest.raises(UsageError, match="address of an account, not of a dataset") as caught:
         atdata.load_dataset(ref)
     assert "'@" in str(caught.value)
 

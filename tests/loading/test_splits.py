@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atdata.errors import UsageError
-from atdata.loading.splits import SPLITS, by_split, canonical, named, split_of
+from atdata.loading.splits import SPLITS, by_split, canonical, find_split, split_of
 
 WORDS = {word: split for split, words in SPLITS.items() for word in words}
 
@@ -83,21 +83,21 @@ def test_splits_come_in_an_order_of_their_own_and_shards_in_the_given_one() -> N
 def test_a_split_is_found_under_any_of_its_names(there: str, asked: str) -> None:
     splits = {there: 1, "extra": 2}
     if canonical(there) == canonical(asked):
-        assert named(splits, asked) == there
+        assert find_split(splits, asked) == there
     else:
         with pytest.raises(ValueError, match="no split") as caught:
-            named(splits, asked)
+            find_split(splits, asked)
         assert there in str(caught.value)
         assert "extra" in str(caught.value)
 
 
 def test_the_very_name_wins_and_several_others_are_a_question() -> None:
     splits = {"val": 1, "dev": 2}
-    assert named(splits, "dev") == "dev"
-    with pytest.raises(UsageError, match="which of split 'validation'"):
-        named(splits, "validation")
+    assert find_split(splits, "dev") == "dev"
+    with pytest.raises(UsageError, match="ambiguous: 'validation'"):
+        find_split(splits, "validation")
 
 
 def test_a_typing_error_is_answered() -> None:
     with pytest.raises(UsageError, match="Did you mean 'train'"):
-        named({"train": 1, "test": 2}, "trian")
+        find_split({"train": 1, "test": 2}, "trian")

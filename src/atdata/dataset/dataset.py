@@ -66,19 +66,19 @@ class Dataset(MaybeSized, Generic[T]):
         [9, 8, 3]
 
     Attributes:
-        metadata: what its publisher says about it.
-        entry: the index entry it was loaded from, if it was.
+        metadata: the metadata that its publisher gave.
+        entry: the index entry from which it was loaded, if it was.
 
     Args:
-        source: where the shards are.
-        sample_type: the type of the samples, where it is a value; else `Dataset[T]` says it.
-        metadata: what their publisher says about them.
+        source: the shards.
+        sample_type: the type of the samples, in place of `Dataset[T]`.
+        metadata: the metadata that their publisher gave.
         entry: the index entry.
-        cache: the folder for what is fetched.
-        samples: how many there are, as somebody says; refused where it proves false.
+        cache: the folder for fetched shards.
+        samples: the number of samples that the publisher claims; refused where it is wrong.
     """
 
-    # What `Dataset[T]` leaves on the instance (typing.Generic), and so a part of its state.
+    # Set on the instance by `Dataset[T]` (typing.Generic), and so a part of its state.
     __orig_class__: Any = None
 
     def __init__(
@@ -114,7 +114,7 @@ class Dataset(MaybeSized, Generic[T]):
                     "Dataset[...] and sample_type= name different types",
                     expected=named.__name__,
                     actual=given.__name__,
-                    hint=f"Give one type. For samples seen as another: Dataset[{named.__name__}](...).as_type(...).",
+                    hint=f"Give one type. To see samples as another: Dataset[{named.__name__}](...).as_type(...).",
                 )
             sample_type = given or _checked(named or DictSample)
             self._view = View(self._table, sample_type, sample_type)
@@ -135,12 +135,12 @@ class Dataset(MaybeSized, Generic[T]):
         return self._table.refs
 
     def __len__(self) -> int:
-        """The number of samples, without reading them: what the shards' references say, else their publisher,
-        else their manifests, else their headers.
+        """The number of samples, without reading them: by the shards' references, else their publisher, else their
+        manifests, else their headers.
 
         Raises:
-            ShardError: a shard whose headers had to be read is damaged, or what was said proves false.
-            UnsizedError: the samples pass a filter; how many do, only reading can tell.
+            ShardError: a shard whose headers had to be read is damaged, or the publisher's number is wrong.
+            UnsizedError: the samples are filtered, and only reading can tell how many are kept.
         """
         return len(self.view)
 
@@ -161,7 +161,7 @@ class Dataset(MaybeSized, Generic[T]):
     @overload
     def ordered(self, batch_size: int) -> Batches[T]: ...
     def ordered(self, batch_size: int | None = None) -> Samples[T] | Batches[T]:
-        """The samples in the stored order, one by one or in batches; what comes back can be iterated again.
+        """The samples in the stored order, one by one or in batches; the result can be iterated again.
 
         Args:
             batch_size: samples in a batch; the last batch may hold fewer. `None` gives single samples.
@@ -189,7 +189,7 @@ class Dataset(MaybeSized, Generic[T]):
 
         Args:
             batch_size: samples in a batch; the last batch may hold fewer. `None` gives single samples.
-            seed: which shuffle.
+            seed: selects the shuffle.
             epoch: each epoch has an order of its own.
             mode: `global` is a permutation of all samples; `window` reads runs of 32 samples, and permutes within
                 windows: nearly as random, and friendlier to disks.
@@ -219,19 +219,19 @@ class Dataset(MaybeSized, Generic[T]):
 
         Args:
             batch_size: samples in a batch of one rank.
-            shuffle: no, or how; see `shuffled`.
-            seed: which shuffle; the same on every rank.
+            shuffle: `False`, or the mode of `shuffled`.
+            seed: selects the shuffle; the same on every rank.
             window: samples in a window, for `window`.
-            rank: this process among those that share the epoch. By default it is asked when a pass begins: of
-                `torch.distributed`, else of the environment (`RANK` and `WORLD_SIZE`, or Slurm's, or Open MPI's), else
-                it is 0 of 1. What is said here must be what `torch.distributed` says, where it is initialized.
-            world_size: how many share it.
+            rank: this process among those that share the epoch. By default it is looked up when a pass begins: in
+                `torch.distributed`, else in the environment (`RANK` and `WORLD_SIZE`, or Slurm's, or Open MPI's), else
+                it is 0 of 1. Where `torch.distributed` is initialized, its rank must be the one given here.
+            world_size: the number of processes that share it.
             group: the process group of `torch.distributed` whose ranks share the epoch, where not all do.
             drop_last: leave out a batch that is not full, before any filter.
             equal_steps: make all ranks end together. `pad` fills the last step with the epoch's first samples again,
                 and a step that a filter empties with the kept samples that come next; `drop` leaves out a step in which
-                some rank has no full batch, and cannot be told with a filter. Without it every sample comes exactly
-                once, a step that a filter empties is passed over, and some ranks may take more steps than others.
+                some rank has no full batch, and does not work with a filter. Without it every sample comes exactly
+                once, a step that a filter empties is skipped, and some ranks may take more steps than others.
         """
         return Loader(
             self.view,
@@ -257,12 +257,12 @@ class Dataset(MaybeSized, Generic[T]):
     def __getitem__(self, which: Any) -> T | SampleBatch[T]:
         """`ds[i]` is a sample; `ds[a:b]` and `ds[[i, j, ...]]` are batches.
 
-        Of a remote shard with a manifest, in a place that gives ranges, only these samples are fetched, each proved by
-        its own digest. Where that would be more than half of a shard it is had whole, and proved by its digest.
+        Of a remote shard with a manifest, in a source that gives byte ranges, only these samples are fetched, each
+        verified by its own digest. If they are more than half of a shard, it is fetched whole and verified by its digest.
 
         Raises:
             IndexError: there is no such sample.
-            DigestError: what was fetched is not what was published.
+            DigestError: fetched bytes are not the published ones.
         """
         if isinstance(which, int | np.integer):
             (sample,) = self._batch(self.view.select(self._position(int(which)))).samples
@@ -297,17 +297,18 @@ class Dataset(MaybeSized, Generic[T]):
     def get(self, key: str) -> T:
         """The sample with a key; where several shards hold one, that in the first of them.
 
-        Keys are looked up once: in manifests where shards are remote and have them, else in the shards' headers.
+        Keys are read once: from the manifests of remote shards, where they have one, else from the shards' headers.
 
         Raises:
-            NotFoundError: no shard holds it, or this view leaves it out.
+            NotFoundError: no shard has it, or this view leaves it out.
         """
         if not isinstance(key, str):
-            raise TypeError(f"a key is text, not {type(key).__name__}")
+            raise TypeError(f"key must be a str, not {type(key).__name__}")
         view = self._random_access
         number = view.table.find(key)
         if view.selection is not None and number not in view.selection:
-            raise NotFoundError("this view leaves the sample with this key out", path=repr(key))
+            hint = "Take it from the dataset on which take, skip or select was called."
+            raise NotFoundError("the sample with this key is not in this view", path=repr(key), hint=hint)
         (sample,) = self._batch(np.array([number])).samples
         return sample
 
@@ -339,7 +340,11 @@ class Dataset(MaybeSized, Generic[T]):
         if positions.dtype == bool and positions.shape == (self.view.extent,):
             return np.flatnonzero(positions)
         if positions.ndim != 1 or (len(positions) and positions.dtype.kind not in "iu"):
-            raise UsageError("samples are chosen by a number, a slice, or a list of numbers", actual=repr(which)[:60])
+            raise UsageError(
+                "samples must be selected by an integer, a slice, a list of integers or a mask of all samples",
+                actual=repr(which)[:60],
+                hint="Use dataset[3], dataset[10:20], dataset[[1, 5, 2]], or a bool array as long as the dataset.",
+            )
         positions = positions.astype(np.int64)
         extent = self._extent(int(positions.max(initial=-1)) + 1 if (positions >= 0).all() else None)
         wrong = (positions < -extent) | (positions >= extent)
@@ -348,24 +353,24 @@ class Dataset(MaybeSized, Generic[T]):
         return np.where(positions < 0, positions + extent, positions)
 
     def _extent(self, stop: int | None) -> int:
-        """The number of samples, or `stop` where that is fewer: no more shards are looked at than that takes."""
+        """The number of samples, or `stop` where that is fewer: no more shards are opened than that takes."""
         return self._random_access.resolve_stop(stop)
 
     # --- views
 
     def as_type(self, view_type: type[V]) -> Dataset[V]:
-        """The same samples seen through the registered lens to another type, or with only some of their fields.
+        """A view of the samples through the registered lens to another type, or with only some of their fields.
 
         A dataset without a type becomes one of `view_type`.
 
         Raises:
-            LensNotFoundError: no lens leads there.
-            FieldTypeError: it is no sample type.
+            LensNotFoundError: there is no lens to it.
+            FieldTypeError: it is not a sample type.
         """
         _checked(view_type)
         view = self.view
         if view.fields is not None or view.transforms:
-            raise UsageError("columns, map and filter come after as_type", hint="Choose the type first.")
+            raise UsageError("as_type must come before columns, map and filter", hint="Call as_type first.")
         stored, lens = view.stored_type, view.lens
         if lens is None and stored is DictSample and registered_lens(stored, view_type) is None:
             stored = view_type
@@ -381,11 +386,19 @@ class Dataset(MaybeSized, Generic[T]):
             UsageError: there is no such field, or the samples are mapped or filtered already.
         """
         if self.view.transforms or not names:
-            raise UsageError("columns are chosen by name, before map and filter", actual=", ".join(names))
+            raise UsageError(
+                "columns needs names of fields, and must come before map and filter",
+                actual=", ".join(names),
+                hint="Call columns first, with at least one name.",
+            )
         known = [field.name for field in fields_of(self.sample_type)] if self.sample_type is not DictSample else names
         for name in names:
             if name not in known:
-                raise UsageError(f"there is no field {name!r}", expected=", ".join(known))
+                raise UsageError(
+                    f"{self.sample_type.__name__} has no field {name!r}",
+                    expected=", ".join(known),
+                    hint="Choose among the fields of the samples.",
+                )
         return self._changed(fields=tuple(names), sample_type=DictSample)
 
     @overload
@@ -393,11 +406,11 @@ class Dataset(MaybeSized, Generic[T]):
     @overload
     def map(self, function: Callable[[T], V], sample_type: type[V] | None = None) -> Dataset[V]: ...
     def map(self, function: Callable[[T], Any], sample_type: type[Any] | None = None) -> Dataset[Any]:
-        """A view of what a function makes of each sample: a sample of another type, or a mapping.
+        """A view of the results of a function for each sample: a sample of another type, or a mapping.
 
         Args:
             function: must be importable by name where worker processes are started.
-            sample_type: of what the function gives; taken from its annotation, else `DictSample`.
+            sample_type: of the results; by default that of its annotation, else `DictSample`.
         """
         transform = Map.of(function, sample_type)
         return self._changed(transforms=(*self.view.transforms, transform), sample_type=transform.sample_type)
@@ -405,13 +418,13 @@ class Dataset(MaybeSized, Generic[T]):
     def filter(self, keep: Callable[[T], bool]) -> Dataset[T]:
         """A view of the samples for which a function is true.
 
-        The order of an epoch, and what a batch is made of, never depend on data: a batch is what remains of its
-        window of the unfiltered order, and may be short; where nothing remains it is passed over.
+        The order of an epoch, and the window of it that makes a batch, never depend on data: a batch is the part of its
+        window that is kept, and may be short; where nothing is kept it is skipped.
         """
         return self._changed(transforms=(*self.view.transforms, Filter(keep)))
 
     def _changed(self, **changes: Any) -> Dataset[Any]:
-        """The same shards, seen in another way."""
+        """The same shards in another view."""
         dataset: Dataset[Any] = copy(self)
         dataset._view = replace(self.view, **changes)
         return dataset
@@ -478,11 +491,11 @@ class Dataset(MaybeSized, Generic[T]):
 def _checked(sample_type: Any) -> type[Any]:
     if isinstance(sample_type, type) and issubclass(sample_type, PackableSample | DictSample):
         return sample_type
-    raise FieldTypeError(f"{sample_type} is no sample type", hint="Decorate the class with @atdata.packable.")
+    raise FieldTypeError(f"{sample_type} is not a sample type", hint="Decorate the class with @atdata.packable.")
 
 
 def _no_sample(which: int, extent: int) -> IndexError:
-    return IndexError(f"there is no sample {which}; there are {extent}")
+    return IndexError(f"sample {which} is out of range: there are {extent} samples")
 
 
 class DatasetDict(dict[str, Dataset[T]]):
@@ -499,7 +512,7 @@ class DatasetDict(dict[str, Dataset[T]]):
             raise UsageError("each split must have a name", actual=repr(names)[:80], hint="Name it, such as 'train'.")
 
     def __missing__(self, split: str) -> Dataset[T]:
-        raise NotFoundError(f"there is no split {split!r}", expected=", ".join(self))
+        raise NotFoundError(f"there is no split {split!r}", expected=", ".join(self), hint="Choose one of these.")
 
     def __repr__(self) -> str:
         return f"DatasetDict({dict.__repr__(self)})"

@@ -33,13 +33,13 @@ class Samples(MaybeSized, Generic[T]):
             try:
                 batch = next(self.view.read([numbers]))
             except SampleError:
-                for number in numbers:  # all that is before the bad one is given out
+                for number in numbers:  # all that is before the bad one is yielded
                     yield from _owned(next(self.view.read([np.array([number])])))
                 raise
             yield from _owned(batch)
 
     def _chunks(self) -> Iterator[tuple[int, int]]:
-        """Positions that are read at once. In the stored order no shard is opened before its first sample's turn."""
+        """Positions that are read at once. In the stored order no shard is opened before its first sample is due."""
         start = 0
         while self.view.resolve_stop(start + 1) > start:
             (first,) = self.view.numbers(self.order, [(start, start + 1)])
@@ -57,8 +57,8 @@ class Samples(MaybeSized, Generic[T]):
 
 
 class Batches(MaybeSized, Generic[T]):
-    """The samples of a dataset in some order, `batch_size` at a time; the last batch may hold fewer. Of a batch a filter
-    leaves what it keeps, and where that is nothing the batch is passed over.
+    """The samples of a dataset in some order, `batch_size` at a time; the last batch may hold fewer. A batch of
+    which a filter keeps nothing is skipped.
     """
 
     def __init__(self, view: View[T], order: Order, batch_size: int) -> None:

@@ -54,7 +54,9 @@ class Order:
             value = checked_int(getattr(self, name), name, least)
             object.__setattr__(self, name, value)  # integers of numpy print otherwise, see _key
         if self.mode not in ("ordered", "global", "window"):
-            raise UsageError("unknown order", path="mode", expected="ordered, global or window", actual=self.mode)
+            raise UsageError(
+                "unknown order of samples", path="mode", expected="ordered, global or window", actual=self.mode
+            )
         if self.window % RUN:
             raise UsageError(f"window must be a multiple of {RUN}", path="window", actual=self.window)
 

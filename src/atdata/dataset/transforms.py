@@ -23,11 +23,11 @@ class Transform(Protocol):
 
 @dataclass(frozen=True)
 class ApplyLens:
-    """Stored samples seen through a lens, or only some of their fields.
+    """A lens, or a choice of fields, on stored samples.
 
     Attributes:
-        lens: to the type that they are seen as.
-        fields: names of the fields to see.
+        lens: to the type of the view.
+        fields: names of the fields to keep.
     """
 
     lens: Lens[Any, Any] | None
@@ -38,7 +38,7 @@ class ApplyLens:
         return ", ".join([*parts, f"columns({', '.join(self.fields)})"] if self.fields is not None else parts)
 
     def __call__(self, batch: SampleBatch[Any]) -> SampleBatch[Any]:
-        """The batch as it is seen."""
+        """The batch through the lens, or with the chosen fields."""
         if isinstance(self.lens, Projection) and batch.rows is None:
             batch = SampleBatch(self.lens.view_type, batch.stored)
         elif self.lens is not None:
@@ -75,10 +75,10 @@ class Map:
         for row in rows:
             if not isinstance(row, self.sample_type if self.sample_type is not DictSample else Mapping):
                 raise UsageError(
-                    "map gives samples or mappings",
+                    "the function given to map must return samples or mappings",
                     expected=self.sample_type.__name__,
                     actual=type(row).__name__,
-                    hint="Annotate what the function returns, or pass sample_type=.",
+                    hint="Annotate the type that it returns, or pass sample_type=.",
                 )
         return SampleBatch.of(self.sample_type, rows)
 
@@ -93,7 +93,7 @@ class Filter:
         return f"filter({_name(self.keep)})"
 
     def __call__(self, batch: SampleBatch[Any]) -> SampleBatch[Any]:
-        """The rest of the batch."""
+        """The kept samples of the batch."""
         kept = [index for index, sample in enumerate(batch.samples) if self.keep(sample)]
         if len(kept) == len(batch):
             return batch

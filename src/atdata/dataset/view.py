@@ -1,6 +1,6 @@
-"""A view: which samples of a table of shards are read, in which type, through which lens and transforms.
+"""A view: a selection of the samples of a table of shards, their type, a lens and transforms.
 
-Whatever iterates, loads or tabulates works on a view. Nothing changes it, and it pickles: a worker process gets the same.
+Iteration, loaders and tables work on a view. It is frozen and pickles: a worker process gets the same.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from atdata.shards.ports import DataSource
 
 T = TypeVar("T")
 
-_RANGES = 16  # whose numbers are computed together
+_RANGES = 16  # computed together
 
 
 class MaybeSized:
@@ -55,17 +55,17 @@ class Fingerprint(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class View(MaybeSized, Generic[T]):
-    """Samples of some shards, as they are seen.
+    """Samples of some shards, as a dataset shows them.
 
     A *position* is a place in an epoch, a *number* that of a sample in the shards.
 
     Attributes:
         table: the shards.
-        stored_type: what they hold.
-        sample_type: what comes out.
+        stored_type: the type of the samples in them.
+        sample_type: the type of the samples that are read.
         lens: from the one to the other.
         fields: the only ones that are read.
-        transforms: what is done with each batch after that.
+        transforms: applied to each batch after that.
         selection: the numbers of the samples, int64 `[n]`; `None` stands for all.
     """
 
@@ -81,8 +81,8 @@ class View(MaybeSized, Generic[T]):
         """The number of samples as far as it is known without reading: see `Dataset.__len__`.
 
         Raises:
-            ShardError: a shard whose headers had to be read is damaged, or what was said proves false.
-            UnsizedError: the samples pass a filter.
+            ShardError: a shard whose headers had to be read is damaged, or the publisher's number is wrong.
+            UnsizedError: the samples are filtered.
         """
         if self.filtered:
             raise UnsizedError.of("the samples of a filtered dataset", "Count them: sum(1 for _ in dataset).")
@@ -95,20 +95,20 @@ class View(MaybeSized, Generic[T]):
 
     @property
     def filtered(self) -> bool:
-        """True if samples are left out that only reading can tell."""
+        """True if samples are filtered: only reading can tell which are kept."""
         return any(isinstance(transform, Filter) for transform in self.transforms)
 
     @property
     def extent(self) -> int:
-        """The number of positions of an epoch: of samples before any filter. Nobody's word is taken for it."""
+        """The number of positions of an epoch: of samples before any filter. It is never a claim."""
         return self.table.resolve_stop(None) if self.selection is None else len(self.selection)
 
     def resolve_stop(self, stop: int | None, *, open_shards: bool = True) -> int:
-        """`stop`, or the number of positions if that is less; looks at no more shards than it must.
+        """`stop`, or the number of positions if that is less; opens no more shards than that takes.
 
         Args:
             stop: a position; `None` stands for the last.
-            open_shards: look at another shard for it; else what is known already bounds the answer.
+            open_shards: open another shard for it; else the answer is bounded by those that are known already.
         """
         if self.selection is None:
             return self.table.resolve_stop(stop, open_shards)
@@ -120,7 +120,7 @@ class View(MaybeSized, Generic[T]):
             self.table.shards.prefetch_first()
 
     def block_size(self, number: int) -> int:
-        """The number of samples like this one to read at once."""
+        """The number of samples to read at once from the shard of this one."""
         return max(1, block_size(self.table, self.table.shard_of(number)))
 
     def numbers(self, order: Order, ranges: Iterable[tuple[int, int]]) -> Iterator[Batch]:
@@ -150,14 +150,14 @@ class View(MaybeSized, Generic[T]):
         reader = self.reader()
         transforms = self._pipeline
         if self.table.gives_ranges:
-            numbers = _fetched(self.table, numbers)
+            numbers = _with_ranges(self.table, numbers)
         for batch in reader.batches(numbers):
             for transform in transforms:
                 batch = transform(batch)
             yield batch
 
     def reader(self) -> SampleReader:
-        """A reader of the stored fields that this view is made of."""
+        """A reader of the stored fields that this view needs."""
         wanted = None
         if isinstance(self.lens, Projection):
             wanted = [field.name for field in fields_of(self.lens.view_type)]
@@ -181,8 +181,8 @@ class View(MaybeSized, Generic[T]):
         return replace(self, table=self.table.random_access())
 
 
-def _fetched(table: ShardTable, numbers: Iterable[Batch]) -> Iterator[Batch]:
-    """Numbers of samples, with what can be fetched by itself fetched before they are read."""
+def _with_ranges(table: ShardTable, numbers: Iterable[Batch]) -> Iterator[Batch]:
+    """Yields numbers of samples, once those that can be fetched singly are fetched."""
     for some in numbers:
         table.fetch_ranges(some)
         yield some

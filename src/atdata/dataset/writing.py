@@ -58,7 +58,7 @@ def write_samples(
         pending = iter(samples)
         first = next(pending, None)
         if first is None:
-            raise UsageError("there are no samples to write")
+            raise UsageError("there are no samples to write", hint="Give at least one: the first tells the type.")
         if not isinstance(first, PackableSample | DictSample):
             raise _no_sample(first, 0)
         observer = ManifestWriter(type(first)) if manifest else None
@@ -74,19 +74,20 @@ def _rows(first: PackableSample | DictSample, rest: Iterator[Any]) -> Iterator[S
             if not isinstance(sample, PackableSample | DictSample):
                 raise _no_sample(sample, number)
             raise SampleError(
-                "a shard holds samples of one type",
+                "all samples that are written must be of one type",
                 path=f"sample {number}",
                 expected=type(first).__name__,
                 actual=type(sample).__name__,
+                hint="Write samples of each type to shards of their own.",
             )
         yield f"{number:09d}", sample.packed, sample
 
 
 def _no_sample(given: object, number: int) -> SampleError:
     return SampleError(
-        "what is no sample cannot be written",
+        "only samples can be written",
         path=f"sample {number}",
         expected="an object of a class with @atdata.packable",
         actual=type(given).__name__,
-        hint="For a dict without a class: atdata.samples.DictSample(given)." if isinstance(given, dict) else None,
+        hint="Decorate the class with @atdata.packable, or make a DictSample of a dict: atdata.DictSample(given).",
     )

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from atdata.errors import AtdataError, ConflictError, SampleError, ShardNotFoundError
 from atdata.files import disk_errors
-from atdata.loading.splits import TRAIN, by_split, said
+from atdata.loading.splits import TRAIN, by_split, named_split
 from atdata.shards.listing import look
 from atdata.shards.transaction import in_transaction, recover
 
@@ -158,10 +158,10 @@ class Folder:
             folders_only: whether the names of files say nothing; then folders say something only where all do.
         """
         found = [(path, (*path.parts[:-1], "") if folders_only else path.parts) for path in self.having(suffixes)]
-        inside = [said(parts) is not None for path, parts in found if len(path.parts) > 1]
+        inside = [named_split(parts) is not None for path, parts in found if len(path.parts) > 1]
         if folders_only and not all(inside):
             return FilesInSplits({TRAIN: [path for path, _ in found]}, ())
-        stray = {path for path, parts in found if any(inside) and len(path.parts) == 1 and said(parts) is None}
+        stray = {path for path, parts in found if any(inside) and len(path.parts) == 1 and named_split(parts) is None}
         notes = passed_over([path.as_posix() for path, _ in found if path in stray], "in no split")
         return FilesInSplits(by_split(file for file in found if file[0] not in stray), tuple(notes))
 

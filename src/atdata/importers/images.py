@@ -20,7 +20,7 @@ from atdata.errors import MissingExtraError, SampleError
 from atdata.importers.bounds import Bounds
 from atdata.importers.files import Folder, Snapshot, decoding, some
 from atdata.importers.imported import Imported, import_mappings
-from atdata.loading.splits import said
+from atdata.loading.splits import named_split
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -82,7 +82,7 @@ def open_folder(folder: Folder, type_name: str) -> Imported:
 def _places(splits: Mapping[str, Sequence[Path]]) -> dict[Path, dict[str, str | None]]:
     """The label and split of each image, by the folders around it."""
     paths = {path: split for split, paths in splits.items() for path in paths}
-    told = all(said((*path.parts[:-1], "")) for path in paths)
+    told = all(named_split((*path.parts[:-1], "")) for path in paths)
     folders = {path: _classes(path.parts[:-1]) if told else path.parts[:-1] for path in paths}
     labels = any(folders.values())
     places: dict[Path, dict[str, str | None]] = {}
@@ -94,7 +94,7 @@ def _places(splits: Mapping[str, Sequence[Path]]) -> dict[Path, dict[str, str | 
 
 def _classes(folders: tuple[str, ...]) -> tuple[str, ...]:
     """Folders without the one that says the split: the nearest that does."""
-    nearest = max(number for number, folder in enumerate(folders) if said((folder, "")))
+    nearest = max(number for number, folder in enumerate(folders) if named_split((folder, "")))
     return folders[:nearest] + folders[nearest + 1 :]
 
 

@@ -1,4 +1,4 @@
-"""`load_dataset`: one call for every way to say which dataset is meant."""
+"""`load_dataset`: one call for every way to name a dataset."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from atdata.dataset import Dataset, DatasetDict
 from atdata.errors import ShardNotFoundError, UsageError
-from atdata.loading.fetching import fetched
+from atdata.loading.fetching import fetch_all
 from atdata.loading.files import DataFiles, find_splits
 from atdata.loading.references import (
+    LoadRequest,
     NameIndex,
-    Wanted,
-    as_typed,
+    cleaned,
     is_reference,
     load_named,
     may_be_name,
     parts_of,
-    reference_meant,
+    suggested_reference,
 )
-from atdata.loading.splits import named
+from atdata.loading.splits import find_split
 from atdata.records.address import LOCAL, name_and_version
 from atdata.samples import DictSample
 from atdata.settings import Settings
@@ -74,34 +74,34 @@ def load_dataset(
             files.
         sample_type: what to read the samples as; by default the type its schema describes. Shards without a schema
             are read as `DictSample`s.
-        split: one split; without it, all of them in a `DatasetDict`. Shards tell theirs by the names of folders and
-            files; `val`, `valid` and `dev` stand for `validation`, `eval` for `test`, `training` for `train`.
-        data_files: which shards in the folder or below the URL `ref`: patterns, or patterns by the name of a split.
-        streaming: fetch shards when they are first read. Without it, all are fetched and proved before this returns.
+        split: one split; without it, all of them in a `DatasetDict`. The split of a shard is told by the names of folders
+            and files; `val`, `valid` and `dev` stand for `validation`, `eval` for `test`, `training` for `train`.
+        data_files: the shards in the folder or below the URL `ref`: patterns, or patterns by the name of a split.
+        streaming: fetch shards when they are first read. Without it, all are fetched and verified before this returns.
         index: where `@local/name` is looked up, and a `ref` that is no path; by default the one that the settings name.
         allow_unverified: accept shards for which the publisher gave no digest.
-        source: a store of the caller's to read an entry's shards from, with its own credentials.
+        source: read an entry's shards from here, with the caller's credentials.
         manifests: whether to use the manifests that an entry lists; without them every shard is read whole.
         client: to read with; by default one that is not logged in.
         settings: `plc_url=`, `resolver_url=`, `allow_loopback=`, `cache=`, `patience=`, `least_rate=`; see `atdata.settings`.
 
     Raises:
         NotFoundError (KeyError): there is no such name or record.
-        UsageError (ValueError): there is no such split; it names those there are.
+        UsageError (ValueError): there is no such split, or arguments contradict each other.
         UnverifiedError: a shard has no digest, and `allow_unverified` was not given.
-        VerificationError: a link of the chain broke; `step` names it.
-        ShardNotFoundError (FileNotFoundError): a path leads to no file, or a pattern to none.
+        VerificationError: a link of the chain does not hold; `step` names it.
+        ShardNotFoundError (FileNotFoundError): no file is at a path, or matches a pattern.
     """
     if isinstance(ref, str):
-        text = as_typed(ref)
-    else:  # always files, whatever they are called
+        text = cleaned(ref)
+    else:  # a path always names files
         text, index = os.fspath(ref), None
         text = f"./{text}" if is_reference(text) else text
-    wanted = Wanted(sample_type, split, allow_unverified, source, manifests)
+    wanted = LoadRequest(sample_type, split, allow_unverified, source, manifests)
     if is_reference(text) and data_files is not None:
-        raise UsageError("data_files= goes with a folder or a URL, not with a name", actual=text)
+        raise UsageError("data_files= needs a folder or a URL, not the name of a dataset", actual=text)
     if is_reference(text) and parts_of(text)[0] != LOCAL:
-        from atdata.atmosphere.client import AtmosphereClient  # only here: who loads files need not have it installed
+        from atdata.atmosphere.client import AtmosphereClient  # only here: files are loaded without it
         from atdata.loading.network import find_entry, load_entry
 
         client = client or AtmosphereClient(**settings)
@@ -110,29 +110,31 @@ def load_dataset(
         config = client.settings if client else Settings.of(**settings)
         datasets = _load_own(text, data_files, index, wanted, config)
     if split is not None:
-        name = named(datasets, split)
+        name = find_split(datasets, split)
         datasets = {name: datasets[name]}
     if not streaming:
-        datasets = {name: fetched(dataset, name, config.cache) for name, dataset in datasets.items()}
+        datasets = {name: fetch_all(dataset, name, config.cache) for name, dataset in datasets.items()}
     return DatasetDict(datasets) if split is None else datasets[name]
 
 
 def _load_own(
-    ref: str, data_files: DataFiles | None, index: NameIndex | None, wanted: Wanted, settings: Settings
+    ref: str, data_files: DataFiles | None, index: NameIndex | None, wanted: LoadRequest, settings: Settings
 ) -> dict[str, Dataset[Any]]:
-    """Datasets that the caller has a name for, or names shard by shard."""
+    """Datasets of the caller's own index, or of shards that the caller names."""
     if is_reference(ref):
         _, name, version = parts_of(ref)
         return load_named(name, version, index, wanted, settings)
     if wanted.source is not None:
-        raise UsageError("source= is for entries on the network", actual=ref, hint="Dataset[T](source) reads a source.")
+        raise UsageError(
+            "source= needs an entry on the network", actual=ref, hint="Read a source itself with Dataset[T](source)."
+        )
     if index is not None and data_files is None and may_be_name(ref):
         return load_named(*name_and_version(ref), index, wanted, settings)
     listing = Listing()
     try:
         found = find_splits(ref, data_files, listing)
     except ShardNotFoundError as error:
-        if data_files is None and (hint := reference_meant(ref)):
+        if data_files is None and (hint := suggested_reference(ref)):
             raise ShardNotFoundError(error.what, uri=error.uri, hint=hint) from None
         raise
     sample_type, cache = wanted.sample_type or DictSample, settings.cache

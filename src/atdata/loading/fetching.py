@@ -1,4 +1,4 @@
-"""Having every shard before the first sample is read: `load_dataset(..., streaming=False)`."""
+"""All shards fetched before the first sample is read: `load_dataset(..., streaming=False)`."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from atdata.shards.ports import DataSource
 T = TypeVar("T")
 
 
-def fetched(dataset: Dataset[T], title: str, folder: Path) -> Dataset[T]:
-    """The same dataset, every shard of which is on this machine and proved.
+def fetch_all(dataset: Dataset[T], title: str, folder: Path) -> Dataset[T]:
+    """The same dataset, with every shard on this machine and verified.
 
-    A shard for which nobody gave a digest gets that of what came, so that nothing else is ever read in its place.
+    A shard without a digest gets that of the bytes that were fetched, so that no others are ever read in its place.
 
     Args:
-        dataset: what to fetch.
-        title: what progress calls it.
+        dataset: the dataset to fetch.
+        title: its name in the progress bar.
         folder: the cache.
 
     Raises:
-        ShardNotFoundError, NetworkError: a shard cannot be had.
+        ShardNotFoundError, NetworkError: a shard cannot be fetched.
         DigestError: a shard is not the one that was published.
         ShardError: a shard is damaged.
     """
@@ -45,7 +45,7 @@ def fetched(dataset: Dataset[T], title: str, folder: Path) -> Dataset[T]:
     if kept == list(refs):
         return dataset
     return Dataset(
-        _Fetched(tuple(kept), source),
+        _FetchedSource(tuple(kept), source),
         sample_type=dataset.view.stored_type,
         metadata=dataset.metadata,
         entry=dataset.entry,
@@ -54,23 +54,23 @@ def fetched(dataset: Dataset[T], title: str, folder: Path) -> Dataset[T]:
 
 
 @dataclass(frozen=True)
-class _Fetched:
-    """Shards that were fetched, each with the digest of what came; where the cache has lost one it is had again."""
+class _FetchedSource:
+    """Shards that were fetched, with the digests of their bytes; one that the cache has lost is fetched again."""
 
     shards: tuple[ShardRef, ...]
     origin: DataSource
 
     @cached_property
-    def _there(self) -> dict[ShardRef, ShardRef]:
+    def _originals(self) -> dict[ShardRef, ShardRef]:
         return dict(zip(self.shards, self.origin.shards, strict=True))
 
     def open(self, shard: ShardRef, offset: int = 0) -> BinaryIO:
-        """The shard's bytes from `offset` on, from where it was fetched."""
-        return self.origin.open(self._there[shard], offset)
+        """The shard's bytes from `offset` on, from its origin."""
+        return self.origin.open(self._originals[shard], offset)
 
 
 @dataclass(frozen=True)
-class _Here:
+class _OpenFile:
     """One shard that is an open file."""
 
     shards: tuple[ShardRef, ...]
@@ -86,5 +86,5 @@ def _keep(shard: OpenShard, cache: ShardCache) -> ShardRef:
     """Put a shard without a digest into the cache, under that of its bytes."""
     digest = Digest.of_stream(shard.file)
     ref = replace(shard.ref, digest=digest, size=shard.size, samples=len(shard.index))
-    with cache.open(digest) or cache.fetch(_Here((ref,), shard.file), ref, digest, threading.Event()):
+    with cache.open(digest) or cache.fetch(_OpenFile((ref,), shard.file), ref, digest, threading.Event()):
         return ref

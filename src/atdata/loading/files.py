@@ -1,4 +1,4 @@
-"""Shards that the caller names: paths, globs, folders, brace notation and URLs, and the splits they make."""
+"""Shards that the caller names by paths, globs, folders, brace notation and URLs, and their splits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from atdata.shards.tar import DECOMPRESS
 Pattern: TypeAlias = str | os.PathLike[str]
 DataFiles: TypeAlias = Pattern | Sequence[Pattern] | Mapping[str, "Pattern | Sequence[Pattern]"]
 
-_TAKEN = "a path, a list of paths, or a dict of these by the name of a split"
+_EXPECTED = "a path, a list of paths, or a dict of these by the name of a split"
 
 
 def find_splits(ref: str, data_files: DataFiles | None, listing: Listing) -> dict[str, list[str]]:
@@ -27,15 +27,15 @@ def find_splits(ref: str, data_files: DataFiles | None, listing: Listing) -> dic
 
     Args:
         ref: a path, a glob, a folder, brace notation or a URL; with `data_files` the folder that these are in.
-        data_files: which shards, and of which split; without splits, names tell them.
-        listing: what lists files.
+        data_files: the shards, or those of each split; without splits, names tell them.
+        listing: lists files.
 
     Raises:
-        ShardNotFoundError: nothing is there, or nothing matches, or what has the name of a shard is no file.
-        UsageError: they cannot be meant.
+        ShardNotFoundError: nothing is there, or nothing matches, or a folder has the name of a shard.
+        UsageError: an argument is malformed, or a shard is named twice.
     """
     if not ref:
-        raise UsageError("an empty text names no shards", expected="a path or a URL; . is the current folder")
+        raise UsageError("the path is empty", expected="a path or a URL", hint="Use . for the current folder.")
     if data_files is None:
         return _distinct(by_split(_find(ref, "", listing)))
     folder = _folder(ref)
@@ -43,7 +43,9 @@ def find_splits(ref: str, data_files: DataFiles | None, listing: Listing) -> dic
         return _distinct(by_split(_find_all(data_files, folder, "data_files", listing)))
     given: Mapping[Any, Any] = data_files
     if not given or not all(isinstance(split, str) and split.strip() for split in given):
-        raise UsageError("data_files must name each split", path="data_files", expected=_TAKEN, actual=repr(given)[:80])
+        raise UsageError(
+            "data_files must name each split", path="data_files", expected=_EXPECTED, actual=repr(given)[:80]
+        )
     found = {split: _find_all(patterns, folder, f"data_files[{split!r}]", listing) for split, patterns in given.items()}
     return _distinct({split: [address for address, _ in files] for split, files in found.items()})
 
@@ -70,7 +72,7 @@ def _distinct(splits: dict[str, list[str]]) -> dict[str, list[str]]:
 def _find_all(patterns: object, folder: str, path: str, listing: Listing) -> Iterator[tuple[str, Parts]]:
     given = [patterns] if isinstance(patterns, str | os.PathLike) else patterns
     if not isinstance(given, Sequence) or not given or not all(isinstance(p, str | os.PathLike) for p in given):
-        raise UsageError("data_files that name no files", path=path, expected=_TAKEN, actual=repr(patterns)[:80])
+        raise UsageError("data_files must name files", path=path, expected=_EXPECTED, actual=repr(patterns)[:80])
     for pattern in given:
         yield from _find(os.fspath(pattern), folder, listing)
 
@@ -81,7 +83,7 @@ def _folder(ref: str) -> str:
         return ref.rstrip("/") + "/"
     folder = file_path(ref)
     if is_file(folder):
-        raise UsageError("data_files= names files in a folder, and this is a file", actual=ref)
+        raise UsageError("data_files= needs a folder, and this is a file", actual=ref, hint="Name the folder it is in.")
     if not is_folder(folder):
         raise ShardNotFoundError("there is no such folder", uri=ref, hint=no_shard(folder).hint)
     return folder
@@ -90,8 +92,7 @@ def _folder(ref: str) -> str:
 def _find(pattern: str, folder: str, listing: Listing) -> Iterator[tuple[str, Parts]]:
     """The shards that one pattern names, each with the part of its path that may tell its split.
 
-    That is what comes below the folder that was given, or what the pattern leaves open: in what folders of the
-    caller's machine all of them are does not matter.
+    That is the part below the given folder, or below the fixed part of the pattern: the folders above that do not matter.
     """
     if scheme_of(pattern) != "file":
         return _at_urls(pattern, _fixed(pattern))
@@ -123,14 +124,14 @@ def _shards_below(folder: str, listing: Listing) -> list[str]:
     """Every `.tar` file in a folder and the folders in it, in natural order. Names that begin with a dot are left out.
 
     Raises:
-        ShardNotFoundError: there is none, or what has such a name is no file.
+        ShardNotFoundError: there is none, or a folder has such a name.
         StorageError: a folder may not be read.
     """
     found = listing.below(folder)
     if not found:
         compressed = listing.below(folder, COMPRESSED)
         raise ShardNotFoundError(
-            "there are no shards in this folder",
+            "the folder has no shards",
             uri=folder,
             expected=f"files that end in {SUFFIX}, in it or in folders in it",
             actual=f"{compressed[0]} is compressed" if compressed else None,
@@ -143,7 +144,7 @@ def _at_urls(pattern: str, base: str) -> Iterator[tuple[str, Parts]]:
     scheme = scheme_of(pattern)
     if "*" in _path_of(pattern, scheme) or pattern.endswith("/"):
         raise UsageError(
-            "shards behind URLs cannot be listed",
+            "shards at a URL cannot be listed",
             expected="the address of each shard, or brace notation",
             actual=pattern,
             hint=f"Write for example {scheme}://.../train-{{000000..000009}}.tar.",
@@ -160,6 +161,6 @@ def _path_of(url: str, scheme: str) -> str:
 
 
 def _fixed(pattern: str) -> str:
-    """The folder, as written, that all names are in that a pattern can stand for."""
+    """The folder, as written, of all names that match a pattern."""
     first = min((pattern.find(char) for char in "*?[{" if char in pattern), default=len(pattern))
     return pattern[:first].rpartition("/")[0]

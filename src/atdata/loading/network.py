@@ -11,17 +11,17 @@ from atdata.atproto.syntax import AtUri
 from atdata.dataset import Dataset
 from atdata.errors import NotFoundError
 from atdata.index import NamedRecords
-from atdata.loading.references import Wanted, as_typed, parts_of
+from atdata.loading.references import LoadRequest, cleaned, parts_of
 from atdata.loading.splits import canonical
 from atdata.records import Entry, Schema
 from atdata.shards.listing import did_you_mean
 
 
-def load_entry(client: AtmosphereClient, entry: Entry, wanted: Wanted) -> dict[str, Dataset[Any]]:
-    """The splits of a verified entry; where one is wanted and there is one of that name, it alone.
+def load_entry(client: AtmosphereClient, entry: Entry, wanted: LoadRequest) -> dict[str, Dataset[Any]]:
+    """The splits of a verified entry; only the requested one, if there is one of that name.
 
     Raises:
-        UnverifiedError: a shard has no digest, and that was not allowed.
+        UnverifiedError: a shard has no digest, and `allow_unverified` is off.
     """
     kind = wanted.sample_type or client.read(entry.schema_ref, Schema).sample_type
     same = {name for name in entry.splits if wanted.split and canonical(name) == canonical(wanted.split)}
@@ -38,10 +38,10 @@ def find_entry(client: AtmosphereClient, ref: str) -> Entry:
 
     Raises:
         NotFoundError: there is none.
-        UsageError: it is the address of something else.
-        VerificationError: a link to it broke.
+        UsageError: the address is not of a dataset.
+        VerificationError: a link of the chain to it does not hold.
     """
-    owner, name, version = parts_of(as_typed(ref))
+    owner, name, version = parts_of(cleaned(ref))
     return client.read(AtUri(name), Entry) if name.startswith("at://") else find_named(client, owner, name, version)
 
 
@@ -49,9 +49,9 @@ def find_named(client: AtmosphereClient, owner: str, name: str, version: str | N
     """The verified entry that an account published under a name: of one version, or the newest.
 
     Raises:
-        NotFoundError: there is none; it says which was meant, where one is close.
-        VerificationError: a link to it broke.
-        LexiconError: a record of the name is malformed, and may be the one that is asked for.
+        NotFoundError: there is none; the hint has a similar name, if there is one.
+        VerificationError: a link of the chain to it does not hold.
+        LexiconError: a record of the name is malformed, and may be the requested one.
     """
     index = AtmosphereIndex(client)
     try:

@@ -1,7 +1,4 @@
-"""References: text that names a dataset and not its shards, and the caller's own index, where some are found.
-
-Nothing here is of the network: who loads files and names of their own needs none of it.
-"""
+"""References: text that names a dataset and not its shards, and the caller's own index. Nothing here is of the network."""
 
 from __future__ import annotations
 
@@ -43,8 +40,8 @@ class NameIndex(Protocol):
 
         Args:
             name: of the dataset.
-            version: which; the highest where it is `None`.
-            sample_type: what to read the samples as; by default the type its schema describes.
+            version: by default the highest.
+            sample_type: the type of the samples; by default that of its schema.
             allow_unverified: accept shards without a digest.
 
         Raises:
@@ -53,8 +50,8 @@ class NameIndex(Protocol):
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """The wishes of a caller about the dataset that a reference names; see `load_dataset`."""
+class LoadRequest:
+    """The arguments of `load_dataset` about the dataset that a reference names."""
 
     sample_type: type[Any] | None
     split: str | None
@@ -63,8 +60,8 @@ class Wanted:
     manifests: bool
 
 
-def as_typed(text: str) -> str:
-    """A reference without what was copied along with it, space and marks for the direction of text; a path as it is."""
+def cleaned(text: str) -> str:
+    """A reference without the spaces and direction marks around it that were pasted with it; a path as it is."""
     plain = without_marks(text)
     return plain if is_reference(plain) else text
 
@@ -80,8 +77,8 @@ def may_be_name(text: str) -> bool:
     return not written_as_path and not is_file(text) and not is_folder(text)
 
 
-def reference_meant(text: str) -> str | None:
-    """A question, where text that led to no shards only lacks the `@` of a name."""
+def suggested_reference(text: str) -> str | None:
+    """A hint, where text that matched no shards only lacks the `@` of a name."""
     owner, _, name = text.partition("/")
     with suppress(IdentifierError):
         if name and may_be_name(text) and not is_folder(owner) and (owner == LOCAL or parse_identifier(owner)):
@@ -89,30 +86,33 @@ def reference_meant(text: str) -> str | None:
     return None
 
 
-def _account_only(ref: str, owner: str) -> UsageError:
+def _account_error(ref: str, owner: str) -> UsageError:
     """The error for the address of an account where that of a dataset is wanted."""
     return UsageError(
-        "this is the address of an account, and no dataset",
+        "the reference is the address of an account, not of a dataset",
         expected="@handle/name or @handle/name@version",
         actual=ref,
         hint=f"Load a dataset of it as '@{owner}/name'. AtmosphereIndex(AtmosphereClient()).list_datasets({owner!r}) lists them.",
     )
 
 
-def load_named(name: str, version: str | None, index: object, wanted: Wanted, settings: Settings) -> DatasetDict[Any]:
-    """A dataset of the caller's own index, the one that the settings name where none is given.
+def load_named(
+    name: str, version: str | None, index: object, wanted: LoadRequest, settings: Settings
+) -> DatasetDict[Any]:
+    """A dataset of the caller's own index; by default of the one in the settings.
 
     Raises:
-        NotFoundError: it has none of that name.
+        NotFoundError: there is none of that name.
     """
     if wanted.source is not None:
-        raise UsageError("source= is for entries on the network", hint="An own index knows where its shards are.")
+        raise UsageError("source= needs an entry on the network", hint="Leave it out: the index knows its shards.")
     if index is None:
         from atdata.local import LocalIndex  # only here: other ways of loading need no index
 
         index = LocalIndex(cache=settings.cache, data=settings.data, index_url=settings.index_url)
     if not isinstance(index, NameIndex):
-        raise UsageError("an index that loads nothing by name", path="index", actual=type(index).__name__)
+        hint = "Give an index with a method load, such as atdata.local.LocalIndex."
+        raise UsageError("index has no method load", path="index", actual=type(index).__name__, hint=hint)
     return index.load(name, version, sample_type=wanted.sample_type, allow_unverified=wanted.allow_unverified)
 
 
@@ -120,22 +120,22 @@ def parts_of(ref: str) -> tuple[str, str, str | None]:
     """Owner (`local` is the caller), name and version in `@owner/name[@version]`, or in an address.
 
     Raises:
-        IdentifierError: it is no such address.
+        IdentifierError: it is malformed.
         UsageError: it names no dataset.
     """
     if profile := _PROFILE.fullmatch(ref):
-        raise _account_only(ref, profile[1])
+        raise _account_error(ref, profile[1])
     if ref.startswith("at://"):
         uri = AtUri(ref.rstrip("/"))
         if uri.rkey is None or uri.collection == _PROFILE_RECORD:
-            raise _account_only(ref, uri.authority)
+            raise _account_error(ref, uri.authority)
         return (LOCAL if uri.authority == AUTHORITY else uri.authority), ref, None
     if ref.startswith(SCHEMES):
         address = Address.parse(ref)
         if address.kind != "dataset":
             kind = "schema" if address.is_schema else address.kind
             raise UsageError(
-                f"this is the address of a {kind}, and no dataset",
+                f"the reference is the address of a {kind}, not of a dataset",
                 expected="atdata://{owner}/dataset/{name}",
                 actual=ref,
                 hint=_READ_WITH[kind],
@@ -145,8 +145,9 @@ def parts_of(ref: str) -> tuple[str, str, str | None]:
     owner, (name, version) = owner.strip(), name_and_version(name)
     if not owner or not name:
         raise UsageError(
-            "a reference that names no dataset",
+            "the reference names no dataset",
             expected="@handle/name, @handle/name@version, or either with local for the handle",
             actual=ref,
+            hint="Write the name of the dataset after the handle.",
         )
     return owner, name, version

@@ -1,4 +1,4 @@
-"""Splits: which one a shard is of, by the names of its folders and its own, as users of Hugging Face know it."""
+"""Splits: that of a shard is told by the names of its folders and its own, as users of Hugging Face know it."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _WORD = re.compile(rf"(?<![^\W\d_])(?ai:{'|'.join(_CANONICAL)})(?![^\W\d_])")
 
 
 def canonical(split: str) -> str:
-    """The name under which a split is found: `validation` for `val`; its own for any other."""
+    """The canonical name of a split: `validation` for `val`; its own for any other."""
     return _CANONICAL.get(split.lower(), split)
 
 
-def said(parts: Sequence[str]) -> str | None:
-    """The split that the folders of a file and its name say, if they say any.
+def named_split(parts: Sequence[str]) -> str | None:
+    """The split that the folders of a file or its name tell, if any.
 
     Folders count before the file's name, the nearest first; in one name, the first word counts.
     """
@@ -44,8 +44,8 @@ def said(parts: Sequence[str]) -> str | None:
 
 
 def split_of(parts: Sequence[str]) -> str:
-    """The split of a file, by the folders it is in and its name (see `said`): `train` where no word says another."""
-    return said(parts) or TRAIN
+    """The split of a file, by the folders it is in and its name (see `named_split`): by default `train`."""
+    return named_split(parts) or TRAIN
 
 
 def by_split(files: Iterable[tuple[T, Parts]]) -> dict[str, list[T]]:
@@ -56,21 +56,21 @@ def by_split(files: Iterable[tuple[T, Parts]]) -> dict[str, list[T]]:
     return {split: files for split, files in found.items() if files}
 
 
-def named(splits: Mapping[str, Any], split: str) -> str:
-    """The name, of those there are, that was asked for: the very name, or another word for it.
+def find_split(splits: Mapping[str, Any], split: str) -> str:
+    """The name of the requested split among those there are: equal, or another word for it.
 
     Raises:
-        UsageError: there is none, or there are several; it names those there are.
+        UsageError: there is none, or there are several.
     """
     if not isinstance(split, str):
-        raise TypeError(f"a split is named by text, not {type(split).__name__}")
+        raise TypeError(f"split must be a str, not {type(split).__name__}")
     if split in splits:
         return split
     same = [name for name in splits if canonical(name) == canonical(split)]
     if len(same) == 1:
         return same[0]
     raise UsageError(
-        f"{'which of' if same else 'there is no'} split {split!r}",
+        f"the name of the split is ambiguous: {split!r}" if same else f"there is no split {split!r}",
         expected=f"one of: {', '.join(splits)}",
         actual=split,
         hint=did_you_mean(split, list(splits)) or "Ask for one of those, or leave split= out for all of them.",

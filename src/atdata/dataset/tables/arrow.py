@@ -1,4 +1,4 @@
-"""Columns as Arrow has them: the type of each, and its values some rows at a time. All that knows Arrow's types."""
+"""Columns as Arrow has them: the type of each, and its values some rows at a time."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ Target: TypeAlias = Literal["arrow", "parquet", "polars"]
 class ArrowColumn:
     """One column. Its type only ever grows wider."""
 
-    def __init__(self, path: str, declared: FieldType | None, reader: Target) -> None:
-        self._path, self._declared, self._reader = path, bare(declared), reader
+    def __init__(self, path: str, declared: FieldType | None, target: Target) -> None:
+        self._path, self._declared, self._target = path, bare(declared), target
         self._nullable = isinstance(declared, Maybe | Plain)
         self._untyped = declared is None
-        tensors = reader != "polars"
+        tensors = target != "polars"
         with typed(path):
             self._kind = _declared_kind(self._declared, tensors)
         self._open = self._kind is None
@@ -54,7 +54,7 @@ class ArrowColumn:
             return None
         return (
             replace(self._kind, shape=None)
-            if self._reader == "parquet" and self._nullable and self._kind.ndim
+            if self._target == "parquet" and self._nullable and self._kind.ndim
             else self._kind
         )
 
@@ -62,8 +62,8 @@ class ArrowColumn:
     def _plain(self) -> Any:
         return arrow().null() if self._kind is None else self._kind
 
-    def learn(self, values: Any) -> None:
-        """Take in what some rows say about the type.
+    def widen(self, values: Any) -> None:
+        """Widen the type for some rows.
 
         Raises:
             SampleError: no type holds them and those before.
@@ -74,7 +74,7 @@ class ArrowColumn:
             self._kind = arrow().uint64() if is_wide(values) else self._kind
         elif self._open:
             with typed(self._path):
-                found = _kind_of(values, self._reader != "polars")
+                found = _kind_of(values, self._target != "polars")
                 if found is not None:
                     self._kind = found if self._kind is None else _joined(self._kind, found)
 
@@ -195,7 +195,7 @@ def _kind_of(values: Any, tensors: bool) -> Any:
         kind = pa.array(values).type
         return None if kind == pa.null() else kind
     if not isinstance(values, np.ndarray) and len(arrays) < sum(value is not None for value in values):
-        raise _Unfit("arrays, and values that are none")
+        raise _Unfit("arrays and other values")
     shapes = {values.shape[1:]} if isinstance(values, np.ndarray) else {value.shape for value in arrays}
     items = [pa.from_numpy_dtype(dtype) for dtype in {array.dtype.newbyteorder("=") for array in arrays}]
     kinds = [_Arrays(items[0], len(shape), shape, tensors) for shape in shapes]
@@ -212,7 +212,7 @@ def _joined(one: Any, other: Any) -> Any:
             raise _Unfit(f"arrays of {one.item} in {one.ndim} dimensions, and of {other.item} in {other.ndim}")
         return replace(one, shape=None)
     if isinstance(one, _Arrays) or isinstance(other, _Arrays):
-        raise _Unfit("arrays, and values that are none")
+        raise _Unfit("arrays and other values")
     if {one, other} == {pa.int64(), pa.uint64()}:
         return pa.uint64()
     schemas = [pa.schema([("", kind)]) for kind in (one, other)]
@@ -220,20 +220,20 @@ def _joined(one: Any, other: Any) -> Any:
 
 
 class _Unfit(Exception):
-    """Values that no one Arrow type holds."""
+    """Values that no Arrow type holds together."""
 
 
 @contextmanager
 def typed(path: str) -> Iterator[None]:
-    """Turn what Arrow refuses into the typed error."""
+    """Turns errors of Arrow into `SampleError`s."""
     try:
         yield
     except (_Unfit, arrow().ArrowException, OverflowError, TypeError, UnicodeError) as error:
         raise SampleError(
-            "values that no one Arrow type holds",
+            "no Arrow type holds all values of the field",
             path=path,
             actual=str(error).splitlines()[0][:160],
-            hint="Take them as they are with to_dict, or give to_parquet a sample_map that makes them alike.",
+            hint="Use to_dict, or give to_parquet a sample_map that converts them.",
         ) from error
 
 

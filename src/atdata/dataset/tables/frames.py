@@ -160,7 +160,7 @@ def to_parquet(
     pattern = FilePattern.of(path, maxcount is not None, ".parquet")
     frame = _Frame(view, "parquet", sample_map)
     while True:
-        with suppress(_Wider), new_set(pattern, overwrite) as place:
+        with suppress(_SchemaWidened), new_set(pattern, overwrite) as place:
             written = _write_files(frame, place, maxcount)
             break
     return [pattern.folder / path.name for path in written]
@@ -194,7 +194,9 @@ def _batches(view: View[Any], sample_map: Callable[[Any], Mapping[str, Any]] | N
         rows = map(sample_map, rows)
     while some := list(itertools.islice(rows, BATCH)):
         if odd := [type(row).__name__ for row in some if not isinstance(row, Mapping)]:
-            raise UsageError("sample_map gives a mapping for each sample", path="sample_map", actual=odd[0])
+            raise UsageError(
+                "sample_map must return mappings", path="sample_map", actual=odd[0], hint="Return a dict of columns."
+            )
         names = dict.fromkeys(name for row in some for name in row)
         yield {name: stack([row.get(name) for row in some]) for name in names}
 
@@ -215,17 +217,17 @@ def _concatenated(pieces: list[Any], kind: FieldType | None) -> Any:
 # Columns as Arrow has them.
 
 
-class _Wider(Exception):
-    """The rows so far were given under a narrower schema than a later row needs."""
+class _SchemaWidened(Exception):
+    """A later row needs a wider schema than that of the tables before."""
 
 
 class _Frame:
-    """A dataset as Arrow tables of one schema. What is learned of its columns stays from pass to pass."""
+    """A dataset as Arrow tables of one schema. The types of its columns are kept from pass to pass."""
 
     def __init__(
-        self, view: View[Any], reader: Target, sample_map: Callable[[Any], Mapping[str, Any]] | None = None
+        self, view: View[Any], target: Target, sample_map: Callable[[Any], Mapping[str, Any]] | None = None
     ) -> None:
-        self._view, self._reader, self._sample_map = view, reader, sample_map
+        self._view, self._target, self._sample_map = view, target, sample_map
         self._types = {} if sample_map else _types(view)
         self._columns: dict[str, ArrowColumn] = {}
 
@@ -233,7 +235,7 @@ class _Frame:
         """All rows, some at a time; without rows, one empty table.
 
         Raises:
-            _Wider: begin again.
+            _SchemaWidened: the tables so far are void.
         """
         schema: Any = None
         for batch in _batches(self._view, self._sample_map):
@@ -241,9 +243,9 @@ class _Frame:
             nulls = [None] * _length(batch)
             rows = [(column, batch.get(name, nulls)) for name, column in self._columns.items()]
             for column, values in rows:
-                column.learn(values)
+                column.widen(values)
             if schema not in (None, self._schema()):
-                raise _Wider
+                raise _SchemaWidened
             schema = self._schema()
             yield arrow().table([column.convert(values) for column, values in rows], schema=schema)
         if schema is None:
@@ -254,7 +256,7 @@ class _Frame:
         for name in names:
             if name not in self._columns:
                 path = name if self._sample_map else f"{self._view.sample_type.__name__}.{name}"
-                self._columns[name] = ArrowColumn(path, self._types.get(name), self._reader)
+                self._columns[name] = ArrowColumn(path, self._types.get(name), self._target)
 
     def _schema(self) -> Any:
         return arrow().schema([column.field(name) for name, column in self._columns.items()])
@@ -264,7 +266,7 @@ def _table(frame: _Frame) -> Any:
     while True:
         try:
             return arrow().concat_tables(list(frame.tables()))
-        except _Wider:
+        except _SchemaWidened:
             continue
 
 
@@ -293,7 +295,7 @@ def _write_file(output: _Output, tables: Iterator[Any]) -> None:
 
 
 def _grouped(tables: Iterator[Any]) -> Iterator[Any]:
-    """The same rows, in tables that are worth a row group."""
+    """The same rows in tables as large as a row group."""
     pending: list[Any] = []
     size = 0
     for table in tables:
