@@ -3,8 +3,8 @@
 import pytest
 
 from atdata.testing import DevAccount
-from atdata.testing.conformance.pds import PdsSuite, PdsUnderTest
 from support.networks import Network
+from support.pds_suite import PdsSuite, PdsUnderTest
 
 
 class TestPds(PdsSuite):

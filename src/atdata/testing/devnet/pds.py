@@ -1,7 +1,7 @@
 """A PDS: accounts, sessions, records, blobs and proofs over XRPC, answering as the measured real one does.
 
 https://docs.bsky.app/docs/api, the `com.atproto` lexicons. What is here is what atdata and its users' tests ask of a
-PDS; the conformance suite in `atdata.testing.conformance.pds` holds it to the real one.
+PDS; one suite of tests runs against both.
 """
 
 from __future__ import annotations
