@@ -111,24 +111,6 @@ class PDSBlobStore(ShardStore):
         self.client = client
         self._cache = ShardCache(client.settings.cache)
 
-    def write_shards(
-        self, dataset: Dataset[Any], *, prefix: str = "", maxcount: int | None = None, maxsize: float | None = None
-    ) -> list[str]:
-        """Upload a dataset's samples as shards, and give their addresses `at://{did}/blob/{cid}`.
-
-        Args:
-            dataset: what to store.
-            prefix: what progress calls it; a blob's address is its content alone.
-            maxcount: most samples in a shard.
-            maxsize: most bytes in a shard. Without either, shards stay as they are cut, unless one is larger than
-                the server takes.
-
-        Raises:
-            LimitError: a sample is larger than a blob may be.
-            NetworkError: the server does not take a blob.
-        """
-        return [shard.url for shard in self.put(dataset, prefix=prefix, maxcount=maxcount, maxsize=maxsize)]
-
     def plan(
         self,
         dataset: Dataset[Any],
@@ -138,16 +120,9 @@ class PDSBlobStore(ShardStore):
         maxsize: float | None = None,
         observer: Observer | None = None,
     ) -> list[PlannedShard]:
-        """Write a dataset's samples to the cache as shards that the server takes, each with digest, size and count.
+        """Write a dataset's samples to the cache as shards that the server takes; see `ShardStore`.
 
         Samples are packed anew, so equal samples give equal shards whoever wrote them first.
-
-        Args:
-            dataset: what to store.
-            prefix: changes nothing.
-            maxcount: most samples in a shard.
-            maxsize: most bytes in a shard.
-            observer: writes manifests; the shards then carry those that it has set down.
         """
         limit = self.client.blob_limit
         limits = Limits.of(maxcount, limit if maxsize is None else min(maxsize, limit))

@@ -35,21 +35,7 @@ class LensPublisher:
         metadata: Mapping[str, Any] | None = None,
         rkey: str | None = None,
     ) -> AtUri:
-        """Publish a lens whose functions are in a public repository. The same lens again is the same record.
-
-        Args:
-            name: what to call it.
-            source_schema: the schema record it looks at.
-            target_schema: the schema record it shows.
-            getter_code: `{"repository": url, "commit": full hash, "path": "dir/file.py:function"}`.
-            putter_code: likewise, the way back.
-            description: what it does.
-            metadata: anything else.
-            rkey: a record key of the caller's choice.
-
-        Raises:
-            LensError: a code reference does not pin one function.
-        """
+        """Publish a lens whose functions are in a public repository; see `AtmosphereIndex.publish_lens`."""
         return self._index.publish_lens(
             name=name,
             source_schema=source_schema,

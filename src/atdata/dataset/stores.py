@@ -58,6 +58,20 @@ class ShardStore(AbstractDataStore, Protocol):
     def upload(self, planned: Sequence[PlannedShard]) -> Sequence[ShardRef]:
         """Store what `plan` gave, and give references to it there. What is there already is not sent again."""
 
+    def write_shards(
+        self, dataset: Dataset[Any], *, prefix: str = "", maxcount: int | None = None, maxsize: float | None = None
+    ) -> list[str]:
+        """See `AbstractDataStore`. What a view selects or changes, and what is limited, is cut anew.
+
+        Raises:
+            UsageError: the prefix names no place in the store, or there are no samples.
+            ShardNotFoundError, DigestError, ShardError: a shard cannot be had, or is not what it must be.
+            LimitError: a sample, a name or a shard is larger than the store takes.
+            StorageError: the disk is full or fails; nothing partial is left.
+            NotFoundError, AuthError, NetworkError, LexiconError: the server cannot be reached, or refuses.
+        """
+        return [shard.url for shard in self.put(dataset, prefix=prefix, maxcount=maxcount, maxsize=maxsize)]
+
     def put(
         self,
         dataset: Dataset[Any],
@@ -69,15 +83,7 @@ class ShardStore(AbstractDataStore, Protocol):
     ) -> Sequence[ShardRef]:
         """`write_shards`, with digest, size, samples and manifest of each shard in place of its mere address.
 
-        Args:
-            dataset: what to store.
-            prefix: as of `write_shards`.
-            maxcount: most samples in a shard.
-            maxsize: most bytes in a shard.
-            observer: writes the manifests of shards that are cut anew; shards that are kept bring theirs.
-
-        Raises:
-            AtdataError: as `write_shards`.
+        The arguments are those of `plan`, and the errors those of `write_shards`.
         """
         planned = self.plan(dataset, prefix=prefix, maxcount=maxcount, maxsize=maxsize, observer=observer)
         with scratch_of(planned):

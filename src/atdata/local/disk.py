@@ -29,7 +29,7 @@ _NAME = re.compile(r"([0-9a-f]{64})\.tar")
 
 
 class LocalDiskStore(ShardStore):
-    """Keeps shards as files `{root}/{prefix}/{sha256}.tar`.
+    """Keeps shards as files `{root}/{prefix}/{sha256}.tar`; those of a dataset as it was written byte for byte.
 
     Each appears complete or not at all, and is what its name says: its digest is computed while it is written. What is
     there already, and still is what its name says, is not written again.
@@ -48,25 +48,6 @@ class LocalDiskStore(ShardStore):
         settings = Settings.of(cache=cache)
         self.root = (Path(root).expanduser() if root else settings.data / "shards").absolute()
         self._cache = ShardCache(settings.cache)
-
-    def write_shards(
-        self, dataset: Dataset[Any], *, prefix: str = "", maxcount: int | None = None, maxsize: float | None = None
-    ) -> list[str]:
-        """Store a dataset's samples as shards, and give their paths in order.
-
-        Args:
-            dataset: what to store. As it was written its shards are copied, byte for byte; a view that selects or
-                changes samples has them cut anew.
-            prefix: the folder below the root, such as `mnist/v1`.
-            maxcount: most samples in a shard; shards are then cut anew.
-            maxsize: most bytes in a shard; the same.
-
-        Raises:
-            UsageError: the prefix names no place below the root, or there are no samples.
-            ShardNotFoundError, NetworkError, DigestError, ShardError: a shard cannot be had, or is not what it must be.
-            StorageError: the disk is full or fails; nothing partial is left.
-        """
-        return [shard.url for shard in self.put(dataset, prefix=prefix, maxcount=maxcount, maxsize=maxsize)]
 
     def plan(
         self,

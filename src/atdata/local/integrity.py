@@ -1,4 +1,4 @@
-"""True if an index is whole: every record what it should be, and found by all that it is filed under."""
+"""The check of a whole index: every record what it should be, and found by all that it is filed under."""
 
 from __future__ import annotations
 

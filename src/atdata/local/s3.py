@@ -38,7 +38,7 @@ _SHARD = re.compile(r"(^|/)[0-9a-f]{64}\.tar$")
 
 
 class S3DataStore(ShardStore):
-    """Keeps shards as objects `s3://{bucket}/{prefix}/{their prefix}/{sha256}.tar`.
+    """Keeps shards as objects `s3://{bucket}/{prefix}/{their prefix}/{sha256}.tar`, byte for byte as written.
 
     An object appears complete or not at all, and is what its name says: its digest is computed while it is sent. What
     is there already, with the right size and digest, is not sent again.
@@ -85,28 +85,6 @@ class S3DataStore(ShardStore):
         if "access" not in vars(self):
             return "S3DataStore(...)"  # while it is made
         return f"S3DataStore({self._objects.url(self.prefix)!r}, endpoint_url={self.access.endpoint_url!r})"
-
-    def write_shards(
-        self, dataset: Dataset[Any], *, prefix: str = "", maxcount: int | None = None, maxsize: float | None = None
-    ) -> list[str]:
-        """Store a dataset's samples as shards, and give their addresses `s3://bucket/key` in order.
-
-        Args:
-            dataset: what to store. As it was written its shards are sent byte for byte; a view that selects or changes
-                samples has them cut anew.
-            prefix: what their keys begin with, after the store's own prefix, such as `mnist/v1`.
-            maxcount: most samples in a shard; shards are then cut anew.
-            maxsize: most bytes in a shard; the same.
-
-        Raises:
-            UsageError: the prefix names no place, or there are no samples.
-            ShardNotFoundError, DigestError, ShardError: a shard cannot be had, or is not what it must be.
-            NotFoundError: there is no such bucket.
-            AuthError: the credentials are missing, have expired, or do not allow it.
-            LimitError: a key or a shard is larger than S3 takes.
-            NetworkError: the server cannot be reached, or refuses.
-        """
-        return [shard.url for shard in self.put(dataset, prefix=prefix, maxcount=maxcount, maxsize=maxsize)]
 
     def plan(
         self,
