@@ -147,9 +147,9 @@ def test_splits_stay_where_all_metadata_are_cleared(index: RecordIndex[Any]) -> 
     entry = index.update_dataset("rows", metadata=None)
     assert entry.metadata == {"splits": splits}
     assert [sample.x for sample in opened(index, entry)["test"]] == [2, 3]
-    with pytest.raises(LexiconError, match="shards that there are not"):
+    with pytest.raises(LexiconError, match="shards that do not exist"):
         index.update_dataset("rows", metadata={"splits": {"train": [2]}})
-    with pytest.raises(LexiconError, match="shards that there are not"):
+    with pytest.raises(LexiconError, match="shards that do not exist"):
         index.insert_dataset(rows(), name="other", metadata={"splits": {"train": [0, 1]}})
     assert index.get_dataset("rows") == entry
 
@@ -242,16 +242,16 @@ def test_an_empty_address_is_not_taken_for_none() -> None:
     with pytest.raises(UsageError):
         AtmosphereClient("")
     for ref in ("@alice.test/rows@", "@local/rows@"):
-        with pytest.raises(UsageError, match="no version"):
+        with pytest.raises(UsageError, match="version must not be empty"):
             atdata.load_dataset(ref)
 
 
 def test_limits_without_a_store_are_refused(tmp_path: Path) -> None:
     index = LocalIndex(tmp_path / "index.sqlite")
     for limit in ("maxcount", "maxsize"):
-        with pytest.raises(UsageError, match="not cut anew"):
+        with pytest.raises(UsageError, match="cannot be cut anew"):
             index.insert_dataset(rows(), name="rows", **{limit: 2})
-    with pytest.raises(UsageError, match="lists no manifests"):
+    with pytest.raises(UsageError, match="cannot list manifests"):
         index.insert_dataset(rows(), name="rows", manifests=True)
     assert index.list_datasets() == []
 

@@ -266,7 +266,7 @@ def _check_readable(source: DataSource, some: slice) -> None:
             if error.status not in (401, 403):
                 raise
             raise UsageError(
-                "a shard that strangers cannot read",
+                "a shard cannot be read by strangers",
                 path=f"storage.shards[{number}]",
                 expected="an answer without credentials",
                 actual=f"HTTP {error.status}",

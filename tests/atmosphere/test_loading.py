@@ -122,12 +122,12 @@ def test_splits_are_named_by_the_metadata(network: Network, alice: DevAccount) -
         "test": [4, 5, 6, 7],
     }
     wrong = {"splits": {"train": [7]}}
-    with pytest.raises(LexiconError, match="shards that there are not"):
+    with pytest.raises(LexiconError, match="shards that do not exist"):
         publish(network, alice, name="wrong", metadata=wrong)
     others = replace(entry, metadata=wrong).to_record()  # what others publish all the same
     body = {"repo": alice.did, "collection": str(Entry.NSID), "rkey": "wrong", "record": to_json(others)}
     network.client(alice).account.procedure("com.atproto.repo.putRecord", {**body, "validate": False})
-    with pytest.raises(LexiconError, match="shards that there are not"):
+    with pytest.raises(LexiconError, match="shards that do not exist"):
         atdata.load_dataset(f"at://{alice.did}/{Entry.NSID}/wrong", Row, client=network.client())
 
 

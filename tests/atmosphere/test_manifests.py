@@ -226,7 +226,7 @@ def test_a_server_that_calls_parquet_by_its_name_gets_headers_only(devnet: Devne
 
     devnet.pds_servers[0].tamper = tamper
     try:
-        with pytest.raises(LexiconError, match="takes a file for something"):
+        with pytest.raises(LexiconError, match="detects a type of file"):
             insert(devnet, account, manifests=True)
         assert len(sniffed) == 1  # at the first of them
         entry = insert(devnet, account)

@@ -258,7 +258,7 @@ def test_a_type_that_the_server_insists_on_is_told_at_the_first_blob(
         Path(f"shard-{number}.tar").write_bytes(tar_member(name, rows(3)[number].packed) + END)
     data = atdata.Dataset[Row]("shard-{0..2}.tar")
     before = sum("uploadBlob" in request for request in network.pds_servers[0].requests)
-    with pytest.raises(LexiconError, match="takes a file for something") as caught:
+    with pytest.raises(LexiconError, match="detects a type of file") as caught:
         index_of(network, alice).insert_dataset(data, name="rows")
     assert caught.value.expected == "application/x-tar"
     assert "key" in (caught.value.hint or "")

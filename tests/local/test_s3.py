@@ -335,7 +335,7 @@ def test_lines_of_a_file() -> None:
 def test_credentials_that_are_none() -> None:
     with pytest.raises(NotFoundError):
         read_credentials("absent.env")
-    with pytest.raises(UsageError, match="half"):
+    with pytest.raises(UsageError, match="incomplete"):
         read_credentials({"AWS_ACCESS_KEY_ID": "canary"})
     with pytest.raises(UsageError):
         read_credentials(3)  # type: ignore[arg-type]

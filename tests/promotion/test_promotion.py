@@ -139,12 +139,12 @@ def test_a_private_bucket_is_refused_unless_allowed(
     index, client = LocalIndex("team.sqlite", data_store=store), network.client(alice)
     entry = index.insert_dataset(readings(), name="readings")
     assert numbers(index.load("readings")["train"]) == list(range(30)), "the team reads it"
-    with pytest.raises(UsageError, match="strangers cannot read") as caught:
+    with pytest.raises(UsageError, match="cannot be read by strangers") as caught:
         promote_to_atmosphere(entry, index, client)
     assert caught.value.path == "storage.shards[0]"
     assert [listed(alice, kind) for kind in ("schema", "entry", "label")] == [[], [], []]
     with s3_server.new_bucket() as other:
-        with pytest.raises(UsageError, match="strangers cannot read"):
+        with pytest.raises(UsageError, match="cannot be read by strangers"):
             promote_to_atmosphere(entry, index, client, data_store=S3DataStore(s3_server.credentials, bucket=other))
         assert len(s3_server.keys(other)) == 1, "after the first it is known that nobody could read them"
     uri = promote_to_atmosphere(entry, index, client, allow_private=True)

@@ -219,7 +219,7 @@ def check_taken(blob: Blob, mime_type: str, uri: str) -> Blob:
     if blob.mime_type == mime_type:
         return blob
     raise LexiconError(
-        "the server takes a file for something that no record may name",
+        "the server detects a type of file that no record may name",
         uri=uri,
         expected=mime_type,
         actual=blob.mime_type,
@@ -231,7 +231,7 @@ def check_taken(blob: Blob, mime_type: str, uri: str) -> Blob:
 
 def _digest(shard: ShardRef) -> Digest:
     if shard.digest is None:
-        raise UsageError("a shard that was not cut here", actual=shard.url)
+        raise UsageError("a shard without a digest cannot become a blob", actual=shard.url)
     return shard.digest
 
 

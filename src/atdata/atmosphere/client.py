@@ -68,7 +68,7 @@ class AtmosphereClient:
         )
         if base_url is not None and not base_url:
             raise UsageError(
-                "an empty text is no server", path="base_url", hint="Leave it out to find the account's own."
+                "base_url must not be empty", path="base_url", hint="Leave it out to find the account's own."
             )
         self.base_url = None if base_url is None else base_url.rstrip("/")
         self.trusted_origins = frozenset() if self.base_url is None else frozenset({origin_of(self.base_url)})
@@ -194,7 +194,7 @@ class AtmosphereClient:
         """
         place = stands.located
         if place.authority not in (self.did, self.handle):
-            raise UsageError("a record of another account", actual=place, expected=self.did)
+            raise UsageError("the record belongs to another account", actual=place, expected=self.did)
         new = located(record, AtUri.of(self.did, place.collection, place.rkey))
 
         def decide(state: State) -> Decision[R]:
@@ -231,7 +231,7 @@ class AtmosphereClient:
             UsageError: it is somebody else's.
         """
         if uri.authority != self.did:
-            raise UsageError("a record of another account", actual=uri, expected=self.did)
+            raise UsageError("the record belongs to another account", actual=uri, expected=self.did)
         self.account.procedure(
             "com.atproto.repo.deleteRecord", {"repo": self.did, "collection": uri.collection, "rkey": uri.rkey}
         )

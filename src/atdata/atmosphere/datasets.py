@@ -145,7 +145,7 @@ class DatasetPublisher:
             LimitError: a blob is larger than the server takes.
         """
         if mime_type != TAR:
-            raise UsageError("a shard is a tar file", path="mime_type", expected=TAR, actual=mime_type)
+            raise UsageError("mime_type must be that of a tar file", path="mime_type", expected=TAR, actual=mime_type)
         if not blobs:
             raise UsageError("a dataset needs at least one shard", path="blobs")
         schema = self.client.read(schema_uri, Schema)
@@ -227,7 +227,7 @@ class DatasetLoader:
         """
         entry = self.get(uri)
         if not isinstance(entry.storage, BlobStorage):
-            raise UsageError("the shards of this entry are no blobs", actual=uri, hint="Use get_urls(uri).")
+            raise UsageError("the shards of this entry are not blobs", actual=uri, hint="Use get_urls(uri).")
         return entry.data_urls
 
     def get_metadata(self, uri: str) -> dict[str, Any]:
@@ -326,7 +326,9 @@ class _Checked:
 
     def __init__(self, inner: DataSource, shards: tuple[ShardRef, ...]) -> None:
         if len(inner.shards) != len(shards):
-            raise UsageError("the store has another number of shards", expected=len(shards), actual=len(inner.shards))
+            raise UsageError(
+                "source must have as many shards as the entry", expected=len(shards), actual=len(inner.shards)
+            )
         self._inner, self.shards = inner, shards
         self._there = dict(zip(shards, inner.shards, strict=True))
 

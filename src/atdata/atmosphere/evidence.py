@@ -70,7 +70,7 @@ class SeenCommits:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RollbackError(
-                "the memory of the commits that were seen cannot be read",
+                "the file of the newest commit seen cannot be read",
                 step="rollback",
                 uri=str(self._path(did)),
                 actual=repr(error),
@@ -180,7 +180,7 @@ class EvidenceReader:
         identity = self.identity(uri.authority)
         collection, rkey = uri.collection, uri.rkey
         if collection is None or rkey is None:
-            raise UsageError("an address that names no record", actual=uri, expected="at://account/collection/key")
+            raise UsageError("the address names no record", actual=uri, expected="at://account/collection/key")
         before = self._seen_commits.seen(identity.did)
         car = self.transport.run(fetch_record(identity, collection, rkey))
         # Before the record: an old commit would also prove, truthfully, that a new record is absent.
@@ -245,7 +245,7 @@ class EvidenceReader:
             VerificationError, NotFoundError, NetworkError: as `record`.
         """
         if uri.collection not in collections(kind.NSID):
-            raise UsageError(f"an address of no {kind.NSID.name}", expected=kind.NSID, actual=uri.collection)
+            raise UsageError(f"the address names no {kind.NSID.name}", expected=kind.NSID, actual=uri.collection)
         return as_record(self.record(uri), kind)
 
     def read_all(self, who: str, kind: type[R], limit: int | None = None) -> Listing[R]:

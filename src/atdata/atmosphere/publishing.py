@@ -353,7 +353,7 @@ def fitting(entry: Entry, manifests: bool | None = None, check: Callable[[Entry]
             raise
         listing = " with their manifests" if entry.manifests else ""
         raise LimitError(
-            f"a dataset with more shards{listing} than one record can list",
+            f"the dataset has more shards{listing} than one record can list",
             uri=entry.name,
             expected=f"at most {most} shards",
             actual=f"{shards} shards",

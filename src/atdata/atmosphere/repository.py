@@ -294,7 +294,7 @@ def request_of(
         LimitError: a record, or all of it together, is larger than every PDS takes.
     """
     if len(writes) > _MAX_WRITES:
-        raise LimitError("too many records to write together", expected=f"at most {_MAX_WRITES}", actual=len(writes))
+        raise LimitError("too many records for one write", expected=f"at most {_MAX_WRITES}", actual=len(writes))
     checked = {} if checked is None else checked
     body = {
         "repo": did,
@@ -304,7 +304,7 @@ def request_of(
     }
     if (size := len(encoded(body))) > MAX_REQUEST:
         raise LimitError(
-            "records that are written together are too large",
+            "the records of one write are too large together",
             uri=", ".join(str(write.uri) for write in writes)[:300],
             expected=f"at most {MAX_REQUEST} bytes",
             actual=size,

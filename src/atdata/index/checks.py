@@ -53,4 +53,4 @@ def check_fits(sample_type: type, schema: Schema) -> None:
                 hint="Leave schema_ref out, and the dataset's own schema is published.",
             )
     if declared:
-        raise SchemaError("the samples lack what the schema describes", uri=schema.uri, path=", ".join(declared))
+        raise SchemaError("the samples lack fields that the schema describes", uri=schema.uri, path=", ".join(declared))

@@ -103,7 +103,7 @@ def _check_in_place(dataset: Dataset[Any], publication: Publication) -> None:
     """Refuse to leave shards where they are that are not what is inserted."""
     if publication.is_cut:
         raise UsageError(
-            "shards that stay where they are are not cut anew",
+            "shards cannot be cut anew without a data store",
             path="maxsize" if publication.maxcount is None else "maxcount",
             hint="Give the index a store with data_store=, or leave the limit out.",
         )

@@ -48,11 +48,15 @@ def read_credentials(given: Mapping[str, str] | str | os.PathLike[str] | None) -
     elif isinstance(given, str | os.PathLike):
         values = parse_env(_text(Path(given).expanduser()), str(given))
     else:
-        raise UsageError("these are no credentials", expected="a mapping, a path, or None", actual=type(given).__name__)
+        raise UsageError(
+            "credentials must be a mapping or the path of a file",
+            expected="a mapping, a path, or None",
+            actual=type(given).__name__,
+        )
     values = {name: Secret(value.strip()) for name, value in values.items() if value.strip()}
     if (_KEY in values) != (_SECRET in values):
         there, lacking = (_KEY, _SECRET) if _KEY in values else (_SECRET, _KEY)
-        raise UsageError("half of the credentials for S3", expected=f"{lacking} too", actual=there)
+        raise UsageError("S3 credentials are incomplete", expected=f"{lacking} too", actual=there)
     return GivenAccess(
         tuple(values[name] for name in (_KEY, _SECRET, _TOKEN) if name in values) if _KEY in values else None,
         _plain(values, "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
@@ -74,9 +78,9 @@ def _text(path: Path) -> Secret:
     try:
         return Secret(path.read_text("utf-8-sig"))
     except FileNotFoundError:
-        raise NotFoundError("there is no such file of credentials", uri=str(path)) from None
+        raise NotFoundError("the credentials file does not exist", uri=str(path)) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError("a file of credentials cannot be read", uri=str(path), actual=type(error).__name__) from None
+        raise UsageError("the credentials file cannot be read", uri=str(path), actual=type(error).__name__) from None
 
 
 def parse_env(text: str, uri: str) -> dict[str, Secret]:
@@ -89,7 +93,10 @@ def parse_env(text: str, uri: str) -> dict[str, Secret]:
     for number, said in enumerate(map(_said, text.splitlines()), 1):
         if said is None:
             raise UsageError(
-                "a line of a file of credentials says nothing", uri=uri, path=f"line {number}", expected="NAME=value"
+                "a line of the credentials file is not NAME=value",
+                uri=uri,
+                path=f"line {number}",
+                expected="NAME=value",
             )
         values.update(said)
     return values

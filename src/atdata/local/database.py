@@ -188,7 +188,7 @@ def public_address(url: str) -> str:
 def no_address(what: str, url: str) -> UsageError:
     """The error for a URL that cannot be read. What the driver said may hold parts of a password."""
     return UsageError(
-        f"an address that {what} cannot read",
+        f"{what} cannot read this address",
         uri=public_address(url),
         hint="Are characters such as : / ? # @ in the password percent-encoded?",
     )

@@ -57,7 +57,7 @@ class LocalIndex(RecordIndex[LocalRecords]):
         where = secret_address(where)
         self.settings = Settings.of(**settings)
         if redis is not None and where is not None:
-            raise UsageError("an index is in one place", expected="a URL, or redis=", actual="both")
+            raise UsageError("an index can only be in one place", expected="a URL, or redis=", actual="both")
         if redis is not None:
             database: Database = RedisDatabase(redis)
         else:
@@ -81,7 +81,7 @@ class LocalIndex(RecordIndex[LocalRecords]):
     def _insert(self, dataset: Dataset[Any], publication: Publication) -> Entry:
         if publication.manifests:
             raise UsageError(
-                "an entry of a local index lists no manifests",
+                "an entry of a local index cannot list manifests",
                 path="manifests",
                 hint="Leave it out: readers find the manifests that lie beside shards. Published entries list them.",
             )
@@ -365,6 +365,6 @@ def _named(ref: str, kind: type[Record]) -> tuple[str, str | None]:
     if ref.startswith(("atdata://", "local://")):
         address = Address.parse(ref)
         if not address.is_local or address.kind not in _WORDS[kind]:
-            raise NotFoundError(f"an address of no {kind.NSID.name} of this index", uri=ref)
+            raise NotFoundError(f"the address names no {kind.NSID.name} of this index", uri=ref)
         return address.name, address.version
     return name_and_version(ref.removeprefix("@local/"))

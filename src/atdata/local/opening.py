@@ -28,7 +28,7 @@ def _no_file(where: str) -> str:
     """
     if "://" not in where and _CONNECTION.search(where):
         raise UsageError(
-            "an address of an index that is neither a URL nor a path",
+            "an index's address must be a URL or a path",
             expected="redis://, rediss://, unix://, postgresql://, sqlite:/// or a path",
             hint="Write it as a URL. A file of such a name is Path(...).",
         )
@@ -43,7 +43,7 @@ def open_database(where: str | os.PathLike[str]) -> Database:
     """
     where = _no_file(where) if isinstance(where, str) else os.fspath(where)
     if not where:
-        raise UsageError("an empty text is no address of an index", hint="Leave it out for the one by default.")
+        raise UsageError("an index's address must not be empty", hint="Leave it out for the one by default.")
     match scheme_of(where):
         case "redis" | "rediss" | "unix":
             return RedisDatabase(Secret(where))
@@ -54,7 +54,7 @@ def open_database(where: str | os.PathLike[str]) -> Database:
             return SqliteDatabase(Path(path.removeprefix("sqlite://").removeprefix("file://")).expanduser().absolute())
         case other:
             raise UsageError(
-                f"no index is kept at {other}://",
+                f"an index cannot be kept at {other}://",
                 expected="redis://, rediss://, unix://, postgresql://, sqlite:/// or a path",
                 hint="See LocalIndex.",
             )

@@ -192,7 +192,7 @@ def check_prefix(prefix: str) -> str:
         if fits and all(len(part.encode()) <= _MAX_NAME for part in parts):
             return prefix
     raise UsageError(
-        "this prefix names no place in a store",
+        "prefix must name a place below the store",
         path="prefix",
         expected="names with / between them, such as mnist/v1",
         actual=repr(prefix)[:80],

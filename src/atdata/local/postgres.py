@@ -100,7 +100,7 @@ class PostgresDatabase(SqlDatabase):
         denied = psycopg.errors.InsufficientPrivilege | psycopg.errors.InvalidPassword
         if isinstance(error, denied | psycopg.errors.InvalidAuthorizationSpecification) or _refuses(error):
             return AuthError(
-                "PostgreSQL does not let us in",
+                "PostgreSQL refuses the login",
                 uri=self.address,
                 actual=type(error).__name__,
                 hint="Check user and password, and that the user may create and write tables.",

@@ -217,7 +217,7 @@ def record_of(found: Found, kind: type[R]) -> R:
     uri = AtUri(where)
     value = cbor.decode(found.value)
     if not isinstance(value, dict):
-        raise ProofError("a record of the index is no record", step="record", uri=uri)
+        raise ProofError("a row of the index holds no record", step="record", uri=uri)
     return kind.from_record(cast(dict[str, object], value), kind.NSID).at(uri, cid)
 
 
@@ -239,18 +239,18 @@ def _maybe(found: Found | None, kind: type[R]) -> R | None:
 def _key(uri: AtUri, kind: type[Record]) -> str:
     if uri.authority != AUTHORITY:
         raise UsageError(
-            "a record of the network, not of this index",
+            "the address is that of a record of the network, not of this index",
             actual=uri,
             hint="Read it with AtmosphereIndex, or load_dataset.",
         )
     if uri.collection != kind.NSID or uri.rkey is None:
-        raise NotFoundError(f"an address of no {kind.NSID.name}", uri=uri)
+        raise NotFoundError(f"the address names no {kind.NSID.name}", uri=uri)
     return f"{uri.collection}/{uri.rkey}"
 
 
 def _check_limit(limit: int | None) -> None:
     if limit is not None and limit < 0:
-        raise UsageError("a number of records is not negative", path="limit", actual=limit)
+        raise UsageError("limit must not be negative", path="limit", actual=limit)
 
 
 def check_owner(owner: str | None) -> None:
@@ -260,4 +260,4 @@ def check_owner(owner: str | None) -> None:
         UsageError: another owner is named.
     """
     if owner not in (None, LOCAL, AUTHORITY):
-        raise UsageError("a local index has one owner", actual=owner, hint="Leave the account out.")
+        raise UsageError("a local index has no other accounts", actual=owner, hint="Leave the account out.")

@@ -66,7 +66,8 @@ class RedisDatabase:
     def __getstate__(self) -> dict[str, Any]:
         if not isinstance(self._where, str):
             raise UsageError(
-                "an index over a client of yours goes to no other process", hint="Make it from the URL instead."
+                "an index made from a Redis client cannot be sent to another process",
+                hint="Make it from the URL instead.",
             )
         return {"_where": self._where}
 
@@ -202,7 +203,7 @@ class RedisDatabase:
             return patiently(lambda: work(self._connected()), lost, lambda: None)
         except refusals as error:
             raise AuthError(
-                "Redis does not let us in", uri=self.address, hint="Check user, password and rights."
+                "Redis refuses the login", uri=self.address, hint="Check user, password and rights."
             ) from bare(error)
         except (errors.ConnectionError, errors.TimeoutError) as error:
             raise unreachable("Redis", self.address, error) from bare(error)

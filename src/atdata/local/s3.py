@@ -60,7 +60,7 @@ class S3DataStore(ShardStore):
 
     Raises:
         UsageError: no bucket, prefix or server can be called so, or half of a pair of keys is given.
-        NotFoundError: there is no such file of credentials.
+        NotFoundError: the credentials file does not exist.
     """
 
     def __init__(
@@ -178,7 +178,7 @@ class S3DataStore(ShardStore):
     def _key(self, url: str) -> str:
         bucket, key = split_s3_url(url)
         if bucket != self.bucket:
-            raise UsageError("an address in another bucket", expected=f"s3://{self.bucket}/...", actual=url)
+            raise UsageError("the address is in another bucket", expected=f"s3://{self.bucket}/...", actual=url)
         return key
 
 
@@ -194,7 +194,9 @@ def _check_endpoint(url: str | None) -> str | None:
     try:
         origin_of(url)
     except AddressError:
-        raise UsageError("this is not the address of an S3 server", expected="like https://s3.example.org") from None
+        raise UsageError(
+            "endpoint_url must be the address of an S3 server", expected="like https://s3.example.org"
+        ) from None
     return url.rstrip("/")
 
 
@@ -235,7 +237,9 @@ class _Upload:
                     stream = cast(BinaryIO, _Pieces(self._watched(pieces)))
                     self._objects.upload(key, stream, shard.length, shard.named, TAR)
                     if self._shows(key, there) is False:
-                        raise NetworkError("S3 does not show what it took", uri=shard.url, hint="Store it again.")
+                        raise NetworkError(
+                            "S3 does not show the object that it accepted", uri=shard.url, hint="Store it again."
+                        )
         return self._store_manifest(shard, key)
 
     def _shows(self, key: str, there: Stored) -> bool | None:

@@ -28,7 +28,7 @@ def check_places(shards: Iterable[ShardRef]) -> None:
     kinds = {scheme_of(shard.url) for shard in shards}
     if not kinds <= _SCHEMES:
         raise UsageError(
-            f"shards at {' and '.join(sorted(kinds))}:// are not of this index's world",
+            f"shards at {' and '.join(sorted(kinds))}:// cannot be listed by a local index",
             hint="Give the index a data store to copy them to: LocalIndex(data_store=...).",
         )
 

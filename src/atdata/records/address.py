@@ -99,7 +99,7 @@ def name_and_version(text: str) -> tuple[str, str | None]:
     name, at, version = text.partition("@")
     if at and not version:
         raise UsageError(
-            "an empty text is no version",
+            "version must not be empty",
             expected="name@version, or the name alone for the newest",
             actual=repr(text)[:200],
         )

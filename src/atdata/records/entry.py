@@ -110,7 +110,7 @@ class Entry(Record):
             return ()
         if len(self.manifests) != len(self.shards):
             raise LexiconError(
-                "an entry that does not list one manifest for each shard",
+                "an entry must list one manifest for each shard",
                 uri=self.uri,
                 path=_MANIFESTS,
                 expected=len(self.shards),
@@ -164,12 +164,16 @@ class Entry(Record):
     def _split_numbers(self, count: int) -> Mapping[str, Sequence[int]]:
         declared = self.metadata[SPLITS]
         if not isinstance(declared, Mapping) or not declared:
-            raise LexiconError("an entry with impossible splits", path="metadata.splits", actual=reprlib.repr(declared))
+            raise LexiconError(
+                "an entry's splits must map names to numbers of shards",
+                path="metadata.splits",
+                actual=reprlib.repr(declared),
+            )
         for name, numbers in declared.items():
             listed = isinstance(numbers, list) and all(type(n) is int and 0 <= n < count for n in numbers)
             if not isinstance(name, str) or not listed:
                 raise LexiconError(
-                    "a split of shards that there are not",
+                    "a split names shards that do not exist",
                     path=f"metadata.splits.{name}",
                     expected=f"a list of numbers below {count}",
                     actual=reprlib.repr(numbers),
@@ -248,7 +252,7 @@ def _read_metadata(packed: bytes | None) -> Mapping[str, Any]:
     try:
         value = msgspec.msgpack.decode(packed)
     except (msgspec.DecodeError, ValueError, RecursionError, OverflowError) as error:
-        raise LexiconError("an entry whose metadata cannot be read", path="metadata", actual=str(error)) from None
+        raise LexiconError("an entry's metadata cannot be read", path="metadata", actual=str(error)) from None
     if not isinstance(value, dict):
-        raise LexiconError("an entry whose metadata are no map", path="metadata", actual=type(value).__name__)
+        raise LexiconError("an entry's metadata must be a map", path="metadata", actual=type(value).__name__)
     return value

@@ -131,14 +131,14 @@ def _outside() -> int:
 def _tags(tags: Sequence[str]) -> tuple[str, ...]:
     if isinstance(tags, str) or not all(isinstance(tag, str) for tag in tags):
         raise UsageError(
-            "tags that are no list of words", path="tags", actual=repr(tags)[:80], hint='Write tags=["..."].'
+            "tags must be a list of words", path="tags", actual=repr(tags)[:80], hint='Write tags=["..."].'
         )
     return tuple(tags)
 
 
 def _map(metadata: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(metadata, Mapping):
-        raise UsageError("metadata that are no map", path="metadata", actual=type(metadata).__name__)
+        raise UsageError("metadata must be a map", path="metadata", actual=type(metadata).__name__)
     return dict(metadata)
 
 

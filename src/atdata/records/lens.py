@@ -48,13 +48,13 @@ class CodeReference:
         missing = [name for name in ("repository", "commit", "path") if not isinstance(value.get(name), str)]
         if missing:
             raise LensError(
-                "a code reference without all its parts",
+                "a code reference lacks some of its parts",
                 path=f"{where}.{missing[0]}",
                 expected="repository, commit, path",
             )
         if not _COMMIT.fullmatch(value["commit"]):
             raise LensError(
-                "a code reference that pins no commit",
+                "a code reference must pin a full commit hash",
                 path=f"{where}.commit",
                 expected="the full hash, 40 hexadecimal digits",
                 actual=value["commit"],
@@ -62,14 +62,14 @@ class CodeReference:
             )
         if not value["repository"].startswith(("https://", "at://")):
             raise LensError(
-                "a repository that strangers cannot reach",
+                "a code reference must name a repository that strangers can reach",
                 path=f"{where}.repository",
                 expected="https://...",
                 actual=value["repository"],
             )
         if ":" not in value["path"]:
             raise LensError(
-                "a code reference without a function", path=f"{where}.path", expected="dir/file.py:function"
+                "a code reference must name a function", path=f"{where}.path", expected="dir/file.py:function"
             )
         return cls(
             value["repository"], value["commit"], value["path"], value.get("branch"), value.get("language", "python")

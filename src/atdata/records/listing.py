@@ -96,7 +96,7 @@ def parse_record(kind: type[R], did: Did, key: str, cid: Cid, block: bytes | Non
     value: object = None
     try:
         if block is None or Cid.of_cbor(block) != cid:
-            raise DataModelError("what is in the place of a record is none", expected="a block of DAG-CBOR")
+            raise DataModelError("a block in the place of a record is not a record", expected="a block of DAG-CBOR")
         value = cbor.decode(block)
         collection, _, rkey = key.partition("/")
         uri = AtUri.of(did, Nsid(collection), RecordKey(rkey))

@@ -44,7 +44,7 @@ class ShardManifest:
             LexiconError: it is none, or a blob is larger than it may be.
         """
         if not isinstance(value, dict):
-            raise LexiconError("a manifest that cannot be read", path=path, expected="object")
+            raise LexiconError("an entry's manifest cannot be read", path=path, expected="object")
         header = _blob(value.get("header"), f"{path}.header", _MAX_HEADER)
         samples = value.get("samples")
         return cls(
@@ -62,7 +62,7 @@ def read_manifests(value: Any) -> tuple[ShardManifest, ...]:
     """
     if not isinstance(value, list) or len(value) > MAX_MANIFESTS:
         raise LexiconError(
-            "manifests that cannot be read", path="manifests", expected=f"a list of at most {MAX_MANIFESTS}"
+            "an entry's manifests cannot be read", path="manifests", expected=f"a list of at most {MAX_MANIFESTS}"
         )
     return tuple(ShardManifest.from_record(item, f"manifests[{index}]") for index, item in enumerate(value))
 
@@ -71,7 +71,9 @@ def _blob(value: Any, path: str, most: int) -> Blob:
     try:
         blob = Blob.from_record(value, path)
     except IdentifierError as error:
-        raise LexiconError("a blob that cannot be read", path=path, actual=error.actual) from error
+        raise LexiconError("a blob of a manifest cannot be read", path=path, actual=error.actual) from error
     if type(blob.size) is not int or not 0 <= blob.size <= most:
-        raise LexiconError("a blob too large", path=path, expected=f"at most {most} bytes", actual=blob.size)
+        raise LexiconError(
+            "a blob of a manifest is too large", path=path, expected=f"at most {most} bytes", actual=blob.size
+        )
     return blob

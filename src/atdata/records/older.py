@@ -56,7 +56,7 @@ def of_entry(value: dict[str, Any]) -> Rewritten:
             value["metadata"] = pack(encoder(DictOf(Plain()))(value["metadata"]))
         except Misfit as misfit:  # such as a link
             path = misfit.under("metadata").path
-            raise LexiconError("an entry whose metadata cannot be read", path=path, actual=misfit.actual) from None
+            raise LexiconError("an entry's metadata cannot be read", path=path, actual=misfit.actual) from None
         forms.append("its metadata are an object")
     return value, tuple(forms)
 
@@ -131,4 +131,4 @@ def _of_field_type(node: Any, path: str, depth: int) -> dict[str, Any]:
 
 
 def _unreadable(what: str, path: str, actual: object) -> LexiconError:
-    return LexiconError(f"{what} that cannot be read", path=path, actual=reprlib.repr(actual))
+    return LexiconError(f"{what} cannot be read", path=path, actual=reprlib.repr(actual))

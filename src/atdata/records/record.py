@@ -99,7 +99,7 @@ class Record(Mapping[str, Any]):
         """
         collection = str(collection or value.get("$type", cls.NSID))
         if nsids.today(collection) != cls.NSID:
-            raise LexiconError(f"a record that is no {cls.NSID.name}", expected=cls.NSID, actual=collection)
+            raise LexiconError(f"the record is not of kind {cls.NSID.name}", expected=cls.NSID, actual=collection)
         today, forms = older.of_collection(dict(value), collection, cls.NSID)
         today, parts = cls._rewritten(today)
         lexicons().validate_record({n: item for n, item in today.items() if n not in cls.LATER}, cls.NSID)
@@ -131,7 +131,7 @@ class Record(Mapping[str, Any]):
             NotFoundError: it was never published.
         """
         if self.uri is None:
-            raise NotFoundError("a record that is nowhere yet", hint="Publish it first.")
+            raise NotFoundError("the record has not been published yet", hint="Publish it first.")
         return self.uri
 
     @cached_property
@@ -165,7 +165,7 @@ def check_named(name: str, version: str | None) -> None:
     for what, text in (("name", name), ("version", version)):
         if text is not None and not text.strip():
             raise UsageError(
-                f"an empty text is no {what}",
+                f"{what} must not be empty",
                 path=what,
                 actual=repr(text),
                 hint=f"Give a {what}, or leave {what}= out.",

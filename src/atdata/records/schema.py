@@ -67,7 +67,7 @@ class Schema(Record):
             UsageError: the version is no semantic version.
         """
         if not is_semver(version):
-            raise UsageError("a version that is no semantic version", expected="like 1.0.0", actual=version)
+            raise UsageError("a schema's version must be a semantic version", expected="like 1.0.0", actual=version)
         model = schema_of(sample_type, name)
         content, formats = to_json_schema(model)
         return cls(
@@ -107,7 +107,7 @@ class Schema(Record):
         """
         if self.schema_type != "jsonSchema" or self.unknown is not None:
             kind = self.schema_type if self.unknown is None else shown(self.unknown["$type"])
-            raise SchemaError("a schema of an unknown kind", uri=self.uri, expected="jsonSchema", actual=kind)
+            raise SchemaError("the schema is of an unknown kind", uri=self.uri, expected="jsonSchema", actual=kind)
         return from_json_schema(self.name, self.content)
 
     @property
@@ -170,5 +170,5 @@ def _content(body: dict[str, Any]) -> dict[str, Any]:
     """The JSON Schema document in a record's `schema` member; what stands there flattened must say the same."""
     content: dict[str, Any] = body["content"]
     if "properties" in body and body["properties"] != content.get("properties"):
-        raise SchemaError("a schema whose two forms disagree", path="schema.properties", hint="Ask its publisher.")
+        raise SchemaError("the two forms of a schema disagree", path="schema.properties", hint="Ask its publisher.")
     return content

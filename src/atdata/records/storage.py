@@ -122,7 +122,9 @@ class BlobStorage(Storage):
     def shards(self, did: str | None, /) -> tuple[ShardRef, ...]:
         """The shards, at `at://{did}/blob/{cid}`."""
         if did is None:
-            raise NotFoundError("blobs of an entry that is nowhere yet", hint="Publish it first.")
+            raise NotFoundError(
+                "the blobs of an entry have no address before it is published", hint="Publish it first."
+            )
         return tuple(ShardRef(str(BlobUri.of(did, b.cid)), Digest.of_cid(b.cid), b.size) for b in self.listed)
 
     @classmethod
@@ -230,7 +232,7 @@ class UnknownStorage(Storage):
             LexiconError: always; it names the kind.
         """
         raise LexiconError(
-            "shards stored in a way this version does not know",
+            "the shards are stored in a way that this version does not know",
             path="storage.$type",
             actual=str(self.value.get("$type"))[:200],
             hint="A newer version of atdata may read it.",
@@ -278,7 +280,7 @@ def open_storage(storage: Storage, shards: Sequence[ShardRef], openers: Mapping[
     opener = kinds.pop() if len(kinds) == 1 or not placed else None
     if opener is None:
         raise UsageError(
-            "shards in places of several kinds, or of one that cannot be read here",
+            "the shards are in places of several kinds, or of one that cannot be read here",
             expected=" or ".join(f"{scheme}://" for scheme in openers),
             actual=", ".join(f"{scheme}://" for scheme in sorted(schemes))[:200],
         )
@@ -333,7 +335,7 @@ def _read_blob(item: Any, path: str) -> Blob:
     digest = Digest.of_checksum(item.get("checksum"))
     if digest is not None and digest.algorithm == "sha256" and digest != Digest.of_cid(blob.cid):
         raise DigestError(
-            "a blob whose checksum is not that of its CID",
+            "a blob's checksum is not that of its CID",
             step="shard digest",
             path=path,
             expected=Digest.of_cid(blob.cid),
@@ -347,7 +349,7 @@ def _read_shard(item: dict[str, Any], name: str, prefix: str) -> ShardRef:
 
 
 def _unreadable(what: str, path: str, actual: object) -> LexiconError:
-    return LexiconError(f"{what} that cannot be read", path=path, actual=reprlib.repr(actual))
+    return LexiconError(f"{what} cannot be read", path=path, actual=reprlib.repr(actual))
 
 
 def _checksum(shard: ShardRef) -> dict[str, str]:
