@@ -3,7 +3,8 @@
 
     python3 dev.py demo       run the demo
     python3 dev.py test       run all tests (the real PDS too, where Node is installed); `test --fast` those that need
-                              no server and take no long, `test --many` the long sweeps in full
+                              no server and take no long, `test --many` the long sweeps in full, `test --lowest` on
+                              Python 3.11 with the lowest versions that pyproject.toml allows
     python3 dev.py check      tests, lint, types, import contracts, docs, the C code's bounds: all that a change must pass
     python3 dev.py torch      install PyTorch too, so that `test` runs the tests that train (large)
     python3 dev.py release --dry-run   build what a release would be, and show that it is whole (docs/releasing.md)
@@ -28,7 +29,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
-BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
+LOWEST = ROOT / ".venv-lowest"
+SCRIPTS = "Scripts" if os.name == "nt" else "bin"
+BIN = VENV / SCRIPTS
 PDS = ROOT / "tests" / "pds"
 TYPING = ROOT / "tests" / "typing"
 
@@ -49,10 +52,15 @@ def demo(rest: list[str]) -> int:
 
 
 def test(rest: list[str]) -> int:
-    install("dev")
+    lowest = "--lowest" in rest
+    if lowest and sys.version_info[:2] != (3, 11):  # the lowest versions have no wheels for newer ones
+        oldest = shutil.which("python3.11")
+        return run(oldest, __file__, "test", *rest) if oldest else fail("python3.11 is not on the PATH.")
+    folder = install("lowest", LOWEST) if lowest else install("dev")
     install_npm()
+    rest = [arg for arg in rest if arg != "--lowest"]
     workers = () if any(arg.startswith("-n") for arg in rest) else ("-n", "auto", "--dist", "loadfile")
-    return run(BIN / "python", "-m", "pytest", *workers, *rest)
+    return run(folder / "python", "-m", "pytest", *workers, *rest)
 
 
 def torch(_rest: list[str]) -> int:
@@ -140,28 +148,11 @@ def lock(_rest: list[str]) -> int:
     """Write requirements/*.lock anew; no line of them names where packages come from."""
     install("dev")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("UV_", "PIP_"))}
+    same = ["--universal", "--python-version", "3.11", "--generate-hashes", "--upgrade", "--quiet"]
+    same += ["--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links"]
     for name, what in LOCKS.items():
-        command = [
-            BIN / "uv",
-            "pip",
-            "compile",
-            "--universal",
-            "--generate-hashes",
-            "--no-header",
-            "--no-annotate",
-            "--quiet",
-            "--upgrade",
-        ]
-        command += [
-            "--python-version",
-            "3.11",
-            "--no-emit-index-url",
-            "--no-emit-find-links",
-            *what,
-            "-o",
-            f"requirements/{name}.lock",
-        ]
-        if subprocess.run([*command, "pyproject.toml"], cwd=ROOT, env=clean).returncode:
+        command = [BIN / "uv", "pip", "compile", *same, *what, "-o", f"requirements/{name}.lock", "pyproject.toml"]
+        if subprocess.run(command, cwd=ROOT, env=clean).returncode:
             return 1
     return 0
 
@@ -169,30 +160,32 @@ def lock(_rest: list[str]) -> int:
 LOCKS = {
     "run": ["--extra", "atmosphere", "requirements/build.in"],
     "dev": ["--extra", "all", "--group", "test", "--group", "lint", "--group", "docs", "requirements/build.in"],
+    "lowest": ["--extra", "all", "--group", "test", "--resolution", "lowest-direct", "requirements/build.in"],
 }
 
 
-def install(name: str) -> None:
-    """Make .venv hold what a lock file names. Nothing is done where it already does."""
-    wanted = ROOT / "requirements" / f"{name}.lock"
-    stamp = VENV / f".{name}-{digest(wanted, ROOT / 'pyproject.toml', ROOT / 'src' / 'atdata' / '_native.c')}"
+def install(name: str, folder: Path = VENV) -> Path:
+    """Make an environment hold what a lock file names; its programs. Nothing is done where it already does."""
+    wanted, programs = ROOT / "requirements" / f"{name}.lock", folder / SCRIPTS
+    stamp = folder / f".{name}-{digest(wanted, ROOT / 'pyproject.toml', ROOT / 'src' / 'atdata' / '_native.c')}"
     if stamp.exists():
-        return
-    if not (BIN / "python").exists():
-        print(f"Making {VENV.name} with Python {sys.version.split()[0]} ...", flush=True)
+        return programs
+    if not (programs / "python").exists():
+        print(f"Making {folder.name} with Python {sys.version.split()[0]} ...", flush=True)
         try:
-            venv.create(VENV, with_pip=True)
+            venv.create(folder, with_pip=True)
         except (subprocess.CalledProcessError, OSError):
-            shutil.rmtree(VENV, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
             sys.exit(
                 fail("This Python cannot make virtual environments. On Debian or Ubuntu: apt install python3-venv")
             )
     print(f"Installing what requirements/{name}.lock names ...", flush=True)
-    pip = [BIN / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip = [programs / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     code = run(*pip, "--require-hashes", "-r", wanted) or run(*pip, "--no-deps", "--no-build-isolation", "-e", ROOT)
     if code:
         sys.exit(fail("The packages could not be installed; pip has said why."))
     stamp.touch()
+    return programs
 
 
 def install_npm() -> None:

@@ -18,6 +18,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 import atdata
 
@@ -135,22 +136,44 @@ def test_what_is_required_is_imported_and_what_is_imported_is_required() -> None
     assert {name for name in foreign if not providers[name] & required} == set()
 
 
-@pytest.mark.parametrize("name", ["run", "dev"])
-def test_a_lock_holds_what_is_required(name: str) -> None:
+def locked_versions(name: str) -> dict[str, str]:
+    """The versions that a lock names; of several for different Pythons the one for the oldest."""
     text = (ROOT / "requirements" / f"{name}.lock").read_text("utf-8")
-    locked = dict(re.findall(r"^([a-z0-9._-]+)(?:\[[a-z,]+\])?==([^\s;]+)", text, re.MULTILINE))
-    for entry in re.split(r"^(?=[a-z])", text, flags=re.MULTILINE)[1:]:
-        assert re.search(r"--hash=sha256:[0-9a-f]{64}", entry), entry
+    found = re.findall(r"^([a-z0-9._-]+)(?:\[[a-z,]+\])?==([^\s;]+)", text, re.MULTILINE)
+    return {package: min((one for other, one in found if other == package), key=Version) for package, _ in found}
+
+
+def locked_requirements(name: str) -> list[Requirement]:
+    """The requirements of pyproject.toml that a lock is made for."""
     project, options = PROJECT["project"], module("dev").LOCKS[name]
     texts = [*project["dependencies"]]
     for option, value in zip(options[:-1:2], options[1::2], strict=True):
-        extras, groups = project["optional-dependencies"], PROJECT["dependency-groups"]
-        texts += extras[value] if option == "--extra" else groups[value]
+        if option == "--extra":
+            texts += project["optional-dependencies"][value]
+        elif option == "--group":
+            texts += PROJECT["dependency-groups"][value]
     for one in requirements(texts):
         if one.name == "atdata":
             texts += [text for extra in one.extras for text in project["optional-dependencies"][extra]]
-    for one in requirements(texts):
-        assert one.name == "atdata" or locked[canonicalize_name(one.name)] in one.specifier, one
+    return [one for one in requirements(texts) if one.name != "atdata"]
+
+
+@pytest.mark.parametrize("name", ["run", "dev", "lowest"])
+def test_a_lock_holds_what_is_required(name: str) -> None:
+    text = (ROOT / "requirements" / f"{name}.lock").read_text("utf-8")
+    for entry in re.split(r"^(?=[a-z])", text, flags=re.MULTILINE)[1:]:
+        assert re.search(r"--hash=sha256:[0-9a-f]{64}", entry), entry
+    locked = locked_versions(name)
+    for one in locked_requirements(name):
+        assert locked[canonicalize_name(one.name)] in one.specifier, one
+
+
+def test_the_lowest_versions_are_the_lowest_that_are_allowed() -> None:
+    locked = locked_versions("lowest")
+    for one in locked_requirements("lowest"):
+        bounds = [bound.version for bound in one.specifier if bound.operator == ">="]
+        assert len(bounds) == 1, one
+        assert f"{locked[canonicalize_name(one.name)]}.".startswith(f"{bounds[0]}."), one
 
 
 # -- workflows, hooks, verbs
@@ -193,6 +216,7 @@ def test_the_workflow_runs_what_everybody_runs() -> None:
     jobs = read(".github/workflows/check.yml")["jobs"]
     assert ".ci/run" in commands(jobs["check"])
     assert "python3 dev.py release --dry-run" in commands(jobs["release"])
+    assert "python3 dev.py test --lowest" in commands(jobs["lowest"])
     match = re.search(r"^for verb in (.*); do$", (ROOT / ".ci" / "run").read_text("utf-8"), re.MULTILINE)
     assert match
     checked = set(match[1].split())
