@@ -16,7 +16,7 @@ import atdata
 from atdata.errors import AuthError
 from atdata.local import LocalIndex
 from atdata.testing.services import CephServer, PostgresServer, RedisServer
-from support.services import postgres_connection, redis_client
+from support.services import postgres_connection, redis_client, running, temporary
 
 pytestmark = pytest.mark.slow
 
@@ -114,13 +114,9 @@ def test_policies_are_policies() -> None:
 
 
 @pytest.fixture
-def ceph(served: None, tmp_path: Path) -> Any:
-    if not CephServer.installed():
-        pytest.skip(f"Ceph is not installed: {CephServer.INSTALL}")
-    server = CephServer(tmp_path / "ceph")
-    server.start()
-    yield server
-    server.stop(kill=True)
+def ceph(served: None) -> Any:
+    with temporary("ceph-") as folder, running(CephServer(folder / "ceph")) as server:
+        yield server
 
 
 def test_the_public_policy_opens_one_prefix_for_reading(ceph: CephServer) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -234,3 +236,34 @@ def test_a_folder_that_somebody_made_is_neither_used_nor_wiped(tmp_path: Path) -
     RedisServer(theirs.parent).wipe()
     assert theirs.read_text() == "mine"
     assert {path.name for path in theirs.parent.iterdir()} == {theirs.name}
+
+
+PARENT = """
+import sys, time
+from pathlib import Path
+from atdata.testing.services import RedisServer
+from support.services import running
+
+with running(RedisServer(Path(sys.argv[1]))) as server:
+    print("runs", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_server_of_the_tests_ends_with_who_started_it(tmp_path: Path) -> None:
+    folder = tmp_path / "redis"
+    paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    command, environment = [sys.executable, "-c", PARENT, str(folder)], {**os.environ, "PYTHONPATH": paths}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        if not parent.stdout.readline():
+            pytest.skip(f"{RedisServer.PROGRAM} is not installed: {RedisServer.INSTALL}")
+        left = processes(RedisServer(folder))
+        assert left
+        assert all(process.running for process in left)
+        parent.kill()
+    assert all(process.wait(60) for process in left)
+    deadline = time.monotonic() + 60
+    while folder.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

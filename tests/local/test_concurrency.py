@@ -8,10 +8,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import random
-import shutil
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -31,7 +29,7 @@ from atdata.samples import packable
 from atdata.shards import ShardRef
 from atdata.shards.digest import Digest
 from atdata.testing.services import PostgresServer, RedisServer, Server
-from support.services import redis_client
+from support.services import redis_client, running, temporary
 
 forked = multiprocessing.get_context("fork")
 
@@ -273,16 +271,10 @@ class Durable:
 
 @pytest.fixture(params=[RedisServer, PostgresServer], ids=["redis", "postgres"])
 def durable(served: None, request: pytest.FixtureRequest) -> Iterator[Durable]:
-    if not request.param.installed():
-        pytest.skip(f"{request.param.PROGRAM} is not installed: {request.param.INSTALL}")
-    folder = Path(tempfile.mkdtemp(prefix="atdata-durable-"))  # with a short name, for sockets
-    found = Durable(request.param(folder / "server"))
-    try:
+    with temporary("atdata-durable-") as folder, running(request.param(folder / "server")) as server:
+        found = Durable(server)
         found.start()
         yield found
-    finally:
-        found.kill()
-        shutil.rmtree(folder)
 
 
 def write_until_told(url: str, writer: int, told: int, stop: Path) -> None:

@@ -10,23 +10,21 @@ import json
 import os
 import re
 import secrets
-import shutil
 import socket
 import struct
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
 import pytest
 
 from atdata.testing.services import CephServer, MotoServer
+from support.services import running, temporary
 
 
 @dataclass(frozen=True)
@@ -104,16 +102,10 @@ def running_server() -> Iterator[S3Server]:
     program = next((one for one in (CephServer, MotoServer) if one.installed()), None)
     if program is None:
         pytest.skip("there is no S3 server: neither TEST_S3_URL, nor radosgw, nor moto")
-    folder = Path(tempfile.mkdtemp(prefix="s3-", dir="/tmp"))  # the path of a Unix socket must be short
-    server = program(folder / "s3")
-    try:
-        server.start()
+    with temporary("s3-") as folder, running(program(folder / "s3")) as server:
         keys = server.environment
         kind = "ceph" if program is CephServer else "moto"
         yield S3Server(kind, server.url, keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"])
-    finally:
-        server.stop(kill=True)
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 # --- faults ----------------------------------------------------------------------------------------------------------

@@ -2,11 +2,15 @@
 
 Where `TEST_REDIS_URL` or `TEST_POSTGRES_URL` is set, that server is used; else one that is installed, or bundled in a
 wheel, is started for the session. Only those that were started here can be stopped and started again in a test.
+They end with the process that started them, also where that is killed.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -21,19 +25,56 @@ from atdata.testing.services import PostgresServer, RedisServer, Server
 
 S = TypeVar("S", bound=Server)
 DATABASES = range(1, 16)  # of a Redis as it comes; 0 is where they are given out
+GUARD = """
+import os, sys, time
+from pathlib import Path
+from atdata.testing import services
+
+kind, folder, parent = sys.argv[1:]
+while os.getppid() == int(parent):
+    time.sleep(0.2)
+getattr(services, kind)(Path(folder)).wipe()
+"""
+
+
+@contextmanager
+def running(server: S) -> Iterator[S]:
+    """A server that runs until the block ends, or the process, or a skip with the reason."""
+    if not server.installed():
+        pytest.skip(f"{server.PROGRAM} is not installed: {server.INSTALL}")
+    guard = [sys.executable, "-c", GUARD, type(server).__name__, str(server.folder), str(os.getpid())]
+    with subprocess.Popen(
+        guard, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
+    ) as guarding:
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop(kill=True)
+            guarding.kill()
+
+
+@contextmanager
+def temporary(prefix: str) -> Iterator[Path]:
+    """A folder with a path that is short enough for the sockets in it."""
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
 
 
 @contextmanager
 def own_redis() -> Iterator[RedisServer]:
     """A Redis of our own, or a skip with the reason."""
-    with _temporary("atdata-redis-") as folder, _running(RedisServer(folder / "server")) as server:
+    with temporary("atdata-redis-") as folder, running(RedisServer(folder / "server")) as server:
         yield server
 
 
 @contextmanager
 def own_postgres() -> Iterator[PostgresServer]:
     """A PostgreSQL of our own, or a skip with the reason."""
-    with _temporary("atdata-pg-") as folder, _running(PostgresServer(folder / "server", durable=False)) as server:
+    with temporary("atdata-pg-") as folder, running(PostgresServer(folder / "server", durable=False)) as server:
         yield server
 
 
@@ -91,23 +132,3 @@ def _claim(url: str) -> tuple[int, str]:
                         return number, claim
                 client.delete(claim)
     raise RuntimeError(f"no database of this Redis is empty: {urlsplit(url).hostname}")
-
-
-@contextmanager
-def _running(server: S) -> Iterator[S]:
-    if not server.installed():
-        pytest.skip(f"{server.PROGRAM} is not installed: {server.INSTALL}")
-    try:
-        server.start()
-        yield server
-    finally:
-        server.stop(kill=True)
-
-
-@contextmanager
-def _temporary(prefix: str) -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix=prefix))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
