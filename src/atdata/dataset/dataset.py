@@ -7,8 +7,7 @@ import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +19,7 @@ from atdata.dataset.numbers import Ints, checked_int
 from atdata.dataset.order import WINDOW, Order
 from atdata.dataset.ranks import Ranks
 from atdata.dataset.reading.table import ShardTable
-from atdata.dataset.tables import frames
-from atdata.dataset.tables.arrow import ArrowTable
-from atdata.dataset.tables.frames import PandasFrame, PolarsFrame
+from atdata.dataset.tables.frames import Tables
 from atdata.dataset.transforms import Filter, Map
 from atdata.dataset.view import MaybeSized, View
 from atdata.errors import FieldTypeError, NotFoundError, UsageError
@@ -42,7 +39,7 @@ else:
 V = TypeVar("V")
 
 
-class Dataset(MaybeSized, Generic[T]):
+class Dataset(MaybeSized, Tables[T]):
     """Samples of type `T`, in shards.
 
     `Dataset[T](where)` takes a path, brace notation (`data-{000000..000009}.tar`), a URL, a list of these,
@@ -428,61 +425,6 @@ class Dataset(MaybeSized, Generic[T]):
         dataset: Dataset[Any] = copy(self)
         dataset._view = replace(self.view, **changes)
         return dataset
-
-    # --- tables
-
-    def to_dict(self) -> dict[str, Any]:
-        """Every sample, as one column for each field: an array of shape `(samples, ...)`, else a list."""
-        return frames.to_dict(self.view)
-
-    def to_arrow(self) -> ArrowTable:
-        """Every sample, as an Arrow table; see `atdata.dataset.tables.frames`.
-
-        Raises:
-            MissingExtraError: pyarrow is not installed.
-            SampleError: values that Arrow has no type for.
-        """
-        return frames.to_arrow(self.view)
-
-    def to_pandas(self) -> PandasFrame:
-        """Every sample, as a pandas frame.
-
-        Raises:
-            MissingExtraError: pandas is not installed.
-        """
-        return frames.to_pandas(self.view)
-
-    def to_polars(self) -> PolarsFrame:
-        """Every sample, as a polars frame.
-
-        Raises:
-            MissingExtraError: polars is not installed.
-        """
-        return frames.to_polars(self.view)
-
-    def to_parquet(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        sample_map: Callable[[T], Mapping[str, Any]] | None = None,
-        maxcount: int | None = None,
-        overwrite: bool = False,
-    ) -> list[Path]:
-        """Write every sample to Parquet, a few at a time, and give the files.
-
-        Args:
-            path: `digits-%06d.parquet` for as many files as it takes, `digits.parquet` for one.
-            sample_map: what to write in place of a sample.
-            maxcount: most rows in a file.
-            overwrite: whether to replace all files that a path with a number stands for.
-
-        Raises:
-            MissingExtraError: pyarrow is not installed.
-            ConflictError: files of this name are there already.
-            SampleError: values that Parquet has no type for.
-            StorageError: the disk is full or fails.
-        """
-        return frames.to_parquet(self.view, path, sample_map, maxcount, overwrite)
 
     def __repr__(self) -> str:
         return f"Dataset[{self.sample_type.__name__}]({len(self.shards)} shards)"

@@ -14,7 +14,7 @@ from contextlib import suppress
 from io import FileIO
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
 
+T = TypeVar("T")
 PandasFrame: TypeAlias = "pd.DataFrame"
 PolarsFrame: TypeAlias = "pl.DataFrame"
 
@@ -42,128 +43,122 @@ BATCH = 256
 ROW_GROUP = 1 << 26  # bytes of Arrow data after which a row group is written
 
 
-def to_dict(view: View[Any]) -> dict[str, Any]:
-    """Every sample, as one column for each field.
+class Tables(Generic[T]):
+    """Samples as tables. Each method reads all of them, and raises what iteration raises."""
 
-    A column is an array of shape `(samples, ...)` where its values can be stacked, else a list.
+    @property
+    def view(self) -> View[T]:
+        """The view of the samples."""
+        raise NotImplementedError
 
-    Raises:
-        ShardError, DigestError, SampleError: as iteration.
-    """
-    types = _types(view)
-    pieces: dict[str, list[Any]] = {}
-    count = 0
-    for batch in _batches(view, None):
-        length = _length(batch)
-        for name in {**pieces, **batch}:
-            before: list[Any] = [[None] * count] if count else []
-            pieces.setdefault(name, before).append(batch.get(name, [None] * length))
-        count += length
-    if not count:
-        return {name: [] for name in types}
-    return {name: _concatenated(pieces.pop(name), types.get(name)) for name in list(pieces)}
+    def to_dict(self) -> dict[str, Any]:
+        """One column for each field: an array of shape `(samples, ...)` where its values can be stacked, else a list."""
+        types = _types(self.view)
+        pieces: dict[str, list[Any]] = {}
+        count = 0
+        for batch in _batches(self.view, None):
+            length = _length(batch)
+            for name in {**pieces, **batch}:
+                before: list[Any] = [[None] * count] if count else []
+                pieces.setdefault(name, before).append(batch.get(name, [None] * length))
+            count += length
+        if not count:
+            return {name: [] for name in types}
+        return {name: _concatenated(pieces.pop(name), types.get(name)) for name in list(pieces)}
 
+    def to_arrow(self) -> ArrowTable:
+        """An Arrow table.
 
-def to_arrow(view: View[Any]) -> ArrowTable:
-    """Every sample, as an Arrow table.
+        Arrays of one shape are fixed-size lists, from two dimensions on tensors; arrays of several shapes are nested
+        lists. What may be `None` is nullable, and NaT is null. Dicts of one type are maps, other dicts structs.
 
-    Arrays of one shape are fixed-size lists, from two dimensions on tensors; arrays of several shapes are nested
-    lists. What may be `None` is nullable, and NaT is null. Dicts of one type are maps, other dicts structs.
+        Raises:
+            MissingExtraError: pyarrow is not installed.
+            SampleError: values that Arrow has no type for; `path` names the field.
+        """
+        return _table(_Frame(self.view, "arrow"))
 
-    Raises:
-        MissingExtraError: pyarrow is not installed.
-        SampleError: values that Arrow has no type for; `path` names the field.
-        ShardError, DigestError: as iteration.
-    """
-    return _table(_Frame(view, "arrow"))
+    def to_pandas(self) -> PandasFrame:
+        """A pandas frame.
 
+        Arrays, lists and dicts are objects. Ints and bools that may be `None` have pandas' nullable types.
 
-def to_pandas(view: View[Any]) -> PandasFrame:
-    """Every sample, as a pandas frame.
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise MissingExtraError.of("frames", "making a pandas frame") from error
 
-    Arrays, lists and dicts are objects. Ints and bools that may be `None` have pandas' nullable types.
+        types = _types(self.view)
+        nullable = {Maybe(Scalar("int")): "Int64", Maybe(Scalar("bool")): "boolean"}
+        series = {}
+        for name, column in self.to_dict().items():
+            kind = types.get(name)
+            if kind in nullable:
+                series[name] = pd.Series(column, dtype="UInt64" if is_wide(column) else nullable[kind])
+            elif isinstance(bare(kind), Scalar) or (isinstance(column, np.ndarray) and column.ndim == 1):
+                series[name] = pd.Series(column)
+            else:
+                objects = np.empty(len(column), object)
+                for index, value in enumerate(unstack(column)):  # one by one: numpy takes lists alike for one array
+                    objects[index] = value
+                series[name] = pd.Series(objects)
+        return pd.DataFrame(series)
 
-    Raises:
-        MissingExtraError: pandas is not installed.
-        ShardError, DigestError, SampleError: as iteration.
-    """
-    try:
-        import pandas as pd
-    except ImportError as error:
-        raise MissingExtraError.of("frames", "making a pandas frame") from error
+    def to_polars(self) -> PolarsFrame:
+        """A polars frame. Arrays of one shape have the type `Array`, others are nested lists.
 
-    types = _types(view)
-    nullable = {Maybe(Scalar("int")): "Int64", Maybe(Scalar("bool")): "boolean"}
-    series = {}
-    for name, column in to_dict(view).items():
-        kind = types.get(name)
-        if kind in nullable:
-            series[name] = pd.Series(column, dtype="UInt64" if is_wide(column) else nullable[kind])
-        elif isinstance(bare(kind), Scalar) or (isinstance(column, np.ndarray) and column.ndim == 1):
-            series[name] = pd.Series(column)
-        else:
-            objects = np.empty(len(column), object)
-            for index, value in enumerate(unstack(column)):  # one by one: numpy takes lists alike for one array
-                objects[index] = value
-            series[name] = pd.Series(objects)
-    return pd.DataFrame(series)
+        Raises:
+            MissingExtraError: polars or pyarrow is not installed.
+            SampleError: values that Arrow has no type for; `path` names the field.
+        """
+        try:
+            import polars as pl
+        except ImportError as error:
+            raise MissingExtraError.of("frames", "making a polars frame") from error
 
+        frame: Any = pl.from_arrow(_table(_Frame(self.view, "polars")))
+        return frame
 
-def to_polars(view: View[Any]) -> PolarsFrame:
-    """Every sample, as a polars frame. Arrays of one shape have the type `Array`, others are nested lists.
+    def to_parquet(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        sample_map: Callable[[T], Mapping[str, Any]] | None = None,
+        maxcount: int | None = None,
+        overwrite: bool = False,
+    ) -> list[Path]:
+        """Write Parquet files with page checksums, in constant memory. The files appear all at once.
 
-    Raises:
-        MissingExtraError: polars or pyarrow is not installed.
-        SampleError: values that Arrow has no type for; `path` names the field.
-        ShardError, DigestError: as iteration.
-    """
-    try:
-        import polars as pl
-    except ImportError as error:
-        raise MissingExtraError.of("frames", "making a polars frame") from error
+        Types are those of `to_arrow`, but arrays that may be `None` are lists of any size: not every reader of Parquet
+        takes such lists of one size.
 
-    frame: Any = pl.from_arrow(_table(_Frame(view, "polars")))
-    return frame
+        Args:
+            path: `digits.parquet`, or `digits-%06d.parquet` for several files.
+            sample_map: gives the row to write for a sample. It may be called again for the same sample.
+            maxcount: most rows in a file.
+            overwrite: whether to replace all files that a path with a number stands for.
 
+        Returns:
+            The files, in order; a dataset without samples is one file without rows.
 
-def to_parquet(
-    view: View[Any],
-    path: str | os.PathLike[str],
-    sample_map: Callable[[Any], Mapping[str, Any]] | None = None,
-    maxcount: int | None = None,
-    overwrite: bool = False,
-) -> list[Path]:
-    """Write every sample to Parquet files with page checksums, in constant memory. The files appear all at once.
-
-    Types are those of `to_arrow`, but arrays that may be `None` are lists of any size: not every reader of Parquet
-    takes such lists of one size.
-
-    Args:
-        view: the samples.
-        path: `digits.parquet`, or `digits-%06d.parquet` for several files.
-        sample_map: gives the row to write for a sample. It may be called again for the same sample.
-        maxcount: most rows in a file.
-        overwrite: whether to replace all files that a path with a number stands for.
-
-    Returns:
-        The files, in order; a dataset without samples is one file without rows.
-
-    Raises:
-        MissingExtraError: pyarrow is not installed.
-        UsageError: the path does not fit, or `sample_map` gives no mapping.
-        ConflictError: files of this name are there already, or another process writes them.
-        SampleError: values that Parquet has no type for; `path` names the field.
-        StorageError: the disk is full or fails.
-        ShardError, DigestError: as iteration.
-    """
-    maxcount = None if maxcount is None else checked_int(maxcount, "maxcount", 1)
-    pattern = FilePattern.of(path, maxcount is not None, ".parquet")
-    frame = _Frame(view, "parquet", sample_map)
-    while True:
-        with suppress(_SchemaWidened), new_set(pattern, overwrite) as place:
-            written = _write_files(frame, place, maxcount)
-            break
-    return [pattern.folder / path.name for path in written]
+        Raises:
+            MissingExtraError: pyarrow is not installed.
+            UsageError: the path does not fit, or `sample_map` gives no mapping.
+            ConflictError: files of this name are there already, or another process writes them.
+            SampleError: values that Parquet has no type for; `path` names the field.
+            StorageError: the disk is full or fails.
+        """
+        maxcount = None if maxcount is None else checked_int(maxcount, "maxcount", 1)
+        pattern = FilePattern.of(path, maxcount is not None, ".parquet")
+        frame = _Frame(self.view, "parquet", sample_map)
+        while True:
+            with suppress(_SchemaWidened), new_set(pattern, overwrite) as place:
+                written = _write_files(frame, place, maxcount)
+                break
+        return [pattern.folder / path.name for path in written]
 
 
 # Samples as columns.
