@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from atdata.cli.index import Index, Json
+from atdata.cli.options import Credentials, Index, Json
 from atdata.cli.output import say, say_json, some
 from atdata.cli.promote import bucket_at
 from atdata.doctor import Finding, examine
@@ -20,9 +20,7 @@ def doctor(
         bool, typer.Option("--deep", help="Read every shard on this machine, and check its digest.")
     ] = False,
     store: Annotated[str | None, typer.Option(help="s3://bucket/prefix, to look for unfinished uploads.")] = None,
-    credentials: Annotated[
-        str | None, typer.Option(help="A file of AWS_... lines for the bucket; the usual AWS settings by default.")
-    ] = None,
+    credentials: Credentials = None,
     account: Annotated[
         str | None, typer.Option(help="@handle or DID, to name its records on the network that cannot be read.")
     ] = None,

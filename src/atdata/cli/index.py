@@ -11,6 +11,7 @@ import typer
 
 from atdata.atmosphere import AtmosphereIndex
 from atdata.cli.account import logged_in
+from atdata.cli.options import Description, Index, Json, License, Limit, Prefix, Ref, Yes
 from atdata.cli.output import facts, say, say_json, size, some, table
 from atdata.errors import DataModelError, LexiconError, UsageError, VerificationError
 from atdata.json_reader import read_json
@@ -20,13 +21,6 @@ from atdata.records import Entry, Label
 from atdata.records.address import AUTHORITY, name_and_version
 
 app = typer.Typer(no_args_is_help=True, help="What your team's index lists.")
-
-Index = Annotated[
-    str | None,
-    typer.Option("--index", help="redis://, postgresql://, sqlite:/// or a file; ATDATA_INDEX_URL by default."),
-]
-Json = Annotated[bool, typer.Option("--json", help="Say it in JSON.")]
-Ref = Annotated[str, typer.Argument(help="NAME, NAME@VERSION, or @local/NAME.")]
 
 
 class Clearable(Enum):
@@ -38,16 +32,8 @@ class Clearable(Enum):
     METADATA = "metadata"
 
 
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-
-
 @app.command()
-def ls(
-    prefix: Annotated[str, typer.Argument(help="Only names that begin with this.")] = "",
-    limit: Annotated[int, typer.Option(help="How many, the newest first.", min=1, max=1_000_000)] = 50,
-    index: Index = None,
-    json: Json = False,
-) -> None:
+def ls(prefix: Prefix = "", limit: Limit = 50, index: Index = None, json: Json = False) -> None:
     """List datasets: the newest first, or those whose names begin with some text."""
     team = LocalIndex(index)
     labels = team.list_labels(limit=limit, prefix=prefix)
@@ -126,9 +112,9 @@ def rm(ref: Ref, index: Index = None, yes: Yes = False, json: Json = False) -> N
 @app.command()
 def update(
     ref: Ref,
-    description: Annotated[str | None, typer.Option(help="What it holds.")] = None,
+    description: Description = None,
     tag: Annotated[list[str] | None, typer.Option(help="A word to find it by; all of them, one option each.")] = None,
-    license: Annotated[str | None, typer.Option(help="SPDX expression or URL, such as CC-BY-4.0.")] = None,  # noqa: A002
+    license: License = None,  # noqa: A002
     metadata: Annotated[
         list[str] | None,
         typer.Option(help="NAME=VALUE, a member to set: JSON, else text; null takes it out. Others stay."),

@@ -10,6 +10,7 @@ import typer
 
 from atdata.atmosphere import AtmosphereClient
 from atdata.cli import account
+from atdata.cli.options import Json
 from atdata.cli.output import say, say_json
 from atdata.errors import AuthError
 from atdata.redaction import Secret
@@ -18,7 +19,7 @@ from atdata.redaction import Secret
 def login(
     handle: Annotated[str, typer.Argument(help="Your handle, such as alice.bsky.social.")],
     server: Annotated[str | None, typer.Option(help="Your server; found through the handle by default.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Say it in JSON.")] = False,
+    json: Json = False,
 ) -> None:
     """Log in with an app password, asked for here (or read from ATDATA_PASSWORD, or from standard input)."""
     client = AtmosphereClient(base_url=server)
@@ -31,7 +32,7 @@ def login(
         say(f"  {client.did}")
 
 
-def logout(json: Annotated[bool, typer.Option("--json", help="Say it in JSON.")] = False) -> None:
+def logout(json: Json = False) -> None:
     """Forget the login on this machine."""
     known = account.forget()
     if json:

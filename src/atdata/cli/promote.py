@@ -8,7 +8,8 @@ import typer
 
 from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, PDSBlobStore
 from atdata.cli.account import logged_in
-from atdata.cli.index import Index, Json, Ref, Yes, confirm
+from atdata.cli.index import confirm
+from atdata.cli.options import Credentials, Description, Index, Json, License, Ref, Tags, Yes
 from atdata.cli.output import facts, say, say_json, size
 from atdata.dataset.stores import AbstractDataStore
 from atdata.errors import UsageError
@@ -24,14 +25,12 @@ def promote(
         str | None,
         typer.Option(help="Copy the shards: 'blobs' for your own repository, or s3://bucket/prefix."),
     ] = None,
-    credentials: Annotated[
-        str | None, typer.Option(help="A file of AWS_... lines for the bucket; the usual AWS settings by default.")
-    ] = None,
+    credentials: Credentials = None,
     name: Annotated[str | None, typer.Option(help="Another name on the network.")] = None,
     version: Annotated[str | None, typer.Option(help="Another version than its labels say.")] = None,
-    description: Annotated[str | None, typer.Option(help="What it holds.")] = None,
-    tag: Annotated[list[str] | None, typer.Option(help="A word to find it by; may be given several times.")] = None,
-    license: Annotated[str | None, typer.Option(help="SPDX expression or URL, such as CC-BY-4.0.")] = None,  # noqa: A002
+    description: Description = None,
+    tag: Tags = None,
+    license: License = None,  # noqa: A002
     schema_version: Annotated[str | None, typer.Option(help="Another version for the schema.")] = None,
     allow_private: Annotated[bool, typer.Option(help="Publish addresses that not everybody can read.")] = False,
     index: Index = None,

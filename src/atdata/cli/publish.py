@@ -12,6 +12,7 @@ import typer
 
 from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, PDSBlobStore
 from atdata.cli.account import logged_in
+from atdata.cli.options import Description, Json, License, Tags, Yes
 from atdata.cli.output import facts, say, say_json, size, some, table
 from atdata.dataset import Dataset
 from atdata.errors import UsageError
@@ -26,15 +27,15 @@ def publish(
     version: Annotated[
         str | None, typer.Option(help="A version, such as 1.0.0; what is published under it never changes.")
     ] = None,
-    description: Annotated[str | None, typer.Option(help="What it holds.")] = None,
-    tag: Annotated[list[str] | None, typer.Option(help="A word to find it by; may be given several times.")] = None,
-    license: Annotated[str | None, typer.Option(help="SPDX expression or URL, such as CC-BY-4.0.")] = None,  # noqa: A002
+    description: Description = None,
+    tag: Tags = None,
+    license: License = None,  # noqa: A002
     type_name: Annotated[str | None, typer.Option("--type", help="What to call the sample type.")] = None,
     schema_version: Annotated[str | None, typer.Option(help="The version of the sample type.")] = None,
     maxcount: Annotated[int | None, typer.Option(help="Most samples in a shard.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan, and stop.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Say it in JSON.")] = False,
+    yes: Yes = False,
+    json: Json = False,
 ) -> None:
     """Publish data under your identity: infers the sample type, shows it and the plan, then publishes."""
     with logged_in() as client, tempfile.TemporaryDirectory(prefix="atdata-publish-") as scratch:

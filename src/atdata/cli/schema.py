@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from atdata.cli.index import Index, Json, Yes, confirm
+from atdata.cli.index import confirm
+from atdata.cli.options import Index, Json, Limit, Prefix, Yes
 from atdata.cli.output import facts, say, say_json, table
 from atdata.errors import SchemaError
 from atdata.local import LocalIndex
@@ -19,12 +20,7 @@ Ref = Annotated[str, typer.Argument(help="NAME, NAME@VERSION, or an address.")]
 
 
 @app.command()
-def ls(
-    prefix: Annotated[str, typer.Argument(help="Only names that begin with this.")] = "",
-    limit: Annotated[int, typer.Option(help="How many, the newest first.", min=1, max=1_000_000)] = 50,
-    index: Index = None,
-    json: Json = False,
-) -> None:
+def ls(prefix: Prefix = "", limit: Limit = 50, index: Index = None, json: Json = False) -> None:
     """List schemas: the newest first, or those whose names begin with some text."""
     schemas = LocalIndex(index).list_schemas(limit=limit, prefix=prefix)
     if json:

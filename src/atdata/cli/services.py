@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
+from atdata.cli.options import Json
 from atdata.cli.output import facts, say, say_json, table
 from atdata.settings import Settings
 from atdata.testing.services import Home, Status
@@ -20,7 +21,7 @@ Services = Annotated[list[str] | None, typer.Argument(help="Which of redis, post
 
 def up(
     services: Services = None,
-    json: Annotated[bool, typer.Option("--json", help="Say it in JSON.")] = False,
+    json: Json = False,
 ) -> None:
     """Start Redis, PostgreSQL and S3 where they are installed, for nobody but you, on this machine only.
 
@@ -43,7 +44,7 @@ def up(
 def down(
     services: Services = None,
     wipe: Annotated[bool, typer.Option(help="Remove their data, passwords and logs as well.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Say it in JSON.")] = False,
+    json: Json = False,
 ) -> None:
     """End what `atdata up` started, and nothing else. The data stay, unless you say --wipe."""
     found = _home().down(services or (), wipe=wipe)

@@ -10,6 +10,7 @@ import numpy as np
 import typer
 
 from atdata.atmosphere import AtmosphereClient
+from atdata.cli.options import Json
 from atdata.cli.output import facts, is_picture, pictures, say, say_json, size, table
 from atdata.dataset import Dataset
 from atdata.loading import load_dataset
@@ -32,7 +33,7 @@ def show(
     samples: Annotated[int, typer.Option(help="How many samples to show.", min=0, max=1_000_000)] = PREVIEW,
     split: Annotated[str | None, typer.Option(help="Which split; the first by default.")] = None,
     allow_unverified: Annotated[bool, typer.Option(help="Read shards for which the publisher gave no digest.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Say it in JSON.")] = False,
+    json: Json = False,
 ) -> None:
     """Show a dataset: who published it, what its fields are, and its first samples."""
     client = AtmosphereClient()

@@ -11,6 +11,7 @@ import typer
 from atdata.atmosphere import AtmosphereClient, Evidence
 from atdata.atmosphere.evidence import as_record
 from atdata.atproto.verify import Link
+from atdata.cli.options import Json
 from atdata.cli.output import console, line, say, say_json, size, some
 from atdata.dataset.verdict import read_for_verdict
 from atdata.errors import UnverifiedError
@@ -24,7 +25,7 @@ def verify(
     keep: Annotated[
         Path | None, typer.Option(help="Write the evidence to this file, to check it again offline.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Say it in JSON.")] = False,
+    json: Json = False,
 ) -> None:
     """Check every link of a dataset, then read every shard of every split, now, whatever was checked before.
 

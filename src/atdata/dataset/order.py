@@ -21,7 +21,7 @@ Mode: TypeAlias = Literal["ordered", "global", "window"]
 
 WINDOW = 16_384
 RUN = 32
-_HALF_ROUNDS = 8
+_HALF_ROUNDS = 8  # even, so that the halves end up where they were
 _HALF = np.uint64(32)
 
 
@@ -110,12 +110,9 @@ def permute(positions: Ints, size: int, key: int) -> Ints:
 def _feistel(positions: Ints, left: int, right: int, key: int) -> Ints:
     """Alternating rounds over Z_left x Z_right; each adds to one half a hash of the other."""
     a, b = np.divmod(positions.astype(np.uint64), np.uint64(right))
-    for half in range(_HALF_ROUNDS):
-        secret = np.uint64(_mixed_int(key + half * 0x9E3779B97F4A7C15))
-        if half % 2 == 0:
-            a = _added(a, _mixed(b ^ secret), np.uint64(left))
-        else:
-            b = _added(b, _mixed(a ^ secret), np.uint64(right))
+    sizes = np.uint64(left), np.uint64(right)
+    for secret in _mixed(np.uint64(key) + np.arange(_HALF_ROUNDS, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)):
+        a, b, sizes = b, _added(a, _mixed(b ^ secret), sizes[0]), sizes[::-1]
     return (a * np.uint64(right) + b).astype(np.int64)
 
 
@@ -130,11 +127,3 @@ def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return values ^ (values >> np.uint64(31))
-
-
-def _mixed_int(value: int) -> int:
-    mask = (1 << 64) - 1
-    value &= mask
-    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & mask
-    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & mask
-    return value ^ (value >> 31)
