@@ -88,8 +88,9 @@ class AtdataError(Exception):
     def __setattr__(self, name: str, value: object) -> None:
         super().__setattr__(name, redacted(value) if type(value) is str else value)
 
-    def __str__(self) -> str:
-        # Defined here, before KeyError and OSError in the MRO, which would print a repr or an errno.
+    @property
+    def facts(self) -> dict[str, str]:
+        """The facts that are known, by name."""
         facts = {
             "step": self.step,
             "where": self.uri,
@@ -97,7 +98,11 @@ class AtdataError(Exception):
             "expected": self.expected,
             "actual": self.actual,
         }
-        lines = [self.what, *(f"  {name}: {value}" for name, value in facts.items() if value is not None)]
+        return {name: value for name, value in facts.items() if value is not None}
+
+    def __str__(self) -> str:
+        # Defined here, before KeyError and OSError in the MRO, which would print a repr or an errno.
+        lines = [self.what, *(f"  {name}: {value}" for name, value in self.facts.items())]
         return "\n".join(map(plain, [*lines, self.hint] if self.hint else lines))  # a traceback goes to a terminal too
 
 

@@ -55,16 +55,16 @@ app.command()(services.down)
 def main() -> None:
     """Run the command line.
 
-    Exit codes: 0 ok, 1 check failed, 2 usage, 3 network, 4 not found, 5 not let in, 70 a fault in atdata, 130 interrupted.
+    Exit codes: 0 ok, 1 check failed, 2 usage, 3 network, 4 not found, 5 not allowed, 70 a fault in atdata, 130 interrupted.
     """
     warnings.showwarning = note
-    _as_usual()
+    _repair_environment()
     as_json = any(argument.partition("=")[0] == "--json" for argument in sys.argv[1:])
     leave(run(lambda: app(prog_name="atdata", standalone_mode=False), as_json))
 
 
-def _as_usual() -> None:
-    """Have what the rest relies on: three streams, where some may be closed, and no terminal of no width."""
+def _repair_environment() -> None:
+    """Open standard streams that are closed, and unset a terminal width of 0."""
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "r+"))  # noqa: SIM115, PTH123  (to the end)

@@ -1,16 +1,16 @@
-"""The login that the command line keeps between commands: one file, readable by its owner only."""
+"""The login of the command line: one file, readable by its owner only."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 from atdata.atmosphere import AtmosphereClient
 from atdata.atproto.net.session import Session
+from atdata.cli.ending import write_private
 from atdata.errors import AuthError
-from atdata.files import atomic_file, disk_errors, write_all
+from atdata.files import disk_errors
 from atdata.redaction import Secret
 from atdata.settings import Settings
 
@@ -25,16 +25,14 @@ def save(client: AtmosphereClient) -> None:
     path = session_file()
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with atomic_file(path) as file:
-        os.fchmod(file.fileno(), 0o600)
-        write_all(file, client.export_session().encode(), path)
+    write_private(path, client.export_session())
 
 
 def forget() -> bool:
-    """Forget the login; whether there was one.
+    """Remove the login; `False` if there was none.
 
     Raises:
-        UsageError: the file in its place is no login.
+        UsageError: the file in its place is not a login.
     """
     path = session_file()
     if not path.exists():
@@ -55,7 +53,9 @@ def logged_in() -> Generator[AtmosphereClient]:
     if not path.exists():
         raise AuthError("not logged in", hint="Run: atdata login your.handle")
     client = AtmosphereClient()
-    kept = Secret(path.read_bytes().decode("utf-8", "replace"))  # what is no text is no session, and is said to be none
+    kept = Secret(
+        path.read_bytes().decode("utf-8", "replace")
+    )  # other bytes are no session, which login_with_session reports
     client.login_with_session(kept)
     try:
         yield client

@@ -1,8 +1,9 @@
-"""`atdata demo`: the whole road in a minute, on this machine alone."""
+"""`atdata demo`: publish, find, verify, in a minute and on this machine alone."""
 
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -34,23 +35,23 @@ def demo(
         home = Path(folder)
         publisher = {**net.environment, "ATDATA_DATA": str(home / "alice"), "ATDATA_CACHE": str(home / "alice-cache")}
         reader = {**net.environment, "ATDATA_DATA": str(home / "reader"), "ATDATA_CACHE": str(home / "reader-cache")}
-        _step("Alice logs in and publishes 1,797 handwritten digits")
+        _heading("Alice logs in and publishes 1,797 handwritten digits")
         _run(["login", "alice.test"], publisher, password="alices-app-password")  # noqa: S106
         with as_file(files("atdata.cli") / "data" / "digits.npz") as data:
             facts = ["--license", "CC-BY-4.0", "--description", "Handwritten digits, 8 by 8 pixels", "--tag", "images"]
             _run(["publish", str(data), "--name", NAME, "--version", "1.0.0", *facts, "--yes"], publisher)
-        _step("Somebody else, in another process, finds them by name, and looks")
+        _heading("Somebody else, in another process, finds them by name, and looks")
         _run(["show", f"@alice.test/{NAME}"], reader)
-        _step("... checks every link from the handle to the last sample, and streams an epoch")
+        _heading("... checks every link from the handle to the last sample, and streams an epoch")
         _run(["verify", f"@alice.test/{NAME}"], reader)
-        _step("Now the server alters one byte of one image, and a third person asks")
+        _heading("Now the server alters one byte of one image, and a third person asks")
         teller = Teller(blob_lies(b"")[0])
         net.tell(teller)
         stranger = {**reader, "ATDATA_CACHE": str(home / "stranger-cache")}
         _run(["verify", f"@alice.test/{NAME}"], stranger, expected=1)
         net.tell(None)
         if not teller.told:
-            raise AtdataError("the demo's lie was never told")
+            raise AtdataError("the server has altered nothing", hint="Report this as a fault of atdata.")
         say()
         say(
             "✓ Published, found by name, proved, streamed; and one altered byte was refused before any sample left.",
@@ -60,25 +61,24 @@ def demo(
             _wait(net)
 
 
-def _step(text: str) -> None:
+def _heading(text: str) -> None:
     say()
     say(f"── {text} ──", style="bold cyan")
 
 
 def _run(arguments: list[str], settings: dict[str, str], *, expected: int = 0, password: str | None = None) -> None:
     """Run the command a person would type, in a process of its own."""
-    say(f"$ atdata {' '.join(_quoted(argument) for argument in arguments)}", style="dim")
+    shown = [Path(argument).name if argument.endswith(".npz") else argument for argument in arguments]
+    say(f"$ atdata {shlex.join(shown)}", style="dim")
     environment = {**os.environ, **settings, **({"ATDATA_PASSWORD": password} if password else {})}
     done = subprocess.run([sys.executable, "-m", "atdata", *arguments], env=environment)
     if done.returncode != expected:
         raise AtdataError(
-            "a step of the demo did not end as it should", expected=f"exit {expected}", actual=f"exit {done.returncode}"
+            "a command of the demo has failed",
+            expected=f"exit {expected}",
+            actual=f"exit {done.returncode}",
+            hint="Its output is above.",
         )
-
-
-def _quoted(argument: str) -> str:
-    name = Path(argument).name if argument.endswith(".npz") else argument
-    return f'"{name}"' if " " in name else name
 
 
 def _wait(net: Devnet) -> None:

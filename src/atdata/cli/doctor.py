@@ -1,4 +1,4 @@
-"""`atdata doctor`: what is broken, and what can be mended."""
+"""`atdata doctor`: find what is broken, and mend it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from atdata.cli.options import Credentials, Index, Json
-from atdata.cli.output import say, say_json, some
+from atdata.cli.output import plural, say, say_json
 from atdata.cli.promote import bucket_at
 from atdata.doctor import Finding, examine
 from atdata.errors import AtdataError
@@ -34,7 +34,7 @@ def doctor(
         mended = _mended(finding) if fix and finding.mend else None
         found.append((finding, mended))
         if not json:
-            _tell(finding, mended)
+            _print(finding, mended)
     left = sum(mended is not True for _, mended in found)
     if json:
         say_json([_as_json(finding, mended) for finding, mended in found])
@@ -42,7 +42,9 @@ def doctor(
         say("All is well.", style="bold green")
     else:
         mendable = sum(finding.mend is not None and mended is None for finding, mended in found)
-        say(f"{some(left, 'problem')} left." + (f" --fix mends {mendable} of them." if mendable else ""), style="bold")
+        say(
+            f"{plural(left, 'problem')} left." + (f" --fix mends {mendable} of them." if mendable else ""), style="bold"
+        )
     if left:
         raise typer.Exit(1)
 
@@ -56,7 +58,7 @@ def _mended(finding: Finding) -> bool:
     return True
 
 
-def _tell(finding: Finding, mended: bool | None) -> None:
+def _print(finding: Finding, mended: bool | None) -> None:
     mark = {True: "✓ mended: ", False: "✗ could not be mended: ", None: "✗ "}[mended]
     say(f"{mark}{finding.what}", style="green" if mended else "bold red")
     say(f"  {finding.where}", style="dim")

@@ -1,4 +1,4 @@
-"""The end of a command: with its exit code, whatever happens, and at once where somebody presses Ctrl-C."""
+"""The end of a command: with its exit code, whatever happens, and at once on Ctrl-C."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ from atdata.settings import Settings
 
 USAGE, NOT_AGREED, OUTPUT, FAULT, INTERRUPTED = 2, 1, 1, 70, 130
 GRACE = 1.0
-"""Seconds that an interrupted command has to put things away."""
+"""Seconds that an interrupted command has to clean up."""
 
-# What the parser of the command line raises; each release of typer has it elsewhere.
-_Refused: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+# The error of the parser of the command line; each release of typer has it elsewhere.
+_ParserError: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
 
 def run(command: Callable[[], Any], as_json: bool) -> int:
-    """Run a command, say how it failed if it does, and give its exit code.
+    """Run a command, print its error if it fails, and give its exit code.
 
     Args:
         command: gives its exit code, or nothing.
-        as_json: whether to say it in JSON.
+        as_json: whether to print errors as JSON.
     """
     try:
         with _checked_output():
             return _run(command, as_json)
     except OutputError as error:
         _discard_output()
-        gone = isinstance(error.__cause__, BrokenPipeError)  # as `head` is once it has its lines: nobody asks why
+        gone = isinstance(error.__cause__, BrokenPipeError)  # such as `head`, once it has its lines
         return OUTPUT if gone else fail("OutputError", f"standard output cannot be written: {error}", OUTPUT, False)
 
 
@@ -51,25 +51,25 @@ def _run(command: Callable[[], Any], as_json: bool) -> int:
     try:
         with _interruptible():
             code = int(command() or 0)
-        if code == INTERRUPTED:  # so the parser of the command line passes on what was pressed
+        if code == INTERRUPTED:  # typer has caught Ctrl-C
             raise KeyboardInterrupt
         return code
     except AtdataError as error:
         return explain(error, as_json)
     except OutputError:
         raise
-    except _Refused as error:
+    except _ParserError as error:
         if not error.format_message():  # the help was shown in its place
             return USAGE
-        hint = f"atdata {' '.join(_path(error))} --help".replace("  ", " ")
-        return explain(UsageError(error.format_message(), hint=f"See: {hint}"), as_json)
+        path = getattr(getattr(error, "ctx", None), "command_path", "atdata")
+        return explain(UsageError(error.format_message(), hint=f"See: {path} --help"), as_json)
     except typer.Abort:
         return fail("Abort", "nothing was done: nobody agreed", NOT_AGREED, as_json)
     except KeyboardInterrupt:
         return fail("KeyboardInterrupt", "interrupted", INTERRUPTED, as_json)
-    except Exception as error:  # noqa: BLE001  what is left: a fault of ours, kept to be told
+    except Exception as error:  # noqa: BLE001  a fault of ours, kept to be reported
         said = plain(f"{type(error).__name__}: {error}", 300)
-        return fail("Fault", f"a fault in atdata: {said}; {_kept(error)}", FAULT, as_json)
+        return fail("Fault", f"a fault in atdata: {said}; {_save_traceback(error)}", FAULT, as_json)
 
 
 @contextmanager
@@ -84,14 +84,15 @@ def _checked_output() -> Iterator[None]:
 
 
 def _discard_output() -> None:
-    """Has nothing of what could not be written tried again when the process ends."""
+    """Drop buffered output, which would be written again when the process ends."""
     with suppress(OSError), open(os.devnull, "wb") as nowhere:  # noqa: PTH123
         os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def leave(code: int) -> NoReturn:
-    """End the process. Who is interrupted does not wait for threads that wait for a server."""
-    if code == INTERRUPTED and any(_holds(thread) for thread in threading.enumerate()):
+    """End the process. An interrupted one does not wait for threads that wait for a server."""
+    others = (thread for thread in threading.enumerate() if thread is not threading.main_thread())
+    if code == INTERRUPTED and not all(thread.daemon for thread in others):
         sys.stdout.flush()
         sys.stderr.flush()
         atexit._run_exitfuncs()
@@ -99,13 +100,9 @@ def leave(code: int) -> NoReturn:
     sys.exit(code)
 
 
-def _holds(thread: threading.Thread) -> bool:
-    return not thread.daemon and thread is not threading.main_thread()
-
-
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let Ctrl-C raise `KeyboardInterrupt`, and end the process where that is not heeded in time."""
+    """Let Ctrl-C raise `KeyboardInterrupt`, and end the process if that takes longer than `GRACE`."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         watchdog = threading.Timer(GRACE, _end)
@@ -129,23 +126,18 @@ def _end() -> None:
     os._exit(INTERRUPTED)
 
 
-def _path(error: Any) -> list[str]:
-    """The names of the command that was refused, without the program's own."""
-    context = getattr(error, "ctx", None)
-    return [] if context is None else str(context.command_path).split()[1:]
-
-
-def _kept(error: BaseException) -> str:
-    """Keep the traceback of an error, and say where."""
+def _save_traceback(error: BaseException) -> str:
+    """Write the traceback of an error to a file that only its user can read, and tell where."""
     try:
         path = Settings.of().data / "atdata-traceback.txt"
-        _write_private(path, redacted("".join(traceback.format_exception(error))))
+        write_private(path, redacted("".join(traceback.format_exception(error))))
     except (AtdataError, OSError, ValueError):
         return "its traceback could not be kept"
     return f"its traceback is in {path}"
 
 
-def _write_private(path: Path, text: str) -> None:
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its user can read."""
     with atomic_file(path) as file:
         os.fchmod(file.fileno(), 0o600)
         write_all(file, text.encode("utf-8", "backslashreplace"), path)

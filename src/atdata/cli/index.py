@@ -1,4 +1,4 @@
-"""`atdata index`: what a team's index lists."""
+"""`atdata index`: the datasets of a team's index."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import typer
 from atdata.atmosphere import AtmosphereIndex
 from atdata.cli.account import logged_in
 from atdata.cli.options import Description, Index, Json, License, Limit, Prefix, Ref, Yes
-from atdata.cli.output import facts, say, say_json, size, some, table
+from atdata.cli.output import facts, plural, say, say_json, size, table
 from atdata.errors import DataModelError, LexiconError, UsageError, VerificationError
 from atdata.json_reader import read_json
 from atdata.local import LocalIndex
@@ -24,7 +24,7 @@ app = typer.Typer(no_args_is_help=True, help="What your team's index lists.")
 
 
 class Clearable(Enum):
-    """Facts that may be taken out."""
+    """Facts that may be cleared."""
 
     DESCRIPTION = "description"
     TAGS = "tags"
@@ -48,7 +48,7 @@ def ls(prefix: Prefix = "", limit: Limit = 50, index: Index = None, json: Json =
     columns = ["name", "version", "samples", "shards", "size", "listed"]
     table(columns, [[label.name, label.version or "", *_facts(entry), label.created_at[:10]] for label, entry in rows])
     if unread:
-        say(f"{some(unread, 'record')} of the index cannot be read; atdata doctor names them.", style="yellow")
+        say(f"{plural(unread, 'record')} of the index cannot be read; atdata doctor names them.", style="yellow")
     if len(rows) == limit:
         say(f"These are the first {limit}; --limit shows more.", style="dim")
 
@@ -105,7 +105,7 @@ def rm(ref: Ref, index: Index = None, yes: Yes = False, json: Json = False) -> N
     else:
         say(
             f"{ref} is out of the index"
-            + (f", and {some(len(gone), 'entry')} that no other name stood for." if gone else ".")
+            + (f", and {plural(len(gone), 'entry')} that no other name stood for." if gone else ".")
         )
 
 
@@ -120,7 +120,7 @@ def update(
         typer.Option(help="NAME=VALUE, a member to set: JSON, else text; null takes it out. Others stay."),
     ] = None,
     clear: Annotated[
-        list[Clearable] | None, typer.Option(help="What shall be said no more; may be given several times.")
+        list[Clearable] | None, typer.Option(help="A fact to take out; may be given several times.")
     ] = None,
     index: Index = None,
     json: Json = False,
@@ -132,7 +132,7 @@ def update(
         said["metadata"] = dict(map(_member, metadata))
     cleared = [field.value for field in clear or ()]
     if both := [name for name in cleared if name in said]:
-        raise UsageError(f"{both[0]} cannot be said and cleared at once")
+        raise UsageError(f"{both[0]} cannot be set and cleared at once", hint="Give one of the two options.")
     if not said and not cleared:
         raise UsageError("nothing to change", hint="Give --description, --tag, --license, --metadata or --clear.")
     said |= dict.fromkeys(cleared)
@@ -150,7 +150,7 @@ def update(
 def _member(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not name or not equals:
-        raise UsageError("metadata are given as NAME=VALUE", actual=text, hint="For example --metadata rate=0.5")
+        raise UsageError("--metadata must be NAME=VALUE", actual=text, hint="For example --metadata rate=0.5")
     try:
         return name, read_json(value)
     except DataModelError:
@@ -158,18 +158,18 @@ def _member(text: str) -> tuple[str, Any]:
 
 
 def confirm(question: str, json: bool) -> None:
-    """Ask, where somebody is there to answer.
+    """Ask for a confirmation.
 
     Raises:
-        UsageError: nobody is.
+        UsageError: with `--json`.
     """
     if json:
-        raise UsageError("with --json nobody is asked", hint="Add --yes.")
+        raise UsageError("--json asks no questions, and this command asks one", hint="Add --yes.")
     typer.confirm(plain(question), abort=True)
 
 
 def _entry_of(label: Label, team: LocalIndex) -> Entry | None:
-    """The entry of a label; `None` where it cannot be read, which keeps nobody from the others."""
+    """The entry of a label; `None` where it cannot be read."""
     with suppress(LexiconError, DataModelError, VerificationError):
         return team.get_dataset(label.dataset_uri)
     return None

@@ -42,12 +42,12 @@ def logout(json: Json = False) -> None:
 
 
 def _password() -> Secret:
-    # Never an argument: arguments are seen by every process of the machine.
+    # Never an argument: every process of the machine sees those.
     if os.environ.get("ATDATA_PASSWORD"):
         return Secret(os.environ["ATDATA_PASSWORD"])
     if sys.stdin.isatty():
         return Secret(typer.prompt("App password", hide_input=True, err=True))
     line = Secret(sys.stdin.readline().strip())
     if not line:
-        raise AuthError("no password", hint="Type it when asked, pipe it in, or set ATDATA_PASSWORD.")
+        raise AuthError("no app password was given", hint="Type it when asked, pipe it in, or set ATDATA_PASSWORD.")
     return line

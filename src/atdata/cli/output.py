@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from typing import Any, TextIO
 
 import numpy as np
@@ -40,7 +40,7 @@ _CODES: list[tuple[type[AtdataError] | tuple[type[AtdataError], ...], int]] = [
 
 @cache
 def console(stderr: bool = False) -> Console:
-    """The terminal. Markup in text means nothing here: nobody's data can colour, link or hide."""
+    """The terminal. Markup in text is off: no data can colour, link or hide."""
     return Console(stderr=stderr, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
@@ -49,57 +49,51 @@ class OutputError(Exception):
 
 
 class Output:
-    """Standard output, whose faults are told from every other's: they are `OutputError`s."""
+    """Standard output. Its `OSError`s become `OutputError`s, so that they are told from those of other files."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
-    def write(self, text: str) -> int:
-        """Write text."""
-        try:
-            return self._stream.write(text)
-        except OSError as error:
-            raise OutputError(error.strerror) from error
-
-    def flush(self) -> None:
-        """Write what is held back."""
-        try:
-            self._stream.flush()
-        except OSError as error:
-            raise OutputError(error.strerror) from error
-
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
+        member = getattr(self._stream, name)
+        return partial(_checked, member) if name in ("write", "flush") else member
+
+
+def _checked(method: Callable[..., Any], *arguments: Any) -> Any:
+    try:
+        return method(*arguments)
+    except OSError as error:
+        raise OutputError(error.strerror) from error
 
 
 def line(text: object, style: str = "") -> Text:
-    """Anybody's text as a part of one line: the only way from text to the terminal."""
+    """Text as a part of one line: the only way from text to the terminal."""
     return Text(plain(text, _LONGEST), style=style)
 
 
 def say(text: object = "", style: str = "") -> None:
-    """A line on standard output."""
+    """Print a line on standard output."""
     console().print(line(text, style))
 
 
 def say_json(value: Any) -> None:
-    """A value as JSON on standard output, and nothing else."""
+    """Print a value as JSON on standard output."""
     sys.stdout.write(json.dumps(value, indent=2, default=str).replace("\x7f", "\\u007f") + "\n")
 
 
 def note(message: Warning | str, *_where: object, **_file: object) -> None:
-    """A warning on standard error, as people read it, in one line: where in the code it was raised says nothing to them."""
+    """Print a warning on standard error, in one line and without its place in the code."""
     console(stderr=True).print(line(f"note: {'; '.join(redacted(str(message)).split(chr(10)))}", "yellow"))
 
 
 def exit_code(error: AtdataError) -> int:
-    """The exit code that names the cause: 1 check failed, 2 usage, 3 network, 4 not found, 5 not let in."""
+    """The exit code of an error: 1 check failed, 2 usage, 3 network, 4 not found, 5 not allowed."""
     return next((code for kind, code in _CODES if isinstance(error, kind)), 1)
 
 
 def fail(kind: str, what: str, code: int, as_json: bool) -> int:
-    """Say in one line why a command ends, and give its exit code."""
-    what = redacted(what)  # others' errors are not of our tree
+    """Print in one line why a command ends, and give its exit code."""
+    what = redacted(what)  # it may be of an error that is not ours
     if as_json:
         say_json({"error": kind, "what": what, "exit": code})
     else:
@@ -108,31 +102,21 @@ def fail(kind: str, what: str, code: int, as_json: bool) -> int:
 
 
 def explain(error: AtdataError, as_json: bool) -> int:
-    """Say what went wrong, first what happened, last what to do; and give the exit code."""
-    facts = {
-        "step": error.step,
-        "where": error.uri,
-        "path": error.path,
-        "expected": error.expected,
-        "actual": error.actual,
-    }
-    known = {name: value for name, value in facts.items() if value is not None}
+    """Print an error: first what happened, last what to do; and give the exit code."""
+    code, terminal = exit_code(error), console(stderr=True)
     if as_json:
-        say_json(
-            {"error": type(error).__name__, "what": error.what, **known, "hint": error.hint, "exit": exit_code(error)}
-        )
-        return exit_code(error)
-    terminal = console(stderr=True)
+        say_json({"error": type(error).__name__, "what": error.what, **error.facts, "hint": error.hint, "exit": code})
+        return code
     terminal.print(line(f"✗ {error.what}", "bold red"))
-    for name, value in known.items():
+    for name, value in error.facts.items():
         terminal.print(line(f"  {name + ':':10}", "dim"), line(value), sep="")
     if error.hint:
         terminal.print(line(error.hint))
-    return exit_code(error)
+    return code
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None) -> None:
-    """A table."""
+    """Print a table."""
     shown = Table(title_justify="left", show_edge=False, pad_edge=False, header_style="bold")
     shown.title = None if title is None else line(title, "table.title")
     for column in columns:
@@ -143,7 +127,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str |
 
 
 def facts(pairs: Mapping[str, object]) -> None:
-    """Names and values, one to a line; those without a value left out."""
+    """Print names and values, one to a line; those without a value are left out."""
     grid = Table.grid(padding=(0, 2))
     for name, value in pairs.items():
         if value not in (None, "", (), []):
@@ -152,7 +136,7 @@ def facts(pairs: Mapping[str, object]) -> None:
 
 
 def size(count: int | None) -> str:
-    """Bytes as people say them."""
+    """A number of bytes with a unit."""
     if count is None:
         return "unknown"
     value, units = float(count), ["B", "kB", "MB", "GB", "TB"]
@@ -161,7 +145,7 @@ def size(count: int | None) -> str:
     return f"{value:.0f} {units[0]}" if units[0] == "B" or value >= 100 else f"{value:.1f} {units[0]}"
 
 
-def some(count: int, noun: str) -> str:
+def plural(count: int, noun: str) -> str:
     """A count and its noun: `1 shard`, `2 shards`."""
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
@@ -214,7 +198,7 @@ def _as_rgb(array: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 
 def pictures(arrays: Sequence[np.ndarray[Any, Any]], captions: Sequence[str]) -> None:
-    """Images side by side, each with a caption, as many as the terminal has room for."""
+    """Print images in a row, each with a caption, as many as fit on the terminal."""
     width = min(32, max(array.shape[1] for array in arrays))
     wide = width if console().color_system else 2 * width
     room = max(1, console().width // (wide + 2))

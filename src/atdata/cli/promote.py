@@ -82,23 +82,20 @@ def _plan(entry: Entry, client: AtmosphereClient, to: str | None) -> None:
 
 
 def _store(to: str | None, credentials: str | None, client: AtmosphereClient) -> AbstractDataStore | None:
-    """The store that shards are copied to.
-
-    Raises:
-        UsageError: it is no such place.
-    """
+    """The store that shards are copied to."""
     if to is None:
         return None
     return PDSBlobStore(client) if to == "blobs" else bucket_at(to, credentials)
 
 
 def bucket_at(to: str, credentials: str | None) -> S3DataStore:
-    """The bucket that `s3://bucket/prefix` names.
+    """The store in the bucket that `s3://bucket/prefix` names.
 
     Raises:
         UsageError: it names none.
     """
     bucket, _, prefix = to.removeprefix("s3://").partition("/")
     if scheme_of(to) != "s3" or not bucket:
-        raise UsageError("no bucket", expected="s3://bucket/prefix", actual=to)
+        hint = "Give the address of a bucket."
+        raise UsageError("the address names no bucket", expected="s3://bucket/prefix", actual=to, hint=hint)
     return S3DataStore(credentials, bucket=bucket, prefix=prefix)

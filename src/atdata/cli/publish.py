@@ -1,4 +1,4 @@
-"""`atdata publish`: what people have, as a dataset under their own identity."""
+"""`atdata publish`: files as a dataset under one's own identity."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import typer
 from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, PDSBlobStore
 from atdata.cli.account import logged_in
 from atdata.cli.options import Description, Json, License, Tags, Yes
-from atdata.cli.output import facts, say, say_json, size, some, table
+from atdata.cli.output import facts, plural, say, say_json, size, table
 from atdata.dataset import Dataset
 from atdata.errors import UsageError
 from atdata.importers import Imported, open_path
@@ -39,7 +39,7 @@ def publish(
 ) -> None:
     """Publish data under your identity: infers the sample type, shows it and the plan, then publishes."""
     with logged_in() as client, tempfile.TemporaryDirectory(prefix="atdata-publish-") as scratch:
-        imported = open_path(path, camel(name) if type_name is None else type_name)
+        imported = open_path(path, camel_case(name) if type_name is None else type_name)
         store = PDSBlobStore(client)
         dataset = imported.write(Path(scratch), maxcount=maxcount, maxsize=client.blob_limit)
         plan = _plan(client, imported, dataset, name, version)
@@ -64,7 +64,7 @@ def publish(
         _report(client, entry, name, version, plan, json)
 
 
-def camel(name: str) -> str:
+def camel_case(name: str) -> str:
     """A type name from a dataset's name: `my-digits` is `MyDigits`."""
     words = re.findall(r"[A-Za-z0-9]+", name)
     joined = "".join(word[:1].upper() + word[1:] for word in words)
@@ -94,7 +94,7 @@ def _plan(
 
 
 def _show(imported: Imported, plan: dict[str, Any]) -> None:
-    say(f"{imported.kind}: {some(imported.count, 'sample')}", style="bold")
+    say(f"{imported.kind}: {plural(imported.count, 'sample')}", style="bold")
     table(["field", "type"], list(plan["fields"].items()))
     for note in imported.notes:
         say(f"note: {note}", style="yellow")
@@ -103,7 +103,7 @@ def _show(imported: Imported, plan: dict[str, Any]) -> None:
         {
             "publish as": f"@{plan['account']}/{plan['name']}" + (f"@{plan['version']}" if plan["version"] else ""),
             "sample type": plan["type"],
-            "splits": ", ".join(f"{name}: {some(count, 'sample')}" for name, count in plan["splits"].items()),
+            "splits": ", ".join(f"{name}: {plural(count, 'sample')}" for name, count in plan["splits"].items()),
             "blobs": f"{plan['blobs']} of at most {size(plan['blob_limit'])} each",
             "bytes": size(plan["bytes"]),
             "records": "schema, entry, label (a schema that is published already is used again)",
@@ -113,9 +113,8 @@ def _show(imported: Imported, plan: dict[str, Any]) -> None:
 
 def _ask(json: bool) -> None:
     if json or not sys.stdin.isatty():
-        raise UsageError(
-            "publishing asks first, and nobody is here to answer", hint="Pass --yes, or --dry-run to see the plan."
-        )
+        what = "publishing asks for a confirmation, and standard input is not a terminal"
+        raise UsageError(what, hint="Pass --yes, or --dry-run to see the plan.")
     if not typer.confirm("Publish?"):
         raise typer.Exit(0)
 

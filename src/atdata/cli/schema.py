@@ -73,7 +73,7 @@ def _fields(schema: Schema) -> list[list[str]]:
 
 
 def _width(schema: Schema) -> int | str:
-    """The number of its fields; what cannot be decoded here is listed all the same."""
+    """The number of its fields; `unknown` where they cannot be decoded here."""
     with suppress(SchemaError):
         return len(_fields(schema))
     return "unknown"

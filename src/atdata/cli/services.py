@@ -1,4 +1,4 @@
-"""`atdata up` and `atdata down`: what a team's index needs, on this machine, to try things on."""
+"""`atdata up` and `atdata down`: Redis, PostgreSQL and S3 on this machine, to try a team's index on."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _print(home: Home, found: list[Status]) -> None:
 
 
 def _explain(status: Status) -> None:
-    """Lines that the table has no room for, and nobody should miss."""
+    """Print what the table has no room for."""
     if status.state == "not installed":
         say(f"{status.service}: to install it, {status.note}", style="yellow")
     elif status.error is not None:

@@ -1,4 +1,4 @@
-"""`atdata show`: what a dataset is, and what its samples look like."""
+"""`atdata show`: a dataset's publisher, fields and first samples."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def _older_forms(entry: Entry, client: AtmosphereClient) -> str | None:
 
 
 def _publisher(authority: str, client: AtmosphereClient) -> dict[str, object]:
-    """The publisher of a record; nobody has what is in an index of one's own."""
+    """The publisher of a record; one in a team's index has none."""
     if authority == AUTHORITY:
         return {}
     handle = client.reader.shown_handle(client.reader.identity(authority).did)

@@ -1,4 +1,4 @@
-"""`atdata verify`: check a dataset from the handle to the last sample, and say what was found."""
+"""`atdata verify`: check a dataset from the handle to the last sample."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from atdata.atmosphere import AtmosphereClient, Evidence
 from atdata.atmosphere.evidence import as_record
 from atdata.atproto.verify import Link
 from atdata.cli.options import Json
-from atdata.cli.output import console, line, say, say_json, size, some
+from atdata.cli.output import console, line, plural, say, say_json, size
 from atdata.dataset.verdict import read_for_verdict
 from atdata.errors import UnverifiedError
 from atdata.files import atomic_file, write_all
@@ -54,7 +54,7 @@ def verify(
     unproven = [shard.url for dataset in splits.values() for shard in dataset.shards if shard.digest is None]
     if unproven:
         raise UnverifiedError(
-            "the shards are sound, but nothing says whose they are or what they should be",
+            "the shards are valid, but no published digest says what they should be",
             step="shard digest",
             uri=unproven[0],
             hint="Only a published dataset can be verified: @handle/name.",
@@ -64,11 +64,11 @@ def verify(
         say_json({"ref": ref, "links": [vars(link) for link in links], "splits": counts, "verified": True})
         return
     for name, verdict in found.items():
-        read = f"{some(verdict.shards, 'shard')}, {size(verdict.bytes)}"
+        read = f"{plural(verdict.shards, 'shard')}, {size(verdict.bytes)}"
         _tick("shards", f"{name}: {read}", "every digest as published")
         if verdict.manifests:
-            _tick("manifests", f"{name}: {some(verdict.manifests, 'manifest')}", "every one of its shard")
-        _tick("samples", f"{name}: {some(verdict.samples, 'sample')}", "every one read, and of its type")
+            _tick("manifests", f"{name}: {plural(verdict.manifests, 'manifest')}", "every one of its shard")
+        _tick("samples", f"{name}: {plural(verdict.samples, 'sample')}", "every one read, and of its type")
     say("✓ verified", style="bold green")
 
 
