@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any, cast
 
 from atdata.dataset.stores import AbstractDataStore
 from atdata.errors import UsageError
 from atdata.records import Entry
 from atdata.records.storage import Opener, open_storage
 from atdata.shards import FileSource, ShardRef
-from atdata.shards.addresses import file_path, scheme_of
+from atdata.shards.addresses import SCHEMES, file_path, scheme_of, source_at
 from atdata.shards.http import HttpSource
 from atdata.shards.ports import DataSource
 from atdata.shards.s3 import S3Source, configured_endpoint
 
-_SCHEMES = {"file", "http", "https", "s3", "gs"}
+_SCHEMES = frozenset(SCHEMES) - {"at", "atdata"}
 
 
 def check_places(shards: Iterable[ShardRef]) -> None:
@@ -42,7 +43,8 @@ def source_of_entry(entry: Entry, shards: Sequence[ShardRef], store: AbstractDat
     Raises:
         UsageError: the entry says something that no index of ours writes.
     """
-    openers: dict[str, Opener] = {"file": _files, "http": HttpSource, "https": HttpSource}
+    openers: dict[str, Opener] = dict.fromkeys(_SCHEMES - {"s3", "gs"}, _by_address_book)
+    openers |= {"file": _files, "http": HttpSource, "https": HttpSource}
     storage = entry.storage
     own = _own_bucket(store, shards) if store is not None else None
     if own is not None and own.endpoint_url == storage.endpoint:
@@ -50,6 +52,11 @@ def source_of_entry(entry: Entry, shards: Sequence[ShardRef], store: AbstractDat
     elif storage.endpoint in (None, configured_endpoint()):
         openers["s3"] = lambda found: S3Source(found, storage.endpoint, storage.region)
     return open_storage(storage, shards, openers)
+
+
+def _by_address_book(shards: tuple[ShardRef, ...]) -> DataSource:
+    source: Any = source_at([shard.url for shard in shards])
+    return cast(DataSource, replace(source, shards=shards))
 
 
 def _files(shards: tuple[ShardRef, ...]) -> FileSource:

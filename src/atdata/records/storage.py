@@ -299,7 +299,7 @@ def storage_of(shards: Sequence[ShardRef], source: DataSource | None = None) -> 
     if all(shard.digest for shard in shards):
         if schemes == {"at"}:
             return BlobStorage(tuple(Blob(shard.digest.cid, size=shard.size) for shard in shards if shard.digest))
-        if schemes <= {"http", "https"} or schemes == {"file"}:
+        if schemes <= {"http", "https"} or (len(schemes) == 1 and not schemes & {"s3", "gs"}):
             return HttpStorage(shards)
         buckets = {split_s3_url(shard.url)[0] for shard in shards if schemes == {"s3"}}
         if len(buckets) == 1:
