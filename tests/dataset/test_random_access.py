@@ -391,7 +391,8 @@ def forged(web: Web, rows: list[tuple[str, int, int, bytes]]) -> tuple[ShardRef,
     """The shards, the first with a manifest that its publisher made to lie."""
     builder = ManifestBuilder(Digit)
     for (key, offset, size, digest), sample in zip(rows, DIGITS, strict=False):
-        builder.add(key, offset, size, digest, sample)
+        builder.add(key, offset, size, sample)
+        builder.add_digest(digest)
     shard = web.shards[0]
     assert shard.digest is not None
     header, body = builder.finish(shard.digest, len(web.files["/d-0.tar"]))

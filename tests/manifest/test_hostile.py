@@ -43,7 +43,8 @@ def build(count: int = 300) -> tuple[bytes, bytes]:
     builder = ManifestBuilder(Row)
     for n in range(count):
         row = Row(None if n % 7 == 0 else n, n / 3, f"name {n % 5}", n % 2 == 0, [f"t{n % 4}"] * (n % 3))
-        builder.add(f"{n:06d}", 512 + n * 1024, 100 + n % 400, bytes([n % 256]) * 32, row)
+        builder.add(f"{n:06d}", 512 + n * 1024, 100 + n % 400, row)
+        builder.add_digest(bytes([n % 256]) * 32)
     return builder.finish(Digest.sha256(b"shard"), SIZE)
 
 

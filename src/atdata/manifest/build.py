@@ -71,21 +71,15 @@ class ManifestBuilder:
         self._offsets, self._sizes = array("q"), array("q")
         self._digests = bytearray()
 
-    def add(self, key: str, offset: int, size: int, digest: bytes, sample: Any) -> None:
-        """Take in the next sample.
+    def add(self, key: str, offset: int, size: int, sample: Any) -> None:
+        """Take in the next sample; `add_digest` must bring its digest, in the same order.
 
         Args:
-            key: what it is called.
-            offset: where its first byte is in the shard.
-            size: how many bytes it has there.
-            digest: their sha-256.
+            key: its name.
+            offset: of its first byte in the shard.
+            size: its bytes there.
             sample: the sample, for the values of its fields.
         """
-        self.place(key, offset, size, sample)
-        self._digests += digest
-
-    def place(self, key: str, offset: int, size: int, sample: Any) -> None:
-        """Take in the next sample without its digest; `add_digest` must bring it, in the same order."""
         self._pending_keys.append(key)
         self._offsets.append(offset)
         self._sizes.append(size)
@@ -98,7 +92,7 @@ class ManifestBuilder:
             self._flush()
 
     def add_digest(self, digest: bytes) -> None:
-        """The digest of the next sample that has none yet."""
+        """Take in the sha-256 of the next sample that has none yet."""
         self._digests += digest
 
     def _flush(self) -> None:
@@ -259,7 +253,7 @@ class _Watcher:
 
     def observe(self, key: str, offset: int, packed: bytes, sample: Any) -> None:
         """One sample went into the shard."""
-        self._builder.place(key, offset, len(packed), sample)
+        self._builder.add(key, offset, len(packed), sample)
         if len(packed) >= _LARGE:
             self._together.append(packed)
             if sum(map(len, self._together)) >= _PIECE:

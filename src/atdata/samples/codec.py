@@ -190,7 +190,7 @@ def _encode_bytes(value: Any) -> bytes:
 def _encode_array(declared: Array, value: Any) -> bytes:
     if not isinstance(value, np.ndarray):
         raise Misfit(str(declared), _kind(value), hint="Pass a numpy array: np.asarray(value, dtype=...).")
-    _check_array(declared, value)
+    check_items(declared, value.dtype, value.shape)
     try:
         return encode_array(value)
     except SampleError as error:
@@ -204,12 +204,8 @@ def _decode_array(declared: Array, value: Any) -> np.ndarray[Any, Any]:
         array = decode_array(value)
     except SampleError as error:
         raise Misfit(error.expected or str(declared), ": ".join(filter(None, [error.what, error.actual]))) from None
-    _check_array(declared, array)
-    return array
-
-
-def _check_array(declared: Array, array: np.ndarray[Any, Any]) -> None:
     check_items(declared, array.dtype, array.shape)
+    return array
 
 
 def check_items(declared: Array, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:

@@ -306,7 +306,6 @@ def _pools(patience: float) -> dict[str, Any]:
 
     class Bounded:
         sock: socket.socket
-        getresponse: Any
 
         def _consume_headers(self, stream: BinaryIO) -> None:
             left = HEADERS
@@ -315,13 +314,13 @@ def _pools(patience: float) -> dict[str, Any]:
                 if not line or left <= 0:
                     raise ConnectionError("headers without an end")
 
-        def bounded(self, method: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        def getresponse(self, *args: Any, **options: Any) -> Any:
             late = threading.Event()
             given_up = threading.Timer(patience, _shut, [self.sock, late])
             given_up.daemon = True
             given_up.start()
             try:
-                answer = method(*args, **options)
+                answer = super().getresponse(*args, **options)  # type: ignore[misc]
                 if late.is_set():  # http.client takes the end of a connection for that of the headers
                     answer.close()
                     raise ConnectionError("headers without an end")
@@ -330,12 +329,10 @@ def _pools(patience: float) -> dict[str, Any]:
                 given_up.cancel()
 
     class Plain(Bounded, awsrequest.AWSHTTPConnection):  # type: ignore[misc]
-        def getresponse(self, *args: Any, **options: Any) -> Any:
-            return self.bounded(super().getresponse, *args, **options)
+        pass
 
     class Secured(Bounded, awsrequest.AWSHTTPSConnection):  # type: ignore[misc]
-        def getresponse(self, *args: Any, **options: Any) -> Any:
-            return self.bounded(super().getresponse, *args, **options)
+        pass
 
     plain = type("Pool", (awsrequest.AWSHTTPConnectionPool,), {"ConnectionCls": Plain})
     secured = type("Pool", (awsrequest.AWSHTTPSConnectionPool,), {"ConnectionCls": Secured})

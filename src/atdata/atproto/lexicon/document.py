@@ -20,49 +20,32 @@ Definition: TypeAlias = dict[str, Any]
 _Kind: TypeAlias = Callable[[Any], bool]
 
 
-def _text(value: Any) -> bool:
-    return isinstance(value, str)
+def _only(kind: type) -> _Kind:
+    return lambda value: type(value) is kind  # to Python True is an integer, to a lexicon it is not
 
 
-def _integer(value: Any) -> bool:
-    return type(value) is int
-
-
-def _boolean(value: Any) -> bool:
-    return isinstance(value, bool)
+def _list_of(fits: _Kind) -> _Kind:
+    return lambda value: isinstance(value, list) and all(map(fits, value))
 
 
 def _size(value: Any) -> bool:
     return type(value) is int and value >= 0
 
 
-def _texts(value: Any) -> bool:
-    return isinstance(value, list) and all(map(_text, value))
-
-
-def _integers(value: Any) -> bool:
-    return isinstance(value, list) and all(map(_integer, value))
-
-
-def _object(value: Any) -> bool:
-    return isinstance(value, dict)
-
-
-def _objects(value: Any) -> bool:
-    return isinstance(value, list) and all(map(_object, value))
-
-
 def _format(value: Any) -> bool:
     return isinstance(value, str) and value in FORMATS
 
+
+_text, _integer, _boolean, _object = map(_only, (str, int, bool, dict))
+_texts, _integers, _objects = map(_list_of, (_text, _integer, _object))
+_LENGTH: dict[str, _Kind] = {"minLength": _size, "maxLength": _size}
 
 _MEMBERS: dict[str, dict[str, _Kind]] = {
     "boolean": {"default": _boolean, "const": _boolean},
     "integer": {"minimum": _integer, "maximum": _integer, "enum": _integers, "default": _integer, "const": _integer},
     "string": {
         "format": _format,
-        "minLength": _size,
-        "maxLength": _size,
+        **_LENGTH,
         "minGraphemes": _size,
         "maxGraphemes": _size,
         "knownValues": _texts,
@@ -70,10 +53,10 @@ _MEMBERS: dict[str, dict[str, _Kind]] = {
         "default": _text,
         "const": _text,
     },
-    "bytes": {"minLength": _size, "maxLength": _size},
+    "bytes": _LENGTH,
     "cid-link": {},
     "blob": {"accept": _texts, "maxSize": _size},
-    "array": {"items": _object, "minLength": _size, "maxLength": _size},
+    "array": {"items": _object, **_LENGTH},
     "object": {"properties": _object, "required": _texts, "nullable": _texts},
     "params": {"properties": _object, "required": _texts},
     "token": {},

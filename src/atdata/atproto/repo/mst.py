@@ -14,22 +14,8 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from atdata.atproto.cid import Cid
-from atdata.atproto.repo.node import MAX_KEY_LENGTH, Entry, MissingBlockError, Node, key_depth, load_node, malformed
+from atdata.atproto.repo.node import MAX_KEY_LENGTH, Entry, Node, key_depth, load_node, malformed
 from atdata.errors import UsageError
-
-__all__ = [
-    "Branch",
-    "Leaf",
-    "MissingBlockError",
-    "Subtree",
-    "build",
-    "check_key",
-    "entries",
-    "key_depth",
-    "lookup",
-    "missing_nodes",
-    "proof_path",
-]
 
 
 class Leaf(NamedTuple):
