@@ -185,7 +185,7 @@ def test_one_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         RedisServer(tmp_path / "r").start()
     assert "apt install redis-server" in str(missing.value)
     assert not (tmp_path / "r").exists()
-    with pytest.raises(UsageError, match="no such service"):
+    with pytest.raises(UsageError, match="name of a service is unknown"):
         Home(tmp_path).up(["mongo"])
 
 

@@ -142,7 +142,7 @@ class FieldTypeError(AtdataError, TypeError):
 
 
 class SampleError(AtdataError, ValueError):
-    """A value that does not fit its declared type, or bytes that are no sample of the type."""
+    """A value that does not fit its declared type, or bytes are not a sample of the type."""
 
 
 class ShardError(AtdataError, ValueError):

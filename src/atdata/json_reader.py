@@ -36,7 +36,7 @@ def read_json(data: bytes | str, kind: Any = Any) -> Any:
         value = msgspec.json.decode(data, type=kind)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         actual = "nested too deep" if isinstance(error, RecursionError) else str(error)[:200]
-        raise DataModelError("text that is no JSON of this form", actual=actual) from None
+        raise DataModelError("text is not JSON of the expected form", actual=actual) from None
     opened = data.count("[") + data.count("{") if isinstance(data, str) else data.count(b"[") + data.count(b"{")
     if kind is Any and opened > MAX_DEPTH:
         _check_depth(value)
@@ -50,4 +50,4 @@ def _check_depth(value: Any) -> None:
         level = [part for part in parts if isinstance(part, dict | list)]
         if not level:
             return
-    raise DataModelError("text that is no JSON of this form", expected=f"at most {MAX_DEPTH} levels")
+    raise DataModelError("text is not JSON of the expected form", expected=f"at most {MAX_DEPTH} levels")

@@ -65,7 +65,7 @@ class Settings:
         given = {"plc_url": plc_url, "cache": cache, "data": data, "index_url": index_url}
         for name, value in given.items():
             if value is not None and not os.fspath(value):
-                raise UsageError(f"{name}= is an empty text", hint="Leave it out for what the environment says.")
+                raise UsageError(f"{name}= is an empty string", hint="Leave it out to use the environment.")
         if allow_loopback is None:
             allow_loopback = _switch("ATDATA_ALLOW_LOOPBACK", _variable("ATDATA_ALLOW_LOOPBACK"))
         plc_url = Secret(plc_url or _variable("ATDATA_PLC_URL") or DEFAULT_PLC_URL)  # none, if it turns out to have any
@@ -109,7 +109,7 @@ def _number(name: str, argument: float | None, default: float) -> float:
     except ValueError:
         number = math.nan
     if not 0 < number < math.inf:
-        raise UsageError(f"{name} is no number above 0", actual=text, hint=f"Set {name}={default:g}, or unset it.")
+        raise UsageError(f"{name} is not a number above 0", actual=text, hint=f"Set {name}={default:g}, or unset it.")
     return number
 
 
@@ -121,7 +121,9 @@ def _url(name: str, text: Secret) -> str:
     if not text.startswith(("http://", "https://")):
         raise UsageError(f"{name} is not the address of a server", expected="https://...", actual=text.reveal())
     if redacted(text.reveal()) != text:
-        raise UsageError(f"{name} has credentials in it", actual=text.reveal(), hint="No server of these asks for any.")
+        raise UsageError(
+            f"{name} has credentials in it", actual=text.reveal(), hint="Remove them; these servers need none."
+        )
     return text.rstrip("/")
 
 

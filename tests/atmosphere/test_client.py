@@ -160,7 +160,7 @@ def test_a_handle_is_shown_only_if_it_is_proven(devnet: Devnet) -> None:
 def test_names_of_the_public_network_only(network: Network) -> None:
     public = AtmosphereClient(plc_url=network.plc_url, allow_loopback=True)
     for handle in ("alice.test", "alice.local", "alice.internal"):
-        with pytest.raises(IdentityError, match="not one of the public network"):
+        with pytest.raises(IdentityError, match="its domain is not public"):
             public.reader.identity(handle)
 
 

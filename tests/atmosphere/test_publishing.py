@@ -180,7 +180,7 @@ def test_shards_are_cut_to_what_the_server_takes() -> None:  # test_pds reaches 
         assert len(sizes) > 3
         assert all(size is not None and size <= 20_000 for size in sizes)
         assert list(DatasetLoader(small.client()).to_dataset(entry.located, Row)) == rows(100)
-        with pytest.raises(LimitError, match="one sample is larger"):
+        with pytest.raises(LimitError, match="a sample is larger"):
             big = atdata.write_samples([Row(np.zeros(6000, np.float32), 0)], "big.tar")
             index.insert_dataset(big, name="big")
         with pytest.raises(LimitError, match="larger than a blob may be"):

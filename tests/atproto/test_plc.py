@@ -167,7 +167,7 @@ def test_a_tombstone_ends_it() -> None:
     state = log.verify()
     assert state.current.tombstoned
     assert (state.current.signing_key, state.current.pds, state.current.rotation_keys) == (None, None, ())
-    with pytest.raises(IdentityError, match="ended"):
+    with pytest.raises(IdentityError, match="tombstoned"):
         to_did_document(state)
     log.add(operation(end), ROTATION)
     with pytest.raises(SignatureError):

@@ -191,7 +191,7 @@ def test_other_files_hidden_ones_and_links_that_leave_are_noted_and_not_read(fol
 def test_an_image_that_is_a_link_to_nothing_is_an_error(folder: Path) -> None:
     put(folder / "cat/1.png")
     (folder / "cat/broken.png").symlink_to("../.git/annex/objects/x.png")
-    with pytest.raises(ShardNotFoundError, match="leads to no file") as caught:
+    with pytest.raises(ShardNotFoundError, match="symbolic link is broken") as caught:
         open_path(folder, "Row")
     assert "git annex get" in (caught.value.hint or "")
 
@@ -211,7 +211,7 @@ def test_an_image_that_cannot_be_decoded_is_named(folder: Path, damage: bytes | 
 def test_a_link_to_nothing_is_an_error(folder: Path) -> None:
     put(folder / "cat/1.png")
     (folder / "cat/2.png").symlink_to("nowhere.png")
-    with pytest.raises(ShardNotFoundError, match="leads to no file") as caught:
+    with pytest.raises(ShardNotFoundError, match="symbolic link is broken") as caught:
         open_path(folder, "Row")
     assert caught.value.uri == str(folder / "cat/2.png")
 
@@ -281,7 +281,7 @@ def test_sixteen_bits_of_colour_in_tiff(folder: Path, imported: Any, order: str)
 def test_sixteen_bits_that_cannot_be_read_are_refused(folder: Path) -> None:
     folder.mkdir()
     (folder / "a.ppm").write_bytes(b"P6 2 2 65535\n" + noise(2, 2, 3).astype(">u2").tobytes())
-    with pytest.raises(SampleError, match="only 8 bits a colour") as caught:
+    with pytest.raises(SampleError, match="only 8 can be read") as caught:
         open_path(folder, "Row")
     assert caught.value.uri == str(folder / "a.ppm")
 
@@ -347,7 +347,7 @@ def test_a_decompression_bomb_is_refused(folder: Path) -> None:
 def test_a_name_that_is_no_text_is_refused(folder: Path) -> None:
     put(folder / "a.png")
     (folder / "a.png").rename(os.fsdecode(os.fsencode(folder) + b"/\xff.png"))
-    with pytest.raises(SampleError, match="no Unicode"):
+    with pytest.raises(SampleError, match="not valid Unicode"):
         open_path(folder, "Row")
 
 

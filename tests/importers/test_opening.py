@@ -49,9 +49,9 @@ def test_other_files_are_refused_with_what_is_taken(tmp_path: Path, name: str) -
 @pytest.mark.parametrize(
     ("files", "what"),
     [
-        ([], "an empty folder"),
-        ([".hidden.png"], "an empty folder"),
-        (["a.txt", "deep/b.md"], "nothing that is taken"),
+        ([], "a folder is empty"),
+        ([".hidden.png"], "a folder is empty"),
+        (["a.txt", "deep/b.md"], "no supported files"),
         (["a.png", "b.tar"], "both images and shards"),
         (["a.parquet", "b/c.tar"], "both Parquet files and shards"),
     ],

@@ -258,7 +258,7 @@ def test_ints_that_a_float_would_round_are_refused_beside_floats(parquet: Any) -
 
 def test_a_map_with_one_key_twice_is_refused(parquet: Any) -> None:
     place = parquet(x=pa.array([[("a", 1), ("a", 2)]], pa.map_(pa.string(), pa.int8())))
-    with pytest.raises(SampleError, match="one key twice"):
+    with pytest.raises(SampleError, match="a key twice"):
         open_path(place, "Row")
 
 
@@ -281,12 +281,12 @@ def test_any_damaged_byte_is_refused_or_changes_nothing(parquet: Any) -> None:
         except (SampleError, UsageError):
             continue
     place.write_bytes(data[: len(data) // 2])
-    with pytest.raises(SampleError, match="cannot be read"):
+    with pytest.raises(SampleError, match="malformed"):
         open_path(place, "Row")
 
 
 def test_no_rows(parquet: Any) -> None:
-    with pytest.raises(UsageError, match="nothing to publish"):
+    with pytest.raises(UsageError, match="no samples to publish"):
         open_path(parquet(x=pa.array([], pa.int8())), "Row")
 
 

@@ -184,7 +184,7 @@ def test_a_column_that_is_no_array_says_so():
     batch = SampleBatch.of(Digit, [Digit(np.zeros((2, 3), "u1"), 1), Digit(np.zeros((2, 3), "u1"), 2, np.array(1.0))])
     found = batch.arrays
     assert set(found) == {"image", "label"}
-    with pytest.raises(NotFoundError, match="make no array") as caught:
+    with pytest.raises(NotFoundError, match="cannot be one array") as caught:
         found["weight"]
     assert "NoneType" in str(caught.value)
     for look_up in (lambda: found["wight"], lambda: batch["wight"]):

@@ -201,7 +201,7 @@ def _map(data: bytes, at: int, count: int, start: int, depth: int, room: _Room) 
         key, key_end = _text(data, key_at, length, end)
         order = (length, data[end:key_end])
         if order <= previous:
-            _fail(key_at, "map keys out of order, or twice the same", actual=key)
+            _fail(key_at, "map keys out of order, or duplicate", actual=key)
         previous = order
         entries[key], end = _value(data, key_end, depth, room)
     return entries, end

@@ -76,7 +76,7 @@ class Cid:
             DataModelError: the digest is not 32 bytes long, or the codec is not a blessed one.
         """
         if codec not in _CODECS.values():
-            raise DataModelError("not a codec", expected=" or ".join(_CODES), actual=codec)
+            raise DataModelError("unknown codec", expected=" or ".join(_CODES), actual=codec)
         return cls(bytes((1, _CODES[codec])) + _SHA256 + digest)
 
     @classmethod

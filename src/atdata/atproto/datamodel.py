@@ -178,7 +178,7 @@ def _read_link(obj: dict[str, Any], here: Place) -> Cid:
     try:
         return Cid.parse(obj["$link"])
     except IdentifierError as error:
-        raise _wrong("a link that is no CID", here, actual=error.actual, hint=error.hint) from error
+        raise _wrong("a link that is not a CID", here, actual=error.actual, hint=error.hint) from error
 
 
 def _read_bytes(obj: dict[str, Any], here: Place) -> bytes:

@@ -60,14 +60,12 @@ def resolve_handle(handle: Handle, resolvers: Iterable[str]) -> Steps[tuple[Did,
             if did is not None:
                 return did, server
     elif handle.normalized.endswith((*_SPECIAL, ".test")):
-        raise _unknown(handle, "its domain is not one of the public network")
+        raise _unknown(handle, "its domain is not public")
     else:
         names = yield from _txt_records(f"_atproto.{handle.normalized}")
         dids = {text.removeprefix("did=") for text in names if text.startswith("did=")}
         if len(dids) > 1:
-            raise IdentityError(
-                "a handle that DNS gives to several accounts", step="handle", uri=handle, actual=sorted(dids)
-            )
+            raise IdentityError("a handle has several DIDs in DNS", step="handle", uri=handle, actual=sorted(dids))
         if dids:
             return _did(dids.pop(), handle), "dns"
         answer: Response = yield Get(
@@ -75,7 +73,7 @@ def resolve_handle(handle: Handle, resolvers: Iterable[str]) -> Steps[tuple[Did,
         )
         if answer.status == 200:
             return _did(answer.body.decode("utf-8", "replace").strip(), handle), "well-known"
-    raise _unknown(handle, "nobody knows it")
+    raise _unknown(handle, "it was not found")
 
 
 def _txt_records(name: str) -> Steps[list[str]]:
@@ -108,7 +106,7 @@ def fetch_identity(did: Did, plc_url: str) -> Steps[IdentityEvidence]:
         document = yield from _directory(_web_document(did), did)
         return IdentityEvidence(did, document, None, datetime.now(UTC))
     raise IdentityError(
-        "a DID of an unknown method", step="did", uri=did, expected="did:plc or did:web", actual=did.method
+        "the method of a DID is unknown", step="did", uri=did, expected="did:plc or did:web", actual=did.method
     )
 
 
@@ -117,7 +115,7 @@ def _directory(url: str, did: Did) -> Steps[Any]:
     if answer.status == 404:
         raise IdentityError("no such account is registered", step="did", uri=did, actual=url)
     if answer.status == 410:
-        raise IdentityError("the identity has ended", step="did", uri=did, actual=url)
+        raise IdentityError("the identity was tombstoned", step="did", uri=did, actual=url)
     if answer.status != 200:
         raise NetworkError(f"a directory answered {answer.status}", uri=url)
     return _parsed(answer)
@@ -126,7 +124,7 @@ def _directory(url: str, did: Did) -> Steps[Any]:
 def _web_document(did: Did) -> str:
     host = unquote(did.removeprefix("did:web:"))
     if ":" in did.removeprefix("did:web:") or "/" in host:
-        raise IdentityError("a did:web with a path", step="did", uri=did, hint="Accounts are at the root of a host.")
+        raise IdentityError("a did:web has a path", step="did", uri=did, hint="Accounts are at the root of a host.")
     scheme = "http" if host.partition(":")[0] == "localhost" else "https"
     return f"{scheme}://{quote(host, safe=':.-')}/.well-known/did.json"
 
@@ -215,11 +213,13 @@ def fetch_blocks(
             raise
         brought = read_car(answer.body).blocks
         if lacking := [cid for cid in part if cid not in brought]:
-            raise ProofError("a server left out blocks", step="car", uri=identity.did, expected=lacking[0])
+            raise ProofError(
+                "a server did not send all requested blocks", step="car", uri=identity.did, expected=lacking[0]
+            )
         blocks.update((cid, brought[cid]) for cid in part)
         left -= sum(len(brought[cid]) for cid in part)
         if left < 0:
-            raise LimitError("a collection is larger than is read", uri=identity.did, expected=f"{MAX_BLOCKS} bytes")
+            raise LimitError("a collection is too large to read", uri=identity.did, expected=f"{MAX_BLOCKS} bytes")
     return blocks
 
 
@@ -256,7 +256,7 @@ def refusal(answer: Response, uri: str) -> NetworkError | NotFoundError:
 def _json(answer: Response) -> dict[str, Any]:
     body = _parsed(answer)
     if not isinstance(body, dict):
-        raise NetworkError("a server's answer is no JSON object", uri=answer.url)
+        raise NetworkError("a server's answer is not a JSON object", uri=answer.url)
     return body
 
 
@@ -264,14 +264,16 @@ def _parsed(answer: Response) -> Any:
     try:
         return read_json(answer.body)
     except DataModelError as error:
-        raise NetworkError("a server's answer is no JSON", uri=answer.url) from error
+        raise NetworkError("a server's answer is not JSON", uri=answer.url) from error
 
 
 def _did(text: Any, handle: Handle) -> Did:
     try:
         return Did(text)
     except IdentifierError as error:
-        raise IdentityError("a handle that leads to no DID", step="handle", uri=handle, actual=error.actual) from error
+        raise IdentityError(
+            "a handle does not resolve to a DID", step="handle", uri=handle, actual=error.actual
+        ) from error
 
 
 def _unknown(handle: Handle, why: str) -> IdentityError:

@@ -69,7 +69,7 @@ class DidDocument:
         if not isinstance(obj, dict):
             raise _broken(did, "is not an object", actual=type(obj).__name__)
         if obj.get("id") != did:
-            raise _broken(did, "is another's", expected=did, actual=_text(obj, "id"))
+            raise _broken(did, "is of another DID", expected=did, actual=_text(obj, "id"))
         return cls(
             did,
             tuple(name for name in _list(obj, "alsoKnownAs", did) if isinstance(name, str)),

@@ -150,11 +150,11 @@ def _append(chain: list[_Link], entry: Any, did: Did) -> None:
         if op["prev"] is not None:
             raise IdentityError("the first operation follows another")
         if did_of_genesis(op) != did:
-            raise IdentityError("the first operation makes another DID", expected=did, actual=did_of_genesis(op))
+            raise IdentityError("the first operation hashes to another DID", expected=did, actual=did_of_genesis(op))
         chain.append(_Link(operation, _signer(op, operation.rotation_keys)))
         return
     if operation.created_at < chain[-1].operation.created_at:
-        raise IdentityError("the operation is dated before the one above it", actual=operation.created_at)
+        raise IdentityError("the operation is dated before its predecessor", actual=operation.created_at)
     # From the newest on: what is passed over is cut off below, so that a long log is not searched again and again.
     places = reversed(range(len(chain)))
     position = next((place for place in places if str(chain[place].operation.cid) == op["prev"]), None)
@@ -190,7 +190,7 @@ def _signer(op: dict[str, Any], keys: Sequence[str]) -> int:
         except SignatureError:
             continue
         return place
-    raise SignatureError("no key that might sign the operation did", expected=" or ".join(keys) or "nobody")
+    raise SignatureError("the operation is not signed by an allowed key", expected=" or ".join(keys) or "nobody")
 
 
 def _read_signature(text: Any) -> bytes:
@@ -334,10 +334,10 @@ def to_did_document(state: PlcState) -> dict[str, Any]:
     """The DID document of an identity, in the shape the directory serves.
 
     Raises:
-        IdentityError: the identity has ended.
+        IdentityError: the identity was tombstoned.
     """
     if state.current.tombstoned:
-        raise IdentityError("the identity has ended", step="did", uri=state.did)
+        raise IdentityError("the identity was tombstoned", step="did", uri=state.did)
     return {
         "@context": list(_CONTEXT),
         "id": str(state.did),

@@ -233,12 +233,12 @@ def verify_record(evidence: Evidence, uri: AtUri) -> VerifiedRecord:
     identity = verify_identity(evidence.identity)
     if uri.authority not in (identity.did, identity.handle) and uri.authority.lower() != identity.handle:
         raise IdentityError(
-            "evidence about another account", step="did", uri=uri, expected=uri.authority, actual=identity.did
+            "the evidence is about another account", step="did", uri=uri, expected=uri.authority, actual=identity.did
         )
     place = AtUri.of(identity.did, uri.collection, uri.rkey)
     collection, rkey = place.collection, place.rkey
     if collection is None or rkey is None:
-        raise IdentityError("an address that names no record", step="record", uri=uri)
+        raise IdentityError("an address does not name a record", step="record", uri=uri)
     proven = prove_record(evidence.car, identity.did, identity.key, Nsid(collection), RecordKey(rkey))
     kept = replace(evidence, uri=place)
     return VerifiedRecord(place, proven.cid, proven.value, proven.commit, proven.commit_cid, identity, kept)
@@ -251,7 +251,7 @@ def _check_log(document: DidDocument, evidence: IdentityEvidence) -> None:
     """
     signed = verify_audit_log(evidence.did, evidence.audit_log).current
     if signed.tombstoned:
-        raise IdentityError("the identity has ended", step="did", uri=evidence.did)
+        raise IdentityError("the identity was tombstoned", step="did", uri=evidence.did)
     for name, logged, served in (
         ("signing key", signed.signing_key, document.signing_key.did_key),
         ("names", list(signed.also_known_as), list(document.also_known_as)),
@@ -264,5 +264,5 @@ def _check_log(document: DidDocument, evidence: IdentityEvidence) -> None:
                 uri=evidence.did,
                 expected=logged,
                 actual=served,
-                hint="The directory is wrong or lies; ask another one (ATDATA_PLC_URL).",
+                hint="Ask another directory: set ATDATA_PLC_URL.",
             )

@@ -56,7 +56,7 @@ class Bounds:
             LimitError: it is too much for a file of this size.
         """
         if size > self.held:
-            raise self._error("what a file holds would fill the memory", where, self.held, size)
+            raise self._error("decoding a file takes too much memory", where, self.held, size)
 
     def check_total(self, size: int, where: str) -> None:
         """Refuse what would come out of the file in all.
@@ -65,7 +65,7 @@ class Bounds:
             LimitError: it is too much for a file of this size.
         """
         if size > self.total:
-            raise self._error("a file holds far more than it is large", where, self.total, size)
+            raise self._error("a file decompresses to too many bytes", where, self.total, size)
 
     def _error(self, what: str, where: str, most: int, size: int) -> LimitError:
         return LimitError(
@@ -74,7 +74,7 @@ class Bounds:
             path=where,
             expected=f"at most {most} bytes, of a file of {self.size}",
             actual=f"{size} bytes",
-            hint="Split it up, or write it with less compression if it is what it should be.",
+            hint="Split it, or write it with less compression.",
         )
 
 
@@ -137,7 +137,7 @@ def _pages(file: BinaryIO, column: Any, where: str, bounds: Bounds) -> Iterator[
     at = min(starts, default=0)
     end = at + column.total_compressed_size
     if not 0 <= at <= end <= bounds.size:
-        raise SampleError("a Parquet file that cannot be read", uri=str(bounds.path), path=where, actual="its offsets")
+        raise SampleError("a Parquet file is malformed", uri=str(bounds.path), path=where, actual="its offsets")
     while at < end:
         try:
             header, length = _header(file, at, str(bounds.path))
@@ -148,7 +148,7 @@ def _pages(file: BinaryIO, column: Any, where: str, bounds: Bounds) -> Iterator[
             count, encoding = (data.number(1), data.number(2 if kind == _DATA else 4)) if data else (0, _PLAIN)
         except ShardError as error:
             raise SampleError(
-                "a Parquet file that cannot be read",
+                "a Parquet file is malformed",
                 uri=str(bounds.path),
                 path=where,
                 actual=f"the header of a page at byte {at}",

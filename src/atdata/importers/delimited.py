@@ -75,7 +75,7 @@ def open_files(splits: Mapping[str, Sequence[Path]], type_name: str, uri: str, n
     for path, table in tables.items():
         if sorted(table.names) != sorted(names):
             raise SampleError(
-                "a table with other columns than the first",
+                "a table has other columns than the first",
                 uri=str(path),
                 expected=f"{', '.join(names)}, as in {first.path.name}"[:200],
                 actual=", ".join(table.names)[:200],
@@ -128,7 +128,7 @@ class _Table:
                         comments.append(f"line {lines.line_num}")
                         continue
                     raise SampleError(
-                        "a line with more or fewer cells than the first",
+                        "a line has more or fewer cells than the first",
                         uri=str(self.path),
                         path=f"line {lines.line_num}",
                         expected=f"{width} cells",
@@ -151,7 +151,7 @@ class _Table:
                 yield lines
             except csv.Error as error:
                 raise SampleError(
-                    "a table that cannot be read",
+                    "a table is malformed",
                     uri=str(self.path),
                     path=f"line {lines.line_num}",
                     actual=str(error),
@@ -159,7 +159,7 @@ class _Table:
                 ) from error
             except UnicodeDecodeError as error:
                 raise SampleError(
-                    "a table that is not UTF-8",
+                    "a table is not UTF-8",
                     uri=str(self.path),
                     path=f"after line {lines.line_num}",
                     actual=error.reason,
@@ -171,7 +171,7 @@ class _Table:
         while line := file.readline(_LONGEST + 1):
             if len(line) > _LONGEST:
                 raise LimitError(
-                    "a line of a table is longer than is read",
+                    "a line of a table is too long",
                     uri=str(self.path),
                     expected=f"at most {_LONGEST} characters",
                     hint="Very long cells belong into Parquet.",
@@ -227,7 +227,7 @@ def _headed(table: _Table, skipped: int = 0) -> _Table:
     guesses = [_guess_of_cell(name) for name in names]
     if any(guess in (FLOAT, BOOL) for guess in guesses) or not any(guess == STR for guess in guesses):
         raise UsageError(
-            "a table whose first line names no columns",
+            "a table's first line does not name its columns",
             uri=str(table.path),
             actual=table.delimiter.join(names)[:80],
             hint="Put the names of the columns into its first line, such as: image,label",

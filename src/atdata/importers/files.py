@@ -80,7 +80,7 @@ class Snapshot:
 def _stamp(path: Path) -> tuple[int, int]:
     if path.is_symlink() and not path.exists():
         raise ShardNotFoundError(
-            "a link to nothing", uri=str(path), hint="Fetch what it stands for (git annex get), or remove it."
+            "a symbolic link is broken", uri=str(path), hint="Fetch its target (git annex get), or remove it."
         )
     with reading(path):
         status = path.stat()

@@ -141,7 +141,7 @@ def _decode(path: Path) -> tuple[NDArray[Any], _Look]:
                     array, stacked = _page(path, image, 0), False
         except pillow.DecompressionBombError as error:
             raise SampleError(
-                "an image with more pixels than is safe to decode",
+                "an image has more pixels than is safe to decode",
                 actual=str(error),
                 hint="Make it smaller, or raise PIL.Image.MAX_IMAGE_PIXELS if you know where it comes from.",
             ) from error
@@ -187,7 +187,7 @@ def _stack(path: Path, pages: Sequence[int]) -> NDArray[Any]:
     looks = {(array.shape, array.dtype) for array in arrays}
     if len(looks) > 1:
         raise SampleError(
-            "a TIFF file with pages of several sizes or kinds",
+            "a TIFF file has pages of several sizes or modes",
             actual=" and ".join(f"{dtype} {list(shape)}" for shape, dtype in sorted(looks, key=str))[:200],
             hint="Save each page as a file of its own.",
         )
@@ -276,7 +276,7 @@ def _check_depth(path: Path, image: Image) -> None:
         bits = 16
     if bits > 8:
         raise SampleError(
-            "an image of which only 8 bits a colour can be read",
+            "an image has more than 8 bits a channel, of which only 8 can be read",
             expected=f"{bits} bits",
             actual=f"{image.format}, {_raw_mode(image)}",
             hint="Save it as PNG or TIFF; those are read with 16 bits.",

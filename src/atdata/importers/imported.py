@@ -127,10 +127,10 @@ def import_values(
     """
     splits = {split: count for split, count in counts.items() if count}
     if not splits or not fields:
-        raise UsageError("there is nothing to publish here", uri=uri, actual="no rows" if fields else "no columns")
+        raise UsageError("there are no samples to publish", uri=uri, actual="no rows" if fields else "no columns")
     if len(fields) > MAX_FIELDS:
         raise LimitError(
-            "more columns than a sample type may have fields",
+            "a table has more columns than a sample type may have fields",
             uri=uri,
             expected=f"at most {MAX_FIELDS}",
             actual=len(fields),

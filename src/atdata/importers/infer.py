@@ -86,9 +86,9 @@ def guess_of(value: Any, depth: int = 0) -> Guess:
         try:
             value.encode()
         except UnicodeEncodeError:
-            raise SampleError("text that is no Unicode", actual=ascii(value)[:80]) from None
+            raise SampleError("text is not valid Unicode", actual=ascii(value)[:80]) from None
     if kind not in _GUESSES:
-        raise SampleError("a value that no sample can hold", actual=kind.__name__)
+        raise SampleError("a sample cannot hold such a value", actual=kind.__name__)
     return _GUESSES[kind]
 
 
@@ -272,7 +272,7 @@ def clash_error(uri: str, name: str, clash: tuple[Guess, str, Guess, str]) -> Sa
     """The error for a column whose values have no one type."""
     first, first_where, second, second_where = clash
     return SampleError(
-        f"the values of {name!r} have no one type",
+        f"the values of {name!r} are of several types",
         uri=uri,
         path=f"{second_where}, {name}",
         expected=f"{first.core}, as in {first_where}",

@@ -65,12 +65,12 @@ def open_npz(path: Path, type_name: str) -> Imported:
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist() if not info.is_dir()}
         others = [name for name, info in members.items() if info.filename == name]
         if len(members) < sum(not info.is_dir() for info in archive.infolist()):
-            raise SampleError("an .npz file with two arrays of one name", uri=str(path))
+            raise SampleError("an .npz file has two arrays of one name", uri=str(path))
         arrays = {}
         for name in members.keys() - set(others):
             if members[name].compress_type not in _COMPRESSED:
                 raise SampleError(
-                    "an array that is compressed as numpy does not",
+                    "an array's compression is not supported",
                     uri=str(path),
                     path=name,
                     hint="Write it with numpy.savez_compressed.",
@@ -120,7 +120,7 @@ def open_npy(path: Path, type_name: str) -> Imported:
 
 def _readable(path: Path) -> AbstractContextManager[None]:
     damage = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, ValueError, RuntimeError)
-    return decoding(path, "a file of arrays that cannot be read", damage, "Save it again.")
+    return decoding(path, "a file of arrays is malformed", damage, "Save it again.")
 
 
 def _look(file: IO[bytes], size: int, name: str, bounds: Bounds) -> StoredArray:
@@ -135,10 +135,10 @@ def _look(file: IO[bytes], size: int, name: str, bounds: Bounds) -> StoredArray:
             read_header = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
             shape, fortran, dtype = read_header(file)
     except ValueError as error:
-        raise SampleError("an array whose header cannot be read", path=name, actual=f"{error}"[:200]) from error
+        raise SampleError("an array's header is malformed", path=name, actual=f"{error}"[:200]) from error
     if dtype.hasobject:
         raise SampleError(
-            "an array of Python objects, which are never read",
+            "an array of Python objects is never read",
             path=name,
             hint="Save it with a numeric, bool or str dtype: array.astype(...).",
         )
@@ -164,7 +164,7 @@ def _count(arrays: Mapping[str, StoredArray], uri: str) -> int:
         UsageError: they do not have the same number, or none.
     """
     if not arrays:
-        raise UsageError("there are no arrays in this file", uri=uri)
+        raise UsageError("an .npz file has no arrays", uri=uri)
     for name, array in arrays.items():
         if not array.shape:
             raise UsageError(
@@ -176,13 +176,13 @@ def _count(arrays: Mapping[str, StoredArray], uri: str) -> int:
     lengths = {name: array.shape[0] for name, array in arrays.items()}
     if len(set(lengths.values())) > 1:
         raise UsageError(
-            "arrays with different numbers of rows",
+            "arrays have different numbers of rows",
             uri=uri,
             actual=", ".join(f"{name}: {length}" for name, length in lengths.items()),
             hint="Save one file for each group of arrays that belong together, such as one for each split.",
         )
     if not any(array.dtype.itemsize * math.prod(array.shape) for array in arrays.values()):
-        raise UsageError("there is nothing to publish here", uri=uri, actual="arrays without items")
+        raise UsageError("there are no samples to publish", uri=uri, actual="arrays without items")
     return next(iter(lengths.values()))
 
 
@@ -235,4 +235,4 @@ def _read_exactly(file: IO[bytes], size: int) -> bytes:
 def _finish(file: IO[bytes]) -> None:
     """Read to the end, where `zipfile` checks the sum over all bytes."""
     if file.read(1):
-        raise SampleError("an array goes on after its last row")
+        raise SampleError("an array has bytes after its last row")

@@ -52,12 +52,14 @@ def open_path(path: str | os.PathLike[str], type_name: str) -> Imported:
             return _ARRAYS[suffix](place, type_name)
         if suffix in _FILES:
             return _FILES[suffix]({split_of((place.name,)): [place]}, type_name, str(place))
-        raise UsageError(f"a file of a kind that is not taken: {place.name}", uri=text, expected=TAKEN)
+        raise UsageError(f"file type is not supported: {place.name}", uri=text, expected=TAKEN)
     if all(name.lower().endswith(shards.SUFFIXES) for name in names_in([text])):
         return shards.open_named(text, type_name)
     if scheme_of(text) != "file" or place.exists():
-        raise UsageError("only shards are read from there", uri=text, expected=TAKEN)
-    raise ShardNotFoundError("there is nothing at this path", uri=text, hint="Check the path; nothing was read.")
+        raise UsageError("only shards can be read from this address", uri=text, expected=TAKEN)
+    raise ShardNotFoundError(
+        "there is no file or folder at this path", uri=text, hint="Check the path; nothing was read."
+    )
 
 
 def _open_folder(root: Path, type_name: str) -> Imported:
@@ -75,13 +77,13 @@ def _open_folder(root: Path, type_name: str) -> Imported:
         return open_files(splits, type_name, str(root), notes)
     if found:
         raise UsageError(
-            f"a folder of both {' and '.join(found)}",
+            f"a folder contains both {' and '.join(found)}",
             uri=str(root),
-            hint="Give the path of what you mean: a file, or a folder of one kind.",
+            hint="Give the path of a file, or of a folder with one kind of files.",
         )
     single = next((path for path in folder.files if path.suffix.lower() in _ARRAYS), None)
     raise UsageError(
-        "a folder of nothing that is taken" if folder.files else "an empty folder",
+        "a folder contains no supported files" if folder.files else "a folder is empty",
         uri=str(root),
         expected=TAKEN,
         hint=f"Give the path of the file: {root / single}" if single else None,

@@ -86,7 +86,7 @@ def open_files(splits: Mapping[str, Sequence[Path]], type_name: str, uri: str, n
 
 def _columns(schema: Any, path: Path) -> Iterator[tuple[str, Any]]:
     if len(set(schema.names)) < len(schema.names):
-        raise SampleError("a table with two columns of one name", uri=str(path), actual=", ".join(schema.names)[:80])
+        raise SampleError("a table has two columns of one name", uri=str(path), actual=", ".join(schema.names)[:80])
     return zip(schema.names, schema.types, strict=True)
 
 
@@ -124,7 +124,7 @@ def _table(path: Path) -> Iterator[Any]:
     arrow = _arrow()
     damage = (arrow.ArrowException, OSError, ValueError, OverflowError)
     with (
-        decoding(path, "a Parquet file that cannot be read", damage, "Write it again."),
+        decoding(path, "a Parquet file is malformed", damage, "Write it again."),
         arrow.parquet.ParquetFile(path, page_checksum_verification=True, **_footer_limits(path)) as table,
     ):
         yield table
@@ -198,7 +198,7 @@ class _Seen:
         for test, guess in guesses:
             if test(bare):
                 return guess
-        raise SampleError("a column of a type that no field can have", uri=str(path), path=self.name, actual=kind)
+        raise SampleError("a column's type is not supported", uri=str(path), path=self.name, actual=kind)
 
 
 # What Arrow types are to us. A dictionary is its values, an extension its storage, an image as Hugging Face writes
@@ -355,7 +355,7 @@ def _maps(array: Any) -> list[Any]:
     for start, end, valid in zip(ends, ends[1:], array.is_valid().to_pylist(), strict=False):
         entries = {str(key): item for key, item in zip(keys[start:end], items[start:end], strict=True)}
         if len(entries) < end - start:
-            raise SampleError("a map with one key twice", actual=str(keys[start:end])[:80])
+            raise SampleError("a map has a key twice", actual=str(keys[start:end])[:80])
         maps.append(entries if valid else None)
     return maps
 

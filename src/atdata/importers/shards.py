@@ -79,7 +79,7 @@ def _check_bytes(value: object, path: str) -> None:
     """
     if isinstance(value, bytes) and begins_like_array(value):
         raise SampleError(
-            "bytes that begin like an array, and are none that can be read as one here",
+            "bytes begin like an array but cannot be read as one",
             path=path,
             actual=f"{len(value)} bytes",
             hint="If that is right, declare the sample type, and publish the shards with it from Python.",

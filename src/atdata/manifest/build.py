@@ -115,7 +115,7 @@ class ManifestBuilder:
         rows = encode_rows(self._keys, offsets, sizes, bytes(self._digests), columns)
         if len(rows) > MAX_FILE:
             raise LimitError(
-                "a manifest is larger than an entry takes",
+                "a manifest is too large for an entry",
                 expected=MAX_FILE,
                 actual=len(rows),
                 hint="Write fewer samples to a shard (maxcount), or exclude fields with ManifestField('exclude').",

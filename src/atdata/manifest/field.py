@@ -37,7 +37,9 @@ class ManifestField:
     def __post_init__(self) -> None:
         if self.kind not in ("exclude", *get_args(Kind)):
             raise FieldTypeError(
-                "a manifest field of an unknown kind", expected="numeric, categorical, set or exclude", actual=self.kind
+                "the kind of a manifest field is unknown",
+                expected="numeric, categorical, set or exclude",
+                actual=self.kind,
             )
 
 
@@ -113,11 +115,11 @@ def _chosen(name: str, declared: FieldType, kind: Kind, path: str) -> Indexed:
     value = bare.item if kind == "set" and isinstance(bare, ListOf) else bare
     if isinstance(bare, ListOf) is not (kind == "set") or not isinstance(value, Scalar) or value.kind not in fits:
         raise FieldTypeError(
-            f"a field that cannot be {kind} in a manifest",
+            f"a field cannot be indexed as {kind}",
             path=path,
             expected=", ".join(f"list[{name}]" if kind == "set" else name for name in fits),
             actual=declared,
         )
     if name in RESERVED:
-        raise FieldTypeError("a name that manifests use themselves", path=path, hint="Rename the field.")
+        raise FieldTypeError("a field's name is reserved by manifests", path=path, hint="Rename the field.")
     return Indexed(name, kind, value.kind, chosen=True)

@@ -90,7 +90,7 @@ class Header:
         """
         if shard.digest is None or shard.digest.algorithm != self.shard.digest.algorithm:
             raise UnverifiedError(
-                "a manifest cannot be bound to a shard whose sha-256 is not known",
+                "a manifest cannot be checked against a shard without a sha-256 digest",
                 step="manifest",
                 uri=shard.url,
                 actual=shard.digest,
@@ -103,11 +103,11 @@ class Header:
         ):
             if known is not None and said != known:
                 raise ShardError(
-                    "a manifest does not fit its shard",
+                    "a manifest does not match its shard",
                     uri=shard.url,
                     expected=f"{known} {what}",
                     actual=f"{said} {what}",
-                    hint="Do without: the shard itself says where its samples are.",
+                    hint="Read the shard without it, or write it again.",
                 )
 
     def _to_json(self) -> dict[str, Any]:
@@ -177,8 +177,8 @@ class _Read:
 
 
 def _damaged(uri: str, actual: str, expected: str | None = None) -> ShardError:
-    hint = "Fetch it again, or do without: the shard itself says where its samples are."
-    return ShardError("a manifest's header cannot be read", uri=uri, expected=expected, actual=actual, hint=hint)
+    hint = "Fetch it again, or read the shard without it."
+    return ShardError("a manifest's header is malformed", uri=uri, expected=expected, actual=actual, hint=hint)
 
 
 def _file(read: _ReadFile, uri: str) -> File:

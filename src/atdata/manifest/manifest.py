@@ -143,5 +143,5 @@ class Manifest:
 
 
 def _damaged(uri: str, actual: str, expected: str | None = None) -> ShardError:
-    hint = "Fetch it again, or do without: the shard itself says where its samples are."
-    return ShardError("a manifest does not fit its shard", uri=uri, expected=expected, actual=actual, hint=hint)
+    hint = "Fetch it again, or read the shard without it."
+    return ShardError("a manifest does not match its shard", uri=uri, expected=expected, actual=actual, hint=hint)

@@ -139,8 +139,8 @@ class _Walk:
 
 def damaged(uri: str, actual: str, expected: str | None = None) -> ShardError:
     """The error for rows that are not what a manifest's must be."""
-    hint = "Fetch it again, or do without: the shard itself says where its samples are."
-    return ShardError("a manifest's rows cannot be read", uri=uri, expected=expected, actual=actual[:200], hint=hint)
+    hint = "Fetch it again, or read the shard without it."
+    return ShardError("a manifest's rows are malformed", uri=uri, expected=expected, actual=actual[:200], hint=hint)
 
 
 class Struct:

@@ -165,7 +165,7 @@ class _Arrays(dict[str, NDArray[Any]]):
         if name not in self.stored:
             raise NotFoundError(f"this batch has no field {name!r}", expected=", ".join(self.stored or self))
         raise NotFoundError(
-            f"the values of {name!r} in this batch make no array",
+            f"the values of {name!r} in this batch cannot be one array",
             expected="arrays of one dtype and shape, or numbers or truth values, none of them missing",
             actual=", ".join(sorted({type(value).__name__ for value in self.stored[name]})),
             hint=f"Take them as a list: batch[{name!r}].",

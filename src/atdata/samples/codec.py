@@ -57,9 +57,9 @@ def unpack(data: bytes | memoryview) -> dict[str, Any]:
     try:
         value = _decoder.decode(data)
     except (msgspec.DecodeError, ValueError, RecursionError, OverflowError) as error:
-        raise SampleError("bytes that are no msgpack", actual=f"{len(data)} bytes: {error}") from None
+        raise SampleError("bytes are not valid msgpack", actual=f"{len(data)} bytes: {error}") from None
     if not isinstance(value, dict) or not all(type(key) is str for key in value):
-        raise SampleError("bytes that are no sample", expected="a msgpack map with str keys", actual=_kind(value))
+        raise SampleError("bytes are not a sample", expected="a msgpack map with str keys", actual=_kind(value))
     return value
 
 

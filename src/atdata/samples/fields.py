@@ -43,7 +43,7 @@ class Shape:
         object.__setattr__(self, "dims", tuple(dims))
         object.__setattr__(self, "names", None if names is None else tuple(names))
         if not all(d is None or (type(d) is int and d >= 0) for d in dims):
-            raise FieldTypeError("a shape has sizes, and None for what is open", actual=dims)
+            raise FieldTypeError("a shape takes non-negative sizes, or None for an open dimension", actual=dims)
         if self.names is not None and len(self.names) != len(self.dims):
             raise FieldTypeError("a shape needs one name per dimension", expected=len(dims), actual=len(self.names))
 
@@ -212,7 +212,7 @@ def _parse_generic(annotation: Any, path: str) -> FieldType:
     if origin is np.ndarray:
         return Array(_scalar_class(args[1] if len(args) > 1 else Any, path), _static_shape(args[0]))
     raise FieldTypeError(
-        f"no sample can hold a field of type {_name(annotation)}",
+        f"field type {_name(annotation)} is not supported",
         path=path,
         actual=_name(annotation),
         hint=_way_out(annotation),
@@ -223,7 +223,9 @@ def _with_shape(inner: FieldType, shape: Shape, path: str) -> FieldType:
     if isinstance(inner, Maybe):
         return Maybe(_with_shape(inner.inner, shape, path))
     if not isinstance(inner, Array):
-        raise FieldTypeError("only an array field has a shape", path=path, expected="NDArray", actual=inner)
+        raise FieldTypeError(
+            "a shape is given for a field that is not an array", path=path, expected="NDArray", actual=inner
+        )
     return Array(inner.scalar, shape)
 
 
@@ -234,7 +236,7 @@ def _scalar_class(dtype: Any, path: str) -> type[np.generic] | None:
         return None
     if isinstance(scalar, type) and issubclass(scalar, np.object_):
         raise FieldTypeError(
-            "an array of Python objects has no portable bytes",
+            "an array of Python objects cannot be stored",
             path=path,
             hint="Use a numeric, bool, str or bytes dtype.",
         )

@@ -37,7 +37,9 @@ def encode_array(array: np.ndarray[Any, Any]) -> bytes:
         SampleError: the dtype has no portable bytes (Python objects, extension types, no size).
     """
     if isinstance(array, np.ma.MaskedArray):
-        raise SampleError("a masked array would lose its mask", hint="Fill it, or keep the mask in a field of its own.")
+        raise SampleError(
+            "a masked array cannot be stored with its mask", hint="Fill it, or keep the mask in a field of its own."
+        )
     flags = array.flags
     in_order = flags.c_contiguous
     fortran = not in_order and flags.f_contiguous
@@ -80,7 +82,7 @@ def decode_array(data: bytes | memoryview) -> np.ndarray[Any, Any]:
         flat = np.frombuffer(data, dtype, count, start) if count else np.empty(0, dtype)
         array = flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)
     except ValueError as error:  # a zero-sized array with dimensions numpy cannot address
-        raise SampleError("an array's shape is beyond what numpy can hold", actual=list(shape)) from error
+        raise SampleError("an array's shape is too large for numpy", actual=list(shape)) from error
     check_text(flat)
     return array.copy(order="F" if fortran else "C")
 
@@ -115,7 +117,7 @@ def _portable(dtype: np.dtype[Any]) -> np.dtype[Any]:
             back = _parse_descr(_descr(dtype))
     if back is None or back != dtype:
         raise SampleError(
-            f"an array of {dtype!r} has no portable bytes",
+            f"an array of {dtype!r} cannot be stored",
             hint="Convert it to a numeric, bool, str, bytes or time dtype.",
         )
     return dtype
@@ -157,7 +159,7 @@ def _encode_header(dtype: np.dtype[Any], fortran: bool, shape: tuple[int, ...]) 
     pad = -(len(MAGIC) + 2 + width + len(body) + 1) % 64
     body += b" " * pad + b"\n"
     if len(body) > MAX_HEADER:
-        raise SampleError("the dtype of an array takes more than its header can hold", actual=f"{len(body)} bytes")
+        raise SampleError("an array's dtype is too long for a .npy header", actual=f"{len(body)} bytes")
     return MAGIC + bytes(version) + struct.pack("<H" if width == 2 else "<I", len(body)) + body
 
 
@@ -173,12 +175,12 @@ def read_header(data: bytes | memoryview) -> tuple[np.dtype[Any], bool, tuple[in
 def _read_npy_header(data: bytes | memoryview) -> tuple[np.dtype[Any], bool, tuple[int, ...], int]:
     version = tuple(data[6:8])
     if version not in ((1, 0), (2, 0), (3, 0)):
-        raise SampleError("an array of an unknown .npy version", expected="1.0, 2.0 or 3.0", actual=version)
+        raise SampleError("unknown version of .npy", expected="1.0, 2.0 or 3.0", actual=version)
     width = 2 if version == (1, 0) else 4
     length = int.from_bytes(data[8 : 8 + width], "little")
     start = 8 + width + length
     if length > MAX_HEADER or start > len(data):
-        raise SampleError("an array's header runs past its bytes", actual=f"{length} bytes announced")
+        raise SampleError("an array's header is longer than its bytes", actual=f"{length} bytes announced")
     dtype, fortran, shape = _parse_header(bytes(data[8 + width : start]), "utf-8" if version == (3, 0) else "latin1")
     return dtype, fortran, shape, start
 
@@ -188,7 +190,7 @@ def _parse_header(raw: bytes, encoding: str) -> tuple[np.dtype[Any], bool, tuple
     try:
         header = ast.literal_eval(raw.decode(encoding).strip())
     except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError) as error:
-        raise SampleError("an array's header cannot be read") from error
+        raise SampleError("an array's header is malformed") from error
     if not isinstance(header, dict) or header.keys() != {"descr", "fortran_order", "shape"}:
         raise SampleError("an array's header has the wrong entries", expected="descr, fortran_order, shape")
     fortran, shape = header["fortran_order"], header["shape"]
@@ -201,7 +203,7 @@ def _check_shape(shape: Any) -> tuple[int, ...]:
     valid = isinstance(shape, tuple) and all(type(n) is int and n >= 0 for n in shape)
     if not valid or len(shape) > MAX_DIMS:
         raise SampleError(
-            "an array has no usable shape", expected=f"at most {MAX_DIMS} dimensions", actual=repr(shape)[:80]
+            "an array's shape is invalid", expected=f"at most {MAX_DIMS} dimensions", actual=repr(shape)[:80]
         )
     return tuple(shape)
 
@@ -209,16 +211,16 @@ def _check_shape(shape: Any) -> tuple[int, ...]:
 def _parse_descr(descr: Any, depth: int = 0) -> np.dtype[Any]:
     if not _descr_is_plain(descr, depth):
         raise SampleError(
-            "an array of a dtype that is refused",
+            "an array's dtype is not allowed",
             actual=repr(descr)[:80],
             hint="Python objects and pickles are never read.",
         )
     try:
         dtype: np.dtype[Any] = npy_format.descr_to_dtype(descr)
     except (ValueError, TypeError, SyntaxError, OverflowError) as error:
-        raise SampleError("an array of an unknown dtype", actual=repr(descr)[:80]) from error
+        raise SampleError("an array's dtype is unknown", actual=repr(descr)[:80]) from error
     if dtype.itemsize < 1:  # numpy 1 lets a size overflow
-        raise SampleError("an array whose items have no bytes", actual=repr(descr)[:80])
+        raise SampleError("an array's dtype has no size", actual=repr(descr)[:80])
     return dtype
 
 
@@ -276,7 +278,7 @@ def _check_text(array: np.ndarray[Any, Any]) -> None:
     elif array.size:
         code = array.reshape(-1).view(np.dtype("u4").newbyteorder(array.dtype.byteorder))
         if bool(((code > 0x10FFFF) | ((code >= 0xD800) & (code < 0xE000))).any()):
-            raise SampleError("an array of str holds what is no Unicode text")
+            raise SampleError("an array of str contains invalid Unicode")
 
 
 def _read_compact_header(data: bytes | memoryview) -> tuple[np.dtype[Any], bool, tuple[int, ...], int]:
@@ -290,7 +292,7 @@ def _read_compact_header(data: bytes | memoryview) -> tuple[np.dtype[Any], bool,
             raise IndexError
         shape = struct.unpack(f"<{ndim}q", data[after + 1 : start])
     except (IndexError, UnicodeDecodeError) as error:
-        raise SampleError("bytes that are no array", expected=".npy, or the compact form") from error
+        raise SampleError("bytes are not an array", expected=".npy, or the compact form") from error
     if len(text) < 2:
-        raise SampleError("bytes that are no array", expected=".npy, or the compact form")
+        raise SampleError("bytes are not an array", expected=".npy, or the compact form")
     return _parse_descr(text), False, _check_shape(shape), start

@@ -103,7 +103,7 @@ class PackableSample:
                     values[field.name] = field.missing()
         except Misfit as misfit:
             path = f"{cls.__name__}.{field.name}"
-            raise misfit.under(path).as_error(f"stored bytes are no {cls.__name__}") from None
+            raise misfit.under(path).as_error(f"stored bytes are not a valid {cls.__name__}") from None
         sample: Self = _layout(cls).make(values)
         return sample
 
@@ -143,7 +143,7 @@ class DictSample(Mapping[str, Any]):
             try:
                 encoded[encoder(Scalar("str"))(name)] = _encode_untyped(value)
             except Misfit as misfit:
-                raise misfit.under(str(name)).as_error("a value that no sample can hold") from None
+                raise misfit.under(str(name)).as_error("a sample cannot hold such a value") from None
         self._set(dict(values), pack(encoded))
 
     def _set(self, values: dict[str, Any], packed: bytes) -> None:
@@ -288,7 +288,7 @@ def _compile(cls: type) -> _Layout:
     if not issubclass(cls, PackableSample) or cls is PackableSample:
         name = getattr(cls, "__name__", str(cls))
         raise FieldTypeError(
-            f"{name} is no sample type", hint=f"Decorate the class: @atdata.packable class {name}: ..."
+            f"{name} is not a sample type", hint=f"Decorate the class: @atdata.packable class {name}: ..."
         )
     _make_dataclass(cls)
     fields = []
@@ -296,14 +296,14 @@ def _compile(cls: type) -> _Layout:
         path = f"{cls.__name__}.{declared.name}"
         if declared.name in _RESERVED or not declared.init:
             raise FieldTypeError(
-                "a field that a sample cannot have",
+                "a field's name is reserved, or the field is not set by __init__",
                 path=path,
-                hint=f"It must be set by __init__ and not be one of {_RESERVED}.",
+                hint=f"Rename it if it is one of {_RESERVED}, or leave out init=False.",
             )
         try:
             field_type = parse_annotation(annotation_of(cls, declared.name, path), path)
         except RecursionError:
-            raise FieldTypeError("a field type that holds itself", path=path, hint="Use dict or list.") from None
+            raise FieldTypeError("a field type is recursive", path=path, hint="Use dict or list.") from None
         fields.append(Field(declared.name, field_type, _default(declared)))
     return _Layout(
         fields=tuple(fields),
@@ -359,7 +359,7 @@ def annotation_of(cls: type, name: str, path: str) -> Any:
         return typing.get_type_hints(declared, module, base.__dict__.get(_NAMES, {}), include_extras=True)[name]
     except (NameError, AttributeError, SyntaxError, TypeError) as error:
         raise FieldTypeError(
-            "an annotation that cannot be read",
+            "an annotation cannot be evaluated",
             path=path,
             actual=error,
             hint="Import what it names, or define it above the class.",
@@ -397,4 +397,4 @@ def _decode_untyped(name: str, value: Any) -> Any:
     try:
         return decoder(Plain())(value)
     except Misfit as misfit:
-        raise misfit.under(name).as_error("stored bytes are no sample") from None
+        raise misfit.under(name).as_error("stored bytes are not a valid sample") from None

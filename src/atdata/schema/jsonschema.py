@@ -83,9 +83,7 @@ def from_json_schema(name: str, content: Mapping[str, Any]) -> SampleSchema:
     """
     properties = content.get("properties")
     if not isinstance(properties, Mapping) or not all(isinstance(key, str) for key in properties):
-        raise SchemaError(
-            "a schema without properties describes no sample type", path="properties", actual=_show(properties)
-        )
+        raise SchemaError("a schema has no properties", path="properties", actual=_show(properties))
     required = _names(content.get("required"), properties)
     ordered = _names(content.get("propertyOrder"), properties) or required
     fields = []
@@ -144,7 +142,7 @@ def _write_array(array: Array) -> dict[str, Any]:
 
 def _read(node: Any, path: str, depth: int) -> FieldType:
     if not isinstance(node, Mapping) or depth > _MAX_DEPTH:
-        raise SchemaError("a schema that cannot be read", path=path, actual=_show(node))
+        raise SchemaError("a schema is malformed", path=path, actual=_show(node))
     if "$ref" in node:
         return _read_reference(node, path)
     if "anyOf" in node or "oneOf" in node:
@@ -165,7 +163,7 @@ def _read(node: Any, path: str, depth: int) -> FieldType:
         )
     if kind is None:
         return Plain()
-    raise SchemaError("a field of an unknown type", path=path, actual=_show(kind))
+    raise SchemaError("a field's type is unknown", path=path, actual=_show(kind))
 
 
 def _read_reference(node: Mapping[str, Any], path: str) -> FieldType:
@@ -174,11 +172,11 @@ def _read_reference(node: Mapping[str, Any], path: str) -> FieldType:
         return Array(_read_dtype(node.get("dtype")), _read_shape(node, path))
     if ref in _OTHER_REFS:
         raise SchemaError(
-            f"a field in the format {_OTHER_REFS[ref]}, which is not supported yet",
+            f"a field's format {_OTHER_REFS[ref]} is not supported yet",
             path=path,
             hint="Read the dataset without a type: Dataset[atdata.DictSample].",
         )
-    raise SchemaError("a reference to an unknown definition", path=path, actual=_show(ref))
+    raise SchemaError("a $ref is unknown", path=path, actual=_show(ref))
 
 
 def _read_choice(node: Mapping[str, Any], path: str, depth: int) -> FieldType:
@@ -186,10 +184,10 @@ def _read_choice(node: Mapping[str, Any], path: str, depth: int) -> FieldType:
     rest = [o for o in options if o != {"type": "null"}] if isinstance(options, list) else []
     if not isinstance(options, list) or len(rest) != 1 or len(options) > 2:
         raise SchemaError(
-            "a field of several types", path=path, expected="one type, or one type and null", actual=_show(node)
+            "a field has several types", path=path, expected="one type, or one type and null", actual=_show(node)
         )
     if isinstance(rest[0], Mapping) and rest[0].get("type") == "null":
-        raise SchemaError("a field that is always null", path=path)
+        raise SchemaError("a field is always null", path=path)
     inner = _read(rest[0], path, depth + 1)
     return inner if len(options) == 1 or isinstance(inner, Maybe) else Maybe(inner)
 
@@ -211,7 +209,7 @@ def _read_shape(node: Mapping[str, Any], path: str) -> Shape | None:
         return None
     valid = isinstance(dims, Sequence) and all(d is None or (type(d) is int and d >= 0) for d in dims)
     if not valid or isinstance(dims, str) or len(dims) > 32:
-        raise SchemaError("an array field with an impossible shape", path=f"{path}.shape", actual=_show(dims))
+        raise SchemaError("an array field's shape is invalid", path=f"{path}.shape", actual=_show(dims))
     named = isinstance(names, list) and len(names) == len(dims) and all(isinstance(n, str) for n in names)
     return Shape(*dims, names=names if named else None)
 

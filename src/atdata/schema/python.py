@@ -46,7 +46,7 @@ def type_of(schema: SampleSchema) -> type[PackableSample]:
         SchemaError: a field has a name that no Python attribute can have.
     """
     if len(schema.fields) > MAX_FIELDS:
-        raise SchemaError("a schema with too many fields", expected=f"at most {MAX_FIELDS}", actual=len(schema.fields))
+        raise SchemaError("a schema has too many fields", expected=f"at most {MAX_FIELDS}", actual=len(schema.fields))
     namespace: dict[str, Any] = {"__annotations__": {}, "__module__": __name__, _SCHEMA: schema}
     for field in schema.fields:
         _check_name(field.name)
@@ -85,7 +85,7 @@ def _check_name(name: str) -> None:
     possible = name.isidentifier() and not keyword.iskeyword(name) and unicodedata.normalize("NFKC", name) == name
     if not possible or name.startswith("__") or hasattr(PackableSample, name):
         raise SchemaError(
-            "a field whose name no Python attribute can have",
+            "a field's name is not a valid Python attribute name",
             path=f"properties.{name[:60]}",
             hint="Read the dataset without a type: Dataset[atdata.DictSample].",
         )

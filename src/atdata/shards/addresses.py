@@ -32,7 +32,7 @@ def source_of(where: Any) -> DataSource:
         return where
     if not isinstance(where, Sequence) or not where or not all(isinstance(w, str | os.PathLike) for w in where):
         raise UsageError(
-            "nothing here names shards",
+            "the argument names no shards",
             expected="a path, a URL, brace notation, a list of them, or a source",
             actual=repr(where)[:80],
         )
@@ -57,7 +57,7 @@ def source_at(
     """
     schemes = {scheme_of(address) for address in addresses}
     if len(schemes) > 1:
-        raise UsageError("one dataset reads from one kind of place", actual=", ".join(sorted(schemes)))
+        raise UsageError("all shards of a dataset must have the same URL scheme", actual=", ".join(sorted(schemes)))
     match schemes.pop():
         case "file":
             return FileSource(tuple(ShardRef(address) for address in addresses), dict(listed or {}))
@@ -75,13 +75,13 @@ def source_at(
             return S3Source.from_urls(addresses)
         case "at" | "atdata":
             raise UsageError(
-                "an at:// or atdata:// address needs the network layer",
+                "at:// and atdata:// addresses do not name shard files",
                 actual=addresses[0],
                 hint="Use atdata.load_dataset(...) for a record, BlobSource.from_urls([...]) for blobs.",
             )
         case other:
             known = "Use a path, file://, http(s)://, s3:// or gs://."
-            raise UsageError(f"no shards can be read from {other}://", hint=did_you_mean(other, SCHEMES) or known)
+            raise UsageError(f"URL scheme {other}:// is not supported", hint=did_you_mean(other, SCHEMES) or known)
 
 
 def scheme_of(url: str) -> str:
@@ -101,7 +101,7 @@ def file_path(given: str) -> str:
     host, slash, path = given[len("file://") :].partition("/")
     if host.lower() not in ("", "localhost") or not slash:
         raise UsageError(
-            "a file:// URL that names no file of this machine",
+            "a file:// URL does not name a local file",
             expected="file:///path",
             actual=given,
             hint="Write three slashes and the whole path.",

@@ -56,7 +56,7 @@ def names_in(patterns: Sequence[str], most: int = MAX_SHARDS) -> Iterator[str]:
     if count > most or size > most * _MAX_TEXT:
         pattern = max(zip(parsed, patterns, strict=True), key=lambda pair: pair[0].count * pair[0].longest)[1]
         raise LimitError(
-            "brace notation stands for too many shards",
+            "brace notation expands to too many shards",
             expected=f"at most {most}, with names of {_MAX_TEXT} characters on average",
             actual=f"{count if count < 10**18 else 'more'} for {pattern[:80]}",
         )
@@ -141,7 +141,7 @@ _Names: TypeAlias = _Text | _Range | _Either | _Joined
 
 def _parse(text: str, depth: int) -> _Names:
     if len(text) > _MAX_PATTERN or depth > _MAX_DEPTH:
-        raise LimitError("brace notation that is too long or too deep", actual=text[:80])
+        raise LimitError("brace notation is too long or too deeply nested", actual=text[:80])
     parts: list[_Names] = []
     start = inside = 0
     for position, char in enumerate(text):
@@ -158,7 +158,7 @@ def _parse(text: str, depth: int) -> _Names:
                 parts.append(_alternatives(text[start:position], depth))
                 start = position + 1
     if inside:
-        raise UsageError("brace notation with unbalanced braces", expected="a } for each {", actual=text[:80])
+        raise UsageError("brace notation has unbalanced braces", expected="a } for each {", actual=text[:80])
     return _joined([*parts, _Text(text[start:])])
 
 
@@ -198,7 +198,7 @@ def _split(text: str) -> Iterator[str]:
 def _range(match: re.Match[str]) -> _Range:
     first, last, first_letter, last_letter, step = match.groups()
     if max(len(first or ""), len(last or "")) > 18:
-        raise LimitError("brace notation with a number of too many digits", actual=match[0][:80])
+        raise LimitError("brace notation has a number with too many digits", actual=match[0][:80])
     if first_letter:
         start, end = _LETTERS.index(first_letter), _LETTERS.index(last_letter)
     else:

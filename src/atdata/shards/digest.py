@@ -86,7 +86,7 @@ class Digest:
             DigestError: the digest is not a sha-256.
         """
         if self.algorithm != "sha256":
-            raise DigestError("only a sha-256 has a CID", step="shard digest", actual=self.algorithm)
+            raise DigestError("only a sha-256 digest has a CID", step="shard digest", actual=self.algorithm)
         return Cid.from_digest("raw", bytes.fromhex(self.hex))
 
     def hasher(self) -> _Hash:

@@ -58,7 +58,7 @@ def _bounded(fetched: Generator[bytes], ref: ShardRef, stopped: threading.Event)
             total += len(piece)
             if total > (MAX_SHARD if ref.size is None else ref.size):
                 limit = f"{ref.size} bytes" if ref.size is not None else f"at most {MAX_SHARD} bytes"
-                raise DigestError("a shard is longer than it may be", step="shard digest", uri=ref.url, expected=limit)
+                raise DigestError("a shard is longer than expected", step="shard digest", uri=ref.url, expected=limit)
             if stopped.is_set():
                 raise _stopped(ref)
             yield piece

@@ -42,22 +42,24 @@ class FilePattern:
         """
         text = os.fspath(pattern)
         if isinstance(pattern, str) and (scheme_of(text) != "file" or text.lower().startswith("file://")):
-            raise UsageError(
-                "files are written to a path, not to a URL", expected=f"like digits-%06d{suffix}", actual=text
-            )
+            raise UsageError("path must be a local path, not a URL", expected=f"like digits-%06d{suffix}", actual=text)
         head, name = os.path.split(text)
         marks, like = _MARK.findall(name), f"like digits-%06d{suffix}"
         holes = [mark for mark in marks if mark.endswith("d")]
         if len(holes) > 1 or "" in marks:
-            raise UsageError("a file's name takes one number", expected=like, actual=text)
+            raise UsageError("path must contain exactly one %d placeholder", expected=like, actual=text)
         if not name.endswith(suffix):
             compressed = f"{suffix}." in name or name.endswith(".tgz")
             hint = f"Files are not compressed as a whole; leave out what follows {suffix}." if compressed else None
-            raise UsageError(f"the name of such a file ends in {suffix}", expected=like, actual=text, hint=hint)
+            raise UsageError(f"path must end in {suffix}", expected=like, actual=text, hint=hint)
         if not holes and any(mark.endswith("d") for mark in _MARK.findall(head)):
-            raise UsageError("the number stands in the file's name, not in a folder's", expected=like, actual=text)
+            raise UsageError(
+                "the %d placeholder must be in the file name, not in a folder name", expected=like, actual=text
+            )
         if limited and not holes:
-            raise UsageError("several files need a number in their name", expected=like, actual=text)
+            raise UsageError(
+                "path must contain a %d placeholder where several files may be written", expected=like, actual=text
+            )
         return cls(Path(head), name, suffix)
 
     @property

@@ -72,6 +72,6 @@ def public_gs_url(url: str) -> str:
     """
     bucket, _, key = url.partition("://")[2].partition("/")
     if not bucket or not key:
-        raise UsageError("an address that names no object", expected="gs://bucket/key", actual=url)
+        raise UsageError("a gs:// URL does not name an object", expected="gs://bucket/key", actual=url)
     server = os.environ.get("STORAGE_EMULATOR_HOST") or GOOGLE
     return public_url(bucket, key, server if "://" in server else f"http://{server}")

@@ -101,7 +101,7 @@ class Listing:
             self.states.update((name, _state(look(name))) for name in sorted(found))
             if names() == found and not any(map(in_transaction, folders())):
                 return found
-        raise ConflictError("files come and go while they are listed", hint="Try again when nothing writes there.")
+        raise ConflictError("files changed while they were listed", hint="Try again when nothing writes there.")
 
 
 def _parent(path: str) -> str:
@@ -222,7 +222,7 @@ def _state(status: os.stat_result) -> State:
 def _no_regular_file(path: str, status: os.stat_result) -> ShardNotFoundError:
     what = "a folder" if stat.S_ISDIR(status.st_mode) else "a device, a pipe or a socket"
     hint = "It is a folder; atdata.load_dataset(...) reads one." if stat.S_ISDIR(status.st_mode) else "Remove it."
-    return ShardNotFoundError("what should be a file is none", uri=path, actual=what, hint=hint)
+    return ShardNotFoundError("path is not a regular file", uri=path, actual=what, hint=hint)
 
 
 def open_file(path: str, listed: State | None = None) -> BinaryIO:
@@ -265,18 +265,14 @@ def _no_file(path: str, error: Exception) -> ShardNotFoundError | LimitError:
     code = error.errno if isinstance(error, OSError) else None
     if code in (errno.EMFILE, errno.ENFILE):
         return LimitError(
-            "too many files are open to read another",
+            "too many files are open",
             uri=path,
             hint="Close what you need no longer, or allow more: ulimit -n 4096.",
         )
     if code == errno.ENOENT and Path(path).is_symlink():
         target = str(Path(path).readlink())
-        hint = (
-            "Have its content fetched: git annex get."
-            if _ANNEX in target
-            else "Restore what it leads to, or remove it."
-        )
-        return ShardNotFoundError("a link leads to no file", uri=path, actual=target, hint=hint)
+        hint = "Fetch its content: git annex get." if _ANNEX in target else "Restore its target, or remove it."
+        return ShardNotFoundError("a symbolic link is broken", uri=path, actual=target, hint=hint)
     if code in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, None):
         return no_shard(path)
     hint = "Check that you may read it. It is never passed over: samples would be missing."

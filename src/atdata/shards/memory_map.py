@@ -92,7 +92,7 @@ def check_unchanged(file: BinaryIO, size: int, uri: str) -> None:
 
 def _cut(uri: str | None, expected: int, actual: int) -> ShardError:
     return ShardError(
-        "a shard was cut while it was read",
+        "a shard was truncated while it was read",
         uri=uri,
         expected=f"{expected} bytes",
         actual=f"{actual} bytes",

@@ -31,7 +31,7 @@ class PlannedShard(ShardRef):
             UsageError: it has none, so no store can have planned it.
         """
         if self.digest is None or self.digest.algorithm != "sha256":
-            raise UsageError("a shard without a sha-256 cannot be stored by it", actual=self.url)
+            raise UsageError("a shard without a sha-256 digest cannot be stored", actual=self.url)
         return self.digest
 
     @property

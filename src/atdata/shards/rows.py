@@ -41,12 +41,12 @@ def _check(member: Member, seen: set[str], uri: str) -> None:
     key = member.key
     if member.extension != EXTENSION:
         raise ShardError(
-            "a shard holds a file that is no sample",
+            "a shard contains a file that is not a sample",
             uri=uri,
             path=member.name,
             expected="{key}.msgpack",
             hint="Write samples with atdata.write_samples, or sink.write({**sample.as_wds, '__key__': key}).",
         )
     if key in seen:
-        raise ShardError("a shard holds a key twice", uri=uri, path=member.name)
+        raise ShardError("a shard contains a key twice", uri=uri, path=member.name)
     seen.add(key)

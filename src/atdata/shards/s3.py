@@ -132,7 +132,7 @@ class ObjectStream(io.RawIOBase):
             try:
                 piece = self._body.read(len(buffer)) if self._body else b""
             except OSError as error:
-                failure = NetworkError("an S3 server keeps breaking off", uri=self._bucket.url(self._key))
+                failure = NetworkError("an S3 server keeps dropping the connection", uri=self._bucket.url(self._key))
                 failure.__cause__ = error
                 self._budget.failed(failure)
                 self._begin()
@@ -173,7 +173,7 @@ def split_s3_url(url: str) -> tuple[str, str]:
     """
     bucket, _, key = url.removeprefix("s3://").partition("/")
     if not url.startswith("s3://") or "@" in bucket or not bucket or not key:
-        raise UsageError("an address that names no S3 object", expected="s3://bucket/key", actual=url)
+        raise UsageError("an s3:// URL does not name an object", expected="s3://bucket/key", actual=url)
     return bucket, key
 
 
@@ -194,7 +194,7 @@ def public_url(bucket: str, key: str, endpoint: str | None = None, region: str |
     try:
         path = quote(key, safe="/~")
     except UnicodeError:
-        raise UsageError("an object cannot have this name", actual=ascii(key)[:200]) from None
+        raise UsageError("the key of an S3 object is invalid", actual=ascii(key)[:200]) from None
     if endpoint:
         return f"{endpoint.rstrip('/')}/{bucket}/{path}"
     host = f"s3.{region}.amazonaws.com" if region and region.replace("-", "").isalnum() else "s3.amazonaws.com"
@@ -209,5 +209,5 @@ def check_bucket(bucket: str) -> str:
         UsageError: it cannot be one.
     """
     if not bucket or not all(c.isascii() and (c.isalnum() or c in ".-_") for c in bucket):
-        raise UsageError("a bucket cannot have this name", actual=f"s3://{ascii(bucket)[1:-1][:80]}")
+        raise UsageError("the name of a bucket is invalid", actual=f"s3://{ascii(bucket)[1:-1][:80]}")
     return bucket

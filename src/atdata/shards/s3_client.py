@@ -148,7 +148,7 @@ class Bucket:
                         return part
                     raise OSError("the body ended early")
                 except OSError as error:
-                    failure = NetworkError("an S3 server keeps breaking off", uri=self.url(key))
+                    failure = NetworkError("an S3 server keeps dropping the connection", uri=self.url(key))
                     failure.__cause__ = bare(error)
             budget.failed(failure)
 
@@ -292,7 +292,7 @@ def _client(_pid: int, access: S3Access, patience: float) -> Any:
         client._endpoint.http_session._pool_classes_by_scheme.update(_pools(patience / 5))
         return client
     except ValueError as error:
-        raise UsageError("S3 has no such region", actual=repr(access.region)[:80]) from bare(error)
+        raise UsageError("the name of an S3 region is invalid", actual=repr(access.region)[:80]) from bare(error)
     except BotoCoreError as error:
         raise _failure(error, endpoint or "s3://", "reaching S3") from bare(error)
 
@@ -387,7 +387,9 @@ class _Typed:
                 return True
             raise _refusal(self.code, self.uri, self.doing, self.missing) from bare(error)
         if isinstance(error, UnicodeError):  # as from the driver, which has no error of its own
-            raise UsageError("S3 knows no such bucket or key", uri=self.uri, step=self.doing) from bare(error)
+            raise UsageError("the name of an S3 bucket or key is invalid", uri=self.uri, step=self.doing) from bare(
+                error
+            )
         if isinstance(error, BotoCoreError):
             raise _failure(error, self.uri, self.doing) from bare(error)
         return False
@@ -406,7 +408,7 @@ def _failure(error: Exception, uri: str, doing: str) -> AtdataError:
         hint = "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or pass them."
         return AuthError("no credentials for S3", uri=uri, step=doing, hint=hint)
     if isinstance(error, ParamValidationError):
-        return UsageError("S3 knows no such bucket or key", uri=uri, step=doing)
+        return UsageError("the name of an S3 bucket or key is invalid", uri=uri, step=doing)
     actual = type(error).__name__
     return NetworkError("an S3 server cannot be reached", uri=uri, step=doing, actual=actual)
 
@@ -420,8 +422,8 @@ def _refusal(code: str, uri: str, doing: str, missing: Callable[..., AtdataError
         hint = "Check the credentials, whether they have expired, and what they may do in this bucket."
         return AuthError(f"S3 does not allow {doing}", uri=uri, actual=code, hint=hint)
     if code in ("EntityTooLarge", "KeyTooLongError", "QuotaExceeded"):
-        return LimitError("S3 takes no object of this size or name", uri=uri, step=doing, actual=code)
-    return NetworkError("an S3 server refuses", uri=uri, step=doing, actual=code, hint="Try again later.")
+        return LimitError("an S3 server refuses an object of this size or name", uri=uri, step=doing, actual=code)
+    return NetworkError("an S3 server refused a request", uri=uri, step=doing, actual=code, hint="Try again later.")
 
 
 def check_key(key: str) -> str:
@@ -432,7 +434,7 @@ def check_key(key: str) -> str:
     """
     length = len(key.encode())
     if length > _MAX_KEY:
-        raise LimitError("the name of an object is too long", path=key[:80], expected=_MAX_KEY, actual=length)
+        raise LimitError("the key of an S3 object is too long", path=key[:80], expected=_MAX_KEY, actual=length)
     return key
 
 

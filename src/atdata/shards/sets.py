@@ -84,9 +84,9 @@ def _commit(pattern: FilePattern, stage: Path, before: Mapping[str, _State], bes
         sync_folder(folder)
         if _standing(pattern, beside) != before:  # which nobody else replaces now
             raise ConflictError(
-                "other files were written to these places meanwhile",
+                "other files were written to this path meanwhile",
                 uri=str(folder / pattern.name),
-                hint="They stand; these were not written.",
+                hint="Nothing was written. Choose another path, or replace them with overwrite=True.",
             )
         new = staged_files(folder / TRANSACTION)
         old = {*before, *(path.name for name in new for path in beside(folder / name))}
@@ -100,7 +100,7 @@ def _move(folder: Path, stage: Path, before: Mapping[str, _State]) -> None:
     """Give the files their names on a disk that knows no locks, where none is in the way."""
     if before:
         raise StorageError(
-            "files cannot be replaced on a disk without locks",
+            "files cannot be replaced on a file system without locks",
             uri=str(folder),
             hint="Write the new ones to another folder.",
         )
@@ -131,14 +131,14 @@ def _check(standing: Mapping[str, _State], pattern: FilePattern, overwrite: bool
     shown = ", ".join((other or there)[:_SHOWN]) + (", ..." if len(other or there) > _SHOWN else "")
     if other:
         raise ConflictError(
-            "there are files of this name with numbers of other digits, which a glob would join with new ones",
+            "files of this name exist with another number of digits, which a glob would join with new ones",
             uri=str(pattern.folder / pattern.name),
             actual=shown,
-            hint="Remove them, write numbers as they do, or choose another name.",
+            hint="Remove them, use the same number of digits, or choose another name.",
         )
     if there and not overwrite:
         raise ConflictError(
-            "there are files of this name already",
+            "files of this name exist already",
             uri=str(pattern.folder / pattern.name),
             actual=shown,
             hint="Replace all of them with overwrite=True, or choose another name.",

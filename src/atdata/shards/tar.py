@@ -36,8 +36,8 @@ _FOREIGN = {
     b"BZh": ("compressed (bzip2)", DECOMPRESS),
     b"\x04\x22\x4d\x18": ("compressed (lz4)", DECOMPRESS),
     b"PK\x03\x04": ("a zip file", "Write its samples to shards with atdata.write_samples."),
-    b"version https://git-lfs": ("a pointer of Git LFS", "Have its content fetched: git lfs pull."),
-    b"/annex/objects/": ("a pointer of git-annex", "Have its content fetched: git annex get."),
+    b"version https://git-lfs": ("a pointer of Git LFS", "Fetch its content: git lfs pull."),
+    b"/annex/objects/": ("a pointer of git-annex", "Fetch its content: git annex get."),
 }
 """The first bytes of files that are called shards and are none."""
 
@@ -82,7 +82,7 @@ class _Extended:
         if name == "path" and self.long:
             said = (said if len(said) > 1 else said - {None}) | set(self.long)
         if len(said) > 1:
-            raise _damaged(uri, position, f"it is given more than one {name}", ", ".join(sorted(map(repr, said)))[:200])
+            raise _damaged(uri, position, f"it has more than one {name}", ", ".join(sorted(map(repr, said)))[:200])
         return next(iter(said), None)
 
     def __bool__(self) -> bool:
@@ -127,20 +127,18 @@ def scan_members(file: BinaryIO, size: int, uri: str) -> Iterator[Member]:
         member = _member(header, extended, length, position, uri)
         if kind not in _REGULAR and kind != _DIRECTORY:
             raise ShardError(
-                f"a shard holds {_TYPES.get(kind, 'a member of an unknown type')}",
+                f"a shard contains {_TYPES.get(kind, 'a member of an unknown type')}",
                 uri=uri,
                 path=member.name,
                 actual=repr(kind),
-                hint="A shard holds regular files only; write it again with atdata.write_samples.",
+                hint="A shard contains regular files only; write it again with atdata.write_samples.",
             )
         extended = _Extended()
         folder = kind == _DIRECTORY or (kind == b"\0" and member.name.endswith("/"))
         if kind == b"\0" and folder != header[:100].partition(b"\0")[0].endswith(b"/"):
-            raise _damaged(uri, position, "it is a folder by one of its names and a file by the other", member.name)
+            raise _damaged(uri, position, "one of its names is of a folder, the other of a file", member.name)
         if folder and member.size:
-            raise ShardError(
-                "a folder in a shard claims bytes of its own", uri=uri, path=member.name, actual=member.size
-            )
+            raise ShardError("a folder in a shard has a size", uri=uri, path=member.name, actual=member.size)
         position = _after(position, member.size, size, uri)
         if not folder:
             file.seek(member.offset)
@@ -170,7 +168,7 @@ def _check_end(file: BinaryIO, position: int, extended: _Extended, uri: str) -> 
     if len(second) < BLOCK:
         raise _cut(uri, position + BLOCK + len(second))
     if extended:
-        raise _damaged(uri, position, "an extended header describes nothing")
+        raise _damaged(uri, position, "an extended header has no member")
     rest = second
     while rest:
         if rest.count(0) != len(rest):
@@ -193,7 +191,7 @@ def _proved_length(header: bytes, position: int, uri: str) -> int:
         if position == 0:
             for begin, (what, hint) in _FOREIGN.items():
                 if header.startswith(begin):
-                    raise ShardError(f"what should be a shard is {what}", uri=uri, hint=hint) from None
+                    raise ShardError(f"a shard is not a tar file but {what}", uri=uri, hint=hint) from None
         raise
 
 
@@ -205,7 +203,7 @@ def _parse_header(header: bytes, position: int, uri: str) -> int:
         raise _damaged(uri, position, "its checksum does not match", f"{stored}, not {actual}")
     magic = header[257:263]
     if magic not in (b"ustar\0", b"ustar ", bytes(6)):
-        raise _damaged(uri, position, "it is of no tar format known here", repr(magic))
+        raise _damaged(uri, position, "its tar format is unknown", repr(magic))
     size = _number(header[124:136], position, uri, "size")
     if size < 0:
         raise _damaged(uri, position, "its size is negative", size)
@@ -219,7 +217,7 @@ def _number(field: bytes, position: int, uri: str, what: str, signed: bool = Tru
         return value - (1 << (8 * len(field) - 1)) if signed and field[0] & 0x40 else value
     digits = field.partition(b"\0")[0].strip(b" ")
     if digits and not all(48 <= digit < 56 for digit in digits):
-        raise _damaged(uri, position, f"its {what} is no number", repr(field))
+        raise _damaged(uri, position, f"its {what} is not a number", repr(field))
     return int(digits or b"0", 8)
 
 
@@ -229,7 +227,7 @@ def _text(raw: bytes, position: int, uri: str) -> str:
     except UnicodeDecodeError:
         raise _damaged(uri, position, "its name is not UTF-8", repr(raw[:60])) from None
     if "\0" in text:
-        raise _damaged(uri, position, "its name holds a NUL", repr(text[:60]))
+        raise _damaged(uri, position, "its name contains a NUL", repr(text[:60]))
     return text
 
 
@@ -237,7 +235,7 @@ def _member(header: bytes, extended: _Extended, length: int, position: int, uri:
     name = extended.value("path", position, uri)
     prefix = header[345:500].partition(b"\0")[0]
     if prefix and header[257:263] != b"ustar\0":  # GNU has times there, others nothing; some take it for a folder
-        raise _damaged(uri, position, "only a POSIX header says in which folder a file is", repr(prefix[:60]))
+        raise _damaged(uri, position, "it has a prefix but is not a POSIX header", repr(prefix[:60]))
     if name is None:
         name = _text(header[:100].partition(b"\0")[0], position, uri)
         if prefix:
@@ -247,7 +245,7 @@ def _member(header: bytes, extended: _Extended, length: int, position: int, uri:
     text = extended.value("size", position, uri)
     if text is not None:
         if not (text.isascii() and text.isdigit() and len(text) < 20):
-            raise _damaged(uri, position, "its PAX size is no number", repr(text[:40]))
+            raise _damaged(uri, position, "its PAX size is not a number", repr(text[:40]))
         length = int(text)
     return Member(name, position + BLOCK, length)
 
@@ -269,7 +267,7 @@ def _read_extension(
         if kind == _PAX_LOCAL:
             extended.pax.append(used)
         elif used:
-            raise _damaged(uri, position, "a global header names or sizes members", ", ".join(used))
+            raise _damaged(uri, position, "a global header sets the path or size of members", ", ".join(used))
 
 
 def _used_records(data: bytes, position: int, uri: str) -> dict[str, str]:
@@ -277,9 +275,9 @@ def _used_records(data: bytes, position: int, uri: str) -> dict[str, str]:
     used: dict[str, str] = {}
     for key, value in _pax_records(data, position, uri):
         if key.startswith(_PAX_REFUSED):
-            raise ShardError("a shard holds a sparse file", uri=uri, path=f"byte {position}", actual=key)
+            raise ShardError("a shard contains a sparse file", uri=uri, path=f"byte {position}", actual=key)
         if key in _PAX_USED and used.setdefault(key, value) != value:
-            raise _damaged(uri, position, f"it is given more than one {key}", f"{used[key]!r}, {value!r}"[:200])
+            raise _damaged(uri, position, f"it has more than one {key}", f"{used[key]!r}, {value!r}"[:200])
     return used
 
 

@@ -62,7 +62,7 @@ def recover(folder: Path) -> None:
                     (folder / TRANSACTION).rmdir()
             elif time.monotonic() > deadline:
                 raise ConflictError(
-                    "another process replaces the files of this folder", uri=str(folder), hint="Try again later."
+                    "another process is replacing the files of this folder", uri=str(folder), hint="Try again later."
                 )
             else:
                 time.sleep(0.01)
@@ -101,11 +101,11 @@ def finish(folder: Path) -> None:
         for name in [*going, *(name for name in new if os.path.lexists(staged / name))]:
             if (stands := state_of(folder / name)) not in (None, old.get(name)):
                 raise StorageError(
-                    "a plan to replace files does not know one that stands in its way",
+                    "a file is in the way of an unfinished replacement",
                     uri=str(folder / name),
                     expected=old.get(name),
                     actual=stands,
-                    hint=f"Remove {TRANSACTION} in this folder to keep what stands, or move that file away.",
+                    hint=f"Remove {TRANSACTION} in this folder to keep the files that are there, or move that file away.",
                 )
         for name in going:
             (folder / name).unlink(missing_ok=True)
@@ -143,7 +143,7 @@ def _plan(path: Path) -> tuple[dict[str, State], list[str]] | None:
         if all(isinstance(name, str) and _NAME.fullmatch(name) for name in [*old, *new]):
             return old, new
     raise StorageError(
-        "a plan for replacing files that atdata did not write", uri=str(path), hint="Remove the folder that it is in."
+        "the plan of an unfinished replacement is invalid", uri=str(path), hint="Remove the folder that contains it."
     )
 
 
@@ -217,4 +217,4 @@ def staged_files(folder: Path) -> list[str]:
 
 def _interrupted(folder: Path) -> AbstractContextManager[None]:
     what = "replacing the files of this folder was interrupted, and cannot be finished"
-    return disk_errors(folder, what, "Read it once as somebody who may write there.")
+    return disk_errors(folder, what, "Read it once as a user who may write there.")

@@ -50,9 +50,9 @@ class Limits:
             UsageError: a limit under which no sample fits.
         """
         if maxcount is not None and maxcount < 1:
-            raise UsageError("a shard holds at least one sample", path="maxcount", actual=maxcount)
+            raise UsageError("maxcount must be at least 1", path="maxcount", actual=maxcount)
         if maxsize is not None and not maxsize >= 4 * BLOCK:
-            raise UsageError("a shard takes at least 2048 bytes", path="maxsize", actual=maxsize)
+            raise UsageError("maxsize must be at least 2048 bytes", path="maxsize", actual=maxsize)
         return cls(maxcount, None if maxsize is None or math.isinf(maxsize) else int(maxsize))
 
 
@@ -102,7 +102,7 @@ def _member_name(key: str) -> bytes:
         if base and "." not in base and "\0" not in key:
             return f"{key}.msgpack".encode()
     raise SampleError(
-        "a key that names no sample", path="__key__", actual=repr(key), hint="Use letters, digits, - and _."
+        "a sample's key is invalid", path="__key__", actual=repr(key), hint="Use letters, digits, - and _."
     )
 
 
@@ -159,7 +159,7 @@ def _distinct(rows: Iterable[Row]) -> Iterator[Row]:
     keys: set[str] = set()
     for key, packed in rows:
         if key in keys:
-            raise SampleError("a shard holds every key once", path="__key__", actual=repr(key))
+            raise SampleError("a shard must contain every key once", path="__key__", actual=repr(key))
         keys.add(key)
         yield key, packed
 
@@ -214,7 +214,7 @@ def _write_until_full(
             end = offset + len(packed) + len(padding)
             if not keys and end > room:
                 raise LimitError(
-                    "one sample is larger than a shard may be",
+                    "a sample is larger than maxsize",
                     path=key,
                     expected=f"at most {limits.size} bytes with its header",
                     actual=f"{end + len(END)} bytes",

@@ -62,7 +62,7 @@ class Exchange:
         self._close_left()
         for name, value in headers.items():
             if not re.fullmatch(r"[\t -~]*", value):
-                raise UsageError("a header that cannot be sent", path=name, expected="ASCII, in one line")
+                raise UsageError("a request header is invalid", path=name, expected="ASCII, in one line")
         read = budget.patience / 10
         timeout = {"connect": min(CONNECT_TIMEOUT, read), "read": read, "write": read, "pool": read}
         with _Inside(budget, url):
@@ -139,9 +139,9 @@ class _Inside:
             self._budget.__exit__()
         if isinstance(error, Exception) and not isinstance(error, AtdataError) and _is_drivers(error):
             actual = f"{type(error).__name__}: {error}".rstrip(": ")
-            raise NetworkError("a server cannot be reached, or broke off", uri=self._url, actual=actual) from bare(
-                error
-            )
+            raise NetworkError(
+                "a server cannot be reached, or dropped the connection", uri=self._url, actual=actual
+            ) from bare(error)
         if isinstance(error, AtdataError):
             bare(error)  # it came through the driver's frames as well
 
@@ -272,7 +272,7 @@ def _backend(allow_loopback: bool | None) -> httpcore.NetworkBackend:
         def connect_tcp(
             self, host: str, port: int, timeout: float | None = None, *args: Any, **kwargs: Any
         ) -> httpcore.NetworkStream:
-            failure: Exception = AddressError("a server's name does not resolve", actual=host)
+            failure: Exception = AddressError("a host name does not resolve", actual=host)
             for address in resolve(host)[:MAX_ADDRESSES]:
                 if allow_loopback is not None:
                     check_address(address, host, allow_loopback)

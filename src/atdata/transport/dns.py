@@ -11,7 +11,7 @@ def lookup_txt(name: str) -> list[str]:
     """The TXT records of a name; empty where there are none.
 
     Raises:
-        NetworkError: no name server answered.
+        NetworkError: a DNS lookup failed.
     """
     try:
         import dns.exception
@@ -23,5 +23,5 @@ def lookup_txt(name: str) -> list[str]:
     except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
         return []
     except (dns.exception.DNSException, OSError, ValueError) as error:
-        raise NetworkError("no name server answered", uri=name, actual=type(error).__name__) from error
+        raise NetworkError("a DNS lookup failed", uri=name, actual=type(error).__name__) from error
     return [b"".join(record.strings).decode("utf-8", "replace") for record in answer]

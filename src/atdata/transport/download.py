@@ -102,7 +102,7 @@ class Download(io.RawIOBase):
             if stream.status not in REDIRECTS or not location:
                 return stream
             url = join_url(url, location)
-        raise XrpcError("a server redirects in circles", uri=url, status=stream.status)
+        raise XrpcError("a server redirects too often", uri=url, status=stream.status)
 
     def _begin(self, stream: Stream) -> None:
         sent = stream.headers.get("content-range", "")
@@ -118,14 +118,16 @@ class Download(io.RawIOBase):
         if stream.status == 206:
             match = re.fullmatch(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)", sent)
             if not match or int(match[1]) != self._position:
-                raise NetworkError("a server sent another range than was asked for", uri=self._url)
+                raise NetworkError("a server sent another range than requested", uri=self._url)
             skip, total = 0, None if match[2] == "*" else int(match[2])
         self._expect(stream.headers.get("etag"), total)
         self._chunks = _without(stream.chunks, skip)
 
     def _check_end(self) -> None:
         if self.size is not None and self._position < self.size:  # a server may send less of a range than was asked
-            raise NetworkError("a server stopped early", uri=self._url, actual=f"{self._position} of {self.size} bytes")
+            raise NetworkError(
+                "a server ended a body early", uri=self._url, actual=f"{self._position} of {self.size} bytes"
+            )
 
     def _expect(self, etag: str | None, size: int | None) -> None:
         """Take up the body only where nothing that is known of it has changed."""

@@ -26,7 +26,7 @@ def split_url(url: str) -> SplitResult:
     """
     if not re.fullmatch(r"[!-~]+", url):  # urlsplit would drop some of the rest in silence
         raise AddressError(
-            "an address that is no URL",
+            "an address is not a URL",
             actual=ascii(url)[:200],
             hint="Percent-encode what is not ASCII, and punycode such a host.",
         )
@@ -34,7 +34,7 @@ def split_url(url: str) -> SplitResult:
         parts = urlsplit(url)
         _ = parts.port, parts.hostname  # they are read only here
     except ValueError as error:
-        raise AddressError("an address that is no URL", actual=ascii(url)[:200]) from error
+        raise AddressError("an address is not a URL", actual=ascii(url)[:200]) from error
     return parts
 
 
@@ -47,7 +47,7 @@ def join_url(base: str, location: str) -> str:
     try:
         return urljoin(base, location)
     except ValueError as error:
-        raise AddressError("an address that is no URL", uri=base, actual=ascii(location)[:200]) from error
+        raise AddressError("an address is not a URL", uri=base, actual=ascii(location)[:200]) from error
 
 
 def origin_of(url: str) -> str:
@@ -58,9 +58,9 @@ def origin_of(url: str) -> str:
     """
     parts = split_url(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise AddressError("an address that is no http or https URL", actual=ascii(url)[:200])
+        raise AddressError("an address is not an http or https URL", actual=ascii(url)[:200])
     if parts.username is not None or parts.password is not None:
-        raise AddressError("an address with credentials in it", actual=f"{parts.scheme}://...@{parts.hostname}")
+        raise AddressError("an address contains credentials", actual=f"{parts.scheme}://...@{parts.hostname}")
     return f"{parts.scheme}://{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
 
 
@@ -76,7 +76,7 @@ def check_scheme(url: str, allow_loopback: bool) -> None:
         return
     host = parts.hostname or ""
     if not (allow_loopback and (host == "localhost" or host.endswith(".localhost") or _is_loopback_literal(host))):
-        raise AddressError("an address from a stranger is not https", uri=url[:200], hint=_WAY_OUT)
+        raise AddressError("an untrusted address is not https", uri=url[:200], hint=_WAY_OUT)
 
 
 def resolve(host: str) -> list[Address]:
@@ -89,7 +89,7 @@ def resolve(host: str) -> list[Address]:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise AddressError(
-            "a server's name does not resolve", actual=host, hint="Check the name and the network."
+            "a host name does not resolve", actual=host, hint="Check the name and the network."
         ) from error
     return [ipaddress.ip_address(info[4][0]) for info in found]
 
@@ -101,7 +101,7 @@ def check_address(address: Address, host: str, allow_loopback: bool) -> None:
         AddressError: a private, local, reserved or multicast address.
     """
     if not (is_public(address) or (allow_loopback and is_loopback(address))):
-        raise AddressError("an address from a stranger is not public", uri=host, actual=str(address), hint=_WAY_OUT)
+        raise AddressError("an untrusted address is not public", uri=host, actual=str(address), hint=_WAY_OUT)
 
 
 def _is_loopback_literal(host: str) -> bool:

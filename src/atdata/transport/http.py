@@ -107,7 +107,7 @@ class Transport:
             if response.status not in REDIRECTS or not location:
                 break
             if hop == MAX_REDIRECTS:
-                raise NetworkError("a server redirects in circles", uri=url)
+                raise NetworkError("a server redirects too often", uri=url)
             url = join_url(url, location)
         if response.status not in request.accept:
             raise NetworkError(
@@ -204,7 +204,7 @@ def _unpacked(stream: Stream, max_bytes: int) -> Iterator[bytes]:
         yield from stream.chunks
         return
     if stream.encoding not in ("gzip", "x-gzip", "deflate"):
-        raise NetworkError("a server compresses what it sends", uri=stream.url, actual=stream.encoding)
+        raise NetworkError("a server sent a compressed body", uri=stream.url, actual=stream.encoding)
     unpacking = zlib.decompressobj(zlib.MAX_WBITS | 32)  # gzip or zlib, as it says itself
     left, any_came = max_bytes + 1, False
     try:
@@ -216,9 +216,11 @@ def _unpacked(stream: Stream, max_bytes: int) -> Iterator[bytes]:
             if not left:
                 return
     except zlib.error as error:
-        raise NetworkError("a server compresses what it sends, and wrongly", uri=stream.url) from error
+        raise NetworkError("a server sent a malformed compressed body", uri=stream.url) from error
     if any_came and not unpacking.eof:
-        raise NetworkError("a server stopped early", uri=stream.url, actual="the end of what it compressed is missing")
+        raise NetworkError(
+            "a server ended a body early", uri=stream.url, actual="the end of what it compressed is missing"
+        )
 
 
 def _capped(chunks: Iterable[bytes], stream: Stream, max_bytes: int) -> Iterator[bytes]:

@@ -48,7 +48,7 @@ def _ask(transport: Transport, url: str, start: int, stop: int, budget: Budget) 
                     return None
             if len(part) < stop - start:
                 raise NetworkError(
-                    "a server stopped early", uri=url, actual=f"{len(part)} of {stop - start} bytes of a range"
+                    "a server ended a body early", uri=url, actual=f"{len(part)} of {stop - start} bytes of a range"
                 )
             return bytes(part)
     return None

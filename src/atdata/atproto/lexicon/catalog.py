@@ -41,7 +41,7 @@ class LexiconCatalog:
             error.uri = name[:317] if isinstance(name, str) else None
             raise
         if lexicon in self._lexicons:
-            raise LexiconError("the same lexicon twice", uri=lexicon)
+            raise LexiconError("a lexicon is given twice", uri=lexicon)
         self._lexicons[lexicon] = lexicon
         self._definitions |= definitions
 
@@ -70,7 +70,7 @@ class LexiconCatalog:
         record = check_record(value)
         name = record.get("$type") if nsid is None else nsid
         if not isinstance(name, str):
-            raise LexiconError("a record without its type", path="$type", actual=shown(name))
+            raise LexiconError("a record does not name its type", path="$type", actual=shown(name))
         definition = self._primary(name, "record")
         check_type(record, name, Place())
         if rkey is not None:
@@ -122,7 +122,7 @@ class LexiconCatalog:
 def _check_record_key(rkey: str, kind: str) -> None:
     literal = kind.removeprefix("literal:")
     if literal != kind and rkey != literal:
-        raise LexiconError("a record key other than the one it must be", expected=literal, actual=shown(rkey))
+        raise LexiconError("a record key is not the required one", expected=literal, actual=shown(rkey))
     try:
         _RECORD_KEYS.get(kind, RecordKey)(rkey)
     except IdentifierError as error:

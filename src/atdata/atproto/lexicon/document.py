@@ -140,12 +140,12 @@ class _Reader:
         """Check a type that must be one of the `allowed`."""
         kind = spec.get("type") if isinstance(spec, dict) else None
         if not isinstance(kind, str) or kind not in allowed:
-            raise _wrong("no type that may stand here", path=str(here / "type"), actual=shown(kind))
+            raise _wrong("a type is not allowed here", path=str(here / "type"), actual=shown(kind))
         for name in sorted(_REQUIRED.get(kind, set()) - set(spec)):
-            raise _wrong("something is missing", path=str(here / name))
+            raise _wrong("a required member is missing", path=str(here / name))
         for name, fits in _MEMBERS[kind].items():
             if name in spec and not fits(spec[name]):
-                raise _wrong("not what it must be", path=str(here / name), actual=shown(spec[name]))
+                raise _wrong("a member has an invalid value", path=str(here / name), actual=shown(spec[name]))
         self._check_inner(kind, spec, here, allowed)
 
     def _check_inner(self, kind: str, spec: Definition, here: Place, allowed: frozenset[str]) -> None:
@@ -180,7 +180,7 @@ class _Reader:
     def _check_union(self, spec: Definition, here: Place) -> None:
         spec["refs"] = [self._reference(ref, here / "refs" / index) for index, ref in enumerate(spec["refs"])]
         if spec.get("closed") and not spec["refs"]:
-            raise _wrong("a closed union of nothing", path=str(here))
+            raise _wrong("a closed union has no members", path=str(here))
 
     def _check_method(self, kind: str, spec: Definition, here: Place) -> None:
         if "parameters" in spec:
@@ -188,12 +188,12 @@ class _Reader:
         # What the kind of method does not have, an input of a query say, is a member like any unknown one.
         for name in (name for name in _BODIES if name in _MEMBERS[kind] and name in spec):
             if name != "message" and not _text(spec[name].get("encoding")):
-                raise _wrong("a body without its encoding", path=str(here / name / "encoding"))
+                raise _wrong("a body does not name its encoding", path=str(here / name / "encoding"))
             if "schema" in spec[name]:
                 self.check(spec[name]["schema"], here / name / "schema", _BODIES[name])
         for index, error in enumerate(spec.get("errors", [])):
             if not _text(error.get("name")):
-                raise _wrong("an error without a name", path=str(here / "errors" / index))
+                raise _wrong("an error has no name", path=str(here / "errors" / index))
 
     def _reference(self, text: str, here: Place) -> str:
         lexicon, _, name = text.partition("#")
@@ -207,7 +207,7 @@ def _check_bounds(kind: str, spec: Definition, here: Place) -> None:
     for low, high in (("minimum", "maximum"), ("minLength", "maxLength"), ("minGraphemes", "maxGraphemes")):
         if {low, high} <= spec.keys() & _MEMBERS[kind].keys() and spec[low] > spec[high]:
             raise _wrong(
-                "bounds that nothing can keep", path=str(here / low), expected=f"at most {spec[high]}", actual=spec[low]
+                "bounds contradict each other", path=str(here / low), expected=f"at most {spec[high]}", actual=spec[low]
             )
     if "const" in spec and "default" in spec:
         raise _wrong("both a constant and a default", path=str(here))
@@ -217,7 +217,10 @@ def _check_record_key_type(text: str, here: Place) -> None:
     match = _RECORD_KEY_TYPE.fullmatch(text)
     if match is None:
         raise _wrong(
-            "no type of record keys", path=str(here), expected="tid, nsid, any or literal:...", actual=shown(text)
+            "the type of record keys is unknown",
+            path=str(here),
+            expected="tid, nsid, any or literal:...",
+            actual=shown(text),
         )
     if match[1]:
         try:

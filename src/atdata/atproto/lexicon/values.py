@@ -50,7 +50,7 @@ def check_value(value: Value, spec: Definition, here: Place, definitions: Mappin
         case "union":
             _check_union(_typed(value, dict, here), spec, here, definitions)
         case other:
-            raise _wrong("a type that no value has", here, actual=other)
+            raise _wrong("a type has no values", here, actual=other)
 
 
 def _wrong(what: str, here: Place, **facts: Any) -> LexiconError:
@@ -60,7 +60,7 @@ def _wrong(what: str, here: Place, **facts: Any) -> LexiconError:
 def _typed(value: Any, kind: type, here: Place) -> Any:
     # To Python True is an integer, to a lexicon it is not.
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise _wrong("a value of the wrong type", here, expected=KINDS[kind], actual=kind_of(value))
+        raise _wrong("a value has the wrong type", here, expected=KINDS[kind], actual=kind_of(value))
     return value
 
 
@@ -76,10 +76,10 @@ def _check_length(length: int, spec: Definition, here: Place) -> None:
 
 def _check_among(value: bool | int | str, spec: Definition, here: Place) -> None:
     if "const" in spec and value != spec["const"]:
-        raise _wrong("not the one value it may have", here, expected=spec["const"], actual=shown(value))
+        raise _wrong("a value is not the constant", here, expected=spec["const"], actual=shown(value))
     if "enum" in spec and value not in spec["enum"]:
         raise _wrong(
-            "none of the values it may have", here, expected=", ".join(map(str, spec["enum"])), actual=shown(value)
+            "a value is not in the enum", here, expected=", ".join(map(str, spec["enum"])), actual=shown(value)
         )
 
 
@@ -102,13 +102,13 @@ def _check_string(value: str, spec: Definition, here: Place) -> None:
 
 def _check_blob(value: Value, spec: Definition, here: Place) -> None:
     if not isinstance(value, dict) or not is_blob(value):
-        raise _wrong("a value of the wrong type", here, expected="blob", actual=kind_of(value))
+        raise _wrong("a value has the wrong type", here, expected="blob", actual=kind_of(value))
     mime, size = value["mimeType"], value["size"]
     accept = spec.get("accept", ["*/*"])
     if not any(_accepts(pattern, mime) for pattern in accept):
-        raise _wrong("a blob of a type that is not accepted", here, expected=", ".join(accept), actual=shown(mime))
+        raise _wrong("a blob's type is not accepted", here, expected=", ".join(accept), actual=shown(mime))
     if isinstance(size, int) and size > spec.get("maxSize", size):
-        raise _wrong("a blob too large", here, expected=f"at most {spec['maxSize']} bytes", actual=size)
+        raise _wrong("a blob is too large", here, expected=f"at most {spec['maxSize']} bytes", actual=size)
 
 
 def _accepts(pattern: str, mime: Any) -> bool:
@@ -135,13 +135,15 @@ def _check_object(
 
 def _check_unknown(value: dict[str, Value], here: Place) -> None:
     if value.get("$type") == "blob":
-        raise _wrong("a blob where an object must be", here)
+        raise _wrong("a blob stands in place of an object", here)
 
 
 def _check_ref(value: Value, ref: str, here: Place, definitions: Mapping[str, Definition]) -> None:
     definition = definitions.get(ref)
     if definition is None:
-        raise _wrong("its type is not among the lexicons", here, expected=ref, hint="Add that lexicon to the catalog.")
+        raise _wrong(
+            "a reference leads to an unknown lexicon", here, expected=ref, hint="Add that lexicon to the catalog."
+        )
     # An object need not name its type where only one can be, but must not name another. A record always names it.
     if definition["type"] == "record" or (definition["type"] == "object" and "$type" in _typed(value, dict, here)):
         check_type(value, ref, here)
@@ -156,7 +158,7 @@ def check_type(value: Value, expected: str, here: Place) -> None:
     """
     actual = _typed(value, dict, here).get("$type")
     if actual != expected:
-        raise _wrong("not the type it must name", here / "$type", expected=expected, actual=shown(actual))
+        raise _wrong("$type is not the expected one", here / "$type", expected=expected, actual=shown(actual))
 
 
 def _check_union(value: dict[str, Value], spec: Definition, here: Place, definitions: Mapping[str, Definition]) -> None:
@@ -164,7 +166,7 @@ def _check_union(value: dict[str, Value], spec: Definition, here: Place, definit
     if not isinstance(name, str) or not name or name.endswith("#main"):
         # 'x#main' would pass an open union unchecked, as a type nobody knows, although it means 'x'.
         raise _wrong(
-            "a member of a union must name its type",
+            "a member of a union does not name its type",
             here / "$type",
             expected="an NSID without #main",
             actual=shown(name),
@@ -173,5 +175,5 @@ def _check_union(value: dict[str, Value], spec: Definition, here: Place, definit
         _check_ref(value, name, here, definitions)
     elif spec.get("closed"):
         raise _wrong(
-            "none of the types it may have", here / "$type", expected=", ".join(spec["refs"]), actual=shown(name)
+            "$type is not in the closed union", here / "$type", expected=", ".join(spec["refs"]), actual=shown(name)
         )

@@ -216,7 +216,7 @@ def _parse(answer: Response) -> dict[str, Any]:
     if not isinstance(parsed, dict):
         parsed = None  # there may be tokens in it
         if answer.status == 200:
-            raise NetworkError("a server's answer is no JSON object", uri=answer.url)
+            raise NetworkError("a server's answer is not a JSON object", uri=answer.url)
         return {}
     return parsed
 
@@ -226,13 +226,15 @@ def _error(answer: Response, parsed: dict[str, Any], method: str, server: str) -
     facts: dict[str, Any] = {"uri": server, "step": method, "actual": f"{answer.status} {name}: {message}"}
     if name == "AuthFactorTokenRequired":
         return AuthError(
-            "the server wants a second factor", **facts, hint="Use an app password instead of the account's own."
+            "the server requires a second factor", **facts, hint="Use an app password instead of the account's own."
         )
     if answer.status in (401, 403) or (name in _NOT_IN):
-        return AuthError("the server does not let us in", **facts, hint="Log in again; check handle and app password.")
+        return AuthError(
+            "the server refuses the credentials", **facts, hint="Log in again; check handle and app password."
+        )
     if answer.status == 429:
         return RateLimitError(
-            "the server wants fewer requests", status=429, error=name, **facts, hint="Try again later."
+            "the server limits the rate of requests", status=429, error=name, **facts, hint="Try again later."
         )
     return XrpcError(f"the server refuses: {name or answer.status}", status=answer.status, error=name, **facts)
 
@@ -243,4 +245,4 @@ def _session(answer: dict[str, Any], server: str) -> Session:
         return Session(Did(answer["did"]), Handle(answer["handle"]), server, *tokens)
     except (KeyError, IdentifierError) as error:
         answer.clear()  # callers hold it too, and tokens may be in it
-        raise NetworkError("a server's answer is no session", uri=server) from error
+        raise NetworkError("a server's answer is not a session", uri=server) from error

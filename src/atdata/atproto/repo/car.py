@@ -95,7 +95,7 @@ def _read_cid(data: bytes, at: int) -> Cid:
     try:
         return Cid.from_bytes(data)
     except DataModelError as error:
-        _fail(at, "a block without a CID of the blessed form", expected=error.expected, actual=error.actual)
+        _fail(at, "a block's CID is not of the blessed form", expected=error.expected, actual=error.actual)
 
 
 def _varint(number: int) -> bytes:
@@ -118,5 +118,5 @@ def _read_header(block: bytes) -> tuple[Cid, ...]:
             _fail(0, "not a header of version 1")
     links = tuple(root for root in roots if isinstance(root, Cid))
     if len(links) < len(roots):
-        _fail(0, "roots that are no links")
+        _fail(0, "roots that are not links")
     return links

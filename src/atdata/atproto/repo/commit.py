@@ -66,7 +66,7 @@ class Commit:
         if version != VERSION:
             raise _malformed("an unknown version", expected=VERSION, actual=shown(version))
         if data.codec != "dag-cbor" or (prev and prev.codec != "dag-cbor"):
-            raise _malformed("a link to no block of a repository")
+            raise _malformed("a link to a block that is not DAG-CBOR")
         try:
             return cls(Did(did), Tid(rev), data, prev, sig)
         except IdentifierError as error:

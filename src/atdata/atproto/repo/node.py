@@ -166,4 +166,4 @@ def _read_entry(item: cbor.Value, previous: bytes, index: int) -> tuple[bytes, E
 def _read_tree(link: cbor.Value, place: str) -> Cid | None:
     if link is None or (isinstance(link, Cid) and link.codec == "dag-cbor"):
         return link
-    raise malformed("a link to no node", path=place)
+    raise malformed("a link that is not to a node", path=place)

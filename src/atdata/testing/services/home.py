@@ -69,7 +69,7 @@ class Home:
         """Start some services, or all; what runs already stays as it is.
 
         Raises:
-            UsageError: there is no such service.
+            UsageError: the name of a service is unknown.
             ConflictError: somebody has something in its folder.
         """
         names = _named(services)
@@ -86,7 +86,7 @@ class Home:
             wipe: remove their data as well.
 
         Raises:
-            UsageError: there is no such service.
+            UsageError: the name of a service is unknown.
         """
         names = _named(services)
         if not self.folder.exists():
@@ -159,5 +159,5 @@ def _status(server: Server, state: Literal["started", "already running"]) -> Sta
 def _named(services: Sequence[str]) -> list[str]:
     for service in services:
         if service not in KINDS:
-            raise UsageError("there is no such service", expected=" ".join(KINDS), actual=service)
+            raise UsageError("the name of a service is unknown", expected=" ".join(KINDS), actual=service)
     return [service for service in KINDS if service in services or not services]

@@ -288,7 +288,7 @@ def take_folder(folder: Path) -> None:
         ours = make_folder(folder)
     if not ours:
         raise ConflictError(
-            "a folder is in the way that atdata did not make",
+            "a folder exists that atdata did not make",
             uri=str(folder),
             hint="Move it elsewhere, or set ATDATA_DATA to another folder.",
         )
@@ -335,7 +335,7 @@ def _take(lock: int, folder: Path) -> None:
         except BlockingIOError as error:
             if time.monotonic() > end:
                 raise ConflictError(
-                    "a server's data are in use by a process that is not known to be its own",
+                    "a server's data are in use by another process",
                     uri=str(folder),
                     hint="Find it with: fuser -v " + str(folder / "lock"),
                 ) from error
