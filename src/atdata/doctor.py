@@ -11,7 +11,7 @@ from pathlib import Path
 from atdata.atmosphere.evidence import reader_of
 from atdata.atmosphere.publishing import JOURNAL
 from atdata.errors import AtdataError
-from atdata.files.own import SCRATCH, STALE, TEMPORARY, Left, own_files
+from atdata.files.own import SCRATCH, STALE, TEMPORARY, OwnFile, own_files
 from atdata.local import LocalIndex, S3DataStore
 from atdata.local.integrity import check
 from atdata.progress import progress
@@ -85,7 +85,7 @@ def _of_index(index: LocalIndex) -> Iterator[Finding]:
 
 def _of_shards(index: LocalIndex, settings: Settings, deep: bool) -> Iterator[Finding]:
     """Files of this machine that the index lists."""
-    cache = ShardCache(settings.cache, afresh=True)
+    cache = ShardCache(settings.cache, revalidate=True)
     listed = ((entry, shard) for entry in index.entries for shard in _shards(entry))
     local = [(entry, shard, Path(file_path(shard.url))) for entry, shard in listed if scheme_of(shard.url) == "file"]
     total = sum(path.stat().st_size for *_, path in local if deep and path.is_file())
@@ -183,7 +183,7 @@ def _of_store(store: S3DataStore) -> Iterator[Finding]:
         )
 
 
-def _removal(files: Sequence[Left]) -> Callable[[], None]:
+def _removal(files: Sequence[OwnFile]) -> Callable[[], None]:
     def remove() -> None:
         for left in files:
             with suppress(FileNotFoundError):

@@ -199,7 +199,7 @@ def _check_addresses(shards: Sequence[ShardRef]) -> None:
 
 def _as_blobs(dataset: Dataset[Any], store: PDSBlobStore) -> _Moved:
     """Whole shards if the server takes them, else the same samples in smaller ones."""
-    cache, limit = ShardCache(store.client.settings.cache, afresh=True), store.client.blob_limit
+    cache, limit = ShardCache(store.client.settings.cache, revalidate=True), store.client.blob_limit
     shards, origins = list(_on_this_machine(dataset, cache)), None
     if not all(shard.size is not None and shard.size <= limit for shard in shards):
         whole, shards, origins = shards, [], []

@@ -631,7 +631,7 @@ CUT = """
                 os.truncate(path, left)
     except ShardError as error:
         assert seen >= 10
-        assert "cut" in str(error) or "ends before" in str(error), error
+        assert "truncated" in str(error) or "ends before" in str(error), error
         print("told")
 """
 

@@ -10,7 +10,7 @@ import pytest
 
 from atdata.errors import AtdataError, ShardNotFoundError, StorageError, UsageError
 from atdata.importers import Imported, open_path
-from atdata.importers.opening import TAKEN
+from atdata.importers.opening import SUPPORTED
 
 TABLE = "a,b\n1,x\n2,y\n"
 
@@ -43,7 +43,7 @@ def test_other_files_are_refused_with_what_is_taken(tmp_path: Path, name: str) -
     (tmp_path / name).write_text(TABLE)
     with pytest.raises(UsageError) as caught:
         open_path(tmp_path / name, "Row")
-    assert caught.value.expected == TAKEN
+    assert caught.value.expected == SUPPORTED
 
 
 @pytest.mark.parametrize(

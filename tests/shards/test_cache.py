@@ -228,7 +228,7 @@ def test_a_cache_that_cannot_be_written_is_told(source, shards, tmp_path):
 
 def test_a_shard_just_written_is_taken_in(cache, tmp_path):
     made = write_shard(tmp_path / "a.tar", [("a", b"1")])
-    cache.take(tmp_path / "a.tar", made.digest)
+    cache.add(tmp_path / "a.tar", made.digest)
     with open_shard(RemoteSource({}), ShardRef("test:a", made.digest), cache).file as file:
         assert list(read_rows(file, made.size or 0, "a")) == [("a", b"1")]
     assert not (tmp_path / "a.tar").exists()

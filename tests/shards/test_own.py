@@ -16,7 +16,7 @@ from atdata.files.own import (
     SCRATCH,
     STALE,
     TEMPORARY,
-    Left,
+    OwnFile,
     discard,
     make_folder,
     own_files,
@@ -146,7 +146,7 @@ def test_no_other_name_is_discarded(name):
 def stored(cache: ShardCache, number: int) -> Path:
     scratch = cache.scratch()
     ref = write_shard(scratch, [("a", bytes([number]) * 1000)])
-    cache.take(scratch, ref.digest)
+    cache.add(scratch, ref.digest)
     return cache.path(ref.digest)
 
 
@@ -212,7 +212,7 @@ def test_a_folder_that_somebody_made_is_not_removed(tmp_path):
         with pytest.raises(ValueError, match="not a folder of ours"):
             remove_inside(folder, "x")
     assert theirs.exists()
-    assert Left(tmp_path, ("real",), ".atdata-folder").path.exists()
+    assert OwnFile(tmp_path, ("real",), ".atdata-folder").path.exists()
 
 
 # --- nobody else removes anything ------------------------------------------------------------------------------------

@@ -254,13 +254,13 @@ def test_a_file_written_over_while_it_was_proved_is_not_taken_for_proved(tmp_pat
 
 def test_who_gives_a_verdict_is_told_nothing(book):
     learn(book)
-    afresh = VerifiedFiles(book.root, afresh=True)
-    assert afresh.known(STATE) == UNKNOWN
-    assert afresh.counts([STATE]) == {}
+    revalidate = VerifiedFiles(book.root, revalidate=True)
+    assert revalidate.known(STATE) == UNKNOWN
+    assert revalidate.counts([STATE]) == {}
     other = f"1:2:5:{LONG_AGO}:{LONG_AGO}"
-    learn(afresh, other)
+    learn(revalidate, other)
     assert book.known(other).samples == 3, "but what is found out is remembered"
-    afresh.forget(STATE)
+    revalidate.forget(STATE)
     assert book.known(STATE) == UNKNOWN
 
 
@@ -271,11 +271,11 @@ def test_a_verdict_corrects_what_was_believed(tmp_path):
     flip(tmp_path / "a.tar")
     cache.verified.record(state_of(Path(ref.url).stat()), ref.digest, index_of((512, 100)), time.time_ns())
     open_shard(FileSource((ref,)), ref, cache).file.close()
-    for look in (ShardCache(cache.root, afresh=True), cache):
+    for look in (ShardCache(cache.root, revalidate=True), cache):
         with pytest.raises(DigestError):
             open_shard(FileSource((ref,)), ref, look)
     (proved,) = proved_shards(
-        FileSource((ShardRef(ref.url),)), [ShardRef(ref.url)], ShardCache(cache.root, afresh=True)
+        FileSource((ShardRef(ref.url),)), [ShardRef(ref.url)], ShardCache(cache.root, revalidate=True)
     )
     assert (proved.digest, proved.samples) == (Digest.of_file(ref.url), 3)
 

@@ -198,8 +198,8 @@ class PDSBlobStore(ShardStore):
         """Move a fresh shard, and the manifest beside it, to their places in the cache; the reference carries it."""
         path, digest = Path(shard.url), _digest(shard)
         beside = [file for file in manifest_paths(path) if file.is_file()]
-        manifest = FileSource(tuple(self._cache.keep(file) for file in beside)) if beside else None
-        self._cache.take(path, digest)
+        manifest = FileSource(tuple(self._cache.add_file(file) for file in beside)) if beside else None
+        self._cache.add(path, digest)
         return ShardRef(str(self._cache.path(digest)), digest, shard.size, shard.samples, manifest)
 
 

@@ -104,7 +104,7 @@ def build_manifest(shard: ShardRef, sample_type: type[Any], observer: Observer, 
             observing.observe(row.key, row.offset, packed, sample_type.from_bytes(packed))
         observing.finish(replace(shard, url=str(scratch)))
     files = [path for path in manifest_paths(scratch) if path.is_file()]
-    return replace(shard, manifest=FileSource(tuple(cache.keep(path) for path in files)) if files else None)
+    return replace(shard, manifest=FileSource(tuple(cache.add_file(path) for path in files)) if files else None)
 
 
 def attached_manifests(shards: Sequence[ShardRef], limit: int, manifests: bool | None) -> tuple[DataSource, ...]:
@@ -160,7 +160,7 @@ def find_manifests(
 
 def _found(source: DataSource, shard: ShardRef, cache: ShardCache) -> DataSource:
     header, rows = proved_files(source, shard)
-    return FileSource((cache.keep_bytes(header), cache.keep_bytes(rows)))
+    return FileSource((cache.add_bytes(header), cache.add_bytes(rows)))
 
 
 def manifest_facts(files: Sequence[DataSource]) -> dict[str, Any]:

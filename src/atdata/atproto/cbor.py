@@ -53,7 +53,7 @@ def decode_first(data: bytes, offset: int = 0) -> tuple[Value, int]:
     Raises:
         DataModelError: as `decode`, trailing bytes apart.
     """
-    return _value(data, offset, 0, _Room())
+    return _value(data, offset, 0, _Quota())
 
 
 def encode(value: object) -> bytes:
@@ -64,11 +64,11 @@ def encode(value: object) -> bytes:
             finite, negative zero, text with lone surrogates, nesting deeper than `MAX_DEPTH`, more than `MAX_ITEMS` values.
     """
     out = bytearray()
-    _write(out, value, 0, _Room())
+    _write(out, value, 0, _Quota())
     return bytes(out)
 
 
-class _Room:
+class _Quota:
     """The values that one block may still hold."""
 
     __slots__ = ("left",)
@@ -76,7 +76,7 @@ class _Room:
     def __init__(self) -> None:
         self.left = MAX_ITEMS
 
-    def has(self, count: int) -> bool:
+    def take(self, count: int) -> bool:
         """Take some, before any of them is made; or say that there are not as many."""
         self.left -= count
         return self.left >= 0
@@ -105,7 +105,7 @@ def _head(data: bytes, at: int) -> tuple[int, int, int, int]:
     return major, info, argument, end
 
 
-def _value(data: bytes, at: int, depth: int, room: _Room) -> tuple[Value, int]:
+def _value(data: bytes, at: int, depth: int, quota: _Quota) -> tuple[Value, int]:
     major, info, argument, end = _head(data, at)
     if major == _UNSIGNED:
         return argument, end
@@ -122,7 +122,7 @@ def _value(data: bytes, at: int, depth: int, room: _Room) -> tuple[Value, int]:
     if depth >= MAX_DEPTH:
         _fail(at, f"nested deeper than {MAX_DEPTH}")
     read = _array if major == _ARRAY else _map
-    return read(data, at, argument, end, depth + 1, room)
+    return read(data, at, argument, end, depth + 1, quota)
 
 
 def _string(data: bytes, at: int, length: int, start: int) -> tuple[bytes, int]:
@@ -172,23 +172,23 @@ def _link(data: bytes, at: int, tag: int, start: int) -> tuple[Cid, int]:
         raise
 
 
-def _array(data: bytes, at: int, count: int, start: int, depth: int, room: _Room) -> tuple[list[Value], int]:
+def _array(data: bytes, at: int, count: int, start: int, depth: int, quota: _Quota) -> tuple[list[Value], int]:
     if count > len(data) - start:  # an item takes a byte at least
         _fail(at, "the block ends early", expected=f"{count} items", actual=f"{len(data) - start} bytes")
-    if not room.has(count):
+    if not quota.take(count):
         _fail(at, f"more than {MAX_ITEMS} values")
     items = []
     end = start
     for _ in range(count):
-        item, end = _value(data, end, depth, room)
+        item, end = _value(data, end, depth, quota)
         items.append(item)
     return items, end
 
 
-def _map(data: bytes, at: int, count: int, start: int, depth: int, room: _Room) -> tuple[dict[str, Value], int]:
+def _map(data: bytes, at: int, count: int, start: int, depth: int, quota: _Quota) -> tuple[dict[str, Value], int]:
     if count * 2 > len(data) - start:
         _fail(at, "the block ends early", expected=f"{count} entries", actual=f"{len(data) - start} bytes")
-    if not room.has(count):
+    if not quota.take(count):
         _fail(at, f"more than {MAX_ITEMS} values")
     entries: dict[str, Value] = {}
     previous: tuple[int, bytes] = (-1, b"")
@@ -203,11 +203,11 @@ def _map(data: bytes, at: int, count: int, start: int, depth: int, room: _Room) 
         if order <= previous:
             _fail(key_at, "map keys out of order, or duplicate", actual=key)
         previous = order
-        entries[key], end = _value(data, key_end, depth, room)
+        entries[key], end = _value(data, key_end, depth, quota)
     return entries, end
 
 
-def _write(out: bytearray, value: object, depth: int, room: _Room) -> None:
+def _write(out: bytearray, value: object, depth: int, quota: _Quota) -> None:
     match value:
         case None:
             out.append(_SIMPLE << 5 | _NULL)
@@ -226,7 +226,7 @@ def _write(out: bytearray, value: object, depth: int, room: _Room) -> None:
             _write_head(out, _TAG, _LINK_TAG)
             _write_string(out, _BYTES, b"\0" + bytes(value))
         case list() | dict():
-            _write_container(out, value, depth + 1, room)
+            _write_container(out, value, depth + 1, quota)
         case _:
             raise DataModelError("no DAG-CBOR form for a value", actual=type(value).__name__)
 
@@ -255,20 +255,20 @@ def _write_string(out: bytearray, major: int, raw: bytes) -> None:
     out += raw
 
 
-def _write_container(out: bytearray, value: list[object] | dict[object, object], depth: int, room: _Room) -> None:
+def _write_container(out: bytearray, value: list[object] | dict[object, object], depth: int, quota: _Quota) -> None:
     if depth > MAX_DEPTH:
         raise DataModelError(f"no DAG-CBOR form for a value nested deeper than {MAX_DEPTH}")
-    if not room.has(len(value)):
+    if not quota.take(len(value)):
         raise DataModelError(f"no DAG-CBOR form for more than {MAX_ITEMS} values")
     if isinstance(value, list):
         _write_head(out, _ARRAY, len(value))
         for item in value:
-            _write(out, item, depth, room)
+            _write(out, item, depth, quota)
         return
     _write_head(out, _MAP, len(value))
     for raw, item in sorted(((_key(key), item) for key, item in value.items()), key=_key_order):
         _write_string(out, _TEXT, raw)
-        _write(out, item, depth, room)
+        _write(out, item, depth, quota)
 
 
 def _key(key: object) -> bytes:

@@ -38,18 +38,18 @@ class Place(NamedTuple):
     """A place in a value. Its text (`a.b[3]`) is only made for an error: the names, and their length, are a stranger's."""
 
     parent: Place | None = None
-    step: str | int = ""
+    name: str | int = ""
 
-    def __truediv__(self, step: str | int) -> Place:
-        return Place(self, step)
+    def __truediv__(self, name: str | int) -> Place:
+        return Place(self, name)
 
     def __str__(self) -> str:
-        steps: list[str] = []
+        names: list[str] = []
         here = self
         while here.parent is not None:
-            steps.append(f"[{here.step}]" if isinstance(here.step, int) else f".{here.step[:100]}")
+            names.append(f"[{here.name}]" if isinstance(here.name, int) else f".{here.name[:100]}")
             here = here.parent
-        return "".join(reversed(steps)).removeprefix(".")
+        return "".join(reversed(names)).removeprefix(".")
 
 
 def from_json(obj: Any) -> Value:

@@ -55,7 +55,7 @@ def read_for_verdict(view: View[Any], title: str = "") -> Verdict:
         SampleError: a sample is not of its type.
     """
     table, decode = view.table, decoder(view)
-    cache = replace(table.shards.cache, afresh=True)
+    cache = replace(table.shards.cache, revalidate=True)
     sizes = [shard.size or 0 for shard in table.refs]
     total = samples = manifests = 0
     with progress(f"Reading {title}".rstrip(), sum(sizes)) as bars:

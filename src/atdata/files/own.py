@@ -59,7 +59,7 @@ def discard(path: Path) -> None:
 
 
 @dataclass(frozen=True)
-class Left:
+class OwnFile:
     """A file of ours.
 
     Attributes:
@@ -93,7 +93,7 @@ class Left:
 
 def own_files(
     root: Path, folders: Sequence[str | re.Pattern[str]], name: re.Pattern[str], *, deep: bool = False, age: float = 0
-) -> Iterator[Left]:
+) -> Iterator[OwnFile]:
     """The files of ours below a folder: regular files, in folders that are no links.
 
     Args:
@@ -115,7 +115,7 @@ def _below(
     name: re.Pattern[str],
     deep: bool,
     before: float,
-) -> Iterator[Left]:
+) -> Iterator[OwnFile]:
     for entry in _entries(opened):
         with suppress(OSError):  # others write and remove meanwhile
             found = os.stat(entry, dir_fd=opened, follow_symlinks=False)
@@ -128,7 +128,7 @@ def _below(
                 finally:
                     os.close(inner)
             elif not folders and stat.S_ISREG(found.st_mode) and name.fullmatch(entry) and found.st_mtime <= before:
-                yield Left(root, parts, entry, found.st_size, found.st_mtime)
+                yield OwnFile(root, parts, entry, found.st_size, found.st_mtime)
 
 
 def _entries(opened: int) -> list[str]:

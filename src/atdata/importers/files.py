@@ -12,7 +12,7 @@ from typing import NamedTuple
 from atdata.errors import AtdataError, ConflictError, SampleError, ShardNotFoundError
 from atdata.files import disk_errors
 from atdata.loading.splits import TRAIN, by_split, named_split
-from atdata.shards.listing import look
+from atdata.shards.listing import stat_file
 from atdata.shards.transaction import in_transaction, recover
 
 _SHOWN = 5
@@ -145,7 +145,7 @@ class Folder:
         """
         found = tuple(path for path in self.files if path.suffix.lower() in suffixes)
         for path in found:
-            look(str(self.root / path))
+            stat_file(str(self.root / path))
         return found
 
     def in_splits(self, suffixes: Sequence[str], *, folders_only: bool = False) -> FilesInSplits:

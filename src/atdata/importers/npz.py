@@ -203,9 +203,9 @@ def _blocks(file: IO[bytes], array: StoredArray) -> Iterator[np.ndarray[Any, Any
     _read_exactly(file, array.start)
     length, *row = array.shape
     size = array.dtype.itemsize * math.prod(row)
-    step = max(1, CHUNK // max(size, 1))
-    for start in range(0, length, step):
-        count = min(step, length - start)
+    most = max(1, CHUNK // max(size, 1))
+    for start in range(0, length, most):
+        count = min(most, length - start)
         data = bytearray(_read_exactly(file, count * size))
         yield np.ndarray((count, *row), array.dtype, data)
 

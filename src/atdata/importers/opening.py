@@ -13,7 +13,7 @@ from atdata.loading.splits import split_of
 from atdata.shards.addresses import scheme_of
 from atdata.shards.braces import names_in
 
-TAKEN = (
+SUPPORTED = (
     "a folder of images (class folders or flat), a .npz or .npy file, a .csv, .tsv or .parquet file or a folder of "
     "them, .tar shards (one, brace notation, or a folder of them)"
 )
@@ -52,11 +52,11 @@ def open_path(path: str | os.PathLike[str], type_name: str) -> Imported:
             return _ARRAYS[suffix](place, type_name)
         if suffix in _FILES:
             return _FILES[suffix]({split_of((place.name,)): [place]}, type_name, str(place))
-        raise UsageError(f"file type is not supported: {place.name}", uri=text, expected=TAKEN)
+        raise UsageError(f"file type is not supported: {place.name}", uri=text, expected=SUPPORTED)
     if all(name.lower().endswith(shards.SUFFIXES) for name in names_in([text])):
         return shards.open_named(text, type_name)
     if scheme_of(text) != "file" or place.exists():
-        raise UsageError("only shards can be read from this address", uri=text, expected=TAKEN)
+        raise UsageError("only shards can be read from this address", uri=text, expected=SUPPORTED)
     raise ShardNotFoundError(
         "there is no file or folder at this path", uri=text, hint="Check the path; nothing was read."
     )
@@ -85,6 +85,6 @@ def _open_folder(root: Path, type_name: str) -> Imported:
     raise UsageError(
         "a folder contains no supported files" if folder.files else "a folder is empty",
         uri=str(root),
-        expected=TAKEN,
+        expected=SUPPORTED,
         hint=f"Give the path of the file: {root / single}" if single else None,
     )

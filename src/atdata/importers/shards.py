@@ -40,7 +40,7 @@ def open_named(name: str, type_name: str) -> Imported:
 
 def _files(paths: Sequence[Path]) -> FileSource:
     listing = Listing()
-    found = listing.all_of([str(path) for path in paths])
+    found = listing.existing([str(path) for path in paths])
     return FileSource(tuple(map(ShardRef, found)), listing.states)
 
 
@@ -85,5 +85,5 @@ def _check_bytes(value: object, path: str) -> None:
             hint="If that is right, declare the sample type, and publish the shards with it from Python.",
         )
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for step, item in inner:
-        _check_bytes(item, f"{path}[{step!r:.60}]")
+    for key, item in inner:
+        _check_bytes(item, f"{path}[{key!r:.60}]")

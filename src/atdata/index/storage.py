@@ -93,7 +93,7 @@ def planned_storage(
         _check_in_place(dataset, publication)
         source = dataset.view.source
         digests = digests or isinstance(source, FileSource)
-    found = _proved(source, ShardCache(cache, afresh=True)) if digests else source.shards
+    found = _proved(source, ShardCache(cache, revalidate=True)) if digests else source.shards
     kept = [replace(shard, url=_address(shard.url)) for shard in found]
     check_splits(publication, dataset, len(kept))
     yield StoragePlan(kept, storage_of(kept, source), Size.of(kept))

@@ -112,7 +112,7 @@ def _on_disk(pattern: str, folder: str, base: str, listing: Listing) -> Iterator
             files = _shards_below(place, listing)
         else:
             try:
-                files = listing.at(place if is_file(place) else str(Path(glob.escape(folder), name)))
+                files = listing.glob(place if is_file(place) else str(Path(glob.escape(folder), name)))
             except ShardNotFoundError as error:
                 if error.uri == place:
                     error.uri, error.path = name, folder or None
@@ -127,9 +127,9 @@ def _shards_below(folder: str, listing: Listing) -> list[str]:
         ShardNotFoundError: there is none, or a folder has such a name.
         StorageError: a folder may not be read.
     """
-    found = listing.below(folder)
+    found = listing.walk(folder)
     if not found:
-        compressed = listing.below(folder, COMPRESSED)
+        compressed = listing.walk(folder, COMPRESSED)
         raise ShardNotFoundError(
             "the folder has no shards",
             uri=folder,

@@ -123,11 +123,11 @@ class LocalDiskStore(ShardStore):
 
     def _has(self, place: Path, shard: PlannedShard) -> bool:
         """True if a file is there and is what its name says. One that is not is replaced."""
-        stored = ShardRef(str(place), shard.named, shard.size)
+        stored = ShardRef(str(place), shard.sha256, shard.size)
         if not place.is_file() or place.stat().st_size != shard.length:
             return False
         try:
-            open_shard(FileSource((stored,)), stored, replace(self._cache, afresh=True)).file.close()
+            open_shard(FileSource((stored,)), stored, replace(self._cache, revalidate=True)).file.close()
         except (DigestError, ShardError, ShardNotFoundError):
             return False
         return True

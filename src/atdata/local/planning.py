@@ -76,7 +76,7 @@ class Planner:
         try:
             for shard in found:
                 planned.append(shard)
-                planned[-1] = replace(shard, url=address(shard.named))
+                planned[-1] = replace(shard, url=address(shard.sha256))
         except BaseException:
             discard_scratch(planned)
             raise
@@ -121,10 +121,10 @@ def _kept(source: DataSource, ref: ShardRef, cache: ShardCache) -> PlannedShard:
     """A shard as it is now. What is said of it is believed here, as storing it proves it; what was once found out is not:
     its digest is for a record.
     """
-    cache = replace(cache, afresh=True)
+    cache = replace(cache, revalidate=True)
     local = isinstance(source, FileSource)
     if ref.digest is None and not local:
-        ref = cache.bring(source, ref, threading.Event())
+        ref = cache.fetch_undigested(source, ref, threading.Event())
     named = ref.digest is not None and ref.digest.algorithm == "sha256"
     if named and ref.size is not None and not local:
         return _planned(ref, source, ref, ref.manifest)

@@ -226,16 +226,16 @@ class _Upload:
                 raise
 
     def _store(self, shard: PlannedShard) -> tuple[ShardRef, ...]:
-        key, there = split_s3_url(shard.url)[1], Stored(shard.length, shard.named.hex)
+        key, there = split_s3_url(shard.url)[1], Stored(shard.length, shard.sha256.hex)
         if self._shows(key, there):
             self._bars.advance(shard.length)
         else:
             with closing(proved_bytes(shard, self._cache)) as pieces:
                 if shard.length <= PART:
-                    self._put(key, b"".join(self._watched(pieces)), shard.named, TAR)
+                    self._put(key, b"".join(self._watched(pieces)), shard.sha256, TAR)
                 else:
                     stream = cast(BinaryIO, _Pieces(self._watched(pieces)))
-                    self._objects.upload(key, stream, shard.length, shard.named, TAR)
+                    self._objects.upload(key, stream, shard.length, shard.sha256, TAR)
                     if self._shows(key, there) is False:
                         raise NetworkError(
                             "S3 does not show the object that it accepted", uri=shard.url, hint="Store it again."

@@ -240,10 +240,10 @@ class ManifestWriter:
             self.sample_type, schema_uri=self.schema_uri, schema_cid=self.schema_cid, provenance=self.provenance
         )
         with ThreadPoolExecutor(1, "atdata-digest") as hashing:
-            yield _Watcher(builder, shard, hashing)
+            yield _Observer(builder, shard, hashing)
 
 
-class _Watcher:
+class _Observer:
     """Feeds a builder with what it sees, and sets the manifest down at the end."""
 
     def __init__(self, builder: ManifestBuilder, shard: Path, hashing: ThreadPoolExecutor) -> None:

@@ -49,28 +49,28 @@ class Block:
         self._jobs: list[tuple[int | Ints, object]] = []
         self._columns: dict[str, NDArray[Any] | Numbers] = {}
         self._lists: list[str] = []
-        steps: list[tuple[object, ...]] = []
-        for step in layout.steps:
-            if isinstance(step, Skipped):
-                steps += (_SAME, step.before), (_SKIP, step.declared)
-            elif isinstance(step, Scalars) and not step.optional and step.kind in DTYPES:
-                numbers = np.empty(count, DTYPES[step.kind])
-                steps += (_SAME, step.before), (_NUMBER, _KIND_NUMBERS[step.kind], numbers)
-                self._columns[step.name] = Numbers(numbers)
-            elif isinstance(step, Scalars):
-                steps += (_SAME, step.before), (_VALUE, _KIND_NUMBERS[step.kind], step.optional)
-                self._lists.append(step.name)
+        instructions: list[tuple[object, ...]] = []
+        for part in layout.parts:
+            if isinstance(part, Skipped):
+                instructions += (_SAME, part.before), (_SKIP, part.declared)
+            elif isinstance(part, Scalars) and not part.optional and part.kind in DTYPES:
+                numbers = np.empty(count, DTYPES[part.kind])
+                instructions += (_SAME, part.before), (_NUMBER, _KIND_NUMBERS[part.kind], numbers)
+                self._columns[part.name] = Numbers(numbers)
+            elif isinstance(part, Scalars):
+                instructions += (_SAME, part.before), (_VALUE, _KIND_NUMBERS[part.kind], part.optional)
+                self._lists.append(part.name)
             else:
-                steps += self._array(step, least, empty)
-        self._steps = (*steps, (_SAME, layout.after))
+                instructions += self._array(part, least, empty)
+        self._instructions = (*instructions, (_SAME, layout.after))
 
-    def _array(self, step: Arrays, least: int, empty: Empty) -> Iterable[tuple[object, ...]]:
-        stack = step.first
+    def _array(self, part: Arrays, least: int, empty: Empty) -> Iterable[tuple[object, ...]]:
+        stack = part.first
         if stack is None or stack.fortran or stack.dtype.subdtype or stack.length > least:
             raise Unlike
-        items = self._columns[step.name] = empty((self.count, *stack.shape), stack.dtype)
+        items = self._columns[part.name] = empty((self.count, *stack.shape), stack.dtype)
         raw = items.reshape(-1).view(np.uint8).reshape(self.count, stack.length)
-        return (_SAME, step.before + stack.header), (_COPY, raw, stack.length)
+        return (_SAME, part.before + stack.header), (_COPY, raw, stack.length)
 
     def add(self, source: int | Bytes, starts: Ints, sizes: Ints, rows: int | Ints) -> None:
         """Some of the samples. Those in memory are decoded now, for a file another thread begins.
@@ -81,7 +81,7 @@ class Block:
             rows: in which row of the block each belongs, int64 `[n]`; or from which one on they follow each other, and
                 then those that are added after them come after them.
         """
-        self._jobs.append((rows, self._begin(source, starts, sizes, self._steps, rows)))
+        self._jobs.append((rows, self._begin(source, starts, sizes, self._instructions, rows)))
 
     def columns(self) -> dict[str, Column]:
         """Each column, once all are done.

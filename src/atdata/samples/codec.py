@@ -2,7 +2,7 @@
 
 A sample is one msgpack map from field name to value, in field order; an array is `bin` holding `.npy` bytes.
 Checks cost nothing until one fails: the failing value then climbs out as a `Misfit`, and each
-container on the way adds its step to the path.
+container on the way adds its place to the path.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class Misfit(Exception):
         super().__init__(expected)
         self.expected, self.actual, self.path, self.hint = expected, actual, path, hint
 
-    def under(self, step: str) -> Misfit:
+    def under(self, place: str) -> Misfit:
         """The same misfit, seen from the container that holds it."""
-        return Misfit(self.expected, self.actual, step + self.path, self.hint)
+        return Misfit(self.expected, self.actual, place + self.path, self.hint)
 
     def as_error(self, what: str) -> SampleError:
         """The public error."""

@@ -49,8 +49,8 @@ class ColumnDecoder:
     @property
     def straight(self) -> int:
         """Bytes of a sample that go straight from a file to their column."""
-        steps = self._layout.steps if self._layout else ()
-        lengths = [step.first.length for step in steps if isinstance(step, Arrays) and step.first]
+        parts = self._layout.parts if self._layout else ()
+        lengths = [part.first.length for part in parts if isinstance(part, Arrays) and part.first]
         return sum(length for length in lengths if length >= FAR)
 
     def block(self, count: int, least: int) -> Block | None:

@@ -55,8 +55,8 @@ class Cursor:
     def columns(self, layout: Layout) -> dict[str, Column]:
         """The columns of the fields in the layout, if all samples have it."""
         found: dict[str, Column] = {}
-        for step in layout.steps:
-            match step:
+        for part in layout.parts:
+            match part:
                 case Skipped(before, declared):
                     self._expect(before)
                     self._skip(declared)
@@ -64,7 +64,7 @@ class Cursor:
                     self._expect(before)
                     found[name] = self._scalars(kind, optional)
                 case Arrays(_, name):
-                    found[name] = self._arrays(step)
+                    found[name] = self._arrays(part)
         self._expect(layout.after)
         if (self.at + self.off).tobytes() != self.ends.tobytes():
             raise Unlike
@@ -185,8 +185,8 @@ class Cursor:
 
     def _texts(self, start: Ints, length: Ints) -> list[str]:
         longest, total = int(length.max()), int(length.sum())
-        room = int(start.max()) + longest <= len(self.memory)
-        if longest and room and longest * len(start) <= 4 * total + _SHORT * len(start):
+        inside = int(start.max()) + longest <= len(self.memory)
+        if longest and inside and longest * len(start) <= 4 * total + _SHORT * len(start):
             rows = self._gather(f"V{longest}", at=start)
             texts = _short(rows, length, total) if longest <= _SHORT else _long(rows, length)
             if texts is not None:
@@ -194,19 +194,19 @@ class Cursor:
         whole = self.memory.data
         return [str(whole[a:b], "utf-8") for a, b in zip(start.tolist(), (start + length).tolist(), strict=True)]
 
-    def _arrays(self, step: Arrays) -> Column:
+    def _arrays(self, part: Arrays) -> Column:
         """An array field: stacked where all are stored like the first, else a list."""
-        if step.first is not None:
-            same = step.before + step.first.header
+        if part.first is not None:
+            same = part.before + part.first.header
             if (self.at + (self.off + len(same)) <= self.ends).all():
                 if self._take(len(same)).tobytes() == same * self.count:
-                    return self._stacked(step.first)
+                    return self._stacked(part.first)
                 self.off -= len(same)
-        self._expect(step.before)
+        self._expect(part.before)
         tokens, one = self._tokens()
-        start, lengths = self._extents(tokens, one, "bytes", step.optional)
+        start, lengths = self._extents(tokens, one, "bytes", part.optional)
         self._go(start + lengths)
-        decode = decoder(step.declared)
+        decode = decoder(part.declared)
         return [
             None if token == NIL else decode(payload)
             for payload, token in zip(self._payloads(start, lengths), tokens.tobytes(), strict=True)

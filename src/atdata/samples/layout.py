@@ -67,7 +67,7 @@ class Arrays:
     first: Stack | None
 
 
-Step: TypeAlias = Skipped | Scalars | Arrays
+Part: TypeAlias = Skipped | Scalars | Arrays
 
 
 @dataclass(frozen=True)
@@ -75,12 +75,12 @@ class Layout:
     """The parts of each sample, from its first byte to its last.
 
     Attributes:
-        steps: values in order, each with the bytes before it that all samples share.
+        parts: values in order, each with the bytes before it that all samples share.
         after: bytes after the last value.
         missing: wanted fields that samples of this layout do not have.
     """
 
-    steps: tuple[Step, ...]
+    parts: tuple[Part, ...]
     after: bytes
     missing: tuple[str, ...]
 
@@ -98,7 +98,7 @@ def learn(sample: memoryview, fields: Mapping[str, Field], wanted: Collection[st
         IndexError, ValueError, Misfit: the same; it is damaged, or not of this type.
     """
     count, at = _map_header(sample)
-    before, steps, names = 0, list[Step](), set[str]()
+    before, parts, names = 0, list[Part](), set[str]()
     for _ in range(count):
         name, at = _key(sample, at)
         if name in names or at > len(sample):
@@ -107,19 +107,19 @@ def learn(sample: memoryview, fields: Mapping[str, Field], wanted: Collection[st
         shared = bytes(sample[before:at])
         field = fields.get(name)
         if field is None or name not in wanted:
-            steps.append(Skipped(shared, field is not None))
+            parts.append(Skipped(shared, field is not None))
         else:
-            steps.append(_step(field, shared, sample[at:]))
+            parts.append(_part(field, shared, sample[at:]))
         before = at = at + _extent(sample, at)
     if at != len(sample):
         raise Unlike
     missing = tuple(name for name in wanted if name not in names)
     if any(fields[name].required for name in missing):
         raise Unlike
-    return Layout(tuple(steps), bytes(sample[before:at]), missing)
+    return Layout(tuple(parts), bytes(sample[before:at]), missing)
 
 
-def _step(field: Field, before: bytes, value: memoryview) -> Step:
+def _part(field: Field, before: bytes, value: memoryview) -> Part:
     optional = isinstance(field.type, Maybe)
     inner = field.type.inner if isinstance(field.type, Maybe) else field.type
     if isinstance(inner, Scalar):

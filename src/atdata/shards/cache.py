@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from atdata.files import atomic_file, disk_errors, write_all
-from atdata.files.own import STALE, TEMPORARY, Left, own_files, scratch_name
+from atdata.files.own import STALE, TEMPORARY, OwnFile, own_files, scratch_name
 from atdata.shards.digest import ALGORITHMS, Digest
 from atdata.shards.fetching import fetch_bytes, stream_bytes
 from atdata.shards.ports import DataSource, ShardRef
@@ -38,18 +38,18 @@ class ShardCache:
     Attributes:
         root: the folder.
         limit: bytes it may hold; what was used longest ago goes first.
-        afresh: whether every shard is hashed and scanned now, whatever was found out about it before: for who gives a
-            verdict, to people or in a record.
+        revalidate: whether every shard is hashed and scanned now, whatever was verified before: for who gives a verdict,
+            to people or in a record.
     """
 
     root: Path
     limit: int = DEFAULT_LIMIT
-    afresh: bool = False
+    revalidate: bool = False
 
     @property
     def verified(self) -> VerifiedFiles:
-        """The memory of this machine about shard files."""
-        return VerifiedFiles(self.root, self.afresh)
+        """The facts that this machine has verified of shard files."""
+        return VerifiedFiles(self.root, self.revalidate)
 
     def path(self, digest: Digest) -> Path:
         """The path of the shard with this digest, if it is here."""
@@ -70,10 +70,10 @@ class ShardCache:
                 stack.pop_all()
                 return file
             self.verified.forget(state_of(stat))
-            Left(self.root, path.relative_to(self.root).parts[:-1], path.name).remove()
+            OwnFile(self.root, path.relative_to(self.root).parts[:-1], path.name).remove()
         return None
 
-    def take(self, file: Path, digest: Digest) -> None:
+    def add(self, file: Path, digest: Digest) -> None:
         """Move a file in, whose digest was computed while it was written."""
         place = self.path(digest)
         with disk_errors(place):
@@ -82,13 +82,13 @@ class ShardCache:
             file.replace(place)
         self._stored(size)
 
-    def keep(self, file: Path) -> ShardRef:
+    def add_file(self, file: Path) -> ShardRef:
         """Move a small file in, and give the reference to it there."""
         digest, size = Digest.of_file(file), file.stat().st_size
-        self.take(file, digest)
+        self.add(file, digest)
         return ShardRef(str(self.path(digest)), digest, size)
 
-    def keep_bytes(self, content: bytes) -> ShardRef:
+    def add_bytes(self, content: bytes) -> ShardRef:
         """Put a small file in that is in memory."""
         digest = Digest.sha256(content)
         place = self.path(digest)
@@ -110,13 +110,13 @@ class ShardCache:
                     hasher.update(piece)
                     write_all(file, piece, place)
                 digest.check(hasher.hexdigest(), ref.url)  # in here: what fails it never gets its name
-                # and before it has its name: another process may make room at once
+                # and before it has its name: another process may evict it at once
                 opened = stack.enter_context(Path(file.name).open("rb"))
             stack.pop_all()
         self._stored(os.fstat(opened.fileno()).st_size)
         return opened
 
-    def bring(self, source: DataSource, ref: ShardRef, stopped: threading.Event) -> ShardRef:
+    def fetch_undigested(self, source: DataSource, ref: ShardRef, stopped: threading.Event) -> ShardRef:
         """Bring in a shard that has no digest, and give the reference with the one that it has."""
         hasher, size = hashlib.sha256(), 0
         scratch = self.scratch()
@@ -126,7 +126,7 @@ class ShardCache:
                 size += len(piece)
                 write_all(file, piece, scratch)
         digest = Digest("sha256", hasher.hexdigest())
-        self.take(scratch, digest)
+        self.add(scratch, digest)
         return replace(ref, digest=digest, size=size)
 
     def spool(self, source: DataSource, ref: ShardRef, stopped: threading.Event) -> BinaryIO:
@@ -147,12 +147,12 @@ class ShardCache:
         held, unseen = _seen.get(self.root, (self.limit, 0))
         held, unseen = held + size, unseen + size
         if held > self.limit or unseen > self.limit // 100:
-            held, unseen = self._make_room(), 0
+            held, unseen = self._evict(), 0
         _seen[self.root] = held, unseen
 
-    def _make_room(self) -> int:
+    def _evict(self) -> int:
         for left in self.unfinished():
-            with suppress(OSError):  # another process makes room too
+            with suppress(OSError):  # another process evicts too
                 left.remove()
         files, uses = list(self.files()), self.verified.uses()
         total, gone = sum(file.size for file in files), []
@@ -166,7 +166,7 @@ class ShardCache:
         self.verified.drop(gone)
         return total
 
-    def files(self) -> Iterator[Left]:
+    def files(self) -> Iterator[OwnFile]:
         """The shards that are here. Whatever else is in the folder is somebody's."""
         for algorithm, length in ALGORITHMS.items():
             name = re.compile(rf"[0-9a-f]{{{length}}}\.tar")
@@ -174,13 +174,13 @@ class ShardCache:
                 if file.name.startswith(file.parts[-1]):
                     yield file
 
-    def unfinished(self) -> Iterator[Left]:
+    def unfinished(self) -> Iterator[OwnFile]:
         """The files that killed processes had begun to store here."""
         for algorithm in ALGORITHMS:
             yield from own_files(self.root, ("shards", algorithm, _PAIR), TEMPORARY, age=STALE)
 
 
-def _named(file: Left) -> str:
+def _named(file: OwnFile) -> str:
     """The digest that the name of a shard in the cache stands for."""
     return f"{file.parts[1]}:{file.name.removesuffix('.tar')}"
 

@@ -42,7 +42,7 @@ class Listing:
     def __init__(self) -> None:
         self.states: dict[str, State] = {}
 
-    def at(self, path: str) -> list[str]:
+    def glob(self, path: str) -> list[str]:
         """The file at a path, or those that a glob matches, in natural order; `**` also matches folders in folders.
 
         A glob that does not say how names end, such as `data/*`, matches shards only: what ends in `.tar`.
@@ -51,7 +51,7 @@ class Listing:
             ShardNotFoundError: there is none, or what has such a name is no file.
         """
         if is_file(path) or not glob.has_magic(path):
-            return self.all_of([path])
+            return self.existing([path])
         ending, pattern = SUFFIX if path.endswith("*") else "", f"{path}/*" if path.endswith("**") else path
 
         def matching() -> list[str]:
@@ -64,7 +64,7 @@ class Listing:
             raise no_shard(path)
         return sorted(files, key=natural)
 
-    def all_of(self, paths: list[str]) -> list[str]:
+    def existing(self, paths: list[str]) -> list[str]:
         """The files at some paths, each of which must be there.
 
         Raises:
@@ -73,7 +73,7 @@ class Listing:
         folders = set(map(_parent, paths))
         return self._steady(lambda: paths, lambda: folders)
 
-    def below(self, folder: str, suffixes: Sequence[str] = (SUFFIX,)) -> list[str]:
+    def walk(self, folder: str, suffixes: Sequence[str] = (SUFFIX,)) -> list[str]:
         """The files with such names in a folder and the folders in it, in natural order; links are followed.
 
         Names that begin with a dot are left out.
@@ -98,7 +98,7 @@ class Listing:
             for folder in folders():
                 recover(Path(folder))
             found = names()
-            self.states.update((name, _state(look(name))) for name in sorted(found))
+            self.states.update((name, _state(stat_file(name))) for name in sorted(found))
             if names() == found and not any(map(in_transaction, folders())):
                 return found
         raise ConflictError("files changed while they were listed", hint="Try again when nothing writes there.")
@@ -190,7 +190,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
             raise
     place = Path(entry.path)
     if entry.is_symlink() and not place.suffix and not place.exists() and _ANNEX not in str(place.readlink()):
-        look(entry.path)
+        stat_file(entry.path)
     return False
 
 
@@ -200,7 +200,7 @@ def _names(folder: str, suffixes: Sequence[str]) -> list[str]:
         return [entry.path for entry in entries if entry.name.endswith(ends) and not entry.name.startswith(".")]
 
 
-def look(path: str) -> os.stat_result:
+def stat_file(path: str) -> os.stat_result:
     """The status of a file.
 
     Raises:
@@ -300,7 +300,7 @@ def is_named(path: str) -> bool:
     """
     if not os.path.lexists(path):
         return False
-    look(path)
+    stat_file(path)
     return True
 
 

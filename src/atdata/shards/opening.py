@@ -42,8 +42,7 @@ def open_shard(
 ) -> OpenShard:
     """One shard as a local file, verified where its digest is known. Files of this machine stay where they are.
 
-    Of a file in a state that is known it is believed what was found out before, unless the cache is one that looks at
-    everything afresh.
+    Of a file in a state that is known, what was verified before is believed, unless the cache revalidates.
 
     Raises:
         ShardNotFoundError, NetworkError: it cannot be had.
@@ -70,7 +69,7 @@ def open_shard(
                 ref.digest.check(Digest.of_stream(file, ref.digest.algorithm).hex, ref.url)
             index = scan_shard(file, stat.st_size, ref.url) if known.index is None else known.index
         except (DigestError, ShardError):
-            if cache.afresh:
+            if cache.revalidate:
                 verified.forget(state)
             raise
         if stat.st_nlink and (known.index is None or not proved):

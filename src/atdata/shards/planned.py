@@ -24,7 +24,7 @@ class PlannedShard(ShardRef):
     scratch: bool = field(default=False, compare=False, repr=False)
 
     @property
-    def named(self) -> Digest:
+    def sha256(self) -> Digest:
         """The sha-256 that it is stored under.
 
         Raises:

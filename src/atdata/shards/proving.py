@@ -17,7 +17,7 @@ from atdata.shards.verified_files import state_of
 def proved_shards(source: DataSource, refs: Iterable[ShardRef], cache: ShardCache) -> Iterator[ShardRef]:
     """The same shards with digest, size and number of samples; each is read to its end where these are not known.
 
-    What comes out is for a record, so that `cache` should be one that looks at everything afresh.
+    What comes out is for a record, so that `cache` should be one that revalidates.
 
     Raises:
         ShardNotFoundError, NetworkError: a shard cannot be had.
@@ -32,8 +32,8 @@ def proved_shards(source: DataSource, refs: Iterable[ShardRef], cache: ShardCach
 def sha256_of(shard: OpenShard, cache: ShardCache) -> Digest:
     """The sha-256 of an open shard: as this machine knows it, or else computed now, and remembered."""
     looked, state = time.time_ns(), state_of(os.fstat(shard.file.fileno()))
-    known = replace(cache.verified, afresh=False).known(state)
-    if not cache.afresh and known.digest is not None and known.digest.startswith("sha256:"):
+    known = replace(cache.verified, revalidate=False).known(state)
+    if not cache.revalidate and known.digest is not None and known.digest.startswith("sha256:"):
         return Digest.parse(known.digest)
     shard.file.seek(0)
     digest = Digest.of_stream(shard.file)

@@ -465,7 +465,7 @@ class PacedBody:
             raise OSError("a body broke off") from error
         fast = before - self._budget.left < _AT_ONCE
         self._piece = min(2 * self._piece, _MOST) if fast else max(self._piece // 2, _LEAST)
-        self._budget.brought(len(piece))
+        self._budget.body_received(len(piece))
         self._budget.received(len(piece))
         if piece and self._budget.left <= 0:
             raise OSError("a server is too slow")

@@ -116,8 +116,8 @@ class _Headers:
     @classmethod
     def _natively(cls, file: int, position: int, size: int) -> _Headers | None:
         assert native is not None
-        room = min((size - position) // BLOCK, _MOST)
-        starts, sizes, marks = np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room, np.uint64)
+        capacity = min((size - position) // BLOCK, _MOST)
+        starts, sizes, marks = np.empty(capacity, np.int64), np.empty(capacity, np.int64), np.empty(capacity, np.uint64)
         state, count, after = native.scan(file, position, size, starts, sizes, marks)
         if state == _UNUSUAL or after > size or (state != _END and not count):
             return None

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from atdata.shards.braces import expand_braces
-from atdata.shards.listing import Listing, is_file, look, open_file
+from atdata.shards.listing import Listing, is_file, open_file, stat_file
 from atdata.shards.ports import ShardRef
 from atdata.shards.transaction import State
 
@@ -56,14 +56,14 @@ class FileSource:
         Raises:
             ShardNotFoundError: it is no longer there, or is no file.
         """
-        look(shard.url)
+        stat_file(shard.url)
         return Path(shard.url)
 
 
 def _existing(pattern: str, listing: Listing) -> list[str]:
     if is_file(pattern):
-        return listing.all_of([pattern])
+        return listing.existing([pattern])
     paths = expand_braces(pattern)
     if not any(map(glob.has_magic, paths)):
-        return listing.all_of(paths)
-    return [found for path in paths for found in listing.at(path)]
+        return listing.existing(paths)
+    return [found for path in paths for found in listing.glob(path)]

@@ -63,15 +63,15 @@ class VerifiedFiles:
 
     Attributes:
         root: the folder.
-        afresh: whether it tells nothing of files, as it must who gives a verdict; it remembers what is found out.
+        revalidate: whether nothing is taken from it, so that files are read again; what is found out is recorded.
     """
 
     root: Path
-    afresh: bool = False
+    revalidate: bool = False
 
     def known(self, state: str) -> Known:
         """All that is known of a file in this state."""
-        if self.afresh:
+        if self.revalidate:
             return UNKNOWN
         with _quietly(), self._open(new=False) as db:
             row = db.execute("SELECT digest, samples, places FROM files WHERE state = ?", [state]).fetchone()
@@ -82,7 +82,7 @@ class VerifiedFiles:
     def counts(self, states: Sequence[str]) -> dict[str, int]:
         """The number of samples in files, for those that are known."""
         found: dict[str, int] = {}
-        if self.afresh:
+        if self.revalidate:
             return found
         with _quietly(), self._open(new=False) as db:
             for start in range(0, len(states), 500):

@@ -204,7 +204,7 @@ def _write_until_full(
     """One shard, and the row that no longer fitted into it."""
     keys: set[str] = set()
     most = math.inf if limits.count is None else limits.count
-    room = math.inf if limits.size is None else limits.size - len(END)
+    capacity = math.inf if limits.size is None else limits.size - len(END)
     with atomic_file(place) as file, _HashedOutput(file, place, *helpers) as output:
         while row is not None:
             key, packed = row[0], row[1]
@@ -212,7 +212,7 @@ def _write_until_full(
             offset = output.size + len(head)
             padding = _PADDING[-len(packed) % BLOCK]
             end = offset + len(packed) + len(padding)
-            if not keys and end > room:
+            if not keys and end > capacity:
                 raise LimitError(
                     "a sample is larger than maxsize",
                     path=key,
@@ -220,7 +220,7 @@ def _write_until_full(
                     actual=f"{end + len(END)} bytes",
                     hint="Raise maxsize, or split the sample.",
                 )
-            if end > room or len(keys) >= most or key in keys:
+            if end > capacity or len(keys) >= most or key in keys:
                 break
             keys.add(key)
             output.write(end - output.size, head, packed, padding)

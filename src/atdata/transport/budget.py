@@ -115,7 +115,7 @@ class Budget:
         self._try.gain(count)
         self._whole.gain(count)
 
-    def brought(self, count: int) -> None:
+    def body_received(self, count: int) -> None:
         """Bytes of a body are there."""
         self._whole.gain(count)
 

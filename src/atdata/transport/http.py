@@ -180,7 +180,7 @@ class Transport:
         with closing(
             Exchange(method, url, sent, content, self.allow_loopback if guarded else None, budget)
         ) as exchange:
-            yield Stream(exchange.status, exchange.headers, url, _brought(exchange.chunks(), budget))
+            yield Stream(exchange.status, exchange.headers, url, _counted(exchange.chunks(), budget))
 
     def _perform(self, effect: Effect) -> Any:
         return lookup_txt(effect.name) if isinstance(effect, TxtLookup) else self.get(effect)
@@ -192,9 +192,9 @@ def encoding_of(header: str) -> str:
     return ", ".join(name for name in names if name not in ("", "identity", "aws-chunked"))
 
 
-def _brought(chunks: Iterator[bytes], budget: Budget) -> Iterator[bytes]:
+def _counted(chunks: Iterator[bytes], budget: Budget) -> Iterator[bytes]:
     for chunk in chunks:
-        budget.brought(len(chunk))
+        budget.body_received(len(chunk))
         yield chunk
 
 

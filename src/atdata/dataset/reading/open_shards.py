@@ -22,7 +22,7 @@ from atdata.dataset.reading.partial import PartialShard
 from atdata.errors import LimitError, ShardError
 from atdata.shards.cache import ShardCache
 from atdata.shards.keys import Keys, keys_of
-from atdata.shards.listing import look
+from atdata.shards.listing import stat_file
 from atdata.shards.memory_map import FileRange, check_unchanged, map_file
 from atdata.shards.opening import AHEAD, OpenShard, open_shard
 from atdata.shards.ports import DataSource, RangeSource, ShardRef
@@ -125,7 +125,7 @@ class OpenShards:
         """
         ref = self.refs[shard]
         if isinstance(self.source, FileSource):
-            return look(ref.url)
+            return stat_file(ref.url)
         try:
             return None if ref.digest is None else self.cache.path(ref.digest).stat()
         except OSError:
