@@ -21,7 +21,6 @@ from atdata.files.own import (
     make_folder,
     own_files,
     remove_folder,
-    remove_inside,
     scratch_name,
     temporary_name,
 )
@@ -191,7 +190,7 @@ def test_a_folder_is_ours_where_we_made_it(tmp_path):
     aged(tmp_path / "a" / "ours" / "data" / "x")
     outside = aged(tmp_path / "outside" / "x")
     (tmp_path / "a" / "ours" / "data" / "link").symlink_to(outside.parent)
-    remove_inside(tmp_path / "a" / "ours", "data", "nothing")
+    remove_folder(tmp_path / "a" / "ours", "data", "nothing")
     assert [path.name for path in (tmp_path / "a" / "ours").iterdir()] == [".atdata-folder"]
     remove_folder(tmp_path / "a" / "ours")
     assert not (tmp_path / "a" / "ours").exists()
@@ -210,7 +209,7 @@ def test_a_folder_that_somebody_made_is_not_removed(tmp_path):
         with pytest.raises(ValueError, match="not a folder of ours"):
             remove_folder(folder)
         with pytest.raises(ValueError, match="not a folder of ours"):
-            remove_inside(folder, "x")
+            remove_folder(folder, "x")
     assert theirs.exists()
     assert OwnFile(tmp_path, ("real",), ".atdata-folder").path.exists()
 

@@ -48,7 +48,8 @@ class PdsUnderTest:
 
     def get(self, method: str, **params: Any) -> tuple[int, Any]:
         """Call a query."""
-        return self._call("GET", method, params)
+        query = f"?{urlencode(params, doseq=True)}" if params else ""
+        return ask("GET", f"{self.url}/xrpc/{method}{query}", {}, None)
 
     def post(
         self, method: str, body: Any = None, *, token: str | None = "access", raw: tuple[bytes, str] | None = None
@@ -62,7 +63,7 @@ class PdsUnderTest:
             content, headers["content-type"] = raw
         elif body is not None:
             headers["content-type"] = "application/json"
-        return self._call("POST", method, {}, headers, content)
+        return ask("POST", f"{self.url}/xrpc/{method}", headers, content)
 
     def token(self, kind: str) -> str:
         """A token of a session of the account: `access`, `refresh`, or the text given."""
@@ -74,15 +75,8 @@ class PdsUnderTest:
 
     def put(self, rkey: str, record: dict[str, Any], **more: Any) -> tuple[int, Any]:
         """`putRecord` as atdata calls it."""
-        body = {
-            "repo": self.did,
-            "collection": COLLECTION,
-            "rkey": rkey,
-            "record": record,
-            "validate": False,
-            "swapRecord": None,
-        }
-        return self.post("com.atproto.repo.putRecord", {**body, **more})
+        body = {"repo": self.did, "collection": COLLECTION, "rkey": rkey, "record": record}
+        return self.post("com.atproto.repo.putRecord", {**body, "validate": False, "swapRecord": None, **more})
 
     def apply(self, *writes: tuple[str, str, dict[str, Any] | None], **more: Any) -> tuple[int, Any]:
         """`applyWrites` of actions, record keys and records, as atdata calls it."""
@@ -102,17 +96,6 @@ class PdsUnderTest:
     def upload(self, data: bytes, mime_type: str = "application/octet-stream") -> tuple[int, Any]:
         """`uploadBlob`."""
         return self.post("com.atproto.repo.uploadBlob", raw=(data, mime_type))
-
-    def _call(
-        self,
-        verb: str,
-        method: str,
-        params: dict[str, Any],
-        headers: dict[str, str] | None = None,
-        content: bytes | None = None,
-    ) -> tuple[int, Any]:
-        query = f"?{urlencode(params, doseq=True)}" if params else ""
-        return ask(verb, f"{self.url}/xrpc/{method}{query}", headers or {}, content)
 
 
 def error(answer: tuple[int, Any]) -> tuple[int, str]:

@@ -7,6 +7,7 @@ resolver to make sure. Here its `id` must be the DID that was asked for, and eac
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,39 +24,20 @@ _ORIGIN = re.compile(r"(https?://(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]
 
 
 @dataclass(frozen=True, slots=True)
-class VerificationMethod:
-    """A public key in a DID document, its `id` made absolute, not yet read."""
-
-    id: str
-    type: str
-    controller: str
-    multibase: str
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """A service in a DID document, its `id` made absolute."""
-
-    id: str
-    type: str
-    endpoint: str
-
-
-@dataclass(frozen=True, slots=True)
 class DidDocument:
     """The parts of a DID document that the AT Protocol uses.
 
     Attributes:
         did: whose document it is.
         also_known_as: other names, as they stand there.
-        verification_methods: its keys; entries in a shape the protocol does not use are left out.
-        services: its services; likewise.
+        verification_methods: the texts in each of its keys, their `id` made absolute.
+        services: likewise of its services.
     """
 
     did: Did
     also_known_as: tuple[str, ...]
-    verification_methods: tuple[VerificationMethod, ...]
-    services: tuple[Service, ...]
+    verification_methods: tuple[Mapping[str, str], ...]
+    services: tuple[Mapping[str, str], ...]
 
     @classmethod
     def parse(cls, obj: Any, did: str) -> DidDocument:
@@ -69,13 +51,9 @@ class DidDocument:
         if not isinstance(obj, dict):
             raise _broken(did, "is not an object", actual=type(obj).__name__)
         if obj.get("id") != did:
-            raise _broken(did, "is of another DID", expected=did, actual=_text(obj, "id"))
-        return cls(
-            did,
-            tuple(name for name in _list(obj, "alsoKnownAs", did) if isinstance(name, str)),
-            tuple(_method(entry, did) for entry in _list(obj, "verificationMethod", did) if isinstance(entry, dict)),
-            tuple(_service(entry, did) for entry in _list(obj, "service", did) if isinstance(entry, dict)),
-        )
+            raise _broken(did, "is of another DID", expected=did, actual=obj["id"] if _is_text(obj.get("id")) else "")
+        names = tuple(filter(_is_text, _list(obj, "alsoKnownAs", did)))
+        return cls(did, names, _entries(obj, "verificationMethod", did), _entries(obj, "service", did))
 
     @property
     def handles(self) -> tuple[Handle, ...]:
@@ -90,9 +68,9 @@ class DidDocument:
             IdentityError: there is none, or it is no key on a curve of the protocol (`path` names the place).
         """
         for method in self.verification_methods:
-            if method.id == self.did + _KEY_ID and method.controller == self.did:
+            if method["id"] == self.did + _KEY_ID and method.get("controller") == self.did:
                 try:
-                    return PublicKey.from_multibase(method.multibase, method.type)
+                    return PublicKey.from_multibase(method.get("publicKeyMultibase", ""), method.get("type", ""))
                 except SignatureError as error:
                     raise _broken(
                         self.did,
@@ -113,15 +91,16 @@ class DidDocument:
             IdentityError: there is none, or it is more or less than such a URL (`path` names the place).
         """
         for service in self.services:
-            if service.id == self.did + _PDS_ID and service.type == _PDS_TYPE:
-                match = _ORIGIN.fullmatch(service.endpoint)
+            if service["id"] == self.did + _PDS_ID and service.get("type") == _PDS_TYPE:
+                endpoint = service.get("serviceEndpoint", "")
+                match = _ORIGIN.fullmatch(endpoint)
                 if match is None:
                     raise _broken(
                         self.did,
                         "has an unusable server address",
                         path=f"service {_PDS_ID}",
                         expected="http(s)://host[:port]",
-                        actual=service.endpoint[:200],
+                        actual=endpoint[:200],
                     )
                 return match[1]
         raise _broken(self.did, "names no server", path=f"service {_PDS_ID}")
@@ -139,24 +118,19 @@ def _list(obj: dict[str, Any], name: str, did: Did) -> list[Any]:
     return entries
 
 
-def _text(entry: dict[str, Any], name: str) -> str:
-    value = entry.get(name)
-    return value if isinstance(value, str) else ""
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
-def _absolute_id(entry: dict[str, Any], did: Did) -> str:
-    identifier = _text(entry, "id")
-    return did + identifier if identifier.startswith("#") else identifier
-
-
-def _method(entry: dict[str, Any], did: Did) -> VerificationMethod:
-    return VerificationMethod(
-        _absolute_id(entry, did), _text(entry, "type"), _text(entry, "controller"), _text(entry, "publicKeyMultibase")
-    )
-
-
-def _service(entry: dict[str, Any], did: Did) -> Service:
-    return Service(_absolute_id(entry, did), _text(entry, "type"), _text(entry, "serviceEndpoint"))
+def _entries(obj: dict[str, Any], name: str, did: Did) -> tuple[Mapping[str, str], ...]:
+    """The texts in each object of a list, their `id` made absolute. What else is there the protocol does not use."""
+    found = []
+    for entry in _list(obj, name, did):
+        if isinstance(entry, dict):
+            texts = {key: value for key, value in entry.items() if isinstance(value, str)}
+            identifier = texts.get("id", "")
+            found.append({**texts, "id": did + identifier if identifier.startswith("#") else identifier})
+    return tuple(found)
 
 
 def _claimed_handle(name: str) -> Handle | None:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
@@ -21,6 +21,8 @@ from atdata.atproto.formats import parse_datetime
 from atdata.atproto.keys import PrivateKey, PublicKey
 from atdata.atproto.syntax import Did
 from atdata.errors import DataModelError, IdentifierError, IdentityError, SignatureError, VerificationError
+
+T = TypeVar("T")
 
 RECOVERY_WINDOW = timedelta(hours=72)
 """The time in which a rotation key of higher authority may undo what one of lower authority signed."""
@@ -262,22 +264,22 @@ def _service(value: Any) -> PlcService:
     return PlcService(_text(service["type"]), _text(service["endpoint"]))
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise IdentityError("not an operation", expected="a string", actual=type(value).__name__)
+def _typed(value: Any, kind: type[T], expected: str) -> T:
+    if not isinstance(value, kind):
+        raise IdentityError("not an operation", expected=expected, actual=type(value).__name__)
     return value
+
+
+def _text(value: Any) -> str:
+    return _typed(value, str, "a string")
 
 
 def _texts(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list):
-        raise IdentityError("not an operation", expected="a list", actual=type(value).__name__)
-    return tuple(map(_text, value))
+    return tuple(map(_text, _typed(value, list, "a list")))
 
 
 def _map(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise IdentityError("not an operation", expected="an object", actual=type(value).__name__)
-    return value
+    return _typed(value, dict, "an object")
 
 
 def build_operation(

@@ -178,8 +178,12 @@ def is_ours(folder: Path) -> bool:
     return not folder.is_symlink() and (folder / _TAG).is_file() and not (folder / _TAG).is_symlink()
 
 
-def remove_folder(folder: Path) -> None:
+def remove_folder(folder: Path, *names: str) -> None:
     """Remove a folder that `make_folder` made, and all that is in it; links in it go, what they lead to stays.
+
+    Args:
+        folder: the folder.
+        names: where given, only these folders in it are removed; those that are not there are no error.
 
     Raises:
         ValueError: somebody else made it.
@@ -187,18 +191,8 @@ def remove_folder(folder: Path) -> None:
     """
     if not is_ours(folder):
         raise ValueError(f"not a folder of ours: {folder}")
-    shutil.rmtree(folder)
-
-
-def remove_inside(folder: Path, *names: str) -> None:
-    """Remove some folders in one that `make_folder` made; those that are not there are no error.
-
-    Raises:
-        ValueError: somebody else made it.
-        OSError: something in one cannot be removed.
-    """
-    if not is_ours(folder):
-        raise ValueError(f"not a folder of ours: {folder}")
+    if not names:
+        shutil.rmtree(folder)
     for name in names:
         with suppress(FileNotFoundError):
             shutil.rmtree(folder / name)

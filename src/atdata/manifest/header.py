@@ -97,10 +97,7 @@ class Header:
                 hint="Compute it with Digest.of_file, or read the shard without its manifest.",
             )
         shard.digest.check(self.shard.digest.hex, shard.url)
-        for what, said, known in (
-            ("bytes", self.shard.size, shard.size),
-            ("samples", self.samples, shard.samples),
-        ):
+        for what, said, known in (("bytes", self.shard.size, shard.size), ("samples", self.samples, shard.samples)):
             if known is not None and said != known:
                 raise ShardError(
                     "a manifest does not match its shard",

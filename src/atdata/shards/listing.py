@@ -250,11 +250,7 @@ def open_file(path: str, listed: State | None = None) -> BinaryIO:
         if not stat.S_ISREG(status.st_mode):
             raise _no_regular_file(path, status)
         if listed not in (None, _state(status)):
-            raise ShardError(
-                "a shard was changed since it was listed",
-                uri=path,
-                hint="Load the dataset again.",
-            )
+            raise ShardError("a shard was changed since it was listed", uri=path, hint="Load the dataset again.")
     except BaseException:
         file.close()
         raise

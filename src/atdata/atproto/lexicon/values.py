@@ -30,7 +30,8 @@ def check_value(value: Value, spec: Definition, here: Place, definitions: Mappin
         case "boolean":
             _check_among(_typed(value, bool, here), spec, here)
         case "integer":
-            _check_integer(_typed(value, int, here), spec, here)
+            _check_among(_typed(value, int, here), spec, here)
+            _check_within("an integer", value, spec.get("minimum"), spec.get("maximum"), here)
         case "string":
             _check_string(_typed(value, str, here), spec, here)
         case "bytes":
@@ -44,7 +45,8 @@ def check_value(value: Value, spec: Definition, here: Place, definitions: Mappin
         case "object" | "params":
             _check_object(_typed(value, dict, here), spec, here, definitions)
         case "unknown":
-            _check_unknown(_typed(value, dict, here), here)
+            if _typed(value, dict, here).get("$type") == "blob":
+                raise _wrong("a blob stands in place of an object", here)
         case "ref":
             _check_ref(value, spec["ref"], here, definitions)
         case "union":
@@ -64,7 +66,7 @@ def _typed(value: Any, kind: type, here: Place) -> Any:
     return value
 
 
-def _check_within(what: str, number: int, low: int | None, high: int | None, here: Place) -> None:
+def _check_within(what: str, number: Any, low: int | None, high: int | None, here: Place) -> None:
     if (low is not None and number < low) or (high is not None and number > high):
         bounds = [f"at least {low}"] * (low is not None) + [f"at most {high}"] * (high is not None)
         raise _wrong(f"{what} out of range", here, expected=" and ".join(bounds), actual=number)
@@ -81,11 +83,6 @@ def _check_among(value: bool | int | str, spec: Definition, here: Place) -> None
         raise _wrong(
             "a value is not in the enum", here, expected=", ".join(map(str, spec["enum"])), actual=shown(value)
         )
-
-
-def _check_integer(value: int, spec: Definition, here: Place) -> None:
-    _check_among(value, spec, here)
-    _check_within("an integer", value, spec.get("minimum"), spec.get("maximum"), here)
 
 
 def _check_string(value: str, spec: Definition, here: Place) -> None:
@@ -131,11 +128,6 @@ def _check_object(
         if name not in value or (value[name] is None and name in spec.get("nullable", ())):
             continue
         check_value(value[name], inner, here / name, definitions)
-
-
-def _check_unknown(value: dict[str, Value], here: Place) -> None:
-    if value.get("$type") == "blob":
-        raise _wrong("a blob stands in place of an object", here)
 
 
 def _check_ref(value: Value, ref: str, here: Place, definitions: Mapping[str, Definition]) -> None:

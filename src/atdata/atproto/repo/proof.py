@@ -63,7 +63,9 @@ class ProvenRecord:
     commit_cid: Cid
 
 
-def prove_commit(car: bytes, did: Did, key: PublicKey, held: Mapping[Cid, bytes] | None = None) -> ProvenCommit:
+def prove_commit(
+    car: bytes, did: Did, key: PublicKey, held: Mapping[Cid, bytes] = MappingProxyType({}), uri: AtUri | None = None
+) -> ProvenCommit:
     """Steps 1 to 3: the signed commit of a CAR file, whatever else is in the file.
 
     Args:
@@ -71,11 +73,27 @@ def prove_commit(car: bytes, did: Did, key: PublicKey, held: Mapping[Cid, bytes]
         did: whose commit it should be.
         key: the account's signing key at the time of the commit.
         held: blocks that were hashed before; a file of what changed since need not bring them again.
+        uri: what to call it in errors; the repository unless given.
 
     Raises:
-        VerificationError: a step failed; `step` names it, and `uri` the repository.
+        VerificationError: a step failed; `step` names it.
     """
-    return _prove_commit(car, did, key, AtUri.of(did), held or {})
+    uri = uri or AtUri.of(did)
+    with _step("car", uri):
+        file = read_car(car)
+    with _step("commit", uri):
+        if not file.roots:
+            raise ProofError("the file names no root")
+        cid = file.roots[0]
+        block = file.blocks.get(cid) or held.get(cid)
+        if block is None:
+            raise MissingBlockError.of(cid)
+        commit = Commit.decode(block)
+        if commit.did != did:
+            raise ProofError("the commit is another account's", expected=did, actual=commit.did)
+    with _step("signature", uri):
+        commit.verify(key)
+    return ProvenCommit(cid, commit, file.blocks)
 
 
 def prove_record(car: bytes, did: Did, key: PublicKey, collection: Nsid, rkey: RecordKey) -> ProvenRecord:
@@ -93,7 +111,7 @@ def prove_record(car: bytes, did: Did, key: PublicKey, collection: Nsid, rkey: R
         NotFoundError: it is proven that the account had no such record.
     """
     uri = AtUri.of(did, collection, rkey)
-    proven = _prove_commit(car, did, key, uri)
+    proven = prove_commit(car, did, key, uri=uri)
     with _step("proof", uri):
         cid = mst.lookup(proven.commit.data, f"{collection}/{rkey}", proven.blocks)
         if cid is None:
@@ -108,26 +126,6 @@ def prove_record(car: bytes, did: Did, key: PublicKey, collection: Nsid, rkey: R
             raise ProofError("the record is not a block of the data model", expected=recomputed, actual=cid)
         value = check_record(cbor.decode(block))
     return ProvenRecord(recomputed, block, value, proven.commit, proven.cid)
-
-
-def _prove_commit(
-    car: bytes, did: Did, key: PublicKey, uri: AtUri, held: Mapping[Cid, bytes] = MappingProxyType({})
-) -> ProvenCommit:
-    with _step("car", uri):
-        file = read_car(car)
-    with _step("commit", uri):
-        if not file.roots:
-            raise ProofError("the file names no root")
-        cid = file.roots[0]
-        block = file.blocks.get(cid) or held.get(cid)
-        if block is None:
-            raise MissingBlockError.of(cid)
-        commit = Commit.decode(block)
-        if commit.did != did:
-            raise ProofError("the commit is another account's", expected=did, actual=commit.did)
-    with _step("signature", uri):
-        commit.verify(key)
-    return ProvenCommit(cid, commit, file.blocks)
 
 
 @contextmanager

@@ -116,14 +116,8 @@ class Pds:
 
     @_answers("GET", "server.describeServer")
     def _describe_server(self, _request: Request) -> Answer:
-        return Answer.json(
-            {
-                "did": "did:web:localhost",
-                "availableUserDomains": [".test"],
-                "inviteCodeRequired": False,
-                "blobUploadLimit": self.blob_limit,
-            }
-        )
+        facts = {"availableUserDomains": [".test"], "inviteCodeRequired": False, "blobUploadLimit": self.blob_limit}
+        return Answer.json({"did": "did:web:localhost", **facts})
 
     @_answers("POST", "server.createAccount")
     def _create_account(self, request: Request) -> Answer:
@@ -364,13 +358,8 @@ class Pds:
 
     def _token(self, account: PdsAccount, scope: str, seconds: int) -> str:
         issued = time.time()
-        claims = {
-            "scope": scope,
-            "sub": account.did,
-            "iat": issued,
-            "exp": issued + seconds,
-            "jti": secrets.token_hex(8),
-        }
+        claims = {"scope": scope, "sub": account.did, "iat": issued, "exp": issued + seconds}
+        claims["jti"] = secrets.token_hex(8)
         body = f"{_b64(json.dumps({'typ': 'at+jwt', 'alg': 'HS256'}).encode())}.{_b64(json.dumps(claims).encode())}"
         return f"{body}.{_b64(hmac.digest(self._secret, body.encode(), hashlib.sha256))}"
 

@@ -14,7 +14,7 @@ from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from atdata.files.own import remove_inside
+from atdata.files.own import remove_folder
 from atdata.testing.services.server import HOST, Server, surroundings
 
 USER = DATABASE = "atdata"
@@ -71,7 +71,7 @@ class PostgresServer(Server):
     def _create(self) -> None:
         """A new cluster. Nobody can connect before there is a password, as nothing listens yet."""
         begun = self.folder / "data.new"
-        remove_inside(self.folder, begun.name)
+        remove_folder(self.folder, begun.name)
         begun.mkdir(mode=0o700)
         if user := _user():
             os.chown(begun, user.pw_uid, user.pw_gid)

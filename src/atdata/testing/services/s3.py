@@ -11,7 +11,7 @@ import uuid
 from importlib.util import find_spec
 from pathlib import Path
 
-from atdata.files.own import remove_inside
+from atdata.files.own import remove_folder
 from atdata.testing.services.server import HOST, Server, free_port, is_free, write_private
 
 REGION = "us-east-1"
@@ -80,7 +80,7 @@ class CephServer(S3Server):
     def _launch(self) -> None:
         first = not self._state.secret  # the last thing that is made
         if first:
-            remove_inside(self.folder, "mon", "osd", "rgw")
+            remove_folder(self.folder, "mon", "osd", "rgw")
             write_private(self.folder / "fsid", str(uuid.uuid4()))
         self._configure()
         if first:
