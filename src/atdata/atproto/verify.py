@@ -93,7 +93,7 @@ class VerifiedIdentity:
         """
         if handle.normalized not in [claimed.normalized for claimed in self.handles]:
             raise IdentityError(
-                "a handle that its DID document does not name back",
+                "a handle is not named by its DID document",
                 step="handle",
                 uri=self.did,
                 expected=f"at://{handle}",

@@ -55,7 +55,7 @@ def pinned_manifest(shard: ShardRef, cache: ShardCache) -> Manifest | None:
 def _pinned(source: DataSource, file: ShardRef, most: int, cache: ShardCache) -> bytes:
     """One file, no longer than it may be whatever is said of it, kept in the cache under its digest."""
     if file.digest is None:
-        raise UnverifiedError("a manifest without a digest is not pinned", step="manifest", uri=file.url)
+        raise UnverifiedError("a manifest has no digest to check it against", step="manifest", uri=file.url)
     size = most if file.size is None else min(file.size, most)
     bounded = ShardRef(file.url, file.digest, size)
     opened = cache.open(file.digest) or cache.fetch(source, bounded, file.digest, threading.Event())
