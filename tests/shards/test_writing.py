@@ -179,7 +179,8 @@ def test_no_rows_make_one_empty_shard(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("maxcount", "maxsize"), [(0, None), (-1, None), (None, 0), (None, 2047), (None, float("nan"))]
+    ("maxcount", "maxsize"),
+    [(0, None), (-1, None), (2.5, None), (4.0, None), (True, None), (None, 0), (None, 2047), (None, float("nan"))],
 )
 def test_a_limit_under_which_nothing_fits_is_refused(maxcount, maxsize):
     with pytest.raises(UsageError):

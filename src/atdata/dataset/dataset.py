@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from atdata.dataset.entry import IndexEntry
 from atdata.dataset.iteration import Batches, Samples, Shuffle
 from atdata.dataset.loader import EqualSteps, Loader
-from atdata.dataset.numbers import Ints, checked_int
 from atdata.dataset.order import WINDOW, Order
 from atdata.dataset.ranks import Ranks
 from atdata.dataset.reading.table import ShardTable
@@ -24,6 +23,7 @@ from atdata.dataset.transforms import Filter, Map
 from atdata.dataset.view import MaybeSized, View
 from atdata.errors import FieldTypeError, NotFoundError, UsageError
 from atdata.lens import find_lens, registered_lens
+from atdata.numbers import Ints, checked_int
 from atdata.samples import DictSample, PackableSample, SampleBatch, fields_of
 from atdata.settings import Settings
 from atdata.shards import ShardRef, source_of

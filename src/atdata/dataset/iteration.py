@@ -9,10 +9,10 @@ from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 import numpy as np
 
-from atdata.dataset.numbers import checked_int
 from atdata.dataset.order import Order
 from atdata.dataset.view import MaybeSized, View
 from atdata.errors import SampleError, UnsizedError
+from atdata.numbers import checked_int
 from atdata.samples import SampleBatch
 from atdata.samples.batch import unstack
 

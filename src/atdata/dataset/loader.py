@@ -15,12 +15,12 @@ from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 from atdata.dataset.epochs import EpochCounter, Pass
 from atdata.dataset.frameworks import prefetching_framework, refuse_sharing, refuse_skipping
-from atdata.dataset.numbers import checked_int
 from atdata.dataset.order import Mode, Order
 from atdata.dataset.padding import Padding
 from atdata.dataset.ranks import InheritedRank, Rank, Ranks, Worker
 from atdata.dataset.view import MaybeSized, View
 from atdata.errors import ResumeError, UnsizedError, UsageError
+from atdata.numbers import checked_int
 from atdata.samples import SampleBatch
 
 T = TypeVar("T")

@@ -14,8 +14,8 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from atdata.dataset.numbers import Ints, checked_int
 from atdata.errors import UsageError
+from atdata.numbers import Ints, checked_int
 
 Mode: TypeAlias = Literal["ordered", "global", "window"]
 

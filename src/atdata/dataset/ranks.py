@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from atdata.dataset.numbers import checked_int
 from atdata.errors import UsageError
+from atdata.numbers import checked_int
 
 # What launchers set: torchrun and its kin, Slurm's srun, Open MPI.
 _VARIABLES = (

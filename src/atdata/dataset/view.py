@@ -13,13 +13,13 @@ from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 import numpy as np
 
-from atdata.dataset.numbers import Ints
 from atdata.dataset.order import Order
 from atdata.dataset.reading.reader import Batch, SampleReader, block_size
 from atdata.dataset.reading.table import ShardTable
 from atdata.dataset.transforms import ApplyLens, Filter, Transform
 from atdata.errors import UnsizedError
 from atdata.lens import Lens, Projection
+from atdata.numbers import Ints
 from atdata.samples import SampleBatch, fields_of
 from atdata.shards.ports import DataSource
 

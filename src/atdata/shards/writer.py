@@ -19,6 +19,7 @@ from typing import Any, Protocol, TypeAlias
 
 from atdata.errors import LimitError, SampleError, UsageError
 from atdata.files import atomic_file, disk_errors, write_all
+from atdata.numbers import checked_int
 from atdata.shards.digest import CHUNK, Digest
 from atdata.shards.ports import ShardRef
 from atdata.shards.tar import BLOCK
@@ -47,13 +48,12 @@ class Limits:
         """Checked limits.
 
         Raises:
-            UsageError: a limit under which no sample fits.
+            UsageError: `maxcount` is no whole number of samples, or no sample fits.
         """
-        if maxcount is not None and maxcount < 1:
-            raise UsageError("maxcount must be at least 1", path="maxcount", actual=maxcount)
+        count = None if maxcount is None else checked_int(maxcount, "maxcount", 1)
         if maxsize is not None and not maxsize >= 4 * BLOCK:
             raise UsageError("maxsize must be at least 2048 bytes", path="maxsize", actual=maxsize)
-        return cls(maxcount, None if maxsize is None or math.isinf(maxsize) else int(maxsize))
+        return cls(count, None if maxsize is None or math.isinf(maxsize) else int(maxsize))
 
 
 class ShardObserver(Protocol):

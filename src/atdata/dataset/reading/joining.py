@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from atdata.dataset.numbers import Ints
+from atdata.numbers import Ints
 from atdata.samples.batch import Numbers, unstack
 from atdata.samples.gather import Column
 

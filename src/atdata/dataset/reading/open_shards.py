@@ -16,10 +16,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from atdata.dataset.numbers import Ints
 from atdata.dataset.reading.manifests import ShardManifests, check_offsets
 from atdata.dataset.reading.partial import PartialShard
 from atdata.errors import LimitError, ShardError
+from atdata.numbers import Ints
 from atdata.shards.cache import ShardCache
 from atdata.shards.keys import Keys, keys_of
 from atdata.shards.listing import stat_file

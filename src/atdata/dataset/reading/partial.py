@@ -22,10 +22,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from atdata.dataset.numbers import Ints
 from atdata.errors import DigestError
 from atdata.files import disk_errors
 from atdata.manifest import Manifest
+from atdata.numbers import Ints
 from atdata.shards.keys import Keys
 from atdata.shards.memory_map import map_file
 from atdata.shards.opening import OpenShard

@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from atdata.dataset.numbers import Ints
 from atdata.dataset.reading.manifests import MAX_REQUESTS
 from atdata.dataset.reading.open_shards import MAX_OPEN, OpenShards, evict_excess
 from atdata.dataset.reading.partial import PartialShard, fetch_missing
+from atdata.numbers import Ints
 from atdata.shards.keys import Keys
 from atdata.shards.opening import OpenShard
 

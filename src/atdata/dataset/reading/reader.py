@@ -14,11 +14,11 @@ from typing import Any, NoReturn, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from atdata.dataset.numbers import Ints
 from atdata.dataset.reading.joining import join_columns
 from atdata.dataset.reading.open_shards import MAX_OPEN
 from atdata.dataset.reading.table import ShardTable
 from atdata.errors import AtdataError, SampleError
+from atdata.numbers import Ints
 from atdata.samples import DictSample, Field, SampleBatch, fields_of
 from atdata.samples.batch import stack
 from atdata.samples.blocks import Block, BufferPool

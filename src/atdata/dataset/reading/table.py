@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from atdata.dataset.numbers import Ints
 from atdata.dataset.reading.open_shards import OpenShards
 from atdata.dataset.reading.random_access import RandomAccessShards
 from atdata.errors import NotFoundError, ShardError
+from atdata.numbers import Ints
 from atdata.shards.cache import ShardCache
 from atdata.shards.ports import DataSource, ShardRef
 from atdata.shards.source import FileSource

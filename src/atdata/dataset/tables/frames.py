@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 import numpy as np
 
 from atdata.dataset.iteration import Batches, Samples
-from atdata.dataset.numbers import checked_int
 from atdata.dataset.order import Order
 from atdata.dataset.tables.arrow import ArrowColumn, ArrowTable, Target, arrow, bare, is_wide, typed
 from atdata.dataset.transforms import Map
 from atdata.dataset.view import View
 from atdata.errors import MissingExtraError, UsageError
 from atdata.files import atomic_file, write_all
+from atdata.numbers import checked_int
 from atdata.samples import DictSample, FieldType, Maybe, Scalar, fields_of
 from atdata.samples.batch import stack, unstack
 from atdata.shards.file_pattern import FilePattern

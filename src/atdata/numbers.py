@@ -17,7 +17,7 @@ def checked_int(number: Any, path: str, least: int | None = 0) -> int:
     """A number as an integer of Python's own: numpy's go into no JSON.
 
     Args:
-        number: an integer of any kind.
+        number: an integer of any kind; `True` is none.
         path: the name of the argument.
         least: the smallest that is allowed, below 2**63; with `None` any is.
 
@@ -25,6 +25,8 @@ def checked_int(number: Any, path: str, least: int | None = 0) -> int:
         UsageError: it is no integer, or not in the range.
     """
     try:
+        if isinstance(number, bool):
+            raise TypeError
         value = operator.index(number)
     except TypeError:
         raise UsageError(f"{path} must be an integer", path=path, actual=repr(number)[:80]) from None
