@@ -274,6 +274,41 @@ HEADERS: dict[str, Callable[[dict[str, Any]], Any]] = {
 }
 
 
+FACTS = {
+    "another minimum": ("number", {"min": 0}),
+    "another maximum": ("real", {"max": 1000.0}),
+    "another mean": ("flag", {"mean": 0.75}),
+    "a mean of nothing like it": ("number", {"mean": 1e300}),
+    "NaN where there is none": ("real", {"nans": 1}),
+    "fewer values": ("number", {"count": 1}),
+    "fewer nulls": ("number", {"nulls": 0}),
+    "other counts": ("name", {"counts": (("name 0", 61), ("name 1", 59))}),
+    "a value that does not occur": ("name", {"counts": (("name 9", 300),)}),
+    "an item that does not occur": ("tags", {"items": ("t0", "t1", "t2", "t3", "t4")}),
+    "an item too few": ("tags", {"items": ("t0",)}),
+    "another type": ("number", {"type": "float"}),
+    "an unknown type": ("number", {"type": "complex"}),
+    "another kind": ("name", {"kind": "set"}),
+}
+
+
+@pytest.mark.parametrize("fact", FACTS)
+def test_a_header_that_contradicts_its_rows_is_refused(fact):
+    name, changed = FACTS[fact]
+    fields = Header.decode(HEADER, "header").fields
+    assert isinstance(outcome(bound(ROWS), ROWS), Manifest)
+    told = outcome(bound(ROWS, fields={**fields, name: replace(fields[name], **changed)}), ROWS)
+    assert isinstance(told, ShardError)
+    assert name in (told.actual or "")
+
+
+def test_a_header_that_says_less_is_one():
+    fields = Header.decode(HEADER, "header").fields
+    unsaid = dict.fromkeys(("nans", "min", "max", "mean", "counts", "items"))
+    less = {name: replace(aggregate, **unsaid) for name, aggregate in fields.items()}
+    assert isinstance(outcome(bound(ROWS, fields=less), ROWS), Manifest)
+
+
 @pytest.mark.parametrize("lie", HEADERS)
 def test_a_header_that_is_none_is_refused(lie):
     raw = json.dumps(HEADERS[lie](json.loads(HEADER))).encode()

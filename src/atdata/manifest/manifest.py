@@ -130,6 +130,8 @@ class Manifest:
         for name in self.rows.fields:
             if name not in self.header.fields:
                 raise _damaged(uri, f"a column {name!r:.60} that the header does not have")
+            if self.rows.contradict(name, self.header.fields[name]):
+                raise _damaged(uri, f"values of {name!r:.60} that are not those of its aggregates in the header")
         if not len(offsets):
             return
         # Compared without sums that could run over: each number is first known to be within the shard.

@@ -7,6 +7,7 @@ checksum. So a file holds no more than its bytes, and what reading it takes is i
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atdata.errors import MissingExtraError, ShardError
+from atdata.manifest.aggregates import Aggregate
 from atdata.manifest.field import DIGEST, KEY, OFFSET, SIZE
 from atdata.manifest.pages import check_pages, damaged
 
@@ -31,8 +33,7 @@ class RowsColumn:
     """
 
     def __init__(self, kind: str) -> None:
-        arrow = _arrow()
-        item = {"int": arrow.int64(), "float": arrow.float64(), "bool": arrow.bool_(), "str": arrow.string()}
+        arrow, item = _arrow(), _item_types()
         self.kind = kind
         self._type = arrow.list_(item[kind[1:-1]]) if kind.startswith("[") else item[kind]
         self._chunks: list[Any] = []
@@ -103,6 +104,34 @@ class Rows:
     fields: tuple[str, ...]
     _table: Any
 
+    def contradict(self, name: str, said: Aggregate) -> bool:
+        """True if the values of an indexed field are not those of its aggregates. What these leave out says nothing."""
+        arrow, column = _arrow(), self._table.column(len(_FIXED) + self.fields.index(name))
+        item = _item_types().get(said.type)
+        if item is None or column.type != (arrow.list_(item) if said.kind == "set" else item):
+            return True
+        present = column.drop_null()
+        if (said.count, said.nulls) != (len(present), column.null_count):
+            return True
+        if said.kind == "set":
+            items = arrow.compute.unique(arrow.compute.list_flatten(present)) if said.items is not None else ()
+            return said.items is not None and set(said.items) != set(map(_python, items))
+        if said.kind == "categorical":
+            found = arrow.compute.value_counts(present) if said.counts is not None else ()
+            counts = {_python(value["values"]): _python(value["counts"]) for value in found}
+            return said.counts is not None and dict(said.counts) != counts
+        numbers = present.to_numpy()
+        nans = np.isnan(numbers) if said.type == "float" else np.zeros(len(numbers), bool)
+        numbers = numbers[~nans]
+        facts = {"nans": nans.sum(), **({"min": numbers.min(), "max": numbers.max()} if len(numbers) else {})}
+        if any(getattr(said, fact) not in (None, facts.get(fact)) for fact in ("nans", "min", "max")):
+            return True
+        if said.mean is None or not len(numbers):
+            return said.mean is not None
+        with np.errstate(all="ignore"):
+            mean, most = float(numbers.mean()), float(np.abs(numbers.astype(np.float64)).max())
+        return math.isfinite(mean) and not math.isclose(said.mean, mean, rel_tol=1e-6, abs_tol=1e-9 * most)
+
     def column(self, name: str) -> Any:
         """The values of an indexed field: an array where all are there and are numbers, else a list with `None`."""
         column = self._table.column(len(_FIXED) + self.fields.index(name)).combine_chunks()
@@ -160,6 +189,15 @@ def _read(raw: bytes, uri: str) -> Any:
 _FIXED = (KEY, OFFSET, SIZE, DIGEST)
 
 
+def _python(scalar: Any) -> Any:
+    return scalar.as_py()
+
+
+def _item_types() -> dict[str, Any]:
+    arrow = _arrow()
+    return {"int": arrow.int64(), "float": arrow.float64(), "bool": arrow.bool_(), "str": arrow.string()}
+
+
 def _fixed() -> dict[str, Any]:
     arrow = _arrow()
     kinds = (arrow.string(), arrow.int64(), arrow.int64(), arrow.binary(32))
@@ -185,6 +223,7 @@ def require_parquet() -> None:
 @lru_cache(maxsize=1)
 def _arrow() -> Any:
     try:
+        import pyarrow.compute
         import pyarrow.parquet
         import pyarrow.types
     except ImportError as error:
