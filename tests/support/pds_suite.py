@@ -36,7 +36,7 @@ TAR = tar_member("a", b"\x80") + END
 
 @dataclass
 class PdsUnderTest:
-    """A server, and a fresh account on it."""
+    """The server under test, and a fresh account on it."""
 
     url: str
     plc_url: str

@@ -77,7 +77,7 @@ class _Quota:
         self.left = MAX_ITEMS
 
     def take(self, count: int) -> bool:
-        """Take some, before any of them is made; or say that there are not as many."""
+        """Take some, before any of them is made; `False` where there are not as many."""
         self.left -= count
         return self.left >= 0
 

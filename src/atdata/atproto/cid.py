@@ -43,7 +43,7 @@ class Cid:
 
     @classmethod
     def parse(cls, text: object) -> Cid:
-        """Read the base32 text form, accepting exactly what `str` writes.
+        """The CID in base32 text, in exactly the form that `str` writes.
 
         Raises:
             IdentifierError: any other text, also that of a valid CID outside the blessed form.
@@ -61,7 +61,7 @@ class Cid:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Cid:
-        """Read the 36-byte binary form.
+        """The CID in its 36-byte binary form.
 
         Raises:
             DataModelError: the bytes are not a blessed CID.

@@ -56,12 +56,12 @@ def shown(text: str) -> str:
 
 
 def check_datetime_syntax(text: str) -> None:
-    """True if text has the form of a datetime: RFC 3339, ISO 8601 and WHATWG all at once (spec: `datetime`)."""
+    """Check that text has the form of a datetime: RFC 3339, ISO 8601 and WHATWG all at once (spec: `datetime`)."""
     _datetime_match(text)
 
 
 def check_datetime(text: str) -> None:
-    """True if text is a moment that exists, from the year 0 on."""
+    """Check that text is a moment that exists, from the year 0 on."""
     year, month, day, hour, minute, second, _, offset = _datetime_parts(text)
     exists = 1 <= month <= 12 and 1 <= day <= _days_in(year, month) and hour < 24 and minute < 60 and second < 60
     if not exists or abs(offset) >= 24 * 60:
@@ -95,14 +95,14 @@ def format_datetime(moment: datetime) -> str:
 
 
 def check_language_syntax(text: str) -> None:
-    """True if text is a well-formed language tag (RFC 5646, 2.2.9): what the `language` format asks."""
+    """Check that text is a well-formed language tag (RFC 5646, 2.2.9): what the `language` format asks."""
     tag = _limited(text, _MAX_LANGUAGE_LENGTH)
     if not any(form.fullmatch(tag) for form in (_LANGTAG, _PRIVATE_LANGTAG, _GRANDFATHERED_LANGTAG)):
         refuse("a language tag", text, "Write it like 'en', 'pt-BR' or 'zh-Hant'.")
 
 
 def check_language(text: str) -> None:
-    """True if a well-formed tag could also be valid (RFC 5646, 2.2.9): it repeats no variant and no extension."""
+    """Check that a well-formed tag could also be valid (RFC 5646, 2.2.9): it repeats no variant and no extension."""
     check_language_syntax(text)
     match = _LANGTAG.fullmatch(text)
     if match is None:
@@ -115,13 +115,13 @@ def check_language(text: str) -> None:
 
 
 def check_uri(text: str) -> None:
-    """True if text is a URI with a scheme, in printable ASCII, of at most 8 KB (spec: `uri`; RFC 3986)."""
+    """Check that text is a URI with a scheme, in printable ASCII, of at most 8 KB (spec: `uri`; RFC 3986)."""
     if not _URI.fullmatch(_limited(text, MAX_URI_LENGTH)):
         refuse("a URI", text, "A URI is a scheme, a colon, and printable ASCII without spaces; encode the rest as %XX.")
 
 
 def check_cid(text: str) -> None:
-    """True if text looks like a CID of version 1 in any base (spec: `cid`). For the blessed form use `Cid.parse`."""
+    """Check that text looks like a CID of version 1 in any base (spec: `cid`). For the blessed form use `Cid.parse`."""
     if not _CID.fullmatch(_limited(text, 256)):
         refuse("a CID", text, "A CID in text form begins with its base, such as 'b' for base32.")
 

@@ -1,4 +1,4 @@
-"""The one verifier: evidence in, a verified record out. Pure; where the evidence came from does not matter.
+"""The verifier: a verified record for evidence. Pure; where the evidence came from does not matter.
 
 The chain, each link named in the `step` of the error when it breaks:
 

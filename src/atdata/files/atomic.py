@@ -1,4 +1,4 @@
-"""Files that are complete or not there."""
+"""Atomic writing: files that are complete or not there."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def disk_errors(
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the disk keep the names in a folder."""
+    """Flush the names in a folder to the disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Files that are ours alone: how they are called, and the only ways in which they are removed.
+"""Files of atdata's own: their names, and the only ways in which they are removed.
 
 A folder that we write to may be somebody's, with anything else in it. So a file is removed only where its name has a
 form that nobody else gives, and only where it is: what sweeps goes down from a folder through folders, never through a
@@ -60,7 +60,7 @@ def discard(path: Path) -> None:
 
 @dataclass(frozen=True)
 class OwnFile:
-    """A file of ours.
+    """A file of atdata's own.
 
     Attributes:
         root: the folder that was searched; it may be reached through links.
@@ -78,7 +78,7 @@ class OwnFile:
 
     @property
     def path(self) -> Path:
-        """The path of it."""
+        """The path of the file."""
         return self.root.joinpath(*self.parts, self.name)
 
     def remove(self) -> None:

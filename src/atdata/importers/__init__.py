@@ -1,4 +1,4 @@
-"""Importers: what people have, as typed samples: folders of images, `.npz`, CSV, Parquet, shards. The sample type is inferred.
+"""Importers of folders of images, `.npz`, CSV, Parquet and shards as typed samples. The sample type is inferred.
 
 Every row is read before the first sample is given: what cannot become samples is refused before anything is published.
 """

@@ -1,4 +1,4 @@
-"""Bounds on what reading a file may take, held against the file's own size before anything is decoded.
+"""Bounds on the memory that reading a file may take, by the file's own size, before anything is decoded.
 
 Compression, dictionaries and runs let a few bytes stand for as many as one likes. Honest data repeat themselves too, so
 a limit is in proportion to the file, and never below what any machine has.

@@ -180,7 +180,7 @@ class _Table:
 
 
 def _table(path: Path) -> _Table:
-    """A table, once it is known how its cells are told apart and where its rows begin.
+    """A table, with its delimiter and the line on which its rows begin.
 
     The delimiter is the one that it names itself, or that gives the most columns, of those that give every line as
     many, if there are such.
@@ -247,7 +247,7 @@ class _Cells(InferredColumn):
 
 
 def _look(table: _Table, names: Sequence[str], columns: Sequence[_Cells], prefix: str, comments: list[str]) -> int:
-    """Take in all rows, and say how many. Cells that are alike are looked at once in some hundred."""
+    """Infer the columns from all rows; the number of rows. Equal cells are inferred once in some hundred."""
     count, passed = 0, list[str]()
     numbered = table.rows(names, passed)
     while block := _block(numbered):

@@ -1,4 +1,4 @@
-"""The files that a path names, and what reading them may raise."""
+"""The files that a path names, and typed errors of reading them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def decoding(path: Path, what: str, damage: tuple[type[Exception], ...], hint: s
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Files as they were when they were looked at: they are read twice, and must be the same both times."""
+    """The state of files when they were read first: they are read twice, and must be the same both times."""
 
     stamps: tuple[tuple[Path, int, int], ...]
 
@@ -62,7 +62,7 @@ class Snapshot:
         return cls(tuple((path, *_stamp(path)) for path in paths))
 
     def check(self) -> None:
-        """See that nothing has changed.
+        """Check that nothing has changed.
 
         Raises:
             ConflictError: a file has.
@@ -186,7 +186,7 @@ def _leads_out(link: Path, home: Path) -> bool:
 
 
 def passed_over(names: Sequence[str], why: str) -> list[str]:
-    """A note about what was left out, if anything was."""
+    """A note about files that were skipped, if any were."""
     return [f"passed over {len(names)} ({why}): {some(names)}"] if names else []
 
 

@@ -174,7 +174,7 @@ def _pages(image: Image, bounds: Bounds) -> list[int]:
 
 
 def _stack(path: Path, pages: Sequence[int]) -> NDArray[Any]:
-    """All pages of a TIFF file, one upon the other.
+    """All pages of a TIFF file, stacked.
 
     Raises:
         SampleError: they are not alike.
@@ -226,7 +226,7 @@ def _page(path: Path, image: Image, number: int) -> NDArray[Any]:
 
 
 def _keyed(colours: NDArray[np.uint16], key: Sequence[int]) -> NDArray[np.uint16]:
-    """Colours with one of them transparent."""
+    """Colours with an alpha channel, in which one colour is transparent."""
     clear = (colours == np.array(key, np.uint16)).all(axis=-1)
     return np.dstack([colours, np.where(clear, 0, 0xFFFF).astype(np.uint16)])
 

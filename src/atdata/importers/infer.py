@@ -174,7 +174,7 @@ def fit(value: Any, field_type: FieldType) -> Any:
 
 @dataclass
 class InferredColumn:
-    """A column on its way through the rows.
+    """The inferred type of a column, updated row by row.
 
     Attributes:
         guess: what its values so far have in common.

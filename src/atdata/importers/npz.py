@@ -1,4 +1,4 @@
-"""Arrays that lie side by side: `.npz`, and `.npy` with one row per item. Rows are streamed, nothing is unpickled.
+"""Importing of arrays: `.npz`, and `.npy` with one row per item. Rows are streamed, nothing is unpickled.
 
 What a file's headers announce is compared with the bytes that are there before any memory is taken for it.
 """

@@ -154,7 +154,7 @@ class _Seen:
     wide: bool = False
 
     def see(self, array: Any) -> None:
-        """Take in some rows."""
+        """Update the facts with some rows."""
         array = _bare(array)
         self.values += len(array) - array.null_count
         while _is_list(array.type):
@@ -361,7 +361,7 @@ def _maps(array: Any) -> list[Any]:
 
 
 def _describe(name: str, kinds: Iterable[Any]) -> list[str]:
-    """A note about a column that is not simply what it was."""
+    """Notes about a column whose values are converted."""
     is_, notes = _arrow().types, dict[str, None]()
     for kind in kinds:
         if is_.is_decimal(kind):

@@ -1,4 +1,4 @@
-"""Shards that are already there: their samples' type is inferred from every one of them."""
+"""Importing of shards: the type is inferred from every sample in them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Manifests: what is in a shard, beside it, so that a reader finds samples without reading all of it."""
+"""Manifests: descriptions of shards, so that a reader finds samples without reading all of one."""
 
 from atdata.manifest.aggregates import Aggregate
 from atdata.manifest.build import (

@@ -51,7 +51,7 @@ class Aggregate:
 
 
 class Gathering(Protocol):
-    """The values of a field on their way to an `Aggregate`."""
+    """The gathering of a field's values for an `Aggregate`."""
 
     def add(self, values: Sequence[Any]) -> None:
         """Take in some values; `None` are left out before."""
@@ -61,7 +61,7 @@ class Gathering(Protocol):
 
 
 def gathering(field: Indexed) -> Gathering:
-    """Nothing gathered yet."""
+    """An empty gathering of a field's values."""
     if field.kind == "numeric":
         return _Floats() if field.type == "float" else _Ints()
     return _Values() if field.kind == "categorical" else _Items()

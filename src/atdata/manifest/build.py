@@ -1,4 +1,4 @@
-"""Manifests of shards as they are written: gathered sample by sample, set down beside each shard once it is there."""
+"""Writing of manifests: gathered sample by sample while a shard is written, and stored beside it at the end."""
 
 from __future__ import annotations
 
@@ -244,7 +244,7 @@ class ManifestWriter:
 
 
 class _Observer:
-    """Feeds a builder with what it sees, and sets the manifest down at the end."""
+    """Feeds a builder with the samples of a shard, and writes the manifest at the end."""
 
     def __init__(self, builder: ManifestBuilder, shard: Path, hashing: ThreadPoolExecutor) -> None:
         self._builder, self._shard, self._hashing = builder, shard, hashing
@@ -252,7 +252,7 @@ class _Observer:
         self._waiting: deque[Future[list[bytes]]] = deque()
 
     def observe(self, key: str, offset: int, packed: bytes, sample: Any) -> None:
-        """One sample went into the shard."""
+        """Observe a sample that was written."""
         self._builder.add(key, offset, len(packed), sample)
         if len(packed) >= _LARGE:
             self._together.append(packed)
@@ -272,7 +272,7 @@ class _Observer:
                 self._builder.add_digest(digest)
 
     def finish(self, shard: ShardRef) -> None:
-        """The shard is there: set its manifest beside it, the header last. Without a header there is no manifest."""
+        """Write the manifest beside the finished shard, the header last. Without a header there is no manifest."""
         self._hash(0)
         if shard.digest is None or shard.size is None:
             raise AssertionError("a shard just written has a digest and a size")

@@ -1,4 +1,4 @@
-"""The header of a manifest: what is known of a shard as a whole, as JSON."""
+"""The header of a manifest: facts about a shard as a whole, as JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A look at the footer and at every page header of a Parquet file before a decoder sees it.
+"""Checking of the footer and every page header of a Parquet file before a decoder reads it.
 
 A page says how many values it holds and how large they become; a decoder believes it, and some claims make it end
 the whole process. Here the claims are held against the bytes that are there. All of them are Thrift structs in the

@@ -1,4 +1,4 @@
-"""Samples: typed rows, how they become bytes, and how rows become batches."""
+"""Samples: typed rows, their encoding as bytes, and batches of them."""
 
 from atdata.samples.batch import SampleBatch
 from atdata.samples.fields import Array, DictOf, Field, FieldType, ListOf, Maybe, Plain, Scalar, Shape

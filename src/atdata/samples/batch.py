@@ -21,7 +21,7 @@ _DTYPES: dict[type, str] = {int: "=i8", float: "=f8", bool: "?"}
 
 
 class Numbers:
-    """A column of numbers or truth values, kept as an array until somebody wants a list.
+    """A column of numbers or truth values, kept as an array until a list is asked for.
 
     Attributes:
         array: int64, float64 or bool `(n,)`.

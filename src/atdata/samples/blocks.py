@@ -73,7 +73,7 @@ class Block:
         return (_SAME, part.before + stack.header), (_COPY, raw, stack.length)
 
     def add(self, source: int | Bytes, starts: Ints, sizes: Ints, rows: int | Ints) -> None:
-        """Some of the samples. Those in memory are decoded now, for a file another thread begins.
+        """Add some of the samples. Those in memory are decoded now, those in a file by another thread.
 
         Args:
             source: memory, or the descriptor of a file, which may be closed afterwards.
@@ -113,7 +113,7 @@ class Block:
 
 
 class BufferPool:
-    """Memory of columns that nobody looks at any more: filling it again is much faster than having new pages."""
+    """A pool of buffers of columns that are no longer referenced: reusing one is much faster than new pages."""
 
     def __init__(self) -> None:
         self._blocks: deque[Bytes] = deque(maxlen=4)

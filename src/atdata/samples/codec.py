@@ -71,7 +71,7 @@ def encoder(field_type: FieldType) -> Codec:
 
 @cache
 def decoder(field_type: FieldType) -> Codec:
-    """The function back. It raises `Misfit`."""
+    """The function from what msgpack holds to a value of this type. It raises `Misfit`."""
     return _compile(field_type, _DECODERS, _decode_array)
 
 
@@ -209,7 +209,7 @@ def _decode_array(declared: Array, value: Any) -> np.ndarray[Any, Any]:
 
 
 def check_items(declared: Array, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
-    """True if an array of this dtype and shape may stand in the field. Raises `Misfit`."""
+    """Check that an array of this dtype and shape may stand in the field. Raises `Misfit`."""
     scalar = PORTABLE.get(dtype.type, dtype.type)
     if declared.scalar is not None and not issubclass(scalar, declared.scalar):
         hint = f"Convert it: array.astype(np.{declared.scalar.__name__})."

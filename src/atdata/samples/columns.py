@@ -42,13 +42,13 @@ class ColumnDecoder:
         return self._layout is not None
 
     def look(self, sample: bytes) -> None:
-        """Expect that samples are like this one."""
+        """Learn the layout of a sample, which the next are expected to have."""
         with suppress(*_UNFIT):
             self._layout, self._native = learn(memoryview(sample), self._fields, self._wanted), True
 
     @property
     def straight(self) -> int:
-        """Bytes of a sample that go straight from a file to their column."""
+        """The bytes of a sample that are read from a file into their column directly."""
         parts = self._layout.parts if self._layout else ()
         lengths = [part.first.length for part in parts if isinstance(part, Arrays) and part.first]
         return sum(length for length in lengths if length >= FAR)

@@ -1,4 +1,4 @@
-"""The types a field can have, and how Python annotations say them.
+"""The types a field can have, and their Python annotations.
 
 The small algebra below is the only type language in atdata: annotations are read into it, schema records are
 read into it and written from it, codecs are compiled from it. Nothing evaluates type expressions from text.

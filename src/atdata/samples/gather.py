@@ -86,7 +86,7 @@ class Cursor:
         return taken
 
     def _expect(self, same: bytes) -> None:
-        """Go past bytes that all samples must have here."""
+        """Skip bytes that all samples must have here."""
         if self._take(len(same)).tobytes() != same * self.count:
             raise Unlike
 
@@ -126,7 +126,7 @@ class Cursor:
         return start, length
 
     def _skip(self, declared: bool) -> None:
-        """Go past a value of any kind. What no field declares must still be text where it says so."""
+        """Skip a value of any kind. What no field declares must still be valid text if its token says text."""
         tokens, one = self._tokens()
         if one is not None and KINDS[None][one] and not HEAD[one] and (declared or not KINDS["str"][one]):
             self.off += 1 + int(BODY[one])

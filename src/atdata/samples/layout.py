@@ -1,4 +1,4 @@
-"""Layouts: what the samples of one writer have in common: the map header, each key, each array header are the same bytes.
+"""Layouts: the bytes that all samples of one writer have in common: the map header, each key, each array header.
 
 A layout is learned from one sample; that others have it is for `columns` to prove. The tokens are those of the
 msgpack specification (github.com/msgpack/msgpack, spec.md).

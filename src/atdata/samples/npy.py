@@ -261,7 +261,7 @@ def _text_fields(dtype: np.dtype[Any]) -> bool:
 
 
 def check_text(array: np.ndarray[Any, Any]) -> None:
-    """Look at arrays of str, also inside records: each item must be Unicode text.
+    """Check arrays of str, also inside records: each item must be Unicode text.
 
     Raises:
         SampleError: one is not.

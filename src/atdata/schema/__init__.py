@@ -1,4 +1,4 @@
-"""Schemas: what a sample type looks like on the wire, and the way back to a type."""
+"""Schemas: sample types as JSON Schema, and back."""
 
 from atdata.schema.jsonschema import from_json_schema, to_json_schema
 from atdata.schema.model import SampleSchema

@@ -1,4 +1,4 @@
-"""Shards: tar files of samples, where they come from, and how their bytes are proved."""
+"""Shards: tar files of samples, their sources, and the verification of their bytes."""
 
 from atdata.shards.addresses import source_of
 from atdata.shards.digest import Digest

@@ -1,4 +1,4 @@
-"""The address book: from what a user writes to the source that reads it."""
+"""Addresses of shards: the source for a path or URL that a user gives."""
 
 from __future__ import annotations
 

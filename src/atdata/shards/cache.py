@@ -56,11 +56,11 @@ class ShardCache:
         return self.root / "shards" / digest.algorithm / digest.hex[:2] / f"{digest.hex}.tar"
 
     def scratch(self) -> Path:
-        """A path at which a shard may be written until it has its place."""
+        """A temporary path at which a shard may be written until it is moved in."""
         return self.root / "scratch" / scratch_name()
 
     def open(self, digest: Digest) -> BinaryIO | None:
-        """The shard with this digest, proved; `None` where it is not here or no longer what it was."""
+        """The shard with this digest, verified; `None` where it is not here, or is damaged."""
         path = self.path(digest)
         with suppress(OSError), ExitStack() as stack:
             file = stack.enter_context(path.open("rb"))
@@ -83,13 +83,13 @@ class ShardCache:
         self._stored(size)
 
     def add_file(self, file: Path) -> ShardRef:
-        """Move a small file in, and give the reference to it there."""
+        """Move a small file in; the reference to it there."""
         digest, size = Digest.of_file(file), file.stat().st_size
         self.add(file, digest)
         return ShardRef(str(self.path(digest)), digest, size)
 
     def add_bytes(self, content: bytes) -> ShardRef:
-        """Put a small file in that is in memory."""
+        """Write a small file that is in memory; the reference to it there."""
         digest = Digest.sha256(content)
         place = self.path(digest)
         with atomic_file(place) as file:
@@ -98,7 +98,7 @@ class ShardCache:
         return ShardRef(str(place), digest, len(content))
 
     def fetch(self, source: DataSource, ref: ShardRef, digest: Digest, stopped: threading.Event) -> BinaryIO:
-        """Bring a shard in from its source, and give it only if it is what it should be.
+        """Fetch a shard from its source, and open it if it has the digest.
 
         Raises:
             DigestError: it is not.
@@ -117,7 +117,7 @@ class ShardCache:
         return opened
 
     def fetch_undigested(self, source: DataSource, ref: ShardRef, stopped: threading.Event) -> ShardRef:
-        """Bring in a shard that has no digest, and give the reference with the one that it has."""
+        """Fetch a shard whose digest is not known; the reference with its sha-256."""
         hasher, size = hashlib.sha256(), 0
         scratch = self.scratch()
         with atomic_file(scratch) as file, closing(stream_bytes(source, ref, stopped)) as pieces:
@@ -130,7 +130,7 @@ class ShardCache:
         return replace(ref, digest=digest, size=size)
 
     def spool(self, source: DataSource, ref: ShardRef, stopped: threading.Event) -> BinaryIO:
-        """Bring in a shard that has no digest, to a file without a name."""
+        """Fetch a shard whose digest is not known, to a file without a name."""
         with ExitStack() as stack:
             with disk_errors(self.root):
                 self.root.mkdir(parents=True, exist_ok=True)
@@ -143,7 +143,7 @@ class ShardCache:
             return BufferedReader(raw)
 
     def _stored(self, size: int) -> None:
-        """Look at what the folder holds only when it may be full, and now and then for what other processes stored."""
+        """Evict shards where the folder may be full, looked at now and then for what other processes stored."""
         held, unseen = _seen.get(self.root, (self.limit, 0))
         held, unseen = held + size, unseen + size
         if held > self.limit or unseen > self.limit // 100:
@@ -167,7 +167,7 @@ class ShardCache:
         return total
 
     def files(self) -> Iterator[OwnFile]:
-        """The shards that are here. Whatever else is in the folder is somebody's."""
+        """The shards in the cache. Whatever else is in the folder belongs to somebody else."""
         for algorithm, length in ALGORITHMS.items():
             name = re.compile(rf"[0-9a-f]{{{length}}}\.tar")
             for file in own_files(self.root, ("shards", algorithm, _PAIR), name):
@@ -175,7 +175,7 @@ class ShardCache:
                     yield file
 
     def unfinished(self) -> Iterator[OwnFile]:
-        """The files that killed processes had begun to store here."""
+        """The unfinished files that killed processes left."""
         for algorithm in ALGORITHMS:
             yield from own_files(self.root, ("shards", algorithm, _PAIR), TEMPORARY, age=STALE)
 

@@ -1,4 +1,4 @@
-"""Digests of bytes: what a record says a shard is, and what the shard turns out to be."""
+"""Digests of bytes, as records give them and as shards are hashed to."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Digest:
 
     @property
     def checksum(self) -> dict[str, str]:
-        """The record form."""
+        """The digest as records have it: `{"algorithm": ..., "digest": ...}`."""
         return {"algorithm": self.algorithm, "digest": self.hex}
 
     @property
@@ -94,7 +94,7 @@ class Digest:
         return hashlib.new(self.algorithm, usedforsecurity=True)
 
     def check(self, actual_hex: str, uri: str) -> None:
-        """Compare with what the bytes hashed to.
+        """Compare with the digest of the bytes that came.
 
         Raises:
             DigestError: they are other bytes.

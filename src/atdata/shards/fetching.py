@@ -1,4 +1,4 @@
-"""A shard on its way to this machine: its bytes in order, a few parts of a large one fetched side by side."""
+"""Fetching of shards: their bytes in order, a few parts of a large one in parallel."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Sized(Protocol):
 
 
 def fetch_bytes(source: DataSource, ref: ShardRef, stopped: threading.Event) -> Generator[bytes]:
-    """A shard's bytes in pieces, in order, no more than its record says: a stranger does not fill our disk.
+    """A shard's bytes in pieces, in order, no more than its record says, so that no server fills the disk.
 
     Only who checks a digest may call this: parts that are fetched side by side may be of different shards, where one
     is replaced meanwhile.

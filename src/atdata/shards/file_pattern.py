@@ -64,7 +64,7 @@ class FilePattern:
 
     @property
     def numbered(self) -> bool:
-        """True if there is more than one."""
+        """True if the pattern has a number, and so may stand for several files."""
         return self(0) != self(1)
 
     def __call__(self, index: int) -> Path:

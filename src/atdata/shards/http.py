@@ -1,4 +1,4 @@
-"""Shards behind http and https URLs, and what the public may read in buckets."""
+"""Shards at http and https URLs, and public objects of Google Cloud Storage."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class HttpSource:
         return cls(tuple(ShardRef(url) for url in urls), transport)
 
     def open(self, shard: ShardRef, offset: int = 0) -> BinaryIO:
-        """A stream of the shard's bytes; it goes on by itself after a cut.
+        """A stream of the shard's bytes; it resumes after a dropped connection.
 
         Raises:
             ShardNotFoundError: there is no such shard.

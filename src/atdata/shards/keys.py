@@ -78,7 +78,7 @@ def _compact(names: Sequence[str]) -> Names | Sequence[str]:
 
 
 def keys_of(shard: OpenShard) -> Keys:
-    """The keys in a proved shard: out of all headers at once, or from the careful reader where one is uncommon.
+    """The keys in a proved shard: out of all headers at once, or one by one where a header is uncommon.
 
     Raises:
         ShardError: the shard was changed after it was proved.

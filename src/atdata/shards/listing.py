@@ -1,4 +1,4 @@
-"""Files of this machine: which a path, a glob or a folder names, and how each is opened. What is named is read, or it
+"""Listing and opening of local files: those that a path, a glob or a folder names. What is named is read, or it
 is an error: a link to nothing, a file that may not be read and a folder of that name are never passed over.
 """
 
@@ -115,7 +115,7 @@ def _in(folder: str, name: str) -> str:
 
 @contextmanager
 def _whole(where: str) -> Iterator[None]:
-    """Raises what cannot be listed as an error of ours."""
+    """Turn an `OSError` of listing a folder into the typed one."""
     try:
         yield
     except OSError as error:

@@ -80,7 +80,7 @@ def map_file(file: BinaryIO, start: int, stop: int, *, scattered: bool = False) 
 
 
 def check_unchanged(file: BinaryIO, size: int, uri: str) -> None:
-    """Look before each touch of mapped memory: a file that was cut meanwhile would end the process.
+    """Check before each access to mapped memory that the file was not truncated, which would end the process.
 
     Raises:
         ShardError: the file is no longer as long as it was.

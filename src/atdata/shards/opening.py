@@ -1,4 +1,4 @@
-"""The one door through which shards are read: each is proved before a byte of it is used.
+"""Opening of shards, for all who read them: each is verified before a byte of it is used.
 
 A shard is a local file by then, its digest checked where one is known, its headers proved to the end.
 """
@@ -29,7 +29,7 @@ AHEAD = 2
 
 @dataclass(frozen=True, eq=False)
 class OpenShard:
-    """A proved shard as a local file, and where its samples are in it."""
+    """A verified shard as a local file, with the offsets of its samples."""
 
     ref: ShardRef
     file: BinaryIO
@@ -80,7 +80,7 @@ def open_shard(
 
 
 def open_shards(source: DataSource, refs: Iterable[ShardRef], cache: ShardCache) -> Generator[OpenShard]:
-    """The shards of a source one after the other; the next ones are fetched and proved meanwhile.
+    """The shards of a source one after the other; the next ones are prefetched.
 
     Raises:
         ShardNotFoundError, NetworkError: a shard cannot be had.

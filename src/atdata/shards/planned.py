@@ -1,4 +1,4 @@
-"""Shards that are about to be stored: what they will be, and where their bytes are until then."""
+"""Shards that are about to be stored: their future references, and the sources of their bytes."""
 
 from __future__ import annotations
 
@@ -46,5 +46,5 @@ class PlannedShard(ShardRef):
         return self.size
 
     def stored(self, manifest: DataSource | None) -> ShardRef:
-        """The reference to it where it is stored, with where its manifest is now."""
+        """The reference to the stored shard, with the source of its manifest."""
         return ShardRef(self.url, self.digest, self.size, self.samples, manifest)

@@ -1,4 +1,4 @@
-"""Shards read through once, so that from then on they can be checked."""
+"""Hashing of shards whose digest is not known, for records."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ class S3Source:
         )
 
     def open(self, shard: ShardRef, offset: int = 0) -> BinaryIO:
-        """A stream of the shard's bytes; it goes on by itself after a cut.
+        """A stream of the shard's bytes; it resumes after a dropped connection.
 
         Raises:
             ShardNotFoundError: there is no such object or bucket.
@@ -107,7 +107,7 @@ class S3Source:
 
 
 class ObjectStream(io.RawIOBase):
-    """An object's body, taken up again by Range after a cut, as long as its ETag stays."""
+    """An object's body, resumed by Range after a dropped connection, as long as its ETag stays."""
 
     def __init__(self, bucket: Bucket, key: str, offset: int) -> None:
         self._bucket, self._key, self._position = bucket, key, offset
@@ -178,7 +178,7 @@ def split_s3_url(url: str) -> tuple[str, str]:
 
 
 def configured_endpoint() -> str | None:
-    """The server that the environment names in place of Amazon's; every client of AWS reads these variables."""
+    """The endpoint that the environment names in place of Amazon's, by the variables that every client of AWS reads."""
     return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
 
 

@@ -1,4 +1,4 @@
-"""The one file that speaks S3: clients, requests, and what servers refuse as our errors."""
+"""The client of S3: connections, requests, and the errors that servers' refusals become."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class Unfinished:
-    """An upload in parts that was begun and not finished. It takes room, and nobody sees it."""
+    """An upload in parts that was begun and not finished. It takes space, and nobody sees it."""
 
     key: str
     id: str
@@ -88,7 +88,7 @@ class S3Access:
         object.__setattr__(self, "credentials", sealed(self.credentials))
 
     def bucket(self, name: str) -> Bucket:
-        """One bucket there."""
+        """A bucket."""
         return Bucket(self, name)
 
 
@@ -235,7 +235,7 @@ class Bucket:
                     yield Unfinished(upload["Key"], upload["UploadId"], upload["Initiated"])
 
     def abort(self, upload: Unfinished) -> None:
-        """Give up an upload, and the room it takes. One that is gone already is no error.
+        """Abort an upload, and free the space it takes. One that is gone already is no error.
 
         Raises:
             NotFoundError, AuthError, NetworkError: it cannot be ended.
@@ -396,7 +396,7 @@ class _Typed:
 
 
 def _failure(error: Exception, uri: str, doing: str) -> AtdataError:
-    """The error before there was an answer."""
+    """The error for a request without a response."""
     from botocore.exceptions import (
         CredentialRetrievalError,
         NoCredentialsError,
@@ -427,7 +427,7 @@ def _refusal(code: str, uri: str, doing: str, missing: Callable[..., AtdataError
 
 
 def check_key(key: str) -> str:
-    """A key, which S3 takes only so long.
+    """The key itself, if it is not too long for S3.
 
     Raises:
         LimitError: it is longer.

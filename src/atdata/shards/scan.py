@@ -67,7 +67,7 @@ def _scan_one_by_one(file: BinaryIO, size: int, uri: str) -> ShardIndex:
 
 
 def _scan_in_bulk(file: BinaryIO, size: int) -> ShardIndex | None:
-    """The index, if all headers are of the common form; `None` leaves the question to the careful reader."""
+    """The index, if all headers are of the common form; `None` where they must be read one by one."""
     position, found = 0, list[_Headers]()
     while True:
         window = _Headers.at(file, position, size)
@@ -105,7 +105,7 @@ class _Headers:
 
     @classmethod
     def at(cls, file: BinaryIO, position: int, size: int) -> _Headers | None:
-        """The next ones."""
+        """The samples of the window that begins at a position."""
         if size - position < BLOCK:
             return None
         if native and (number := _number_of(file)) is not None:

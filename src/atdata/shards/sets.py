@@ -97,7 +97,7 @@ def _commit(pattern: FilePattern, stage: Path, before: Mapping[str, _State], bes
 
 
 def _move(folder: Path, stage: Path, before: Mapping[str, _State]) -> None:
-    """Give the files their names on a disk that knows no locks, where none is in the way."""
+    """Rename the staged files on a file system without locks, where no other is in the way."""
     if before:
         raise StorageError(
             "files cannot be replaced on a file system without locks",
@@ -125,7 +125,7 @@ def _standing(pattern: FilePattern, beside: _Beside) -> dict[str, _State]:
 
 
 def _check(standing: Mapping[str, _State], pattern: FilePattern, overwrite: bool) -> None:
-    """Refuse to join what is there, or to replace it unasked."""
+    """Refuse to add to files that are there, or to replace them unless `overwrite`."""
     there = sorted(name for name in standing if pattern.number(name) is not None)
     other = [name for name in there if pattern(pattern.number(name) or 0).name != name]
     shown = ", ".join((other or there)[:_SHOWN]) + (", ..." if len(other or there) > _SHOWN else "")
@@ -146,7 +146,7 @@ def _check(standing: Mapping[str, _State], pattern: FilePattern, overwrite: bool
 
 
 def _sweep(pattern: FilePattern) -> None:
-    """Remove what writers left that were killed.
+    """Remove the staging folders of writers that were killed.
 
     Raises:
         ConflictError: one of the same set is at work.

@@ -93,7 +93,7 @@ class VerifiedFiles:
         return found
 
     def record(self, state: str, digest: Digest | None, index: ShardIndex, looked: int) -> None:
-        """Remember a file that was just proved: its headers, and its digest where that was checked too.
+        """Record a file that was just verified: its headers, and its digest where that was checked too.
 
         Args:
             state: of the file, before a byte of it was read.
@@ -113,12 +113,12 @@ class VerifiedFiles:
                 db.execute("DELETE FROM files WHERE used <= (SELECT used FROM files ORDER BY used LIMIT 1 OFFSET 500)")
 
     def forget(self, state: str) -> None:
-        """Unlearn what is known of a file that was found to be something else."""
+        """Delete what is known of a file that was found to be something else."""
         with _quietly(), self._open(new=False) as db, db:
             db.execute("DELETE FROM files WHERE state = ?", [state])
 
     def use(self, digest: str) -> None:
-        """Remember that a shard of the cache is used now. Its file is not touched: that would change its state."""
+        """Record that a shard of the cache is used now. Its file is not touched: that would change its state."""
         now = int(time.time())
         if 0 <= now - _noted.get((self.root, digest), -_LATELY) < _LATELY:
             return
@@ -136,7 +136,7 @@ class VerifiedFiles:
         return found
 
     def drop(self, digests: Sequence[str]) -> None:
-        """Forget when shards were used that are no longer in the cache."""
+        """Delete the times of use of shards that are no longer in the cache."""
         with _quietly(), self._open(new=False) as db, db:
             db.executemany("DELETE FROM uses WHERE digest = ?", [[digest] for digest in digests])
 

@@ -1,4 +1,4 @@
-"""The shard writer: plain ustar, equal samples give equal bytes, and nothing partial is ever visible."""
+"""Writing of shards: plain ustar, equal bytes for equal samples, and nothing partial is ever visible."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Limits:
 
     @classmethod
     def of(cls, maxcount: int | None, maxsize: float | None) -> Limits:
-        """Checked limits.
+        """The limits, checked.
 
         Raises:
             UsageError: `maxcount` is no whole number of samples, or no sample fits.
@@ -60,7 +60,7 @@ class ShardObserver(Protocol):
     """Sees one shard being written."""
 
     def observe(self, key: str, offset: int, packed: bytes, sample: Any) -> None:
-        """One sample went in.
+        """Observe a sample that was written.
 
         Args:
             key: what it is called.
@@ -70,7 +70,7 @@ class ShardObserver(Protocol):
         """
 
     def finish(self, shard: ShardRef) -> None:
-        """The shard is complete on disk."""
+        """Observe that the shard is complete on disk."""
 
 
 Observer: TypeAlias = Callable[[Path], AbstractContextManager[ShardObserver]]
@@ -255,7 +255,7 @@ class _HashedOutput:
             self._flush()
 
     def finish(self) -> Digest:
-        """Write what is left; the digest of everything."""
+        """Write what is left; the digest of the whole file."""
         self._flush()
         while self._unhashed:
             self._unhashed.popleft().result()

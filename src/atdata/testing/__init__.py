@@ -1,4 +1,4 @@
-"""Tests and trials: a network in this process, lies to tell with it, and a conformance suite for every port."""
+"""Test support: a network in this process, lies that its servers can tell, and a conformance suite for every port."""
 
 from atdata.testing.devnet import DevAccount, Devnet
 from atdata.testing.lies import Lie, OldState, Teller, blob_lies, identity_lies, proof_lies

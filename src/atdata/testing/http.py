@@ -142,7 +142,7 @@ class _Listener(ThreadingHTTPServer):
                 continue
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is no event."""
+        """Ignore clients that went away."""
 
 
 def _handler_of(server: Server) -> type[BaseHTTPRequestHandler]:

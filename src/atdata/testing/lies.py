@@ -106,7 +106,7 @@ def proof_lies(other_car: Callable[[str], bytes]) -> list[Lie]:
 
 
 def identity_lies(did: str, other_did: str) -> list[Lie]:
-    """Lies about who somebody is.
+    """Lies about an identity.
 
     Args:
         did: the account that is asked for.

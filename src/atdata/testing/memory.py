@@ -1,4 +1,4 @@
-"""A database of an index that is nothing but a dict: what every other one must answer, said as simply as can be."""
+"""A database of an index in a dict: the simplest reference for what every other one must answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A proxy on loopback in front of a real server: passes everything on, and can lie, fail and count."""
+"""A proxy on loopback in front of a real server: forwards everything, and can lie, fail and count."""
 
 from __future__ import annotations
 

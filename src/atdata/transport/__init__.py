@@ -1,4 +1,4 @@
-"""The one way out of the process: guarded HTTP, DNS, and the driver of network steps."""
+"""Network I/O of the whole library: guarded HTTP, DNS, and the driver of network steps."""
 
 from atdata.transport.http import Response, Transport
 from atdata.transport.steps import Get, Steps, TxtLookup

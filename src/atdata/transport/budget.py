@@ -30,11 +30,11 @@ class Patience:
         self._per_byte = 1 / least_rate
 
     def spend(self, seconds: float) -> None:
-        """Time has passed."""
+        """Spend seconds that have passed."""
         self.left -= seconds
 
     def gain(self, count: int) -> None:
-        """Bytes have come."""
+        """Give back the seconds that received bytes are worth."""
         self.left = min(self._most, self.left + count * self._per_byte)
 
 
@@ -70,13 +70,13 @@ class Budget:
         self.begin()
 
     def begin(self) -> None:
-        """Another request is sent."""
+        """Begin another try: a request is about to be sent."""
         self._try = Patience(self.patience / 5, self._rate)
         if not self._whole_answer:
             self._bytes = HEADERS
 
     def body_begins(self) -> None:
-        """The headers are read."""
+        """Note that the headers are read: from here on the body is bounded by its reader."""
         if not self._whole_answer:
             self._bytes = None
 
@@ -99,7 +99,7 @@ class Budget:
         return min(self._whole.left, self._try.left)
 
     def received(self, count: int) -> None:
-        """Bytes came over the wire.
+        """Count bytes that came over the wire.
 
         Raises:
             LimitError: they are more than may.
@@ -111,20 +111,20 @@ class Budget:
                 raise LimitError("a server's answer is too long", uri=self.uri, actual="more than its headers may take")
 
     def sent(self, count: int) -> None:
-        """Bytes went out, which is of use."""
+        """Count bytes that were sent."""
         self._try.gain(count)
         self._whole.gain(count)
 
     def body_received(self, count: int) -> None:
-        """Bytes of a body are there."""
+        """Count bytes of a body."""
         self._whole.gain(count)
 
     def progressed(self, count: int) -> None:
-        """Bytes of a body are there that no other try has to bring again."""
+        """Count bytes of a body that no other try has to fetch again."""
         self._new += count
 
     def failed(self, error: Exception) -> None:
-        """A try failed: pause before another one.
+        """Pause after a failed try, before the next.
 
         Raises:
             Exception: the error, where there is no other.
@@ -133,7 +133,7 @@ class Budget:
             raise error
 
     def another(self, pause: float) -> bool:
-        """Pause before another try; or say that there were tries enough, or that patience does not last.
+        """Pause before another try, and give `True`; `False` where there were tries enough, or patience does not last.
 
         A try that made real progress, at the least rate, begins the count anew.
         """

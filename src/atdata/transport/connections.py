@@ -147,7 +147,7 @@ class _Inside:
 
     @classmethod
     def now(cls) -> bool:
-        """True if this thread is in there."""
+        """True if this thread is executing httpcore's code."""
         return getattr(cls._thread, "entered", None) is not None
 
     @classmethod
@@ -178,7 +178,7 @@ _pools: dict[tuple[int, bool | None], Any] = {}
 
 
 def _pool(allow_loopback: bool | None) -> Any:
-    """The process's connections; `None` dials anything, otherwise the guard stands at the door."""
+    """The process's connections; `None` dials anything, otherwise each address is checked."""
     key = (os.getpid(), allow_loopback)
     if key not in _pools:
         _pools.setdefault(key, _open_pool(allow_loopback))
@@ -211,11 +211,11 @@ def _open_pool(allow_loopback: bool | None) -> Any:
 
 
 def _backend(allow_loopback: bool | None) -> httpcore.NetworkBackend:
-    """The backend that opens connections: `None` dials anything, otherwise the guard stands at the door."""
+    """The backend that opens connections: `None` dials anything, otherwise each address is checked."""
     import httpcore
 
     def within(timeout: float | None, late: type[Exception]) -> float | None:
-        """Seconds that one call may take."""
+        """The seconds that one call may take."""
         budget = _Inside.budget()
         if budget is None:
             return timeout
@@ -225,7 +225,7 @@ def _backend(allow_loopback: bool | None) -> httpcore.NetworkBackend:
         return left
 
     class Counted(httpcore.NetworkStream):
-        """A connection on which every byte counts, and every wait is one of the request's."""
+        """A connection whose bytes and waits are counted against the request's budget."""
 
         def __init__(self, stream: httpcore.NetworkStream) -> None:
             self._stream = stream

@@ -1,4 +1,4 @@
-"""HTTP: capped in bytes and time, patient, and never led astray.
+"""HTTP requests: bounded in bytes and time, tried again after failures, to checked addresses only.
 
 A server that the caller spelled out (an argument or a setting) is dialled as it is. Every other address came
 from a record, a DID document or a redirect, and passes the guard.
@@ -57,7 +57,7 @@ class Stream:
 
 @dataclass(frozen=True)
 class Transport:
-    """Everything that leaves the process goes through one of these. It pickles, and survives a fork.
+    """A client for all requests of the process. It pickles, and survives a fork.
 
     Attributes:
         allow_loopback: strangers' addresses may be plain http, on this machine.
@@ -79,7 +79,7 @@ class Transport:
         return cls(settings.allow_loopback, patience=settings.patience, least_rate=settings.least_rate)
 
     def trusting(self, *urls: str) -> Self:
-        """A transport to which these servers too are spelled out by the caller."""
+        """A transport that trusts the origins of these URLs too: the caller gave them."""
         return replace(self, trusted_origins=self.trusted_origins | {origin_of(url) for url in urls})
 
     def budget(self, url: str, max_bytes: int | None = None) -> Budget:
@@ -199,7 +199,7 @@ def _counted(chunks: Iterator[bytes], budget: Budget) -> Iterator[bytes]:
 
 
 def _unpacked(stream: Stream, max_bytes: int) -> Iterator[bytes]:
-    """A body as it was before its server packed it, against what it was asked; no more of it than allowed."""
+    """A body without the compression that its server was asked not to use; no more of it than allowed."""
     if not stream.encoding:
         yield from stream.chunks
         return

@@ -1,4 +1,4 @@
-"""Network steps as generators: they say what they need, a driver fetches it.
+"""Network steps as generators: they yield what they need, a driver fetches it.
 
 A step function contains all the logic and no I/O, so that a synchronous driver (here) and an asynchronous
 one (a service) run the same code, and a test can answer for the network.

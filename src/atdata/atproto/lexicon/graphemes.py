@@ -109,7 +109,7 @@ class _State:
         self.consonant = self.linked = False  # a consonant, extended or not; a virama since
 
     def joins(self, kind: _Kind) -> bool:
-        """True if a character belongs to the cluster of the one before it. Takes note of the character."""
+        """True if a character belongs to the cluster of the one before it. The character is remembered."""
         joined = self._joined(kind)
         extends = kind in _JOINS_ALWAYS and kind is not _Kind.SPACING
         self.pictograph = kind is _Kind.PICTOGRAPH or (self.pictograph and extends)

@@ -1,4 +1,4 @@
-"""An account that is logged in: its tokens, kept fresh, and what it asks its server to do.
+"""A logged-in account: its tokens, refreshed as needed, and its requests.
 
 https://atproto.com/specs/xrpc, and the measured behaviour of the real PDS: an expired access token is answered by
 400 `ExpiredToken`; it is refreshed once, by one thread, and the request replayed.

@@ -188,7 +188,7 @@ def build(records: Mapping[str, Cid]) -> tuple[Cid, dict[Cid, bytes]]:
 
 
 def check_key(key: str) -> None:
-    """True if a tree may hold a key.
+    """Check that a tree may hold a key.
 
     Raises:
         UsageError: it may not.

@@ -34,7 +34,7 @@ class RepositoryView:
     _read: dict[Subtree, tuple[Leaf, ...]] = field(default_factory=dict, repr=False)
 
     def move_to(self, proven: ProvenCommit) -> ProvenCommit:
-        """See the repository as it was at another commit, which is returned."""
+        """Move the view to another commit, which is returned."""
         self.proven = proven
         self.blocks.update(proven.blocks)
         return proven

@@ -62,12 +62,12 @@ class Devnet:
 
     @property
     def plc_url(self) -> str:
-        """The directory."""
+        """The URL of the PLC directory."""
         return self.plc_server.url
 
     @property
     def pds_url(self) -> str:
-        """The first PDS."""
+        """The URL of the first PDS."""
         return self.pds_servers[0].url
 
     @property

@@ -141,7 +141,7 @@ class Home:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """One command at a time."""
+        """Hold the lock of the folder: one command at a time."""
         take_folder(self.folder)
         with disk_errors(self.folder):
             lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)

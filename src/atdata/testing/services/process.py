@@ -39,7 +39,7 @@ class Process:
         return _start_of(self.pid) == self.started
 
     def send(self, number: signal.Signals) -> bool:
-        """Send it a signal, and no other process; whether it was there to get it."""
+        """Send a signal to it, and to no other process; `True` if it was running."""
         try:
             with _held(self.pid) as held:
                 if not self.running:
@@ -50,7 +50,7 @@ class Process:
         return True
 
     def wait(self, seconds: float) -> bool:
-        """Wait for it to end; whether it did in time."""
+        """Wait for it to end; `True` if it did in time."""
         end = time.monotonic() + seconds
         while self.running:
             if time.monotonic() > end:
@@ -59,7 +59,7 @@ class Process:
         return True
 
     def reap(self) -> None:
-        """Let the system forget it, if it has ended and this process had started it."""
+        """Reap it as a child that has ended, if it is one of this process."""
         with suppress(ChildProcessError):
             os.waitpid(self.pid, os.WNOHANG)
 

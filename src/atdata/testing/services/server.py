@@ -87,7 +87,7 @@ class Server(ABC):
     @property
     @abstractmethod
     def address(self) -> str:
-        """Its address as anyone may see it."""
+        """Its address without the password."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -104,7 +104,7 @@ class Server(ABC):
 
     @property
     def log(self) -> Path:
-        """Its text."""
+        """The file that it logs to."""
         return self.folder / "server.log"
 
     @property
@@ -146,7 +146,7 @@ class Server(ABC):
                     raise
 
     def stop(self, *, kill: bool = False) -> bool:
-        """End its processes, and only those; its data stay. Whether there were any.
+        """End its processes, and only those; its data stay. `True` if there were any.
 
         Args:
             kill: give it no time to end well (SIGKILL): a crash, as far as it can tell.
@@ -209,7 +209,7 @@ class Server(ABC):
         said: str = "",
         keep: tuple[int, ...] = (),
     ) -> str:
-        """Run a program to its end; what it printed. What it complains of is in the log."""
+        """Run a program to its end; its standard output. Its standard error is in the log."""
         with self._appending() as log:
             try:
                 done = subprocess.run(
