@@ -26,27 +26,16 @@ if TYPE_CHECKING:
 
 # What not every program needs comes when it is asked for: `import atdata` stays light.
 _LAZY = {
-    "AbstractDataStore": "atdata.protocols",
-    "AbstractIndex": "atdata.protocols",
-    "AtUri": "atdata.atmosphere",
-    "AtmosphereClient": "atdata.atmosphere",
-    "AtmosphereIndex": "atdata.atmosphere",
-    "BlobSource": "atdata.atmosphere",
-    "DataSource": "atdata.protocols",
-    "Dataset": "atdata.dataset",
-    "DatasetDict": "atdata.dataset",
-    "IndexEntry": "atdata.protocols",
-    "LocalDiskStore": "atdata.local",
-    "LocalIndex": "atdata.local",
-    "Manifest": "atdata.manifest",
-    "ManifestField": "atdata.manifest",
-    "PDSBlobStore": "atdata.atmosphere",
-    "S3DataStore": "atdata.local",
-    "S3Source": "atdata.shards.s3",
-    "load_dataset": "atdata.loading",
-    "promote_to_atmosphere": "atdata.promote",
-    "write_samples": "atdata.dataset",
+    "atdata.atmosphere": ("AtUri", "AtmosphereClient", "AtmosphereIndex", "BlobSource", "PDSBlobStore"),
+    "atdata.dataset": ("Dataset", "DatasetDict", "write_samples"),
+    "atdata.loading": ("load_dataset",),
+    "atdata.local": ("LocalDiskStore", "LocalIndex", "S3DataStore"),
+    "atdata.manifest": ("Manifest", "ManifestField"),
+    "atdata.promote": ("promote_to_atmosphere",),
+    "atdata.protocols": ("AbstractDataStore", "AbstractIndex", "DataSource", "IndexEntry"),
+    "atdata.shards.s3": ("S3Source",),
 }
+_HOMES = {name: module for module, names in _LAZY.items() for name in names}
 
 __all__ = [
     "AbstractDataStore",
@@ -83,8 +72,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         value = _installed_version()
-    elif name in _LAZY:
-        value = getattr(import_module(_LAZY[name]), name)
+    elif name in _HOMES:
+        value = getattr(import_module(_HOMES[name]), name)
     else:
         raise AttributeError(f"module 'atdata' has no attribute {name!r}")
     globals()[name] = value

@@ -30,7 +30,11 @@ _registry: dict[tuple[type, type], Lens[Any, Any]] = {}
 
 
 class Lens(Generic[S, V]):
-    """A view of samples of `source_type` as samples of `view_type`. Calling a lens is `get`."""
+    """A view of samples of `source_type` as samples of `view_type`. Calling a lens is `get`.
+
+    Attributes:
+        getter_function: the function behind `get`.
+    """
 
     def __init__(
         self,
@@ -41,14 +45,14 @@ class Lens(Generic[S, V]):
         view_type: type[V],
         name: str | None = None,
     ) -> None:
-        self._get, self._put = get, put
+        self.getter_function, self._put = get, put
         self.source_type, self.view_type = source_type, view_type
         self.name = str(getattr(get, "__name__", "lens") if name is None else name)
         self.__module__ = str(getattr(get, "__module__", __name__))
 
     def get(self, source: S) -> V:
         """The view of a sample."""
-        return self._get(source)
+        return self.getter_function(source)
 
     __call__ = get
 
@@ -79,11 +83,6 @@ class Lens(Generic[S, V]):
             )
         self._put = function
         return function
-
-    @property
-    def getter_function(self) -> Callable[[S], V]:
-        """The function behind `get`."""
-        return self._get
 
     @property
     def putter_function(self) -> Callable[[V, S], S] | None:
@@ -117,7 +116,7 @@ class Lens(Generic[S, V]):
         module = sys.modules.get(self.__module__)
         if module is not None and vars(module).get(self.name) is self:
             return str(self.name)  # by name, like the function that it decorates
-        return _rebuild, (self._get, self._put, self.source_type, self.view_type, self.name)
+        return _rebuild, (self.getter_function, self._put, self.source_type, self.view_type, self.name)
 
     def __repr__(self) -> str:
         return f"Lens({self.name}: {self.source_type.__name__} -> {self.view_type.__name__})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -13,12 +13,8 @@ from atdata.errors import UsageError
 from atdata.lens import Lens, Projection
 from atdata.samples import DictSample, PackableSample, SampleBatch
 
-
-class Transform(Protocol):
-    """One batch to another. `str` names what it does, the same in every process and run."""
-
-    def __call__(self, batch: SampleBatch[Any], /) -> SampleBatch[Any]:
-        """The transformed batch."""
+Transform: TypeAlias = Callable[[SampleBatch[Any]], SampleBatch[Any]]
+"""One batch to another. `str` names what it does, the same in every process and run."""
 
 
 @dataclass(frozen=True)

@@ -142,11 +142,7 @@ class View(MaybeSized, Generic[T]):
         return positions if self.selection is None else self.selection[positions]
 
     def read(self, numbers: Iterable[Batch]) -> Iterator[SampleBatch[T]]:
-        """Yields a batch for each group of numbers. A filter may leave fewer samples of one, or none.
-
-        Raises:
-            ShardError, DigestError, SampleError: as `SampleReader.read`.
-        """
+        """Yields a batch for each group of numbers. A filter may leave fewer samples of one, or none."""
         reader = self.reader()
         transforms = self._pipeline
         if self.table.gives_ranges:

@@ -51,11 +51,7 @@ def find_splits(ref: str, data_files: DataFiles | None, listing: Listing) -> dic
 
 
 def _distinct(splits: dict[str, list[str]]) -> dict[str, list[str]]:
-    """The same splits, where each shard is in one of them, once.
-
-    Raises:
-        UsageError: one is not.
-    """
+    """The same splits, where each shard is in one of them, once."""
     known: dict[str, str] = {}
     for split, address in ((split, address) for split, addresses in splits.items() for address in addresses):
         if address in known:
@@ -121,12 +117,7 @@ def _on_disk(pattern: str, folder: str, base: str, listing: Listing) -> Iterator
 
 
 def _shards_below(folder: str, listing: Listing) -> list[str]:
-    """Every `.tar` file in a folder and the folders in it, in natural order. Names that begin with a dot are left out.
-
-    Raises:
-        ShardNotFoundError: there is none, or a folder has such a name.
-        StorageError: a folder may not be read.
-    """
+    """Every `.tar` file in a folder and the folders in it, in natural order. Names that begin with a dot are left out."""
     found = listing.walk(folder)
     if not found:
         compressed = listing.walk(folder, COMPRESSED)

@@ -53,11 +53,7 @@ class ShardManifests:
         return self._counts.get(shard)
 
     def load(self, shards: Iterable[int]) -> None:
-        """Load the indexes of some shards, in parallel.
-
-        Raises:
-            DigestError, UnverifiedError, ShardError: as `count`.
-        """
+        """Load the indexes of some shards, in parallel."""
         wanted = [shard for shard in shards if shard not in self._indexes and shard not in self._without_index]
         for shard, index in self._each(self._read, wanted).items():
             if index is None:
@@ -69,11 +65,7 @@ class ShardManifests:
             held -= self._indexes.popitem(last=False)[1].nbytes
 
     def sample_index(self, shard: int) -> SampleIndex | None:
-        """The index of a shard's samples, by its manifest.
-
-        Raises:
-            DigestError, UnverifiedError, ShardError: as `count`.
-        """
+        """The index of a shard's samples, by its manifest."""
         self.load([shard])
         if shard in self._indexes:
             self._indexes.move_to_end(shard)

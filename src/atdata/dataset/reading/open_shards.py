@@ -191,11 +191,7 @@ class OpenShards:
             yield self._ready(shard, starts)
 
     def memory(self, shard: int, starts: Ints) -> FileRange:
-        """The bytes of a whole shard, mapped, to touch some samples in; the same until the shard is closed.
-
-        Raises:
-            DigestError, NetworkError, ShardError: as `used`.
-        """
+        """The bytes of a whole shard, mapped, to touch some samples in; the same until the shard is closed."""
         files = self._files
         with files.lock:
             opened = self._ready(shard, starts)

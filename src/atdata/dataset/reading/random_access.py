@@ -26,11 +26,7 @@ class RandomAccessShards(OpenShards):
         return made
 
     def open(self, shard: int) -> OpenShard:
-        """A verified shard; or one of which only those samples are here that `memory` and `used` give.
-
-        Raises:
-            DigestError, ShardError: as `OpenShards.open`.
-        """
+        """A verified shard; or one of which only those samples are here that `memory` and `used` give."""
         with self._files.lock:
             partial = self._partial(shard)
             return super().open(shard) if partial is None else partial.opened
@@ -40,11 +36,7 @@ class RandomAccessShards(OpenShards):
         super().prefetch(shard for shard in shards if shard < len(self.refs) and not self._may_be_partial(shard))
 
     def fetch(self, groups: Mapping[int, Ints]) -> None:
-        """Fetch samples that will be read next, in parallel, where that takes less than whole shards.
-
-        Raises:
-            DigestError, NetworkError: as `OpenShards.fetch`.
-        """
+        """Fetch samples that will be read next, in parallel, where that takes less than whole shards."""
         with self._files.lock:
             some = list(groups)[:MAX_OPEN]
             unseen = (shard for shard in some if shard not in self._files.partial and self._may_be_partial(shard))
