@@ -14,6 +14,7 @@ import inspect
 import sys
 import typing
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from atdata.errors import LensError, LensNotFoundError
@@ -116,7 +117,9 @@ class Lens(Generic[S, V]):
         module = sys.modules.get(self.__module__)
         if module is not None and vars(module).get(self.name) is self:
             return str(self.name)  # by name, like the function that it decorates
-        return _rebuild, (self.getter_function, self._put, self.source_type, self.view_type, self.name)
+        make: Any = Lens
+        named = {"source_type": self.source_type, "view_type": self.view_type, "name": self.name}
+        return partial(make, self.getter_function, self._put, **named), ()
 
     def __repr__(self) -> str:
         return f"Lens({self.name}: {self.source_type.__name__} -> {self.view_type.__name__})"
@@ -264,10 +267,6 @@ def _signature_types(function: Callable[..., Any], local: dict[str, Any]) -> lis
         raise LensError(what, actual=error, hint=hint) from error
     names = [*inspect.signature(function).parameters, "return"]
     return [hints[name] if isinstance(hints.get(name), type) else None for name in names]
-
-
-def _rebuild(get: Any, put: Any, source_type: type, view_type: type, name: str) -> Lens[Any, Any]:
-    return Lens(get, put, source_type=source_type, view_type=view_type, name=name)
 
 
 def _law(name: str, law: str, expected: Any, actual: Any) -> None:

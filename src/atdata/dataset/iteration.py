@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Any, Generic, Literal, TypeAlias, TypeVar
+from typing import Generic, Literal, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -87,9 +87,8 @@ def _owned(batch: SampleBatch[T]) -> Iterator[T]:
     """The samples of a batch, none of which keeps the batch in memory."""
     if batch.rows is not None:
         return iter(batch.rows)
-    columns = {name: [_own(value) for value in unstack(column)] for name, column in batch.columns.items()}
+    columns = {
+        name: [v.copy() if isinstance(v, np.ndarray) and v.base is not None else v for v in unstack(column)]
+        for name, column in batch.columns.items()
+    }
     return iter(SampleBatch(batch.sample_type, columns).samples)
-
-
-def _own(value: Any) -> Any:
-    return value.copy() if isinstance(value, np.ndarray) and value.base is not None else value

@@ -90,7 +90,7 @@ class Loader(MaybeSized, Generic[T]):
         return Loader if iterable is None else _class_with(iterable)  # none too while PyTorch is still being imported
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _from_state, (self.__getstate__(),)  # pickle would hold the type against what `__class__` says
+        return object.__new__, (Loader,), self.__getstate__()  # else pickle compares the type with `__class__`
 
     def _set_next(self, progress: _Progress) -> None:
         """Set where the next pass begins."""
@@ -352,12 +352,6 @@ class Loader(MaybeSized, Generic[T]):
 @lru_cache(maxsize=1)
 def _class_with(base: type[Any]) -> type[Any]:
     return type("Loader", (Loader, base), {"__module__": __name__})
-
-
-def _from_state(state: dict[str, Any]) -> Loader[Any]:
-    loader: Loader[Any] = Loader.__new__(Loader)
-    vars(loader).update(state)
-    return loader
 
 
 def _progress_of(started: Pass) -> _Progress:

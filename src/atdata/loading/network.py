@@ -11,7 +11,7 @@ from atdata.atproto.syntax import AtUri
 from atdata.dataset import Dataset
 from atdata.errors import NotFoundError
 from atdata.index import NamedRecords
-from atdata.loading.references import LoadRequest, cleaned, parts_of
+from atdata.loading.references import LoadRequest, parts_of
 from atdata.loading.splits import canonical
 from atdata.records import Entry, Schema
 from atdata.shards.listing import did_you_mean
@@ -34,25 +34,17 @@ def load_entry(client: AtmosphereClient, entry: Entry, wanted: LoadRequest) -> d
 
 
 def find_entry(client: AtmosphereClient, ref: str) -> Entry:
-    """The verified entry that `@handle/name[@version]`, `atdata://...` or an AT URI stands for.
-
-    Raises:
-        NotFoundError: there is none.
-        UsageError: the address is not of a dataset.
-        VerificationError: a link of the chain to it does not hold.
-    """
-    owner, name, version = parts_of(cleaned(ref))
-    return client.read(AtUri(name), Entry) if name.startswith("at://") else find_named(client, owner, name, version)
-
-
-def find_named(client: AtmosphereClient, owner: str, name: str, version: str | None = None) -> Entry:
-    """The verified entry that an account published under a name: of one version, or the newest.
+    """The verified entry that `@handle/name[@version]`, `atdata://...` or an AT URI stands for; by default the newest.
 
     Raises:
         NotFoundError: there is none; the hint has a similar name, if there is one.
+        UsageError: the address is not of a dataset.
         VerificationError: a link of the chain to it does not hold.
         LexiconError: a record of the name is malformed, and may be the requested one.
     """
+    owner, name, version = parts_of(ref)
+    if name.startswith("at://"):
+        return client.read(AtUri(name), Entry)
     index = AtmosphereIndex(client)
     try:
         uri = index.get_label(name, version, owner).dataset_uri

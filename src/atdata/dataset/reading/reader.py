@@ -53,11 +53,13 @@ class Statistics:
 
     Attributes:
         samples: decoded.
+        bytes: of samples touched.
         chunks: groups of samples decoded.
         slow: those that were decoded one by one.
     """
 
     samples: int = 0
+    bytes: int = 0
     chunks: int = 0
     slow: int = 0
 
@@ -287,6 +289,7 @@ class SampleReader:
         """
         for chunk in chunks:
             self.statistics.samples += len(chunk.starts)
+            self.statistics.bytes += chunk.total
             self.statistics.chunks += 1
         block = started or (self._from_memory(chunks) if self.bulk and chunks else None)
         columns = self._decoder.finish(block) if block else None
