@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
-from atdata.atmosphere.blobs import PDSBlobStore, public_openers
-from atdata.atmosphere.client import AtmosphereClient
+from atdata.atmosphere import AtmosphereClient, PDSBlobStore
+from atdata.atmosphere.blobs import public_openers
 from atdata.atmosphere.manifests import attached_manifests, build_manifest, find_manifests, manifest_observer
 from atdata.atmosphere.publishing import Packed, publish
 from atdata.atproto.syntax import AtUri
@@ -20,7 +20,7 @@ from atdata.errors import UsageError, XrpcError
 from atdata.index import Named, choose_schema
 from atdata.index.publication import Publication
 from atdata.index.storage import StoragePlan, planned_storage
-from atdata.local.index import LocalIndex
+from atdata.local import LocalIndex
 from atdata.local.planning import Planner
 from atdata.records import Entry, Schema
 from atdata.records.entry import SPLITS

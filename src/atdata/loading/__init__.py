@@ -28,7 +28,7 @@ from atdata.shards.listing import Listing
 from atdata.shards.ports import DataSource
 
 if TYPE_CHECKING:
-    from atdata.atmosphere.client import AtmosphereClient
+    from atdata.atmosphere import AtmosphereClient
 
 __all__ = ["NameIndex", "load_dataset"]
 
@@ -101,7 +101,7 @@ def load_dataset(
     if is_reference(text) and data_files is not None:
         raise UsageError("data_files= needs a folder or a URL, not the name of a dataset", actual=text)
     if is_reference(text) and parts_of(text)[0] != LOCAL:
-        from atdata.atmosphere.client import AtmosphereClient  # only here: files are loaded without it
+        from atdata.atmosphere import AtmosphereClient
         from atdata.loading.network import find_entry, load_entry
 
         client = client or AtmosphereClient(**settings)

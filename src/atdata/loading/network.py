@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from atdata.atmosphere.client import AtmosphereClient
+from atdata.atmosphere import AtmosphereClient, AtmosphereIndex
 from atdata.atmosphere.datasets import dataset_of
-from atdata.atmosphere.index import AtmosphereIndex
 from atdata.atproto.syntax import AtUri
 from atdata.dataset import Dataset
 from atdata.errors import NotFoundError

@@ -10,7 +10,8 @@ from typing import Any, Protocol, runtime_checkable
 from atdata.atproto.syntax import AtUri, parse_identifier, without_marks
 from atdata.dataset import DatasetDict
 from atdata.errors import IdentifierError, UsageError
-from atdata.records.address import AUTHORITY, LOCAL, SCHEMES, Address, name_and_version
+from atdata.records import Address
+from atdata.records.address import AUTHORITY, LOCAL, SCHEMES, name_and_version
 from atdata.settings import Settings
 from atdata.shards.addresses import scheme_of
 from atdata.shards.listing import is_file, is_folder

@@ -19,8 +19,8 @@ from atdata.local.opening import open_database
 from atdata.local.records import LocalRecords, check_owner
 from atdata.local.redis import RedisClient, RedisDatabase
 from atdata.local.sources import check_places, source_of_entry
-from atdata.records import Entry, Label, LensRecord, Listing, Record, Schema
-from atdata.records.address import Address, name_and_version
+from atdata.records import Address, Entry, Label, LensRecord, Listing, Record, Schema
+from atdata.records.address import name_and_version
 from atdata.records.facts import Facts, warn_of_not_taken
 from atdata.redaction import secret_address
 from atdata.settings import Settings
