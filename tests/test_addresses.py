@@ -17,8 +17,7 @@ from atdata.settings import Settings
 from atdata.shards.addresses import source_at
 from atdata.shards.ports import ShardRef
 from atdata.transport import Get, Transport
-from atdata.transport.download import Download
-from atdata.transport.ranges import read_range
+from atdata.transport.download import Download, read_range
 
 STRANGE = [
     "",

@@ -21,8 +21,7 @@ from atdata.atmosphere import AtmosphereClient
 from atdata.errors import LimitError, NetworkError
 from atdata.transport import Get, Transport
 from atdata.transport.budget import HEADERS, TRIES, Budget, Patience
-from atdata.transport.download import Download
-from atdata.transport.ranges import read_range
+from atdata.transport.download import Download, read_range
 from support.rawhttp import RESET, Piece, RawServer, Request, answer
 
 pytestmark = pytest.mark.slow

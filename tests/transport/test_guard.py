@@ -17,9 +17,8 @@ from hypothesis import strategies as st
 
 from atdata.errors import AddressError, NetworkError
 from atdata.transport import Get, Transport, addresses
-from atdata.transport.download import Download
+from atdata.transport.download import Download, read_range
 from atdata.transport.guard import check_address, check_scheme, join_url, origin_of, resolve, split_url
-from atdata.transport.ranges import read_range
 from support.rawhttp import RawServer, answer
 
 # This machine, also as an IPv4 address inside an IPv6 one: mapped, NAT64, 6to4, Teredo.

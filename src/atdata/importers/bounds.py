@@ -55,8 +55,7 @@ class Bounds:
         Raises:
             LimitError: it is too much for a file of this size.
         """
-        if size > self.held:
-            raise self._error("decoding a file takes too much memory", where, self.held, size)
+        self._check("decoding a file takes too much memory", where, self.held, size)
 
     def check_total(self, size: int, where: str) -> None:
         """Refuse what would come out of the file in all.
@@ -64,18 +63,13 @@ class Bounds:
         Raises:
             LimitError: it is too much for a file of this size.
         """
-        if size > self.total:
-            raise self._error("a file decompresses to too many bytes", where, self.total, size)
+        self._check("a file decompresses to too many bytes", where, self.total, size)
 
-    def _error(self, what: str, where: str, most: int, size: int) -> LimitError:
-        return LimitError(
-            what,
-            uri=str(self.path),
-            path=where,
-            expected=f"at most {most} bytes, of a file of {self.size}",
-            actual=f"{size} bytes",
-            hint="Split it, or write it with less compression.",
-        )
+    def _check(self, what: str, where: str, most: int, size: int) -> None:
+        if size > most:
+            hint = "Split it, or write it with less compression."
+            limit = f"at most {most} bytes, of a file of {self.size}"
+            raise LimitError(what, uri=str(self.path), path=where, expected=limit, actual=f"{size} bytes", hint=hint)
 
 
 def rows_at_once(metadata: Any, group: int, width: int, bounds: Bounds, most: int) -> int:

@@ -17,23 +17,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from atdata.errors import LimitError, SampleError, UsageError
+from atdata.importers import infer
 from atdata.importers.files import Snapshot, passed_over, reading
 from atdata.importers.imported import Imported, import_values
-from atdata.importers.infer import (
-    BOOL,
-    FLOAT,
-    INT,
-    NONE,
-    STR,
-    WHOLE,
-    Bound,
-    Guess,
-    InferredColumn,
-    describe,
-    guess_of_int,
-    rows,
-    settle,
-)
 from atdata.samples import FieldType, Maybe, Plain, Scalar
 from atdata.samples.codec import INT_MAX, INT_MIN
 
@@ -225,7 +211,7 @@ def _headed(table: _Table, skipped: int = 0) -> _Table:
     else:
         names = []
     guesses = [_guess_of_cell(name) for name in names]
-    if any(guess in (FLOAT, BOOL) for guess in guesses) or not any(guess == STR for guess in guesses):
+    if any(guess in (infer.FLOAT, infer.BOOL) for guess in guesses) or not any(guess == infer.STR for guess in guesses):
         raise UsageError(
             "a table's first line does not name its columns",
             uri=str(table.path),
@@ -236,7 +222,7 @@ def _headed(table: _Table, skipped: int = 0) -> _Table:
 
 
 @dataclass
-class _Cells(InferredColumn):
+class _Cells(infer.InferredColumn):
     """A column of cells.
 
     Attributes:
@@ -259,7 +245,9 @@ def _look(table: _Table, names: Sequence[str], columns: Sequence[_Cells], prefix
                     return f"{prefix}line {block[cells.index(cell)][0]}"
 
                 guess = _guess_of_cell(cell)
-                column.numbers |= guess in (INT, WHOLE) or (guess == FLOAT and not _SPECIAL.fullmatch(cell.strip()))
+                column.numbers |= guess in (infer.INT, infer.WHOLE) or (
+                    guess == infer.FLOAT and not _SPECIAL.fullmatch(cell.strip())
+                )
                 column.add(guess, where, times)
     begin = int(_SEP.fullmatch(_first_line(table.path)) is not None)
     comments += [f"{prefix}{line}" for line in [*(f"line {n + 1}" for n in range(begin, table.skipped)), *passed]]
@@ -276,38 +264,38 @@ def _block(rows: Iterator[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]
     return block
 
 
-def _guess_of_cell(cell: str) -> Guess:
+def _guess_of_cell(cell: str) -> infer.Guess:
     text = cell.strip()
     if not text:
-        return NONE
+        return infer.NONE
     if _INT.fullmatch(text):
         number = int(text)
-        return guess_of_int(number) if INT_MIN <= number <= INT_MAX else STR
+        return infer.guess_of_int(number) if INT_MIN <= number <= INT_MAX else infer.STR
     if text.lower() in _BOOLS:
-        return BOOL
+        return infer.BOOL
     if _SPECIAL.fullmatch(text):
-        return FLOAT
-    return FLOAT if _FLOAT.fullmatch(text) and math.isfinite(float(text)) else STR
+        return infer.FLOAT
+    return infer.FLOAT if _FLOAT.fullmatch(text) and math.isfinite(float(text)) else infer.STR
 
 
 def _is_text(column: _Cells) -> bool:
-    words = column.guess.core == FLOAT.core and not column.numbers  # NaN, and nothing but NaN
-    return words or isinstance(column.guess.core, Plain) or column.guess.core in (STR.core, Bound.NOTHING)
+    words = column.guess.core == infer.FLOAT.core and not column.numbers  # NaN, and nothing but NaN
+    return words or isinstance(column.guess.core, Plain) or column.guess.core in (infer.STR.core, infer.Bound.NOTHING)
 
 
 def _field_type(column: _Cells) -> FieldType:
-    return Scalar("str") if _is_text(column) else settle(column.guess)
+    return Scalar("str") if _is_text(column) else infer.settle(column.guess)
 
 
 def _describe(name: str, column: _Cells) -> list[str]:
     if not _is_text(column):
-        return describe(name, column.guess, column.empty)
+        return infer.describe(name, column.guess, column.empty)
     notes = []
     if column.clash is not None:
         first, first_where, second, second_where = column.clash
         notes.append(f"{name}: text, for {first_where} holds {first.core} and {second_where} {second.core}")
     if column.empty:
-        notes.append(f"{name}: empty in {rows(column.empty)}, kept as empty text")
+        notes.append(f"{name}: empty in {infer.rows(column.empty)}, kept as empty text")
     return notes
 
 

@@ -15,26 +15,10 @@ from typing import Any
 import numpy as np
 
 from atdata.errors import MissingExtraError, SampleError
+from atdata.importers import infer
 from atdata.importers.bounds import Bounds, rows_at_once
 from atdata.importers.files import Snapshot, decoding
 from atdata.importers.imported import Imported, import_values
-from atdata.importers.infer import (
-    BOOL,
-    BYTES,
-    DICT,
-    FLOAT,
-    INT,
-    NONE,
-    STR,
-    WHOLE,
-    Guess,
-    InferredColumn,
-    Items,
-    clash_error,
-    describe,
-    join,
-    settle,
-)
 from atdata.samples import Array, FieldType, ListOf, Maybe, Plain, Scalar, Shape
 
 SUFFIXES = (".parquet",)
@@ -70,8 +54,8 @@ def open_files(splits: Mapping[str, Sequence[Path]], type_name: str, uri: str, n
         decided.append("the names of folders (key=value) are not read as columns")
     for name, column in seen.items():
         guess = column.guess(count, uri)
-        fields.append((name, settle(guess)))
-        decided += [*describe(name, guess, count - column.values), *_describe(name, column.types.values())]
+        fields.append((name, infer.settle(guess)))
+        decided += [*infer.describe(name, guess, count - column.values), *_describe(name, column.types.values())]
 
     def read(split: str) -> Iterator[tuple[Any, ...]]:
         for path in splits[split]:
@@ -166,35 +150,40 @@ class _Seen:
         elif _arrow().types.is_nested(array.type):
             _plain(array)  # may find a map with one key twice
 
-    def guess(self, rows: int, uri: str) -> Guess:
+    def guess(self, rows: int, uri: str) -> infer.Guess:
         """The type that its values in all files have in common.
 
         Raises:
             SampleError: nothing, or its type in one file is none that a field can have.
         """
-        column = InferredColumn()
+        column = infer.InferredColumn()
         for path, kind in self.types.items():
             column.add(self._guess(kind, path), partial(str, path))
         if column.clash is not None:
-            raise clash_error(uri, self.name, column.clash)
-        return column.guess if self.values == rows else join(column.guess, NONE)
+            raise infer.clash_error(uri, self.name, column.clash)
+        return column.guess if self.values == rows else infer.join(column.guess, infer.NONE)
 
-    def _guess(self, kind: Any, path: Path) -> Guess:
+    def _guess(self, kind: Any, path: Path) -> infer.Guess:
         is_, bare = _arrow().types, _bare_type(kind)
         if isinstance(kind, _arrow().FixedShapeTensorType) and kind.permutation is None:
-            return Guess(Array(_scalar_class(kind.value_type), Shape(*kind.shape)))
+            return infer.Guess(Array(_scalar_class(kind.value_type), Shape(*kind.shape)))
         if is_.is_integer(bare):
-            return WHOLE if self.wide else INT
+            return infer.WHOLE if self.wide else infer.INT
         if _is_time(bare):
-            return Guess(Array(_scalar_class(bare), Shape()))
+            return infer.Guess(Array(_scalar_class(bare), Shape()))
         if _is_list(bare):
             dims, leaf = _dims(bare)
             if dims and not self.inner_nulls:
-                return Guess(Array(_scalar_class(leaf), Shape(*dims)))
+                return infer.Guess(Array(_scalar_class(leaf), Shape(*dims)))
             item = self._guess(bare.value_type, path)
-            return Guess(Items(join(item, NONE) if self.inner_nulls else item))
-        guesses = [(is_.is_null, Guess()), (is_.is_boolean, BOOL), (is_.is_floating, FLOAT), (_is_bytes, BYTES)]
-        guesses += [(_is_text, STR), (is_.is_struct, DICT), (is_.is_map, DICT)]
+            return infer.Guess(infer.Items(infer.join(item, infer.NONE) if self.inner_nulls else item))
+        guesses = [(is_.is_null, infer.Guess()), (is_.is_boolean, infer.BOOL), (is_.is_floating, infer.FLOAT)]
+        guesses += [
+            (_is_bytes, infer.BYTES),
+            (_is_text, infer.STR),
+            (is_.is_struct, infer.DICT),
+            (is_.is_map, infer.DICT),
+        ]
         for test, guess in guesses:
             if test(bare):
                 return guess

@@ -236,9 +236,7 @@ def _scalar_class(dtype: Any, path: str) -> type[np.generic] | None:
         return None
     if isinstance(scalar, type) and issubclass(scalar, np.object_):
         raise FieldTypeError(
-            "an array of Python objects cannot be stored",
-            path=path,
-            hint="Use a numeric, bool, str or bytes dtype.",
+            "an array of Python objects cannot be stored", path=path, hint="Use a numeric, bool, str or bytes dtype."
         )
     if isinstance(scalar, type) and issubclass(scalar, np.generic):
         return PORTABLE.get(scalar, scalar)

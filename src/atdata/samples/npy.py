@@ -117,8 +117,7 @@ def _portable(dtype: np.dtype[Any]) -> np.dtype[Any]:
             back = _parse_descr(_descr(dtype))
     if back is None or back != dtype:
         raise SampleError(
-            f"an array of {dtype!r} cannot be stored",
-            hint="Convert it to a numeric, bool, str, bytes or time dtype.",
+            f"an array of {dtype!r} cannot be stored", hint="Convert it to a numeric, bool, str, bytes or time dtype."
         )
     return dtype
 

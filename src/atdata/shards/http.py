@@ -12,8 +12,7 @@ from atdata.settings import Settings
 from atdata.shards.ports import ShardRef
 from atdata.shards.s3 import public_url
 from atdata.transport import Transport
-from atdata.transport.download import Download
-from atdata.transport.ranges import read_range
+from atdata.transport.download import Download, read_range
 
 GOOGLE = "https://storage.googleapis.com"
 

@@ -261,9 +261,7 @@ def _no_file(path: str, error: Exception) -> ShardNotFoundError | LimitError:
     code = error.errno if isinstance(error, OSError) else None
     if code in (errno.EMFILE, errno.ENFILE):
         return LimitError(
-            "too many files are open",
-            uri=path,
-            hint="Close what you need no longer, or allow more: ulimit -n 4096.",
+            "too many files are open", uri=path, hint="Close what you need no longer, or allow more: ulimit -n 4096."
         )
     if code == errno.ENOENT and Path(path).is_symlink():
         target = str(Path(path).readlink())

@@ -244,11 +244,7 @@ class Server(ABC):
         lines = self.log.read_text("utf-8", "replace").strip().splitlines() if self.log.exists() else []
         said = f"{actual}; the last it said: {lines[-1][:300]}" if lines else actual
         return NetworkError(
-            f"{self.PROGRAM} does not start",
-            step=step,
-            uri=self.address,
-            actual=said,
-            hint=f"Its log is {self.log}",
+            f"{self.PROGRAM} does not start", step=step, uri=self.address, actual=said, hint=f"Its log is {self.log}"
         )
 
     def _appending(self) -> BinaryIO:
