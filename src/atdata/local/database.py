@@ -28,8 +28,8 @@ class Row(NamedTuple):
         collection: the kind of the record, an NSID.
         rkey: its record key.
         name: what people call it; a thousand bytes are not too many.
-        slot: what there is only once under a name of a kind.
-        rank: sorts the records of a name, and has no byte 255; of equals the later one is newer.
+        unique_key: what there is only once under a name of a kind.
+        sort_key: sorts the records of a name, and has no byte 255; of equals the later one is newer.
         content: what it says.
         cid: of the record.
         target: the key of the record it refers to, which must be there.
@@ -39,8 +39,8 @@ class Row(NamedTuple):
     collection: str
     rkey: str
     name: str
-    slot: str
-    rank: bytes
+    unique_key: str
+    sort_key: bytes
     content: str
     cid: str
     target: str | None
@@ -62,7 +62,7 @@ class Found(NamedTuple):
 
 
 class TakenError(ConflictError):
-    """A key, or a slot of a name, is taken."""
+    """A key, or a unique key under a name, is taken."""
 
 
 class Database(Protocol):
@@ -72,14 +72,14 @@ class Database(Protocol):
         """Write all of some rows, or none; those they refer to come first. The same call again changes nothing.
 
         Raises:
-            TakenError: a key or slot is taken by another row.
+            TakenError: a key or unique key is taken by another row.
             NotFoundError: a row refers to one that is not there.
         """
 
     def swap(self, row: Row, cid: str) -> None:
         """Put a row in the place of the one with its key, if that is still the record with a CID.
 
-        Its name, slot, rank, content and target are those it has. The same call again changes nothing.
+        Its name, keys, content and target are those it has. The same call again changes nothing.
 
         Raises:
             TakenError: another is there by now, or none.
@@ -99,16 +99,16 @@ class Database(Protocol):
         """The newest row of a record with a CID."""
 
     def newest(self, collection: str, name: str) -> Found | None:
-        """The row of a name with the highest rank; of those the latest."""
+        """The row of a name with the highest sort key; of those the latest."""
 
     def of_name(self, collection: str, name: str) -> list[Found]:
-        """The rows of a name: the highest rank first, of equals the latest."""
+        """The rows of a name: the highest sort key first, of equals the latest."""
 
-    def of_slot(self, collection: str, name: str, slot: str) -> Found | None:
-        """The row in a slot of a name."""
+    def of_unique_key(self, collection: str, name: str, unique_key: str) -> Found | None:
+        """The row that has a unique key under a name."""
 
     def of_content(self, collection: str, name: str, content: str) -> Found | None:
-        """The row with the highest rank, of those of a name that say the same; of several the latest."""
+        """The row with the highest sort key, of those of a name that say the same; of several the latest."""
 
     def recent(self, collection: str, limit: int, before: int | None = None) -> list[Found]:
         """The latest rows of a kind, the latest first; with `before`, of those with lesser numbers."""
@@ -149,7 +149,7 @@ def patiently(work: Callable[[], T], lost: Callable[[Exception], bool], forget: 
 
 
 def taken() -> TakenError:
-    """The error for a key or slot that is taken."""
+    """The error for a key or unique key that is taken."""
     return TakenError("another record is there already")
 
 

@@ -69,7 +69,7 @@ def _lookups_without(names: _Names, row: Row, found: Found) -> list[str]:
         "key": database.get(row.key) == found,
         "name": found.number in named and newest is not None and newest.number == next(iter(named)),
         "prefix": row.name not in names.faulty,
-        "slot": database.of_slot(row.collection, row.name, row.slot) == found,
+        "unique key": database.of_unique_key(row.collection, row.name, row.unique_key) == found,
         "content": said is not None and said.number in named,
         "CID": of_cid is not None and of_cid.cid == found.cid,
         "target": row.target is None or database.get(row.target) is not None,

@@ -98,7 +98,9 @@ class LocalRecords:
     def _in_the_way(self, record: R) -> R | None:
         kind = type(record)
         found = self.database.get(_key(record.located, kind))
-        found = found or self.database.of_slot(str(kind.NSID), record.index_keys.name, record.index_keys.slot)
+        found = found or self.database.of_unique_key(
+            str(kind.NSID), record.index_keys.name, record.index_keys.unique_key
+        )
         return _maybe(found, kind)
 
     def placed(self, record: R, rkey: RecordKey) -> R:
@@ -160,7 +162,9 @@ class NamedRows(Generic[R]):
 
     def of_version(self, version: str) -> R | None:
         """See `Named`."""
-        return _maybe(self.database.of_slot(str(self.kind.NSID), self.name, IndexKeys.slot_of(version)), self.kind)
+        return _maybe(
+            self.database.of_unique_key(str(self.kind.NSID), self.name, IndexKeys.unique_key_of(version)), self.kind
+        )
 
     def of_content(self, content: Cid) -> R | None:
         """See `Named`."""
@@ -195,8 +199,8 @@ def row_of(record: Record) -> Row:
         collection=str(record.NSID),
         rkey=str(uri.rkey),
         name=listed.name,
-        slot=listed.slot,
-        rank=Version.parse(listed.version).key,
+        unique_key=listed.unique_key,
+        sort_key=Version.parse(listed.version).key,
         content=str(listed.content),
         cid=str(record.cid),
         target=f"{target.collection}/{target.rkey}" if target is not None and target.authority == AUTHORITY else None,

@@ -110,9 +110,9 @@ class RedisDatabase:
         """See `Database`."""
         return _first(self._last(_CIDS, _tuple(collection, cid), 1))
 
-    def of_slot(self, collection: str, name: str, slot: str) -> Found | None:
+    def of_unique_key(self, collection: str, name: str, unique_key: str) -> Found | None:
         """See `Database`."""
-        return _found(self._eval(OF_SLOT, [_RECORDS, _SLOTS], [_tuple(collection, name, slot)]))
+        return _found(self._eval(OF_SLOT, [_RECORDS, _SLOTS], [_tuple(collection, name, unique_key)]))
 
     def newest(self, collection: str, name: str) -> Found | None:
         """See `Database`."""
@@ -278,14 +278,14 @@ def _binary(client: Any) -> Any:
 
 def _arguments(row: Row) -> list[bytes]:
     """The arguments of the scripts for a row: its key, where it goes in each index, and the row itself."""
-    rank = _escaped(row.rank) + b"\0"
+    sort_key = _escaped(row.sort_key) + b"\0"
     packed = msgspec.msgpack.encode(tuple(row))
     return [
         row.key.encode(),
-        _tuple(row.collection, row.name, row.slot),
+        _tuple(row.collection, row.name, row.unique_key),
         _tuple(row.collection, row.cid),
-        _tuple(row.collection, row.name) + rank,
-        _tuple(row.collection, row.name, row.content) + rank,
+        _tuple(row.collection, row.name) + sort_key,
+        _tuple(row.collection, row.name, row.content) + sort_key,
         _tuple(row.collection),
         (row.target or "").encode(),
         packed,

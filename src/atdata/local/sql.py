@@ -45,6 +45,7 @@ _LOST = """
     AND NOT EXISTS (SELECT 1 FROM atdata_records AS found WHERE found.key = lost.target)
 """
 _ALL = 1 << 62  # no limit
+# The columns slot and rank hold what a `Row` calls unique_key and sort_key.
 _RANKED = "ORDER BY rank DESC, number DESC"
 
 
@@ -71,7 +72,14 @@ class SqlDatabase:
 
         def work(cursor: Any) -> None:
             for row in rows:
-                values: list[object] = [row.key, row.rkey, row.collection, _raw(row.name), _raw(row.slot), row.rank]
+                values: list[object] = [
+                    row.key,
+                    row.rkey,
+                    row.collection,
+                    _raw(row.name),
+                    _raw(row.unique_key),
+                    row.sort_key,
+                ]
                 values += [row.content, row.cid, row.target, row.value]
                 cursor.execute(self._sql(_INSERT), values)
                 if not cursor.rowcount and self._one(cursor, "WHERE key = ?", row.key, row.cid) is None:
@@ -119,9 +127,9 @@ class SqlDatabase:
         """See `Database`."""
         return self._all(f"WHERE collection = ? AND name = ? {_RANKED}", collection, _raw(name))
 
-    def of_slot(self, collection: str, name: str, slot: str) -> Found | None:
+    def of_unique_key(self, collection: str, name: str, unique_key: str) -> Found | None:
         """See `Database`."""
-        return self._first("WHERE collection = ? AND name = ? AND slot = ?", collection, _raw(name), _raw(slot))
+        return self._first("WHERE collection = ? AND name = ? AND slot = ?", collection, _raw(name), _raw(unique_key))
 
     def of_content(self, collection: str, name: str, content: str) -> Found | None:
         """See `Database`."""

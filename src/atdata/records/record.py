@@ -45,13 +45,13 @@ class IndexKeys(NamedTuple):
     target: AtUri | None = None
 
     @property
-    def slot(self) -> str:
+    def unique_key(self) -> str:
         """The key that an index has only once under a name: a version, or, without one, a content."""
-        return f"content:{self.content}" if self.version is None else self.slot_of(self.version)
+        return f"content:{self.content}" if self.version is None else self.unique_key_of(self.version)
 
     @staticmethod
-    def slot_of(version: str) -> str:
-        """The slot of a version."""
+    def unique_key_of(version: str) -> str:
+        """The unique key of a version."""
         return f"version:{version}"
 
 

@@ -72,16 +72,16 @@ class MemoryDatabase:
 
     def of_name(self, collection: str, name: str) -> list[Found]:
         """See `Database`."""
-        return self._sorted(lambda row: (row.collection, row.name) == (collection, name), _by_rank)
+        return self._sorted(lambda row: (row.collection, row.name) == (collection, name), _by_sort_key)
 
-    def of_slot(self, collection: str, name: str, slot: str) -> Found | None:
+    def of_unique_key(self, collection: str, name: str, unique_key: str) -> Found | None:
         """See `Database`."""
-        return self._first(lambda row: _place(row) == (collection, name, slot))
+        return self._first(lambda row: _place(row) == (collection, name, unique_key))
 
     def of_content(self, collection: str, name: str, content: str) -> Found | None:
         """See `Database`."""
         wanted = (collection, name, content)
-        found = self._sorted(lambda row: (row.collection, row.name, row.content) == wanted, _by_rank)
+        found = self._sorted(lambda row: (row.collection, row.name, row.content) == wanted, _by_sort_key)
         return found[0] if found else None
 
     def recent(self, collection: str, limit: int, before: int | None = None) -> list[Found]:
@@ -139,11 +139,11 @@ def _known(name: str) -> MemoryDatabase:
 
 
 def _place(row: Row) -> tuple[str, str, str]:
-    return row.collection, row.name, row.slot
+    return row.collection, row.name, row.unique_key
 
 
-def _by_rank(item: tuple[int, Row]) -> tuple[bytes, int]:
-    return item[1].rank, item[0]
+def _by_sort_key(item: tuple[int, Row]) -> tuple[bytes, int]:
+    return item[1].sort_key, item[0]
 
 
 def _by_number(item: tuple[int, Row]) -> tuple[bytes, int]:

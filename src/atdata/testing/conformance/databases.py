@@ -27,8 +27,8 @@ def row(name: str = "a", number: int = 0, **facts: Any) -> Row:
         collection="x.kind",
         rkey=f"key-{number}",
         name=name,
-        slot=f"slot-{number}",
-        rank=b"1",
+        unique_key=f"slot-{number}",
+        sort_key=b"1",
         content="content",
         cid=f"cid-{number}",
         target=None,
@@ -56,7 +56,7 @@ class DatabaseSuite:
         assert database.of_cid("x.kind", "cid-0") is None
         assert database.newest("x.kind", "a") is None
         assert database.of_name("x.kind", "a") == []
-        assert database.of_slot("x.kind", "a", "slot-0") is None
+        assert database.of_unique_key("x.kind", "a", "slot-0") is None
         assert database.of_content("x.kind", "a", "content") is None
         assert database.recent("x.kind", 10) == database.under("x.kind", "") == []
         assert database.referring("x.kind/key-0", "x.kind") == []
@@ -74,7 +74,7 @@ class DatabaseSuite:
         assert database.of_cid("x.kind", "cid-0") == found
         assert database.newest("x.kind", "a") == found
         assert database.of_name("x.kind", "a") == [found]
-        assert database.of_slot("x.kind", "a", "slot-0") == found
+        assert database.of_unique_key("x.kind", "a", "slot-0") == found
         assert database.of_content("x.kind", "a", "content") == found
         assert database.recent("x.kind", 10) == database.under("x.kind", "a") == [found]
         assert len(database) == 1
@@ -90,13 +90,13 @@ class DatabaseSuite:
         assert database.get(row().key) != database.get(other.key)
 
     def test_every_name_is_only_itself(self, database: Database) -> None:
-        rows = [row(name, number, slot=name) for number, name in enumerate(NAMES)]
+        rows = [row(name, number, unique_key=name) for number, name in enumerate(NAMES)]
         database.insert(rows)
         for item in rows:
             assert key(database.newest("x.kind", item.name)) == item.rkey, repr(item.name)
             assert keys(database.of_name("x.kind", item.name)) == [item.rkey], repr(item.name)
-            assert key(database.of_slot("x.kind", item.name, item.slot)) == item.rkey, repr(item.name)
-        assert database.of_slot("x.kind", "a", "b") is None
+            assert key(database.of_unique_key("x.kind", item.name, item.unique_key)) == item.rkey, repr(item.name)
+        assert database.of_unique_key("x.kind", "a", "b") is None
         database.delete(rows[::2])
         for number, item in enumerate(rows):
             assert key(database.newest("x.kind", item.name)) == (item.rkey if number % 2 else None), repr(item.name)
@@ -119,21 +119,21 @@ class DatabaseSuite:
                 assert keys(database.under("x.kind", prefix, limit)) == wanted[:limit], repr(prefix)
 
     def test_a_limit_may_cut_within_a_name(self, database: Database) -> None:
-        database.insert([row(name, 10 * i + j, rank=b"%d" % j) for i, name in enumerate("abc") for j in range(5)])
+        database.insert([row(name, 10 * i + j, sort_key=b"%d" % j) for i, name in enumerate("abc") for j in range(5)])
         whole = [f"key-{10 * i + j}" for i in range(3) for j in reversed(range(5))]
         for limit in range(17):
             assert keys(database.under("x.kind", "", limit)) == whole[:limit]
 
     def test_rank_comes_before_time(self, database: Database) -> None:
         ranks = [b"1", b"3", b"2", b"3", b"", b"2\0", b"2\0\0", b"2\x01", b"2a", b"10"]
-        database.insert([row("a", number, rank=rank) for number, rank in enumerate(ranks)])
+        database.insert([row("a", number, sort_key=sort_key) for number, sort_key in enumerate(ranks)])
         order = sorted(range(len(ranks)), key=lambda number: (ranks[number], number), reverse=True)
         assert keys(database.of_name("x.kind", "a")) == [f"key-{number}" for number in order]
         assert keys(database.under("x.kind", "a")) == [f"key-{number}" for number in order]
         for number in order:
             assert key(database.newest("x.kind", "a")) == key(database.of_content("x.kind", "a", "content"))
             assert key(database.newest("x.kind", "a")) == f"key-{number}"
-            database.delete([row("a", number, rank=ranks[number])])
+            database.delete([row("a", number, sort_key=ranks[number])])
         assert database.newest("x.kind", "a") is None
 
     def test_recent_rows_come_in_pages(self, database: Database) -> None:
@@ -182,23 +182,29 @@ class DatabaseSuite:
 
     def test_a_key_is_taken_once(self, database: Database) -> None:
         database.insert([row("a", 1)])
-        raises(TakenError, lambda: database.insert([row("b", 1, slot="other", cid="other")]))
-        raises(TakenError, lambda: database.insert([row("b", 2), row("c", 2, slot="other", cid="other")]))
+        raises(TakenError, lambda: database.insert([row("b", 1, unique_key="other", cid="other")]))
+        raises(TakenError, lambda: database.insert([row("b", 2), row("c", 2, unique_key="other", cid="other")]))
         assert keys(database.recent("x.kind", 10)) == ["key-1"]
 
     def test_a_slot_is_taken_once_under_a_name_of_a_kind(self, database: Database) -> None:
-        database.insert([row("a", 1, slot="one")])
-        raises(TakenError, lambda: database.insert([row("a", 2, slot="one")]))
-        raises(TakenError, lambda: database.insert([row("b", 2, slot="one"), row("b", 3, slot="one")]))
-        database.insert([row("a", 2, slot="two"), row("b", 3, slot="one"), row("a", 4, slot="one", collection="x.y")])
-        database.delete([row("a", 1, slot="one")])
-        database.insert([row("a", 5, slot="one")])
-        assert key(database.of_slot("x.kind", "a", "one")) == "key-5"
+        database.insert([row("a", 1, unique_key="one")])
+        raises(TakenError, lambda: database.insert([row("a", 2, unique_key="one")]))
+        raises(TakenError, lambda: database.insert([row("b", 2, unique_key="one"), row("b", 3, unique_key="one")]))
+        database.insert(
+            [
+                row("a", 2, unique_key="two"),
+                row("b", 3, unique_key="one"),
+                row("a", 4, unique_key="one", collection="x.y"),
+            ]
+        )
+        database.delete([row("a", 1, unique_key="one")])
+        database.insert([row("a", 5, unique_key="one")])
+        assert key(database.of_unique_key("x.kind", "a", "one")) == "key-5"
 
     def test_all_or_nothing(self, database: Database) -> None:
         database.insert([row("a", 1)])
         many = [row("b", number) for number in range(2, 50)]
-        for bad in (row("b", 1, cid="other"), row("a", 60, slot="slot-1"), row("b", 60, target="x.kind/absent")):
+        for bad in (row("b", 1, cid="other"), row("a", 60, unique_key="slot-1"), row("b", 60, target="x.kind/absent")):
             for place in (0, 20, len(many)):
                 raises((TakenError, NotFoundError), lambda: database.insert([*many[:place], bad, *many[place:]]))  # noqa: B023
                 assert len(database) == 1
@@ -213,7 +219,7 @@ class DatabaseSuite:
         raises(TakenError, lambda: database.insert([taken, lost]))
         raises(NotFoundError, lambda: database.insert([lost, taken]))
         raises(TakenError, lambda: database.insert([taken._replace(target="x.kind/absent")]))
-        raises(TakenError, lambda: database.insert([row("a", 5, slot="slot-1"), follower]))
+        raises(TakenError, lambda: database.insert([row("a", 5, unique_key="slot-1"), follower]))
         assert len(database) == 1
 
     def test_references_lead_somewhere(self, database: Database) -> None:
@@ -261,10 +267,10 @@ class DatabaseSuite:
         assert len(database) == 0
 
     def test_another_row_under_the_key_stays(self, database: Database) -> None:
-        old, new = row("a", 1), row("b", 1, slot="other", cid="other", value=b"other")
+        old, new = row("a", 1), row("b", 1, unique_key="other", cid="other", value=b"other")
         database.insert([new, row("c", 2, target=new.key)])
         database.delete([old])
-        assert key(database.newest("x.kind", "b")) == key(database.of_slot("x.kind", "b", "other")) == "key-1"
+        assert key(database.newest("x.kind", "b")) == key(database.of_unique_key("x.kind", "b", "other")) == "key-1"
         assert len(database) == 2
 
     def test_large_and_many(self, database: Database) -> None:
