@@ -113,7 +113,9 @@ def fetch_identity(did: Did, plc_url: str) -> Steps[IdentityEvidence]:
 def _directory(url: str, did: Did) -> Steps[Any]:
     answer: Response = yield Get(url, max_bytes=MAX_DOCUMENT, accept=_ANY)
     if answer.status == 404:
-        raise IdentityError("no such account is registered", step="did", uri=did, actual=url)
+        raise IdentityError(
+            "no such account is registered", step="did", uri=did, actual=url, hint="Check the DID or handle."
+        )
     if answer.status == 410:
         raise IdentityError("the identity was tombstoned", step="did", uri=did, actual=url)
     if answer.status != 200:

@@ -65,7 +65,9 @@ def open_npz(path: Path, type_name: str) -> Imported:
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist() if not info.is_dir()}
         others = [name for name, info in members.items() if info.filename == name]
         if len(members) < sum(not info.is_dir() for info in archive.infolist()):
-            raise SampleError("an .npz file has two arrays of one name", uri=str(path))
+            raise SampleError(
+                "an .npz file has two arrays of one name", uri=str(path), hint="Save it again with other names."
+            )
         arrays = {}
         for name in members.keys() - set(others):
             if members[name].compress_type not in _COMPRESSED:

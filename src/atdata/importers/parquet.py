@@ -70,7 +70,12 @@ def open_files(splits: Mapping[str, Sequence[Path]], type_name: str, uri: str, n
 
 def _columns(schema: Any, path: Path) -> Iterator[tuple[str, Any]]:
     if len(set(schema.names)) < len(schema.names):
-        raise SampleError("a table has two columns of one name", uri=str(path), actual=", ".join(schema.names)[:80])
+        raise SampleError(
+            "a table has two columns of one name",
+            uri=str(path),
+            actual=", ".join(schema.names)[:80],
+            hint="Rename one of them.",
+        )
     return zip(schema.names, schema.types, strict=True)
 
 

@@ -57,7 +57,11 @@ def source_at(
     """
     schemes = {scheme_of(address) for address in addresses}
     if len(schemes) > 1:
-        raise UsageError("all shards of a dataset must have the same URL scheme", actual=", ".join(sorted(schemes)))
+        raise UsageError(
+            "all shards of a dataset must have the same URL scheme",
+            actual=", ".join(sorted(schemes)),
+            hint="Make a dataset of each.",
+        )
     match schemes.pop():
         case "file":
             return FileSource(tuple(ShardRef(address) for address in addresses), dict(listed or {}))

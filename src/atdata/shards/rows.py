@@ -48,5 +48,7 @@ def _check(member: Member, seen: set[str], uri: str) -> None:
             hint="Write samples with atdata.write_samples, or sink.write({**sample.as_wds, '__key__': key}).",
         )
     if key in seen:
-        raise ShardError("a shard contains a key twice", uri=uri, path=member.name)
+        raise ShardError(
+            "a shard contains a key twice", uri=uri, path=member.name, hint="Write it again with unique keys."
+        )
     seen.add(key)

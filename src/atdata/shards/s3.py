@@ -153,7 +153,9 @@ class ObjectStream(io.RawIOBase):
             self.close()
             raise compressed(self._bucket.url(self._key), encoding)
         if self._etag not in (None, answer.get("ETag")):
-            raise ShardError("a shard changed while it was read", uri=self._bucket.url(self._key))
+            raise ShardError(
+                "a shard changed while it was read", uri=self._bucket.url(self._key), hint="Load the dataset again."
+            )
         self._etag = answer.get("ETag")
         if "ContentLength" in answer:
             self._size = self._position + int(answer["ContentLength"])

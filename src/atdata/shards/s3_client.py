@@ -410,7 +410,9 @@ def _failure(error: Exception, uri: str, doing: str) -> AtdataError:
     if isinstance(error, ParamValidationError):
         return UsageError("the name of an S3 bucket or key is invalid", uri=uri, step=doing)
     actual = type(error).__name__
-    return NetworkError("an S3 server cannot be reached", uri=uri, step=doing, actual=actual)
+    return NetworkError(
+        "an S3 server cannot be reached", uri=uri, step=doing, actual=actual, hint="Check the endpoint and the network."
+    )
 
 
 def _refusal(code: str, uri: str, doing: str, missing: Callable[..., AtdataError]) -> AtdataError:

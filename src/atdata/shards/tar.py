@@ -152,7 +152,13 @@ def _cut(uri: str, position: int) -> TruncatedShardError:
 
 
 def _damaged(uri: str, position: int, what: str, actual: object = None) -> ShardError:
-    return ShardError(f"a shard's header is damaged: {what}", uri=uri, path=f"byte {position}", actual=actual)
+    return ShardError(
+        f"a shard's header is damaged: {what}",
+        uri=uri,
+        path=f"byte {position}",
+        actual=actual,
+        hint="Fetch or write it again.",
+    )
 
 
 def _after(position: int, length: int, size: int, uri: str) -> int:

@@ -140,7 +140,10 @@ class _Inside:
         if isinstance(error, Exception) and not isinstance(error, AtdataError) and _is_drivers(error):
             actual = f"{type(error).__name__}: {error}".rstrip(": ")
             raise NetworkError(
-                "a server cannot be reached, or dropped the connection", uri=self._url, actual=actual
+                "a server cannot be reached, or dropped the connection",
+                uri=self._url,
+                actual=actual,
+                hint="Check the address and the network.",
             ) from bare(error)
         if isinstance(error, AtdataError):
             bare(error)  # it came through the driver's frames as well
@@ -272,7 +275,9 @@ def _backend(allow_loopback: bool | None) -> httpcore.NetworkBackend:
         def connect_tcp(
             self, host: str, port: int, timeout: float | None = None, *args: Any, **kwargs: Any
         ) -> httpcore.NetworkStream:
-            failure: Exception = AddressError("a host name does not resolve", actual=host)
+            failure: Exception = AddressError(
+                "a host name does not resolve", actual=host, hint="Check the name and the network."
+            )
             for address in resolve(host)[:MAX_ADDRESSES]:
                 if allow_loopback is not None:
                     check_address(address, host, allow_loopback)

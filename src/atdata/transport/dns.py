@@ -23,5 +23,7 @@ def lookup_txt(name: str) -> list[str]:
     except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
         return []
     except (dns.exception.DNSException, OSError, ValueError) as error:
-        raise NetworkError("a DNS lookup failed", uri=name, actual=type(error).__name__) from error
+        raise NetworkError(
+            "a DNS lookup failed", uri=name, actual=type(error).__name__, hint="Check the network."
+        ) from error
     return [b"".join(record.strings).decode("utf-8", "replace") for record in answer]

@@ -134,7 +134,9 @@ class Download(io.RawIOBase):
         """Take up the body only where nothing that is known of it has changed."""
         known, found = self._version, (etag, size)
         if any(a is not None and b is not None and a != b for a, b in zip(known, found, strict=True)):
-            raise ShardError("a shard changed while it was read", uri=self._url, expected=known, actual=found)
+            raise ShardError(
+                "a shard changed while it was read", uri=self._url, expected=known, actual=found, hint="Load it again."
+            )
         self._version = (known[0] or etag, size if known[1] is None else known[1])
 
     def _refuse(self, stream: Stream) -> None:
