@@ -22,8 +22,7 @@ from atdata.shards.addresses import scheme_of
 def promote(
     ref: Ref,
     to: Annotated[
-        str | None,
-        typer.Option(help="Copy the shards: 'blobs' for your own repository, or s3://bucket/prefix."),
+        str | None, typer.Option(help="Copy the shards: 'blobs' for your own repository, or s3://bucket/prefix.")
     ] = None,
     credentials: Credentials = None,
     name: Annotated[str | None, typer.Option(help="Another name on the network.")] = None,

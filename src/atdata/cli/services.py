@@ -19,10 +19,7 @@ _STYLES = {"started": "green", "already running": "green", "failed": "bold red",
 Services = Annotated[list[str] | None, typer.Argument(help="Which of redis, postgres, s3; all by default.")]
 
 
-def up(
-    services: Services = None,
-    json: Json = False,
-) -> None:
+def up(services: Services = None, json: Json = False) -> None:
     """Start Redis, PostgreSQL and S3 where they are installed, for nobody but you, on this machine only.
 
     They stay until `atdata down`. Passwords are in a file that only you can read; what is printed has none.

@@ -102,8 +102,7 @@ class EpochCounter:
         """Note that a step of a pass was skipped."""
         with closing(self._open()) as db, db:
             db.execute(
-                "UPDATE passes SET skipped = ? WHERE number = ? AND ifnull(skipped, ?) >= ?",
-                [step, number, step, step],
+                "UPDATE passes SET skipped = ? WHERE number = ? AND ifnull(skipped, ?) >= ?", [step, number, step, step]
             )
 
     def last(self) -> Pass | None:
