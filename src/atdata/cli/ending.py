@@ -42,7 +42,8 @@ def run(command: Callable[[], Any], as_json: bool) -> int:
         with _checked_output():
             return _run(command, as_json)
     except OutputError as error:
-        _discard_output()
+        with suppress(OSError), open(os.devnull, "wb") as nowhere:  # noqa: PTH123
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())  # else buffered output is written again at exit
         gone = isinstance(error.__cause__, BrokenPipeError)  # such as `head`, once it has its lines
         return OUTPUT if gone else fail("OutputError", f"standard output cannot be written: {error}", OUTPUT, False)
 
@@ -68,8 +69,8 @@ def _run(command: Callable[[], Any], as_json: bool) -> int:
     except KeyboardInterrupt:
         return fail("KeyboardInterrupt", "interrupted", INTERRUPTED, as_json)
     except Exception as error:  # noqa: BLE001  a fault of ours, kept to be reported
-        said = plain(f"{type(error).__name__}: {error}", 300)
-        return fail("Fault", f"a fault in atdata: {said}; {_save_traceback(error)}", FAULT, as_json)
+        summary = plain(f"{type(error).__name__}: {error}", 300)
+        return fail("Fault", f"a fault in atdata: {summary}; {_save_traceback(error)}", FAULT, as_json)
 
 
 @contextmanager
@@ -81,12 +82,6 @@ def _checked_output() -> Iterator[None]:
         checked.flush()
     finally:
         sys.stdout = stream
-
-
-def _discard_output() -> None:
-    """Drop buffered output, which would be written again when the process ends."""
-    with suppress(OSError), open(os.devnull, "wb") as nowhere:  # noqa: PTH123
-        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def leave(code: int) -> NoReturn:

@@ -127,24 +127,24 @@ def update(
 ) -> None:
     """Say something else about a dataset of the index, or, as @you/NAME, of your own account. What is not given stays."""
     given: dict[str, Any] = {"description": description, "tags": tag, "license": license}
-    said = {name: value for name, value in given.items() if value is not None}
+    changes = {name: value for name, value in given.items() if value is not None}
     if metadata is not None:
-        said["metadata"] = dict(map(_member, metadata))
+        changes["metadata"] = dict(map(_member, metadata))
     cleared = [field.value for field in clear or ()]
-    if both := [name for name in cleared if name in said]:
+    if both := [name for name in cleared if name in changes]:
         raise UsageError(f"{both[0]} cannot be set and cleared at once", hint="Give one of the two options.")
-    if not said and not cleared:
+    if not changes and not cleared:
         raise UsageError("nothing to change", hint="Give --description, --tag, --license, --metadata or --clear.")
-    said |= dict.fromkeys(cleared)
+    changes |= dict.fromkeys(cleared)
     if ref.startswith(("@", "at://")) and not ref.startswith(("@local/", f"at://{AUTHORITY}/")):
         with logged_in() as client:
-            entry = AtmosphereIndex(client).update_dataset(ref, **said)
+            entry = AtmosphereIndex(client).update_dataset(ref, **changes)
     else:
-        entry = LocalIndex(index).update_dataset(ref, **said)
+        entry = LocalIndex(index).update_dataset(ref, **changes)
     if json:
         say_json({**_as_json(entry), "metadata": dict(entry.metadata)})
         return
-    say(f"{entry.name}: changed {', '.join(said)}")
+    say(f"{entry.name}: changed {', '.join(changes)}")
 
 
 def _member(text: str) -> tuple[str, Any]:

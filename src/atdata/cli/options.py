@@ -10,7 +10,7 @@ Index = Annotated[
     str | None,
     typer.Option("--index", help="redis://, postgresql://, sqlite:/// or a file; ATDATA_INDEX_URL by default."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Say it in JSON.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Ref = Annotated[str, typer.Argument(help="NAME, NAME@VERSION, or @local/NAME.")]
 Description = Annotated[str | None, typer.Option(help="What it holds.")]

@@ -24,8 +24,8 @@ def ls(prefix: Prefix = "", limit: Limit = 50, index: Index = None, json: Json =
     """List schemas: the newest first, or those whose names begin with some text."""
     schemas = LocalIndex(index).list_schemas(limit=limit, prefix=prefix)
     if json:
-        said = ("name", "version", "description", "createdAt")
-        say_json([{"uri": str(schema.located), **{name: schema.get(name) for name in said}} for schema in schemas])
+        shown = ("name", "version", "description", "createdAt")
+        say_json([{"uri": str(schema.located), **{name: schema.get(name) for name in shown}} for schema in schemas])
         return
     if not schemas:
         say("The index has no schema" + (f" that begins with {prefix}." if prefix else "."))

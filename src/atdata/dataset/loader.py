@@ -102,7 +102,7 @@ class Loader(MaybeSized, Generic[T]):
 
     @property
     def rank(self) -> Rank:
-        """The rank of this process, and of how many; it is asked each time, for the process group may come late.
+        """The rank of this process, and of how many; it is looked up each time, since the process group may come late.
 
         Raises:
             UsageError: the loader was made for another rank than that of the process group, or the rank of several is

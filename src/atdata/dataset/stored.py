@@ -19,7 +19,7 @@ def is_whole(view: View[Any]) -> bool:
 
 
 def rows_by_shard(view: View[Any]) -> Iterator[Iterator[Row]]:
-    """Yields for each shard the keys and packed samples in it, whatever the view leaves out or changes.
+    """Yields for each shard the keys and packed samples in it, regardless of what the view leaves out or changes.
 
     Each shard is verified before its first row. Its rows must be taken before the next shard's.
     """

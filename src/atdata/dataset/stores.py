@@ -24,8 +24,8 @@ class AbstractDataStore(Protocol):
         """Store a dataset's samples as shards, and give their addresses in order.
 
         Args:
-            dataset: what to store.
-            prefix: what people and listings call it; addresses may not depend on it.
+            dataset: the samples to store.
+            prefix: the name of the dataset in listings; addresses may not depend on it.
             maxcount: most samples in a shard.
             maxsize: most bytes in a shard.
         """
@@ -39,7 +39,7 @@ class AbstractDataStore(Protocol):
 
 @runtime_checkable
 class ShardStore(AbstractDataStore, Protocol):
-    """A data store that names shards by their content, so that it knows what it will hold before it holds it."""
+    """A data store that names shards by their content, so that addresses are known before anything is stored."""
 
     def plan(
         self,
@@ -65,7 +65,7 @@ class ShardStore(AbstractDataStore, Protocol):
 
         Raises:
             UsageError: the prefix names no place in the store, or there are no samples.
-            ShardNotFoundError, DigestError, ShardError: a shard cannot be had, or is not what it must be.
+            ShardNotFoundError, DigestError, ShardError: a shard cannot be fetched, or is not the published one.
             LimitError: a sample, a name or a shard is larger than the store takes.
             StorageError: the disk is full or fails; nothing partial is left.
             NotFoundError, AuthError, NetworkError, LexiconError: the server cannot be reached, or refuses.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -58,10 +59,8 @@ class Map:
     def of(cls, function: Callable[[Any], Any], sample_type: type[Any] | None) -> Map:
         """The transform, with the type of its results."""
         if sample_type is None:
-            try:
+            with suppress(NameError, TypeError, AttributeError):
                 sample_type = typing.get_type_hints(function).get("return")
-            except (NameError, TypeError, AttributeError):
-                sample_type = None
         known = isinstance(sample_type, type) and issubclass(sample_type, PackableSample)
         return cls(function, sample_type if known and sample_type is not None else DictSample)
 

@@ -49,7 +49,7 @@ def read_for_verdict(view: View[Any], title: str = "") -> Verdict:
         title: its name in the progress bar.
 
     Raises:
-        ShardNotFoundError, NetworkError: a shard, or a manifest, cannot be had.
+        ShardNotFoundError, NetworkError: a shard, or a manifest, cannot be fetched.
         DigestError: one is not what was published.
         ShardError: a shard is damaged or contradicts its manifest, or the number of samples is not the claimed one.
         SampleError: a sample is not of its type.

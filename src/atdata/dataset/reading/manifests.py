@@ -60,9 +60,9 @@ class ShardManifests:
                 self._without_index.add(shard)
             else:
                 self._indexes[shard] = index
-        held = sum(index.nbytes for index in self._indexes.values())
-        while held > _MAX_INDEX_BYTES and len(self._indexes) > MAX_REQUESTS:
-            held -= self._indexes.popitem(last=False)[1].nbytes
+        size = sum(index.nbytes for index in self._indexes.values())
+        while size > _MAX_INDEX_BYTES and len(self._indexes) > MAX_REQUESTS:
+            size -= self._indexes.popitem(last=False)[1].nbytes
 
     def sample_index(self, shard: int) -> SampleIndex | None:
         """The index of a shard's samples, by its manifest."""
@@ -85,13 +85,13 @@ class ShardManifests:
             return None if manifest is None else SampleIndex.of(manifest)
         return None
 
-    def _each(self, look: Callable[[int], T], shards: Sequence[int]) -> dict[int, T]:
+    def _each(self, read: Callable[[int], T], shards: Sequence[int]) -> dict[int, T]:
         pinned = [shard for shard in shards if self._refs[shard].manifest is not None]
         if not pinned or not self._available:
             return {}
         try:
             with ThreadPoolExecutor(min(MAX_REQUESTS, len(pinned)), "atdata-manifest") as pool:
-                return dict(zip(pinned, pool.map(look, pinned), strict=True))
+                return dict(zip(pinned, pool.map(read, pinned), strict=True))
         except (ShardNotFoundError, NetworkError):
             self._available = False
             return {}

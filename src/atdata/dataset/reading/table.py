@@ -158,7 +158,7 @@ class ShardTable:
         return f"{self._counts[shard]}:{size}:{hashlib.sha256(b''.join(pieces)).hexdigest()}"
 
     def fetch_ranges(self, numbers: Ints | range) -> None:
-        """Fetch samples that will be asked for next, where that takes less than whole shards.
+        """Fetch samples that will be read next, where that takes less than whole shards.
 
         Raises:
             DigestError: a sample is not what its manifest says, or a manifest is not the one that was published.
@@ -180,11 +180,11 @@ class ShardTable:
             yield int(shards[group[0]]), group, places[group]
 
     def find(self, key: str) -> int:
-        """The number of the first sample with a key. Each shard's keys are looked at once.
+        """The number of the first sample with a key. Each shard's keys are read once.
 
         Raises:
             NotFoundError: no shard holds it.
-            ShardError: a shard that had to be looked at is damaged.
+            ShardError: a shard that had to be opened is damaged.
         """
         before = 0
         for shard in range(len(self.refs)):

@@ -330,7 +330,7 @@ class _Output:
         write_all(self._file, data, self.path)
 
     def flush(self) -> None:
-        """Do nothing: nothing is held back."""
+        """Do nothing: writes are not buffered."""
 
     def close(self) -> None:
         """The file closes with its place."""
