@@ -84,11 +84,11 @@ def test_three_hundred_shards_and_more_datasets_under_a_low_limit(tmp_path, file
 
 
 def test_what_is_no_sample_is_told(tmp_path):
-    with pytest.raises(SampleError, match="no sample") as caught:
+    with pytest.raises(SampleError, match="only samples") as caught:
         atdata.write_samples([{"n": 1}], tmp_path / "d.tar")  # type: ignore[type-var]
     assert caught.value.path == "sample 0"
     assert "DictSample" in (caught.value.hint or "")
-    with pytest.raises(SampleError, match="no sample") as caught:
+    with pytest.raises(SampleError, match="only samples") as caught:
         atdata.write_samples([DictSample({"n": 1}), None], tmp_path / "d.tar")  # type: ignore[list-item]
     assert caught.value.path == "sample 1"
     assert list(tmp_path.iterdir()) == []
