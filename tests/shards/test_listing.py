@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 import socket
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,12 +20,23 @@ from atdata.local.disk import LocalDiskStore
 from atdata.manifest import Manifest
 from atdata.samples import DictSample
 from atdata.shards import FileSource
+from support.services import temporary
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     atdata.write_samples([DictSample({"n": n}) for n in range(30)], tmp_path / "data" / "d-%d.tar", maxcount=10)
     return tmp_path / "data"
+
+
+@pytest.fixture
+def open_folder(folder: Path) -> Iterator[Path]:
+    """The same where others may read: another pytest that starts meanwhile closes the folders of this one to them."""
+    if os.getuid():
+        pytest.skip("only root can become somebody else")
+    with temporary("atdata-open-") as place:
+        place.chmod(0o755)
+        yield Path(shutil.copytree(folder, place / "data"))
 
 
 def by_folder(folder: Path) -> list[int]:
@@ -122,7 +134,7 @@ def test_what_has_a_shards_name_and_is_no_file_is_an_error(
     assert "d-1.tar" in str(caught.value)
 
 
-def test_a_file_that_may_not_be_read_is_an_error(folder: Path) -> None:
+def test_a_file_that_may_not_be_read_is_an_error(open_folder: Path) -> None:
     """Asked as a user to whom the disk says no."""
     script = """
         import os, sys
@@ -140,15 +152,12 @@ def test_a_file_that_may_not_be_read_is_an_error(folder: Path) -> None:
             except atdata.errors.ShardNotFoundError as error:
                 print(error.what, error.uri)
     """
-    if os.getuid():
-        pytest.skip("only root can become somebody else")
-    for path in (folder, *folder.parents):
-        if "pytest" in str(path):
-            path.chmod(0o755)
-    command = [sys.executable, "-c", textwrap.dedent(script), str(folder)]
-    environment = {**os.environ, "ATDATA_CACHE": str(folder / ".cache")}
+    command = [sys.executable, "-c", textwrap.dedent(script), str(open_folder)]
+    environment = {**os.environ, "ATDATA_CACHE": str(open_folder / ".cache")}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=60)
-    assert done.stdout.splitlines() == [f"a file cannot be opened: Permission denied {folder}/d-1.tar"] * 2, done.stderr
+    assert done.stdout.splitlines() == [f"a file cannot be opened: Permission denied {open_folder}/d-1.tar"] * 2, (
+        done.stderr
+    )
 
 
 def test_links_that_lead_out_of_the_folder_are_followed(folder: Path, tmp_path: Path) -> None:
@@ -257,9 +266,9 @@ def shards_of(url: str) -> list[int]:
 
 
 @pytest.mark.parametrize("pattern", ["**/*.tar", "**", "*/**", "*/*/*.tar", "data/*/d-1.tar"])
-def test_a_glob_over_a_folder_that_may_not_be_read_is_an_error(folder: Path, pattern: str) -> None:
-    (folder / "in").mkdir()
-    (folder / "d-1.tar").rename(folder / "in" / "d-1.tar")
+def test_a_glob_over_a_folder_that_may_not_be_read_is_an_error(open_folder: Path, pattern: str) -> None:
+    (open_folder / "in").mkdir()
+    (open_folder / "d-1.tar").rename(open_folder / "in" / "d-1.tar")
     script = """
         import sys, os
         import atdata
@@ -272,13 +281,8 @@ def test_a_glob_over_a_folder_that_may_not_be_read_is_an_error(folder: Path, pat
         except atdata.errors.AtdataError as error:
             print(type(error).__name__, error.what)
     """
-    if os.getuid():
-        pytest.skip("only root can become somebody else")
-    for path in (folder, *folder.parents):
-        if "pytest" in str(path):
-            path.chmod(0o755)
-    command = [sys.executable, "-c", textwrap.dedent(script), str(folder.parent), pattern]
-    environment = {**os.environ, "ATDATA_CACHE": str(folder / ".cache")}
+    command = [sys.executable, "-c", textwrap.dedent(script), str(open_folder.parent), pattern]
+    environment = {**os.environ, "ATDATA_CACHE": str(open_folder / ".cache")}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=60)
-    (folder / "in").chmod(0o755)
+    (open_folder / "in").chmod(0o755)
     assert done.stdout == "StorageError a folder cannot be listed: Permission denied\n", done.stderr
