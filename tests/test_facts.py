@@ -137,7 +137,7 @@ def test_facts_are_changed_in_place(index: RecordIndex[Any]) -> None:
 def opened(index: RecordIndex[Any], entry: Entry) -> Any:
     if isinstance(index, LocalIndex):
         return index.open(entry)
-    return atdata.load_dataset(str(entry.uri), client=index.records)
+    return atdata.load_dataset(str(entry.uri), client=index.client)
 
 
 def test_splits_stay_where_all_metadata_are_cleared(index: RecordIndex[Any]) -> None:

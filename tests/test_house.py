@@ -33,7 +33,6 @@ LARGE_FACES = {
     "Dataset": 22,  # the verbs of users
     "RecordIndex": 18,
     "LocalIndex": 15,
-    "AtmosphereClient": 17,  # a store of records, an account, and the way to both
     "Database": 15,  # a port, and what implements it
     "MemoryDatabase": 15,
     "RedisDatabase": 16,

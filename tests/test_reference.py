@@ -26,7 +26,6 @@ FACES = ("atdata", *re.findall(r"`(atdata\.\w+)`", (REFERENCE / "api.md").read_t
 
 # What methods of public classes give, and is for atdata's own use: no promise is made about it.
 INSIDE = {
-    "atdata.atmosphere.repository.Repository": "AtmosphereClient.repository",
     "atdata.atproto.net.session.Account": "AtmosphereClient.session",
     "atdata.dataset.view.View": "Dataset.view",
     "atdata.testing.devnet.pds.PdsAccount": "the servers of a Devnet",

@@ -62,7 +62,7 @@ def scene(network: Network) -> Scene:
         second = get(owner.pds_url, "com.atproto.sync.getBlob", did=owner.did, cid=str(entry.storage.listed[1].cid))
         for number in range(60):  # a deep tree: lies about its inner nodes need some
             filler = Label(name=f"filler{number}", dataset_uri=entry.located)
-            client.create(filler, RecordKey(f"filler{number:03d}"), lambda _: True)
+            client.records.create(filler, RecordKey(f"filler{number:03d}"), lambda _: True)
         collection = "science.alt.dataset.entry"
         car = get(other.pds_url, "com.atproto.sync.getRecord", did=other.did, collection=collection, rkey="-")
         _scenes[id(network)] = Scene(network, owner, other, "digits", second, car)
@@ -120,8 +120,8 @@ def test_an_older_commit_than_one_already_seen_is_refused(scene: Scene) -> None:
     assert len(list(scene.load(reader))) == 60
     scene.network.tell(None)
     client = scene.network.client(scene.owner)
-    client.create(
-        Label(name="later", dataset_uri=client.read_all(None, Label)[0].dataset_uri),
+    client.records.create(
+        Label(name="later", dataset_uri=client.records.read_all(None, Label)[0].dataset_uri),
         RecordKey(fresh_handle()),
         lambda _: True,
     )

@@ -212,7 +212,7 @@ def test_shards_at_urls_with_digests_are_checked(network: Network, alice: DevAcc
     refs = tuple(ShardRef(f"{web.server.url}/{Path(s.url).name}", s.digest) for s in written.shards)
     schema = SchemaPublisher(client).publish(Row)
     entry = Entry(name="http", schema_ref=schema, storage=HttpStorage(refs))
-    made = client.create(entry, RecordKey("3jzfcijpj2z2a"), lambda _: True)
+    made = client.records.create(entry, RecordKey("3jzfcijpj2z2a"), lambda _: True)
     reader = network.client()
     assert list(DatasetLoader(reader).to_dataset(made.located, Row)) == rows(6)
     assert DatasetLoader(reader).get_storage_type(made.located) == "external"
@@ -235,7 +235,7 @@ def test_shards_in_a_bucket_are_read_as_the_public_does(network: Network, alice:
     refs = tuple(ShardRef(f"s3://bucket/a b/{Path(s.url).name}", s.digest) for s in written.shards)
     schema = SchemaPublisher(client).publish(Row)
     entry = Entry(name="s3", schema_ref=schema, storage=S3Storage("bucket", refs, endpoint=web.server.url))
-    made = client.create(entry, RecordKey("3jzfcijpj2z2a"), lambda _: True)
+    made = client.records.create(entry, RecordKey("3jzfcijpj2z2a"), lambda _: True)
     loader = DatasetLoader(network.client())
     assert loader.get_urls(made.located) == ["s3://bucket/a b/r-000000.tar", "s3://bucket/a b/r-000001.tar"]
     assert list(loader.to_dataset(made.located, Row)) == rows(6)
@@ -278,6 +278,6 @@ def test_written_shards_are_readable_before_a_record_names_them(network: Network
 def test_entries_of_others_without_a_label_are_found_by_name(network: Network, alice: DevAccount) -> None:
     client = network.client(alice)
     entry = publish(network, alice)
-    for label in client.read_all(None, Label):
-        client.delete(label.located)
+    for label in client.records.read_all(None, Label):
+        client.records.delete(label.located)
     assert atdata.load_dataset(f"@{alice.handle}/rows", split="train", client=network.client()).entry.uri == entry.uri

@@ -161,7 +161,7 @@ def test_a_name_without_a_label_is_not_changed_either(network: Network, alice: D
     raw, anyone = Raw(alice), network.client()
     storage = good.to_record()["storage"]["$type"]
     [label] = AtmosphereIndex(anyone).list_labels(alice.did)
-    network.client(alice).delete(label.located)
+    network.client(alice).records.delete(label.located)
     ref = f"@{alice.handle}/rows"
     assert len(list(atdata.load_dataset(ref, split="train", client=anyone))) == 3
     raw.put("entry", name="rows", schemaRef=str(good.schema_ref), storage={"$type": storage}, createdAt=AT)

@@ -399,7 +399,7 @@ def test_an_entry_that_lists_manifests_in_another_order_is_refused(network: Netw
     entry = insert(network, alice, manifests=True)
     client = network.client(alice)
     lie = replace(entry, name="lie", manifests=entry.manifests[::-1], uri=None, cid=None, evidence=None)
-    made = client.create(lie, RecordKey("3jzfcijpj2z2a"), lambda _: False)
+    made = client.records.create(lie, RecordKey("3jzfcijpj2z2a"), lambda _: False)
     data = DatasetLoader(network.client()).to_dataset(made.located, Row)
     with pytest.raises(DigestError):
         data[3]

@@ -46,7 +46,9 @@ def test_the_same_verdicts(network: Network, alice: DevAccount, bob: DevAccount)
     target = AtUri.of(alice.did, "science.alt.dataset.entry", Tid.now())
     for client in clients.values():
         for number in range(30):
-            client.create(Label(name=f"n{number}", dataset_uri=target), RecordKey(f"key{number:02d}"), lambda _: True)
+            client.records.create(
+                Label(name=f"n{number}", dataset_uri=target), RecordKey(f"key{number:02d}"), lambda _: True
+            )
     key = clients[alice.did].reader.identity(alice.did).key
 
     def proof(account: DevAccount, rkey: str = "key07") -> bytes:

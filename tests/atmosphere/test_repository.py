@@ -60,7 +60,9 @@ def rival_writes(network: Network, account: DevAccount, times: int) -> list[str]
 
 def test_creating_changing_and_deleting_together(network: Network, alice: DevAccount) -> None:
     client = network.client(alice)
-    first, second = (client.create(label(name, alice.did), Tid.now(), lambda _: False) for name in ("one", "two"))
+    first, second = (
+        client.records.create(label(name, alice.did), Tid.now(), lambda _: False) for name in ("one", "two")
+    )
 
     def decide(state: State) -> Decision[int]:
         assert {found.name for found in state.all(Label)} == {"one", "two"}
@@ -69,7 +71,7 @@ def test_creating_changing_and_deleting_together(network: Network, alice: DevAcc
         changed = located(label("one", alice.did, description="changed"), old.located)
         return Decision(3, [Write.create(placed), Write.update(changed), Write.delete(second.located)])
 
-    assert client.transact([Label], decide) == 3
+    assert client.records.transact([Label], decide) == 3
     assert names(alice) == ["one", "three"]
     assert client.read(first.located, Label).description == "changed"
 
@@ -77,7 +79,7 @@ def test_creating_changing_and_deleting_together(network: Network, alice: DevAcc
 def test_others_were_faster_again_and_again(network: Network, alice: DevAccount) -> None:
     client = network.client(alice)
     written = rival_writes(network, alice, 5)
-    made = client.transact([Label], adding(label("mine", alice.did)))
+    made = client.records.transact([Label], adding(label("mine", alice.did)))
     assert names(alice) == sorted([*written, "mine"])
     assert len(written) == 5
     assert client.read(made.located, Label).name == "mine"
@@ -88,7 +90,7 @@ def test_others_are_faster_for_ever(network: Network, alice: DevAccount, monkeyp
     client = network.client(alice)
     written = rival_writes(network, alice, 10_000)
     with pytest.raises(ContentionError, match="nothing was written") as caught:
-        client.transact([Label], adding(label("mine", alice.did)))
+        client.records.transact([Label], adding(label("mine", alice.did)))
     network.pds_servers[0].before = None
     assert names(alice) == sorted(written)
     assert written
@@ -97,9 +99,9 @@ def test_others_are_faster_for_ever(network: Network, alice: DevAccount, monkeyp
 
 def test_a_server_that_does_not_know_since(network: Network, alice: DevAccount) -> None:
     client, refused = network.client(alice), []
-    repository = client.repository(Label)
+    repository = client.records.repository(Label)
     repository.read()
-    client.create(label("other", alice.did), Tid.now(), lambda _: False)
+    client.records.create(label("other", alice.did), Tid.now(), lambda _: False)
 
     def before(request: Request) -> Answer | None:
         if request.path.endswith("getRepo"):
@@ -121,16 +123,16 @@ def test_a_server_that_does_not_say_what_it_stored(network: Network, alice: DevA
         return Answer.json({}) if request.path.endswith("applyWrites") else answer
 
     network.pds_servers[0].tamper = tamper
-    made = client.transact([Label], adding(label("mine", alice.did)))
+    made = client.records.transact([Label], adding(label("mine", alice.did)))
     assert client.read(made.located, Label).name == "mine"
     assert names(alice) == ["mine"]
 
 
 def test_a_lie_about_what_changed_is_found_out(network: Network, alice: DevAccount) -> None:
     client, told = network.client(alice), list[str]()
-    repository = client.repository(Label)
+    repository = client.records.repository(Label)
     repository.read()
-    client.create(label("other", alice.did), Tid.now(), lambda _: False)
+    client.records.create(label("other", alice.did), Tid.now(), lambda _: False)
 
     def tamper(request: Request, answer: Answer) -> Answer:
         if not request.path.endswith("getRepo"):
@@ -153,13 +155,13 @@ def test_an_old_state_is_not_decided_on(network: Network, alice: DevAccount) -> 
         return kept.setdefault(request.target, answer) if "sync.getRecord" in request.path else answer
 
     network.pds_servers[0].tamper = record
-    client.repository(Label).read()
-    client.create(label("other", alice.did), RecordKey("other"), lambda _: False)
+    client.records.repository(Label).read()
+    client.records.create(label("other", alice.did), RecordKey("other"), lambda _: False)
     network.pds_servers[0].tamper = None
-    client.repository(Label).read()
+    client.records.repository(Label).read()
     network.pds_servers[0].tamper = record
     with pytest.raises(RollbackError):
-        client.transact([Label], adding(label("mine", alice.did)))
+        client.records.transact([Label], adding(label("mine", alice.did)))
     assert names(alice) == ["other"]
 
 
@@ -169,7 +171,7 @@ def test_what_the_server_refuses_is_said_at_once(network: Network, alice: DevAcc
         Answer.error(400, "InvalidRequest", "no") if request.path.endswith("applyWrites") else None
     )
     with pytest.raises(XrpcError, match="InvalidRequest"):
-        client.transact([Label], adding(label("mine", alice.did)))
+        client.records.transact([Label], adding(label("mine", alice.did)))
     network.pds_servers[0].before = None
     assert names(alice) == []
 
@@ -187,9 +189,9 @@ def test_all_together_must_fit_into_a_request(network: Network, alice: DevAccoun
     before = len(network.pds_servers[0].requests)
     for count, length in ((201, 1), (190, 1_000)):
         with pytest.raises(LimitError):
-            client.transact([Label], decide(count, length))
+            client.records.transact([Label], decide(count, length))
     assert not [r for r in network.pds_servers[0].requests[before:] if r.startswith("POST")]
-    client.transact([Label], decide(190, 300))
+    client.records.transact([Label], decide(190, 300))
     assert len(names(alice)) == 100  # a page
 
 
@@ -199,4 +201,4 @@ def test_a_key_that_is_taken(network: Network, alice: DevAccount) -> None:
     body = {"repo": alice.did, "collection": LABEL, "rkey": "taken", "record": {"$type": LABEL}, "validate": False}
     client.account.procedure("com.atproto.repo.putRecord", body)
     with pytest.raises(ConflictError, match="the key of a record is taken"):
-        client.create(label("mine", alice.did), RecordKey("taken"), lambda _: True)
+        client.records.create(label("mine", alice.did), RecordKey("taken"), lambda _: True)

@@ -244,7 +244,7 @@ def test_many_records_are_read_in_few_requests_and_what_changes_alone(realnet: R
         seen.append(len(state.all(Label)))
         return Decision(None)
 
-    repository = client.repository(Label)
+    repository = client.records.repository(Label)
     server.requests.clear()
     repository.transact(look)
     assert len(server.requests) < FEW
@@ -254,5 +254,5 @@ def test_many_records_are_read_in_few_requests_and_what_changes_alone(realnet: R
     assert server.requests == ["GET /xrpc/com.atproto.sync.getRepo"]
     assert seen == [500, 502]
     server.requests.clear()
-    assert len(client.read_all(None, Label)) == 502
+    assert len(client.records.read_all(None, Label)) == 502
     assert len(server.requests) < FEW, "and so are listings"

@@ -197,7 +197,7 @@ def test_a_label_may_lead_to_another_account_whose_record_is_proved_there(
     dataset = atdata.write_samples([row(n) for n in range(3)], "r.tar")
     entry = AtmosphereIndex(client, data_store=PDSBlobStore(client)).insert_dataset(dataset, name="mine")
     other = network.client(bob)
-    other.create(Label(name="theirs", dataset_uri=entry.located), RecordKey("3jzfcijpj2z2a"), lambda _: True)
+    other.records.create(Label(name="theirs", dataset_uri=entry.located), RecordKey("3jzfcijpj2z2a"), lambda _: True)
     loaded = atdata.load_dataset(f"@{bob.handle}/theirs", split="train", client=network.client())
     assert loaded.entry.evidence.verify().identity.did == alice.did, "it is said who published it"
     assert len(list(loaded)) == 3

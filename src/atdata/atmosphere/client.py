@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import TypeVar
 
 from atdata.atmosphere.evidence import reader_of
-from atdata.atmosphere.repository import Decision, Repository, State, Write, located
+from atdata.atmosphere.records import AccountRecords
 from atdata.atproto.cid import Cid
 from atdata.atproto.datamodel import from_json
 from atdata.atproto.net import Account, Session
-from atdata.atproto.syntax import AtUri, Did, Handle, RecordKey, typed_identifier
-from atdata.errors import AuthError, ConflictError, DataModelError, LexiconError, ProofError, UsageError
-from atdata.index import Named, NamedRecords
-from atdata.records import Blob, Listing, Record
+from atdata.atproto.syntax import Did, Handle, typed_identifier
+from atdata.errors import AuthError, DataModelError, LexiconError, ProofError, UsageError
+from atdata.records import Blob, Record
 from atdata.redaction import Secret
 from atdata.settings import Settings
 from atdata.transport.guard import origin_of
@@ -40,6 +39,11 @@ class AtmosphereClient:
         patience: seconds that one request may wait for its server.
         least_rate: bytes a second that a server must bring over a long time.
         public_query: parameters that the addresses in what is published may have.
+
+    Attributes:
+        settings: in force.
+        reader: reads what anybody published, and verifies it.
+        records: the account's own records, and the way to everybody else's.
     """
 
     def __init__(
@@ -73,6 +77,7 @@ class AtmosphereClient:
         self.base_url = None if base_url is None else base_url.rstrip("/")
         self.trusted_origins = frozenset() if self.base_url is None else frozenset({origin_of(self.base_url)})
         self.reader = reader_of(self.settings, self.trusted_origins)
+        self.records = AccountRecords(self)
 
     def login(self, handle: str, password: str) -> None:
         """Log in with a handle (or DID) and an app password.
@@ -145,65 +150,7 @@ class AtmosphereClient:
 
     def read(self, ref: str, kind: type[R]) -> R:
         """A record of anybody's, verified (see `EvidenceReader.read`)."""
-        return self.reader.read(AtUri(ref), kind)
-
-    def read_all(self, owner: str | None, kind: type[R], limit: int | None = None) -> Listing[R]:
-        """All records of a kind, newest first, of a DID or handle, or else of the account's own; verified."""
-        return self.reader.read_all(self.did if owner is None else owner, kind, limit)
-
-    def named(self, owner: str | None, kind: type[R], name: str) -> Named[R]:
-        """The records of a kind under a name: all are read, and verified, at once."""
-        return NamedRecords.among(self.read_all(owner, kind), name)
-
-    def repository(self, *kinds: type[Record]) -> Repository:
-        """The account's own records of some kinds, to be decided upon and written to."""
-        return Repository(self.reader, self.account, kinds)
-
-    def transact(self, kinds: Sequence[type[Record]], decide: Callable[[State], Decision[T]]) -> T:
-        """Make true what a decision says about the account's own records; see `Repository.transact`."""
-        return self.repository(*kinds).transact(decide, self.settings)
-
-    def create(self, record: R, rkey: RecordKey, same: Callable[[R], bool]) -> R:
-        """Write a record under a key of our own, once.
-
-        Where the key is taken, `same` says whether the record there is as good as ours.
-
-        Raises:
-            ConflictError: the key is taken by other content.
-            LimitError, LexiconError, UsageError: the record may not be written; nothing was sent.
-            ContentionError, NetworkError, ProofError: see `Repository.transact`.
-        """
-
-        def decide(state: State) -> Decision[R]:
-            uri = AtUri.of(self.did, record.NSID, rkey)
-            there = next((found for found in state.all(type(record)) if found.uri == uri), None)
-            if there is not None and same(there):
-                return Decision(there)
-            placed = state.place(record, rkey)
-            return Decision(placed, [Write.create(placed)])
-
-        return self.transact([type(record)], decide)
-
-    def swap(self, record: R, stands: R) -> R:
-        """Put a record in the place of one of the account's own that was read, if that is still there.
-
-        Raises:
-            ConflictError: another is there by now, or none.
-            LimitError, LexiconError, UsageError: it may not be written, or is another account's; nothing was sent.
-            ProofError: the server stored something else.
-        """
-        place = stands.located
-        if place.authority not in (self.did, self.handle):
-            raise UsageError("the record belongs to another account", actual=place, expected=self.did)
-        new = located(record, AtUri.of(self.did, place.collection, place.rkey))
-
-        def decide(state: State) -> Decision[R]:
-            there = state.keys.get(f"{place.collection}/{place.rkey}")
-            if there not in (stands.cid, new.cid):
-                raise ConflictError("a record has changed since it was read", uri=place, expected=stands.cid)
-            return Decision(new, [] if there == new.cid else [Write.update(new)])
-
-        return self.reader.read(self.transact([type(record)], decide).located, type(record))
+        return self.records.read(ref, kind)
 
     def upload(self, content: Callable[[], Iterable[bytes]], cid: Cid, size: int, mime_type: str) -> Blob:
         """Upload a blob whose CID is known; it stays unreadable until a record names it.
@@ -223,18 +170,6 @@ class AtmosphereClient:
         if blob.cid != cid or blob.size != size:
             raise ProofError("the server stored another blob", step="shard digest", expected=cid, actual=blob.cid)
         return blob
-
-    def delete(self, uri: AtUri) -> None:
-        """Delete a record of the account's own; deleting what is not there is fine.
-
-        Raises:
-            UsageError: it is somebody else's.
-        """
-        if uri.authority != self.did:
-            raise UsageError("the record belongs to another account", actual=uri, expected=self.did)
-        self.account.procedure(
-            "com.atproto.repo.deleteRecord", {"repo": self.did, "collection": uri.collection, "rkey": uri.rkey}
-        )
 
     def __repr__(self) -> str:
         return f"AtmosphereClient({self.did if self._account else 'not logged in'})"

@@ -208,7 +208,7 @@ class DatasetLoader:
 
     def list_all(self, repo: str | None = None, limit: int | None = None) -> Listing[Entry]:
         """Entries of a DID or handle, newest first; the client's own by default."""
-        return self.client.read_all(repo, Entry, limit)
+        return self.client.records.read_all(repo, Entry, limit)
 
     def get_storage_type(self, uri: str) -> Literal["blobs", "external"]:
         """True if the shards are blobs of the publisher's repository, or elsewhere."""

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.manifests import find_manifests, manifest_observer
 from atdata.atmosphere.publishing import Packed, label_in, publish
+from atdata.atmosphere.records import AccountRecords
 from atdata.atmosphere.repository import Decision, State, Write
 from atdata.atproto.syntax import RecordKey
 from atdata.dataset import Dataset
@@ -29,7 +30,7 @@ from atdata.shards.ports import DataSource
 R = TypeVar("R", bound=Record)
 
 
-class AtmosphereIndex(RecordIndex[AtmosphereClient]):
+class AtmosphereIndex(RecordIndex[AccountRecords]):
     """Datasets and schemas on the AT Protocol: one's own to write, anybody's to read; all that is read is verified.
 
     Args:
@@ -38,7 +39,8 @@ class AtmosphereIndex(RecordIndex[AtmosphereClient]):
     """
 
     def __init__(self, client: AtmosphereClient, data_store: AbstractDataStore | None = None) -> None:
-        super().__init__(client, data_store)
+        super().__init__(client.records, data_store)
+        self.client = client
 
     def _insert(self, dataset: Dataset[Any], publication: Publication) -> Entry:
         if self.data_store is None and isinstance(dataset.view.source, FileSource):
@@ -55,17 +57,17 @@ class AtmosphereIndex(RecordIndex[AtmosphereClient]):
             draft = self.schema_for(dataset, publication.schema_ref)
         with ExitStack() as plans:
             pack = partial(self._packed, dataset, publication, plans)
-            return publish(self.records, publication, pack, schema=draft, choose=choose)
+            return publish(self.client, publication, pack, schema=draft, choose=choose)
 
     def _packed(self, dataset: Dataset[Any], publication: Publication, plans: ExitStack, schema: Schema) -> Packed:
-        store, manifests, cache = self.data_store, publication.manifests, self.records.settings.cache
+        store, manifests, cache = self.data_store, publication.manifests, self.client.settings.cache
         observer = None if store is None else manifest_observer(dataset.sample_type, schema, manifests)
         digests = bool(publication.digests)
         plan = plans.enter_context(
             planned_storage(dataset, publication, store, cache, digests=digests, observer=observer)
         )
         if isinstance(plan.storage, BlobStorage):
-            return Packed.of_blobs([shard.origin for shard in plan.planned], self.records.blob_limit, manifests)
+            return Packed.of_blobs([shard.origin for shard in plan.planned], self.client.blob_limit, manifests)
 
         def find(shards: Sequence[ShardRef]) -> Sequence[DataSource]:
             source = dataset.view.source if store is None else store.create_source([shard.url for shard in shards])

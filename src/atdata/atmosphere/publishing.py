@@ -153,7 +153,7 @@ def publish(
         ContentionError: others wrote to the account faster, for a minute; no record was written.
         NetworkError: the server cannot be reached; the same call goes on from there.
     """
-    repository = client.repository(Schema, Entry, Label)
+    repository = client.records.repository(Schema, Entry, Label)
     labels = labels or [(publication.name, publication.version)]
     with Journal.open(_journal_path(client, schema, labels, publication.rkey)) as journal:
         plan = _Plan(client, schema, choose, labels, publication.rkey, journal)
