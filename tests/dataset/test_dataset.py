@@ -625,7 +625,7 @@ def test_a_shard_closed_while_it_is_read_is_not_taken_for_another(tmp_path, leng
     if started is None:
         pytest.skip("atdata/_native.c is not compiled here")
     number = reader.table.shards.open(0).file.fileno()
-    reader.table.shards.drop(0)
+    reader.table.shards._files.drop(0)
     assert reader.table.shards.open(1).file.fileno() == number  # the system gives the lowest that is free
     columns = reader._columns(chunks, started)
     assert columns["row"][:, 0].tolist() == columns["label"].array.tolist() == list(range(6))  # type: ignore[union-attr]

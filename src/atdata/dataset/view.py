@@ -146,7 +146,7 @@ class View(MaybeSized, Generic[T]):
         reader = self.reader()
         transforms = self._pipeline
         if self.table.gives_ranges:
-            numbers = _with_ranges(self.table, numbers)
+            numbers = map(self.table.with_ranges, numbers)
         for batch in reader.batches(numbers):
             for transform in transforms:
                 batch = transform(batch)
@@ -175,10 +175,3 @@ class View(MaybeSized, Generic[T]):
     def random_access(self) -> Self:
         """The same view for reading single samples: remote shards with a manifest are fetched in parts."""
         return replace(self, table=self.table.random_access())
-
-
-def _with_ranges(table: ShardTable, numbers: Iterable[Batch]) -> Iterator[Batch]:
-    """Yields numbers of samples, once those that can be fetched singly are fetched."""
-    for some in numbers:
-        table.fetch_ranges(some)
-        yield some

@@ -11,7 +11,7 @@ import resource
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -131,11 +131,6 @@ class OpenShards:
         except OSError:
             return None
 
-    def drop(self, shard: int) -> None:
-        """Close a shard; what is mapped of it lives on while it is used."""
-        with self._files.lock:
-            self._files.drop(shard)
-
     # --- prefetching
 
     def prefetch(self, shards: Iterable[int]) -> None:
@@ -166,17 +161,6 @@ class OpenShards:
         with self._files.lock:
             self._files.cancel_prefetch()
 
-    def fetch(self, groups: Mapping[int, Ints]) -> None:
-        """Fetch samples that will be read next, where the source gives single ones; here it does not.
-
-        Args:
-            groups: the numbers of samples in each shard, int64 `[n]`.
-
-        Raises:
-            DigestError: a sample is not what its manifest says, or a manifest is not the one that was published.
-            NetworkError: a source cannot be reached.
-        """
-
     # --- contents
 
     @contextmanager
@@ -184,7 +168,7 @@ class OpenShards:
         """An open shard some samples of which are about to be read. It stays open meanwhile.
 
         Raises:
-            DigestError, NetworkError: as `fetch`.
+            DigestError, NetworkError: a sample is not the published one, or cannot be fetched.
             ShardError: the shard was cut meanwhile.
         """
         with self._files.lock:

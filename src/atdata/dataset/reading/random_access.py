@@ -36,7 +36,15 @@ class RandomAccessShards(OpenShards):
         super().prefetch(shard for shard in shards if shard < len(self.refs) and not self._may_be_partial(shard))
 
     def fetch(self, groups: Mapping[int, Ints]) -> None:
-        """Fetch samples that will be read next, in parallel, where that takes less than whole shards."""
+        """Fetch samples that will be read next, in parallel, where that takes less than whole shards.
+
+        Args:
+            groups: the numbers of samples in each shard, int64 `[n]`.
+
+        Raises:
+            DigestError: a sample is not what its manifest says, or a manifest is not the one that was published.
+            NetworkError: a source cannot be reached.
+        """
         with self._files.lock:
             some = list(groups)[:MAX_OPEN]
             unseen = (shard for shard in some if shard not in self._files.partial and self._may_be_partial(shard))

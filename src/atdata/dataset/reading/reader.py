@@ -81,10 +81,6 @@ class Chunk:
     group: Sequence[int] | Ints
     gapless: bool
 
-    def span(self, size: int) -> tuple[int, int]:
-        """The range `[start, stop)` of bytes from the first sample to the last, and some slack, in a file of some size."""
-        return int(self.starts[0]), min(int(self.starts[-1] + self.sizes[-1]) + _SLACK, size)
-
     @cached_property
     def dense(self) -> bool:
         """True if they are in the stored order, and little lies between them."""
@@ -101,11 +97,6 @@ class Chunk:
     def total(self) -> int:
         """Bytes of all."""
         return int(self.sizes.sum())
-
-    @property
-    def mean(self) -> int:
-        """Bytes of one, on average."""
-        return self.total // len(self.starts)
 
     @property
     def rows(self) -> int | Ints:
@@ -262,7 +253,7 @@ class SampleReader:
             with self.table.shards.used(chunks[0].shard, chunks[0].starts) as opened:
                 self._decoder.look(os.pread(opened.file.fileno(), int(chunks[0].sizes[0]), int(chunks[0].starts[0])))
         straight = self._decoder.straight
-        if straight and not all(chunk.mean < FAR + straight for chunk in chunks):
+        if straight and not all(chunk.total // len(chunk.starts) < FAR + straight for chunk in chunks):
             return None
         if not straight and not all(chunk.dense and chunk.length < FAR for chunk in chunks):
             return None
@@ -320,7 +311,7 @@ class SampleReader:
         if not chunk.dense:
             return self.table.shards.memory(chunk.shard, chunk.starts)
         with self.table.shards.used(chunk.shard, chunk.starts) as opened:
-            start, stop = chunk.span(opened.size)
+            start, stop = int(chunk.starts[0]), min(int(chunk.starts[-1] + chunk.sizes[-1]) + _SLACK, opened.size)
             if not (chunk.gapless and chunk.length < FAR):
                 return map_file(opened.file, start, stop)
             buffer = self._pool.empty((1 << (stop - start).bit_length(),), np.dtype(np.uint8))

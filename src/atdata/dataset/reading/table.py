@@ -157,15 +157,11 @@ class ShardTable:
             pieces = [os.pread(file.fileno(), _PIECE, max(place, 0)) for place in (0, size // 2, size - _PIECE)]
         return f"{self._counts[shard]}:{size}:{hashlib.sha256(b''.join(pieces)).hexdigest()}"
 
-    def fetch_ranges(self, numbers: Ints | range) -> None:
-        """Fetch samples that will be read next, where that takes less than whole shards.
-
-        Raises:
-            DigestError: a sample is not what its manifest says, or a manifest is not the one that was published.
-            NetworkError: a source cannot be reached.
-        """
-        if len(numbers):
+    def with_ranges(self, numbers: Ints | range) -> Ints | range:
+        """The same numbers of samples, once those are fetched that `RandomAccessShards.fetch` does."""
+        if len(numbers) and isinstance(self.shards, RandomAccessShards):
             self.shards.fetch({shard: places for shard, _, places in self.groups(np.asarray(numbers, np.int64))})
+        return numbers
 
     def groups(self, samples: Ints) -> Iterator[tuple[int, Ints, Ints]]:
         """Yields each shard of some samples, where among them its samples are, and their numbers in it."""
