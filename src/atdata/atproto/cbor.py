@@ -121,8 +121,12 @@ def _value(data: bytes, at: int, depth: int, quota: _Quota) -> tuple[Value, int]
         return _link(data, at, argument, end)
     if depth >= MAX_DEPTH:
         _fail(at, f"nested deeper than {MAX_DEPTH}")
-    read = _array if major == _ARRAY else _map
-    return read(data, at, argument, end, depth + 1, quota)
+    what, width = ("items", 1) if major == _ARRAY else ("entries", 2)
+    if argument * width > len(data) - end:  # an item takes a byte at least
+        _fail(at, "the block ends early", expected=f"{argument} {what}", actual=f"{len(data) - end} bytes")
+    if not quota.take(argument):
+        _fail(at, f"more than {MAX_ITEMS} values")
+    return (_array if major == _ARRAY else _map)(data, argument, end, depth + 1, quota)
 
 
 def _string(data: bytes, at: int, length: int, start: int) -> tuple[bytes, int]:
@@ -172,27 +176,17 @@ def _link(data: bytes, at: int, tag: int, start: int) -> tuple[Cid, int]:
         raise
 
 
-def _array(data: bytes, at: int, count: int, start: int, depth: int, quota: _Quota) -> tuple[list[Value], int]:
-    if count > len(data) - start:  # an item takes a byte at least
-        _fail(at, "the block ends early", expected=f"{count} items", actual=f"{len(data) - start} bytes")
-    if not quota.take(count):
-        _fail(at, f"more than {MAX_ITEMS} values")
+def _array(data: bytes, count: int, end: int, depth: int, quota: _Quota) -> tuple[list[Value], int]:
     items = []
-    end = start
     for _ in range(count):
         item, end = _value(data, end, depth, quota)
         items.append(item)
     return items, end
 
 
-def _map(data: bytes, at: int, count: int, start: int, depth: int, quota: _Quota) -> tuple[dict[str, Value], int]:
-    if count * 2 > len(data) - start:
-        _fail(at, "the block ends early", expected=f"{count} entries", actual=f"{len(data) - start} bytes")
-    if not quota.take(count):
-        _fail(at, f"more than {MAX_ITEMS} values")
+def _map(data: bytes, count: int, end: int, depth: int, quota: _Quota) -> tuple[dict[str, Value], int]:
     entries: dict[str, Value] = {}
     previous: tuple[int, bytes] = (-1, b"")
-    end = start
     for _ in range(count):
         key_at = end
         major, _, length, end = _head(data, key_at)

@@ -135,11 +135,11 @@ def _matching(pattern: str) -> list[str]:
     """
     places, parts = ["/" if pattern.startswith("/") else ""], [part for part in pattern.split("/") if part]
     for left, part in zip(range(len(parts) - 1, -1, -1), parts, strict=True):
-        places = [found for place in places for found in _step(place, part, inner=left > 0)]
+        places = [found for place in places for found in _children(place, part, inner=left > 0)]
     return list(dict.fromkeys(places))
 
 
-def _step(place: str, part: str, inner: bool) -> list[str]:
+def _children(place: str, part: str, inner: bool) -> list[str]:
     """The entries of a folder that match one part of a glob; none where it is not there."""
     try:
         if part == "**":

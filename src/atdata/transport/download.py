@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -91,19 +91,12 @@ class Download(io.RawIOBase):
                 self._budget.failed(error)
 
     def _ask(self) -> Stream:
-        url, headers = self._url, {}
+        headers = {}
         if self._position:
             headers["range"] = f"bytes={self._position}-"
             if self._version[0]:
                 headers["if-range"] = self._version[0]
-        for _ in range(MAX_REDIRECTS + 1):
-            self._stack.close()
-            stream = self._stack.enter_context(self._transport.stream("GET", url, headers=headers, budget=self._budget))
-            location = stream.headers.get("location")
-            if stream.status not in REDIRECTS or not location:
-                return stream
-            url = join_url(url, location)
-        raise XrpcError("a server redirects too often", uri=url, status=stream.status)
+        return _answer(self._transport, self._stack, self._url, headers, self._budget)
 
     def _begin(self, stream: Stream) -> None:
         sent = stream.headers.get("content-range", "")
@@ -187,6 +180,8 @@ def read_range(transport: Transport, url: str, start: int, stop: int) -> bytes |
     while True:
         try:
             return _ask_range(transport, url, start, stop, budget)
+        except XrpcError:
+            return None
         except AddressError:
             raise
         except NetworkError as error:
@@ -194,26 +189,31 @@ def read_range(transport: Transport, url: str, start: int, stop: int) -> bytes |
 
 
 def _ask_range(transport: Transport, url: str, start: int, stop: int, budget: Budget) -> bytes | None:
-    for _ in range(MAX_REDIRECTS + 1):
-        headers = {"range": f"bytes={start}-{stop - 1}"}
-        with transport.stream("GET", url, headers=headers, budget=budget) as answer:
-            location = answer.headers.get("location")
-            if answer.status in REDIRECTS and location:
-                url = join_url(url, location)
-                continue
-            if answer.status in RETRIED:
-                raise NetworkError(f"a server answered {answer.status}", uri=url)
-            sent = answer.headers.get("content-range", "")
-            if answer.status != 206 or answer.encoding or not sent.startswith(f"bytes {start}-{stop - 1}/"):
+    with ExitStack() as stack:
+        answer = _answer(transport, stack, url, {"range": f"bytes={start}-{stop - 1}"}, budget)
+        if answer.status in RETRIED:
+            raise NetworkError(f"a server answered {answer.status}", uri=answer.url)
+        sent = answer.headers.get("content-range", "")
+        if answer.status != 206 or answer.encoding or not sent.startswith(f"bytes {start}-{stop - 1}/"):
+            return None
+        part = bytearray()
+        for chunk in answer.chunks:
+            part += chunk
+            if len(part) > stop - start:
                 return None
-            part = bytearray()
-            for chunk in answer.chunks:
-                part += chunk
-                if len(part) > stop - start:
-                    return None
-            if len(part) < stop - start:
-                raise NetworkError(
-                    "a server ended a body early", uri=url, actual=f"{len(part)} of {stop - start} bytes of a range"
-                )
-            return bytes(part)
-    return None
+        if len(part) < stop - start:
+            actual = f"{len(part)} of {stop - start} bytes of a range"
+            raise NetworkError("a server ended a body early", uri=answer.url, actual=actual)
+        return bytes(part)
+
+
+def _answer(transport: Transport, stack: ExitStack, url: str, headers: Mapping[str, str], budget: Budget) -> Stream:
+    """The answer to a GET, with redirects followed; the stack closes it."""
+    for _ in range(MAX_REDIRECTS + 1):
+        stack.close()
+        stream = stack.enter_context(transport.stream("GET", url, headers=headers, budget=budget))
+        location = stream.headers.get("location")
+        if stream.status not in REDIRECTS or not location:
+            return stream
+        url = join_url(url, location)
+    raise XrpcError("a server redirects too often", uri=url, status=stream.status)

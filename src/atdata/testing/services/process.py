@@ -7,8 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,13 +40,9 @@ class Process:
     def send(self, number: signal.Signals) -> bool:
         """Send a signal to it, and to no other process; `True` if it was running."""
         try:
-            with _held(self.pid) as held:
-                if not self.running:
-                    return False
-                _signal(self.pid, held, number)
+            return _send(self, number)
         except ProcessLookupError:
             return False
-        return True
 
     def wait(self, seconds: float) -> bool:
         """Wait for it to end; `True` if it did in time."""
@@ -66,17 +61,15 @@ class Process:
 
 if sys.platform == "linux":
 
-    @contextmanager
-    def _held(pid: int) -> Iterator[int]:
-        """A process's number, which is not given out again meanwhile: who is looked at is who is signalled."""
-        held = os.pidfd_open(pid)
+    def _send(process: Process, number: signal.Signals) -> bool:
+        held = os.pidfd_open(process.pid)  # its number is not given to another process meanwhile
         try:
-            yield held
+            running = process.running
+            if running:
+                signal.pidfd_send_signal(held, number)
+            return running
         finally:
             os.close(held)
-
-    def _signal(_pid: int, held: int, number: signal.Signals) -> None:
-        signal.pidfd_send_signal(held, number)
 
     def _start_of(pid: int) -> str | None:
         """The start of a process that runs. One that has ended, and was not yet waited for, does not."""
@@ -91,12 +84,11 @@ if sys.platform == "linux":
 
 else:
 
-    @contextmanager
-    def _held(_pid: int) -> Iterator[int]:
-        yield -1
-
-    def _signal(pid: int, _held: int, number: signal.Signals) -> None:
-        os.kill(pid, number)
+    def _send(process: Process, number: signal.Signals) -> bool:
+        running = process.running
+        if running:
+            os.kill(process.pid, number)
+        return running
 
     def _start_of(pid: int) -> str | None:
         """The start of a process that runs. One that has ended, and was not yet waited for, does not."""
