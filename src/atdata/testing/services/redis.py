@@ -43,7 +43,7 @@ class RedisServer(Server):
             "requirepass": self._state.secret,
             "dir": _quoted(self.folder),
             "appendonly": "yes",
-            "appendfsync": "everysec",
+            "appendfsync": "always",  # with "everysec" a write may wait in memory for a slow disk, and a kill loses it
             "save": '""',
             "daemonize": "no",
         }
