@@ -29,7 +29,7 @@ from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import AtUri, Tid
 from atdata.local import LocalIndex
-from atdata.local.database import Row
+from atdata.local.database import RecordRow
 from atdata.local.records import row_of
 from atdata.records import Entry, HttpStorage, Label, Record, Schema, lexicons
 from atdata.records.address import AUTHORITY
@@ -61,7 +61,7 @@ def placed(record: Record, rkey: object) -> Any:
     return record.at(uri, Cid.of_cbor(cbor.encode(record.to_record())))
 
 
-def rows(count: int) -> Iterator[Row]:
+def rows(count: int) -> Iterator[RecordRow]:
     """So many datasets, each with a label, of a schema of which every hundredth made a new version."""
     schema = placed(Schema.of(Point, version="1.0.0"), "Point:1.0.0")
     for number in range(count):
@@ -79,7 +79,7 @@ def dataset(name: str, schema_ref: AtUri) -> tuple[Entry, Label]:
     return entry, placed(Label(name=name, dataset_uri=entry.located, version="1.0.0"), Tid.now())
 
 
-def fill(url: str, content: list[Row]) -> None:
+def fill(url: str, content: list[RecordRow]) -> None:
     database = LocalIndex(url).records.database
     for first in range(0, len(content), BATCH):
         database.insert(content[first : first + BATCH])
@@ -131,7 +131,7 @@ def compare(small: str, large: str, lookup: str) -> tuple[list[str], bool]:
 # --- inserts
 
 
-def bare_sqlite(folder: Path, content: list[Row]) -> Callable[[Row], None]:
+def bare_sqlite(folder: Path, content: list[RecordRow]) -> Callable[[RecordRow], None]:
     import sqlite3
 
     from atdata.local.sqlite import SqliteDatabase
@@ -143,7 +143,7 @@ def bare_sqlite(folder: Path, content: list[Row]) -> Callable[[Row], None]:
     return lambda row: db.execute(STATEMENT, values(row)) and None
 
 
-def bare_postgres(url: str) -> Callable[[Row], None]:
+def bare_postgres(url: str) -> Callable[[RecordRow], None]:
     import psycopg
 
     db = psycopg.connect(url, autocommit=True)
@@ -151,12 +151,12 @@ def bare_postgres(url: str) -> Callable[[Row], None]:
     return lambda row: db.execute(statement, values(row)) and None
 
 
-def bare_redis(url: str) -> Callable[[Row], None]:
+def bare_redis(url: str) -> Callable[[RecordRow], None]:
     import redis
 
     client = redis.Redis.from_url(url)
 
-    def write(row: Row) -> None:
+    def write(row: RecordRow) -> None:
         writes = client.pipeline(transaction=True)
         number = b"\0" * 8 + row.key.encode()
         writes.hset("bare:records", row.key, row.value)
@@ -174,12 +174,12 @@ STATEMENT = """
 """
 
 
-def values(row: Row) -> list[object]:
+def values(row: RecordRow) -> list[object]:
     names = [row.key, row.rkey, row.collection, row.name.encode(), row.slot.encode(), row.rank]
     return [*names, row.content, row.cid, row.target, row.value]
 
 
-def inserts(url: str, bare: Callable[[Row], None], label: str) -> list[str]:
+def inserts(url: str, bare: Callable[[RecordRow], None], label: str) -> list[str]:
     """Rows a second: of the index's records, of its database alone, and of the driver alone; interleaved."""
     index = LocalIndex(url)
     schema = index.get_schema("Point")
@@ -234,8 +234,8 @@ def main(_options: argparse.Namespace) -> bool:
 
 
 def places(
-    folder: Path, running: ExitStack, first: list[Row]
-) -> Iterator[tuple[str, tuple[str, str], Callable[[Row], None]]]:
+    folder: Path, running: ExitStack, first: list[RecordRow]
+) -> Iterator[tuple[str, tuple[str, str], Callable[[RecordRow], None]]]:
     """Of each database that is installed: its name, two places in it, and how its driver alone writes a row."""
     yield "SQLite", (f"{folder}/small.sqlite", f"{folder}/large.sqlite"), bare_sqlite(folder, first)
     if RedisServer.installed():

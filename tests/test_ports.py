@@ -24,7 +24,7 @@ from atdata.testing.conformance.ports import (
     SourceUnderTest,
     rows,
 )
-from atdata.testing.http import Answer, Request, Server
+from atdata.testing.http import Answer, HttpServer, Request
 from support.networks import Network
 
 
@@ -70,7 +70,7 @@ def served(ranges: bool, prefix: str = "") -> Iterator[tuple[str, dict[str, byte
             return Answer(404, missing, {"content-type": "application/xml"})
         return with_ranges(asked, body) if ranges else Answer(200, body)
 
-    with Server(answer) as server:
+    with HttpServer(answer) as server:
         yield server.url, contents
 
 

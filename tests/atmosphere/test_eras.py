@@ -19,7 +19,7 @@ from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, DatasetLoader, 
 from atdata.atproto.syntax import Tid
 from atdata.errors import LexiconError, SchemaError, UnverifiedError
 from atdata.testing import DevAccount
-from atdata.testing.http import Answer, Request, Server
+from atdata.testing.http import Answer, HttpServer, Request
 from support.networks import Network, get, list_records, post
 from support.terminal import Terminal
 
@@ -64,14 +64,14 @@ def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def web() -> Iterator[Server]:
+def web() -> Iterator[HttpServer]:
     """Where the shard is, for HTTP and for S3."""
 
     def answer(request: Request) -> Answer:
         there = request.path in ("/data/a.tar", "/bucket/data/a.tar")
         return Answer(200, SHARD) if there else Answer(404)
 
-    with Server(answer) as server:
+    with HttpServer(answer) as server:
         yield server
 
 
@@ -129,7 +129,9 @@ def same_arrays(dataset: Any) -> bool:
 
 
 @pytest.mark.parametrize("stored", ["http", "http without digests", "s3", "blobs", "bare blobs", "external"])
-def test_a_dataset_of_the_earlier_implementation(network: Network, alice: DevAccount, web: Server, stored: str) -> None:
+def test_a_dataset_of_the_earlier_implementation(
+    network: Network, alice: DevAccount, web: HttpServer, stored: str
+) -> None:
     old, client = Publisher(alice), network.client(alice)
     url = f"{web.url}/data/a.tar"
     blob = old.blob(client) if "blobs" in stored else {}
@@ -170,7 +172,7 @@ def test_a_dataset_of_the_earlier_implementation(network: Network, alice: DevAcc
     assert entry.evidence.verify().value["metadata"] == metadata
 
 
-def test_a_dataset_in_the_collections_of_the_first_era(network: Network, alice: DevAccount, web: Server) -> None:
+def test_a_dataset_in_the_collections_of_the_first_era(network: Network, alice: DevAccount, web: HttpServer) -> None:
     old, anyone = Publisher(alice), network.client()
     kind = f"{OLD}.sampleSchema"
     fields = [
@@ -213,7 +215,7 @@ def test_a_dataset_in_the_collections_of_the_first_era(network: Network, alice: 
     ],
 )
 def test_a_schema_of_no_era_is_an_error_of_ours(
-    network: Network, alice: DevAccount, web: Server, body: dict[str, Any], error: type[Exception]
+    network: Network, alice: DevAccount, web: HttpServer, body: dict[str, Any], error: type[Exception]
 ) -> None:
     old = Publisher(alice)
     storage = {"$type": f"{NEW}.storageHttp", "shards": [{"url": f"{web.url}/data/a.tar", "checksum": SHA}]}
@@ -226,7 +228,7 @@ def test_a_schema_of_no_era_is_an_error_of_ours(
 def test_show_says_what_is_of_an_older_era(
     network: Network,
     alice: DevAccount,
-    web: Server,
+    web: HttpServer,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

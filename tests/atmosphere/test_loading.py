@@ -39,7 +39,7 @@ from atdata.errors import (
 from atdata.records import Entry, HttpStorage, Label, S3Storage
 from atdata.shards import Digest, FileSource, ShardRef
 from atdata.testing import DevAccount
-from atdata.testing.http import Answer, Request, Server
+from atdata.testing.http import Answer, HttpServer, Request
 from support.networks import Network
 
 
@@ -165,7 +165,7 @@ class _Files:
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
-        self.server = Server(self._answer)
+        self.server = HttpServer(self._answer)
 
     def _answer(self, request: Request) -> Answer:
         body = self.files.get(request.path)

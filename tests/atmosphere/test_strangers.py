@@ -19,7 +19,7 @@ from atdata.samples import Field, Scalar
 from atdata.schema import SampleSchema, type_of
 from atdata.shards import Digest, ShardRef
 from atdata.testing import DevAccount, Devnet
-from atdata.testing.http import Answer, Request, Server
+from atdata.testing.http import Answer, HttpServer, Request
 from support.networks import Network, fresh_handle
 
 WATCHED = (
@@ -88,7 +88,7 @@ class Trap:
 
     def __init__(self) -> None:
         self.asked: list[Request] = []
-        self.server = Server(self._answer)
+        self.server = HttpServer(self._answer)
 
     def _answer(self, request: Request) -> Answer:
         self.asked.append(request)

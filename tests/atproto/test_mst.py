@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
 from atdata.atproto.repo import mst
-from atdata.atproto.repo.node import MAX_KEY_LENGTH, MAX_KEYS_LENGTH, Entry, MissingBlockError, Node
+from atdata.atproto.repo.node import MAX_KEY_LENGTH, MAX_KEYS_LENGTH, MissingBlockError, Node, TreeEntry
 from atdata.errors import ProofError, UsageError
 
 COLLECTIONS = ["app.a.post", "app.a.posting", "app.b", "zz.z.z"]
@@ -166,7 +166,7 @@ def test_what_is_no_node_is_refused(value: Any) -> None:
 def test_the_keys_of_a_node_have_one_depth() -> None:
     low, high = sorted([KEY_OF[0][0], KEY_OF[1][0]])
     with pytest.raises(ProofError, match="depth"):
-        Node.decode(Node(None, (Entry(low, LEAF), Entry(high, LEAF))).encode())
+        Node.decode(Node(None, (TreeEntry(low, LEAF), TreeEntry(high, LEAF))).encode())
 
 
 @pytest.mark.parametrize("block", [b"", b"\xff", b"\x81" * 10_000, bytes.fromhex("a261659bffffffffffffffff")])
@@ -189,7 +189,7 @@ class Forge:
     def __init__(self) -> None:
         self.blocks: dict[Cid, bytes] = {}
 
-    def node(self, left: Cid | None = None, *entries: Entry) -> Cid:
+    def node(self, left: Cid | None = None, *entries: TreeEntry) -> Cid:
         block = Node(left, entries).encode()
         cid = Cid.of_cbor(block)
         self.blocks[cid] = block
@@ -213,52 +213,52 @@ def between(low: str, high: str, depth: int = 0) -> str:
 
 def test_a_subtree_must_be_one_layer_down() -> None:
     forge = Forge()
-    deep = forge.node(None, Entry(KEY_OF[0][-1], LEAF))
-    forge.refuse(forge.node(None, Entry(KEY_OF[2][0], LEAF, deep)))
-    forge.refuse(forge.node(None, Entry(KEY_OF[1][0], LEAF, forge.node(None, Entry(KEY_OF[1][-1], LEAF)))))
-    forge.refuse(forge.node(None, Entry(KEY_OF[1][0], LEAF, forge.node(None, Entry(KEY_OF[2][-1], LEAF)))))
+    deep = forge.node(None, TreeEntry(KEY_OF[0][-1], LEAF))
+    forge.refuse(forge.node(None, TreeEntry(KEY_OF[2][0], LEAF, deep)))
+    forge.refuse(forge.node(None, TreeEntry(KEY_OF[1][0], LEAF, forge.node(None, TreeEntry(KEY_OF[1][-1], LEAF)))))
+    forge.refuse(forge.node(None, TreeEntry(KEY_OF[1][0], LEAF, forge.node(None, TreeEntry(KEY_OF[2][-1], LEAF)))))
 
 
 def test_a_subtree_must_keep_to_its_range() -> None:
     forge = Forge()
-    inside = forge.node(None, Entry(between(LOW, HIGH), LEAF))
-    assert list(mst.entries(forge.node(None, Entry(LOW, LEAF, inside), Entry(HIGH, LEAF)), forge.blocks))
-    forge.refuse(forge.node(inside, Entry(LOW, LEAF)), "a/-")
-    forge.refuse(forge.node(None, Entry(LOW, LEAF), Entry(HIGH, LEAF, inside)))
-    forge.refuse(forge.node(inside, Entry(LOW, LEAF, inside)), "a/-")
+    inside = forge.node(None, TreeEntry(between(LOW, HIGH), LEAF))
+    assert list(mst.entries(forge.node(None, TreeEntry(LOW, LEAF, inside), TreeEntry(HIGH, LEAF)), forge.blocks))
+    forge.refuse(forge.node(inside, TreeEntry(LOW, LEAF)), "a/-")
+    forge.refuse(forge.node(None, TreeEntry(LOW, LEAF), TreeEntry(HIGH, LEAF, inside)))
+    forge.refuse(forge.node(inside, TreeEntry(LOW, LEAF, inside)), "a/-")
 
 
 def test_the_bounds_of_a_node_come_from_all_above_it() -> None:
     forge = Forge()
     # In place by its parent, out of place by the parent's parent.
     beyond = next(key for key in KEY_OF[0] if key > KEY_OF[2][0])
-    leafs = forge.node(None, Entry(beyond, LEAF))
-    middle = forge.node(None, Entry(next(k for k in KEY_OF[1] if k < KEY_OF[2][0]), LEAF, leafs))
-    forge.refuse(forge.node(middle, Entry(KEY_OF[2][0], LEAF)), max(k for k in KEY_OF[0] if k < KEY_OF[2][0]))
+    leafs = forge.node(None, TreeEntry(beyond, LEAF))
+    middle = forge.node(None, TreeEntry(next(k for k in KEY_OF[1] if k < KEY_OF[2][0]), LEAF, leafs))
+    forge.refuse(forge.node(middle, TreeEntry(KEY_OF[2][0], LEAF)), max(k for k in KEY_OF[0] if k < KEY_OF[2][0]))
 
 
 def test_nodes_without_content_are_refused() -> None:
     forge = Forge()
     empty = forge.node()
-    forge.refuse(forge.node(None, Entry(LOW, LEAF, empty)))
-    forge.refuse(forge.node(forge.node(None, Entry(LOW, LEAF))))
+    forge.refuse(forge.node(None, TreeEntry(LOW, LEAF, empty)))
+    forge.refuse(forge.node(forge.node(None, TreeEntry(LOW, LEAF))))
     forge.refuse(forge.node(empty))
 
 
 def test_there_is_nothing_below_the_lowest_layer() -> None:
     forge = Forge()
-    leaf = forge.node(None, Entry(KEY_OF[0][-1], LEAF))
-    forge.refuse(forge.node(None, Entry(KEY_OF[0][0], LEAF, leaf)))
+    leaf = forge.node(None, TreeEntry(KEY_OF[0][-1], LEAF))
+    forge.refuse(forge.node(None, TreeEntry(KEY_OF[0][0], LEAF, leaf)))
 
 
 def test_a_long_chain_ends_at_the_lowest_layer() -> None:
     """Empty nodes one below another, more than there are layers: a server cannot lead us on."""
     forge = Forge()
     top = max(KEY_OF)
-    here = forge.node(None, Entry(KEY_OF[0][-1], LEAF))
+    here = forge.node(None, TreeEntry(KEY_OF[0][-1], LEAF))
     for _ in range(5000):
         here = forge.node(here)
-    root = forge.node(None, Entry(KEY_OF[top][0], LEAF, here))
+    root = forge.node(None, TreeEntry(KEY_OF[top][0], LEAF, here))
     forge.refuse(root)
     rounds = 0
     fetched: dict[Cid, bytes] = {}
@@ -290,9 +290,9 @@ def test_keys_do_not_unfold_without_end() -> None:
     """They share all but their last bytes, so that a small block holds many long ones."""
     alike = (f"{'a' * 1000}{number:08}" for number in range(1 << 30))
     long = (key for key in alike if mst.key_depth(key) == 0)
-    few = tuple(Entry(next(long), LEAF) for _ in range(MAX_KEYS_LENGTH // 1008))
+    few = tuple(TreeEntry(next(long), LEAF) for _ in range(MAX_KEYS_LENGTH // 1008))
     assert Node.decode(Node(None, few).encode()).entries == few
-    block = Node(None, (*few, Entry(next(long), LEAF))).encode()
+    block = Node(None, (*few, TreeEntry(next(long), LEAF))).encode()
     assert len(block) < MAX_KEYS_LENGTH // 10
     with pytest.raises(ProofError, match="too long"):
         Node.decode(block)

@@ -16,7 +16,7 @@ from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
 from atdata.errors import AtdataError, LexiconError, ProofError
 from atdata.local import LocalIndex
-from atdata.local.database import Row
+from atdata.local.database import RecordRow
 from atdata.local.integrity import check
 from atdata.local.records import row_of
 from atdata.records import Entry, Label, Record
@@ -46,7 +46,7 @@ def spoil(index: LocalIndex, record: Record, number: int, **members: object) -> 
     value = cbor.encode({**record.to_record(), **members})  # type: ignore[dict-item]
     key = f"3jzfcijpj2z2{'abcdef'[number]}"
     spoilt = row._replace(rkey=key, name="bad", value=value, cid=str(Cid.of_cbor(value)), content=f"bad{number}")
-    index.records.database.insert([Row(*spoilt)])
+    index.records.database.insert([RecordRow(*spoilt)])
     return f"{record.NSID}/{key}"
 
 

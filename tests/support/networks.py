@@ -21,7 +21,7 @@ import httpcore
 
 from atdata.atmosphere import AtmosphereClient
 from atdata.testing import DevAccount, Devnet, Proxy
-from atdata.testing.http import Answer, Request, Server
+from atdata.testing.http import Answer, HttpServer, Request
 
 PDS_FOLDER = Path(__file__).parents[1] / "pds"
 NODE_ROOT = Path(os.environ.get("ATDATA_TEST_NODE_ROOT") or PDS_FOLDER)
@@ -40,7 +40,7 @@ def unavailable() -> str | None:
 class Network(Protocol):
     """What Devnet and RealNet have in common."""
 
-    plc_server: Server
+    plc_server: HttpServer
     pds_servers: list[Any]
 
     @property

@@ -16,7 +16,7 @@ from atdata.samples import DictSample
 from atdata.samples.npy import begins_like_array
 from atdata.shards import FileSource, ShardRef
 from atdata.shards.addresses import source_at
-from atdata.shards.listing import Listing
+from atdata.shards.listing import FileListing
 from atdata.shards.ports import DataSource
 
 SUFFIXES = (".tar",)
@@ -33,13 +33,13 @@ def open_named(name: str, type_name: str) -> Imported:
     Raises:
         ShardNotFoundError: one is not there.
     """
-    listing = Listing()
+    listing = FileListing()
     found = find_splits(name, None, listing)
     return _open({split: source_at(shards, listed=listing.states) for split, shards in found.items()}, type_name, name)
 
 
 def _files(paths: Sequence[Path]) -> FileSource:
-    listing = Listing()
+    listing = FileListing()
     found = listing.existing([str(path) for path in paths])
     return FileSource(tuple(map(ShardRef, found)), listing.states)
 

@@ -24,7 +24,7 @@ from atdata.records.address import LOCAL, name_and_version
 from atdata.samples import DictSample
 from atdata.settings import Settings
 from atdata.shards.addresses import source_at
-from atdata.shards.listing import Listing
+from atdata.shards.listing import FileListing
 from atdata.shards.ports import DataSource
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def _load_own(
         )
     if index is not None and data_files is None and may_be_name(ref):
         return load_named(*name_and_version(ref), index, wanted, settings)
-    listing = Listing()
+    listing = FileListing()
     try:
         found = find_splits(ref, data_files, listing)
     except ShardNotFoundError as error:

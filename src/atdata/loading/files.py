@@ -13,7 +13,7 @@ from atdata.errors import ShardNotFoundError, UsageError
 from atdata.loading.splits import Parts, by_split
 from atdata.shards.addresses import file_path, scheme_of
 from atdata.shards.braces import expand_braces
-from atdata.shards.listing import COMPRESSED, SUFFIX, Listing, is_file, is_folder, no_shard
+from atdata.shards.listing import COMPRESSED, SUFFIX, FileListing, is_file, is_folder, no_shard
 from atdata.shards.tar import DECOMPRESS
 
 Pattern: TypeAlias = str | os.PathLike[str]
@@ -22,7 +22,7 @@ DataFiles: TypeAlias = Pattern | Sequence[Pattern] | Mapping[str, "Pattern | Seq
 _EXPECTED = "a path, a list of paths, or a dict of these by the name of a split"
 
 
-def find_splits(ref: str, data_files: DataFiles | None, listing: Listing) -> dict[str, list[str]]:
+def find_splits(ref: str, data_files: DataFiles | None, listing: FileListing) -> dict[str, list[str]]:
     """The addresses of each split's shards.
 
     Args:
@@ -65,7 +65,7 @@ def _distinct(splits: dict[str, list[str]]) -> dict[str, list[str]]:
     return splits
 
 
-def _find_all(patterns: object, folder: str, path: str, listing: Listing) -> Iterator[tuple[str, Parts]]:
+def _find_all(patterns: object, folder: str, path: str, listing: FileListing) -> Iterator[tuple[str, Parts]]:
     given = [patterns] if isinstance(patterns, str | os.PathLike) else patterns
     if not isinstance(given, Sequence) or not given or not all(isinstance(p, str | os.PathLike) for p in given):
         raise UsageError("data_files must name files", path=path, expected=_EXPECTED, actual=repr(patterns)[:80])
@@ -85,7 +85,7 @@ def _folder(ref: str) -> str:
     return folder
 
 
-def _find(pattern: str, folder: str, listing: Listing) -> Iterator[tuple[str, Parts]]:
+def _find(pattern: str, folder: str, listing: FileListing) -> Iterator[tuple[str, Parts]]:
     """The shards that one pattern names, each with the part of its path that may tell its split.
 
     That is the part below the given folder, or below the fixed part of the pattern: the folders above that do not matter.
@@ -100,7 +100,7 @@ def _find(pattern: str, folder: str, listing: Listing) -> Iterator[tuple[str, Pa
     return _on_disk(path, "", path if is_folder(path) else _fixed(path), listing)
 
 
-def _on_disk(pattern: str, folder: str, base: str, listing: Listing) -> Iterator[tuple[str, Parts]]:
+def _on_disk(pattern: str, folder: str, base: str, listing: FileListing) -> Iterator[tuple[str, Parts]]:
     whole, above = str(Path(folder, pattern)), len(Path(base).parts)
     for name in [pattern] if is_file(whole) or is_folder(whole) else expand_braces(pattern):
         place = str(Path(folder, name))
@@ -116,7 +116,7 @@ def _on_disk(pattern: str, folder: str, base: str, listing: Listing) -> Iterator
         yield from ((file, Path(file).parts[above:]) for file in files)
 
 
-def _shards_below(folder: str, listing: Listing) -> list[str]:
+def _shards_below(folder: str, listing: FileListing) -> list[str]:
     """Every `.tar` file in a folder and the folders in it, in natural order. Names that begin with a dot are left out."""
     found = listing.walk(folder)
     if not found:

@@ -21,7 +21,7 @@ FORMAT = 1
 _PATIENCE = (0.05, 0.2, 0.5, 1.0, 2.0)  # seconds; a server that is restarted is back by then
 
 
-class Row(NamedTuple):
+class RecordRow(NamedTuple):
     """A record, and what it is found by.
 
     Attributes:
@@ -52,7 +52,7 @@ class Row(NamedTuple):
         return f"{self.collection}/{self.rkey}"
 
 
-class Found(NamedTuple):
+class FoundRow(NamedTuple):
     """A row as it is found; later ones have greater numbers."""
 
     number: int
@@ -68,7 +68,7 @@ class TakenError(ConflictError):
 class Database(Protocol):
     """Rows. It may be used from several threads and processes, and pickles as its address."""
 
-    def insert(self, rows: Sequence[Row]) -> None:
+    def insert(self, rows: Sequence[RecordRow]) -> None:
         """Write all of some rows, or none; those they refer to come first. The same call again changes nothing.
 
         Raises:
@@ -76,7 +76,7 @@ class Database(Protocol):
             NotFoundError: a row refers to one that is not there.
         """
 
-    def swap(self, row: Row, cid: str) -> None:
+    def swap(self, row: RecordRow, cid: str) -> None:
         """Put a row in the place of the one with its key, if that is still the record with a CID.
 
         Its name, keys, content and target are those it has. The same call again changes nothing.
@@ -85,38 +85,38 @@ class Database(Protocol):
             TakenError: another is there by now, or none.
         """
 
-    def delete(self, rows: Sequence[Row]) -> None:
+    def delete(self, rows: Sequence[RecordRow]) -> None:
         """Delete all of some rows, or none, in whatever order; those that are not there are gone already.
 
         Raises:
             ConflictError: another row refers to one of them.
         """
 
-    def get(self, key: str) -> Found | None:
+    def get(self, key: str) -> FoundRow | None:
         """The row with a key."""
 
-    def of_cid(self, collection: str, cid: str) -> Found | None:
+    def of_cid(self, collection: str, cid: str) -> FoundRow | None:
         """The newest row of a record with a CID."""
 
-    def newest(self, collection: str, name: str) -> Found | None:
+    def newest(self, collection: str, name: str) -> FoundRow | None:
         """The row of a name with the highest sort key; of those the latest."""
 
-    def of_name(self, collection: str, name: str) -> list[Found]:
+    def of_name(self, collection: str, name: str) -> list[FoundRow]:
         """The rows of a name: the highest sort key first, of equals the latest."""
 
-    def of_unique_key(self, collection: str, name: str, unique_key: str) -> Found | None:
+    def of_unique_key(self, collection: str, name: str, unique_key: str) -> FoundRow | None:
         """The row that has a unique key under a name."""
 
-    def of_content(self, collection: str, name: str, content: str) -> Found | None:
+    def of_content(self, collection: str, name: str, content: str) -> FoundRow | None:
         """The row with the highest sort key, of those of a name that say the same; of several the latest."""
 
-    def recent(self, collection: str, limit: int, before: int | None = None) -> list[Found]:
+    def recent(self, collection: str, limit: int, before: int | None = None) -> list[FoundRow]:
         """The latest rows of a kind, the latest first; with `before`, of those with lesser numbers."""
 
-    def under(self, collection: str, prefix: str, limit: int | None = None) -> list[Found]:
+    def under(self, collection: str, prefix: str, limit: int | None = None) -> list[FoundRow]:
         """The rows of a kind whose names begin with some text: by name, in a name the newest first."""
 
-    def referring(self, key: str, collection: str) -> list[Found]:
+    def referring(self, key: str, collection: str) -> list[FoundRow]:
         """The rows of a kind that refer to a row, the latest first."""
 
     def __len__(self) -> int:

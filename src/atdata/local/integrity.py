@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from atdata.errors import AtdataError
 from atdata.index import RecordIndex
-from atdata.local.database import Database, Found, Row
+from atdata.local.database import Database, FoundRow, RecordRow
 from atdata.local.records import LocalRecords, record_of, row_of, rows_of
 from atdata.records import Entry, Label, LensRecord, Record, Schema
 
@@ -35,7 +35,7 @@ def check(index: RecordIndex[LocalRecords]) -> list[str]:
     return found
 
 
-def _of_row(names: _Names, item: Found, kind: type[Record], where: str) -> list[str]:
+def _of_row(names: _Names, item: FoundRow, kind: type[Record], where: str) -> list[str]:
     try:
         row = row_of(record_of(item, kind))
         return [f"{where} is not found by its {what}" for what in _lookups_without(names, row, item)]
@@ -60,7 +60,7 @@ class _Names:
         return self.known[name]
 
 
-def _lookups_without(names: _Names, row: Row, found: Found) -> list[str]:
+def _lookups_without(names: _Names, row: RecordRow, found: FoundRow) -> list[str]:
     """The lookups that should lead to a row, and do not."""
     database, named = names.database, names.numbers(row.name)
     newest, said = database.newest(row.collection, row.name), database.of_content(row.collection, row.name, row.content)

@@ -11,7 +11,7 @@ from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import AtUri, RecordKey
 from atdata.errors import AtdataError, ConflictError, IdentifierError, NotFoundError, ProofError, UsageError
-from atdata.local.database import Database, Found, Row, TakenError
+from atdata.local.database import Database, FoundRow, RecordRow, TakenError
 from atdata.records import IndexKeys, Listing, Malformed, Record, Version, check_outgoing
 from atdata.records.address import AUTHORITY, LOCAL
 
@@ -171,7 +171,7 @@ class NamedRows(Generic[R]):
         return _maybe(self.database.of_content(str(self.kind.NSID), self.name, str(content)), self.kind)
 
 
-def rows_of(database: Database, collection: str, limit: int | None = None) -> Iterator[Found]:
+def rows_of(database: Database, collection: str, limit: int | None = None) -> Iterator[FoundRow]:
     """The rows of a collection, newest first, some at a time in memory.
 
     Args:
@@ -191,11 +191,11 @@ def rows_of(database: Database, collection: str, limit: int | None = None) -> It
             yield found
 
 
-def row_of(record: Record) -> Row:
+def row_of(record: Record) -> RecordRow:
     """A record that is placed, as a row."""
     uri, listed = record.located, record.index_keys
     target = listed.target
-    return Row(
+    return RecordRow(
         collection=str(record.NSID),
         rkey=str(uri.rkey),
         name=listed.name,
@@ -208,7 +208,7 @@ def row_of(record: Record) -> Row:
     )
 
 
-def record_of(found: Found, kind: type[R]) -> R:
+def record_of(found: FoundRow, kind: type[R]) -> R:
     """The record that a row is.
 
     Raises:
@@ -225,7 +225,7 @@ def record_of(found: Found, kind: type[R]) -> R:
     return kind.from_record(cast(dict[str, object], value), kind.NSID).at(uri, cid)
 
 
-def _parsed(found: Found, kind: type[R]) -> R | Malformed:
+def _parsed(found: FoundRow, kind: type[R]) -> R | Malformed:
     """The same, or why it is none."""
     try:
         return record_of(found, kind)
@@ -236,7 +236,7 @@ def _parsed(found: Found, kind: type[R]) -> R | Malformed:
         return Malformed(f"at://{AUTHORITY}/{kind.NSID}/{found.rkey}", reason, value)
 
 
-def _maybe(found: Found | None, kind: type[R]) -> R | None:
+def _maybe(found: FoundRow | None, kind: type[R]) -> R | None:
     return None if found is None else record_of(found, kind)
 
 

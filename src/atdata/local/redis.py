@@ -16,8 +16,8 @@ import msgspec
 from atdata.errors import AuthError, MissingExtraError, NetworkError, UsageError, bare
 from atdata.local.database import (
     FORMAT,
-    Found,
-    Row,
+    FoundRow,
+    RecordRow,
     check_format,
     no_address,
     nothing_there,
@@ -75,11 +75,11 @@ class RedisDatabase:
         self.__dict__.update(state)
         self._begin()
 
-    def insert(self, rows: Sequence[Row]) -> None:
+    def insert(self, rows: Sequence[RecordRow]) -> None:
         """See `Database`."""
         self._script(INSERT, rows)
 
-    def swap(self, row: Row, cid: str) -> None:
+    def swap(self, row: RecordRow, cid: str) -> None:
         """See `Database`."""
         stored = self._do(lambda client: client.hget(_RECORDS, _raw(row.key)))
         there = None if stored is None else _stored(stored)
@@ -89,11 +89,11 @@ class RedisDatabase:
         if self._eval(SWAP, [_RECORDS, _CIDS], [key, old[2], old[-1], cid_place, packed]) == b"taken":
             raise taken()
 
-    def delete(self, rows: Sequence[Row]) -> None:
+    def delete(self, rows: Sequence[RecordRow]) -> None:
         """See `Database`."""
         self._script(DELETE, rows)
 
-    def _script(self, script: str, rows: Sequence[Row]) -> None:
+    def _script(self, script: str, rows: Sequence[RecordRow]) -> None:
         match self._eval(script, _KEYS, [argument for row in rows for argument in _arguments(row)]):
             case b"taken":
                 raise taken()
@@ -102,42 +102,42 @@ class RedisDatabase:
             case b"needed":
                 raise still_needed()
 
-    def get(self, key: str) -> Found | None:
+    def get(self, key: str) -> FoundRow | None:
         """See `Database`."""
         return _found(self._do(lambda client: client.hget(_RECORDS, _raw(key))))
 
-    def of_cid(self, collection: str, cid: str) -> Found | None:
+    def of_cid(self, collection: str, cid: str) -> FoundRow | None:
         """See `Database`."""
         return _first(self._last(_CIDS, _tuple(collection, cid), 1))
 
-    def of_unique_key(self, collection: str, name: str, unique_key: str) -> Found | None:
+    def of_unique_key(self, collection: str, name: str, unique_key: str) -> FoundRow | None:
         """See `Database`."""
         return _found(self._eval(OF_SLOT, [_RECORDS, _SLOTS], [_tuple(collection, name, unique_key)]))
 
-    def newest(self, collection: str, name: str) -> Found | None:
+    def newest(self, collection: str, name: str) -> FoundRow | None:
         """See `Database`."""
         return _first(self._last(_NAMES, _tuple(collection, name), 1))
 
-    def of_name(self, collection: str, name: str) -> list[Found]:
+    def of_name(self, collection: str, name: str) -> list[FoundRow]:
         """See `Database`."""
         return self._last(_NAMES, _tuple(collection, name))
 
-    def of_content(self, collection: str, name: str, content: str) -> Found | None:
+    def of_content(self, collection: str, name: str, content: str) -> FoundRow | None:
         """See `Database`."""
         return _first(self._last(_CONTENTS, _tuple(collection, name, content), 1))
 
-    def recent(self, collection: str, limit: int, before: int | None = None) -> list[Found]:
+    def recent(self, collection: str, limit: int, before: int | None = None) -> list[FoundRow]:
         """See `Database`."""
         return self._last(_RECENT, _tuple(collection), limit, before)
 
-    def under(self, collection: str, prefix: str, limit: int | None = None) -> list[Found]:
+    def under(self, collection: str, prefix: str, limit: int | None = None) -> list[FoundRow]:
         """See `Database`."""
         kind = _tuple(collection)
         low = kind + _escaped(prefix)
         bounds: list[object] = [kind, b"[" + low, b"(" + low + b"\xff", _ALL if limit is None else limit]
         return _all(self._eval(UNDER, [_RECORDS, _NAMES], bounds))
 
-    def referring(self, key: str, collection: str) -> list[Found]:
+    def referring(self, key: str, collection: str) -> list[FoundRow]:
         """See `Database`."""
         return self._last(_REFERRING, _raw(key) + b"\0" + _tuple(collection))
 
@@ -184,7 +184,7 @@ class RedisDatabase:
     def __bool__(self) -> bool:
         return True
 
-    def _last(self, index: str, low: bytes, limit: int = _ALL, before: int | None = None) -> list[Found]:
+    def _last(self, index: str, low: bytes, limit: int = _ALL, before: int | None = None) -> list[FoundRow]:
         """The rows whose members of an index begin with some bytes, the last first."""
         high = low + (b"\xff" if before is None else struct.pack(">Q", before))
         return _all(self._eval(LAST, [_RECORDS, index], [b"(" + high, b"[" + low, limit]))
@@ -276,7 +276,7 @@ def _binary(client: Any) -> Any:
     return _driver().Redis(connection_pool=pool)
 
 
-def _arguments(row: Row) -> list[bytes]:
+def _arguments(row: RecordRow) -> list[bytes]:
     """The arguments of the scripts for a row: its key, where it goes in each index, and the row itself."""
     sort_key = _escaped(row.sort_key) + b"\0"
     packed = msgspec.msgpack.encode(tuple(row))
@@ -305,24 +305,24 @@ def _raw(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def _found(value: bytes | None) -> Found | None:
+def _found(value: bytes | None) -> FoundRow | None:
     """A row, and before it its number, as they are stored."""
     if value is None:
         return None
     row = _stored(value)
-    return Found(int.from_bytes(value[:8], "big"), row.rkey, row.cid, row.value)
+    return FoundRow(int.from_bytes(value[:8], "big"), row.rkey, row.cid, row.value)
 
 
-def _stored(value: bytes) -> Row:
+def _stored(value: bytes) -> RecordRow:
     """The row that some bytes are; one that holds no record, and is found by nothing, where they are none."""
     try:
-        return Row(*_ROWS.decode(value[8:]))
+        return RecordRow(*_ROWS.decode(value[8:]))
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return _DAMAGED
 
 
 _ROWS = msgspec.msgpack.Decoder(tuple[str, str, str, str, bytes, str, str, str | None, bytes])
-_DAMAGED = Row("", "", "", "", b"", "", "", None, b"")
+_DAMAGED = RecordRow("", "", "", "", b"", "", "", None, b"")
 
 
 def _unindexed(client: Any, rows: dict[bytes, bytes]) -> list[str]:
@@ -348,11 +348,11 @@ def _unindexed(client: Any, rows: dict[bytes, bytes]) -> list[str]:
     return found
 
 
-def _all(values: Sequence[bytes | None]) -> list[Found]:
+def _all(values: Sequence[bytes | None]) -> list[FoundRow]:
     return [found for value in values if (found := _found(value)) is not None]
 
 
-def _first(found: Sequence[Found]) -> Found | None:
+def _first(found: Sequence[FoundRow]) -> FoundRow | None:
     return found[0] if found else None
 
 

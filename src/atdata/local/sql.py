@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, TypeVar
 
-from atdata.local.database import Found, Row, nothing_there, still_needed, taken
+from atdata.local.database import FoundRow, RecordRow, nothing_there, still_needed, taken
 
 T = TypeVar("T")
 
@@ -45,7 +45,7 @@ _LOST = """
     AND NOT EXISTS (SELECT 1 FROM atdata_records AS found WHERE found.key = lost.target)
 """
 _ALL = 1 << 62  # no limit
-# The columns slot and rank hold what a `Row` calls unique_key and sort_key.
+# The columns slot and rank hold what a `RecordRow` calls unique_key and sort_key.
 _RANKED = "ORDER BY rank DESC, number DESC"
 
 
@@ -67,7 +67,7 @@ class SqlDatabase:
             one: whether it writes with one statement, which is all or nothing by itself.
         """
 
-    def insert(self, rows: Sequence[Row]) -> None:
+    def insert(self, rows: Sequence[RecordRow]) -> None:
         """See `Database`."""
 
         def work(cursor: Any) -> None:
@@ -87,7 +87,7 @@ class SqlDatabase:
 
         self._run(work, nothing_there, one=len(rows) == 1)
 
-    def swap(self, row: Row, cid: str) -> None:
+    def swap(self, row: RecordRow, cid: str) -> None:
         """See `Database`."""
 
         def work(cursor: Any) -> None:
@@ -98,7 +98,7 @@ class SqlDatabase:
 
         self._run(work, nothing_there, one=True)
 
-    def delete(self, rows: Sequence[Row]) -> None:
+    def delete(self, rows: Sequence[RecordRow]) -> None:
         """See `Database`."""
 
         def work(cursor: Any) -> None:
@@ -111,45 +111,45 @@ class SqlDatabase:
         cursor.execute(self._sql(f"{_FOUND} {where} AND cid = ?"), [key, cid])
         return cursor.fetchone()
 
-    def get(self, key: str) -> Found | None:
+    def get(self, key: str) -> FoundRow | None:
         """See `Database`."""
         return self._first("WHERE key = ?", key)
 
-    def of_cid(self, collection: str, cid: str) -> Found | None:
+    def of_cid(self, collection: str, cid: str) -> FoundRow | None:
         """See `Database`."""
         return self._first("WHERE collection = ? AND cid = ? ORDER BY number DESC LIMIT 1", collection, cid)
 
-    def newest(self, collection: str, name: str) -> Found | None:
+    def newest(self, collection: str, name: str) -> FoundRow | None:
         """See `Database`."""
         return self._first(f"WHERE collection = ? AND name = ? {_RANKED} LIMIT 1", collection, _raw(name))
 
-    def of_name(self, collection: str, name: str) -> list[Found]:
+    def of_name(self, collection: str, name: str) -> list[FoundRow]:
         """See `Database`."""
         return self._all(f"WHERE collection = ? AND name = ? {_RANKED}", collection, _raw(name))
 
-    def of_unique_key(self, collection: str, name: str, unique_key: str) -> Found | None:
+    def of_unique_key(self, collection: str, name: str, unique_key: str) -> FoundRow | None:
         """See `Database`."""
         return self._first("WHERE collection = ? AND name = ? AND slot = ?", collection, _raw(name), _raw(unique_key))
 
-    def of_content(self, collection: str, name: str, content: str) -> Found | None:
+    def of_content(self, collection: str, name: str, content: str) -> FoundRow | None:
         """See `Database`."""
         where = f"WHERE collection = ? AND name = ? AND content = ? {_RANKED} LIMIT 1"
         return self._first(where, collection, _raw(name), content)
 
-    def recent(self, collection: str, limit: int, before: int | None = None) -> list[Found]:
+    def recent(self, collection: str, limit: int, before: int | None = None) -> list[FoundRow]:
         """See `Database`."""
         if before is None:
             return self._all("WHERE collection = ? ORDER BY number DESC LIMIT ?", collection, limit)
         where = "WHERE collection = ? AND number < ? ORDER BY number DESC LIMIT ?"
         return self._all(where, collection, before, limit)
 
-    def under(self, collection: str, prefix: str, limit: int | None = None) -> list[Found]:
+    def under(self, collection: str, prefix: str, limit: int | None = None) -> list[FoundRow]:
         """See `Database`."""
         where = "WHERE collection = ? AND name >= ? AND name < ? ORDER BY name, rank DESC, number DESC LIMIT ?"
         # No byte of UTF-8 is 255.
         return self._all(where, collection, _raw(prefix), _raw(prefix) + b"\xff", _ALL if limit is None else limit)
 
-    def referring(self, key: str, collection: str) -> list[Found]:
+    def referring(self, key: str, collection: str) -> list[FoundRow]:
         """See `Database`."""
         return self._all("WHERE target = ? AND collection = ? ORDER BY number DESC", key, collection)
 
@@ -178,17 +178,17 @@ class SqlDatabase:
     def __bool__(self) -> bool:
         return True
 
-    def _first(self, where: str, *values: object) -> Found | None:
+    def _first(self, where: str, *values: object) -> FoundRow | None:
         found = self._all(where, *values)
         return found[0] if found else None
 
-    def _all(self, where: str, *values: object) -> list[Found]:
+    def _all(self, where: str, *values: object) -> list[FoundRow]:
         def work(cursor: Any) -> list[Any]:
             cursor.execute(self._sql(f"{_FOUND} {where}"), values)
             return list(cursor.fetchall())
 
         return [
-            Found(number, str(rkey), str(cid), bytes(value) if isinstance(value, bytes | memoryview) else b"")
+            FoundRow(number, str(rkey), str(cid), bytes(value) if isinstance(value, bytes | memoryview) else b"")
             for number, rkey, cid, value in self._run(work)  # a database may hold what we did not put there
         ]
 
@@ -196,11 +196,11 @@ class SqlDatabase:
         return text.replace("?", self.MARK)
 
 
-def _referring_first(rows: Sequence[Row]) -> list[Row]:
+def _referring_first(rows: Sequence[RecordRow]) -> list[RecordRow]:
     """Rows, each before the one it refers to."""
     known = {row.key: row for row in rows}
 
-    def depth(row: Row) -> int:
+    def depth(row: RecordRow) -> int:
         above = None if row.target is None else known.get(row.target)
         return 0 if above is None else 1 + depth(above)
 

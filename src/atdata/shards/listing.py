@@ -32,7 +32,7 @@ _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 Natural: TypeAlias = tuple[list[list[str | int]], str]
 
 
-class Listing:
+class FileListing:
     """Files as they were when they were listed, all at one time as far as transactions go.
 
     Attributes:

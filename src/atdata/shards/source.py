@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from atdata.shards.braces import expand_braces
-from atdata.shards.listing import Listing, is_file, open_file, stat_file
+from atdata.shards.listing import FileListing, is_file, open_file, stat_file
 from atdata.shards.ports import ShardRef
 from atdata.shards.transaction import State
 
@@ -34,7 +34,7 @@ class FileSource:
         Raises:
             ShardNotFoundError: there is no such file, or it is none.
         """
-        listing = Listing()
+        listing = FileListing()
         found = [path for given in paths for path in _existing(os.fspath(given), listing)]
         return cls(tuple(ShardRef(path) for path in found), listing.states)
 
@@ -60,7 +60,7 @@ class FileSource:
         return Path(shard.url)
 
 
-def _existing(pattern: str, listing: Listing) -> list[str]:
+def _existing(pattern: str, listing: FileListing) -> list[str]:
     if is_file(pattern):
         return listing.existing([pattern])
     paths = expand_braces(pattern)

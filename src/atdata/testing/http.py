@@ -66,7 +66,7 @@ class Refusal(Exception):
         self.answer = Answer.error(status, error, message)
 
 
-class Server:
+class HttpServer:
     """Serves `handle` on a port of loopback, from its first use as a context to its last.
 
     Attributes:
@@ -145,7 +145,7 @@ class _Listener(ThreadingHTTPServer):
         """Ignore clients that went away."""
 
 
-def _handler_of(server: Server) -> type[BaseHTTPRequestHandler]:
+def _handler_of(server: HttpServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from weakref import WeakValueDictionary
 
-from atdata.local.database import Found, Row, nothing_there, still_needed, taken
+from atdata.local.database import FoundRow, RecordRow, nothing_there, still_needed, taken
 
 _KNOWN: WeakValueDictionary[str, MemoryDatabase] = WeakValueDictionary()
 
@@ -16,7 +16,7 @@ class MemoryDatabase:
     """Rows in this process's memory; every lookup looks at all of them. It pickles to itself, within the process."""
 
     def __init__(self) -> None:
-        self._rows: dict[str, tuple[int, Row]] = {}
+        self._rows: dict[str, tuple[int, RecordRow]] = {}
         self._number = 0
         self._lock = threading.RLock()
         self._id = uuid.uuid4().hex
@@ -25,7 +25,7 @@ class MemoryDatabase:
     def __reduce__(self) -> tuple[Callable[[str], MemoryDatabase], tuple[str]]:
         return _known, (self._id,)
 
-    def insert(self, rows: Sequence[Row]) -> None:
+    def insert(self, rows: Sequence[RecordRow]) -> None:
         """See `Database`."""
         with self._lock:
             after, number = dict(self._rows), self._number
@@ -40,7 +40,7 @@ class MemoryDatabase:
                 after[row.key] = (number, row)
             self._rows, self._number = after, number
 
-    def swap(self, row: Row, cid: str) -> None:
+    def swap(self, row: RecordRow, cid: str) -> None:
         """See `Database`."""
         with self._lock:
             number, there = self._rows.get(row.key, (0, None))
@@ -48,7 +48,7 @@ class MemoryDatabase:
                 raise taken()
             self._rows = {**self._rows, row.key: (number, row)}
 
-    def delete(self, rows: Sequence[Row]) -> None:
+    def delete(self, rows: Sequence[RecordRow]) -> None:
         """See `Database`."""
         gone = {(row.key, row.cid) for row in rows}
         with self._lock:
@@ -57,47 +57,47 @@ class MemoryDatabase:
                 raise still_needed()
             self._rows = after
 
-    def get(self, key: str) -> Found | None:
+    def get(self, key: str) -> FoundRow | None:
         """See `Database`."""
         return self._first(lambda row: row.key == key)
 
-    def of_cid(self, collection: str, cid: str) -> Found | None:
+    def of_cid(self, collection: str, cid: str) -> FoundRow | None:
         """See `Database`."""
         return self._first(lambda row: (row.collection, row.cid) == (collection, cid))
 
-    def newest(self, collection: str, name: str) -> Found | None:
+    def newest(self, collection: str, name: str) -> FoundRow | None:
         """See `Database`."""
         found = self.of_name(collection, name)
         return found[0] if found else None
 
-    def of_name(self, collection: str, name: str) -> list[Found]:
+    def of_name(self, collection: str, name: str) -> list[FoundRow]:
         """See `Database`."""
         return self._sorted(lambda row: (row.collection, row.name) == (collection, name), _by_sort_key)
 
-    def of_unique_key(self, collection: str, name: str, unique_key: str) -> Found | None:
+    def of_unique_key(self, collection: str, name: str, unique_key: str) -> FoundRow | None:
         """See `Database`."""
         return self._first(lambda row: _place(row) == (collection, name, unique_key))
 
-    def of_content(self, collection: str, name: str, content: str) -> Found | None:
+    def of_content(self, collection: str, name: str, content: str) -> FoundRow | None:
         """See `Database`."""
         wanted = (collection, name, content)
         found = self._sorted(lambda row: (row.collection, row.name, row.content) == wanted, _by_sort_key)
         return found[0] if found else None
 
-    def recent(self, collection: str, limit: int, before: int | None = None) -> list[Found]:
+    def recent(self, collection: str, limit: int, before: int | None = None) -> list[FoundRow]:
         """See `Database`."""
         found = self._sorted(lambda row: row.collection == collection, _by_number)
         return [item for item in found if before is None or item.number < before][:limit]
 
-    def under(self, collection: str, prefix: str, limit: int | None = None) -> list[Found]:
+    def under(self, collection: str, prefix: str, limit: int | None = None) -> list[FoundRow]:
         """See `Database`."""
         names = {row.name for _, row in self._rows.values() if row.collection == collection}
-        found: list[Found] = []
+        found: list[FoundRow] = []
         for name in sorted(name for name in names if name.startswith(prefix)):  # code points sort as their UTF-8 does
             found += self.of_name(collection, name)
         return found[:limit]
 
-    def referring(self, key: str, collection: str) -> list[Found]:
+    def referring(self, key: str, collection: str) -> list[FoundRow]:
         """See `Database`."""
         return self._sorted(lambda row: (row.target, row.collection) == (key, collection), _by_number)
 
@@ -118,17 +118,17 @@ class MemoryDatabase:
     def close(self) -> None:
         """See `Database`."""
 
-    def _first(self, wanted: Callable[[Row], bool]) -> Found | None:
+    def _first(self, wanted: Callable[[RecordRow], bool]) -> FoundRow | None:
         found = self._sorted(wanted, _by_number)
         return found[0] if found else None
 
     def _sorted(
-        self, wanted: Callable[[Row], bool], order: Callable[[tuple[int, Row]], tuple[bytes, int]]
-    ) -> list[Found]:
+        self, wanted: Callable[[RecordRow], bool], order: Callable[[tuple[int, RecordRow]], tuple[bytes, int]]
+    ) -> list[FoundRow]:
         """The rows that are wanted, the greatest first."""
         items = [item for item in self._rows.values() if wanted(item[1])]
         items.sort(key=order, reverse=True)
-        return [Found(number, row.rkey, row.cid, row.value) for number, row in items]
+        return [FoundRow(number, row.rkey, row.cid, row.value) for number, row in items]
 
     def __repr__(self) -> str:
         return "MemoryDatabase()"
@@ -138,13 +138,13 @@ def _known(name: str) -> MemoryDatabase:
     return _KNOWN[name]
 
 
-def _place(row: Row) -> tuple[str, str, str]:
+def _place(row: RecordRow) -> tuple[str, str, str]:
     return row.collection, row.name, row.unique_key
 
 
-def _by_sort_key(item: tuple[int, Row]) -> tuple[bytes, int]:
+def _by_sort_key(item: tuple[int, RecordRow]) -> tuple[bytes, int]:
     return item[1].sort_key, item[0]
 
 
-def _by_number(item: tuple[int, Row]) -> tuple[bytes, int]:
+def _by_number(item: tuple[int, RecordRow]) -> tuple[bytes, int]:
     return b"", item[0]

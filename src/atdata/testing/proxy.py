@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import httpcore
 
-from atdata.testing.http import Answer, Request, Server
+from atdata.testing.http import Answer, HttpServer, Request
 
 _HOP = ("connection", "keep-alive", "transfer-encoding", "content-length", "host", "accept-encoding")
 
 
-class Proxy(Server):
-    """Serves what another server answers, unless `before` or `tamper` (see `Server`) have other plans.
+class Proxy(HttpServer):
+    """Serves what another server answers, unless `before` or `tamper` (see `HttpServer`) have other plans.
 
     Attributes:
         upstream: the other server's URL.

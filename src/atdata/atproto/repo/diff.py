@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 
 from atdata.atproto.cid import Cid
 from atdata.atproto.repo.mst import Branch, Leaf, Subtree, check_key
-from atdata.atproto.repo.node import Entry, Node, key_depth
+from atdata.atproto.repo.node import Node, TreeEntry, key_depth
 from atdata.errors import ProofError
 
 Tree: TypeAlias = Subtree | Branch
@@ -287,7 +287,7 @@ def _seal(tree: Tree, made: dict[Cid, bytes]) -> Cid:
     if isinstance(tree, Subtree):
         return tree.cid
     left, *rights = (None if child is None else _seal(child, made) for child in tree.trees)
-    rows = (Entry(leaf.key, leaf.value, right) for leaf, right in zip(tree.leaves, rights, strict=True))
+    rows = (TreeEntry(leaf.key, leaf.value, right) for leaf, right in zip(tree.leaves, rights, strict=True))
     block = Node(left, tuple(rows)).encode()
     cid = Cid.of_cbor(block)
     made[cid] = block

@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from atdata.atproto.cid import Cid
-from atdata.atproto.repo.node import MAX_KEY_LENGTH, Entry, Node, key_depth, load_node, malformed
+from atdata.atproto.repo.node import MAX_KEY_LENGTH, Node, TreeEntry, key_depth, load_node, malformed
 from atdata.errors import UsageError
 
 
@@ -201,7 +201,7 @@ def _build(leaves: Sequence[tuple[str, Cid, int]], layer: int, blocks: dict[Cid,
     own = [index for index, (_, _, depth) in enumerate(leaves) if depth == layer]
     gaps = [leaves[before + 1 : after] for before, after in pairwise([-1, *own, len(leaves)])]
     trees = [_build(gap, layer - 1, blocks) if gap else None for gap in gaps]
-    rows = (Entry(leaves[index][0], leaves[index][1], tree) for index, tree in zip(own, trees[1:], strict=True))
+    rows = (TreeEntry(leaves[index][0], leaves[index][1], tree) for index, tree in zip(own, trees[1:], strict=True))
     block = Node(trees[0], tuple(rows)).encode()
     cid = Cid.of_cbor(block)
     blocks[cid] = block

@@ -37,7 +37,7 @@ class MissingBlockError(ProofError):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class TreeEntry:
     """A record's key and CID, and the subtree of the keys between this one and the next."""
 
     key: str
@@ -50,7 +50,7 @@ class Node:
     """A node: the subtree before its first key, and its entries in order."""
 
     left: Cid | None = None
-    entries: tuple[Entry, ...] = ()
+    entries: tuple[TreeEntry, ...] = ()
 
     @classmethod
     def decode(cls, block: bytes) -> Node:
@@ -66,7 +66,7 @@ class Node:
             raise malformed(error.what, path=error.path) from error
         if not isinstance(value, dict) or set(value) != {"l", "e"} or not isinstance(value["e"], list):
             raise malformed("other fields than l and e")
-        entries: list[Entry] = []
+        entries: list[TreeEntry] = []
         previous, unfolded = b"", 0
         for index, item in enumerate(value["e"]):
             previous, entry = _read_entry(item, previous, index)
@@ -139,7 +139,7 @@ def malformed(what: str, **facts: Any) -> ProofError:
     return ProofError(f"a malformed search tree: {what}", step="proof", **facts)
 
 
-def _read_entry(item: cbor.Value, previous: bytes, index: int) -> tuple[bytes, Entry]:
+def _read_entry(item: cbor.Value, previous: bytes, index: int) -> tuple[bytes, TreeEntry]:
     place = f"e[{index}]"
     match item:
         # To Python True is 1; to a node it would be a second form of the same prefix.
@@ -160,7 +160,7 @@ def _read_entry(item: cbor.Value, previous: bytes, index: int) -> tuple[bytes, E
         key = raw.decode("utf-8")
     except UnicodeDecodeError:
         raise malformed("a key that is not UTF-8", path=place) from None
-    return raw, Entry(key, value, _read_tree(right, place))
+    return raw, TreeEntry(key, value, _read_tree(right, place))
 
 
 def _read_tree(link: cbor.Value, place: str) -> Cid | None:

@@ -27,18 +27,18 @@ class _Members(list[tuple[str, Any]]):
     """The members of a JSON object, also those whose name stands there twice."""
 
 
-class Found(NamedTuple):
+class Violation(NamedTuple):
     """A finding of something that must not be public: `path` names the place without saying what stands there."""
 
     path: str
     fault: Fault
 
 
-def first_found(value: Mapping[str, Any], allowed: Allowed) -> Found | None:
+def first_found(value: Mapping[str, Any], allowed: Allowed) -> Violation | None:
     """The first thing in a record's wire form that must not be public; `None` where all of it may be."""
     for path, text, schemes in _address_fields(value):
         if fault := field_fault(text, schemes, allowed):
-            return Found(path, fault)
+            return Violation(path, fault)
     return next(_search(value, "", 0, allowed), None)
 
 
@@ -60,10 +60,10 @@ def _address_fields(value: Mapping[str, Any]) -> Iterator[tuple[str, str, tuple[
                 yield "storage.endpoint", str(rest["endpoint"]), ("https",)
 
 
-def _search(value: Any, path: str, depth: int, allowed: Allowed) -> Iterator[Found]:
+def _search(value: Any, path: str, depth: int, allowed: Allowed) -> Iterator[Violation]:
     """Yields all that must not be public in a value and in what is nested in it, also in what is packed or encoded in it."""
     if depth > _MAX_DEPTH:
-        yield Found(path, _TOO_DEEP)
+        yield Violation(path, _TOO_DEEP)
     elif isinstance(value, str):
         yield from _search_str(value, path, depth, allowed)
     elif isinstance(value, bytes):
@@ -77,10 +77,10 @@ def _search(value: Any, path: str, depth: int, allowed: Allowed) -> Iterator[Fou
     elif isinstance(value, msgspec.msgpack.Ext):
         yield from _search(bytes(value.data), path, depth + 1, allowed)
     elif not isinstance(value, Cid | datetime | bool | int | float | None):
-        yield Found(path, Fault("a value that cannot be searched", f"It is {type(value).__name__}."))
+        yield Violation(path, Fault("a value that cannot be searched", f"It is {type(value).__name__}."))
 
 
-def _search_members(members: Iterable[tuple[Any, Any]], path: str, depth: int, allowed: Allowed) -> Iterator[Found]:
+def _search_members(members: Iterable[tuple[Any, Any]], path: str, depth: int, allowed: Allowed) -> Iterator[Violation]:
     for number, (name, item) in enumerate(members):
         # A name may be what is wrong: only one that was searched becomes part of a path.
         yield from _search(name, f"{path}.(name {number})".lstrip("."), depth + 1, allowed)
@@ -91,34 +91,34 @@ def _search_members(members: Iterable[tuple[Any, Any]], path: str, depth: int, a
             and _NAME_OF_SECRET.fullmatch(name)
             and is_secret_value(item)
         ):
-            yield Found(inner, Fault("a record would publish a password or key", CREDENTIALS_HINT))
+            yield Violation(inner, Fault("a record would publish a password or key", CREDENTIALS_HINT))
         yield from _search(item, inner, depth + 1, allowed)
 
 
-def _search_str(text: str, path: str, depth: int, allowed: Allowed) -> Iterator[Found]:
+def _search_str(text: str, path: str, depth: int, allowed: Allowed) -> Iterator[Violation]:
     if text.lstrip()[:1] in ("{", "["):
         try:
             packed = json.loads(text, object_pairs_hook=_Members)
         except RecursionError:
-            yield Found(path, _TOO_DEEP)
+            yield Violation(path, _TOO_DEEP)
         except ValueError:
             pass  # it only looks like JSON
         else:  # nothing is in it but what is searched now
             yield from _search(packed, path, depth + 1, allowed)
             return
     if fault := search_text(text, allowed):
-        yield Found(path, fault)
+        yield Violation(path, fault)
     for content in decoded(text):
         yield from _search(content, path, depth + 1, allowed)
 
 
-def _search_bytes(content: bytes, path: str, depth: int, allowed: Allowed) -> Iterator[Found]:
+def _search_bytes(content: bytes, path: str, depth: int, allowed: Allowed) -> Iterator[Violation]:
     try:
         packed = msgspec.msgpack.decode(content)
         whole = msgspec.msgpack.encode(packed) == content  # else a name may stand twice in it, and hide what it had
     except RecursionError:
         packed, whole = None, False
-        yield Found(path, _TOO_DEEP)
+        yield Violation(path, _TOO_DEEP)
     except (msgspec.DecodeError, ValueError, OverflowError, TypeError):
         packed, whole = None, False
     if isinstance(packed, Mapping | list | msgspec.msgpack.Ext):
@@ -128,7 +128,7 @@ def _search_bytes(content: bytes, path: str, depth: int, allowed: Allowed) -> It
     try:
         inner = unpacked(content)
     except OverflowError:
-        yield Found(path, Fault("a compressed value too large to be searched", "Leave it unpacked, or out."))
+        yield Violation(path, Fault("a compressed value too large to be searched", "Leave it unpacked, or out."))
         return
     if inner is not None:
         yield from _search(inner, path, depth + 1, allowed)

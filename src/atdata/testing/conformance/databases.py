@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from atdata.errors import ConflictError, NotFoundError
-from atdata.local.database import Database, Found, Row, TakenError
+from atdata.local.database import Database, FoundRow, RecordRow, TakenError
 from atdata.testing.conformance.ports import raises
 
 NAMES = (
@@ -21,9 +21,9 @@ NAMES = (
 """Names are data: each of these is a name like any other."""
 
 
-def row(name: str = "a", number: int = 0, **facts: Any) -> Row:
+def row(name: str = "a", number: int = 0, **facts: Any) -> RecordRow:
     """A row that differs from others by its name and number."""
-    plain = Row(
+    plain = RecordRow(
         collection="x.kind",
         rkey=f"key-{number}",
         name=name,
@@ -37,12 +37,12 @@ def row(name: str = "a", number: int = 0, **facts: Any) -> Row:
     return plain._replace(**facts)
 
 
-def keys(found: Iterable[Found]) -> list[str]:
+def keys(found: Iterable[FoundRow]) -> list[str]:
     """The record keys of what was found."""
     return [item.rkey for item in found]
 
 
-def key(found: Found | None) -> str | None:
+def key(found: FoundRow | None) -> str | None:
     """The record key of what was found, if anything was."""
     return None if found is None else found.rkey
 

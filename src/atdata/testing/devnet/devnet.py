@@ -15,7 +15,7 @@ from atdata.atproto.plc import build_operation, sign_operation
 from atdata.atproto.syntax import Did, Handle
 from atdata.testing.devnet.pds import Pds, PdsAccount
 from atdata.testing.devnet.plc import PlcDirectory
-from atdata.testing.http import Answer, Request, Server
+from atdata.testing.http import Answer, HttpServer, Request
 
 BLOB_LIMIT = 52_428_800
 
@@ -42,9 +42,9 @@ class Devnet:
 
     def __init__(self, servers: int = 1, blob_limit: int = BLOB_LIMIT) -> None:
         self.plc = PlcDirectory()
-        self.plc_server = Server(self.plc.handle)
+        self.plc_server = HttpServer(self.plc.handle)
         self.pdses = [Pds(self.plc, blob_limit) for _ in range(servers)]
-        self.pds_servers = [Server(pds.handle) for pds in self.pdses]
+        self.pds_servers = [HttpServer(pds.handle) for pds in self.pdses]
         for pds, server in zip(self.pdses, self.pds_servers, strict=True):
             pds.url = server.url
         self._running = ExitStack()

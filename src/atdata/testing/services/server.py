@@ -32,7 +32,7 @@ _PASSED_ON = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH",
 
 
 @dataclass
-class State:
+class ServiceState:
     """The state of a server between two commands; kept in its folder, for its owner only."""
 
     port: int = 0
@@ -41,7 +41,7 @@ class State:
     processes: tuple[Process, ...] = ()
 
     @classmethod
-    def read(cls, path: Path) -> State:
+    def read(cls, path: Path) -> ServiceState:
         """The state in a file; a fresh one where there is none."""
         if not path.exists():
             return cls()
@@ -71,7 +71,7 @@ class Server(ABC):
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._state = State.read(self._state_file)
+        self._state = ServiceState.read(self._state_file)
         self._lock = -1
 
     @classmethod
@@ -164,7 +164,7 @@ class Server(ABC):
         if is_ours(self.folder):
             with disk_errors(self.folder), self._own_data():
                 remove_folder(self.folder)
-        self._state = State()
+        self._state = ServiceState()
 
     @contextmanager
     def _own_data(self) -> Iterator[None]:
