@@ -159,7 +159,7 @@ class OpenShards:
     def cancel_prefetch(self) -> None:
         """Stop fetching shards that are not needed yet."""
         with self._files.lock:
-            self._files.cancel_prefetch()
+            _cancel(self._files.prefetches)
 
     # --- contents
 
@@ -272,14 +272,10 @@ class ShardFiles:
             elif self.partial:
                 self.drop_partial(next(iter(self.partial)))
             else:
-                self.cancel_prefetch()
+                _cancel(self.prefetches)
         finally:
             self.lock.release()
         return True
-
-    def cancel_prefetch(self) -> None:
-        """Stop fetching shards that are not needed yet. The lock is held."""
-        _cancel(self.prefetches)
 
 
 def most_open() -> int:
