@@ -64,6 +64,11 @@ def test_faces_are_small() -> None:
     assert {name: count for name, count in classes() if count > LARGE_FACES.get(name, 12)} == {}
 
 
+def test_each_public_class_has_a_name_of_its_own() -> None:
+    counts = Counter(name for name, _ in classes() if not name.startswith("_"))
+    assert [name for name, count in counts.items() if count > 1] == []
+
+
 def test_files_are_short() -> None:
     long = {str(path.relative_to(SRC)) for path in SRC.rglob("*.py") if len(path.read_text().splitlines()) > 400}
     assert long == LONG_FILES
