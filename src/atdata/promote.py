@@ -25,7 +25,6 @@ from atdata.local.planning import Planner
 from atdata.records import Entry, Schema
 from atdata.records.entry import SPLITS
 from atdata.records.facts import RECUT_FROM, Facts
-from atdata.records.record import check_named
 from atdata.records.storage import open_storage
 from atdata.shards import FileSource, ShardRef
 from atdata.shards.addresses import scheme_of
@@ -94,17 +93,16 @@ def promote_to_atmosphere(
         prefix=entry.name,
         manifests=manifests,
     )
-    check_named(publication.name, version)
     with _moved(local_index.dataset(entry), entry, publication, data_store, client) as moved:
         publication = replace(publication, facts=_facts(publication.facts, entry, local_schema, moved.origins))
 
         def pack(schema: Schema) -> Packed:
             packed = moved.packed
             if packed.blobs:
-                return replace(packed, manifests=lambda _: _built(client, schema, packed.blobs, manifests))
+                return replace(packed, manifests=lambda: _built(client, schema, packed.blobs, manifests))
             plan = _PublicPlan(**vars(packed.plan), client=client, check=not allow_private)
             cache = ShardCache(client.settings.cache)
-            return Packed(plan, lambda _: find_manifests(plan.public, plan.public.shards, cache, manifests))
+            return Packed(plan, lambda: find_manifests(plan.public, plan.listed(manifests), cache, manifests))
 
         return publish(
             client,
@@ -143,14 +141,18 @@ class _PublicPlan(StoragePlan):
         """The source of the shards as a stranger reads them."""
         return open_storage(self.storage, self.shards, public_openers(self.client))
 
-    def upload(self) -> Sequence[ShardRef]:
+    def listed(self, manifests: bool | None) -> Sequence[ShardRef]:
+        """The shards, without the manifests that nobody insists on and that strangers may not be able to read."""
+        if self.check or manifests:
+            return self.public.shards
+        return [replace(shard, manifest=None) for shard in self.public.shards]
+
+    def upload(self) -> None:
         """See `StoragePlan`. One goes first: where strangers cannot read it, no other is copied."""
-        stored: list[ShardRef] = []
         for some in (slice(0, 1), slice(1, None)):
-            stored += StoragePlan(self.shards[some], self.storage, self.size, self.store, self.planned[some]).upload()
+            StoragePlan(self.shards[some], self.storage, self.size, self.store, self.planned[some]).upload()
             if self.check:
                 _check_readable(self.public, some)
-        return stored
 
 
 class _Moved(NamedTuple):
@@ -181,9 +183,8 @@ def _moved(
     else:
         with planned_storage(dataset, publication, data_store, client.settings.cache, digests=True) as plan:
             _check_addresses(plan.shards)
-            same = [shard.digest for shard in plan.shards] == [shard.digest for shard in dataset.shards]
             packed = Packed(replace(plan, size=plan.size.over(entry.size)))
-            yield _Moved(packed, origins=None if same else range(len(plan.shards)))
+            yield _Moved(packed, origins=() if plan.origins is None else None)
 
 
 def _check_addresses(shards: Sequence[ShardRef]) -> None:
@@ -200,13 +201,18 @@ def _check_addresses(shards: Sequence[ShardRef]) -> None:
 def _as_blobs(dataset: Dataset[Any], store: PDSBlobStore) -> _Moved:
     """Whole shards if the server takes them, else the same samples in smaller ones."""
     cache, limit = ShardCache(store.client.settings.cache, revalidate=True), store.client.blob_limit
-    shards, origins = list(_on_this_machine(dataset, cache)), None
-    if not all(shard.size is not None and shard.size <= limit for shard in shards):
-        whole, shards, origins = shards, [], []
-        for number, shard in enumerate(whole):
-            found = store.plan(Dataset(FileSource((shard,)), sample_type=dataset.sample_type, cache=cache.root))
-            shards += [planned.origin for planned in found]
-            origins += [number] * len(found)
+    whole = list(_on_this_machine(dataset, cache))
+    if all(shard.size is not None and shard.size <= limit for shard in whole):
+        return _Moved(Packed.of_blobs(whole, limit, manifests=False))
+    shards: list[ShardRef] = []
+    origins: list[int] = []
+    for number, shard in enumerate(whole):
+        cut = [shard]
+        if shard.size is None or shard.size > limit:
+            one = Dataset(FileSource((shard,)), sample_type=dataset.sample_type, cache=cache.root)
+            cut = [planned.origin for planned in store.plan(one)]
+        shards += cut
+        origins += [number] * len(cut)
     return _Moved(Packed.of_blobs(shards, limit, manifests=False), origins)
 
 

@@ -14,7 +14,7 @@ from atdata.atmosphere.evidence import reader_of
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import BlobUri
 from atdata.dataset import Dataset
-from atdata.dataset.stored import packed_by_shard
+from atdata.dataset.stored import keeps_shards, packed_by_shard
 from atdata.dataset.stores import ShardStore
 from atdata.errors import LexiconError, LimitError, ShardNotFoundError, UsageError, XrpcError
 from atdata.manifest import discard_shard, manifest_paths
@@ -127,13 +127,14 @@ class PDSBlobStore(ShardStore):
         limit = self.client.blob_limit
         limits = Limits.of(maxcount, limit if maxsize is None else min(maxsize, limit))
         groups: Iterator[Iterator[SampleRow]] = packed_by_shard(dataset.view)
+        numbered = (maxcount, maxsize) == (None, None) and keeps_shards(dataset.view)
         if maxcount is not None or maxsize is not None:
             groups = iter([itertools.chain.from_iterable(groups)])
         shards: list[PlannedShard] = []
-        for rows in groups:
+        for number, rows in enumerate(groups):
             for shard in cut_shards(rows, limits, lambda _: self._cache.scratch(), observer):
                 if shard.samples:
-                    shards.append(self._planned(self.take(shard)))
+                    shards.append(self._planned(self.take(shard), number if numbered else None))
                 else:
                     discard_shard(Path(shard.url))
         if not shards:
@@ -177,9 +178,9 @@ class PDSBlobStore(ShardStore):
         blob = self.client.upload(partial(_pieces, path, bars), _digest(shard).cid, size, mime_type)
         return check_taken(blob, mime_type, shard.url) if insist else blob
 
-    def _planned(self, kept: ShardRef) -> PlannedShard:
+    def _planned(self, kept: ShardRef, part_of: int | None) -> PlannedShard:
         facts = str(self.address(kept)), kept.digest, kept.size, kept.samples, kept.manifest
-        return PlannedShard(*facts, source=FileSource((kept,)), origin=kept)
+        return PlannedShard(*facts, source=FileSource((kept,)), origin=kept, part_of=part_of)
 
     def address(self, shard: ShardRef) -> BlobUri:
         """The address of a shard in the account's repository."""

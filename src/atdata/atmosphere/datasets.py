@@ -109,8 +109,8 @@ class DatasetPublisher:
         Raises:
             UsageError: a URL that must not be public, or that strangers cannot read.
         """
-        if isinstance(urls, str) or not urls:
-            raise UsageError("a dataset needs a list of URLs", actual=repr(urls)[:80])
+        if isinstance(urls, str) or not urls or not all(isinstance(url, str) for url in urls):
+            raise UsageError("urls must be a list of URLs", path="urls", actual=repr(urls)[:80])
         storage = ExternalStorage(tuple(urls))
         shards = storage.shards(None)
         packed = Packed(StoragePlan(shards, storage, Size.of(shards)))
@@ -146,8 +146,9 @@ class DatasetPublisher:
         """
         if mime_type != TAR:
             raise UsageError("mime_type must be that of a tar file", path="mime_type", expected=TAR, actual=mime_type)
-        if not blobs:
-            raise UsageError("a dataset needs at least one shard", path="blobs")
+        given: Any = blobs
+        if isinstance(given, bytes) or not given or not all(isinstance(blob, bytes) for blob in given):
+            raise UsageError("blobs must be a list of shards as bytes", path="blobs", actual=repr(blobs)[:80])
         schema = self.client.read(schema_uri, Schema)
         observer = manifest_observer(schema.sample_type, schema, manifests)
         shards = [self._keep(blob, schema, f"blobs[{index}]", observer) for index, blob in enumerate(blobs)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Any, TypeVar
@@ -23,9 +22,8 @@ from atdata.records import BlobStorage, Entry, Label, LensRecord, Record, Schema
 from atdata.records.address import name_and_version
 from atdata.records.facts import Facts, warn_of_not_taken
 from atdata.records.record import check_named
-from atdata.shards import FileSource, ShardRef
+from atdata.shards import FileSource
 from atdata.shards.cache import ShardCache
-from atdata.shards.ports import DataSource
 
 R = TypeVar("R", bound=Record)
 
@@ -69,11 +67,8 @@ class AtmosphereIndex(RecordIndex[AccountRecords]):
         if isinstance(plan.storage, BlobStorage):
             return Packed.of_blobs([shard.origin for shard in plan.planned], self.client.blob_limit, manifests)
 
-        def find(shards: Sequence[ShardRef]) -> Sequence[DataSource]:
-            source = dataset.view.source if store is None else store.create_source([shard.url for shard in shards])
-            return find_manifests(source, shards, ShardCache(cache), manifests)
-
-        return Packed(plan, find)
+        source = dataset.view.source if store is None else store.create_source([shard.url for shard in plan.shards])
+        return Packed(plan, lambda: find_manifests(source, plan.shards, ShardCache(cache), manifests))
 
     def get_dataset(self, ref: str) -> Entry:
         """The entry at an address, or of a name: `@handle/name[@version]`, or `name[@version]` of one's own.

@@ -104,12 +104,12 @@ class Packed:
 
     Attributes:
         plan: its storage.
-        manifests: finds those of its shards, as files of this machine, in order; called once the shards are in place.
+        manifests: finds those of its shards, as files of this machine, in order.
         blobs: shards on this machine that become the blobs of its storage, in the same order.
     """
 
     plan: StoragePlan
-    manifests: Callable[[Sequence[ShardRef]], Sequence[DataSource]] = lambda _shards: ()
+    manifests: Callable[[], Sequence[DataSource]] = tuple
     blobs: Sequence[ShardRef] = ()
 
     @classmethod
@@ -118,7 +118,7 @@ class Packed:
         storage = BlobStorage(tuple(Blob(shard.digest.cid, size=shard.size) for shard in shards if shard.digest))
         return cls(
             StoragePlan(shards, storage, Size.of(shards)),
-            lambda _: attached_manifests(shards, limit, manifests),
+            lambda: attached_manifests(shards, limit, manifests),
             shards,
         )
 
@@ -179,8 +179,9 @@ def _send(
     entry = fitting(entry, check=check)
     if not _has_entry(plan.decide(state, schema, entry)):
         return repository.transact(lambda now: plan.label(now, schema, entry), client.settings)
-    files = packed.manifests(packed.plan.upload())
+    files = packed.manifests()
     entry = fitting(replace(entry, **manifest_facts(files)), publication.manifests, check)
+    packed.plan.upload()
     strict = bool(publication.manifests)
     upload = _Upload(client, entry, packed.blobs, files if entry.manifests else (), plan.journal, strict)
 

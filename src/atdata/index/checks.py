@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from atdata.dataset import Dataset
@@ -9,28 +10,28 @@ from atdata.errors import SchemaError, UsageError
 from atdata.index.publication import Publication
 from atdata.records import Schema
 from atdata.records.entry import SPLITS
+from atdata.samples import DictSample
 from atdata.samples.fields import accepts
 from atdata.schema import schema_of
 
 
-def check_splits(publication: Publication, dataset: Dataset[Any], stored: int | None = None) -> None:
+def check_splits(publication: Publication, count: int, origins: Sequence[int] | None) -> None:
     """Refuse splits in the metadata, which name shards by number, where the shards become others.
 
     Args:
         publication: what is said.
-        dataset: what is inserted.
-        stored: how many shards it has where it is stored; before that is known, limits would cut across splits.
+        count: how many shards the dataset has.
+        origins: of each shard as it is stored the number of the dataset's that it stands for; `None` for none.
 
     Raises:
         UsageError: they do.
     """
-    others = publication.is_cut if stored is None else stored != len(dataset.shards)
-    if SPLITS in publication.said.get("metadata", {}) and others:
+    if SPLITS in publication.said.get("metadata", {}) and (origins is None or [*origins] != [*range(count)]):
         raise UsageError(
             "splits name shards by number, and these are cut anew",
             path="metadata.splits",
-            expected=f"the {len(dataset.shards)} shards of the dataset",
-            actual="other shards" if stored is None else f"{stored} shards",
+            expected=f"the {count} shards of the dataset",
+            actual="other shards",
             hint="Write each split to shards of its own that are small enough, and insert those without limits.",
         )
 
@@ -54,3 +55,14 @@ def check_fits(sample_type: type, schema: Schema) -> None:
             )
     if declared:
         raise SchemaError("the samples lack fields that the schema describes", uri=schema.uri, path=", ".join(declared))
+
+
+def check_first(dataset: Dataset[Any], schema: Schema) -> None:
+    """Refuse a dataset without a type whose first sample is not what a schema describes.
+
+    Raises:
+        SampleError: it is not.
+    """
+    for sample in dataset:
+        schema.sample_type.from_bytes(DictSample(sample).packed if isinstance(sample, Mapping) else sample.packed)
+        break

@@ -13,8 +13,8 @@ from msgspec import UNSET, UnsetType
 from atdata.atproto.syntax import AtUri, RecordKey, Tid
 from atdata.dataset import Dataset
 from atdata.dataset.stores import AbstractDataStore
-from atdata.errors import ConflictError, NotFoundError, SchemaError
-from atdata.index.checks import check_fits
+from atdata.errors import ConflictError, NotFoundError, SchemaError, UsageError
+from atdata.index.checks import check_first, check_fits
 from atdata.index.names import choose_schema
 from atdata.index.ports import RecordStore
 from atdata.index.publication import Publication
@@ -28,7 +28,7 @@ from atdata.records import (
     Schema,
 )
 from atdata.records.facts import Facts, Text, changed, warn_of_not_taken
-from atdata.records.record import check_named, newest_first
+from atdata.records.record import newest_first
 from atdata.samples import DictSample
 
 R = TypeVar("R", bound=Record)
@@ -208,7 +208,13 @@ class RecordIndex(Generic[Store]):
             MissingExtraError: manifests are insisted on, and pyarrow is not installed.
             LimitError, NetworkError, ContentionError: on the network: see `atdata.atmosphere.publishing.publish`.
         """
-        check_named(name, version)
+        if not isinstance(dataset, Dataset):
+            raise UsageError(
+                "only a Dataset can be inserted",
+                path="dataset",
+                actual=type(dataset).__name__,
+                hint="Of load_dataset(...) take one split, or all with metadata={'splits': ...}; of paths Dataset[T](paths).",
+            )
         publication = Publication(
             name=name,
             version=version,
@@ -222,6 +228,8 @@ class RecordIndex(Generic[Store]):
             manifests=manifests,
             digests=digests,
         )
+        if schema_ref is not None and dataset.sample_type is DictSample:
+            check_first(dataset, self.get_schema(schema_ref))
         return self._insert(dataset, publication)
 
     @abstractmethod

@@ -5,9 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from atdata.atproto.syntax import RecordKey
-from atdata.records import Entry, Schema, Size, Storage
+from atdata.atproto.syntax import AtUri, RecordKey
+from atdata.errors import UsageError
+from atdata.records import Entry, ExternalStorage, Schema, Size, Storage, check_outgoing
+from atdata.records.entry import SPLITS
 from atdata.records.facts import Facts
+from atdata.records.record import check_named
+
+_ANY = AtUri("at://did:web:nowhere.invalid/science.alt.dataset.schema/any")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +43,21 @@ class Publication:
     maxsize: float | None = None
     manifests: bool | None = None
     digests: bool | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no entry may say, before anything is read or stored.
+
+        Raises:
+            UsageError, LimitError, LexiconError, SampleError: it may not.
+        """
+        check_named(self.name, self.version)
+        for name, text in (("schema_ref", self.schema_ref), ("prefix", self.prefix)):
+            if text is not None and not isinstance(text, str):
+                raise UsageError(f"{name} must be text", path=name, actual=type(text).__name__)
+        said = {**self.said}
+        if SPLITS in said.get("metadata", {}):  # which are of shards that are not known yet
+            said["metadata"] = {name: value for name, value in said["metadata"].items() if name != SPLITS}
+        check_outgoing(Entry(name=self.name, schema_ref=_ANY, storage=ExternalStorage((_ANY,)), **said), bounded=False)
 
     @property
     def said(self) -> dict[str, Any]:

@@ -36,6 +36,7 @@ class StoragePlan:
         size: of all of them.
         store: what `upload` sends them to; `None` where they are in place.
         planned: the shards as the store planned them.
+        origins: of each the number of the dataset's shard whose samples it has; `None` where that is not known.
     """
 
     shards: Sequence[ShardRef]
@@ -43,10 +44,12 @@ class StoragePlan:
     size: Size
     store: ShardStore | None = None
     planned: Sequence[PlannedShard] = ()
+    origins: Sequence[int] | None = None
 
-    def upload(self) -> Sequence[ShardRef]:
-        """Store what is not in place yet; the shards with the manifests that are beside them now."""
-        return self.shards if self.store is None else self.store.upload(self.planned)
+    def upload(self) -> None:
+        """Store what is not in place yet."""
+        if self.store is not None:
+            self.store.upload(self.planned)
 
 
 @contextmanager
@@ -76,16 +79,17 @@ def planned_storage(
         ShardError, DigestError, ShardNotFoundError, NetworkError: a shard cannot be had, or is not what it must be.
         StorageError: the disk is full or fails.
     """
-    check_splits(publication, dataset)
     limits: dict[str, Any] = {"maxcount": publication.maxcount, "maxsize": publication.maxsize}
     prefix = publication.name if publication.prefix is None else publication.prefix
     if isinstance(store, ShardStore):
         planned = store.plan(dataset, prefix=prefix, observer=observer, **limits)
         with scratch_of(planned):
-            check_splits(publication, dataset, len(planned))
+            parts = [shard.part_of for shard in planned if shard.part_of is not None]
+            origins: Sequence[int] | None = parts if len(parts) == len(planned) else None
+            check_splits(publication, len(dataset.shards), origins)
             shards = [replace(shard, url=_address(shard.url)) for shard in planned]
             source = store.create_source([shard.url for shard in planned])
-            yield StoragePlan(shards, storage_of(shards, source), Size.of(shards), store, planned)
+            yield StoragePlan(shards, storage_of(shards, source), Size.of(shards), store, planned, origins)
         return
     if store is not None:
         source = store.create_source(store.write_shards(dataset, prefix=prefix, **limits))
@@ -95,8 +99,11 @@ def planned_storage(
         digests = digests or isinstance(source, FileSource)
     found = _proved(source, ShardCache(cache, revalidate=True)) if digests else source.shards
     kept = [replace(shard, url=_address(shard.url)) for shard in found]
-    check_splits(publication, dataset, len(kept))
-    yield StoragePlan(kept, storage_of(kept, source), Size.of(kept))
+    known = [shard.digest for shard in dataset.shards]
+    same = store is None or (None not in known and known == [shard.digest for shard in kept])
+    origins = range(len(kept)) if same and is_whole(dataset.view) else None
+    check_splits(publication, len(dataset.shards), origins)
+    yield StoragePlan(kept, storage_of(kept, source), Size.of(kept), origins=origins)
 
 
 def _check_in_place(dataset: Dataset[Any], publication: Publication) -> None:

@@ -94,7 +94,8 @@ class LocalIndex(RecordIndex[LocalRecords]):
                 plan = self._plan(schema, publication.entry(schema, storage.storage, storage.size), publication)
                 for record in plan.fresh:
                     self._check_key(record)
-                storage.upload()
+                if plan.entry.data_urls == [shard.url for shard in storage.shards]:  # else it is listed elsewhere
+                    storage.upload()
                 with suppress(TakenError):  # somebody was faster; what they wrote is found now
                     self.records.put(plan.fresh)
                     break

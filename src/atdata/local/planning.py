@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from atdata.dataset import Dataset
-from atdata.dataset.stored import is_whole, packed_by_shard
+from atdata.dataset.stored import is_whole, keeps_shards, packed_by_shard
 from atdata.dataset.stores import discard_scratch
 from atdata.errors import DigestError, UsageError
 from atdata.files.own import SCRATCH, STALE, TEMPORARY, own_files, scratch_name
@@ -69,7 +69,9 @@ class Planner:
         """
         limits = Limits.of(maxcount, maxsize)
         if is_whole(dataset.view) and limits == Limits():
-            found: Iterable[PlannedShard] = (_kept(dataset.view.source, ref, self.cache) for ref in dataset.shards)
+            found: Iterable[PlannedShard] = (
+                _kept(dataset.view.source, ref, self.cache, number) for number, ref in enumerate(dataset.shards)
+            )
         else:
             found = self._cut(dataset, limits, observer)
         planned: list[PlannedShard] = []
@@ -87,15 +89,17 @@ class Planner:
     def _cut(self, dataset: Dataset[Any], limits: Limits, observer: Observer | None) -> Iterator[PlannedShard]:
         self._sweep()
         groups: Iterator[Iterator[SampleRow]] = packed_by_shard(dataset.view)
+        numbered = limits == Limits() and keeps_shards(dataset.view)
         if limits == Limits():
             limits = Limits(size=DEFAULT_MAXSIZE)
         else:
             groups = iter([itertools.chain.from_iterable(groups)])
-        for rows in groups:
+        for number, rows in enumerate(groups):
             for shard in cut_shards(rows, limits, self._place, observer):
                 if shard.samples:
                     manifest = manifest_beside(shard)
-                    yield _planned(shard, FileSource((shard,)), shard, manifest, scratch=True)
+                    part_of = number if numbered else None
+                    yield _planned(shard, FileSource((shard,)), shard, manifest, part_of, scratch=True)
                 else:
                     discard_shard(Path(shard.url))
 
@@ -111,29 +115,35 @@ class Planner:
 
 
 def _planned(
-    stored: ShardRef, source: DataSource, origin: ShardRef, manifest: DataSource | None, scratch: bool = False
+    stored: ShardRef,
+    source: DataSource,
+    origin: ShardRef,
+    manifest: DataSource | None,
+    part_of: int | None,
+    scratch: bool = False,
 ) -> PlannedShard:
     facts = (stored.url, stored.digest, stored.size, stored.samples, manifest)
-    return PlannedShard(*facts, source=source, origin=origin, scratch=scratch)
+    return PlannedShard(*facts, source=source, origin=origin, scratch=scratch, part_of=part_of)
 
 
-def _kept(source: DataSource, ref: ShardRef, cache: ShardCache) -> PlannedShard:
+def _kept(source: DataSource, ref: ShardRef, cache: ShardCache, number: int) -> PlannedShard:
     """A shard as it is now. What is said of it is believed here, as storing it proves it; what was once found out is not:
     its digest is for a record.
     """
     cache = replace(cache, revalidate=True)
-    local = isinstance(source, FileSource)
+    local, fetched = isinstance(source, FileSource), False
     if ref.digest is None and not local:
+        fetched = True
         ref = cache.fetch_undigested(source, ref, threading.Event())
     named = ref.digest is not None and ref.digest.algorithm == "sha256"
-    if named and ref.size is not None and not local:
-        return _planned(ref, source, ref, ref.manifest)
+    if named and ref.size is not None and not local and not fetched:
+        return _planned(ref, source, ref, ref.manifest, number)
     # A file of this machine is read twice at most: here for a digest that nobody knows, and to be stored.
     opened = open_shard(source, replace(ref, digest=None) if local and named else ref, cache)
     with opened.file:
         digest = ref.digest if named else sha256_of(opened, cache)
     found = ShardRef(ref.url, digest, opened.size, len(opened.index))
-    return _planned(found, source, found, ref.manifest or (manifest_beside(found) if local else None))
+    return _planned(found, source, found, ref.manifest or (manifest_beside(found) if local else None), number)
 
 
 def proved_bytes(shard: PlannedShard, cache: ShardCache) -> Generator[bytes]:
@@ -148,7 +158,7 @@ def proved_bytes(shard: PlannedShard, cache: ShardCache) -> Generator[bytes]:
     else:
         file = open_shard(shard.source, shard.origin, cache).file
     with file:
-        yield from checked(file, shard)
+        yield from checked(file, replace(shard, url=shard.origin.url))  # what is wrong is wrong there
 
 
 def checked(file: BinaryIO, shard: ShardRef) -> Iterator[bytes]:
@@ -176,7 +186,7 @@ def checked(file: BinaryIO, shard: ShardRef) -> Iterator[bytes]:
             uri=shard.url,
             expected=f"{shard.size} bytes",
             actual=actual,
-            hint="Nothing was stored. Store the dataset again once nobody writes to its files.",
+            hint="It was not stored. Store the dataset again once nobody writes to its files.",
         )
 
 
@@ -195,5 +205,6 @@ def check_prefix(prefix: str) -> str:
         "prefix must name a place below the store",
         path="prefix",
         expected="names with / between them, such as mnist/v1",
+        hint="Without prefix= the name of the dataset is one; give another.",
         actual=repr(prefix)[:80],
     )

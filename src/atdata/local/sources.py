@@ -30,7 +30,7 @@ def check_places(shards: Iterable[ShardRef]) -> None:
     if not kinds <= _SCHEMES:
         raise UsageError(
             f"shards at {' and '.join(sorted(kinds))}:// cannot be listed by a local index",
-            hint="Give the index a data store to copy them to: LocalIndex(data_store=...).",
+            hint="Give it a data store on disk or in S3 to copy them to: LocalIndex(data_store=...).",
         )
 
 

@@ -171,7 +171,7 @@ class Entry(Record):
             )
         for name, numbers in declared.items():
             listed = isinstance(numbers, list) and all(type(n) is int and 0 <= n < count for n in numbers)
-            if not isinstance(name, str) or not listed:
+            if not isinstance(name, str) or not name.strip() or not listed:
                 raise LexiconError(
                     "a split names shards that do not exist",
                     path=f"metadata.splits.{name}",

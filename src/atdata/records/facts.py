@@ -128,8 +128,8 @@ def _outside() -> int:
     return level
 
 
-def _tags(tags: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(tags, str) or not all(isinstance(tag, str) for tag in tags):
+def _tags(tags: Any) -> tuple[str, ...]:
+    if not isinstance(tags, Sequence) or isinstance(tags, str) or not all(isinstance(tag, str) for tag in tags):
         raise UsageError(
             "tags must be a list of words", path="tags", actual=repr(tags)[:80], hint='Write tags=["..."].'
         )

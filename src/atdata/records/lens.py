@@ -45,7 +45,9 @@ class CodeReference:
         """
         if isinstance(value, CodeReference):
             return value
-        missing = [name for name in ("repository", "commit", "path") if not isinstance(value.get(name), str)]
+        given: Any = value
+        parts = given if isinstance(given, Mapping) else {}
+        missing = [name for name in ("repository", "commit", "path") if not isinstance(parts.get(name), str)]
         if missing:
             raise LensError(
                 "a code reference lacks some of its parts",

@@ -157,13 +157,17 @@ class Record(Mapping[str, Any]):
 
 
 def check_named(name: str, version: str | None) -> None:
-    """Refuse empty texts: nobody could ask for them.
+    """Refuse what nobody could ask for.
 
     Raises:
-        UsageError: one is.
+        UsageError: one is no text, or an empty one.
     """
     for what, text in (("name", name), ("version", version)):
-        if text is not None and not text.strip():
+        if text is None and what == "version":
+            continue
+        if not isinstance(text, str):
+            raise UsageError(f"{what} must be text", path=what, actual=type(text).__name__)
+        if not text.strip():
             raise UsageError(
                 f"{what} must not be empty",
                 path=what,

@@ -17,11 +17,13 @@ class PlannedShard(ShardRef):
         source: where its bytes are now.
         origin: the reference to it there.
         scratch: whether it was cut for this, and goes once it is stored.
+        part_of: the number of the dataset's shard that all its samples are from; `None` where they are from several.
     """
 
     source: DataSource = field(compare=False, repr=False)
     origin: ShardRef = field(compare=False, repr=False)
     scratch: bool = field(default=False, compare=False, repr=False)
+    part_of: int | None = field(default=None, compare=False, repr=False)
 
     @property
     def sha256(self) -> Digest:

@@ -51,7 +51,8 @@ class Limits:
             UsageError: `maxcount` is no whole number of samples, or no sample fits.
         """
         count = None if maxcount is None else checked_int(maxcount, "maxcount", 1)
-        if maxsize is not None and not maxsize >= 4 * BLOCK:
+        given: Any = maxsize
+        if given is not None and not (isinstance(given, int | float) and given >= 4 * BLOCK):
             raise UsageError("maxsize must be at least 2048 bytes", path="maxsize", actual=maxsize)
         return cls(count, None if maxsize is None or math.isinf(maxsize) else int(maxsize))
 
