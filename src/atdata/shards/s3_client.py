@@ -328,13 +328,13 @@ def _pools(patience: float) -> dict[str, Any]:
             finally:
                 given_up.cancel()
 
-    class Plain(Bounded, awsrequest.AWSHTTPConnection):  # type: ignore[misc]
+    class PlainConnection(Bounded, awsrequest.AWSHTTPConnection):  # type: ignore[misc]
         pass
 
     class Secured(Bounded, awsrequest.AWSHTTPSConnection):  # type: ignore[misc]
         pass
 
-    plain = type("Pool", (awsrequest.AWSHTTPConnectionPool,), {"ConnectionCls": Plain})
+    plain = type("Pool", (awsrequest.AWSHTTPConnectionPool,), {"ConnectionCls": PlainConnection})
     secured = type("Pool", (awsrequest.AWSHTTPSConnectionPool,), {"ConnectionCls": Secured})
     return {"http": plain, "https": secured}
 
