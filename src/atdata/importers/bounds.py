@@ -72,37 +72,61 @@ class Bounds:
             raise LimitError(what, uri=str(self.path), path=where, expected=limit, actual=f"{size} bytes", hint=hint)
 
 
-def rows_at_once(metadata: Any, group: int, width: int, bounds: Bounds, most: int) -> int:
+def row_groups(bounds: Bounds) -> list[Struct]:
+    """The row groups in the footer of a Parquet file, read here: what `pyarrow` finds wrong in one, once it is asked for
+    a column, ends the whole process.
+
+    Raises:
+        SampleError: they cannot be read.
+    """
+    with bounds.path.open("rb") as file:
+        file.seek(max(bounds.size - 8, 0))
+        length = int.from_bytes(file.read(4), "little")
+        file.seek(max(bounds.size - 8 - length, 0))
+        try:
+            return Struct.read(Thrift(file.read(length), 0, str(bounds.path))).structs(4)
+        except ShardError as error:
+            raise _malformed(bounds, "the footer", "its row groups") from error
+
+
+def rows_at_once(schema: Any, group: int, groups: list[Struct], width: int, bounds: Bounds, most: int) -> int:
     """The number of rows of a row group of a Parquet file that are decoded together.
 
     Args:
-        metadata: the file's, as `pyarrow` reads it.
+        schema: the file's, as `pyarrow` reads it.
         group: which row group.
+        groups: all of them; see `row_groups`.
         width: bytes that a row takes by the types of the columns alone, also where it has no value.
         bounds: of the file.
         most: rows that are enough.
 
     Raises:
         LimitError: one row, or one page, may be more than memory should hold.
-        SampleError: the header of a page cannot be read.
+        SampleError: a column, or the header of a page, cannot be read.
     """
-    row_group, row = metadata.row_group(group), width
-    with bounds.path.open("rb") as file:
-        for number in range(row_group.num_columns):
-            row += _largest(file, metadata, group, number, bounds)
+    row = width
+    try:
+        columns, rows = [chunk.struct(3) for chunk in groups[group].structs(1)], groups[group].number(3)
+        if len(columns) != len(schema):
+            raise groups[group].damaged()
+        with bounds.path.open("rb") as file:
+            for number, column in enumerate(columns):
+                where = f"row group {group}, {schema.column(number).path}"
+                row += _largest(file, column, schema.column(number), rows, where, bounds)
+    except ShardError as error:
+        raise _malformed(bounds, f"row group {group}", "its columns") from error
     bounds.check_held(row, f"row group {group}")
     return max(1, min(most, _AT_ONCE // max(row, 1)))
 
 
-def _largest(file: BinaryIO, metadata: Any, group: int, number: int, bounds: Bounds) -> int:
+def _largest(file: BinaryIO, column: Struct, kind: Any, rows: int, where: str, bounds: Bounds) -> int:
     """Bytes that a row of a column chunk has at most; of lists, as many as one has that is like the others.
 
     Each page is in memory at once. A value has bytes of its own, or those of a dictionary, which are there once. Where a
     list ends is known only when it is read: one may be the whole chunk.
     """
-    column, kind = metadata.row_group(group).column(number), metadata.schema.column(number)
-    width, where = _WIDTHS.get(column.physical_type), f"row group {group}, {column.path_in_schema}"
-    if column.physical_type == "FIXED_LEN_BYTE_ARRAY":
+    width = _WIDTHS.get(kind.physical_type)
+    if kind.physical_type == "FIXED_LEN_BYTE_ARRAY":
         width = int(kind.length)
     longest = values = plain = dictionary = shared = begun = 0
     for page, size, count, encoding in _pages(file, column, where, bounds):
@@ -122,16 +146,15 @@ def _largest(file: BinaryIO, metadata: Any, group: int, number: int, bounds: Bou
         return longest
     whole = values * (width or 0) + plain + shared * dictionary
     bounds.check_held(whole, where)
-    return whole // max(int(metadata.row_group(group).num_rows), 1)
+    return whole // max(rows, 1)
 
 
-def _pages(file: BinaryIO, column: Any, where: str, bounds: Bounds) -> Iterator[tuple[int, int, int, int]]:
+def _pages(file: BinaryIO, column: Struct, where: str, bounds: Bounds) -> Iterator[tuple[int, int, int, int]]:
     """Kind, size in memory, number of values and encoding of each page, as its header says them."""
-    starts = [start for start in (column.dictionary_page_offset, column.data_page_offset) if start]
-    at = min(starts, default=0)
-    end = at + column.total_compressed_size
+    at = min((start for start in (column.number(9), column.number(11, 0)) if start), default=0)
+    end = at + column.number(7)
     if not 0 <= at <= end <= bounds.size:
-        raise SampleError("a Parquet file is malformed", uri=str(bounds.path), path=where, actual="its offsets")
+        raise _malformed(bounds, where, "its offsets")
     while at < end:
         try:
             header, length = _header(file, at, str(bounds.path))
@@ -141,16 +164,15 @@ def _pages(file: BinaryIO, column: Any, where: str, bounds: Bounds) -> Iterator[
             data = header.struct({_DATA: 5, _DATA_V2: 8}[kind]) if kind in (_DATA, _DATA_V2) else None
             count, encoding = (data.number(1), data.number(2 if kind == _DATA else 4)) if data else (0, _PLAIN)
         except ShardError as error:
-            raise SampleError(
-                "a Parquet file is malformed",
-                uri=str(bounds.path),
-                path=where,
-                actual=f"the header of a page at byte {at}",
-                hint="Write it again.",
-            ) from error
+            raise _malformed(bounds, where, f"the header of a page at byte {at}") from error
         at += length + packed
         if kind == _DICTIONARY or data:
             yield kind, size, max(count, 0), encoding
+
+
+def _malformed(bounds: Bounds, where: str, actual: str) -> SampleError:
+    hint = "Write it again."
+    return SampleError("a Parquet file is malformed", uri=str(bounds.path), path=where, actual=actual, hint=hint)
 
 
 def _header(file: BinaryIO, at: int, uri: str) -> tuple[Struct, int]:

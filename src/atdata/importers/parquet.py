@@ -16,7 +16,7 @@ import numpy as np
 
 from atdata.errors import MissingExtraError, SampleError
 from atdata.importers import infer
-from atdata.importers.bounds import Bounds, rows_at_once
+from atdata.importers.bounds import Bounds, row_groups, rows_at_once
 from atdata.importers.files import Snapshot, decoding
 from atdata.importers.imported import Imported, import_values
 from atdata.samples import Array, FieldType, ListOf, Maybe, Plain, Scalar, Shape
@@ -87,9 +87,10 @@ def _batches(table: Any, path: Path) -> Iterator[Any]:
     """
     bounds, metadata, total = Bounds(path, path.stat().st_size), table.metadata, 0
     bounds.check_total(metadata.num_rows * _ROW, "its rows")
-    width = sum(map(_slots, table.schema_arrow.types))
-    for group in range(metadata.num_row_groups):
-        for batch in table.iter_batches(rows_at_once(metadata, group, width, bounds, BATCH), row_groups=[group]):
+    width, groups = sum(map(_slots, table.schema_arrow.types)), row_groups(bounds)
+    for group in range(len(groups)):
+        rows = rows_at_once(metadata.schema, group, groups, width, bounds, BATCH)
+        for batch in table.iter_batches(rows, row_groups=[group]):
             total += batch.nbytes
             bounds.check_total(total, f"row group {group}")
             yield batch
