@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from atdata.atmosphere.evidence import reader_of
 from atdata.atmosphere.records import AccountRecords
@@ -31,14 +30,7 @@ class AtmosphereClient:
 
     Args:
         base_url: the server to log in at; without it, the account's own, found through its handle.
-        plc_url: see `atdata.settings`, as for the rest.
-        resolver_url: servers to ask for handles, instead of DNS.
-        allow_loopback: addresses found in records and DID documents may be on this machine.
-        cache: folder for shards and for the newest commits seen.
-        data: folder for the journals of unfinished publications.
-        patience: seconds that one request may wait for its server.
-        least_rate: bytes a second that a server must bring over a long time.
-        public_query: parameters that the addresses in what is published may have.
+        settings: arguments of `atdata.settings.Settings.of`.
 
     Attributes:
         settings: in force.
@@ -46,30 +38,9 @@ class AtmosphereClient:
         records: the account's own records, and the way to everybody else's.
     """
 
-    def __init__(
-        self,
-        base_url: str | None = None,
-        *,
-        plc_url: str | None = None,
-        resolver_url: str | None = None,
-        allow_loopback: bool | None = None,
-        cache: str | os.PathLike[str] | None = None,
-        data: str | os.PathLike[str] | None = None,
-        patience: float | None = None,
-        least_rate: float | None = None,
-        public_query: str | None = None,
-    ) -> None:
+    def __init__(self, base_url: str | None = None, **settings: Any) -> None:
         self._account: Account | None = None
-        self.settings = Settings.of(
-            plc_url=plc_url,
-            resolver_url=resolver_url,
-            allow_loopback=allow_loopback,
-            cache=cache,
-            data=data,
-            patience=patience,
-            least_rate=least_rate,
-            public_query=public_query,
-        )
+        self.settings = Settings.of(**settings)
         if base_url is not None and not base_url:
             raise UsageError(
                 "base_url must not be empty", path="base_url", hint="Leave it out to find the account's own."

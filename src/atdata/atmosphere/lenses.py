@@ -127,7 +127,7 @@ def _code_of(function: Callable[..., Any], repository: str | None, commit: str |
         file = Path(inspect.getsourcefile(function) or "").resolve(strict=True)
     except (TypeError, OSError):
         raise _unplaced(function, "it was not read from a file") from None
-    if repository and commit and not _in_checkout(file.parent):
+    if repository and commit and not any((folder / ".git").exists() for folder in file.parents):
         path = f"{function.__module__.replace('.', '/')}.py:{function.__qualname__}"
         return CodeReference.of({"repository": repository, "commit": commit, "path": path}, function.__name__)
     root = Path(_git(function, file.parent, "rev-parse", "--show-toplevel"))
@@ -150,10 +150,6 @@ def _git(function: Callable[..., Any], folder: Path, *arguments: str) -> str:
     if done.returncode:
         raise _unplaced(function, f"git {arguments[0]}: {done.stderr.strip()[:200]}")
     return done.stdout.strip()
-
-
-def _in_checkout(folder: Path) -> bool:
-    return any((parent / ".git").exists() for parent in (folder, *folder.parents))
 
 
 def _https(remote: str) -> str:

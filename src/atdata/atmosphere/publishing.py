@@ -161,7 +161,7 @@ def publish(
         while isinstance(found, Schema):
             found = _send(plan, repository, found, pack(found), publication)
     stands = client.read(found.located, Entry)
-    warn_of_not_taken(stands, publication.said, UPDATE)
+    warn_of_not_taken(stands, publication.facts.said, UPDATE)
     return stands
 
 

@@ -26,11 +26,7 @@ class Login(Protocol):
 
     @property
     def account(self) -> Account:
-        """The account that is logged in.
-
-        Raises:
-            AuthError: none is.
-        """
+        """The account that is logged in; an `AuthError` where none is."""
 
 
 class AccountRecords:

@@ -49,7 +49,9 @@ class Cid:
             IdentifierError: any other text, also that of a valid CID outside the blessed form.
         """
         if not isinstance(text, str) or not _TEXT.fullmatch(text):
-            raise IdentifierError("not a CID", actual=_shown(text), hint=_HINT)
+            raise IdentifierError(
+                "not a CID", actual=text[:100] if isinstance(text, str) else type(text).__name__, hint=_HINT
+            )
         # 58 characters carry 290 bits, 2 more than a CID has. Comparing the round trip refuses any that are set.
         try:
             cid = cls(base64.b32decode(text[1:].upper() + "=" * 6))
@@ -115,7 +117,3 @@ class Cid:
 
     def __repr__(self) -> str:
         return f"Cid({str(self)!r})"
-
-
-def _shown(text: object) -> str:
-    return text[:100] if isinstance(text, str) else type(text).__name__

@@ -63,7 +63,9 @@ def check_datetime_syntax(text: str) -> None:
 def check_datetime(text: str) -> None:
     """Check that text is a moment that exists, from the year 0 on."""
     year, month, day, hour, minute, second, _, offset = _datetime_parts(text)
-    exists = 1 <= month <= 12 and 1 <= day <= _days_in(year, month) and hour < 24 and minute < 60 and second < 60
+    # The calendar module begins with the year 1; the year 0 was a leap year, as 2000 was.
+    exists = 1 <= month <= 12 and 1 <= day <= monthrange(year or 2000, month)[1]
+    exists = exists and hour < 24 and minute < 60 and second < 60
     if not exists or abs(offset) >= 24 * 60:
         refuse("a datetime", text, "The date or the time does not exist.")
     if (year, month, day) == (0, 1, 1) and hour * 60 + minute < offset:
@@ -147,8 +149,3 @@ def _datetime_parts(text: str) -> tuple[int, int, int, int, int, int, int, int]:
     hours, minutes = int(match[9] or 0), int(match[10] or 0)
     offset = hours * 60 + minutes if minutes < 60 else 24 * 60
     return year, month, day, hour, minute, second, microsecond, -offset if match[8] == "-" else offset
-
-
-def _days_in(year: int, month: int) -> int:
-    # The calendar module begins with the year 1; the year 0 was a leap year, as 2000 was.
-    return monthrange(year or 2000, month)[1]

@@ -203,7 +203,7 @@ class TidClock:
     def __init__(
         self, microseconds: Callable[[], int] | None = None, clock_id: int | None = None, *, after: int = -1
     ) -> None:
-        self._time = microseconds or _system_microseconds
+        self._time = microseconds or (lambda: time.time_ns() // 1000)
         self._clock_id = secrets.randbelow(_CLOCK_IDS) if clock_id is None else clock_id
         self._last = after
         self._lock = threading.Lock()
@@ -217,10 +217,6 @@ class TidClock:
     def forked(self) -> TidClock:
         """A clock that continues this one under another number, for a child process."""
         return TidClock(self._time, after=self._last)
-
-
-def _system_microseconds() -> int:
-    return time.time_ns() // 1000
 
 
 def _renew_clock() -> None:

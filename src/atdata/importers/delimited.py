@@ -70,7 +70,7 @@ def open_files(splits: Mapping[str, Sequence[Path]], type_name: str, uri: str, n
         counts[split_by_path[path]] += _look(table, names, columns, f"{path.name} " if several else "", comments)
     fields, decided = [], [*notes, *passed_over(comments, "comments")]
     for name, column in zip(names, columns, strict=True):
-        fields.append((name, _field_type(column)))
+        fields.append((name, Scalar("str") if _is_text(column) else infer.settle(column.guess)))
         decided += _describe(name, column)
     parsers = [_parser(kind) for _, kind in fields]
 
@@ -281,10 +281,6 @@ def _guess_of_cell(cell: str) -> infer.Guess:
 def _is_text(column: _Cells) -> bool:
     words = column.guess.core == infer.FLOAT.core and not column.numbers  # NaN, and nothing but NaN
     return words or isinstance(column.guess.core, Plain) or column.guess.core in (infer.STR.core, infer.Bound.NOTHING)
-
-
-def _field_type(column: _Cells) -> FieldType:
-    return Scalar("str") if _is_text(column) else infer.settle(column.guess)
 
 
 def _describe(name: str, column: _Cells) -> list[str]:

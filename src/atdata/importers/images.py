@@ -241,7 +241,10 @@ def _deep(path: Path, image: Image, number: int) -> NDArray[np.uint16]:
     for half in ("RGBA",) if raw.startswith("LA") else (f"{raw[:-1]}B", f"{raw[:-1]}L"):
         with _pillow().open(path, formats=_FORMATS) as again:
             again.seek(number)
-            again.tile = [tile._replace(args=_instead(tile.args, half)) for tile in again.tile]
+            again.tile = [
+                tile._replace(args=half if isinstance(tile.args, str) else (half, *tile.args[1:]))
+                for tile in again.tile
+            ]
             again.load()
             planes.append(np.asarray(ImageOps.exif_transpose(again), dtype=np.uint16))
     if raw.startswith("LA"):  # its four bytes, as if they were four colours
@@ -251,10 +254,6 @@ def _deep(path: Path, image: Image, number: int) -> NDArray[np.uint16]:
     high, low = (first, second) if order == "B" or (order == "N" and sys.byteorder == "big") else (second, first)
     colours: NDArray[np.uint16] = (high << 8 | low).astype(np.uint16)
     return _keyed(colours, key) if isinstance(key, tuple) else colours
-
-
-def _instead(arguments: Any, raw: str) -> Any:
-    return raw if isinstance(arguments, str) else (raw, *arguments[1:])
 
 
 def _check_depth(path: Path, image: Image) -> None:

@@ -26,7 +26,7 @@ def check_splits(publication: Publication, count: int, origins: Sequence[int] | 
     Raises:
         UsageError: they do.
     """
-    if SPLITS in publication.said.get("metadata", {}) and (origins is None or [*origins] != [*range(count)]):
+    if SPLITS in publication.facts.said.get("metadata", {}) and (origins is None or [*origins] != [*range(count)]):
         raise UsageError(
             "splits name shards by number, and these are cut anew",
             path="metadata.splits",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from atdata.atproto.syntax import AtUri, RecordKey
 from atdata.errors import UsageError
@@ -54,15 +53,10 @@ class Publication:
         for name, text in (("schema_ref", self.schema_ref), ("prefix", self.prefix)):
             if text is not None and not isinstance(text, str):
                 raise UsageError(f"{name} must be text", path=name, actual=type(text).__name__)
-        said = {**self.said}
+        said = self.facts.said
         if SPLITS in said.get("metadata", {}):  # which are of shards that are not known yet
             said["metadata"] = {name: value for name, value in said["metadata"].items() if name != SPLITS}
         check_outgoing(Entry(name=self.name, schema_ref=_ANY, storage=ExternalStorage((_ANY,)), **said), bounded=False)
-
-    @property
-    def said(self) -> dict[str, Any]:
-        """The facts that somebody said, by the name of the entry's attribute."""
-        return self.facts.said
 
     @property
     def is_cut(self) -> bool:
@@ -71,4 +65,4 @@ class Publication:
 
     def entry(self, schema: Schema, storage: Storage, size: Size) -> Entry:
         """The entry that says this."""
-        return Entry(name=self.name, schema_ref=schema.located, storage=storage, size=size, **self.said)
+        return Entry(name=self.name, schema_ref=schema.located, storage=storage, size=size, **self.facts.said)

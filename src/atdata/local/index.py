@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -99,7 +100,7 @@ class LocalIndex(RecordIndex[LocalRecords]):
                 with suppress(TakenError):  # somebody was faster; what they wrote is found now
                     self.records.put(plan.fresh)
                     break
-        warn_of_not_taken(plan.entry, publication.said, UPDATE)
+        warn_of_not_taken(plan.entry, publication.facts.said, UPDATE)
         return plan.entry
 
     def _check_key(self, record: Record) -> None:
@@ -125,12 +126,9 @@ class LocalIndex(RecordIndex[LocalRecords]):
 
     def add_entry(self, dataset: Dataset[Any], *, name: str, **facts: Any) -> Entry:
         """List a dataset whose shards stay where they are; see `insert_dataset`."""
-        return LocalIndex._without_store(self).insert_dataset(dataset, name=name, **facts)
-
-    def _without_store(self) -> LocalIndex:
-        index = LocalIndex.__new__(LocalIndex)
-        index.settings, index.records, index.data_store = self.settings, self.records, None
-        return index
+        index = copy.copy(self)
+        index.data_store = None
+        return index.insert_dataset(dataset, name=name, **facts)
 
     def _schema_for(self, dataset: Dataset[Any], publication: Publication) -> Schema:
         """The schema of a dataset about to be inserted: where it is, or where it will be."""

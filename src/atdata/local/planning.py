@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from atdata.dataset import Dataset
 from atdata.dataset.stored import is_whole, keeps_shards, packed_by_shard
@@ -157,35 +157,23 @@ def proved_bytes(shard: PlannedShard, cache: ShardCache) -> Generator[bytes]:
         file = shard.source.open(shard.origin)
     else:
         file = open_shard(shard.source, shard.origin, cache).file
+    hasher, left = shard.sha256.hasher(), shard.length
     with file:
-        yield from checked(file, replace(shard, url=shard.origin.url))  # what is wrong is wrong there
-
-
-def checked(file: BinaryIO, shard: ShardRef) -> Iterator[bytes]:
-    """Yields the bytes of a file, if it is what a reference says; else an error before the last piece.
-
-    Raises:
-        DigestError: they are other bytes.
-    """
-    if shard.digest is None or shard.size is None:
-        raise UsageError("a file of unknown digest or size cannot be proved", actual=shard.url)
-    hasher, left = shard.digest.hasher(), shard.size
-    while piece := file.read(CHUNK):
-        hasher.update(piece)
-        left -= len(piece)
-        if left == 0:
-            shard.digest.check(hasher.hexdigest(), shard.url)
-        if left < 0:
-            break
-        yield piece
+        while piece := file.read(CHUNK):
+            hasher.update(piece)
+            left -= len(piece)
+            if left == 0:
+                shard.sha256.check(hasher.hexdigest(), shard.origin.url)
+            if left < 0:
+                break
+            yield piece
     if left:
-        actual = f"{shard.size - left} bytes" if left > 0 else "more"
         raise DigestError(
             "a shard is not as long as planned",
             step="shard digest",
-            uri=shard.url,
+            uri=shard.origin.url,
             expected=f"{shard.size} bytes",
-            actual=actual,
+            actual=f"{shard.length - left} bytes" if left > 0 else "more",
             hint="It was not stored. Store the dataset again once nobody writes to its files.",
         )
 

@@ -77,7 +77,8 @@ class PostgresDatabase(SqlDatabase):
             return True
         refused = isinstance(error, psycopg.errors.InvalidAuthorizationSpecification | psycopg.errors.InvalidPassword)
         closed = self._connection is None or self._connection.closed
-        return isinstance(error, psycopg.OperationalError) and bool(closed) and not refused and not _is_final(error)
+        final = refused or _refuses(error) or "does not exist" in str(error)  # it would say the same once more
+        return isinstance(error, psycopg.OperationalError) and bool(closed) and not final
 
     def _connected(self) -> psycopg.Connection[Any]:
         if self._connection is None:
@@ -153,11 +154,6 @@ def _refuses(error: Exception) -> bool:
     """True if a connection was refused for who we are: before there is one, the driver says it in words only."""
     text = str(error)
     return "authentication failed" in text or "no password supplied" in text or "role " in text
-
-
-def _is_final(error: Exception) -> bool:
-    """True if a server would say the same if it were asked again."""
-    return _refuses(error) or "does not exist" in str(error)
 
 
 def _said(error: Exception) -> str | None:

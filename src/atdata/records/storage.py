@@ -86,7 +86,7 @@ class Storage(ABC):
 
     @classmethod
     @abstractmethod
-    def read(cls, value: dict[str, Any]) -> Storage:
+    def _read(cls, value: dict[str, Any]) -> Storage:
         """The storage of a wire form that is valid today.
 
         Raises:
@@ -128,8 +128,7 @@ class BlobStorage(Storage):
         return tuple(ShardRef(str(BlobUri.of(did, b.cid)), Digest.of_cid(b.cid), b.size) for b in self.listed)
 
     @classmethod
-    def read(cls, value: dict[str, Any]) -> BlobStorage:
-        """See `Storage`."""
+    def _read(cls, value: dict[str, Any]) -> BlobStorage:
         return cls(tuple(_read_blob(item, f"storage.blobs[{n}]") for n, item in enumerate(_list(value, "blobs"))))
 
 
@@ -152,8 +151,7 @@ class HttpStorage(Storage):
         return self.listed
 
     @classmethod
-    def read(cls, value: dict[str, Any]) -> HttpStorage:
-        """See `Storage`."""
+    def _read(cls, value: dict[str, Any]) -> HttpStorage:
         return cls(tuple(_read_shard(item, "url", "") for item in _list(value, "shards")))
 
 
@@ -179,8 +177,7 @@ class S3Storage(Storage):
         return self.listed
 
     @classmethod
-    def read(cls, value: dict[str, Any]) -> S3Storage:
-        """See `Storage`."""
+    def _read(cls, value: dict[str, Any]) -> S3Storage:
         bucket = value["bucket"]
         listed = tuple(_read_shard(item, "key", f"s3://{bucket}/") for item in _list(value, "shards"))
         return cls(bucket, listed, value.get("region"), value.get("endpoint"))
@@ -206,8 +203,7 @@ class ExternalStorage(Storage):
         return tuple(ShardRef(url) for url in names_in(self.listed, MAX_LISTED))
 
     @classmethod
-    def read(cls, value: dict[str, Any]) -> ExternalStorage:
-        """See `Storage`."""
+    def _read(cls, value: dict[str, Any]) -> ExternalStorage:
         urls = _list(value, "urls")
         if not all(isinstance(url, str) for url in urls):
             raise _unreadable("a list of URLs", "storage.urls", urls)
@@ -239,8 +235,7 @@ class UnknownStorage(Storage):
         )
 
     @classmethod
-    def read(cls, value: dict[str, Any]) -> UnknownStorage:
-        """See `Storage`."""
+    def _read(cls, value: dict[str, Any]) -> UnknownStorage:
         return cls(value)
 
 
@@ -253,7 +248,7 @@ def read_storage(value: dict[str, Any]) -> Storage:
     Raises:
         LexiconError: it is of a known kind but malformed.
     """
-    return _KINDS.get(value["$type"], UnknownStorage).read(value)
+    return _KINDS.get(value["$type"], UnknownStorage)._read(value)
 
 
 Opener: TypeAlias = Callable[[tuple[ShardRef, ...]], DataSource]

@@ -141,7 +141,9 @@ class DictSample(Mapping[str, Any]):
         encoded = {}
         for name, value in values.items():
             try:
-                encoded[encoder(Scalar("str"))(name)] = _encode_untyped(value)
+                encoded[encoder(Scalar("str"))(name)] = encoder(Array() if isinstance(value, np.ndarray) else Plain())(
+                    value
+                )
             except Misfit as misfit:
                 raise misfit.under(str(name)).as_error("a sample cannot hold such a value") from None
         self._set(dict(values), pack(encoded))
@@ -384,10 +386,6 @@ def _brief(value: Any) -> str:
         return f"<{value.dtype} {list(value.shape)}>"
     text = plain(repr(value))
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _encode_untyped(value: Any) -> Any:
-    return encoder(Array() if isinstance(value, np.ndarray) else Plain())(value)
 
 
 def _decode_untyped(name: str, value: Any) -> Any:

@@ -60,25 +60,13 @@ class S3Source:
         return cls(tuple(ShardRef(url) for url in urls), endpoint_url, region, credentials, anonymous)
 
     @classmethod
-    def from_keys(
-        cls,
-        bucket: str,
-        keys: Sequence[str],
-        *,
-        endpoint_url: str | None = None,
-        region: str | None = None,
-        credentials: Credentials | None = None,
-        anonymous: bool = False,
-    ) -> S3Source:
-        """The shards under some keys of one bucket; the other arguments are the attributes.
+    def from_keys(cls, bucket: str, keys: Sequence[str], **access: Any) -> S3Source:
+        """The shards under some keys of one bucket; the other arguments are those of `from_urls`.
 
         Raises:
             UsageError: the bucket or a key is no name of one.
         """
-        urls = [f"s3://{check_bucket(bucket)}/{key}" for key in keys]
-        return cls.from_urls(
-            urls, endpoint_url=endpoint_url, region=region, credentials=credentials, anonymous=anonymous
-        )
+        return cls.from_urls([f"s3://{check_bucket(bucket)}/{key}" for key in keys], **access)
 
     def open(self, shard: ShardRef, offset: int = 0) -> BinaryIO:
         """A stream of the shard's bytes; it resumes after a dropped connection.

@@ -23,12 +23,10 @@ _State: TypeAlias = tuple[int, int, int]
 _Beside: TypeAlias = Callable[[Path], Iterable[Path]]
 
 
-def _nothing(_file: Path) -> Iterable[Path]:
-    return ()
-
-
 @contextmanager
-def new_set(pattern: FilePattern, overwrite: bool, beside: _Beside = _nothing) -> Iterator[Callable[[int], Path]]:
+def new_set(
+    pattern: FilePattern, overwrite: bool, beside: _Beside = lambda _file: ()
+) -> Iterator[Callable[[int], Path]]:
     """Gives the paths to write the files of a set to. They appear in their places on leaving, all of them at once.
 
     Args:
