@@ -160,7 +160,8 @@ class _Moved(NamedTuple):
 
     Attributes:
         packed: their storage, and those on this machine that become blobs.
-        origins: of each the number of the shard that its samples were in, where these are other shards.
+        origins: of each the number of the shard that its samples were in, where these are other shards; empty where
+            that is not known. `None` where they are the same.
     """
 
     packed: Packed

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 import atdata
 from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, PDSBlobStore
-from atdata.errors import ConflictError, LimitError, UsageError
+from atdata.errors import ConflictError, LimitError, ShardNotFoundError, UsageError
 from atdata.local import LocalDiskStore, LocalIndex, S3DataStore
 from atdata.promote import RECUT_FROM, promote_to_atmosphere
 from atdata.records import Entry, HttpStorage, S3Storage, Schema, record
+from atdata.shards import Digest
 from atdata.testing import DevAccount
 from support.networks import Devnet, Network, list_records
 from support.rawhttp import FileServer
@@ -169,6 +170,44 @@ def test_a_version_that_stands_for_another_dataset_copies_nothing(
         else:
             AtmosphereIndex(client, store).insert_dataset(other, name="readings", version="1.0.0")
     assert s3_server.keys(public_bucket) == []
+
+
+def test_manifests_that_are_insisted_on_are_had_before_anything_is_copied(
+    network: Network, alice: DevAccount, s3_server: S3Server, public_bucket: str
+) -> None:
+    store = S3DataStore(s3_server.credentials, bucket=public_bucket)
+    with pytest.raises(ShardNotFoundError):
+        AtmosphereIndex(network.client(alice), store).insert_dataset(readings(), name="none", manifests=True)
+    assert s3_server.keys(public_bucket) == []
+
+
+def test_what_is_copied_byte_for_byte_is_not_said_to_be_cut(
+    network: Network, alice: DevAccount, s3_server: S3Server, public_bucket: str
+) -> None:
+    store, client = S3DataStore(s3_server.credentials, bucket=public_bucket), network.client(alice)
+    readings(maxcount=30)
+    content = Path("readings-000000.tar").read_bytes()
+    with FileServer(files={"/a.tar": content}) as web:
+        index = LocalIndex("team.sqlite")
+        entry = index.insert_dataset(atdata.Dataset[Reading](f"{web.url}/a.tar"), name="a", digests=False)
+        uri = promote_to_atmosphere(entry, index, client, data_store=store)
+    published = AtmosphereIndex(client).get_dataset(uri)
+    assert RECUT_FROM not in published.metadata
+    assert [shard.digest for shard in published.shards] == [Digest.sha256(content)]
+
+
+def test_only_what_is_too_large_is_cut(network: Network, alice: DevAccount, monkeypatch: pytest.MonkeyPatch) -> None:
+    index, client = LocalIndex("team.sqlite"), network.client(alice)
+    Path("empty.tar").write_bytes(bytes(10240))
+    files = ["empty.tar", *(shard.url for n in (20, 2) for shard in readings(n, 1000, n, f"r{n}").shards)]
+    splits = {"none": [0], "large": [1], "small": [2]}
+    entry = index.insert_dataset(atdata.Dataset[Reading](files), name="mixed", metadata={"splits": splits})
+    monkeypatch.setitem(client.__dict__, "blob_limit", 40_000)
+    uri = promote_to_atmosphere(entry, index, client, data_store=PDSBlobStore(client))
+    published = AtmosphereIndex(client).get_dataset(uri)
+    assert {published.shards[0].digest, published.shards[-1].digest} == {entry.shards[0].digest, entry.shards[2].digest}
+    loaded = atdata.load_dataset(uri, client=client)
+    assert [len(numbers(loaded[split])) for split in splits] == [0, 20, 2]
 
 
 def test_a_view_without_a_store_is_not_published_as_the_whole(network: Network, alice: DevAccount) -> None:

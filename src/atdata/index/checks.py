@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from atdata.dataset import Dataset
+from atdata.dataset.stored import packed_by_shard
 from atdata.errors import SchemaError, UsageError
 from atdata.index.publication import Publication
 from atdata.records import Schema
 from atdata.records.entry import SPLITS
-from atdata.samples import DictSample
 from atdata.samples.fields import accepts
 from atdata.schema import schema_of
 
@@ -58,11 +58,12 @@ def check_fits(sample_type: type, schema: Schema) -> None:
 
 
 def check_first(dataset: Dataset[Any], schema: Schema) -> None:
-    """Refuse a dataset without a type whose first sample is not what a schema describes.
+    """Refuse a dataset without a type whose first sample, as it would be stored, is not what a schema describes.
 
     Raises:
         SampleError: it is not.
     """
-    for sample in dataset:
-        schema.sample_type.from_bytes(DictSample(sample).packed if isinstance(sample, Mapping) else sample.packed)
-        break
+    for rows in packed_by_shard(dataset.view):
+        for _, packed, _ in rows:
+            schema.sample_type.from_bytes(packed)
+            return

@@ -181,7 +181,8 @@ class RecordIndex(Generic[Store]):
         Args:
             dataset: what to list.
             name: what to call it; `@local/name` finds it in one's own index, `@handle/name` on the network.
-            schema_ref: the schema; by default the dataset's own type, published if need be.
+            schema_ref: the schema; by default the dataset's own type, published if need be. Of a dataset without a type
+                the first sample is read: it must be what the schema describes.
             version: of the name, such as `1.0.0`; what a version stands for never changes. Without one a name that
                 has versions gets the next patch, since it stands for its newest.
             schema_version: the version to publish its own type under.
@@ -203,7 +204,7 @@ class RecordIndex(Generic[Store]):
         Raises:
             ConflictError: the version of the name, or the record key, stands for another dataset.
             UsageError: an argument cannot be meant; shards that only this machine has, and no data store.
-            SchemaError: the samples are not what the schema describes.
+            SchemaError, SampleError: the samples are not what the schema describes.
             ShardError, DigestError: a shard is damaged, or not the one it should be.
             MissingExtraError: manifests are insisted on, and pyarrow is not installed.
             LimitError, NetworkError, ContentionError: on the network: see `atdata.atmosphere.publishing.publish`.
