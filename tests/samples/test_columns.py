@@ -616,7 +616,7 @@ def test_a_value_of_another_kind_is_never_taken_for_one(token):
                 agreed(sample_type, samples)
 
 
-# --- layouts ---------------------------------------------------------------------------------------------------------
+# --- templates ---------------------------------------------------------------------------------------------------------
 
 
 def key(name: str) -> bytes:
@@ -858,7 +858,7 @@ def test_a_byte_altered_anywhere_is_read_alike(name):
         damaged[which] = bytes(sample)
         agreed(sample_type, damaged, b"" if chance.random() < 0.5 else samples[0])
     everywhere = bytearray(samples[0])
-    for position in range(min(len(everywhere), 300)):  # in all samples alike, so that one layout has it
+    for position in range(min(len(everywhere), 300)):  # in all samples alike, so that one template has it
         everywhere[position] ^= 1 << chance.randrange(8)
         agreed(sample_type, [bytes(everywhere)] * 3)
         everywhere = bytearray(samples[0])

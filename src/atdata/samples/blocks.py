@@ -16,7 +16,7 @@ from atdata.native import native
 from atdata.samples.batch import Numbers
 from atdata.samples.fields import ScalarKind
 from atdata.samples.gather import DTYPES, Bytes, Column, Ints
-from atdata.samples.layout import Arrays, Layout, Scalars, Skipped, Unlike
+from atdata.samples.template import Arrays, Template, Scalars, Skipped, Unlike
 from atdata.samples.npy import check_text
 
 Empty: TypeAlias = Callable[[tuple[int, ...], np.dtype[Any]], NDArray[Any]]
@@ -29,28 +29,28 @@ _KIND_NUMBERS: dict[ScalarKind, int] = {"int": 0, "float": 1, "str": 2, "bytes":
 
 
 class Block:
-    """Samples of one layout, from any number of sources.
+    """Samples of one template, from any number of sources.
 
     Args:
-        layout: that all must have.
+        template: that all must have.
         count: how many there are.
         least: bytes of the shortest. No item of a column is larger.
         empty: for columns of arrays.
 
     Raises:
-        Unlike: the loop does not know all that is in the layout, or was not compiled.
+        Unlike: the loop does not know all that is in the template, or was not compiled.
     """
 
-    def __init__(self, layout: Layout, count: int, least: int, empty: Empty = np.empty) -> None:
+    def __init__(self, template: Template, count: int, least: int, empty: Empty = np.empty) -> None:
         if native is None:
             raise Unlike
-        self.layout, self.count = layout, count
+        self.template, self.count = template, count
         self._begin, self._result = native.begin, native.result
         self._jobs: list[tuple[int | Ints, object]] = []
         self._columns: dict[str, NDArray[Any] | Numbers] = {}
         self._lists: list[str] = []
         instructions: list[tuple[object, ...]] = []
-        for part in layout.parts:
+        for part in template.parts:
             if isinstance(part, Skipped):
                 instructions += (_SAME, part.before), (_SKIP, part.declared)
             elif isinstance(part, Scalars) and not part.optional and part.kind in DTYPES:
@@ -62,7 +62,7 @@ class Block:
                 self._lists.append(part.name)
             else:
                 instructions += self._array(part, least, empty)
-        self._instructions = (*instructions, (_SAME, layout.after))
+        self._instructions = (*instructions, (_SAME, template.after))
 
     def _array(self, part: Arrays, least: int, empty: Empty) -> Iterable[tuple[object, ...]]:
         stack = part.first
@@ -87,7 +87,7 @@ class Block:
         """Each column, once all are done.
 
         Raises:
-            Unlike: some sample has another layout, a file ends before it, or a text is none.
+            Unlike: some sample has another template, a file ends before it, or a text is none.
             ValueError: an array holds text that is none.
         """
         parts = [(rows, self._result(job)) for rows, job in self._jobs]

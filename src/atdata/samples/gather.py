@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from atdata.samples.batch import Numbers
 from atdata.samples.codec import decoder
 from atdata.samples.fields import ScalarKind
-from atdata.samples.layout import (
+from atdata.samples.template import (
     BODY,
     HEAD,
     KINDS,
@@ -22,7 +22,7 @@ from atdata.samples.layout import (
     TRUE,
     UINT64,
     Arrays,
-    Layout,
+    Template,
     Scalars,
     Skipped,
     Stack,
@@ -52,10 +52,10 @@ class Cursor:
         self.memory, self.at, self.off = memory, starts, 0
         self.count, self.ends, self.least = len(starts), starts + sizes, int(sizes.min())
 
-    def columns(self, layout: Layout) -> dict[str, Column]:
-        """The columns of the fields in the layout, if all samples have it."""
+    def columns(self, template: Template) -> dict[str, Column]:
+        """The columns of the fields in the template, if all samples have it."""
         found: dict[str, Column] = {}
-        for part in layout.parts:
+        for part in template.parts:
             match part:
                 case Skipped(before, declared):
                     self._expect(before)
@@ -65,7 +65,7 @@ class Cursor:
                     found[name] = self._scalars(kind, optional)
                 case Arrays(_, name):
                     found[name] = self._arrays(part)
-        self._expect(layout.after)
+        self._expect(template.after)
         if (self.at + self.off).tobytes() != self.ends.tobytes():
             raise Unlike
         return found

@@ -28,7 +28,7 @@ _counter = itertools.count()
 
 
 @dataclasses.dataclass(frozen=True)
-class _Layout:
+class _Compiled:
     """The compiled form of a sample type."""
 
     fields: tuple[Field, ...]
@@ -38,8 +38,8 @@ class _Layout:
     plain: bool
 
 
-# Kept in the class's own __dict__: the compiled layout, and the names its text annotations use.
-_LAYOUT = "__atdata_layout__"
+# Kept in the class's own __dict__: its compiled form, and the names its text annotations use.
+_COMPILED = "__atdata_compiled__"
 _NAMES = "__atdata_names__"
 _FIELDS = "__dataclass_fields__"
 
@@ -77,7 +77,7 @@ class PackableSample:
         values = {}
         name = ""
         try:
-            for name, encode in _layout(type(self)).encoders:
+            for name, encode in _compiled(type(self)).encoders:
                 values[name] = encode(getattr(self, name))
         except Misfit as misfit:
             sample = type(self).__name__
@@ -94,7 +94,7 @@ class PackableSample:
         stored = unpack(data)
         values = {}
         try:
-            for field, decode in _layout(cls).decoders:
+            for field, decode in _compiled(cls).decoders:
                 if field.name in stored:
                     values[field.name] = decode(stored[field.name])
                 elif field.required:
@@ -104,7 +104,7 @@ class PackableSample:
         except Misfit as misfit:
             path = f"{cls.__name__}.{field.name}"
             raise misfit.under(path).as_error(f"stored bytes are not a valid {cls.__name__}") from None
-        sample: Self = _layout(cls).make(values)
+        sample: Self = _compiled(cls).make(values)
         return sample
 
     @property
@@ -236,7 +236,7 @@ def packable(cls: type[T]) -> type[T]:
         setattr(cls, _FIELDS, dict(vars(data)[_FIELDS]))  # it is one already: _make_dataclass has nothing to do
     _make_dataclass(cls)
     try:
-        _layout(cls)
+        _compiled(cls)
     except FieldTypeError as error:
         if not isinstance(error.__cause__, NameError):  # it may name what is defined further down; first use will tell
             raise
@@ -249,17 +249,17 @@ def fields_of(sample_type: type) -> tuple[Field, ...]:
     Raises:
         FieldTypeError: it is no sample type, or a field has a type that no sample can hold.
     """
-    return _layout(sample_type).fields
+    return _compiled(sample_type).fields
 
 
 def maker_of(sample_type: type[T]) -> Callable[[dict[str, Any]], T]:
     """The function that makes a sample of the values of all its fields."""
-    return _layout(sample_type).make
+    return _compiled(sample_type).make
 
 
 def is_plain(sample_type: type) -> bool:
     """True if samples of a type are their values, so that columns can be made without making samples."""
-    return _layout(sample_type).plain
+    return _compiled(sample_type).plain
 
 
 def _make_dataclass(cls: type) -> None:
@@ -278,15 +278,15 @@ def _remember_names(cls: type, frame: types.FrameType) -> None:
     setattr(cls, _NAMES, {word: scope[word] for word in words if word in scope})
 
 
-def _layout(cls: type) -> _Layout:
-    layout: _Layout | None = cls.__dict__.get(_LAYOUT)
-    if layout is None:
-        layout = _compile(cls)
-        setattr(cls, _LAYOUT, layout)
-    return layout
+def _compiled(cls: type) -> _Compiled:
+    compiled: _Compiled | None = cls.__dict__.get(_COMPILED)
+    if compiled is None:
+        compiled = _compile(cls)
+        setattr(cls, _COMPILED, compiled)
+    return compiled
 
 
-def _compile(cls: type) -> _Layout:
+def _compile(cls: type) -> _Compiled:
     if not issubclass(cls, PackableSample) or cls is PackableSample:
         name = getattr(cls, "__name__", str(cls))
         raise FieldTypeError(
@@ -307,7 +307,7 @@ def _compile(cls: type) -> _Layout:
         except RecursionError:
             raise FieldTypeError("a field type is recursive", path=path, hint="Use dict or list.") from None
         fields.append(Field(declared.name, field_type, _default(declared)))
-    return _Layout(
+    return _Compiled(
         fields=tuple(fields),
         encoders=tuple((field.name, encoder(field.type)) for field in fields),
         decoders=tuple((field, decoder(field.type)) for field in fields),

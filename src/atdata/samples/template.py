@@ -1,6 +1,6 @@
-"""Layouts: the bytes that all samples of one writer have in common: the map header, each key, each array header.
+"""Templates: the bytes that all samples of one writer have in common: the map header, each key, each array header.
 
-A layout is learned from one sample; that others have it is for `columns` to prove. The tokens are those of the
+A template is learned from one sample; that others have it is for `columns` to prove. The tokens are those of the
 msgpack specification (github.com/msgpack/msgpack, spec.md).
 """
 
@@ -20,7 +20,7 @@ from atdata.samples.npy import MAX_DIMS, MAX_HEADER, read_header
 
 
 class Unlike(Exception):
-    """Samples of no layout that is decoded in bulk."""
+    """Samples of no template that is decoded in bulk."""
 
 
 @dataclass(frozen=True)
@@ -71,13 +71,13 @@ Part: TypeAlias = Skipped | Scalars | Arrays
 
 
 @dataclass(frozen=True)
-class Layout:
+class Template:
     """The parts of each sample, from its first byte to its last.
 
     Attributes:
         parts: values in order, each with the bytes before it that all samples share.
         after: bytes after the last value.
-        missing: wanted fields that samples of this layout do not have.
+        missing: wanted fields that samples of this template do not have.
     """
 
     parts: tuple[Part, ...]
@@ -85,8 +85,8 @@ class Layout:
     missing: tuple[str, ...]
 
 
-def learn(sample: memoryview, fields: Mapping[str, Field], wanted: Collection[str]) -> Layout:
-    """The layout of one sample.
+def learn(sample: memoryview, fields: Mapping[str, Field], wanted: Collection[str]) -> Template:
+    """The template of one sample.
 
     Args:
         sample: its bytes.
@@ -116,7 +116,7 @@ def learn(sample: memoryview, fields: Mapping[str, Field], wanted: Collection[st
     missing = tuple(name for name in wanted if name not in names)
     if any(fields[name].required for name in missing):
         raise Unlike
-    return Layout(tuple(parts), bytes(sample[before:at]), missing)
+    return Template(tuple(parts), bytes(sample[before:at]), missing)
 
 
 def _part(field: Field, before: bytes, value: memoryview) -> Part:
