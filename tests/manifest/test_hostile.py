@@ -20,7 +20,7 @@ import atdata
 from atdata.errors import AtdataError, DigestError, ShardError
 from atdata.manifest import File, Header, Manifest, ManifestBuilder
 from atdata.manifest.header import MAX_HEADER
-from atdata.manifest.pages import Thrift
+from atdata.manifest.pages import MAX_FILE, Thrift
 from atdata.shards import Digest
 
 pa = pytest.importorskip("pyarrow")
@@ -203,6 +203,26 @@ def test_the_same_rows_written_by_another_are_read():
     assert same(Manifest.read(bound(rows), rows), WHOLE)
 
 
+@pytest.mark.parametrize("compression", ["none", "zstd"])
+@pytest.mark.parametrize("statistics", [True, False])
+def test_the_same_rows_written_in_other_ways_are_read(compression, statistics):
+    rows = dump(table(), compression=compression, write_statistics=statistics, row_group_size=64)
+    assert same(Manifest.read(bound(rows), rows), WHOLE)
+
+
+def test_pages_that_become_larger_than_a_manifest_may_be_are_refused():
+    """A few kilobytes of zstd that are a hundred megabytes of one letter."""
+    count = MAX_FILE // 256 + 1
+    names = pa.array(["x" * 256] * count)
+    fixed = [pa.array([f"{n:06d}" for n in range(count)]), pa.array(range(512, 512 + 1024 * count, 1024))]
+    fixed += [pa.array([1] * count), pa.array([bytes(32)] * count, pa.binary(32))]
+    fields = [field for field in table().schema if not field.nullable]
+    bomb = pa.Table.from_arrays([*fixed, names], schema=pa.schema([*fields, pa.field("name", pa.string())]))
+    rows = dump(bomb, compression="zstd")
+    assert len(rows) < MAX_FILE // 10
+    assert isinstance(outcome(bound(rows, samples=count), rows), ShardError)
+
+
 OFFSETS, SIZES = WHOLE.offsets.tolist(), WHOLE.sizes.tolist()
 LIES = {
     "outside": lambda: changed(__offset__=[*OFFSETS[:-1], SIZE - 512]),
@@ -234,11 +254,27 @@ LIES = {
         )
     ),
     "a column of structs": lambda: dump(table().append_column("real2", pa.array([{"a": 1}] * 300))),
-    "compressed": lambda: dump(table(), compression="zstd"),
+    "compressed as we do not": lambda: dump(table(), compression="snappy"),
+    "a minimum above a value": lambda: misstated("number", b"\x08" + number(1), b"\x08" + number(2)),
+    "a maximum below a value": lambda: misstated("number", b"\x08" + number(299), b"\x08" + number(298)),
+    "a text that sorts later": lambda: misstated("name", b"name 0", b"name 1"),
+    "a count of nulls": lambda: misstated("number", b"\x16" + varint(43 << 1), b"\x16" + varint(42 << 1)),
     "with a dictionary": lambda: dump(table(), use_dictionary=True),
     "without checksums": lambda: dump(table(), write_page_checksum=False),
     "text that is no UTF-8": lambda: ROWS_NOT_UTF8(),
 }
+
+
+def number(value: int) -> bytes:
+    return value.to_bytes(8, "little")
+
+
+def misstated(column: str, said: bytes, lie: bytes) -> bytes:
+    """The rows with other statistics of a column in the footer."""
+    start = len(ROWS) - 8 - int.from_bytes(ROWS[-8:-4], "little")
+    at = ROWS.index(said, ROWS.index(column.encode(), start + 300))
+    assert len(said) == len(lie)
+    return ROWS[:at] + lie + ROWS[at + len(said) :]
 
 
 def ROWS_NOT_UTF8() -> bytes:

@@ -17,14 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from atdata.errors import LimitError, ShardError
+from atdata.errors import ShardError
 from atdata.files import atomic_file, disk_errors, write_all
 from atdata.files.own import discard
 from atdata.manifest.aggregates import MAX_TEXT, Aggregate, gathering
 from atdata.manifest.field import Indexed, indexed_fields
 from atdata.manifest.files import manifest_paths
 from atdata.manifest.header import MAX_HEADER, File, Header, SchemaReference
-from atdata.manifest.parquet import MAX_FILE, RowsColumn, encode_rows, require_parquet
+from atdata.manifest.parquet import RowsColumn, encode_rows, require_parquet
 from atdata.shards import Digest, ShardRef
 from atdata.shards.writer import ShardObserver
 
@@ -113,13 +113,6 @@ class ManifestBuilder:
         kept = [part for part in self._fields if part.kept]
         columns = {part.indexed.name: part.column for part in kept if part.column.fits}
         rows = encode_rows(self._keys, offsets, sizes, bytes(self._digests), columns)
-        if len(rows) > MAX_FILE:
-            raise LimitError(
-                "a manifest is too large for an entry",
-                expected=MAX_FILE,
-                actual=len(rows),
-                hint="Write fewer samples to a shard (maxcount), or exclude fields with ManifestField('exclude').",
-            )
         header = Header(
             shard=File(digest, size),
             samples=len(offsets),

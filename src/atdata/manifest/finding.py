@@ -10,7 +10,7 @@ from atdata.errors import DigestError, NetworkError, ShardError, ShardNotFoundEr
 from atdata.manifest.files import manifest_paths, manifest_urls, read_file
 from atdata.manifest.header import MAX_HEADER, Header
 from atdata.manifest.manifest import Manifest
-from atdata.manifest.parquet import MAX_FILE
+from atdata.manifest.pages import MAX_FILE
 from atdata.shards import Digest, FileSource, ShardRef
 from atdata.shards.cache import ShardCache
 from atdata.shards.listing import is_named

@@ -14,7 +14,8 @@ from atdata.errors import ShardError
 from atdata.manifest.aggregates import Aggregate
 from atdata.manifest.files import manifest_paths, read_file
 from atdata.manifest.header import MAX_HEADER, Header
-from atdata.manifest.parquet import MAX_FILE, Rows, decode_rows
+from atdata.manifest.pages import MAX_FILE
+from atdata.manifest.parquet import Rows, decode_rows
 from atdata.shards import FileSource, ShardRef
 from atdata.shards.listing import is_named
 from atdata.shards.tar import BLOCK

@@ -13,12 +13,14 @@ from typing import Any
 
 from atdata.errors import ShardError
 
+MAX_FILE = 104_857_600
+"""Bytes of a file (what an entry takes: formats.md 3), and of all its pages once they are no longer compressed."""
 MAX_FOOTER = 1 << 19
 MAX_PAGES = 20_000
 
 _MAGIC = b"PAR1"
 _DATA_PAGE = 0
-_UNCOMPRESSED = 0
+_UNCOMPRESSED, _ZSTD = 0, 6
 _PLAIN, _RLE, _DELTA = 0, 3, 5
 _FIXED_LENGTH = 7
 _REPEATED = 2
@@ -28,15 +30,16 @@ _SIZES = {_TRUE: 1, _FALSE: 1, 3: 1, 7: 8}  # bools in a list, byte, double
 _TYPES = (0, 1, 2, 4, 5, 6, 7)  # all but int96
 
 
-def check_pages(raw: bytes, uri: str) -> None:
-    """Prove that no page claims more than its bytes can hold.
+def check_pages(raw: bytes, uri: str) -> list[Struct]:
+    """Prove that no page claims more than its bytes can hold; the row groups of the footer.
 
     Args:
         raw: the Parquet file.
         uri: what to call it in errors.
 
     Raises:
-        ShardError: a page is compressed, has no checksum, is of another encoding, or claims too much.
+        ShardError: a page has no checksum, is compressed with anything but zstd, is of another encoding, or claims too
+            much.
     """
     length = int.from_bytes(raw[-8:-4], "little")
     end = len(raw) - 8 - length
@@ -52,8 +55,10 @@ def check_pages(raw: bytes, uri: str) -> None:
         if footer.number(3):  # else there is nothing to decode
             for leaf, column in zip(leaves, columns, strict=True):
                 walk.chunk(column.struct(3), leaf, rows)
-    if sum(group.number(3) for group in footer.structs(4)) != footer.number(3):
+    groups = footer.structs(4)
+    if sum(group.number(3) for group in groups) != footer.number(3):
         raise damaged(uri, "other rows in its groups", f"{footer.number(3)} rows")
+    return groups
 
 
 @dataclass(frozen=True)
@@ -92,35 +97,40 @@ class _Walk:
     def __init__(self, raw: bytes, uri: str) -> None:
         self._raw, self._uri = raw, uri
         self._at = len(_MAGIC)
-        self._pages = 0
+        self._pages = self._plain = 0
 
     def chunk(self, chunk: Struct, leaf: _Leaf, rows: int) -> None:
         """Prove the pages of one column in a row group."""
-        if chunk.number(1) != leaf.type or chunk.number(4) != _UNCOMPRESSED or 11 in chunk.fields:
-            raise self._damaged("a column", "of its type, neither compressed nor with a dictionary")
-        size = chunk.number(7)
-        end = self._at + size
-        if chunk.number(9) != self._at or chunk.number(6) != size or not self._at < end <= len(self._raw):
+        codec = chunk.number(4)
+        if chunk.number(1) != leaf.type or codec not in (_UNCOMPRESSED, _ZSTD) or 11 in chunk.fields:
+            raise self._damaged("a column", "of its type, plain or in zstd, without a dictionary")
+        end = self._at + chunk.number(7)
+        if chunk.number(9) != self._at or not self._at < end <= len(self._raw):
             raise self._damaged(f"bytes {chunk.number(9)} to {end}", f"from byte {self._at} on")
-        values = 0
+        values, before = 0, self._plain
         while self._at < end:
-            values += self._page(leaf, rows, values, end)
+            values += self._page(leaf, rows, values, end, codec)
+        if self._plain - before != chunk.number(6):
+            raise self._damaged(f"{self._plain - before} bytes of pages", f"{chunk.number(6)} bytes")
         if values != chunk.number(5) or (values != rows and not leaf.nested):
             raise self._damaged(f"{values} values", f"{rows} rows")
 
-    def _page(self, leaf: _Leaf, rows: int, values: int, end: int) -> int:
+    def _page(self, leaf: _Leaf, rows: int, values: int, end: int, codec: int) -> int:
         """Prove one page; how many values it holds."""
         thrift = Thrift(self._raw, self._at, self._uri)
         header = Struct.read(thrift)
-        length, data = header.number(3), header.struct(5)
-        if header.number(1) != _DATA_PAGE or header.number(2) != length or 4 not in header.fields:
-            raise self._damaged("another page", "a plain data page with its checksum")
+        stored, length, data = header.number(3), header.number(2), header.struct(5)
+        if header.number(1) != _DATA_PAGE or 4 not in header.fields or (codec == _UNCOMPRESSED and stored != length):
+            raise self._damaged("another page", "a data page with its checksum")
         count, encoding = data.number(1), data.number(2)
         levels = data.number(3), data.number(4)
         if encoding not in (_PLAIN, _RLE, _DELTA) or levels != (_RLE, _RLE) or (leaf.nested and encoding != _PLAIN):
             raise self._damaged(f"encodings {encoding}, {levels}")
-        if not 0 <= length <= end - thrift.at:
-            raise self._damaged(f"a page of {length} bytes", f"at most {end - thrift.at}")
+        if not 0 <= stored <= end - thrift.at:
+            raise self._damaged(f"a page of {stored} bytes", f"at most {end - thrift.at}")
+        self._plain += thrift.at - self._at + length
+        if length < 0 or self._plain > MAX_FILE:
+            raise self._damaged(f"pages of {self._plain} bytes", f"at most {MAX_FILE}")
         # A list takes four bytes for each of its items at least, and a slot where it is empty.
         most = rows + length // 4 if leaf.nested else rows - values
         if not 0 <= count <= most:
@@ -130,7 +140,7 @@ class _Walk:
         self._pages += 1
         if self._pages > MAX_PAGES:
             raise self._damaged("too many pages", f"at most {MAX_PAGES}")
-        self._at = thrift.at + length
+        self._at = thrift.at + stored
         return count
 
     def _damaged(self, actual: str, expected: str | None = None) -> ShardError:
@@ -182,7 +192,7 @@ class Struct:
 
 
 class Thrift:
-    """Reads structs. Ints, structs and lists are kept; of what else there is, only that it is there."""
+    """Reads structs. Ints, bytes, structs and lists are kept; of what else there is, only that it is there."""
 
     def __init__(self, raw: bytes, at: int, uri: str) -> None:
         self._raw, self.at, self._uri = raw, at, uri
@@ -208,9 +218,11 @@ class Thrift:
         if kind in _LISTS:
             return self._list(depth + 1)
         if kind in _SIZES:
-            return self._skip(_SIZES[kind])
+            self._skip(_SIZES[kind])
+            return None
         if kind == _BINARY:
-            return self._skip(self._varint())
+            start = self._skip(self._varint())
+            return self._raw[start : self.at]
         raise self.damaged()  # a map: Parquet has none
 
     def _list(self, depth: int) -> list[Any]:
@@ -220,14 +232,15 @@ class Thrift:
             raise self.damaged()
         return [self._value(head & 15, depth) for _ in range(count)]
 
-    def _skip(self, length: int) -> None:
+    def _skip(self, length: int) -> int:
+        """Go on; from where."""
         if length > len(self._raw) - self.at:
             raise self.damaged()
         self.at += length
+        return self.at - length
 
     def _byte(self) -> int:
-        self._skip(1)
-        return self._raw[self.at - 1]
+        return self._raw[self._skip(1)]
 
     def _varint(self) -> int:
         value = shift = 0

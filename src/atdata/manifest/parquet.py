@@ -1,7 +1,8 @@
 """The rows of a manifest as Parquet: where each sample is, and its indexed values. Written and read with `pyarrow`.
 
-Only a part of Parquet is written, and no more is read: nothing compressed, no dictionaries, every page with its
-checksum. So a file holds no more than its bytes, and what reading it takes is in proportion to them.
+Only a part of Parquet is written, and no more is read: no dictionaries, every page with its checksum, and as many bytes
+of all pages, once they are no longer compressed, as a file may have. So what reading one takes is bounded. Row groups
+are small and have statistics, so that whoever looks for some values reads only the groups that may have them.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from atdata.errors import MissingExtraError, ShardError
+from atdata.errors import LimitError, MissingExtraError, ShardError
 from atdata.manifest.aggregates import Aggregate
 from atdata.manifest.field import DIGEST, KEY, OFFSET, SIZE
-from atdata.manifest.pages import check_pages, damaged
+from atdata.manifest.pages import MAX_FILE, MAX_FOOTER, check_pages, damaged
+from atdata.manifest.statistics import check_statistics
 
-MAX_FILE = 104_857_600  # what an entry takes (formats.md 3)
-GROUP = 65_536
+GROUP = 4096
+"""Rows of a row group; more where a footer would be longer than readers take."""
 
 
 class RowsColumn:
@@ -59,7 +61,11 @@ def encode_rows(
     digests: bytes,
     fields: Mapping[str, RowsColumn],
 ) -> bytes:
-    """The Parquet file of some rows; equal rows give equal bytes with one version of pyarrow."""
+    """The Parquet file of some rows; equal rows give equal bytes with one version of pyarrow.
+
+    Raises:
+        LimitError: they are more than a manifest may hold.
+    """
     arrow = _arrow()
     raw = arrow.FixedSizeBinaryArray.from_buffers(arrow.binary(32), len(offsets), [None, arrow.py_buffer(digests)])
     columns = [keys._whole(), arrow.array(offsets), arrow.array(sizes), raw]
@@ -68,21 +74,46 @@ def encode_rows(
         [arrow.field(name, column.type, nullable=False) for name, column in zip(_FIXED, columns, strict=False)]
         + [arrow.field(name, column._type) for name, column in fields.items()]
     )
-    sink = io.BytesIO()
-    arrow.parquet.write_table(
-        arrow.Table.from_arrays(columns, schema=schema),
+    table, group = arrow.Table.from_arrays(columns, schema=schema), GROUP
+    while int.from_bytes((written := _written(table, group))[-8:-4], "little") > MAX_FOOTER:
+        if group > len(offsets):
+            raise _too_large(f"a footer of {MAX_FOOTER} bytes", "a longer one")
+        group *= 2
+    return written
+
+
+def _written(table: Any, group: int) -> bytes:
+    """A table as a file with so many rows in a row group."""
+    sink, found = io.BytesIO(), list[Any]()
+    _arrow().parquet.write_table(
+        table,
         sink,
-        row_group_size=GROUP,
-        compression="none",
+        row_group_size=group,
+        compression="zstd",
+        compression_level=1,
         use_dictionary=False,
         column_encoding={OFFSET: "DELTA_BINARY_PACKED", SIZE: "DELTA_BINARY_PACKED"},
         write_page_checksum=True,
-        write_statistics=False,
+        write_statistics=True,
         store_schema=False,
         data_page_version="1.0",
         version="2.6",
+        metadata_collector=found,
     )
+    groups = (found[0].row_group(number) for number in range(found[0].num_row_groups))
+    plain = sum(one.total_byte_size for one in groups)
+    if plain > MAX_FILE or sink.tell() > MAX_FILE:
+        raise _too_large(f"{MAX_FILE} bytes", f"{max(plain, sink.tell())} bytes")
     return sink.getvalue()
+
+
+def _too_large(expected: str, actual: str) -> LimitError:
+    return LimitError(
+        "a manifest is too large for an entry",
+        expected=expected,
+        actual=actual,
+        hint="Write fewer samples to a shard (maxcount), or exclude fields with ManifestField('exclude').",
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,7 +196,7 @@ def _read(raw: bytes, uri: str) -> Any:
     if len(raw) > MAX_FILE:
         raise damaged(uri, f"{len(raw)} bytes", f"at most {MAX_FILE} bytes")
     arrow = _arrow()
-    check_pages(raw, uri)
+    groups = check_pages(raw, uri)
     with arrow.parquet.ParquetFile(
         arrow.BufferReader(raw),
         page_checksum_verification=True,
@@ -183,6 +214,7 @@ def _read(raw: bytes, uri: str) -> Any:
                 raise damaged(uri, f"{field.name}: {field.type}"[:200])
         table = file.read(use_threads=False)
     table.validate(full=True)
+    check_statistics(arrow, table, range(len(schema)), groups, uri)
     return table
 
 

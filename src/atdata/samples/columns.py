@@ -90,7 +90,10 @@ class ColumnDecoder:
         template = self._template
         found = None if template is None else _natively(memory, starts, sizes, template)
         if found is None or template is None:
-            before, template = template, learn(memory[starts[0] : starts[0] + sizes[0]].data, self._fields, self._wanted)
+            before, template = (
+                template,
+                learn(memory[starts[0] : starts[0] + sizes[0]].data, self._fields, self._wanted),
+            )
             if template != before:
                 found = _natively(memory, starts, sizes, template)
             self._template, self._native = template, found is not None
