@@ -16,8 +16,8 @@ from atdata.native import native
 from atdata.samples.batch import Numbers
 from atdata.samples.fields import ScalarKind
 from atdata.samples.gather import DTYPES, Bytes, Column, Ints
-from atdata.samples.template import Arrays, Template, Scalars, Skipped, Unlike
 from atdata.samples.npy import check_text
+from atdata.samples.template import Arrays, Scalars, Skipped, Template, Unlike
 
 Empty: TypeAlias = Callable[[tuple[int, ...], np.dtype[Any]], NDArray[Any]]
 """Makes an uninitialized array."""

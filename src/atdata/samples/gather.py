@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from atdata.samples.batch import Numbers
 from atdata.samples.codec import decoder
 from atdata.samples.fields import ScalarKind
+from atdata.samples.npy import check_text
 from atdata.samples.template import (
     BODY,
     HEAD,
@@ -22,14 +23,13 @@ from atdata.samples.template import (
     TRUE,
     UINT64,
     Arrays,
-    Template,
     Scalars,
     Skipped,
     Stack,
+    Template,
     Unlike,
     table,
 )
-from atdata.samples.npy import check_text
 
 Bytes: TypeAlias = NDArray[np.uint8]
 Ints: TypeAlias = NDArray[np.int64]
