@@ -37,6 +37,8 @@ from atdata.records import (
     HttpStorage,
     Label,
     LensRecord,
+    Predecessor,
+    Retraction,
     S3Storage,
     Schema,
     ShardManifest,
@@ -93,6 +95,9 @@ RECORDS = [
     entry(storage=ExternalStorage(("s3://bucket/a-{000..009}.tar",))),
     Label(name="rows", dataset_uri=ENTRY_URI, version="1.0.0", description="first"),
     Label(name="rows", dataset_uri=ENTRY_URI),
+    Label(name="rows", dataset_uri=ENTRY_URI, version="1.0.0", retraction=Retraction("wrong labels")),
+    entry(predecessor=Predecessor(Cid.of_cbor(b"\xa0"), ENTRY_URI)),
+    entry(predecessor=Predecessor(Cid.of_cbor(b"\xa0"))),
     LensRecord(
         name="l",
         source_schema=SCHEMA_URI,
@@ -125,6 +130,26 @@ def test_manifests_change_nothing_about_which_dataset_it_is() -> None:
     ((header, rows),) = placed.pinned
     assert (header.url, header.size) == (f"at://{DID}/blob/{MANIFEST.header.cid}", 2)
     assert rows.digest == Digest.sha256(b"PAR1")
+
+
+def test_a_predecessor_changes_nothing_about_which_dataset_it_is() -> None:
+    after = entry(predecessor=Predecessor(Cid.of_cbor(b"\xa0"), ENTRY_URI))
+    assert after.index_keys == entry().index_keys
+    assert after.identity(Cid.of_cbor(b"\xa0")) == entry().identity(Cid.of_cbor(b"\xa0"))
+
+
+@pytest.mark.parametrize("said", [5, {}, {"identity": "no CID"}, {"identity": str(Cid.of_cbor(b"\xa0")), "uri": "x"}])
+def test_a_predecessor_that_cannot_be_read_is_kept_as_it_came(said: Any) -> None:
+    back = Entry.from_record({**entry().to_record(), "predecessor": said})
+    assert back.predecessor is None
+    assert back["predecessor"] == said
+
+
+@pytest.mark.parametrize("said", [5, {}, {"reason": 5}, "because"])
+def test_whatever_stands_for_a_retraction_is_one(said: Any) -> None:
+    back = Label.from_record({**Label(name="rows", dataset_uri=ENTRY_URI).to_record(), "retraction": said})
+    assert back.retraction is not None
+    assert back.index_keys.target is None
 
 
 def test_rows_may_be_called_parquet_by_those_who_read_them_only() -> None:

@@ -1,8 +1,8 @@
 """The records of `science.alt.dataset`, one frozen class each, and the lexicons they obey."""
 
 from atdata.records.address import Address
-from atdata.records.entry import Entry, Size
-from atdata.records.label import Label
+from atdata.records.entry import Entry, Predecessor, Size
+from atdata.records.label import Label, Retraction
 from atdata.records.lens import CodeReference, LensRecord
 from atdata.records.listing import Listing, Malformed, parse_record
 from atdata.records.manifests import ShardManifest
@@ -24,7 +24,9 @@ __all__ = [
     "LensRecord",
     "Listing",
     "Malformed",
+    "Predecessor",
     "Record",
+    "Retraction",
     "S3Storage",
     "Schema",
     "ShardManifest",

@@ -14,7 +14,7 @@ import msgspec
 from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import AtUri, Nsid
-from atdata.errors import AtdataError, LexiconError, LimitError
+from atdata.errors import AtdataError, IdentifierError, LexiconError, LimitError
 from atdata.records import nsids, older
 from atdata.records.manifests import ShardManifest, read_manifests
 from atdata.records.record import IndexKeys, Record, rest_of, without_none
@@ -29,6 +29,7 @@ SPLITS = "splits"
 
 _MEMBERS = ("name", "schemaRef", "storage", "createdAt", "description", "metadata", "tags", "size", "license")
 _MANIFESTS = "manifests"
+_PREDECESSOR = "predecessor"
 _ANYWHERE = "did:web:nowhere.invalid"  # what a shard is does not depend on whose blob it is
 
 
@@ -55,6 +56,38 @@ class Size:
         return without_none(samples=self.samples, bytes=self.bytes, shards=self.shards) or None
 
 
+@dataclass(frozen=True)
+class Predecessor:
+    """The dataset that another was made from by adding to it (decision 31).
+
+    Attributes:
+        identity: of that dataset, wherever it is listed; see `Entry.identity`.
+        uri: its entry, where one is known.
+    """
+
+    identity: Cid
+    uri: AtUri | None = None
+
+    def to_record(self) -> dict[str, str]:
+        """The wire form."""
+        return without_none(identity=str(self.identity), uri=self.uri and str(self.uri))
+
+    @classmethod
+    def from_record(cls, value: Any) -> Predecessor:
+        """Read a wire form.
+
+        Raises:
+            LexiconError: it is none.
+        """
+        texts = {name: text for name, text in value.items() if isinstance(text, str)} if isinstance(value, dict) else {}
+        try:
+            return cls(Cid.parse(texts.get("identity", "")), AtUri(texts["uri"]) if "uri" in texts else None)
+        except IdentifierError as error:
+            raise LexiconError(
+                "an entry's predecessor cannot be read", path=_PREDECESSOR, actual=error.actual
+            ) from error
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Entry(Record):
     """A dataset as an index lists it.
@@ -69,10 +102,11 @@ class Entry(Record):
         license: SPDX expression or URL.
         size: how large it is.
         manifests: those of its shards, in their order; none where it lists none, or such as cannot be read.
+        predecessor: the dataset that this one was made from by adding to it, where it says.
     """
 
     NSID: ClassVar[Nsid] = nsids.ENTRY
-    LATER: ClassVar[frozenset[str]] = frozenset({_MANIFESTS})
+    LATER: ClassVar[frozenset[str]] = frozenset({_MANIFESTS, _PREDECESSOR})
 
     name: str
     schema_ref: AtUri
@@ -83,6 +117,7 @@ class Entry(Record):
     license: str | None = None
     size: Size = Size()
     manifests: tuple[ShardManifest, ...] = ()
+    predecessor: Predecessor | None = None
 
     @property
     def shards(self) -> tuple[ShardRef, ...]:
@@ -194,6 +229,7 @@ class Entry(Record):
             license=self.license,
             createdAt=self.created_at,
             **({_MANIFESTS: [item.to_record() for item in self.manifests]} if self.manifests else {}),
+            **({} if self.predecessor is None else {_PREDECESSOR: self.predecessor.to_record()}),
             **self.extra,
         )
 
@@ -206,7 +242,11 @@ class Entry(Record):
         manifests: tuple[ShardManifest, ...] = ()
         with suppress(LexiconError):  # what cannot be read is kept as it came
             manifests = read_manifests(value.get(_MANIFESTS, []))
+        predecessor = None
+        with suppress(LexiconError):
+            predecessor = Predecessor.from_record(value[_PREDECESSOR]) if _PREDECESSOR in value else None
         known = (*_MEMBERS, _MANIFESTS) if manifests else _MEMBERS
+        known = (*known, _PREDECESSOR) if predecessor else known
         return cls(
             name=value["name"],
             schema_ref=AtUri(value["schemaRef"]),
@@ -217,6 +257,7 @@ class Entry(Record):
             license=value.get("license"),
             size=Size(*(value.get("size", {}).get(what) for what in ("samples", "bytes", "shards"))),
             manifests=manifests,
+            predecessor=predecessor,
             created_at=value["createdAt"],
             extra=rest_of(value, *known),
         )
