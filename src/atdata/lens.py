@@ -20,7 +20,7 @@ from typing import Any, Generic, TypeVar
 from atdata.errors import LensError, LensNotFoundError
 from atdata.samples import DictSample, PackableSample, fields_of
 from atdata.samples.fields import accepts
-from atdata.samples.packable import same
+from atdata.samples.kinds import same
 
 S = TypeVar("S")
 V = TypeVar("V")

@@ -21,7 +21,7 @@ from atdata.importers import infer
 from atdata.importers.files import Snapshot, passed_over, reading
 from atdata.importers.imported import Imported, import_values
 from atdata.samples import FieldType, Maybe, Plain, Scalar
-from atdata.samples.codec import INT_MAX, INT_MIN
+from atdata.samples.kinds.scalars import INT_MAX, INT_MIN
 
 SUFFIXES = (".csv", ".tsv")
 _DELIMITERS = {"\t": "TSV", ",": "CSV", ";": "CSV with ;", "|": "CSV with |"}

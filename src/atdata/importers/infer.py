@@ -16,7 +16,7 @@ import numpy as np
 
 from atdata.errors import SampleError
 from atdata.samples import Array, DictOf, FieldType, ListOf, Maybe, Plain, Scalar, Shape
-from atdata.samples.fields import PORTABLE
+from atdata.samples.kinds.arrays import PORTABLE
 from atdata.samples.npy import encode_array
 
 MAX_DEPTH = 8  # of lists in lists that are told apart; what is deeper is `Any`

@@ -112,7 +112,7 @@ def _by_default(name: str, declared: FieldType) -> Indexed | None:
 def _chosen(name: str, declared: FieldType, kind: Kind, path: str) -> Indexed:
     fits = {"numeric": _NUMBERS, "categorical": _LABELS, "set": _MEMBERS}[kind]
     bare = declared.inner if isinstance(declared, Maybe) else declared
-    value = bare.item if kind == "set" and isinstance(bare, ListOf) else bare
+    value = bare.inner if kind == "set" and isinstance(bare, ListOf) else bare
     if isinstance(bare, ListOf) is not (kind == "set") or not isinstance(value, Scalar) or value.kind not in fits:
         raise FieldTypeError(
             f"a field cannot be indexed as {kind}",

@@ -20,7 +20,8 @@ from atdata.records.manifests import ShardManifest, read_manifests
 from atdata.records.record import IndexKeys, Record, rest_of, without_none
 from atdata.records.storage import BlobStorage, Storage, check_digests, read_storage
 from atdata.samples import DictOf, Plain
-from atdata.samples.codec import Misfit, encoder, pack
+from atdata.samples.codec import pack
+from atdata.samples.kinds import Misfit
 from atdata.shards import ShardRef
 
 MAX_METADATA = 100_000
@@ -276,7 +277,7 @@ def pack_metadata(metadata: Mapping[str, Any]) -> bytes:
         LimitError: it is larger than the lexicon allows.
     """
     try:
-        packed = pack(encoder(DictOf(Plain()))(dict(metadata)))
+        packed = pack(DictOf(Plain()).encoder(dict(metadata)))
     except Misfit as misfit:
         raise misfit.under("metadata").as_error("metadata that cannot be stored") from None
     if len(packed) > MAX_METADATA:

@@ -14,7 +14,8 @@ from atdata.errors import LexiconError
 from atdata.records import nsids
 from atdata.records.nsids import SCHEMA
 from atdata.samples import DictOf, Plain
-from atdata.samples.codec import Misfit, encoder, pack
+from atdata.samples.codec import pack
+from atdata.samples.kinds import Misfit
 from atdata.schema.jsonschema import DRAFT
 
 Rewritten: TypeAlias = tuple[dict[str, Any], tuple[str, ...]]
@@ -53,7 +54,7 @@ def of_entry(value: dict[str, Any]) -> Rewritten:
         forms.append("its storage lists bare blobs")
     if isinstance(value.get("metadata"), dict):
         try:
-            value["metadata"] = pack(encoder(DictOf(Plain()))(value["metadata"]))
+            value["metadata"] = pack(DictOf(Plain()).encoder(value["metadata"]))
         except Misfit as misfit:  # such as a link
             path = misfit.under("metadata").path
             raise LexiconError("an entry's metadata cannot be read", path=path, actual=misfit.actual) from None

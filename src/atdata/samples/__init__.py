@@ -1,13 +1,15 @@
 """Samples: typed rows, their encoding as bytes, and batches of them."""
 
 from atdata.samples.batch import SampleBatch
-from atdata.samples.fields import Array, DictOf, Field, FieldType, ListOf, Maybe, Plain, Scalar, Shape
+from atdata.samples.kinds import Array, DictOf, FieldType, ListOf, Maybe, Plain, Scalar, Shape, TupleOf
+from atdata.samples.kinds.field import Doc, Field, Unit
 from atdata.samples.packable import DictSample, PackableSample, fields_of, packable
 
 __all__ = [
     "Array",
     "DictOf",
     "DictSample",
+    "Doc",
     "Field",
     "FieldType",
     "ListOf",
@@ -17,6 +19,8 @@ __all__ = [
     "SampleBatch",
     "Scalar",
     "Shape",
+    "TupleOf",
+    "Unit",
     "fields_of",
     "packable",
 ]

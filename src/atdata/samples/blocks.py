@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from atdata.native import native
 from atdata.samples.batch import Numbers
-from atdata.samples.fields import ScalarKind
 from atdata.samples.gather import DTYPES, Bytes, Column, Ints
+from atdata.samples.kinds import ScalarKind
 from atdata.samples.npy import check_text
 from atdata.samples.template import Arrays, Scalars, Skipped, Template, Unlike
 

@@ -12,9 +12,9 @@ from contextlib import suppress
 import numpy as np
 
 from atdata.samples.blocks import Block, Empty
-from atdata.samples.codec import Misfit
-from atdata.samples.fields import Field
 from atdata.samples.gather import Bytes, Column, Cursor, Ints
+from atdata.samples.kinds import Derived, Maybe, Misfit
+from atdata.samples.kinds.field import Field
 from atdata.samples.template import Arrays, Template, Unlike, learn
 
 FAR = 1 << 16  # as in `_native.c`
@@ -32,6 +32,12 @@ class ColumnDecoder:
 
     def __init__(self, fields: Sequence[Field], wanted: Sequence[str], empty: Empty = np.empty) -> None:
         self._fields, self._wanted = {field.name: field for field in fields}, tuple(wanted)
+        self._derived = [
+            (f.name, kind)
+            for f in fields
+            if f.name in self._wanted
+            and isinstance(kind := f.type.inner if isinstance(f.type, Maybe) else f.type, Derived)
+        ]
         self._template: Template | None = None  # of the samples decoded last; the next are likely to have the same
         self._empty = empty
         self._native = False  # whether the loop in C decodes them, as far as is known
@@ -104,7 +110,11 @@ class ColumnDecoder:
     def _all(self, found: Mapping[str, Column], template: Template, count: int) -> dict[str, Column]:
         """The column of each wanted field, or what stands for it where samples of a template lack it."""
         missing = {name: [self._fields[name].missing() for _ in range(count)] for name in template.missing}
-        return {name: missing[name] if name in missing else found[name] for name in self._wanted}
+        columns = {name: missing[name] if name in missing else found[name] for name in self._wanted}
+        for name, kind in self._derived:
+            if name not in missing:
+                columns[name] = kind.column(columns[name])
+        return columns
 
 
 def _natively(memory: Bytes, starts: Ints, sizes: Ints, template: Template) -> dict[str, Column] | None:

@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atdata.samples.batch import Numbers
-from atdata.samples.codec import decoder
-from atdata.samples.fields import ScalarKind
+from atdata.samples.kinds import ScalarKind
 from atdata.samples.npy import check_text
 from atdata.samples.template import (
     BODY,
@@ -206,7 +205,7 @@ class Cursor:
         tokens, one = self._tokens()
         start, lengths = self._extents(tokens, one, "bytes", part.optional)
         self._go(start + lengths)
-        decode = decoder(part.declared)
+        decode = part.declared.decoder
         return [
             None if token == NIL else decode(payload)
             for payload, token in zip(self._payloads(start, lengths), tokens.tobytes(), strict=True)

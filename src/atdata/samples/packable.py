@@ -17,14 +17,20 @@ import numpy as np
 
 from atdata.errors import FieldTypeError
 from atdata.plain import plain
-from atdata.samples.codec import Codec, Misfit, decoder, encoder, pack, unpack
-from atdata.samples.fields import Array, Field, Plain, Scalar, parse_annotation
-from atdata.samples.npy import array_in, item_bytes
+from atdata.samples.codec import pack, unpack
+from atdata.samples.fields import parse_field
+from atdata.samples.kinds import Array, Misfit, Plain
+from atdata.samples.kinds.field import Field
+from atdata.samples.kinds.kind import Codec
+from atdata.samples.kinds.nested import SampleOf
+from atdata.samples.kinds.scalars import encode_str
+from atdata.samples.npy import array_in
 
 T = TypeVar("T")
 
 _RESERVED = ("packed", "as_wds", "from_bytes")
 _counter = itertools.count()
+_ARRAY, _PLAIN = Array(), Plain()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,10 +122,15 @@ class PackableSample:
         """
         return {"__key__": f"{time.time_ns():016x}-{next(_counter) & 0xFFFFFF:06x}", "msgpack": self.packed}
 
+    @classmethod
+    def _as_field_type(cls) -> SampleOf:
+        """The kind of a field whose values are samples of this type."""
+        return SampleOf(cls.__name__, fields_of(cls), cls, maker_of(cls))
+
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
-        return all(same(getattr(self, f.name), getattr(other, f.name)) for f in fields_of(type(self)))
+        return all(f.type.same(getattr(self, f.name), getattr(other, f.name)) for f in fields_of(type(self)))
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -141,9 +152,7 @@ class DictSample(Mapping[str, Any]):
         encoded = {}
         for name, value in values.items():
             try:
-                encoded[encoder(Scalar("str"))(name)] = encoder(Array() if isinstance(value, np.ndarray) else Plain())(
-                    value
-                )
+                encoded[encode_str(name)] = (_ARRAY if isinstance(value, np.ndarray) else _PLAIN).encoder(value)
             except Misfit as misfit:
                 raise misfit.under(str(name)).as_error("a sample cannot hold such a value") from None
         self._set(dict(values), pack(encoded))
@@ -303,14 +312,14 @@ def _compile(cls: type) -> _Compiled:
                 hint=f"Rename it if it is one of {_RESERVED}, or leave out init=False.",
             )
         try:
-            field_type = parse_annotation(annotation_of(cls, declared.name, path), path)
+            annotation = annotation_of(cls, declared.name, path)
+            fields.append(parse_field(declared.name, annotation, path, _default(declared)))
         except RecursionError:
             raise FieldTypeError("a field type is recursive", path=path, hint="Use dict or list.") from None
-        fields.append(Field(declared.name, field_type, _default(declared)))
     return _Compiled(
         fields=tuple(fields),
-        encoders=tuple((field.name, encoder(field.type)) for field in fields),
-        decoders=tuple((field, decoder(field.type)) for field in fields),
+        encoders=tuple((field.name, field.type.encoder) for field in fields),
+        decoders=tuple((field, field.type.decoder) for field in fields),
         make=_assembler(cls) if _is_plain(cls) else lambda values: cls(**values),
         plain=_is_plain(cls),
     )
@@ -368,19 +377,6 @@ def annotation_of(cls: type, name: str, path: str) -> Any:
         ) from error
 
 
-def same(one: Any, other: Any) -> bool:
-    """True if two values of a field are equal: arrays bit for bit, NaN to NaN."""
-    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
-        arrays = isinstance(one, np.ndarray) and isinstance(other, np.ndarray)
-        alike = arrays and one.dtype == other.dtype and one.shape == other.shape
-        return alike and item_bytes(one) == item_bytes(other)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(same(a, b) for a, b in zip(one, other, strict=True))
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
-    return bool(one == other or (one != one and other != other))
-
-
 def _brief(value: Any) -> str:
     if isinstance(value, np.ndarray):
         return f"<{value.dtype} {list(value.shape)}>"
@@ -393,6 +389,6 @@ def _decode_untyped(name: str, value: Any) -> Any:
         array = array_in(value)
         return value if array is None else array
     try:
-        return decoder(Plain())(value)
+        return _PLAIN.decoder(value)
     except Misfit as misfit:
         raise misfit.under(name).as_error("stored bytes are not a valid sample") from None

@@ -14,8 +14,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from atdata.samples.codec import check_items
-from atdata.samples.fields import Array, Field, Maybe, Scalar, ScalarKind
+from atdata.samples.kinds import Array, Derived, Maybe, Scalar, ScalarKind
+from atdata.samples.kinds.field import Field
 from atdata.samples.npy import MAX_DIMS, MAX_HEADER, read_header
 
 
@@ -122,6 +122,7 @@ def learn(sample: memoryview, fields: Mapping[str, Field], wanted: Collection[st
 def _part(field: Field, before: bytes, value: memoryview) -> Part:
     optional = isinstance(field.type, Maybe)
     inner = field.type.inner if isinstance(field.type, Maybe) else field.type
+    inner = inner.stored if isinstance(inner, Derived) else inner
     if isinstance(inner, Scalar):
         return Scalars(before, field.name, inner.kind, optional)
     if isinstance(inner, Array):
@@ -140,7 +141,7 @@ def _stack(declared: Array, value: memoryview) -> Stack | None:
     stack = Stack(bytes(value[: 1 + head + begin]), dtype, fortran, shape)
     if length - begin != stack.length:
         raise Unlike
-    check_items(declared, dtype, shape)
+    declared.check_items(dtype, shape)
     return stack
 
 

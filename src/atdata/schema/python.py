@@ -10,12 +10,8 @@ import unicodedata
 from functools import lru_cache
 from typing import Annotated, Any, cast
 
-import numpy as np
-from numpy.typing import NDArray
-
 from atdata.errors import SchemaError
-from atdata.samples import Array, DictOf, Field, FieldType, ListOf, Maybe, PackableSample, Plain, Scalar, fields_of
-from atdata.samples.fields import PYTHON_TYPES
+from atdata.samples import Doc, Field, Maybe, PackableSample, Unit, fields_of
 from atdata.schema.model import SampleSchema
 
 MAX_FIELDS = 1000
@@ -32,7 +28,7 @@ def schema_of(sample_type: type, name: str | None = None) -> SampleSchema:
     Raises:
         FieldTypeError: it is no sample type.
     """
-    fields = tuple(Field(field.name, field.type) for field in fields_of(sample_type))
+    fields = tuple(dataclasses.replace(field, default=None) for field in fields_of(sample_type))
     return SampleSchema(sample_type.__name__ if name is None else name, fields)
 
 
@@ -50,7 +46,7 @@ def type_of(schema: SampleSchema) -> type[PackableSample]:
     namespace: dict[str, Any] = {"__annotations__": {}, "__module__": __name__, _SCHEMA: schema}
     for field in schema.fields:
         _check_name(field.name)
-        namespace["__annotations__"][field.name] = _annotation(field.type)
+        namespace["__annotations__"][field.name] = _annotation(field)
         if isinstance(field.type, Maybe):
             namespace[field.name] = dataclasses.field(default=None, kw_only=True)
     name = _class_name(schema.name)
@@ -97,21 +93,15 @@ def _class_name(name: str) -> str:
     return plain if plain.isidentifier() and not keyword.iskeyword(plain) else f"Sample_{plain}".rstrip("_")
 
 
-def _annotation(field_type: FieldType) -> Any:
-    match field_type:
-        case Scalar(kind):
-            return PYTHON_TYPES[kind]
-        case Array(scalar, shape):
-            array: Any = np.ndarray if scalar is None else NDArray[scalar]  # type: ignore[valid-type]
-            return array if shape is None else Annotated[array, shape]
-        case ListOf(item):
-            return list[_annotation(item)]  # type: ignore[misc]
-        case DictOf(value):
-            return dict[str, _annotation(value)]  # type: ignore[misc]
-        case Maybe(inner):
-            return _annotation(inner) | None
-        case Plain():
-            return Any
+def _annotation(field: Field) -> Any:
+    said: list[Any] = [Unit(field.unit)] if field.unit else []
+    said += [Doc(field.doc)] if field.doc else []
+    annotation = field.type.annotation(_build)
+    return Annotated[(annotation, *said)] if said else annotation
+
+
+def _build(name: str, fields: tuple[Field, ...]) -> type:
+    return type_of(SampleSchema(name, fields))
 
 
 def _reduce(built: type) -> str | tuple[Any, ...]:

@@ -14,7 +14,7 @@ import numpy as np
 from atdata.errors import MissingExtraError, SampleError
 from atdata.samples import Array, DictOf, FieldType, ListOf, Maybe, Plain, Scalar, Shape
 from atdata.samples.batch import unstack
-from atdata.samples.fields import PORTABLE
+from atdata.samples.kinds.arrays import PORTABLE
 
 if TYPE_CHECKING:
     import pyarrow as pa
