@@ -188,12 +188,17 @@ def test_other_files_hidden_ones_and_links_that_leave_are_noted_and_not_read(fol
     assert others == "passed over 1 (no images): README.txt"
 
 
-def test_an_image_that_is_a_link_to_nothing_is_an_error(folder: Path) -> None:
+ANNEX = ".git/annex/objects/x.png"
+
+
+@pytest.mark.parametrize("nothing", ["nowhere.png", f"../{ANNEX}", f"../../{ANNEX}", "/nowhere/x.png"])
+def test_an_image_that_is_a_link_to_nothing_is_an_error(folder: Path, nothing: str) -> None:
     put(folder / "cat/1.png")
-    (folder / "cat/broken.png").symlink_to("../.git/annex/objects/x.png")
+    (folder / "cat/2.png").symlink_to(nothing)
     with pytest.raises(ShardNotFoundError, match="symbolic link is broken") as caught:
         open_path(folder, "Row")
-    assert "git annex get" in (caught.value.hint or "")
+    assert caught.value.uri == str(folder / "cat/2.png")
+    assert "git annex get" in (caught.value.hint or "") or "annex" not in nothing
 
 
 @pytest.mark.parametrize("damage", [b"", b"hello", b"\x89PNG\r\n\x1a\n", "half", "%!PS-Adobe-3.0 EPSF-3.0\n"])
@@ -206,14 +211,6 @@ def test_an_image_that_cannot_be_decoded_is_named(folder: Path, damage: bytes | 
     with pytest.raises(SampleError, match="cannot be decoded") as caught:
         open_path(folder, "Row")
     assert caught.value.uri == str(bad)
-
-
-def test_a_link_to_nothing_is_an_error(folder: Path) -> None:
-    put(folder / "cat/1.png")
-    (folder / "cat/2.png").symlink_to("nowhere.png")
-    with pytest.raises(ShardNotFoundError, match="symbolic link is broken") as caught:
-        open_path(folder, "Row")
-    assert caught.value.uri == str(folder / "cat/2.png")
 
 
 def deep(pixels: np.ndarray, key: bytes = b"") -> bytes:

@@ -81,9 +81,9 @@ def name_of(function: Callable[..., object]) -> str:
     return function.__name__
 
 
-@pytest.mark.parametrize("read", SHARD_READERS, ids=name_of)
+@pytest.mark.parametrize("read", [*SHARD_READERS, by_importer], ids=name_of)
 def test_a_link_to_nothing_is_an_error(folder: Path, read: Read) -> None:
-    """As in a clone by git-annex, before its content is fetched. Importers name links that lead out, and follow none."""
+    """As in a clone by git-annex, before its content is fetched; it would be out of the folder."""
     assert read(folder) == list(range(30))
     for number in (0, 2):
         (folder / f"d-{number}.tar").unlink()

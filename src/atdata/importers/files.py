@@ -127,9 +127,11 @@ class Folder:
                 folders[:] = [name for name in folders if not name.startswith(".")]
                 links += [_text(here / name, root) for name in folders if (here / name).is_symlink()]
                 for path in (here / name for name in names if not name.startswith(".")):
-                    if path.is_symlink() and _leads_out(path, home):
+                    if not path.exists():  # a link to nothing, wherever that would be, is an error where it is read
+                        files.append(path.relative_to(root))
+                    elif path.is_symlink() and not path.resolve().is_relative_to(home):
                         links.append(_text(path, root))
-                    elif path.is_file() or not path.exists():  # a link to nothing is an error where it is read
+                    elif path.is_file():
                         files.append(path.relative_to(root))
                     else:
                         others.append(_text(path, root))
@@ -176,13 +178,6 @@ class FilesInSplits(NamedTuple):
 
     splits: dict[str, list[Path]]
     notes: tuple[str, ...]
-
-
-def _leads_out(link: Path, home: Path) -> bool:
-    try:
-        return not link.resolve().is_relative_to(home)
-    except (OSError, RuntimeError):  # round in a circle
-        return False
 
 
 def passed_over(names: Sequence[str], why: str) -> list[str]:
