@@ -167,7 +167,7 @@ def test_nothing_else_is_in_the_reference():
 
 
 def test_every_error_is_in_the_reference():
-    family, pending = set(), [errors.AtdataError, errors.NotTakenWarning]
+    family, pending = set(), [errors.AtdataError, errors.AtdataWarning]
     while pending:
         cls = pending.pop()
         if cls.__module__.startswith("atdata."):

@@ -38,11 +38,13 @@ AtdataError
 
 Every error says in its first line what happened and in its last what to do. The facts are attributes,
 so that a program need not parse the message. None holds a secret: each passes `redacted`, whoever sets it.
-What is no error but must not go without a word is a `NotTakenWarning`.
+What is no error but must not go without a word is an `AtdataWarning`.
 """
 
 from __future__ import annotations
 
+import sys
+import warnings
 from typing import Any, TypeVar
 
 from atdata.plain import plain
@@ -221,7 +223,38 @@ class ConflictError(AtdataError):
     """A name or version that already stands for other content."""
 
 
-class NotTakenWarning(UserWarning):
+class AtdataWarning(UserWarning):
+    """The root of all warnings of atdata."""
+
+
+def warn(warning: AtdataWarning) -> None:
+    """Warn, at the innermost call that is not atdata's own."""
+    frame, level = sys._getframe(), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "atdata":
+        frame, level = frame.f_back, level + 1
+    warnings.warn(warning, stacklevel=level)
+
+
+class PassedOverWarning(AtdataWarning):
+    """Files were left out.
+
+    Attributes:
+        files: those.
+        why: the reason.
+        hint: what to do about it.
+    """
+
+    def __init__(self, files: tuple[str, ...], why: str, hint: str) -> None:
+        super().__init__(files, why, hint)
+        self.files, self.why, self.hint = files, why, hint
+
+    def __str__(self) -> str:
+        more = f", and {len(self.files) - 5} more" if len(self.files) > 5 else ""
+        named = ", ".join(map(redacted, map(plain, self.files[:5])))
+        return f"passed over {len(self.files)} ({self.why}): {named}{more}\n{self.hint}"
+
+
+class NotTakenWarning(AtdataWarning):
     """Something was said about a record that is listed already, and stands as it is.
 
     Attributes:

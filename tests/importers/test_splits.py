@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import atdata
+from atdata.errors import PassedOverWarning
 from atdata.importers import Imported, open_path
 from atdata.local import LocalIndex
 from atdata.testing import DevAccount
@@ -89,6 +90,7 @@ def check_written(result: Imported, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.filterwarnings("ignore::atdata.errors.PassedOverWarning")
 def test_a_stray_file_becomes_a_note(tmp_path: Path, kind: str) -> None:
     root = fill(tmp_path / "data", kind, {"train": 3, "test": 2})
     write, name = KINDS[kind]
@@ -99,6 +101,29 @@ def test_a_stray_file_becomes_a_note(tmp_path: Path, kind: str) -> None:
     stray = "0.png" if kind == "pictures" else name
     assert f"passed over 1 (in no split): {stray}" in result.notes
     assert any("README.md" in note for note in result.notes)
+    if kind == "shards":
+        assert {split: len(part) for split, part in atdata.load_dataset(root).items()} == result.splits
+
+
+def test_loading_warns_of_a_stray_shard(tmp_path: Path) -> None:
+    root = fill(tmp_path / "data", "shards", {"train": 3, "test": 2})
+    shard(root / "x.tar", 1)
+    with pytest.warns(PassedOverWarning, match=r"passed over 1 \(in no split.*/x.tar\nMove") as caught:
+        loaded = atdata.load_dataset(root)
+    assert {split: len(part) for split, part in loaded.items()} == {"train": 3, "test": 2}
+    assert caught[0].filename == __file__
+    for data_files in ("**/*.tar", ["x.tar", "train", "test"]):  # who names a file means it
+        assert len(atdata.load_dataset(root, data_files=data_files)["train"]) == 4
+
+
+def test_folders_of_images_that_are_taken_for_classes_are_named(tmp_path: Path) -> None:
+    root = fill(tmp_path / "data", "pictures", {"train": 3, "test": 2, "truck": 1})
+    result = open_path(root, "Row")
+    assert result.splits == {"train": 6}
+    assert [note for note in result.notes if "classes" in note] == [
+        "taken for classes, not for splits: test/cat, train/cat; of the other folders truck/cat say none"
+    ]
+    assert open_path(fill(tmp_path / "more", "pictures", {"plane": 1, "truck": 1}), "Row").notes == ()
 
 
 def test_the_names_of_files_say_splits_too(tmp_path: Path) -> None:

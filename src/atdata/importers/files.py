@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from atdata.errors import AtdataError, ConflictError, SampleError, ShardNotFoundError
 from atdata.files import disk_errors
-from atdata.loading.splits import TRAIN, by_split, named_split
+from atdata.loading.splits import TRAIN, by_split, named_split, strays
 from atdata.shards.listing import stat_file
 from atdata.shards.transaction import in_transaction, recover
 
@@ -160,12 +160,17 @@ class Folder:
             folders_only: whether the names of files say nothing; then folders say something only where all do.
         """
         found = [(path, (*path.parts[:-1], "") if folders_only else path.parts) for path in self.having(suffixes)]
-        inside = [named_split(parts) is not None for path, parts in found if len(path.parts) > 1]
-        if folders_only and not all(inside):
-            return FilesInSplits({TRAIN: [path for path, _ in found]}, ())
-        stray = {path for path, parts in found if any(inside) and len(path.parts) == 1 and named_split(parts) is None}
-        notes = passed_over([path.as_posix() for path, _ in found if path in stray], "in no split")
-        return FilesInSplits(by_split(file for file in found if file[0] not in stray), tuple(notes))
+        if folders_only:
+            told = {path.parent.as_posix(): named_split(parts) is not None for path, parts in found if len(parts) > 1}
+            if not all(told.values()):
+                saying, silent = ([name for name, says in told.items() if says is kind] for kind in (True, False))
+                note = (
+                    f"taken for classes, not for splits: {some(saying)}; of the other folders {some(silent)} say none"
+                )
+                return FilesInSplits({TRAIN: [path for path, _ in found]}, (note,) if saying else ())
+        stray = dict.fromkeys(strays(found))
+        notes = tuple(passed_over([path.as_posix() for path in stray], "in no split"))
+        return FilesInSplits(by_split(file for file in found if file[0] not in stray), notes)
 
     def without(self, suffixes: Sequence[str], what: str) -> list[str]:
         """A note about the other files, which are no `what`."""

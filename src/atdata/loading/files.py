@@ -9,8 +9,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeAlias
 from urllib.parse import unquote
 
-from atdata.errors import ShardNotFoundError, UsageError
-from atdata.loading.splits import Parts, by_split
+from atdata.errors import PassedOverWarning, ShardNotFoundError, UsageError, warn
+from atdata.loading.splits import Parts, by_split, strays
 from atdata.shards.addresses import file_path, scheme_of
 from atdata.shards.braces import expand_braces
 from atdata.shards.listing import COMPRESSED, SUFFIX, FileListing, is_file, is_folder, no_shard
@@ -105,7 +105,7 @@ def _on_disk(pattern: str, folder: str, base: str, listing: FileListing) -> Iter
     for name in [pattern] if is_file(whole) or is_folder(whole) else expand_braces(pattern):
         place = str(Path(folder, name))
         if is_folder(place):
-            files = _shards_below(place, listing)
+            files = _in_splits(place, _shards_below(place, listing))
         else:
             try:
                 files = listing.glob(place if is_file(place) else str(Path(glob.escape(folder), name)))
@@ -114,6 +114,16 @@ def _on_disk(pattern: str, folder: str, base: str, listing: FileListing) -> Iter
                     error.uri, error.path = name, folder or None
                 raise
         yield from ((file, Path(file).parts[above:]) for file in files)
+
+
+def _in_splits(folder: str, files: list[str]) -> list[str]:
+    """The files of a folder that are part of its data; a warning names the others."""
+    above = len(Path(folder).parts)
+    stray = dict.fromkeys(strays((file, Path(file).parts[above:]) for file in files))
+    if stray:
+        hint = "Move them into the folder of a split, or name all files with data_files=."
+        warn(PassedOverWarning(tuple(stray), "in no split, where folders say splits", hint))
+    return [file for file in files if file not in stray]
 
 
 def _shards_below(folder: str, listing: FileListing) -> list[str]:

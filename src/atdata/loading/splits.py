@@ -56,6 +56,17 @@ def by_split(files: Iterable[tuple[T, Parts]]) -> dict[str, list[T]]:
     return {split: files for split, files in found.items() if files}
 
 
+def strays(files: Iterable[tuple[T, Parts]]) -> list[T]:
+    """The files of a folder that are no part of its data: where folders in it say splits, those beside them that say none.
+
+    Args:
+        files: each with its path below the folder.
+    """
+    found = [(file, len(parts) > 1, named_split(parts) is not None) for file, parts in files]
+    told = any(inside and says for _, inside, says in found)
+    return [file for file, inside, says in found if told and not inside and not says]
+
+
 def find_split(splits: Mapping[str, Any], split: str) -> str:
     """The name of the requested split among those there are: equal, or another word for it.
 

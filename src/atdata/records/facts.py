@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeAlias, TypedDict
@@ -11,7 +9,7 @@ from typing import Any, TypeAlias, TypedDict
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from atdata.errors import NotTakenWarning, UsageError
+from atdata.errors import NotTakenWarning, UsageError, warn
 from atdata.records.entry import SPLITS, Entry, pack_metadata
 from atdata.records.record import Record
 
@@ -117,15 +115,7 @@ def warn_of_not_taken(stands: Record, said: Mapping[str, Any], hint: str) -> Non
     """Warn of what was said about a record that was listed already, and says something else."""
     lost = [name for name, value in said.items() if not _same(getattr(stands, name), value)]
     if lost:
-        warnings.warn(NotTakenWarning(stands.index_keys.name, tuple(lost), hint, stands.uri), stacklevel=_outside())
-
-
-def _outside() -> int:
-    """The number of calls up to the first one that is not atdata's own."""
-    frame, level = sys._getframe(1), 1
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "atdata":
-        frame, level = frame.f_back, level + 1
-    return level
+        warn(NotTakenWarning(stands.index_keys.name, tuple(lost), hint, stands.uri))
 
 
 def _tags(tags: Any) -> tuple[str, ...]:
