@@ -93,8 +93,8 @@ def public(module: types.ModuleType) -> list[Any]:
 def given(thing: Any) -> Iterator[type]:
     """The classes that a class's public methods, or a function, give; of a port, also those they take."""
     functions = [thing] if inspect.isfunction(thing) else []
-    if inspect.isclass(thing):
-        for name, member in vars(thing).items():
+    for base in thing.__mro__ if inspect.isclass(thing) else ():
+        for name, member in vars(base).items() if base.__module__.startswith("atdata.") else ():
             function = getattr(member, "fget", None) or getattr(member, "__func__", member)
             if inspect.isfunction(function) and (name[0] != "_" or name in ("__getitem__", "__iter__", "__call__")):
                 functions.append(function)

@@ -25,6 +25,7 @@ AtdataError
 │   ├── DigestError                      bytes that are not the bytes that were published
 │   └── UnverifiedError                  nothing to check against, and nobody said that is acceptable
 ├── NotFoundError (KeyError)             no such record, entry, name, account
+│   └── RetractedError                   ... any more: its publisher withdrew it
 ├── ConflictError                        the name is taken by other content
 │   └── TakenError                       ... or was, by somebody faster (`atdata.local.database`)
 ├── LimitError (ValueError)              larger than a server or format takes
@@ -217,6 +218,10 @@ class UnverifiedError(VerificationError):
 
 class NotFoundError(AtdataError, KeyError):
     """No such record, entry, name or account."""
+
+
+class RetractedError(NotFoundError):
+    """A version that its publisher has withdrawn; it stands for nothing else ever after."""
 
 
 class ConflictError(AtdataError):

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from atdata.atmosphere import repository as module
-from atdata.atmosphere.repository import Decision, State, Write, located
+from atdata.atmosphere.repository import State
 from atdata.atproto.syntax import AtUri, RecordKey, Tid
 from atdata.errors import ConflictError, ContentionError, LimitError, RollbackError, VerificationError, XrpcError
+from atdata.index.deciding import Decision, Write, located
 from atdata.records import Label
 from atdata.testing import DevAccount
 from atdata.testing.http import Answer, Request

@@ -19,8 +19,9 @@ import httpcore
 import pytest
 
 from atdata.atmosphere import SchemaPublisher
-from atdata.atmosphere.repository import Decision, State
+from atdata.atmosphere.repository import State
 from atdata.errors import AtdataError, ConflictError, ContentionError
+from atdata.index.deciding import Decision
 from atdata.records import Label
 from atdata.testing import DevAccount
 from support.networks import Network, RealNet, fresh_handle, get, list_records, post

@@ -4,6 +4,7 @@ from atdata.atmosphere.blobs import BlobSource, PDSBlobStore
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.datasets import DatasetLoader, DatasetPublisher
 from atdata.atmosphere.index import AtmosphereIndex
+from atdata.atmosphere.labels import LabelLoader, LabelPublisher
 from atdata.atmosphere.lenses import LensLoader, LensPublisher
 from atdata.atmosphere.schemas import SchemaLoader, SchemaPublisher
 from atdata.atproto.syntax import AtUri, BlobUri
@@ -18,6 +19,8 @@ __all__ = [
     "DatasetLoader",
     "DatasetPublisher",
     "Evidence",
+    "LabelLoader",
+    "LabelPublisher",
     "LensLoader",
     "LensPublisher",
     "PDSBlobStore",

@@ -4,27 +4,33 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.manifests import find_manifests, manifest_observer
-from atdata.atmosphere.publishing import Packed, label_in, publish
+from atdata.atmosphere.opening import dataset_of
+from atdata.atmosphere.publishing import Packed, publish
 from atdata.atmosphere.records import AccountRecords
-from atdata.atmosphere.repository import Decision, State, Write
+from atdata.atmosphere.repository import State
 from atdata.atproto.syntax import RecordKey
-from atdata.dataset import Dataset
+from atdata.dataset import Dataset, DatasetDict
 from atdata.dataset.stores import AbstractDataStore
 from atdata.errors import UsageError
 from atdata.index import RecordIndex, choose_schema
+from atdata.index.deciding import Decision, Write
 from atdata.index.publication import Publication
 from atdata.index.storage import planned_storage
-from atdata.records import BlobStorage, Entry, Label, LensRecord, Record, Schema
+from atdata.records import BlobStorage, Entry, LensRecord, Record, Schema
 from atdata.records.address import name_and_version
-from atdata.records.facts import Facts, warn_of_not_taken
-from atdata.records.record import check_named
 from atdata.shards import FileSource
 from atdata.shards.cache import ShardCache
 
+if TYPE_CHECKING:
+    import typing_extensions
+
+    T = typing_extensions.TypeVar("T", default=Any)  # the type that a schema describes, where none is said
+else:
+    T = TypeVar("T")
 R = TypeVar("R", bound=Record)
 
 
@@ -90,21 +96,30 @@ class AtmosphereIndex(RecordIndex[AccountRecords]):
 
         return self.records.transact([Schema], decide)
 
-    def add_label(
-        self, entry: Entry, *, name: str, version: str | None = None, description: str | None = None
-    ) -> Label:
-        """Give a published entry another name, or its name another version; one that it has already is no second one.
+    def load(
+        self,
+        name: str,
+        version: str | None = None,
+        *,
+        sample_type: type[T] | None = None,
+        allow_unverified: bool = False,
+    ) -> DatasetDict[T]:
+        """See `RecordIndex.load`; the name is one's own, `@handle/name`, or the address of an entry."""
+        address = name.startswith("at://") or version is None
+        entry = self.get_dataset(name if address else f"{name}@{version}")
+        return self.open(entry, sample_type, allow_unverified=allow_unverified)
 
-        Without a version a name that has versions gets the next patch, since it stands for its newest.
-
-        Raises:
-            ConflictError: the version stands for another dataset.
-            ContentionError, NetworkError: it could not be written.
-        """
-        check_named(name, version)
-        label = self.records.transact([Label], lambda state: label_in(state, entry, name, version, description))
-        warn_of_not_taken(label, Facts.of(description).said, "A label stays as it is; give the name another version.")
-        return label
+    def open(
+        self, entry: Entry, sample_type: type[T] | None = None, *, allow_unverified: bool = False
+    ) -> DatasetDict[T]:
+        """The datasets of an entry, by split; see `load`."""
+        kind = sample_type or self.client.read(entry.schema_ref, Schema).sample_type
+        return DatasetDict(
+            {
+                split: dataset_of(self.client, entry, kind, shards, allow_unverified)
+                for split, shards in entry.splits.items()
+            }
+        )
 
     def _put_lens(self, draft: LensRecord, rkey: RecordKey) -> LensRecord:
         def decide(state: State) -> Decision[LensRecord]:

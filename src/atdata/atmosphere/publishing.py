@@ -23,12 +23,13 @@ import msgspec
 from atdata.atmosphere.blobs import PDSBlobStore, check_taken
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.manifests import attached_manifests, manifest_facts
-from atdata.atmosphere.repository import Decision, Repository, State, Write, request_of
+from atdata.atmosphere.repository import Repository, State, request_of
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import RecordKey, Tid
 from atdata.errors import DataModelError, LimitError, XrpcError
 from atdata.files import atomic_file, disk_errors, write_all
-from atdata.index import UPDATE, Named, planned_label
+from atdata.index import UPDATE, Named, label_in
+from atdata.index.deciding import Decision, Write
 from atdata.index.publication import Publication
 from atdata.index.storage import StoragePlan
 from atdata.json_reader import read_json
@@ -242,22 +243,6 @@ class _Plan:
         """The same of an entry that stands already; the schema to pack for, where it is gone by now."""
         decision = self.decide(state, packed_for, planned)
         return Decision(packed_for) if _has_entry(decision) else decision
-
-
-def label_in(
-    state: State, entry: Entry, name: str, version: str | None, description: str | None = None
-) -> Decision[Label]:
-    """The label that gives an entry a name and version: one that stands, or a new one; see `planned_label`.
-
-    Raises:
-        ConflictError: the version stands for another dataset, for ever.
-    """
-    draft = Label(name=name, dataset_uri=entry.located, version=version, description=description)
-    label = planned_label(state.named(Label, name), draft)
-    if label.uri is not None:
-        return Decision(label)
-    placed = state.place(label, Tid.now())
-    return Decision(placed, [Write.create(placed)])
 
 
 @dataclass

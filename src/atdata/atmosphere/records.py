@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 from atdata.atmosphere.evidence import EvidenceReader
-from atdata.atmosphere.repository import Decision, Repository, State, Write, located
+from atdata.atmosphere.repository import Repository, State
 from atdata.atproto.net import Account
 from atdata.atproto.syntax import AtUri, Did, RecordKey
 from atdata.errors import ConflictError, UsageError
 from atdata.index import Named, NamedRecords
+from atdata.index.deciding import Decision, Write, located
 from atdata.records import Listing, Record
 from atdata.settings import Settings
 
@@ -58,6 +59,16 @@ class AccountRecords:
     def repository(self, *kinds: type[Record]) -> Repository:
         """The account's own records of some kinds, to be decided upon and written to."""
         return Repository(self._login.reader, self._login.account, kinds)
+
+    def referring(self, record: Record, kind: type[R]) -> list[R]:
+        """See `RecordStore`: those of the account that the record is of."""
+        uri = record.located
+        uri = uri.with_authority(self._login.reader.identity(uri.authority).did)
+        return [found for found in self.read_all(uri.authority, kind) if found.index_keys.target == uri]
+
+    def state(self, kinds: Sequence[type[Record]]) -> State:
+        """See `RecordStore`."""
+        return self.repository(*kinds).read()
 
     def transact(self, kinds: Sequence[type[Record]], decide: Callable[[State], Decision[T]]) -> T:
         """Make true what a decision says about the account's own records; see `Repository.transact`."""

@@ -12,12 +12,11 @@ import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, Literal, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from atdata.atmosphere.evidence import EvidenceReader
-from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
-from atdata.atproto.datamodel import check_record, to_json
+from atdata.atproto.datamodel import to_json
 from atdata.atproto.net import Account
 from atdata.atproto.net.session import encoded
 from atdata.atproto.repo.mst import Leaf
@@ -34,7 +33,8 @@ from atdata.errors import (
     XrpcError,
 )
 from atdata.index import NamedRecords
-from atdata.records import Listing, Record, check_outgoing, parse_record
+from atdata.index.deciding import Decision, Write, located
+from atdata.records import Label, Listing, Record, check_outgoing, parse_record
 from atdata.records.nsids import collections, today
 from atdata.records.public import check_public
 from atdata.settings import STRICT, Settings
@@ -50,65 +50,6 @@ MAX_REQUEST = 150 * 1024
 
 _MAX_WRITES = 200  # in one request
 _PAUSE = 0.05
-
-
-@dataclass(frozen=True)
-class Write:
-    """A change of one record.
-
-    Attributes:
-        action: the server's word for it.
-        uri: the record.
-        record: as it will be; `None` where it is deleted.
-    """
-
-    action: Literal["create", "update", "delete"]
-    uri: AtUri
-    record: Record | None
-
-    @classmethod
-    def create(cls, record: Record) -> Write:
-        """A record that has a place (`State.place`), where nothing is."""
-        return cls("create", record.located, record)
-
-    @classmethod
-    def update(cls, record: Record) -> Write:
-        """A record in the place of the one that is at its address."""
-        return cls("update", record.located, record)
-
-    @classmethod
-    def delete(cls, uri: AtUri) -> Write:
-        """No record where one is."""
-        return cls("delete", uri, None)
-
-    def to_json(self, settings: Settings, checked: dict[Cid | None, Any]) -> dict[str, Any]:
-        """The wire form, with a record that was checked: what may be public, data model, lexicon, size.
-
-        Args:
-            settings: in force; see `check_public`.
-            checked: records that were; this one is put there.
-        """
-        place = {"collection": self.uri.collection, "rkey": self.uri.rkey}
-        action = {"$type": f"com.atproto.repo.applyWrites#{self.action}", **place}
-        if self.record is None:
-            return action
-        if self.record.cid not in checked:
-            check_public(self.record, settings)
-            checked[self.record.cid] = to_json(check_outgoing(self.record))
-        return {**action, "value": checked[self.record.cid]}
-
-
-@dataclass(frozen=True)
-class Decision(Generic[T]):
-    """The writes that follow from a state.
-
-    Attributes:
-        result: what is true once the writes are made.
-        writes: all of them are made, or none; where there are none, it is true already.
-    """
-
-    result: T
-    writes: Sequence[Write] = ()
 
 
 class _Row(NamedTuple):
@@ -137,6 +78,14 @@ class State:
     def all(self, kind: type[R]) -> Listing[R]:
         """Every record of a kind."""
         return self._listing(row.record for row in self.rows if row.nsid == kind.NSID)
+
+    def get(self, uri: AtUri, kind: type[R]) -> R | None:
+        """See `RecordState`."""
+        return next((record for record in self.all(kind) if record.uri == uri), None)
+
+    def labels_of(self, uri: AtUri) -> list[Label]:
+        """See `RecordState`."""
+        return [label for label in self.all(Label) if label.index_keys.target == uri]
 
     def named(self, kind: type[R], name: str) -> NamedRecords[R]:
         """The records of a kind under a name."""
@@ -169,11 +118,6 @@ class State:
                 hint="What was published stays; publish under a new version or name.",
             )
         return placed
-
-
-def located(record: R, uri: AtUri) -> R:
-    """A record as it will be at an address."""
-    return record.at(uri, Cid.of_cbor(cbor.encode(check_record(record.to_record()))))
 
 
 class Repository:
@@ -298,7 +242,7 @@ def request_of(
     checked = {} if checked is None else checked
     body = {
         "repo": did,
-        "writes": [write.to_json(settings, checked) for write in writes],
+        "writes": [_to_json(write, settings, checked) for write in writes],
         "swapCommit": str(commit or _NO_COMMIT),
         "validate": False,  # the server does not know our lexicons; we have validated
     }
@@ -310,6 +254,18 @@ def request_of(
             actual=size,
         )
     return body
+
+
+def _to_json(write: Write, settings: Settings, checked: dict[Cid | None, Any]) -> dict[str, Any]:
+    """The wire form of a change, with a record that was checked: what may be public, data model, lexicon, size."""
+    place = {"collection": write.uri.collection, "rkey": write.uri.rkey}
+    action = {"$type": f"com.atproto.repo.applyWrites#{write.action}", **place}
+    if write.record is None:
+        return action
+    if write.record.cid not in checked:
+        check_public(write.record, settings)
+        checked[write.record.cid] = to_json(check_outgoing(write.record))
+    return {**action, "value": checked[write.record.cid]}
 
 
 _NO_COMMIT = Cid.of_cbor(b"\xa0")

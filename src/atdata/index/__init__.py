@@ -1,8 +1,8 @@
 """Indexes: what every one of them does, over a store of records: a PDS, or a database."""
 
 from atdata.index.index import UPDATE, RecordIndex
-from atdata.index.names import NamedRecords, choose_schema, next_patch, next_version, planned_label
-from atdata.index.ports import AbstractIndex, Named, RecordStore
+from atdata.index.names import NamedRecords, choose_schema, label_in, next_patch, next_version, planned_label, retracted
+from atdata.index.ports import AbstractIndex, Named, RecordState, RecordStore
 
 __all__ = [
     "UPDATE",
@@ -10,9 +10,12 @@ __all__ = [
     "Named",
     "NamedRecords",
     "RecordIndex",
+    "RecordState",
     "RecordStore",
     "choose_schema",
+    "label_in",
     "next_patch",
     "next_version",
     "planned_label",
+    "retracted",
 ]

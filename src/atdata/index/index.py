@@ -6,18 +6,18 @@ import random
 import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from msgspec import UNSET, UnsetType
 
 from atdata.atproto.syntax import AtUri, RecordKey, Tid
 from atdata.dataset import Dataset
-from atdata.dataset.stores import AbstractDataStore
-from atdata.errors import ConflictError, NotFoundError, SchemaError, UsageError
+from atdata.errors import ConflictError, SchemaError, UsageError
 from atdata.index.checks import check_first, check_fits
 from atdata.index.names import choose_schema
 from atdata.index.ports import RecordStore
 from atdata.index.publication import Publication
+from atdata.index.versions import VersionedIndex
 from atdata.records import (
     CodeReference,
     Entry,
@@ -37,22 +37,17 @@ Store = TypeVar("Store", bound=RecordStore)
 UPDATE = "index.update_dataset(ref, description=..., ...) changes it, or `atdata index update`."
 """The way to change facts that were not taken."""
 
-_NAMED = 50  # names to tell somebody who asked for one that is not there
 _PATIENCE = 60.0  # seconds for a change that others come before
 _ANEW = "What is published stays; a new version may say something else."
 
 
-class RecordIndex(Generic[Store]):
+class RecordIndex(VersionedIndex[Store]):
     """Datasets and schemas listed under names, in one store of records.
 
     Args:
         records: where the records are.
         data_store: where shards go; without one, only datasets whose shards have public addresses can be inserted.
     """
-
-    def __init__(self, records: Store, data_store: AbstractDataStore | None = None) -> None:
-        self.records = records
-        self.data_store = data_store
 
     def publish_schema(
         self,
@@ -297,28 +292,6 @@ class RecordIndex(Generic[Store]):
     def list_labels(self, repo: str | None = None, limit: int | None = None, *, prefix: str = "") -> Listing[Label]:
         """Labels, newest first, of one's own unless another's are asked for; with `prefix` as `list_schemas`."""
         return self._listed(repo, Label, limit, prefix)
-
-    def get_label(self, name: str, version: str | None = None, repo: str | None = None) -> Label:
-        """The label of a name: of one version, or the newest (see `atdata.records.newest`).
-
-        Raises:
-            NotFoundError: there is none; it names those there are.
-            LexiconError: a label of the name is malformed, and may be the one that is asked for.
-        """
-        named = self.records.named(repo, Label, name)
-        found = named.newest() if version is None else named.of_version(version)
-        if found is None:
-            listed = self.list_labels(repo, _NAMED)
-            passed = f" {len(listed.malformed)} cannot be read: list_labels().malformed." if listed.malformed else ""
-            versions = [str(label.version) for label in listed if label.name == name]
-            known = ", ".join(dict.fromkeys(versions or [label.name for label in listed]))
-            raise NotFoundError(
-                f"there is no dataset {name}" + (f"@{version}" if version else ""),
-                uri=repo,
-                expected=f"one of: {known}"[:300] if known else None,
-                hint=("Check its spelling." if known else "No dataset has been published under a name.") + passed,
-            )
-        return found
 
     # --- lenses
 

@@ -7,9 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Generic, Self, TypeVar
 
 from atdata.atproto.cid import Cid
-from atdata.errors import ConflictError, LexiconError, LimitError
-from atdata.index.ports import Named
+from atdata.atproto.syntax import Tid
+from atdata.errors import AtdataError, ConflictError, LexiconError, LimitError, NotFoundError
+from atdata.index.deciding import Decision, Write
+from atdata.index.ports import Named, RecordState
 from atdata.records import (
+    Entry,
     Label,
     Listing,
     Malformed,
@@ -19,8 +22,10 @@ from atdata.records import (
     is_semver,
     newest,
 )
+from atdata.records.record import newest_first
 
 R = TypeVar("R", bound=Record)
+E = TypeVar("E", bound=AtdataError)
 
 
 @dataclass(frozen=True)
@@ -42,13 +47,21 @@ class NamedRecords(Generic[R]):
         return cls(records, [record for record in listing.malformed if record.name == name])
 
     def newest(self) -> R | None:
-        """The newest of all.
+        """The newest of those that are not retracted.
 
         Raises:
             LexiconError: one of them is malformed, and might be the newest.
         """
+        return next((record for record in self.all() if not record.is_retracted), None)
+
+    def last(self) -> R | None:
+        """The newest of all, also where it is retracted. Raises what `newest` does."""
+        return next(iter(self.all()), None)
+
+    def all(self) -> list[R]:
+        """All of them, the newest first. Raises what `newest` does."""
         self._check(self.malformed)
-        return newest(self.records)
+        return newest_first(self.records)
 
     def of_version(self, version: str) -> R | None:
         """The newest of a version.
@@ -133,6 +146,37 @@ def next_version(newest_label: Label | None) -> str | None:
     return None if newest_label is None or newest_label.version is None else next_patch(newest_label.version)
 
 
+def retracted(label: Label, kind: type[E]) -> E:
+    """The error for a version that is retracted: a `RetractedError` for who asks for it, a `ConflictError` for who would
+    give it to something else.
+    """
+    reason = None if label.retraction is None else label.retraction
+    return kind(
+        f"{label.name}{f'@{label.version}' if label.version else ''} was retracted by its publisher",
+        uri=label.uri,
+        actual=None if reason is None else f"{reason.reason} ({reason.created_at[:10]})"[:300],
+        hint="Ask for another version."
+        if issubclass(kind, NotFoundError)
+        else "A retracted version is never given to anything again. Choose another one.",
+    )
+
+
+def label_in(
+    state: RecordState, entry: Entry, name: str, version: str | None, description: str | None = None
+) -> Decision[Label]:
+    """The label that gives an entry a name and version: one that stands, or a new one; see `planned_label`.
+
+    Raises:
+        ConflictError: the version stands for another dataset, for ever.
+    """
+    draft = Label(name=name, dataset_uri=entry.located, version=version, description=description)
+    label = planned_label(state.named(Label, name), draft)
+    if label.uri is not None:
+        return Decision(label)
+    placed = state.place(label, Tid.now())
+    return Decision(placed, [Write.create(placed)])
+
+
 def planned_label(named: Named[Label], draft: Label) -> Label:
     """The listed label of a dataset under a name; where there is none the draft, under the version it would have.
 
@@ -144,12 +188,18 @@ def planned_label(named: Named[Label], draft: Label) -> Label:
         ConflictError: the version stands for another dataset.
     """
     if draft.version is None:
-        newest_label = named.newest()  # first: what is listed after this look takes the next version, and is noticed
-        found, version = named.of_content(draft.index_keys.content), next_version(newest_label)
+        last = named.last()  # first: what is listed after this look takes the next version, and is noticed
+        found, version = named.of_content(draft.index_keys.content), next_version(last)
+        if found is not None and found.retraction is not None:
+            if version is None:
+                raise retracted(found, ConflictError)
+            found = None
         if found is not None and (version is None or found.version is not None):
             return found
         return replace(draft, version=version)
     taken = named.of_version(draft.version)
+    if taken is not None and taken.retraction is not None:
+        raise retracted(taken, ConflictError)
     if taken is not None and taken.dataset_uri != draft.dataset_uri:
         raise ConflictError(
             f"{draft.name}@{draft.version} already stands for another dataset",

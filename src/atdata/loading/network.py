@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from atdata.atmosphere import AtmosphereClient, AtmosphereIndex
-from atdata.atmosphere.datasets import dataset_of
+from atdata.atmosphere.opening import dataset_of
 from atdata.atproto.syntax import AtUri
 from atdata.dataset import Dataset
-from atdata.errors import NotFoundError
+from atdata.errors import NotFoundError, RetractedError
 from atdata.index import NamedRecords
 from atdata.loading.references import LoadRequest, parts_of
 from atdata.loading.splits import canonical
@@ -51,6 +51,8 @@ def find_entry(client: AtmosphereClient, ref: str) -> Entry:
         if uri.authority == identity.did and identity.handle:
             uri = uri.with_authority(identity.handle)  # the same record; its evidence then covers the handle too
         return client.read(uri, Entry)
+    except RetractedError:
+        raise
     except NotFoundError as error:
         entries = index.list_datasets(owner)
         found = None if version else NamedRecords.among(entries, name).newest()

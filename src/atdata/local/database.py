@@ -79,10 +79,20 @@ class Database(Protocol):
     def swap(self, row: RecordRow, cid: str) -> None:
         """Put a row in the place of the one with its key, if that is still the record with a CID.
 
-        Its name, keys, content and target are those it has. The same call again changes nothing.
+        Its name, keys and content are those it has. The same call again changes nothing.
 
         Raises:
             TakenError: another is there by now, or none.
+        """
+
+    def replace(self, swaps: Sequence[tuple[RecordRow, str]], gone: Sequence[RecordRow]) -> None:
+        """Swap rows, each as `swap` does, and delete others: all of it, or nothing. The same call again changes nothing.
+
+        A row that is swapped may refer to nothing any more; then what it referred to may go.
+
+        Raises:
+            TakenError: another row is in the place of one, or, where it is to be swapped, none.
+            ConflictError: another row refers to one that is to go.
         """
 
     def delete(self, rows: Sequence[RecordRow]) -> None:

@@ -22,7 +22,7 @@ from atdata.local.redis import RedisClient, RedisDatabase
 from atdata.local.sources import check_places, source_of_entry
 from atdata.records import Address, Entry, Label, LensRecord, Listing, Record, Schema
 from atdata.records.address import name_and_version
-from atdata.records.facts import Facts, warn_of_not_taken
+from atdata.records.facts import warn_of_not_taken
 from atdata.redaction import secret_address
 from atdata.settings import Settings
 from atdata.shards import ShardRef
@@ -170,40 +170,10 @@ class LocalIndex(RecordIndex[LocalRecords]):
             raise NotFoundError("the index has no entry with this CID", actual=cid)
         return found
 
-    def get_entry_by_name(self, name: str, version: str | None = None) -> Entry:
-        """The entry that a name stands for: of one version, or the newest.
-
-        Raises:
-            NotFoundError: there is none; it names those there are.
-        """
-        return self.records.read(self.get_label(name, version).dataset_uri, Entry)
-
     @property
     def entries(self) -> Iterator[Entry]:
         """Every entry, newest first; a few at a time are in memory."""
         return self.records.each(Entry)
-
-    def labels_of(self, entry: Entry) -> list[Label]:
-        """The labels of an entry, newest first."""
-        return self.records.referring(entry, Label)
-
-    def add_label(
-        self, entry: Entry, *, name: str, version: str | None = None, description: str | None = None
-    ) -> Label:
-        """Give an entry another name, or its name another version; without one as `insert_dataset` does.
-
-        Raises:
-            ConflictError: the version stands for another dataset.
-            NotFoundError: the entry is not in this index.
-        """
-        draft = Label(name=name, dataset_uri=entry.located, version=version, description=description)
-        while (label := self._planned_label(draft)).uri is None:
-            placed = self.records.placed(label, Tid.now())
-            with suppress(TakenError):  # somebody was faster; what they wrote is found now
-                self.records.put([placed])
-                return placed
-        warn_of_not_taken(label, Facts.of(description).said, "A label stays as it is; give the name another version.")
-        return label
 
     # --- lenses
 
@@ -228,33 +198,6 @@ class LocalIndex(RecordIndex[LocalRecords]):
         lenses = self.records.referring(self.get_schema(source_schema), LensRecord)
         return [lens for lens in lenses if target in (None, lens.target_schema)]
 
-    # --- removing
-
-    def remove(self, name: str, version: str | None = None) -> list[Entry]:
-        """Take a name, or one version of it, out of the index, with the entries that no other label names.
-
-        Shards stay where they are. A schema stays too: others may be using it.
-
-        Returns:
-            The entries that are gone.
-
-        Raises:
-            NotFoundError: there is no such name.
-        """
-        while True:
-            self.get_label(name, version)
-            labels = [one for one in self.records.named(None, Label, name).all() if version in (None, one.version)]
-            gone = []
-            for uri in dict.fromkeys(label.dataset_uri for label in labels):
-                entry = self.records.read(uri, Entry)
-                if {label.uri for label in self.labels_of(entry)} <= {label.uri for label in labels}:
-                    gone.append(entry)
-            try:
-                self.records.delete([*labels, *gone])
-            except ConflictError:
-                continue  # one was given a label meanwhile
-            return gone
-
     def remove_schema(self, ref: str) -> Schema:
         """Take a schema out of the index.
 
@@ -276,18 +219,7 @@ class LocalIndex(RecordIndex[LocalRecords]):
         sample_type: type[T] | None = None,
         allow_unverified: bool = False,
     ) -> DatasetDict[T]:
-        """The datasets of a name, by split; each shard is checked against its digest before its first sample.
-
-        Args:
-            name: of the dataset, or the address of an entry.
-            version: which; the newest by default.
-            sample_type: what to read the samples as; by default the type its schema describes.
-            allow_unverified: accept shards that were listed without a digest.
-
-        Raises:
-            NotFoundError: there is no such name.
-            UnverifiedError: a shard was listed without a digest, and that was not allowed.
-        """
+        """See `RecordIndex.load`."""
         entry = self.get_dataset(name) if name.startswith("at://") else self.get_entry_by_name(name, version)
         return self.open(entry, sample_type, allow_unverified=allow_unverified)
 

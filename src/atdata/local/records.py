@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -10,14 +11,26 @@ from typing import Generic, TypeVar, cast
 from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import AtUri, RecordKey
-from atdata.errors import AtdataError, ConflictError, IdentifierError, NotFoundError, ProofError, UsageError
+from atdata.errors import (
+    AtdataError,
+    ConflictError,
+    ContentionError,
+    IdentifierError,
+    NotFoundError,
+    ProofError,
+    UsageError,
+)
+from atdata.index import RecordState
+from atdata.index.deciding import Decision, Write
 from atdata.local.database import Database, FoundRow, RecordRow, TakenError
-from atdata.records import IndexKeys, Listing, Malformed, Record, Version, check_outgoing
+from atdata.records import Entry, IndexKeys, Label, Listing, Malformed, Record, Version, check_outgoing
 from atdata.records.address import AUTHORITY, LOCAL
 
 R = TypeVar("R", bound=Record)
+T = TypeVar("T")
 
 _PAGE = 500
+_PATIENCE = 60.0  # seconds for a change that others come before
 
 
 @dataclass(frozen=True)
@@ -76,6 +89,49 @@ class LocalRecords:
         """The records of a kind that refer to one, the newest first."""
         found = self.database.referring(_key(record.located, type(record)), str(kind.NSID))
         return [record_of(item, kind) for item in found]
+
+    def state(self, kinds: Sequence[type[Record]]) -> LocalState:  # noqa: ARG002  all can be asked for
+        """See `RecordStore`."""
+        return LocalState(self)
+
+    def transact(self, kinds: Sequence[type[Record]], decide: Callable[[RecordState], Decision[T]]) -> T:
+        """See `RecordStore`."""
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            decision = decide(self.state(kinds))
+            try:
+                self._write(decision.writes)
+                return decision.result
+            except ConflictError as error:  # somebody was faster; what they wrote is found now
+                if time.monotonic() > deadline:
+                    raise ContentionError(
+                        "others write to the index faster than it can be written to; nothing was written",
+                        expected=f"a moment without other writes within {_PATIENCE:.0f} s",
+                        actual=error.what,
+                        hint="Try again when the other program is done.",
+                    ) from error
+
+    def _write(self, writes: Sequence[Write]) -> None:
+        """Make all of some changes, or none: new records, or changes of those that stand.
+
+        Raises:
+            ConflictError: something else stands in the place of one, or refers to one that is to go.
+        """
+        fresh = [write.record for write in writes if write.action == "create" and write.record is not None]
+        swaps = [
+            (write.record, write.stands) for write in writes if write.record is not None and write.stands is not None
+        ]
+        gone = [write.stands for write in writes if write.record is None and write.stands is not None]
+        if (fresh and (swaps or gone)) or len(fresh) + len(swaps) + len(gone) < len(writes):
+            raise AssertionError("a database takes what is new and what changes by themselves")
+        for record in (*fresh, *(record for record, _ in swaps)):
+            check_outgoing(record, bounded=False)
+        if fresh:
+            self.put(fresh)
+        elif writes:
+            self.database.replace(
+                [(row_of(record), str(stands.cid)) for record, stands in swaps], [row_of(record) for record in gone]
+            )
 
     def create(self, record: R, rkey: RecordKey, same: Callable[[R], bool]) -> R:
         """See `RecordStore`."""
@@ -144,6 +200,45 @@ class LocalRecords:
 
 
 @dataclass(frozen=True)
+class LocalState:
+    """`RecordState` of a database: what is asked for is looked up, and what is written is held against it."""
+
+    records: LocalRecords
+
+    def get(self, uri: AtUri, kind: type[R]) -> R | None:
+        """See `RecordState`."""
+        if uri.authority != AUTHORITY:
+            return None
+        with suppress(NotFoundError):
+            return self.records.read(uri, kind)
+        return None
+
+    def all(self, kind: type[R]) -> Listing[R]:
+        """See `RecordState`."""
+        return self.records.read_all(None, kind)
+
+    def named(self, kind: type[R], name: str) -> NamedRows[R]:
+        """See `RecordState`."""
+        return self.records.named(None, kind, name)
+
+    def labels_of(self, uri: AtUri) -> list[Label]:
+        """See `RecordState`."""
+        found = self.records.database.referring(_key(uri, Entry), str(Label.NSID)) if uri.authority == AUTHORITY else ()
+        return [record_of(item, Label) for item in found]
+
+    def place(self, record: R, rkey: RecordKey) -> R:
+        """See `RecordState`."""
+        placed = self.records.placed(record, rkey)
+        if record.uri is None and self.records.database.get(_key(placed.located, type(record))) is not None:
+            raise ConflictError(
+                "the key of a record is taken by other content",
+                uri=placed.uri,
+                hint="What was published stays; publish under a new version or name.",
+            )
+        return placed
+
+
+@dataclass(frozen=True)
 class NamedRows(Generic[R]):
     """The records of a kind under a name, each question one lookup."""
 
@@ -153,10 +248,17 @@ class NamedRows(Generic[R]):
 
     def newest(self) -> R | None:
         """See `Named`."""
+        last = self.last()
+        if last is None or not last.is_retracted:
+            return last
+        return next((record for record in self.all() if not record.is_retracted), None)
+
+    def last(self) -> R | None:
+        """See `Named`."""
         return _maybe(self.database.newest(str(self.kind.NSID), self.name), self.kind)
 
     def all(self) -> list[R]:
-        """All of them, the newest first."""
+        """See `Named`."""
         found = self.database.of_name(str(self.kind.NSID), self.name)
         return [record_of(item, self.kind) for item in found]
 

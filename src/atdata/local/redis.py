@@ -27,7 +27,7 @@ from atdata.local.database import (
     taken,
     unreachable,
 )
-from atdata.local.scripts import DELETE, INSERT, LAST, OF_SLOT, SWAP, UNDER
+from atdata.local.scripts import DELETE, INSERT, LAST, OF_SLOT, REPLACE, UNDER
 from atdata.redaction import Secret, revealed
 
 if TYPE_CHECKING:
@@ -81,20 +81,28 @@ class RedisDatabase:
 
     def swap(self, row: RecordRow, cid: str) -> None:
         """See `Database`."""
-        stored = self._do(lambda client: client.hget(_RECORDS, _raw(row.key)))
-        there = None if stored is None else _stored(stored)
-        if there is None or there.cid not in (cid, row.cid):
-            raise taken()
-        (key, _, cid_place, *_, packed), old = _arguments(row), _arguments(there)
-        if self._eval(SWAP, [_RECORDS, _CIDS], [key, old[2], old[-1], cid_place, packed]) == b"taken":
-            raise taken()
+        self.replace([(row, cid)], ())
+
+    def replace(self, swaps: Sequence[tuple[RecordRow, str]], gone: Sequence[RecordRow]) -> None:
+        """See `Database`."""
+        arguments = [b"%d" % len(swaps)]
+        for row, cid in swaps:
+            stored = self._do(lambda client: client.hget(_RECORDS, _raw(row.key)))  # noqa: B023  done at once
+            there = None if stored is None else _stored(stored)
+            if there is None or there.cid not in (cid, row.cid):
+                raise taken()
+            arguments += [*_arguments(there), *_arguments(row)]
+        self._answer(self._eval(REPLACE, _KEYS, [*arguments, *(part for row in gone for part in _arguments(row))]))
 
     def delete(self, rows: Sequence[RecordRow]) -> None:
         """See `Database`."""
         self._script(DELETE, rows)
 
     def _script(self, script: str, rows: Sequence[RecordRow]) -> None:
-        match self._eval(script, _KEYS, [argument for row in rows for argument in _arguments(row)]):
+        self._answer(self._eval(script, _KEYS, [argument for row in rows for argument in _arguments(row)]))
+
+    def _answer(self, answer: Any) -> None:
+        match answer:
             case b"taken":
                 raise taken()
             case b"nothing":

@@ -38,17 +38,59 @@ for _, i in ipairs(todo) do
 end
 return 'ok'
 """.replace("FORMAT", str(FORMAT))
-SWAP = """
-local there = redis.call('HGET', KEYS[1], ARGV[1])
-if there and string.sub(there, 9) == ARGV[5] then return 'ok' end
-if not there or string.sub(there, 9) ~= ARGV[3] then return 'taken' end
-local number = string.sub(there, 1, 8)
-local tail = number .. ARGV[1] .. struct.pack('>I2', #ARGV[1])
-redis.call('HSET', KEYS[1], ARGV[1], number .. ARGV[5])
-redis.call('ZREM', KEYS[2], ARGV[2] .. tail)
-redis.call('ZADD', KEYS[2], 0, ARGV[4] .. tail)
-return 'ok'
+_REMOVE = """
+for _, i in ipairs(todo) do
+  local key, recent = ARGV[i], ARGV[i + 5]
+  local tail = gone[key] .. key .. struct.pack('>I2', #key)
+  redis.call('HDEL', KEYS[1], key)
+  redis.call('HDEL', KEYS[2], ARGV[i + 1])
+  redis.call('ZREM', KEYS[3], ARGV[i + 2] .. tail)
+  redis.call('ZREM', KEYS[4], ARGV[i + 3] .. tail)
+  redis.call('ZREM', KEYS[5], ARGV[i + 4] .. tail)
+  redis.call('ZREM', KEYS[6], recent .. tail)
+  if ARGV[i + 6] ~= '' then redis.call('ZREM', KEYS[7], ARGV[i + 6] .. '\\0' .. recent .. tail) end
+end
 """
+# First come rows to swap, each as it is and as it will be; then rows that go.
+REPLACE = """
+local gone, dropped, swaps, todo, first = {}, {}, {}, {}, 2 + 16 * tonumber(ARGV[1])
+for i = 2, first - 1, 16 do
+  local there = redis.call('HGET', KEYS[1], ARGV[i])
+  local row = there and string.sub(there, 9)
+  if row ~= ARGV[i + 15] then
+    if row ~= ARGV[i + 7] then return 'taken' end
+    swaps[#swaps + 1] = {i, string.sub(there, 1, 8)}
+  end
+  if ARGV[i + 14] == '' then dropped[ARGV[i]] = true end
+end
+for i = first, #ARGV, 8 do
+  local there = redis.call('HGET', KEYS[1], ARGV[i])
+  if there and not gone[ARGV[i]] then
+    if string.sub(there, 9) ~= ARGV[i + 7] then return 'taken' end
+    gone[ARGV[i]] = string.sub(there, 1, 8)
+    todo[#todo + 1] = i
+  end
+end
+for _, i in ipairs(todo) do
+  local low = ARGV[i] .. '\\0'
+  for _, member in ipairs(redis.call('ZRANGEBYLEX', KEYS[7], '[' .. low, '(' .. low .. '\\255')) do
+    local size = struct.unpack('>I2', string.sub(member, -2))
+    local key = string.sub(member, -2 - size, -3)
+    if not gone[key] and not dropped[key] then return 'needed' end
+  end
+end
+for _, swap in ipairs(swaps) do
+  local i, number = swap[1], swap[2]
+  local tail = number .. ARGV[i] .. struct.pack('>I2', #ARGV[i])
+  redis.call('HSET', KEYS[1], ARGV[i], number .. ARGV[i + 15])
+  redis.call('ZREM', KEYS[3], ARGV[i + 2] .. tail)
+  redis.call('ZADD', KEYS[3], 0, ARGV[i + 10] .. tail)
+  if ARGV[i + 6] ~= '' then redis.call('ZREM', KEYS[7], ARGV[i + 6] .. '\\0' .. ARGV[i + 5] .. tail) end
+  if ARGV[i + 14] ~= '' then redis.call('ZADD', KEYS[7], 0, ARGV[i + 14] .. '\\0' .. ARGV[i + 13] .. tail) end
+end
+REMOVE
+return 'ok'
+""".replace("REMOVE", _REMOVE)
 DELETE = """
 local gone, todo = {}, {}
 for i = 1, #ARGV, 8 do
@@ -65,19 +107,9 @@ for _, i in ipairs(todo) do
     if not gone[string.sub(member, -2 - size, -3)] then return 'needed' end
   end
 end
-for _, i in ipairs(todo) do
-  local key, recent = ARGV[i], ARGV[i + 5]
-  local tail = gone[key] .. key .. struct.pack('>I2', #key)
-  redis.call('HDEL', KEYS[1], key)
-  redis.call('HDEL', KEYS[2], ARGV[i + 1])
-  redis.call('ZREM', KEYS[3], ARGV[i + 2] .. tail)
-  redis.call('ZREM', KEYS[4], ARGV[i + 3] .. tail)
-  redis.call('ZREM', KEYS[5], ARGV[i + 4] .. tail)
-  redis.call('ZREM', KEYS[6], recent .. tail)
-  if ARGV[i + 6] ~= '' then redis.call('ZREM', KEYS[7], ARGV[i + 6] .. '\\0' .. recent .. tail) end
-end
+REMOVE
 return 'ok'
-"""
+""".replace("REMOVE", _REMOVE)
 # Also what is read is read by scripts: nobody deletes a row between the look into an index and the look at the row.
 _ROWS = """
 local found = {}

@@ -89,14 +89,27 @@ class SqlDatabase:
 
     def swap(self, row: RecordRow, cid: str) -> None:
         """See `Database`."""
+        self.replace([(row, cid)], ())
+
+    def replace(self, swaps: Sequence[tuple[RecordRow, str]], gone: Sequence[RecordRow]) -> None:
+        """See `Database`."""
 
         def work(cursor: Any) -> None:
-            swap = "UPDATE atdata_records SET cid = ?, value = ? WHERE key = ? AND cid IN (?, ?)"
-            cursor.execute(self._sql(swap), [row.cid, row.value, row.key, cid, row.cid])
-            if not cursor.rowcount:
-                raise taken()
+            for row, cid in swaps:
+                swap = "UPDATE atdata_records SET cid = ?, value = ?, target = ? WHERE key = ? AND cid IN (?, ?)"
+                cursor.execute(self._sql(swap), [row.cid, row.value, row.target, row.key, cid, row.cid])
+                if not cursor.rowcount:
+                    raise taken()
+            for row in _referring_first(gone):
+                cursor.execute(self._sql("DELETE FROM atdata_records WHERE key = ? AND cid = ?"), [row.key, row.cid])
+                if not cursor.rowcount and self._there(cursor, row.key):
+                    raise taken()
 
-        self._run(work, nothing_there, one=True)
+        self._run(work, still_needed, one=len(swaps) + len(gone) == 1)
+
+    def _there(self, cursor: Any, key: str) -> bool:
+        cursor.execute(self._sql(f"{_FOUND} WHERE key = ?"), [key])
+        return cursor.fetchone() is not None
 
     def delete(self, rows: Sequence[RecordRow]) -> None:
         """See `Database`."""

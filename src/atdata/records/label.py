@@ -66,6 +66,11 @@ class Label(Record):
         said = cbor.encode({"datasetUri": str(self.dataset_uri)})
         return IndexKeys(self.name, self.version, Cid.of_cbor(said), None if self.retraction else self.dataset_uri)
 
+    @property
+    def is_retracted(self) -> bool:
+        """See `Record`."""
+        return self.retraction is not None
+
     def to_record(self) -> dict[str, Any]:
         """The wire form."""
         return without_none(

@@ -90,6 +90,11 @@ class Record(Mapping[str, Any]):
     def index_keys(self) -> IndexKeys:
         """The keys under which an index files it."""
 
+    @property
+    def is_retracted(self) -> bool:
+        """True if it stands for nothing any more, and is there so that nothing else takes its place."""
+        return False
+
     @classmethod
     def from_record(cls, value: Mapping[str, Any], collection: str | None = None) -> Self:
         """Read a wire form of today, or of an older era; `older_forms` then says what was older.

@@ -42,11 +42,25 @@ class MemoryDatabase:
 
     def swap(self, row: RecordRow, cid: str) -> None:
         """See `Database`."""
+        self.replace([(row, cid)], ())
+
+    def replace(self, swaps: Sequence[tuple[RecordRow, str]], gone: Sequence[RecordRow]) -> None:
+        """See `Database`."""
         with self._lock:
-            number, there = self._rows.get(row.key, (0, None))
-            if there is None or there.cid not in (cid, row.cid):
+            before, after = self._rows, dict(self._rows)
+            for row, cid in swaps:
+                number, there = before.get(row.key, (0, None))
+                if there is None or there.cid not in (cid, row.cid):
+                    raise taken()
+                after[row.key] = (number, row)
+            if any(row.key in before and before[row.key][1].cid != row.cid for row in gone):
                 raise taken()
-            self._rows = {**self._rows, row.key: (number, row)}
+            self._rows = after
+            try:
+                self.delete(gone)
+            except BaseException:
+                self._rows = before
+                raise
 
     def delete(self, rows: Sequence[RecordRow]) -> None:
         """See `Database`."""

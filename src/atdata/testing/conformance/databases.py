@@ -273,6 +273,45 @@ class DatabaseSuite:
         assert key(database.newest("x.kind", "b")) == key(database.of_unique_key("x.kind", "b", "other")) == "key-1"
         assert len(database) == 2
 
+    def test_rows_are_swapped_and_others_go_at_once(self, database: Database) -> None:
+        base, other = row("a", 1), row("d", 4)
+        label = row("b", 2, target=base.key)
+        changed = label._replace(cid="new", value=b"new", target=None)
+        database.insert([base, label, other, row("c", 3, target=other.key)])
+        before = database.get(label.key)
+        raises(ConflictError, lambda: database.replace([(changed, label.cid)], [other]))
+        raises(TakenError, lambda: database.replace([(changed, "another")], [base]))
+        raises(TakenError, lambda: database.replace([(changed, label.cid)], [base._replace(cid="another")]))
+        raises(TakenError, lambda: database.replace([(row("z", 9), "cid-9")], [base]))
+        assert database.get(label.key) == before
+        assert keys(database.referring(base.key, "x.kind")) == ["key-2"]
+        assert len(database) == 4
+        for _ in range(2):
+            database.replace([(changed, label.cid)], [base])
+            found = database.get(label.key)
+            assert found is not None
+            assert before is not None
+            assert (found.number, found.cid, found.value) == (before.number, "new", b"new")
+            assert database.get(base.key) is None
+            assert database.referring(base.key, "x.kind") == []
+            assert len(database) == 3
+        assert database.newest("x.kind", "b") == database.of_cid("x.kind", "new") == found
+        assert database.of_cid("x.kind", label.cid) is None
+        assert database.faults() == []
+        database.replace([], [])
+
+    def test_many_are_swapped_and_go(self, database: Database) -> None:
+        bases = [row("a", number) for number in range(50)]
+        labels = [row("b", 100 + number, target=base.key) for number, base in enumerate(bases)]
+        database.insert([*bases, *labels])
+        changed = [(label._replace(cid=f"new-{label.rkey}", target=None), label.cid) for label in labels]
+        database.replace(changed[:30], bases[:30])
+        assert len(database) == 70
+        assert len(database.of_name("x.kind", "a")) == 20
+        database.replace(changed, bases)
+        assert keys(database.under("x.kind", "")) == [f"key-{149 - number}" for number in range(50)]
+        assert database.faults() == []
+
     def test_large_and_many(self, database: Database) -> None:
         large = row("large", 0, value=bytes(3_000_000))
         many = [row(f"name-{number % 7}", number, target=large.key) for number in range(1, 1500)]

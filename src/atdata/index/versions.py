@@ -1,0 +1,176 @@
+"""Names and versions of datasets in a store of records: what they stand for, and how they come and go."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from atdata.dataset import DatasetDict
+from atdata.dataset.stores import AbstractDataStore
+from atdata.errors import NotFoundError, RetractedError, UsageError
+from atdata.index.names import label_in, retracted
+from atdata.index.ports import RecordStore
+from atdata.index.retracting import Withdrawal, removal, retraction
+from atdata.records import Entry, Label, Listing, Retraction
+from atdata.records.facts import Facts, warn_of_not_taken
+from atdata.records.record import check_named
+
+if TYPE_CHECKING:
+    import typing_extensions
+
+    T = typing_extensions.TypeVar("T", default=Any)  # the type that a schema describes, where none is said
+else:
+    T = TypeVar("T")
+Store = TypeVar("Store", bound=RecordStore)
+
+_NAMED = 50  # names to tell somebody who asked for one that is not there
+
+
+class VersionedIndex(Generic[Store]):
+    """Datasets under names and versions, in one store of records.
+
+    Args:
+        records: where the records are.
+        data_store: where shards go; without one, only datasets whose shards have public addresses can be inserted.
+    """
+
+    def __init__(self, records: Store, data_store: AbstractDataStore | None = None) -> None:
+        self.records = records
+        self.data_store = data_store
+
+    @abstractmethod
+    def list_labels(self, repo: str | None = None, limit: int | None = None, *, prefix: str = "") -> Listing[Label]:
+        """See `RecordIndex`."""
+
+    def get_label(self, name: str, version: str | None = None, repo: str | None = None) -> Label:
+        """The label of a name: of one version, or the newest (see `atdata.records.newest`) that is not retracted.
+
+        Raises:
+            RetractedError: the version was retracted, or all of them.
+            NotFoundError: there is none; it names those there are.
+            LexiconError: a label of the name is malformed, and may be the one that is asked for.
+        """
+        named = self.records.named(repo, Label, name)
+        found = named.newest() if version is None else named.of_version(version)
+        if found is None and version is None:
+            found = named.last()
+        if found is not None and found.is_retracted:
+            raise retracted(found, RetractedError)
+        if found is None:
+            listed = self.list_labels(repo, _NAMED)
+            passed = f" {len(listed.malformed)} cannot be read: list_labels().malformed." if listed.malformed else ""
+            versions = [str(label.version) for label in listed if label.name == name]
+            known = ", ".join(dict.fromkeys(versions or [label.name for label in listed]))
+            raise NotFoundError(
+                f"there is no dataset {name}" + (f"@{version}" if version else ""),
+                uri=repo,
+                expected=f"one of: {known}"[:300] if known else None,
+                hint=("Check its spelling." if known else "No dataset has been published under a name.") + passed,
+            )
+        return found
+
+    def labels_of(self, entry: Entry) -> list[Label]:
+        """The labels of an entry, newest first; none that are retracted."""
+        return self.records.referring(entry, Label)
+
+    def get_entry_by_name(self, name: str, version: str | None = None) -> Entry:
+        """The entry that a name of one's own stands for: of one version, or the newest.
+
+        Raises:
+            RetractedError: the version was retracted, or all of them.
+            NotFoundError: there is none; it names those there are.
+        """
+        return self.records.read(self.get_label(name, version).dataset_uri, Entry)
+
+    def add_label(
+        self, entry: Entry, *, name: str, version: str | None = None, description: str | None = None
+    ) -> Label:
+        """Give an entry another name, or its name another version; one that it has already is no second one.
+
+        Without a version a name that has versions gets the next patch, since it stands for its newest.
+
+        Args:
+            entry: one that is listed.
+            name: of the dataset.
+            version: of the name.
+            description: what is particular about this version.
+
+        Raises:
+            ConflictError: the version stands for another dataset, or was retracted.
+            NotFoundError: the entry is not in this index.
+            ContentionError, NetworkError: it could not be written.
+        """
+        check_named(name, version)
+        self.records.read(entry.located, Entry)
+        label = self.records.transact([Label], lambda state: label_in(state, entry, name, version, description))
+        warn_of_not_taken(label, Facts.of(description).said, "A label stays as it is; give the name another version.")
+        return label
+
+    @abstractmethod
+    def load(
+        self,
+        name: str,
+        version: str | None = None,
+        *,
+        sample_type: type[T] | None = None,
+        allow_unverified: bool = False,
+    ) -> DatasetDict[T]:
+        """The datasets of a name, by split; each shard is checked against its digest before its first sample.
+
+        Args:
+            name: of the dataset, or the address of an entry.
+            version: which; the newest by default.
+            sample_type: what to read the samples as; by default the type its schema describes.
+            allow_unverified: accept shards that were listed without a digest.
+
+        Raises:
+            NotFoundError: there is no such name.
+            UnverifiedError: a shard was listed without a digest, and that was not allowed.
+        """
+
+    def remove(self, name: str, version: str | None = None) -> list[Entry]:
+        """Take a name of one's own, or one version of it, out of the index, with the entries that no other label names.
+
+        Nothing says then that it was there; `retract` leaves a trace. Shards stay where they are, but for blobs, which
+        their server deletes with the last entry that names them. A schema stays: others may be using it.
+
+        Returns:
+            The entries that are gone.
+
+        Raises:
+            NotFoundError: there is no such name.
+            RetractedError: it was retracted: what says so stays.
+            ContentionError, NetworkError: nothing is removed.
+        """
+        self.get_label(name, version)
+        return self.records.transact([Entry, Label], partial(removal, name=name, version=version))
+
+    def retract(self, name: str, version: str | None = None, *, reason: str, dry_run: bool = False) -> Withdrawal:
+        """Withdraw what a version of a name of one's own stands for, or all of its versions.
+
+        The version says from now on that it was retracted, and why; nothing else is ever listed under it, and the name
+        stands for the newest version that is left. Entries that no other label names are deleted, and with them the
+        blobs that no other entry names. Shards elsewhere, and the schema, stay. Copies that others made stay theirs.
+
+        Args:
+            name: of the dataset.
+            version: which; all of them by default.
+            reason: for everybody to read.
+            dry_run: whether to find out only what it would do.
+
+        Raises:
+            NotFoundError: there is no such name.
+            UsageError: there is no reason.
+            ContentionError, NetworkError: nothing is retracted.
+        """
+        given: Any = reason
+        if not isinstance(given, str) or not given.strip():
+            raise UsageError("a retraction needs a reason", path="reason", hint="Say why, for those who used it.")
+        with suppress(RetractedError):  # then what stands is given
+            self.get_label(name, version)
+        decide = partial(retraction, name=name, version=version, said=Retraction(reason))
+        if dry_run:
+            return decide(self.records.state([Entry, Label])).result
+        return self.records.transact([Entry, Label], decide)

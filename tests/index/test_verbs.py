@@ -1,0 +1,218 @@
+"""One suite over every index: the same verbs, the same keywords, the same errors."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import atdata
+from atdata.atmosphere import AtmosphereIndex, LabelLoader, LabelPublisher, PDSBlobStore
+from atdata.dataset import Dataset
+from atdata.errors import ConflictError, NotFoundError, RetractedError, UsageError
+from atdata.local import LocalIndex
+from atdata.records import Entry, Label, Schema
+from atdata.testing import DevAccount
+from support.networks import Network
+
+VERBS = (
+    "add_label",
+    "labels_of",
+    "get_entry_by_name",
+    "load",
+    "open",
+    "remove",
+    "retract",
+    "get_label",
+    "update_dataset",
+)
+
+
+@atdata.packable
+class Row:
+    n: int
+
+
+@pytest.fixture(autouse=True)
+def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def rows(*numbers: int) -> Dataset[Row]:
+    return atdata.write_samples([Row(n) for n in numbers], f"rows-{'-'.join(map(str, numbers))}.tar", overwrite=True)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_both_indexes_have_the_same_verbs(verb: str) -> None:
+    local, network = (inspect.signature(getattr(kind, verb)) for kind in (LocalIndex, AtmosphereIndex))
+    assert local == network
+
+
+def test_labels(index: Any) -> None:
+    entry = index.insert_dataset(rows(1, 2), name="rows", version="1.0.0")
+    label = index.add_label(entry, name="rows", version="1.0.1", description="the same")
+    assert index.add_label(entry, name="rows", version="1.0.1", description="the same").uri == label.uri
+    assert index.add_label(entry, name="other").version is None
+    assert [(one.name, one.version) for one in index.labels_of(entry)] == [
+        ("other", None),
+        ("rows", "1.0.1"),
+        ("rows", "1.0.0"),
+    ]
+    assert index.add_label(index.insert_dataset(rows(3), name="third"), name="rows").version == "1.0.2"
+    with pytest.raises(ConflictError, match=r"rows@1\.0\.0 already stands for another dataset"):
+        index.add_label(index.insert_dataset(rows(4), name="fourth"), name="rows", version="1.0.0")
+
+
+def test_a_label_is_for_what_is_listed(index: Any) -> None:
+    entry = index.insert_dataset(rows(1), name="rows")
+    index.remove("rows")
+    with pytest.raises(NotFoundError):
+        index.add_label(entry, name="again")
+    with pytest.raises(UsageError, match="name must not be empty"):
+        index.add_label(entry, name=" ")
+
+
+def test_names(index: Any) -> None:
+    old = index.insert_dataset(rows(1), name="rows", version="1.0.0")
+    new = index.insert_dataset(rows(2), name="rows", version="1.1.0")
+    assert index.get_entry_by_name("rows").cid == new.cid
+    assert index.get_entry_by_name("rows", "1.0.0").cid == old.cid
+    for name, version in (("rows", "2.0.0"), ("absent", None)):
+        with pytest.raises(NotFoundError, match="there is no dataset"):
+            index.get_entry_by_name(name, version)
+
+
+def test_loading(index: Any) -> None:
+    splits = {"train": [0], "test": [1]}
+    both = Dataset[Row]([rows(1, 2).shards[0].url, rows(3).shards[0].url])
+    index.insert_dataset(both, name="rows", version="1.0.0", metadata={"splits": splits})
+    index.insert_dataset(rows(4), name="rows", version="1.1.0")
+    loaded = index.load("rows", "1.0.0")
+    assert {name: [row.n for row in split] for name, split in loaded.items()} == {"train": [1, 2], "test": [3]}
+    assert [row.n for row in index.load("rows", sample_type=Row)["train"]] == [4]
+    entry = index.get_entry_by_name("rows")
+    assert [row.n for row in index.load(str(entry.uri))["train"]] == [4]
+    assert [row.n for row in index.open(entry)["train"]] == [4]
+    with pytest.raises(NotFoundError):
+        index.load("rows", "3.0.0")
+
+
+def test_removing(place: Any, index: Any) -> None:
+    one = index.insert_dataset(rows(1), name="rows", version="1.0.0")
+    two = index.insert_dataset(rows(2), name="rows", version="1.1.0")
+    index.add_label(one, name="kept")
+    assert index.remove("rows", "1.0.0") == []
+    assert [entry.uri for entry in index.remove("rows")] == [two.uri]
+    assert (place.count(Entry), place.count(Label), place.count(Schema)) == (1, 1, 1)
+    assert index.get_entry_by_name("kept").uri == one.uri
+    for version in (None, "1.0.0"):
+        with pytest.raises(NotFoundError, match="there is no dataset rows"):
+            index.remove("rows", version)
+
+
+def test_what_is_removed_leaves_its_number(index: Any) -> None:
+    index.insert_dataset(rows(1), name="rows", version="1.0.0")
+    index.remove("rows")
+    index.insert_dataset(rows(2), name="rows", version="1.0.0")
+    assert [row.n for row in index.load("rows")["train"]] == [2]
+
+
+# --- retraction
+
+
+def test_a_retracted_version_says_so(place: Any, index: Any) -> None:
+    one = index.insert_dataset(rows(1), name="rows", version="1.0.0")
+    two = index.insert_dataset(rows(2), name="rows", version="1.1.0")
+    done = index.retract("rows", "1.1.0", reason="wrong labels")
+    assert [entry.uri for entry in done.entries] == [two.uri]
+    assert done.kept == ()
+    assert place.count(Entry) == 1
+    assert place.count(Label) == 2
+    assert index.get_entry_by_name("rows").uri == one.uri
+    for ask in (index.get_entry_by_name, index.get_label, index.load, index.remove):
+        with pytest.raises(RetractedError, match=r"rows@1\.1\.0 was retracted by its publisher(.|\n)*wrong labels"):
+            ask("rows", "1.1.0")
+    with pytest.raises(NotFoundError):
+        index.get_dataset(str(two.uri))
+    again = place.open()
+    assert again.retract("rows", "1.1.0", reason="another").labels[0].retraction.reason == "wrong labels"
+
+
+def test_the_number_is_never_given_again(index: Any) -> None:
+    for version, numbers in (("1.0.0", (1,)), ("1.1.0", (2,))):
+        index.insert_dataset(rows(*numbers), name="rows", version=version)
+    index.retract("rows", "1.1.0", reason="wrong")
+    for dataset in (rows(2), rows(3)):
+        with pytest.raises(ConflictError, match=r"rows@1\.1\.0 was retracted"):
+            index.insert_dataset(dataset, name="rows", version="1.1.0")
+    with pytest.raises(ConflictError, match="was retracted"):
+        index.add_label(index.get_entry_by_name("rows"), name="rows", version="1.1.0")
+    entry = index.insert_dataset(rows(4), name="rows")
+    assert [label.version for label in index.labels_of(entry)] == ["1.1.1"]
+    index.remove("rows")
+    with pytest.raises(RetractedError):
+        index.get_entry_by_name("rows")
+    with pytest.raises(ConflictError, match="was retracted"):
+        index.insert_dataset(rows(5), name="rows", version="1.1.0")
+
+
+def test_all_versions_of_a_name(place: Any, index: Any) -> None:
+    one = index.insert_dataset(rows(1), name="rows", version="1.0.0")
+    index.insert_dataset(rows(2), name="rows", version="1.1.0")
+    index.add_label(one, name="alias")
+    plan = index.retract("rows", reason="no licence", dry_run=True)
+    assert (place.count(Entry), [label.is_retracted for label in index.list_labels()]) == (2, [False] * 3)
+    done = index.retract("rows", reason="no licence")
+    assert [entry.uri for entry in plan.entries] == [entry.uri for entry in done.entries]
+    assert [entry.uri for entry in done.kept] == [one.uri]
+    assert {label.version for label in done.labels} == {"1.0.0", "1.1.0"}
+    assert place.count(Entry) == 1
+    assert index.get_entry_by_name("alias").uri == one.uri
+    assert [label.name for label in index.labels_of(one)] == ["alias"]
+    with pytest.raises(RetractedError, match="was retracted"):
+        index.load("rows")
+
+
+def test_what_no_version_names(index: Any) -> None:
+    entry = index.insert_dataset(rows(1), name="rows")
+    index.add_label(entry, name="alias")
+    index.retract("rows", reason="by mistake")
+    with pytest.raises(ConflictError, match="rows was retracted"):
+        index.add_label(entry, name="rows")
+    index.insert_dataset(rows(2), name="rows")
+    assert [row.n for row in index.load("rows")["train"]] == [2]
+
+
+@pytest.mark.parametrize("reason", ["", " ", None, 5])
+def test_a_retraction_has_a_reason(tmp_path: Path, reason: Any) -> None:
+    with pytest.raises(UsageError, match="a retraction needs a reason"):
+        LocalIndex(tmp_path / "index.sqlite").retract("rows", reason=reason)
+
+
+def test_blobs_that_others_name_stay(network: Network, alice: DevAccount) -> None:
+    client = network.client(alice)
+    index = AtmosphereIndex(client, data_store=PDSBlobStore(client))
+    shared, own = rows(1), rows(2)
+    index.insert_dataset(shared, name="shared", manifests=False)
+    both = Dataset[Row]([shared.shards[0].url, own.shards[0].url])
+    index.insert_dataset(both, name="both", version="1.0.0", manifests=False)
+    done = index.retract("both", reason="wrong")
+    assert len(done.blobs) == 1
+    assert [row.n for row in index.load("shared")["train"]] == [1]
+
+
+def test_publisher_and_loader_of_labels(network: Network, alice: DevAccount, bob: DevAccount) -> None:
+    client = network.client(alice)
+    entry = AtmosphereIndex(client, data_store=PDSBlobStore(client)).insert_dataset(rows(1), name="rows")
+    publisher, loader = LabelPublisher(client), LabelLoader(network.client(bob))
+    uri = publisher.publish(str(entry.uri), name="rows", version="2.0.0", description="blessed")
+    assert publisher.publish(str(entry.uri), name="rows", version="2.0.0", description="blessed") == uri
+    label = loader.get(str(uri))
+    assert (label.name, label.version, label.description) == ("rows", "2.0.0", "blessed")
+    assert {one.version for one in loader.list_all(alice.handle)} == {None, "2.0.0"}
+    assert loader.find("rows", repo=alice.handle).uri == uri
+    assert loader.find("rows", "2.0.0", repo=alice.handle).dataset_uri == entry.uri
+    with pytest.raises(NotFoundError, match="there is no dataset rows@3"):
+        loader.find("rows", "3", repo=alice.handle)
