@@ -13,10 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import importing
-import index
 import opening
 import reading
 import transfers
+
+import index
 
 
 def import_benchmark(_options: argparse.Namespace) -> bool:
