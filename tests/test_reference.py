@@ -28,6 +28,7 @@ FACES = ("atdata", *re.findall(r"`(atdata\.\w+)`", (REFERENCE / "api.md").read_t
 INSIDE = {
     "atdata.atproto.net.session.Account": "AtmosphereClient.session",
     "atdata.dataset.view.View": "Dataset.view",
+    "atdata.samples.kinds.kind.FieldType": "what a sample type declares",
     "atdata.testing.devnet.pds.PdsAccount": "the servers of a Devnet",
     "atdata.testing.http.Answer": "the servers of a Devnet",
 }
