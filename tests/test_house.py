@@ -38,10 +38,10 @@ LARGE_FACES = {
     "MemoryDatabase": 16,
     "RedisDatabase": 17,
     "SqlDatabase": 15,
-    "FieldType": 13,  # all that there is to say of a kind of field
-    "Derived": 13,
-    "SampleOf": 14,
-    "TupleOf": 14,
+    "FieldType": 14,  # all that there is to say of a kind of field
+    "Derived": 14,
+    "SampleOf": 15,
+    "TupleOf": 15,
 }
 LONG_FILES = {  # the reasons are in decision 27
     "dataset/dataset.py",
@@ -147,7 +147,7 @@ def test_the_walk_of_a_first_batch_is_short(tmp_path: Path, capsys: pytest.Captu
     with capsys.disabled():
         print(f"\n{calls} calls in {len(files)} files: {', '.join(files)}")
     assert calls <= 120
-    assert len(files) <= 17
+    assert len(files) <= 18  # the forms of columns stand below kinds of fields, which batches stand above
 
 
 @pytest.mark.parametrize("to", ["blobs", "where they are"])

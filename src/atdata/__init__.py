@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from atdata.errors import AtdataError
 from atdata.lens import Lens, lens  # not lazily: the function stands where its module would
-from atdata.samples import DictSample, PackableSample, SampleBatch, Shape, packable
+from atdata.samples import ClassLabel, DictSample, Doc, PackableSample, SampleBatch, Shape, Unit, packable
 
 if TYPE_CHECKING:
     from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, AtUri, BlobSource, PDSBlobStore
@@ -45,10 +45,12 @@ __all__ = [
     "AtmosphereClient",
     "AtmosphereIndex",
     "BlobSource",
+    "ClassLabel",
     "DataSource",
     "Dataset",
     "DatasetDict",
     "DictSample",
+    "Doc",
     "IndexEntry",
     "Lens",
     "LocalDiskStore",
@@ -61,6 +63,7 @@ __all__ = [
     "S3Source",
     "SampleBatch",
     "Shape",
+    "Unit",
     "lens",
     "load_dataset",
     "packable",

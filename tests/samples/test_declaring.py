@@ -283,7 +283,7 @@ REFUSED = [
     "complex",
     "int | str",
     "int | str | None",
-    "Literal['a']",
+    "Literal['a', 1]",
     "dict[int, str]",
     "list[frozenset[int]]",
     "dict[str, set]",

@@ -14,6 +14,7 @@ Processes
     trainings    training runs of two ranks, as users write them; run as a script
 
 Material
+    kinds        all kinds of fields, one row each, and values of them
     arrays       strategies over dtypes, shapes and layouts, and specimens picked by hand
     plantings    secrets, made up, that must never be public, and texts that may be
     oracles      where foreign test vectors and the public lexicons lie

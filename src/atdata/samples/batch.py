@@ -12,31 +12,13 @@ from numpy.typing import NDArray
 
 from atdata.errors import NotFoundError
 from atdata.plain import plain
+from atdata.samples.forms import Numbers
 from atdata.samples.npy import MAX_DIMS
 
 T = TypeVar("T")
 V = TypeVar("V")  # of a batch that is made: a checker does not know the type of `SampleBatch` without one
 
 _DTYPES: dict[type, str] = {int: "=i8", float: "=f8", bool: "?"}
-
-
-class Numbers:
-    """A column of numbers or truth values, kept as an array until a list is asked for.
-
-    Attributes:
-        array: int64, float64 or bool `(n,)`.
-    """
-
-    __slots__ = ("array",)
-
-    def __init__(self, array: NDArray[Any]) -> None:
-        self.array = array
-
-    def __len__(self) -> int:
-        return len(self.array)
-
-    def __getitem__(self, some: slice | NDArray[np.int64]) -> Numbers:
-        return Numbers(self.array[some])
 
 
 class SampleBatch(Generic[T]):

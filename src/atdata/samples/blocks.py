@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atdata.native import native
-from atdata.samples.batch import Numbers
+from atdata.samples.forms import Numbers
 from atdata.samples.gather import DTYPES, Bytes, Column, Ints
 from atdata.samples.kinds import ScalarKind
 from atdata.samples.npy import check_text

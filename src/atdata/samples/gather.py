@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from atdata.samples.batch import Numbers
+from atdata.samples.forms import Numbers
 from atdata.samples.kinds import ScalarKind
 from atdata.samples.npy import check_text
 from atdata.samples.template import (

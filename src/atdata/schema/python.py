@@ -28,7 +28,9 @@ def schema_of(sample_type: type, name: str | None = None) -> SampleSchema:
     Raises:
         FieldTypeError: it is no sample type.
     """
-    fields = tuple(dataclasses.replace(field, default=None) for field in fields_of(sample_type))
+    fields = tuple(
+        dataclasses.replace(field, type=field.type.as_data(), default=None) for field in fields_of(sample_type)
+    )
     return SampleSchema(sample_type.__name__ if name is None else name, fields)
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atdata.numbers import Ints
-from atdata.samples.batch import Numbers, unstack
+from atdata.samples.batch import unstack
+from atdata.samples.forms import Numbers
 from atdata.samples.gather import Column
 
 

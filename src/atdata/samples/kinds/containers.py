@@ -99,6 +99,10 @@ class Maybe(FieldType):
         """See `FieldType`."""
         return {"anyOf": [self.inner.write(), {"type": "null"}]}
 
+    def as_data(self) -> FieldType:
+        """See `FieldType`."""
+        return Maybe(self.inner.as_data())
+
     def formats(self) -> Iterator[tuple[str, str]]:
         """See `FieldType`."""
         yield from self.inner.formats()
@@ -162,6 +166,10 @@ class ListOf(FieldType):
     def write(self) -> dict[str, Any]:
         """See `FieldType`."""
         return {"type": "array"} if isinstance(self.inner, Plain) else {"type": "array", "items": self.inner.write()}
+
+    def as_data(self) -> FieldType:
+        """See `FieldType`."""
+        return ListOf(self.inner.as_data())
 
     def formats(self) -> Iterator[tuple[str, str]]:
         """See `FieldType`."""
@@ -228,6 +236,10 @@ class DictOf(FieldType):
         if isinstance(self.inner, Plain):
             return {"type": "object"}
         return {"type": "object", "additionalProperties": self.inner.write()}
+
+    def as_data(self) -> FieldType:
+        """See `FieldType`."""
+        return DictOf(self.inner.as_data())
 
     def formats(self) -> Iterator[tuple[str, str]]:
         """See `FieldType`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from atdata.errors import FieldTypeError
@@ -68,7 +68,7 @@ class Field:
 
     name: str
     type: FieldType
-    default: Callable[[], Any] | None = None
+    default: Callable[[], Any] | None = field(default=None, compare=False)
     unit: str | None = None
     doc: str | None = None
 

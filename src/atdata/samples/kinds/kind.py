@@ -14,6 +14,7 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 
 from atdata.errors import FieldTypeError, SampleError, SchemaError
+from atdata.samples.forms import Numbers
 from atdata.samples.npy import item_bytes
 
 Codec: TypeAlias = Callable[[Any], Any]
@@ -92,6 +93,10 @@ class FieldType:
         yield from ()
 
     # Beside other kinds
+
+    def as_data(self) -> FieldType:
+        """The same kind without classes and functions of Python."""
+        return self
 
     def accepts(self, narrow: FieldType) -> bool:
         """True if every value of another kind is a value of this one."""
@@ -180,8 +185,15 @@ class Derived(Labelled):
 
     def column(self, stored: Any) -> Any:
         """A column of values from one of stored values, `None` where there is none. Raises `Misfit`."""
-        convert = self.from_stored
-        return [None if value is None else convert(value) for value in stored]
+        convert, values = self.from_stored, stored.array.tolist() if isinstance(stored, Numbers) else stored
+        return [None if value is None else convert(value) for value in values]
+
+    def same(self, one: Any, other: Any) -> bool:
+        """See `FieldType`: the same is stored for both."""
+        try:
+            return same(self.encoder(one), self.encoder(other))
+        except Misfit:
+            return same(one, other)
 
     def write(self) -> dict[str, Any]:
         """See `FieldType`: the node of what is stored, and beside it what says the kind."""
@@ -217,8 +229,7 @@ class Derived(Labelled):
         try:
             return self.decoder(self.stored.encoder(self.stored.from_cell(cell)))
         except Misfit:
-            self.to_stored(cell)
-            return cell
+            return self.decoder(self.encoder(cell))
 
 
 def described(value: Any) -> str:

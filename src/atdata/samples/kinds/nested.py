@@ -5,7 +5,7 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -107,6 +107,10 @@ class SampleOf(Labelled):
         if not isinstance(name, str):
             raise malformed(f"{path}.title", "text")
         return SampleOf(name, read_fields(node, f"{path}.", read))
+
+    def as_data(self) -> FieldType:
+        """See `FieldType`."""
+        return SampleOf(self.name, tuple(replace(part, type=part.type.as_data(), default=None) for part in self.fields))
 
     def formats(self) -> Iterator[tuple[str, str]]:
         """See `FieldType`."""

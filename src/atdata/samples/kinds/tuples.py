@@ -118,6 +118,10 @@ class TupleOf(Labelled):
             raise malformed(f"{path}.atdata.items", "a list of schemas")
         return TupleOf(tuple(read(item, f"{path}.atdata.items[{number}]") for number, item in enumerate(items)))
 
+    def as_data(self) -> FieldType:
+        """See `FieldType`."""
+        return TupleOf(tuple(item.as_data() for item in self.items), self.variadic)
+
     def formats(self) -> Iterator[tuple[str, str]]:
         """See `FieldType`."""
         for item in self.items:
