@@ -95,6 +95,7 @@ TEXTS: dict[str, Callable[[str], Record]] = {
         metadata={"noise": b"\xff\x00\x01" + b"text here: " + text.encode() + b" end\xfe"}
     ),
     "metadata.base64": lambda text: entry(metadata={"base64": b64encode(f"a text: {text}".encode()).decode()}),
+    "metadata.hex": lambda text: entry(metadata={"hex": f"a text: {text}".encode().hex()}),
     "fromTheFuture.note": lambda text: entry(extra={"fromTheFuture": {"note": text}}),
     "fromTheFuture.bytes": lambda text: entry(extra={"fromTheFuture": {"bytes": text.encode()}}),
     "manifests[0].note": lambda text: entry(manifests=(ShardManifest(MANIFEST, extra={"note": text}),)),

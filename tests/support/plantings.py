@@ -86,7 +86,7 @@ PATHS = [
     "/root/a.tar", "/mnt/nas/a.tar", "/media/bob/usb/a.tar", "/tmp/x/a.tar", "/var/lib/x", "/scratch/bob/run", "/data/imagenet/train", "/opt/x/y",
     "/gpfs/lab/a.tar", "/lab7/bob/a.tar", "/Volumes/USB/a.tar", "C:\\Users\\bob\\a.tar", "c:/Users/bob/a.tar", "D:\\data", "\\\\nas\\share\\a.tar",
     "\\\\?\\C:\\data\\a.tar", "//nas/share/a.tar", "file:///home/bob/a.tar", "file:/etc/passwd", "FILE:///data/a.tar", "$HOME/data/a.tar",
-    "${HOME}/data", "%USERPROFILE%\\data", "nas:/export/a.tar", "sqlite:////home/bob/x.db", "%2Fhome%2Fbob%2Fa.tar", "\\u002fhome\\u002fbob",
+    "${HOME}/data", "%USERPROFILE%\\data", "nas:/export/a.tar", "sqlite:////home/bob/x.db", "%2Fhome%2Fbob%2Fa.tar", "\\u002fhome\\u002fbob", "\\x2fhome\\x2fbob",
     "**/home/bob/x**", "“/lab7/bob/a.tar”", "«/home/bob/x»", "→/home/bob/x", "数据在/home/bob/x", "、/mnt/nas/a.tar", "file%3A%2F%2F%2Fetc%2Fpasswd", "/proc/self/environ", "/workspace/run/a.tar", "/kaggle/input/x", "/dbfs/mnt/x",
 ]  # fmt: skip
 

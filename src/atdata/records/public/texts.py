@@ -100,6 +100,8 @@ _SIGNED = re.compile(
     r"|googleaccessid|rlkey|api[_-]?key|access[_-]?token|security-token|[a-z_-]*(?:signature|secret|token|credential))=[^\s&]"
     r"|\b(?:x-(?:amz|goog|oss|obs|cos|xet|bce|ms|upyun|tos|ks)-[a-z-]*|q-(?:sign[a-z-]*|ak|signature))=[^\s&]"
 )
+_HEX = re.compile(r"(?i)(?<![\w+/=-])(?:0x)?((?:[0-9a-f]{2}){8,})(?![\w+/=-])")
+_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2}))")
 _BASE64 = re.compile(r"(?<![\w+/=-])(?:[A-Za-z0-9+/]{16,}|[\w-]{16,})={0,2}(?![\w+/=-])")
 
 
@@ -151,7 +153,8 @@ _PACKED: Mapping[bytes, Callable[[], Any]] = {
 
 
 def decoded(text: str) -> Iterator[bytes]:
-    """The bytes that words of a text are in base64, in either alphabet."""
+    """The bytes that words of a text are in hexadecimal, or in base64 in either alphabet."""
+    yield from (bytes.fromhex(found[1]) for found in _HEX.finditer(text))
     for found in _BASE64.finditer(text):
         word = found[0].rstrip("=").replace("-", "+").replace("_", "/")
         try:
@@ -166,7 +169,7 @@ def _spellings(text: str) -> Iterator[str]:
         yield text
         plain = unicodedata.normalize("NFKC", text)
         plain = "".join(char for char in plain if unicodedata.category(char) != "Cf").translate(_DOTS)
-        plain = re.sub(r"\\u([0-9a-fA-F]{4})", lambda found: chr(int(found[1], 16)), plain).replace("\\/", "/")
+        plain = _ESCAPE.sub(lambda found: chr(int(found[1] or found[2], 16)), plain).replace("\\/", "/")
         plain = html.unescape(unquote(plain, errors="surrogateescape"))
         if plain == text:
             return
