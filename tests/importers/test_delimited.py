@@ -200,9 +200,16 @@ def test_the_delimiter_that_excel_writes(table: Any, imported: Any, types_of: An
     assert not any("comment" in note for note in result.notes)
 
 
-def test_another_delimiter_that_it_names(table: Any, imported: Any) -> None:
-    result, samples = imported(table("sep=^\na^b\n1^2\n"))
-    assert ([(s.a, s.b) for s in samples], result.kind) == ([(1, 2)], "table (CSV with ^)")
+@pytest.mark.parametrize(
+    "delimiter, suffix, kind",
+    [("^", ".csv", "CSV with ^"), ("\t", ".csv", "TSV"), (" ", ".csv", "CSV with  "), (",", ".tsv", "CSV")],
+)
+def test_another_delimiter_that_it_names(
+    table: Any, imported: Any, tmp_path: Path, delimiter: str, suffix: str, kind: str
+) -> None:
+    path = table(f"sep={delimiter}\na{delimiter}b\n1{delimiter}2\n")
+    result, samples = imported(path.rename(tmp_path / f"other{suffix}"))
+    assert ([(s.a, s.b) for s in samples], result.kind) == ([(1, 2)], f"table ({kind})")
 
 
 @pytest.mark.parametrize("word", ["NaN", "nan", "Inf", "-inf", "Infinity"])

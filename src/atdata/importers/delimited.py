@@ -35,7 +35,7 @@ _INT = re.compile(r"-?(?:0|[1-9][0-9]{0,19})")
 _FLOAT = re.compile(r"(?!-?[0-9]+$)-?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _SPECIAL = re.compile(r"nan|[+-]?inf(?:inity)?", re.IGNORECASE)
 _BOOLS = {"true": True, "false": False}
-_SEP = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
+_SEP = re.compile(r'"?sep=(.)"? *', re.IGNORECASE)
 
 
 def open_files(splits: Mapping[str, Sequence[Path]], type_name: str, uri: str, notes: Sequence[str] = ()) -> Imported:
@@ -171,10 +171,10 @@ def _table(path: Path) -> _Table:
     The delimiter is the one that it names itself, or that gives the most columns, of those that give every line as
     many, if there are such.
     """
-    if path.suffix.lower() == ".tsv":
-        return _headed(_Table(path, "\t"))
     if match := _SEP.fullmatch(_first_line(path)):
         return _headed(_Table(path, match[1]), 1)
+    if path.suffix.lower() == ".tsv":
+        return _headed(_Table(path, "\t"))
 
     def worth(delimiter: str) -> tuple[bool, int]:
         widths, whole = {0}, False
@@ -190,7 +190,7 @@ def _table(path: Path) -> _Table:
 
 def _first_line(path: Path) -> str:
     with reading(path), path.open(encoding="utf-8-sig", errors="replace") as file:
-        return file.readline(20).strip()
+        return file.readline(20).rstrip("\r\n")
 
 
 def _headed(table: _Table, skipped: int = 0) -> _Table:
