@@ -23,6 +23,7 @@ from functools import partial
 from pathlib import Path
 
 from atdata.errors import UsageError
+from atdata.paths import checked_path
 from atdata.redaction import Secret, redacted, secret
 
 DEFAULT_PLC_URL = "https://plc.directory"
@@ -129,7 +130,7 @@ def _url(name: str, text: Secret) -> str:
 
 def _folder(argument: str | os.PathLike[str] | None, variable: str | None, kind: str) -> Path:
     if chosen := argument or variable:
-        return Path(chosen).expanduser()
+        return checked_path(chosen)
     import platformdirs  # only where no folder was chosen
 
     if kind == "cache":

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from atdata.errors import NotFoundError, UsageError
+from atdata.paths import checked_path
 from atdata.redaction import Secret, revealed
 from atdata.shards.s3_client import Credentials
 
@@ -46,7 +47,7 @@ def read_credentials(given: Mapping[str, str] | str | os.PathLike[str] | None) -
     if isinstance(given, Mapping):
         given = values = sealed(given)
     elif isinstance(given, str | os.PathLike):
-        values = parse_env(_text(Path(given).expanduser()), str(given))
+        values = parse_env(_text(checked_path(given)), str(given))
     else:
         raise UsageError(
             "credentials must be a mapping or the path of a file",

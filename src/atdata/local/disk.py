@@ -16,6 +16,7 @@ from atdata.errors import DigestError, ShardError, ShardNotFoundError
 from atdata.files import atomic_file, disk_errors, sync_folder, write_all
 from atdata.local.planning import Planner, check_prefix, proved_bytes
 from atdata.manifest import carried_files, discard_shard, manifest_paths
+from atdata.paths import checked_path
 from atdata.progress import Progress, progress
 from atdata.settings import Settings
 from atdata.shards import Digest, FileSource, ShardRef
@@ -46,7 +47,7 @@ class LocalDiskStore(ShardStore):
         self, root: str | os.PathLike[str] | None = None, *, cache: str | os.PathLike[str] | None = None
     ) -> None:
         settings = Settings.of(cache=cache)
-        self.root = (Path(root).expanduser() if root else settings.data / "shards").absolute()
+        self.root = (checked_path(root) if root else settings.data / "shards").absolute()
         self._cache = ShardCache(settings.cache)
 
     def plan(

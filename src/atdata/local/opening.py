@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
 
 from atdata.errors import UsageError
 from atdata.local.database import Database
 from atdata.local.postgres import PostgresDatabase
 from atdata.local.redis import RedisDatabase
 from atdata.local.sqlite import SqliteDatabase
+from atdata.paths import checked_path
 from atdata.redaction import Secret, revealed, secret_address
 from atdata.shards.addresses import scheme_of
 
@@ -51,7 +51,7 @@ def open_database(where: str | os.PathLike[str]) -> Database:
             return PostgresDatabase(Secret(where))
         case "sqlite" | "file":
             path = str(revealed(where))
-            return SqliteDatabase(Path(path.removeprefix("sqlite://").removeprefix("file://")).expanduser().absolute())
+            return SqliteDatabase(checked_path(path.removeprefix("sqlite://").removeprefix("file://")).absolute())
         case other:
             raise UsageError(
                 f"an index cannot be kept at {other}://",

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from atdata.errors import UsageError
+from atdata.paths import checked_path
 from atdata.shards.addresses import scheme_of
 
 _MARK = re.compile(r"%(0?\d{0,2}d|%|)")
@@ -38,11 +39,12 @@ class FilePattern:
             suffix: on which it must end.
 
         Raises:
-            UsageError: it does not, or has two numbers, or none though there may be several files.
+            UsageError: it does not, or has two numbers, or none though there may be several files; or no path can be so.
         """
         text = os.fspath(pattern)
         if isinstance(pattern, str) and (scheme_of(text) != "file" or text.lower().startswith("file://")):
             raise UsageError("path must be a local path, not a URL", expected=f"like digits-%06d{suffix}", actual=text)
+        checked_path(text, home=False)
         head, name = os.path.split(text)
         marks, like = _MARK.findall(name), f"like digits-%06d{suffix}"
         holes = [mark for mark in marks if mark.endswith("d")]
