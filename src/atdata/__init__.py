@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 from atdata.errors import AtdataError
 from atdata.lens import Lens, lens  # not lazily: the function stands where its module would
-from atdata.samples import ClassLabel, DictSample, Doc, PackableSample, SampleBatch, Shape, Unit, packable
+from atdata.samples import (
+    Audio,
+    ClassLabel,
+    DictSample,
+    Doc,
+    Image,
+    PackableSample,
+    SampleBatch,
+    Shape,
+    Unit,
+    Video,
+    packable,
+)
 
 if TYPE_CHECKING:
     from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, AtUri, BlobSource, PDSBlobStore
@@ -44,6 +56,7 @@ __all__ = [
     "AtdataError",
     "AtmosphereClient",
     "AtmosphereIndex",
+    "Audio",
     "BlobSource",
     "ClassLabel",
     "DataSource",
@@ -51,6 +64,7 @@ __all__ = [
     "DatasetDict",
     "DictSample",
     "Doc",
+    "Image",
     "IndexEntry",
     "Lens",
     "LocalDiskStore",
@@ -64,6 +78,7 @@ __all__ = [
     "SampleBatch",
     "Shape",
     "Unit",
+    "Video",
     "lens",
     "load_dataset",
     "packable",

@@ -16,7 +16,9 @@ import hypothesis.strategies as st
 import numpy as np
 from numpy.typing import NDArray
 
+import atdata
 from atdata.samples import ClassLabel, Doc, PackableSample, Shape, Unit, packable
+from atdata.samples.kinds.media import Encoded
 
 
 class Color(enum.Enum):
@@ -136,6 +138,14 @@ TABLE: dict[str, Row] = {
         "ClassLabel[cat, dog]",
     ),
     "optional ClassLabel": Row(Annotated[int, ClassLabel(["a"])] | None, st.sampled_from([0, None]), (1,)),
+    "Image": Row(
+        atdata.Image,
+        st.binary().map(atdata.Image) | hnp.arrays(np.uint8, (2, 3, 3)).map(atdata.Image),
+        (b"a", np.zeros((2, 2), "u1")),
+        "Image",
+    ),
+    "Audio": Row(atdata.Audio | None, st.none() | st.binary().map(atdata.Audio), (atdata.Video(b"a"),), "Audio | None"),
+    "Video": Row(list[atdata.Video], st.lists(st.binary().map(atdata.Video)), (b"a",), "list[Video]"),
     "nested": Row(Inner, inner, ({"x": 1.0},)),
     "nested twice": Row(
         Outer,
@@ -162,6 +172,7 @@ for number, row in enumerate(TABLE.values()):  # by names of the module, so that
 JUDGES: list[tuple[type, Callable[[Any], Any]]] = [
     (enum.Enum, lambda value: (value.name, bits(value.value))),
     (PackableSample, lambda value: [(f.name, bits(getattr(value, f.name))) for f in dataclasses.fields(value)]),
+    (Encoded, lambda value: (value.data, value.media_type)),
     (np.ndarray, lambda value: (value.dtype.str, value.shape, value.tobytes())),
     (float, lambda value: struct.pack("d", value)),
     (Decimal, lambda value: value.as_tuple()),

@@ -1,18 +1,34 @@
 """Samples: typed rows, their encoding as bytes, and batches of them."""
 
 from atdata.samples.batch import SampleBatch
-from atdata.samples.kinds import Array, ClassLabel, DictOf, FieldType, ListOf, Maybe, Plain, Scalar, Shape, TupleOf
+from atdata.samples.kinds import (
+    Array,
+    Audio,
+    ClassLabel,
+    DictOf,
+    FieldType,
+    Image,
+    ListOf,
+    Maybe,
+    Plain,
+    Scalar,
+    Shape,
+    TupleOf,
+    Video,
+)
 from atdata.samples.kinds.field import Doc, Field, Unit
 from atdata.samples.packable import DictSample, PackableSample, fields_of, packable
 
 __all__ = [
     "Array",
+    "Audio",
     "ClassLabel",
     "DictOf",
     "DictSample",
     "Doc",
     "Field",
     "FieldType",
+    "Image",
     "ListOf",
     "Maybe",
     "PackableSample",
@@ -22,6 +38,7 @@ __all__ = [
     "Shape",
     "TupleOf",
     "Unit",
+    "Video",
     "fields_of",
     "packable",
 ]

@@ -10,10 +10,11 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from atdata.errors import NotFoundError
+from atdata.errors import NotFoundError, SampleError
 from atdata.plain import plain
 from atdata.samples.forms import Numbers
 from atdata.samples.npy import MAX_DIMS
+from atdata.samples.pictures import stack_pixels
 
 T = TypeVar("T")
 V = TypeVar("V")  # of a batch that is made: a checker does not know the type of `SampleBatch` without one
@@ -83,6 +84,37 @@ class SampleBatch(Generic[T]):
             if array is not None:
                 found[name] = array
         return found
+
+    def images(self, name: str, size: int | tuple[int, int] | None = None, mode: str = "RGB") -> NDArray[np.uint8]:
+        """The pixels of a field of images, decoded in threads and stacked.
+
+        Args:
+            name: the field.
+            size: height and width that all are brought to, or one number for both; without it they must have one size.
+            mode: `RGB`, `RGBA` or `L`.
+
+        Returns:
+            uint8 `(len(batch), height, width, channels)`, or `(len(batch), height, width)` for `L`.
+
+        Raises:
+            NotFoundError: the batch has no such field.
+            MissingExtraError: Pillow is not installed.
+            UsageError: the mode is another.
+            SampleError: a value is no image or cannot be decoded, or they are not of one size; `path` names it.
+        """
+        from atdata.samples.kinds import Image  # what nobody needs who has no images
+
+        encoded = [value.data if isinstance(value, Image) else value for value in self[name]]
+        for number, value in enumerate(encoded):
+            if not isinstance(value, bytes):
+                raise SampleError(
+                    "a value is no image", path=f"{name}[{number}]", expected="Image", actual=type(value).__name__
+                )
+        try:
+            return stack_pixels(encoded, (size, size) if isinstance(size, int) else size, mode)
+        except SampleError as error:
+            error.path = f"{name}{error.path}"
+            raise
 
     @property
     def samples(self) -> list[T]:

@@ -5,6 +5,7 @@ from atdata.samples.kinds.arrays import Array, Shape
 from atdata.samples.kinds.choices import ClassLabel, EnumOf, LiteralOf
 from atdata.samples.kinds.containers import DictOf, ListOf, Maybe, Plain, bare
 from atdata.samples.kinds.kind import Derived, FieldType, Labelled, Marker, Misfit, same
+from atdata.samples.kinds.media import Audio, AudioOf, Image, ImageOf, Video, VideoOf
 from atdata.samples.kinds.moments import Date, DateTime, Duration, Time
 from atdata.samples.kinds.nested import SampleOf
 from atdata.samples.kinds.scalars import Scalar, ScalarKind
@@ -14,6 +15,7 @@ from atdata.samples.kinds.values import DecimalNumber, Uuid
 KINDS: tuple[type[FieldType], ...] = (
     *(Scalar, Plain, Array, Maybe, ListOf, DictOf, TupleOf, SampleOf),
     *(DateTime, Date, Time, Duration, DecimalNumber, Uuid, EnumOf, LiteralOf, ClassLabel),
+    *(ImageOf, AudioOf, VideoOf),
 )
 """All kinds, in the order in which an annotation is offered to them."""
 
@@ -28,10 +30,12 @@ __all__ = [
     "LABELS",
     "REFERENCES",
     "Array",
+    "Audio",
     "ClassLabel",
     "Derived",
     "DictOf",
     "FieldType",
+    "Image",
     "Labelled",
     "ListOf",
     "Marker",
@@ -43,6 +47,7 @@ __all__ = [
     "ScalarKind",
     "Shape",
     "TupleOf",
+    "Video",
     "bare",
     "same",
 ]
