@@ -33,7 +33,7 @@ LARGE_FACES = {
     "Dataset": 22,  # the verbs of users
     "RecordIndex": 18,
     "LocalIndex": 15,
-    "LocalRecords": 14,  # a port, and what a database finds more easily than a repository
+    "LocalRecords": 15,  # a port, and what a database finds more easily than a repository
     "Database": 16,  # a port, and what implements it
     "MemoryDatabase": 16,
     "RedisDatabase": 17,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.manifests import find_manifests, manifest_observer
 from atdata.atmosphere.opening import dataset_of
-from atdata.atmosphere.publishing import Packed, publish
+from atdata.atmosphere.publishing import Packed, publish, sending
 from atdata.atmosphere.records import AccountRecords
 from atdata.atmosphere.repository import State
 from atdata.atproto.syntax import RecordKey
@@ -17,6 +18,7 @@ from atdata.dataset import Dataset, DatasetDict
 from atdata.dataset.stores import AbstractDataStore
 from atdata.errors import UsageError
 from atdata.index import RecordIndex, choose_schema
+from atdata.index.appending import Sending
 from atdata.index.deciding import Decision, Write
 from atdata.index.publication import Publication
 from atdata.index.storage import planned_storage
@@ -47,12 +49,7 @@ class AtmosphereIndex(RecordIndex[AccountRecords]):
         self.client = client
 
     def _insert(self, dataset: Dataset[Any], publication: Publication) -> Entry:
-        if self.data_store is None and isinstance(dataset.view.source, FileSource):
-            raise UsageError(
-                "the shards are files of this machine, which nobody else can read",
-                actual=publication.name,
-                hint="Give the index a store: AtmosphereIndex(client, data_store=PDSBlobStore(client)).",
-            )
+        self._check_reachable(dataset, publication)
         version, choose = publication.schema_version, None
         if publication.schema_ref is None:
             draft = self.draft_schema(dataset, version)
@@ -62,6 +59,14 @@ class AtmosphereIndex(RecordIndex[AccountRecords]):
         with ExitStack() as plans:
             pack = partial(self._packed, dataset, publication, plans)
             return publish(self.client, publication, pack, schema=draft, choose=choose)
+
+    def _check_reachable(self, dataset: Dataset[Any], publication: Publication) -> None:
+        if self.data_store is None and isinstance(dataset.view.source, FileSource):
+            raise UsageError(
+                "the shards are files of this machine, which nobody else can read",
+                actual=publication.name,
+                hint="Give the index a store: AtmosphereIndex(client, data_store=PDSBlobStore(client)).",
+            )
 
     def _packed(self, dataset: Dataset[Any], publication: Publication, plans: ExitStack, schema: Schema) -> Packed:
         store, manifests, cache = self.data_store, publication.manifests, self.client.settings.cache
@@ -75,6 +80,16 @@ class AtmosphereIndex(RecordIndex[AccountRecords]):
 
         source = dataset.view.source if store is None else store.create_source([shard.url for shard in plan.shards])
         return Packed(plan, lambda: find_manifests(source, plan.shards, ShardCache(cache), manifests))
+
+    def _put_schema(self, draft: Schema) -> Schema:
+        return self.put_schema(draft)
+
+    @contextmanager
+    def _sending(self, dataset: Dataset[Any], publication: Publication, schema: Schema) -> Iterator[Sending]:
+        self._check_reachable(dataset, publication)
+        with ExitStack() as plans:
+            packed = self._packed(dataset, publication, plans, schema)
+            yield plans.enter_context(sending(self.client, publication, schema, packed))
 
     def get_dataset(self, ref: str) -> Entry:
         """The entry at an address, or of a name: `@handle/name[@version]`, or `name[@version]` of one's own.

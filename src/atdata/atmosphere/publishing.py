@@ -29,6 +29,7 @@ from atdata.atproto.syntax import RecordKey, Tid
 from atdata.errors import DataModelError, LimitError, XrpcError
 from atdata.files import atomic_file, disk_errors, write_all
 from atdata.index import UPDATE, Named, label_in
+from atdata.index.appending import Sending, StoredShards
 from atdata.index.deciding import Decision, Write
 from atdata.index.publication import Publication
 from atdata.index.storage import StoragePlan
@@ -197,6 +198,28 @@ def _send(
     # The server dropped a blob since it was uploaded: no record had named it yet, or none did any more.
     plan.journal.forget_uploads()
     return write(upload({}))
+
+
+@contextmanager
+def sending(client: AtmosphereClient, publication: Publication, schema: Schema, packed: Packed) -> Generator[Sending]:
+    """The shards of a dataset that are about to be stored, for an entry that will list others too.
+
+    The journal of their upload is kept until all is written, so that a run that was killed sends one blob again at most.
+    """
+    files = packed.manifests()
+    entry = replace(publication.entry(schema, packed.plan.storage, packed.plan.size), **manifest_facts(files))
+    labels = [("append", publication.name), *((shard, None) for shard in entry.shard_keys)]
+    with Journal.open(_journal_path(client, schema, labels, None)) as journal:
+        upload = _Upload(client, entry, packed.blobs, files, journal, bool(publication.manifests))
+
+        def send(again: bool) -> StoredShards:
+            if again:  # the server dropped a blob since it was uploaded: no record had named it yet
+                journal.forget_uploads()
+            packed.plan.upload()
+            stored = upload({} if again else _referenced(client.records.state([Entry])))
+            return StoredShards(packed.plan.shards, stored.storage, stored.manifests)
+
+        yield Sending(StoredShards(packed.plan.shards, entry.storage, entry.manifests), send)
 
 
 def _has_entry(decision: Decision[Any]) -> bool:

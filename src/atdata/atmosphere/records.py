@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 from atdata.atmosphere.evidence import EvidenceReader
-from atdata.atmosphere.repository import Repository, State
+from atdata.atmosphere.repository import Repository, State, request_of
 from atdata.atproto.net import Account
 from atdata.atproto.syntax import AtUri, Did, RecordKey
 from atdata.errors import ConflictError, UsageError
@@ -73,6 +73,10 @@ class AccountRecords:
     def transact(self, kinds: Sequence[type[Record]], decide: Callable[[State], Decision[T]]) -> T:
         """Make true what a decision says about the account's own records; see `Repository.transact`."""
         return self.repository(*kinds).transact(decide, self._login.settings)
+
+    def check(self, writes: Sequence[Write]) -> None:
+        """See `RecordStore`."""
+        request_of(self._did, writes, settings=self._login.settings)
 
     def create(self, record: R, rkey: RecordKey, same: Callable[[R], bool]) -> R:
         """Write a record under a key of our own, once.

@@ -138,6 +138,20 @@ def next_patch(newest_version: str | None) -> str:
     return after
 
 
+def next_minor(newest_version: str | None) -> str:
+    """The version of a dataset that has more than the newest one: the minor version after it, of one to come itself.
+
+    Raises:
+        LimitError: no version comes after it.
+    """
+    patch = next_patch(newest_version)
+    if newest_version is None or not is_semver(newest_version) or not Version.parse(newest_version).final:
+        return patch
+    major, minor, _ = Version.parse(newest_version).numbers
+    after = f"{major}.{minor + 1}.0"
+    return after if is_semver(after) else patch
+
+
 def next_version(newest_label: Label | None) -> str | None:
     """The version of a dataset that is given none: none while its name has no versions, else the next patch.
 

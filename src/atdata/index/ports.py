@@ -9,7 +9,7 @@ from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import AtUri, RecordKey
 from atdata.dataset import Dataset
 from atdata.dataset.entry import IndexEntry
-from atdata.index.deciding import Decision
+from atdata.index.deciding import Decision, Write
 from atdata.records import Label, Listing, Record
 
 R = TypeVar("R", bound=Record)
@@ -76,6 +76,13 @@ class RecordStore(Protocol):
 
         Raises:
             ContentionError: others were faster each time, for a minute; nothing was written.
+        """
+
+    def check(self, writes: Sequence[Write]) -> None:
+        """Refuse what may not be written, before anything is sent.
+
+        Raises:
+            LexiconError, UsageError, LimitError: it may not.
         """
 
     def create(self, record: R, rkey: RecordKey, same: Callable[[R], bool]) -> R:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from abc import abstractmethod
-from contextlib import suppress
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, suppress
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from atdata.dataset import DatasetDict
+from atdata.dataset import Dataset, DatasetDict
 from atdata.dataset.stores import AbstractDataStore
-from atdata.errors import NotFoundError, RetractedError, UsageError
+from atdata.errors import LimitError, NotFoundError, RetractedError, UsageError, XrpcError
+from atdata.index.appending import Addition, Sending, StoredShards, appended, as_dataset, check_adds, paths_of
+from atdata.index.deciding import Decision
 from atdata.index.names import label_in, retracted
-from atdata.index.ports import RecordStore
+from atdata.index.ports import RecordState, RecordStore
+from atdata.index.publication import Publication
 from atdata.index.retracting import Withdrawal, removal, retraction
-from atdata.records import Entry, Label, Listing, Retraction
+from atdata.records import Entry, Label, Listing, Retraction, Schema
 from atdata.records.facts import Facts, warn_of_not_taken
 from atdata.records.record import check_named
 
@@ -25,6 +32,7 @@ else:
     T = TypeVar("T")
 Store = TypeVar("Store", bound=RecordStore)
 
+_KINDS = (Schema, Entry, Label)
 _NAMED = 50  # names to tell somebody who asked for one that is not there
 
 
@@ -129,6 +137,116 @@ class VersionedIndex(Generic[Store]):
             NotFoundError: there is no such name.
             UnverifiedError: a shard was listed without a digest, and that was not allowed.
         """
+
+    def append(
+        self,
+        name: str,
+        new: Dataset[Any] | str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Iterable[Any],
+        *,
+        split: str | None = None,
+        version: str | None = None,
+        notes: str | None = None,
+        maxcount: int | None = None,
+        maxsize: float | None = None,
+        manifests: bool | None = None,
+    ) -> Entry:
+        """List a new version of a dataset of one's own: all shards of its newest version, and after them new ones.
+
+        Only the new ones are read and stored. Entry and label appear together, and the entry names its predecessor.
+        Shards that the dataset has already are not added again: the same call once more changes nothing, and one that
+        was interrupted is taken up. Who appends at the same moment comes after: nobody's shards are lost. What is said
+        of the dataset, its splits and its manifests are carried over.
+
+        Samples may have fewer optional fields than those before, or more: then the schema with these is published first.
+
+        Args:
+            name: of the dataset.
+            new: a dataset, paths or addresses of shards, or samples, which a data store must keep.
+            split: that the new shards are of; by default `train`, or the only one there is.
+            version: by default the next minor version; 1.0.0 of a name without versions.
+            notes: what is particular about this version.
+            maxcount: most samples in a stored shard.
+            maxsize: most bytes in a stored shard.
+            manifests: as of `insert_dataset`; the entry lists them where all its shards have one.
+
+        Raises:
+            NotFoundError: there is no such dataset.
+            SchemaError, SampleError: the samples do not go with those of the dataset.
+            ConflictError: the version is taken, or was retracted.
+            UsageError: an argument cannot be meant, or the shards are in places of another kind than those before.
+            ShardError, DigestError, LimitError, NetworkError, ContentionError: as of `insert_dataset`.
+        """
+        check_named(name, version)
+        base = self.get_entry_by_name(name)
+        with tempfile.TemporaryDirectory(prefix="atdata-append-") as scratch:
+            dataset = as_dataset(new, self._schema(base), Path(scratch))
+            if self.data_store is None and dataset is not new and not paths_of(new):
+                raise UsageError(
+                    "samples need a data store that keeps them",
+                    path="new",
+                    hint="Give the index one, data_store=..., or write them with write_samples(...) and append that.",
+                )
+            publication = Publication(
+                name=name, version=version, maxcount=maxcount, maxsize=maxsize, manifests=manifests
+            )
+            while (entry := self._append(dataset, base, publication, split, notes)) is None:
+                base = self.get_entry_by_name(name)
+        return entry
+
+    def _append(
+        self, dataset: Dataset[Any], base: Entry, publication: Publication, split: str | None, notes: str | None
+    ) -> Entry | None:
+        """List a new version after one that was read; `None` where its schema has changed meanwhile."""
+        schema = accepted = self._schema(base)
+        if check_adds(dataset, schema):
+            accepted = self._put_schema(Schema.of(dataset.sample_type, version="0.0.0", name=schema.name))
+        with self._sending(dataset, publication, accepted) as sending:
+
+            def decide(state: RecordState, stored: StoredShards) -> Decision[Entry | None]:
+                addition = Addition(
+                    name=publication.name,
+                    stored=stored,
+                    schema=accepted,
+                    base_schema=base.schema_ref,
+                    identities=lambda entry: entry.identity(self._schema(entry).identity),
+                    split=split,
+                    version=publication.version,
+                    notes=notes,
+                )
+                return appended(state, addition)
+
+            planned = sending.planned
+            decision = decide(self.records.state(_KINDS), planned)
+            try:
+                self.records.check(decision.writes)
+            except LimitError:
+                if publication.manifests or not planned.manifests:
+                    raise
+                sending = sending.without_manifests()
+                self.records.check(decide(self.records.state(_KINDS), sending.planned).writes)
+            if not decision.writes:
+                return decision.result
+            for again in (False, True):
+                stored = sending.send(again)
+                try:
+                    return self.records.transact(_KINDS, lambda state: decide(state, stored))  # noqa: B023  done at once
+                except XrpcError as error:
+                    if error.error != "BlobNotFound" or again:
+                        raise
+        raise AssertionError
+
+    def _schema(self, entry: Entry) -> Schema:
+        return self.records.read(entry.schema_ref, Schema)
+
+    @abstractmethod
+    def _put_schema(self, draft: Schema) -> Schema:
+        """List a schema under the next version, or find that it is listed."""
+
+    @abstractmethod
+    def _sending(
+        self, dataset: Dataset[Any], publication: Publication, schema: Schema
+    ) -> AbstractContextManager[Sending]:
+        """The shards of a dataset that are about to be stored, for an entry of a schema."""
 
     def remove(self, name: str, version: str | None = None) -> list[Entry]:
         """Take a name of one's own, or one version of it, out of the index, with the entries that no other label names.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from atdata.atproto.syntax import Tid
@@ -13,6 +13,7 @@ from atdata.dataset import Dataset, DatasetDict
 from atdata.dataset.stores import AbstractDataStore
 from atdata.errors import ConflictError, NotFoundError, UnverifiedError, UsageError
 from atdata.index import UPDATE, RecordIndex, planned_label
+from atdata.index.appending import Sending, StoredShards
 from atdata.index.publication import Publication
 from atdata.index.storage import planned_storage
 from atdata.local.database import Database, TakenError
@@ -80,12 +81,7 @@ class LocalIndex(RecordIndex[LocalRecords]):
     # --- datasets
 
     def _insert(self, dataset: Dataset[Any], publication: Publication) -> Entry:
-        if publication.manifests:
-            raise UsageError(
-                "an entry of a local index cannot list manifests",
-                path="manifests",
-                hint="Leave it out: readers find the manifests that lie beside shards. Published entries list them.",
-            )
+        _refuse_manifests(publication)
         self._schema_for(dataset, publication)  # what is wrong is said before anything is read, or stored
         digests = publication.digests is not False
         with planned_storage(dataset, publication, self.data_store, self.settings.cache, digests=digests) as storage:
@@ -102,6 +98,22 @@ class LocalIndex(RecordIndex[LocalRecords]):
                     break
         warn_of_not_taken(plan.entry, publication.facts.said, UPDATE)
         return plan.entry
+
+    def _put_schema(self, draft: Schema) -> Schema:
+        return self.put_schema(draft)
+
+    @contextmanager
+    def _sending(self, dataset: Dataset[Any], publication: Publication, schema: Schema) -> Iterator[Sending]:  # noqa: ARG002
+        _refuse_manifests(publication)
+        with planned_storage(dataset, publication, self.data_store, self.settings.cache, digests=True) as plan:
+            check_places(plan.shards)
+            stored = StoredShards(plan.shards, plan.storage)
+
+            def send(_again: bool) -> StoredShards:
+                plan.upload()
+                return stored
+
+            yield Sending(stored, send)
 
     def _check_key(self, record: Record) -> None:
         """Refuse a key that is another's, by that one's own choice: no trying again would help.
@@ -299,3 +311,12 @@ def _named(ref: str, kind: type[Record]) -> tuple[str, str | None]:
             raise NotFoundError(f"the address names no {kind.NSID.name} of this index", uri=ref)
         return address.name, address.version
     return name_and_version(ref.removeprefix("@local/"))
+
+
+def _refuse_manifests(publication: Publication) -> None:
+    if publication.manifests:
+        raise UsageError(
+            "an entry of a local index cannot list manifests",
+            path="manifests",
+            hint="Leave it out: readers find the manifests that lie beside shards. Published entries list them.",
+        )

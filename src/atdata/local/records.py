@@ -111,6 +111,12 @@ class LocalRecords:
                         hint="Try again when the other program is done.",
                     ) from error
 
+    def check(self, writes: Sequence[Write]) -> None:
+        """See `RecordStore`."""
+        for write in writes:
+            if write.record is not None:
+                check_outgoing(write.record, bounded=False)
+
     def _write(self, writes: Sequence[Write]) -> None:
         """Make all of some changes, or none: new records, or changes of those that stand.
 
@@ -124,8 +130,7 @@ class LocalRecords:
         gone = [write.stands for write in writes if write.record is None and write.stands is not None]
         if (fresh and (swaps or gone)) or len(fresh) + len(swaps) + len(gone) < len(writes):
             raise AssertionError("a database takes what is new and what changes by themselves")
-        for record in (*fresh, *(record for record, _ in swaps)):
-            check_outgoing(record, bounded=False)
+        self.check(writes)
         if fresh:
             self.put(fresh)
         elif writes:

@@ -13,6 +13,7 @@ from atdata.manifest.files import manifest_paths
 from atdata.manifest.finding import carried_files, manifest_beside, pinned_header, pinned_manifest, proved_files
 from atdata.manifest.header import File, Header, SchemaReference
 from atdata.manifest.manifest import Manifest
+from atdata.manifest.parquet import require_parquet
 
 __all__ = [
     "Aggregate",
@@ -34,4 +35,5 @@ __all__ = [
     "pinned_manifest",
     "proved_files",
     "remove_manifest",
+    "require_parquet",
 ]

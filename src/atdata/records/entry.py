@@ -167,13 +167,17 @@ class Entry(Record):
         """The same entry with only the first of its shards, and their manifests."""
         return replace(self, storage=self.storage.first(count), manifests=self.manifests[:count])
 
+    @property
+    def shard_keys(self) -> list[str]:
+        """The digest of each shard, in order; of one without, its URL."""
+        return [str(shard.digest or shard.url) for shard in self.storage.shards(_ANYWHERE)]
+
     def identity(self, schema: Cid) -> Cid:
         """The CID of what makes it this dataset: its schema's identity and its shards in order (formats.md 5).
 
         Shards are known by digest, so moving them whole changes nothing; those without one by their URL.
         """
-        stored = self.storage.shards(_ANYWHERE)
-        return Cid.of_cbor(cbor.encode({"schema": schema, "shards": [str(s.digest or s.url) for s in stored]}))
+        return Cid.of_cbor(cbor.encode({"schema": schema, "shards": self.shard_keys}))
 
     @property
     def index_keys(self) -> IndexKeys:

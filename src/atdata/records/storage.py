@@ -97,6 +97,26 @@ class Storage(ABC):
         """The same storage with only the first of what it lists."""
         return replace(self, listed=self.listed[:count])  # type: ignore[type-var]
 
+    def joined(self, other: Storage) -> Self:
+        """The same storage with what another lists after its own.
+
+        Raises:
+            UsageError: the other's shards are in places of another kind, which one record cannot name together.
+        """
+        places = [
+            (type(one), {scheme_of(shard.url) for shard in one.shards("did:web:nowhere.invalid")}, one.first(0))
+            for one in (self, other)
+        ]
+        if places[0] != places[1]:
+            raise UsageError(
+                "one entry cannot name shards in places of several kinds",
+                path="storage",
+                expected=f"shards as those before: {self.KIND.rpartition('.')[2]} {', '.join(sorted(places[0][1]))}",
+                actual=f"{other.KIND.rpartition('.')[2]} {', '.join(sorted(places[1][1]))}",
+                hint="Copy the new shards to where the others are: give the index that data store.",
+            )
+        return replace(self, listed=(*self.listed, *other.listed))  # type: ignore[type-var]
+
     def public(self, shard: ShardRef) -> ShardRef:
         """A shard where anyone reads it, without credentials."""
         match scheme_of(shard.url):
