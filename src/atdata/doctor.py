@@ -133,8 +133,12 @@ def _left_over(settings: Settings) -> Iterator[Finding]:
         (settings.data, ("shards",)),
         (settings.data, ("shards", ".scratch")),
     )
+    links = set[Path]()
     for root, folders in places:
         if linked := _linked(root, folders):
+            if linked in links:
+                continue
+            links.add(linked)
             hint = "Set ATDATA_CACHE or ATDATA_DATA to where it leads, or make it a folder."
             yield Finding("a folder of atdata's is a link, so nothing in it is ever removed", str(linked), hint)
             continue

@@ -169,6 +169,9 @@ def old(path: Path, days: float) -> Path:
 
 def test_the_doctor(terminal: Terminal, index: LocalIndex) -> None:
     assert terminal.run("doctor") == 0
+    assert "All is well" not in terminal.out
+    assert "No shard was read" in terminal.out
+    assert terminal.run("doctor", "--deep") == 0
     assert "All is well" in terminal.out
     cache, data = Path(os.environ["ATDATA_CACHE"]), Path(os.environ["ATDATA_DATA"])
     left = old(cache / "scratch" / scratch_name(), 2)
@@ -215,8 +218,10 @@ def test_the_doctor_removes_only_what_is_atdatas(
     assert all(path.exists() for path in theirs + elsewhere)
     (home / "scratch").rename(home / "was-scratch")
     (home / "scratch").symlink_to(other)
+    (home / "shards").rename(home / "was-shards")
+    (home / "shards").symlink_to(other)
     assert terminal.run("doctor", "--fix") == 1
-    assert "is a link" in terminal.out
+    assert terminal.out.count("is a link") == 2
     assert all(path.exists() for path in elsewhere)
 
 

@@ -39,7 +39,8 @@ def doctor(
     if json:
         say_json([_as_json(finding, mended) for finding, mended in found])
     elif not found:
-        say("All is well.", style="bold green")
+        unread = "Nothing is missing or left over. No shard was read: --deep reads and hashes them all."
+        say("All is well." if deep else unread, style="bold green")
     else:
         mendable = sum(finding.mend is not None and mended is None for finding, mended in found)
         say(
