@@ -19,7 +19,7 @@ from atdata.files.own import scratch_name
 from atdata.local import LocalIndex, S3DataStore
 from atdata.shards import Digest, ShardRef
 from atdata.shards.cache import ShardCache
-from atdata.shards.scan import scan_shard
+from atdata.shards.rows import scan_shard
 from atdata.shards.verified_files import state_of
 from atdata.testing import DevAccount, Devnet
 from support.networks import fresh_handle

@@ -30,8 +30,8 @@ from atdata.samples import DictSample, packable
 from atdata.shards import Digest, FileSource, ShardRef, write_shard
 from atdata.shards.cache import ShardCache
 from atdata.shards.http import HttpSource
+from atdata.shards.index import ShardIndex
 from atdata.shards.s3 import S3Source
-from atdata.shards.scan import ShardIndex
 from atdata.shards.verified_files import state_of
 from atdata.transport import Transport
 from support.rawhttp import FileServer, Request, answer

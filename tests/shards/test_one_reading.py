@@ -15,8 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atdata.errors import ShardError
-from atdata.shards.rows import read_rows, scan_rows
-from atdata.shards.scan import scan_shard
+from atdata.shards.rows import read_rows, scan_rows, scan_shard
 from atdata.shards.tar import BLOCK, read_members
 from atdata.shards.writer import END
 from support.oracles import VECTORS, needs_vectors
@@ -71,7 +70,9 @@ def ours(data: bytes) -> list[tuple[str, bytes]] | None:
     readings: list[object] = []
     for read in (
         lambda file: [(f"{key}.msgpack", packed) for key, packed in read_rows(file, len(data), "x.tar")],
-        lambda file: [(m.name, data[m.offset : m.offset + m.size]) for m in scan_rows(file, len(data), "x.tar")],
+        lambda file: [
+            (f"{s.key}.msgpack", data[s.offset : s.offset + s.size]) for s in scan_rows(file, len(data), "x.tar")
+        ],
         lambda file: list(zip(*(part.tolist() for part in places(scan_shard(file, len(data), "x.tar"))), strict=True)),
     ):
         try:

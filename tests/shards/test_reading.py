@@ -163,7 +163,8 @@ def test_a_member_of_more_than_8_gib_is_framed(tmp_path, kind):
         file.write(headed(small, kind) + END)
     with path.open("rb") as file:
         found = list(scan_members(file, path.stat().st_size, "large.tar"))
-    assert found == [Member("large", start, large.size), Member("small", start + large.size + 24 + BLOCK, 0)]
+    after = start + large.size + 24
+    assert found == [Member("large", start, large.size, 0), Member("small", after + BLOCK, 0, after)]
 
 
 @pytest.mark.parametrize(
@@ -358,7 +359,7 @@ def test_a_million_extended_headers_in_a_row_take_no_memory():
 def test_a_file_that_is_no_sample_is_named(name):
     info = tarfile.TarInfo(name)
     with pytest.raises(ShardError) as caught:
-        rows(info.tobuf(tarfile.USTAR_FORMAT) + END)
+        rows(tar_member("0", b"\x80") + info.tobuf(tarfile.USTAR_FORMAT) + END)
     assert caught.value.path == name
 
 
@@ -372,9 +373,9 @@ def test_a_key_twice_is_noticed():
 
 
 def test_a_key_is_the_name_up_to_the_first_dot_of_its_last_component():
-    assert Member("a.b/c.d.e", 0, 0).key == "a.b/c"
-    assert Member("a.b/c.d.e", 0, 0).extension == "d.e"
-    assert Member("plain", 0, 0).extension == ""
+    assert Member("a.b/c.d.e", 0, 0, 0).key == "a.b/c"
+    assert Member("a.b/c.d.e", 0, 0, 0).extension == "d.e"
+    assert Member("plain", 0, 0, 0).extension == ""
 
 
 @pytest.mark.parametrize("data", [b"", b"\x1f\x8b" + bytes(600), b"PK\x03\x04" + bytes(600), bytes(511), bytes(512)])

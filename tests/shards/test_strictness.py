@@ -16,8 +16,7 @@ import pytest
 import atdata
 from atdata.errors import DigestError, SampleError, ShardError, TruncatedShardError
 from atdata.shards import Digest, FileSource, ShardRef
-from atdata.shards.rows import scan_rows
-from atdata.shards.scan import scan_shard
+from atdata.shards.rows import scan_rows, scan_shard
 from atdata.shards.tar import BLOCK
 from atdata.shards.writer import END, tar_member
 

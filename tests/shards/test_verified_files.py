@@ -28,9 +28,9 @@ from atdata.errors import DigestError, ShardError, ShardNotFoundError
 from atdata.samples import packable
 from atdata.shards import Digest, FileSource, ShardRef, opening, verified_files, write_shard
 from atdata.shards.cache import ShardCache
+from atdata.shards.index import ShardIndex
 from atdata.shards.opening import open_shard
 from atdata.shards.proving import proved_shards
-from atdata.shards.scan import ShardIndex
 from atdata.shards.verified_files import UNKNOWN, VerifiedFiles, _pack, _unpack, state_of
 
 LONG_AGO = 1_600_000_000_123_456_789

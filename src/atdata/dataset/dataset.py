@@ -25,6 +25,7 @@ from atdata.errors import FieldTypeError, NotFoundError, UsageError
 from atdata.lens import find_lens, registered_lens
 from atdata.numbers import Ints, checked_int
 from atdata.samples import DictSample, PackableSample, SampleBatch, fields_of
+from atdata.samples.layout import Layout
 from atdata.settings import Settings
 from atdata.shards import ShardRef, source_of
 from atdata.shards.cache import ShardCache
@@ -72,6 +73,8 @@ class Dataset(MaybeSized, Tables[T]):
         metadata: the metadata that their publisher gave.
         entry: the index entry.
         cache: the folder for fetched shards.
+        layout: where each sample is one file a field, as WebDataset writes them: the extension of each field's file,
+            `{"image": "jpg|png", "label": "cls"}`. By default the type's fields and their names tell.
         samples: the number of samples that the publisher claims; refused where it is wrong.
     """
 
@@ -86,12 +89,14 @@ class Dataset(MaybeSized, Tables[T]):
         metadata: Mapping[str, Any] | None = None,
         entry: IndexEntry | None = None,
         cache: str | os.PathLike[str] | None = None,
+        layout: Mapping[str, str] | None = None,
         samples: int | None = None,
     ) -> None:
         self.metadata: Mapping[str, Any] = dict(metadata or {})
         self.entry = entry
         self._table = ShardTable(source_of(source), ShardCache(Settings.of(cache=cache).cache), samples)
         self._given_type = None if sample_type is None else _checked(sample_type)
+        self._layout = None if layout is None else Layout.of(layout)
         self._view: View[T] | None = None
 
     @property
@@ -114,8 +119,15 @@ class Dataset(MaybeSized, Tables[T]):
                     hint=f"Give one type. To see samples as another: Dataset[{named.__name__}](...).as_type(...).",
                 )
             sample_type = given or _checked(named or DictSample)
-            self._view = View(self._table, sample_type, sample_type)
+            if self._layout is not None and sample_type is not DictSample:
+                self._layout.check(fields_of(sample_type))
+            self._view = View(self._table, sample_type, sample_type, layout=self._layout)
         return self._view
+
+    @property
+    def layout(self) -> dict[str, str] | None:
+        """The extensions of the files that fields stand in, as they were given."""
+        return None if self.view.layout is None else self.view.layout.said()
 
     @property
     def sample_type(self) -> type[T]:

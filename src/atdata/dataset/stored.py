@@ -7,9 +7,12 @@ from typing import Any
 
 from atdata.dataset.iteration import Samples
 from atdata.dataset.order import Order
+from atdata.dataset.reading.members import MemberReader
 from atdata.dataset.view import View
 from atdata.errors import SampleError
-from atdata.samples import DictSample, PackableSample
+from atdata.samples import DictSample, PackableSample, fields_of
+from atdata.samples.layout import Layout
+from atdata.shards.index import SampleMembers
 from atdata.shards.opening import open_shards
 from atdata.shards.rows import read_rows
 from atdata.shards.writer import Row, SampleRow
@@ -40,19 +43,44 @@ def packed_by_shard(view: View[Any]) -> Iterator[Iterator[SampleRow]]:
     if keeps_shards(view):
         decode = decoder(view)
         for rows in rows_by_shard(view):
-            yield (_packed(key, decode(packed)) for key, packed in rows)
+            if view.lens is None:
+                yield (_kept(key, stored, decode(stored)) for key, stored in rows)
+            else:
+                yield (_packed(key, decode(stored)) for key, stored in rows)
     else:
         samples: Iterable[Any] = Samples(view, Order(0))
         yield (_packed(f"{number:09d}", sample) for number, sample in enumerate(samples))
 
 
 def decoder(view: View[Any]) -> Callable[[bytes], Any]:
-    """The function from a packed sample to the sample, seen through the view's lens."""
+    """The function from a stored sample to the sample, seen through the view's lens."""
+    decode = stored_decoder(view.stored_type, view.layout)
     if view.lens is None:
-        decode: Callable[[bytes], Any] = view.stored_type.from_bytes
         return decode
     see = view.lens.get
-    return lambda packed: see(view.stored_type.from_bytes(packed))
+    return lambda stored: see(decode(stored))
+
+
+def stored_decoder(sample_type: type[Any], layout: Layout | None) -> Callable[[bytes], Any]:
+    """The function from a stored sample to the sample: packed, or the files that a layout says."""
+    unpack = sample_type.from_bytes
+    fields = () if issubclass(sample_type, DictSample) else fields_of(sample_type)
+    members = MemberReader(sample_type, fields, None, layout)
+    return lambda stored: members.sample(stored) if isinstance(stored, SampleMembers) else unpack(stored)
+
+
+def layout_of(view: View[Any]) -> Layout | None:
+    """The layout of the samples as `packed_by_shard` gives them; `None` where they are packed."""
+    table = view.table
+    if not keeps_shards(view) or view.lens is not None or not table.refs:
+        return None
+    if table.shards.open(0).index.members is None:
+        return None
+    return view.layout or Layout.implied(fields_of(view.stored_type))
+
+
+def _kept(key: str, stored: bytes, sample: Any) -> SampleRow:
+    return (key, stored, sample) if isinstance(stored, SampleMembers) else _packed(key, sample)
 
 
 def _packed(key: str, sample: Any) -> SampleRow:

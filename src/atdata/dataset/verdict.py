@@ -16,9 +16,9 @@ from atdata.errors import DigestError, MissingExtraError
 from atdata.manifest import Manifest, pinned_header, pinned_manifest
 from atdata.progress import progress
 from atdata.shards.cache import ShardCache
+from atdata.shards.index import ShardIndex
 from atdata.shards.opening import OpenShard, open_shards
 from atdata.shards.rows import read_rows
-from atdata.shards.scan import ShardIndex
 from atdata.shards.tar import BLOCK
 from atdata.shards.writer import Row
 

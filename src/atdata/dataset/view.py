@@ -21,6 +21,7 @@ from atdata.errors import UnsizedError
 from atdata.lens import Lens, Projection
 from atdata.numbers import Ints
 from atdata.samples import SampleBatch, fields_of
+from atdata.samples.layout import Layout
 from atdata.shards.ports import DataSource
 
 T = TypeVar("T")
@@ -67,6 +68,7 @@ class View(MaybeSized, Generic[T]):
         fields: the only ones that are read.
         transforms: applied to each batch after that.
         selection: the numbers of the samples, int64 `[n]`; `None` stands for all.
+        layout: the files that fields stand in, where a sample is one file a field; `None` for what the type implies.
     """
 
     table: ShardTable
@@ -76,6 +78,7 @@ class View(MaybeSized, Generic[T]):
     fields: tuple[str, ...] | None = None
     transforms: tuple[Transform, ...] = ()
     selection: Ints | None = None
+    layout: Layout | None = None
 
     def __len__(self) -> int:
         """The number of samples as far as it is known without reading: see `Dataset.__len__`.
@@ -159,7 +162,7 @@ class View(MaybeSized, Generic[T]):
             wanted = [field.name for field in fields_of(self.lens.view_type)]
         if self.fields is not None and (self.lens is None or wanted is not None):
             wanted = list(self.fields)
-        return SampleReader(self.table, self.stored_type, wanted)
+        return SampleReader(self.table, self.stored_type, wanted, self.layout)
 
     @property
     def _pipeline(self) -> tuple[Transform, ...]:

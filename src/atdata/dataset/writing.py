@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from atdata.dataset.dataset import Dataset
 from atdata.errors import SampleError, UsageError
 from atdata.manifest import ManifestWriter, manifest_files
-from atdata.samples import DictSample, PackableSample
+from atdata.samples import DictSample, Field, PackableSample, fields_of
+from atdata.samples.layout import Layout
 from atdata.shards import FileSource, Limits, cut_shards
 from atdata.shards.file_pattern import FilePattern
+from atdata.shards.index import SampleMembers
 from atdata.shards.sets import new_set
-from atdata.shards.writer import DEFAULT_MAXSIZE, SampleRow
+from atdata.shards.writer import DEFAULT_MAXSIZE, SampleRow, sample_members
 
 T = TypeVar("T")  # no bound: type checkers do not see the base that `@packable` gives a class
 
@@ -27,6 +30,7 @@ def write_samples(
     maxcount: int | None = None,
     maxsize: float | None = None,
     manifest: bool = False,
+    layout: Mapping[str, str] | None = None,
     overwrite: bool = False,
 ) -> Dataset[T]:
     """Write samples of one type to tar shards, and give the dataset they are.
@@ -41,10 +45,12 @@ def write_samples(
         maxsize: most bytes in a shard file. A numbered path has shards of at most 1 GB where neither is given.
         manifest: whether to write a manifest beside each shard, `digits-000000.manifest.json` and `.parquet`: where
             each sample is, its digest, and the values of the fields that `ManifestField` and its defaults index.
+        layout: writes each field to a file of its own, with this extension, as WebDataset does: `{"image": "jpg", "label":
+            "cls"}`. Of several extensions the first is written. A field that is `None` has no file.
         overwrite: whether to replace all shards that a path with a number stands for, with their manifests.
 
     Raises:
-        UsageError: there are no samples, or the path does not fit.
+        UsageError: there are no samples, or the path, or the layout, does not fit.
         ConflictError: shards of this name are there already, or another process writes them.
         MissingExtraError: manifests need the extra `tables`.
         SampleError: what is no sample, samples of several types, or a value that does not fit its field.
@@ -54,6 +60,7 @@ def write_samples(
     pattern = FilePattern.of(path, limited=maxcount is not None or maxsize is not None)
     one_size = maxcount is None and maxsize is None and pattern.numbered
     limits = Limits.of(maxcount, DEFAULT_MAXSIZE if one_size else maxsize)
+    files = None if layout is None else Layout.of(layout)
     with new_set(pattern, overwrite, manifest_files) as place:
         pending = iter(samples)
         first = next(pending, None)
@@ -62,13 +69,43 @@ def write_samples(
         if not isinstance(first, PackableSample | DictSample):
             raise _no_sample(first, 0)
         observer = ManifestWriter(type(first)) if manifest else None
-        written = list(cut_shards(_rows(first, pending), limits, place, observer))
+        pack = _packed if files is None else partial(_files, files, _checked_fields(files, type(first)))
+        written = list(cut_shards(_rows(first, pending, pack), limits, place, observer))
     shards = (replace(shard, url=str(pattern.folder / Path(shard.url).name)) for shard in written)
-    return Dataset(FileSource(tuple(shards)), sample_type=type(first))
+    return Dataset(FileSource(tuple(shards)), sample_type=type(first), layout=layout)
 
 
-def _rows(first: PackableSample | DictSample, rest: Iterator[Any]) -> Iterator[SampleRow]:
-    yield "000000000", first.packed, first
+def _packed(_: str, sample: PackableSample | DictSample) -> bytes:
+    return sample.packed
+
+
+def _files(layout: Layout, fields: Mapping[str, Field], key: str, sample: Any) -> SampleMembers:
+    values = sample if isinstance(sample, DictSample) else {name: getattr(sample, name) for name in fields}
+    if unplaced := [name for name in values if name not in layout.extensions]:
+        raise SampleError(
+            "the layout has no file for a field",
+            path=f"sample {key}.{unplaced[0]}",
+            actual=", ".join(layout.extensions),
+        )
+    try:
+        return sample_members(key, layout.files_of(values, fields))
+    except SampleError as error:
+        error.path = f"sample {key}.{error.path}"
+        raise
+
+
+def _checked_fields(layout: Layout, sample_type: type) -> dict[str, Field]:
+    if issubclass(sample_type, DictSample):
+        return {}
+    fields = fields_of(sample_type)
+    layout.check(fields)
+    return {field.name: field for field in fields}
+
+
+def _rows(
+    first: PackableSample | DictSample, rest: Iterator[Any], pack: Callable[[str, Any], bytes]
+) -> Iterator[SampleRow]:
+    yield "000000000", pack("000000000", first), first
     for number, sample in enumerate(rest, 1):
         if type(sample) is not type(first):
             if not isinstance(sample, PackableSample | DictSample):
@@ -80,7 +117,8 @@ def _rows(first: PackableSample | DictSample, rest: Iterator[Any]) -> Iterator[S
                 actual=type(sample).__name__,
                 hint="Write samples of each type to shards of their own.",
             )
-        yield f"{number:09d}", sample.packed, sample
+        key = f"{number:09d}"
+        yield key, pack(key, sample), sample
 
 
 def _no_sample(given: object, number: int) -> SampleError:

@@ -17,7 +17,8 @@ from atdata.samples.kinds import (
     Video,
 )
 from atdata.samples.kinds.field import Doc, Field, Unit
-from atdata.samples.packable import DictSample, PackableSample, fields_of, packable
+from atdata.samples.packable import PackableSample, fields_of, packable
+from atdata.samples.untyped import DictSample
 
 __all__ = [
     "Array",

@@ -10,7 +10,7 @@ import sys
 import time
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from typing import Any, Self, TypeVar, dataclass_transform
 
 import numpy as np
@@ -19,18 +19,15 @@ from atdata.errors import FieldTypeError
 from atdata.plain import plain
 from atdata.samples.codec import pack, unpack
 from atdata.samples.fields import parse_field
-from atdata.samples.kinds import Array, Misfit, Plain
+from atdata.samples.kinds import Misfit
 from atdata.samples.kinds.field import Field
 from atdata.samples.kinds.kind import Codec
 from atdata.samples.kinds.nested import SampleOf
-from atdata.samples.kinds.scalars import encode_str
-from atdata.samples.npy import array_in
 
 T = TypeVar("T")
 
 _RESERVED = ("packed", "as_wds", "from_bytes")
 _counter = itertools.count()
-_ARRAY, _PLAIN = Array(), Plain()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,79 +132,8 @@ class PackableSample:
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        shown = ", ".join(f"{f.name}={_brief(getattr(self, f.name))}" for f in fields_of(type(self)))
+        shown = ", ".join(f"{f.name}={brief(getattr(self, f.name))}" for f in fields_of(type(self)))
         return f"{type(self).__name__}({shown})"
-
-
-class DictSample(Mapping[str, Any]):
-    """A row without a declared type: a mapping, with its fields as attributes too.
-
-    Values are what msgpack holds; `bytes` that are an array, as `.npy` or in the compact form, appear as arrays.
-    `packed` gives back exactly the bytes the sample was read from.
-    """
-
-    __slots__ = ("_packed", "_values")
-
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        encoded = {}
-        for name, value in values.items():
-            try:
-                encoded[encode_str(name)] = (_ARRAY if isinstance(value, np.ndarray) else _PLAIN).encoder(value)
-            except Misfit as misfit:
-                raise misfit.under(str(name)).as_error("a sample cannot hold such a value") from None
-        self._set(dict(values), pack(encoded))
-
-    def _set(self, values: dict[str, Any], packed: bytes) -> None:
-        object.__setattr__(self, "_values", values)
-        object.__setattr__(self, "_packed", packed)
-
-    @classmethod
-    def from_bytes(cls, data: bytes | memoryview) -> Self:
-        """The sample in msgpack bytes.
-
-        Raises:
-            SampleError: the bytes are no msgpack map.
-        """
-        sample = cls.__new__(cls)
-        sample._set({name: _decode_untyped(name, value) for name, value in unpack(data).items()}, bytes(data))
-        return sample
-
-    @property
-    def packed(self) -> bytes:
-        """The sample as msgpack."""
-        packed: bytes = self._packed
-        return packed
-
-    as_wds = PackableSample.as_wds
-
-    def __getitem__(self, name: str) -> Any:
-        return self._values[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def __getattr__(self, name: str) -> Any:
-        if not name.startswith("_") and name in self._values:
-            return self._values[name]
-        raise AttributeError(f"this sample has no field {name!r}; it has {', '.join(map(repr, self))}")
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        raise AttributeError("a DictSample does not change; make a new one from a dict")
-
-    def __reduce__(self) -> tuple[Callable[[bytes], Self], tuple[bytes]]:
-        return type(self).from_bytes, (self._packed,)
-
-    def __eq__(self, other: object) -> bool:
-        return self._packed == other._packed if isinstance(other, DictSample) else NotImplemented
-
-    def __hash__(self) -> int:
-        return hash(self._packed)
-
-    def __repr__(self) -> str:
-        return f"DictSample({', '.join(f'{plain(name)}={_brief(value)}' for name, value in self.items())})"
 
 
 @dataclass_transform()
@@ -377,18 +303,9 @@ def annotation_of(cls: type, name: str, path: str) -> Any:
         ) from error
 
 
-def _brief(value: Any) -> str:
+def brief(value: Any) -> str:
+    """A value as it stands in the `repr` of a sample."""
     if isinstance(value, np.ndarray):
         return f"<{value.dtype} {list(value.shape)}>"
     text = plain(repr(value))
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _decode_untyped(name: str, value: Any) -> Any:
-    if type(value) is bytes:
-        array = array_in(value)
-        return value if array is None else array
-    try:
-        return _PLAIN.decoder(value)
-    except Misfit as misfit:
-        raise misfit.under(name).as_error("stored bytes are not a valid sample") from None

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from atdata.shards.index import Ints
+from atdata.shards.member_scan import plain_names
 from atdata.shards.memory_map import Bytes, check_unchanged, map_file
 from atdata.shards.opening import OpenShard
 from atdata.shards.rows import scan_rows
-from atdata.shards.scan import PAX, REGULAR, SUFFIX, Ints, octal, only_times, sample_names
+from atdata.shards.scan import PAX, REGULAR, SUFFIX, octal, only_times, sample_names
 from atdata.shards.tar import BLOCK
 
 Names: TypeAlias = NDArray[np.bytes_]
@@ -83,35 +85,50 @@ def keys_of(shard: OpenShard) -> Keys:
     Raises:
         ShardError: the shard was changed after it was proved.
     """
-    starts, sizes = shard.index.starts, shard.index.sizes
-    headers = starts // BLOCK - 1
-    before = np.concatenate([[0], (starts + sizes + BLOCK - 1) // BLOCK])[: len(starts)]
+    starts, sizes, members = shard.index.starts, shard.index.sizes, shard.index.members
+    if members is None:
+        headers = starts // BLOCK - 1
+        before = np.concatenate([[0], (starts + sizes + BLOCK - 1) // BLOCK])[: len(starts)]
+    else:
+        headers, before = members.starts[members.first[:-1]] // BLOCK - 1, starts // BLOCK
+    read = _packed_keys if members is None else _member_keys
     check_unchanged(shard.file, shard.size, shard.ref.url)
     data = map_file(shard.file, 0, shard.size, scattered=True).data
     blocks = data[: len(data) // BLOCK * BLOCK].reshape(-1, BLOCK)
     found: list[Names] = []
     for first in range(0, len(starts), _AT_ONCE):
-        names = _plain_names(blocks, before[first : first + _AT_ONCE], headers[first : first + _AT_ONCE])
+        names = _plain_names(blocks, before[first : first + _AT_ONCE], headers[first : first + _AT_ONCE], read)
         if names is None:
-            return Keys([member.key for member in scan_rows(shard.file, shard.size, shard.ref.url)])
+            return Keys([sample.key for sample in scan_rows(shard.file, shard.size, shard.ref.url)])
         found.append(names)
     return Keys(np.concatenate(found) if found else np.empty(0, "S1"))
 
 
-def _plain_names(blocks: Bytes, before: Ints, headers: Ints) -> Names | None:
-    """Keys in headers, if all are plain: `{key}.msgpack`, ASCII, in no folder, named nowhere else.
+def _plain_names(blocks: Bytes, before: Ints, headers: Ints, read: Callable[[Bytes], Names | None]) -> Names | None:
+    """Keys in headers, if all are plain, and named nowhere else.
 
     Args:
         blocks: of the shard, `[n, 512]`.
         before: the block in which each sample begins, extended headers and all.
         headers: the block of its header.
+        read: gives the keys in plain headers.
     """
     extended = before[headers != before]
     if not np.isin(headers - before, (0, 2)).all() or not _only_times(blocks, extended):
         return None
     found = blocks[headers]
-    kinds, names = found[:, 156], sample_names(found)
-    if names is None or not ((kinds == REGULAR) | (kinds == 0)).all():
+    kinds = found[:, 156]
+    return read(found) if ((kinds == REGULAR) | (kinds == 0)).all() else None
+
+
+def _member_keys(headers: Bytes) -> Names | None:
+    names = plain_names(headers)
+    return None if names is None else names[0]
+
+
+def _packed_keys(headers: Bytes) -> Names | None:
+    names = sample_names(headers)
+    if names is None:
         return None
     letters = names.view(np.uint8).reshape(len(names), -1)
     lengths = np.count_nonzero(letters, 1) - len(SUFFIX)

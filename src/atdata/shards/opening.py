@@ -19,8 +19,9 @@ from typing import BinaryIO
 from atdata.errors import DigestError, ShardError
 from atdata.shards.cache import ShardCache
 from atdata.shards.digest import Digest
+from atdata.shards.index import ShardIndex
 from atdata.shards.ports import DataSource, ShardRef
-from atdata.shards.scan import ShardIndex, scan_shard
+from atdata.shards.rows import scan_shard
 from atdata.shards.source import FileSource
 from atdata.shards.verified_files import UNKNOWN, state_of
 

@@ -1,54 +1,77 @@
-"""The samples in a shard: one `{key}.msgpack` member each, every key once."""
+"""The samples in a shard: one `{key}.msgpack` member each, or one member a field; every key once."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import BinaryIO
 
-from atdata.errors import ShardError
-from atdata.shards.tar import Member, read_members, scan_members
+from atdata.shards.grouping import grouped, index_of, is_packed
+from atdata.shards.index import SampleMembers, ShardIndex
+from atdata.shards.member_scan import scan_in_bulk
+from atdata.shards.scan import scan_packed
+from atdata.shards.tar import Member, cut_off, scan_members
 from atdata.shards.writer import Row
 
-EXTENSION = "msgpack"
+
+@dataclass(frozen=True, slots=True)
+class StoredSample:
+    """A sample's key, and where its bytes are in a shard."""
+
+    key: str
+    offset: int
+    size: int
+    packed: bool
+
+    @classmethod
+    def of(cls, group: list[Member]) -> StoredSample:
+        """The sample that some members are."""
+        first, last = group[0], group[-1]
+        packed = is_packed(group)
+        offset = first.offset if packed else first.head
+        return cls(first.key, offset, last.offset + last.size - offset, packed)
+
+    def read(self, file: BinaryIO, uri: str) -> bytes:
+        """Its bytes; of one that is several files, as `SampleMembers`.
+
+        Raises:
+            TruncatedShardError: the file was cut meanwhile.
+        """
+        file.seek(self.offset)
+        data = file.read(self.size)
+        if len(data) != self.size:
+            raise cut_off(uri, self.offset + len(data))
+        return data if self.packed else SampleMembers(data)
 
 
-def read_rows(file: BinaryIO, size: int, uri: str) -> Iterator[Row]:
-    """Keys and packed samples, in order.
+def scan_shard(file: BinaryIO, size: int, uri: str) -> ShardIndex:
+    """Prove a shard from its first header to its end, and give where its samples are.
 
     Raises:
         TruncatedShardError: the end of the shard is missing.
         ShardError: it is damaged, or holds something other than samples.
     """
-    seen: set[str] = set()
-    for member, data in read_members(file, size, uri):
-        _check(member, seen, uri)
-        yield member.key, data
+    for scan in (scan_packed, scan_in_bulk):
+        if (found := scan(file, size)) is not None:
+            return found
+    file.seek(0)
+    return index_of(list(grouped(scan_members(file, size, uri), uri)), uri)
 
 
-def scan_rows(file: BinaryIO, size: int, uri: str) -> Iterator[Member]:
-    """The offsets of samples, by the headers alone.
+def scan_rows(file: BinaryIO, size: int, uri: str) -> Iterator[StoredSample]:
+    """Yields the keys and offsets of samples, by the headers alone.
 
     Raises:
-        ShardError: as `read_rows`.
+        TruncatedShardError: the end of the shard is missing.
+        ShardError: it is damaged, or holds something other than samples.
     """
-    seen: set[str] = set()
-    for member in scan_members(file, size, uri):
-        _check(member, seen, uri)
-        yield member
+    return map(StoredSample.of, grouped(scan_members(file, size, uri), uri))
 
 
-def _check(member: Member, seen: set[str], uri: str) -> None:
-    key = member.key
-    if member.extension != EXTENSION:
-        raise ShardError(
-            "a shard contains a file that is not a sample",
-            uri=uri,
-            path=member.name,
-            expected="{key}.msgpack",
-            hint="Write samples with atdata.write_samples, or sink.write({**sample.as_wds, '__key__': key}).",
-        )
-    if key in seen:
-        raise ShardError(
-            "a shard contains a key twice", uri=uri, path=member.name, hint="Write it again with unique keys."
-        )
-    seen.add(key)
+def read_rows(file: BinaryIO, size: int, uri: str) -> Iterator[Row]:
+    """Yields keys and the bytes of samples, in order; see `StoredSample.read`.
+
+    Raises:
+        ShardError: as `scan_rows`.
+    """
+    return ((sample.key, sample.read(file, uri)) for sample in scan_rows(file, size, uri))

@@ -9,65 +9,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from atdata.native import native
+from atdata.shards.index import EXTENSION, Ints, ShardIndex
 from atdata.shards.memory_map import Bytes, FileRange, map_file
-from atdata.shards.rows import EXTENSION, scan_rows
 from atdata.shards.tar import BLOCK
 
-Ints: TypeAlias = NDArray[np.int64]
-
-_WINDOW = 1 << 22
+WINDOW = 1 << 22
 _MOST = 1 << 20  # samples that are looked at with one call
-_LARGE = 1 << 19  # samples of more bytes than that: seeking from header to header touches less
+LARGE = 1 << 19  # samples of more bytes than that: seeking from header to header touches less
 SUFFIX = np.frombuffer(f".{EXTENSION}".encode(), np.uint8)
 _FEW = 16
 _END, _UNUSUAL = 1, 2  # what the native scan says
 REGULAR, PAX = ord("0"), ord("x")
 _UST = int.from_bytes(b"ust", "little")
-_AR = int.from_bytes(b"ar\0", "little")
+_AR, _GNU_AR = (int.from_bytes(rest, "little") for rest in (b"ar\0", b"ar "))
+_FOLDER = ord("5")
 _MTIME = np.frombuffer(b"\0\0 mtime=", np.uint8)
 
 
-@dataclass(frozen=True, eq=False)
-class ShardIndex:
-    """The offsets and sizes of the samples of one shard.
-
-    Attributes:
-        starts: offset of each sample's first byte in the shard, int64 `[n]`, increasing.
-        sizes: bytes of each sample, int64 `[n]`.
-    """
-
-    starts: Ints
-    sizes: Ints
-
-    def __len__(self) -> int:
-        return len(self.starts)
-
-
-def scan_shard(file: BinaryIO, size: int, uri: str) -> ShardIndex:
-    """Prove a shard from its first header to its end, and give where its samples are.
-
-    Raises:
-        TruncatedShardError: the end of the shard is missing.
-        ShardError: it is damaged, or holds something other than samples.
-    """
-    return _scan_in_bulk(file, size) or _scan_one_by_one(file, size, uri)
-
-
-def _scan_one_by_one(file: BinaryIO, size: int, uri: str) -> ShardIndex:
-    file.seek(0)
-    places = [(member.offset, member.size) for member in scan_rows(file, size, uri)]
-    table = np.array(places, np.int64).reshape(-1, 2)
-    return ShardIndex(*np.ascontiguousarray(table.T))
-
-
-def _scan_in_bulk(file: BinaryIO, size: int) -> ShardIndex | None:
-    """The index, if all headers are of the common form; `None` where they must be read one by one."""
+def scan_packed(file: BinaryIO, size: int) -> ShardIndex | None:
+    """The index of packed samples, if all headers are of the common form; `None` where they must be read one by one."""
     position, found = 0, list[_Headers]()
     while True:
         window = _Headers.at(file, position, size)
@@ -77,9 +43,9 @@ def _scan_in_bulk(file: BinaryIO, size: int) -> ShardIndex | None:
         if window.ends:
             break
         position = window.after
-        if position - window.position > _LARGE * len(window.sizes):
+        if position - window.position > LARGE * len(window.sizes):
             return None
-    if not _zeros(file, found[-1].after, size) or not _distinct([window.names for window in found]):
+    if not ends_in_zeros(file, found[-1].after, size) or not _distinct([window.names for window in found]):
         return None
     return ShardIndex(np.concatenate([w.starts for w in found]), np.concatenate([w.sizes for w in found]))
 
@@ -110,7 +76,7 @@ class _Headers:
             return None
         if native and (number := _number_of(file)) is not None:
             return cls._natively(number, position, size)
-        stop = min(position + _WINDOW, size - size % BLOCK)
+        stop = min(position + WINDOW, size - size % BLOCK)
         return cls._by_numpy(map_file(file, position, stop), position, size)
 
     @classmethod
@@ -131,23 +97,42 @@ class _Headers:
             blocks = blocks.copy()
         if not blocks[0].any():  # the window before ended just where the archive does
             return cls(position, position, True, np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, "S1"))
-        found = _alike(blocks) or _chained(blocks)
+        found = _alike(blocks) or chained_headers(blocks)
         if found is None:
             return None
-        at, headers, sizes, after = found
-        names = sample_names(headers)
+        names, after = sample_names(found.headers), found.after
         if names is None or position + after * BLOCK > size:
             return None
         ends = after < len(blocks) and not blocks[after].any()
-        return cls(position, position + after * BLOCK, ends, position + (at + 1) * BLOCK, sizes, names)
+        return cls(position, position + after * BLOCK, ends, position + (found.at + 1) * BLOCK, found.sizes, names)
 
 
-_Found: TypeAlias = tuple[Ints, Bytes, Ints, int]
-"""The samples in a window: the blocks of their headers, these headers, their sizes; and the block after the last."""
+@dataclass(frozen=True, eq=False)
+class FoundHeaders:
+    """The files in a window, as their headers say.
+
+    Attributes:
+        heads: the block of the first header of each, int64 `[m]`: that of an extended one, where it has one.
+        at: the block of its own header, int64 `[m]`.
+        headers: these headers, uint8 `[m, 512]`.
+        sizes: bytes of each file, int64 `[m]`.
+        after: the block after the last.
+    """
+
+    heads: Ints
+    at: Ints
+    headers: Bytes
+    sizes: Ints
+    after: int
 
 
-def _chained(blocks: Bytes) -> _Found | None:
-    """Headers found by their magic, each of which stands where the one before it says."""
+def chained_headers(blocks: Bytes, *, gnu: bool = False) -> FoundHeaders | None:
+    """Headers found by their magic, each of which stands where the one before it says.
+
+    Args:
+        blocks: uint8 `[n, 512]`, beginning with a header.
+        gnu: whether headers as GNU tar writes them are of the common form too.
+    """
     at = np.flatnonzero(_field(blocks, 256, "<u4") >> 8 == _UST)
     if not len(at) or at[0]:
         return None
@@ -157,21 +142,23 @@ def _chained(blocks: Bytes) -> _Found | None:
     if not len(at):
         return None
     headers = blocks[at]
-    sizes = _proved_sizes(headers)
+    sizes = _proved_sizes(headers, gnu)
     if sizes is None:
         return None
     following = at + 1 + (sizes + BLOCK - 1) // BLOCK
     if not np.array_equal(following[:-1], at[1:]):
         return None
     extended, regular = kinds == PAX, (kinds == REGULAR) | (kinds == 0)
-    if not (extended | regular).all() or (extended[:-1] & extended[1:]).any():
+    folders = (kinds == _FOLDER) & (sizes == 0)
+    if not (extended | regular | folders).all() or (extended[:-1] & extended[1:]).any():
         return None
     if extended.any() and not only_times(blocks[at[extended] + 1], sizes[extended]):
         return None
-    return at[regular], headers[regular], sizes[regular], int(following[-1])
+    heads = np.where(np.concatenate([[False], extended[:-1]]), np.roll(at, 1), at)
+    return FoundHeaders(heads[regular], at[regular], headers[regular], sizes[regular], int(following[-1]))
 
 
-def _alike(blocks: Bytes) -> _Found | None:
+def _alike(blocks: Bytes) -> FoundHeaders | None:
     """The same, where all samples take as many blocks as the first: then nothing has to be searched for."""
     first = 2 if blocks[0, 156] == PAX and len(blocks) > 2 else 0
     size = octal(blocks[first : first + 1, 124:135])
@@ -192,7 +179,8 @@ def _alike(blocks: Bytes) -> _Found | None:
     sizes = _proved_sizes(headers)
     if sizes is None or ((sizes + BLOCK - 1) // BLOCK != stride - first - 1).any():
         return None
-    return np.arange(count, dtype=np.int64) * stride + first, headers, sizes, count * stride
+    heads = np.arange(count, dtype=np.int64) * stride
+    return FoundHeaders(heads, heads + first, headers, sizes, count * stride)
 
 
 def _number_of(file: BinaryIO) -> int | None:
@@ -208,14 +196,14 @@ def _field(blocks: Bytes, offset: int, dtype: str) -> NDArray[np.unsignedinteger
     return np.ndarray((len(blocks),), dtype, blocks, offset, (BLOCK,))
 
 
-def _proved_sizes(headers: Bytes) -> Ints | None:
+def _proved_sizes(headers: Bytes, gnu: bool = False) -> Ints | None:
     """The sizes in headers of the common form whose checksums are right."""
     stored, sizes = octal(headers[:, 148:154]), octal(headers[:, 124:135])
     if stored is None or sizes is None:
         return None
     if (
         not (_field(headers, 256, "<u4") >> 8 == _UST).all()
-        or not (_field(headers, 260, "<u4") & 0xFFFFFF == _AR).all()
+        or not np.isin(_field(headers, 260, "<u4") & 0xFFFFFF, (_AR, _GNU_AR) if gnu else _AR).all()
     ):
         return None
     if headers[:, 135].any() or not (_field(headers, 154, "<u2") == 0x2000).all():
@@ -283,14 +271,14 @@ def _distinct(names: Sequence[NDArray[Any]]) -> bool:
     return bool((every[1:] != every[:-1]).all())
 
 
-def _zeros(file: BinaryIO, start: int, stop: int) -> bool:
+def ends_in_zeros(file: BinaryIO, start: int, stop: int) -> bool:
     """True if an archive ends here: two blocks of zeros at least, and nothing else."""
     if stop - start < 2 * BLOCK:
         return False
     file.seek(start)
     rest = stop - start
     while rest:
-        piece = file.read(min(rest, _WINDOW))
+        piece = file.read(min(rest, WINDOW))
         if not piece or piece.count(0) != len(piece):
             return False
         rest -= len(piece)

@@ -44,11 +44,12 @@ _FOREIGN = {
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A regular file in a shard: its name, and where its bytes are."""
+    """A regular file in a shard: its name, where its bytes are, and where its first header is."""
 
     name: str
     offset: int
     size: int
+    head: int
 
     @property
     def key(self) -> str:
@@ -104,13 +105,13 @@ def read_members(file: BinaryIO, size: int, uri: str) -> Iterator[tuple[Member, 
     for member in scan_members(file, size, uri):
         data = file.read(member.size)
         if len(data) != member.size:
-            raise _cut(uri, member.offset + len(data))
+            raise cut_off(uri, member.offset + len(data))
         yield member, data
 
 
 def scan_members(file: BinaryIO, size: int, uri: str) -> Iterator[Member]:
     """The regular files of a tar, in order; at each one the stream stands at its first byte."""
-    position = 0
+    position = head = 0
     extended = _Extended()
     while True:
         file.seek(position)
@@ -124,7 +125,7 @@ def scan_members(file: BinaryIO, size: int, uri: str) -> Iterator[Member]:
             _read_extension(extended, file, kind, length, position, size, uri)
             position = _after(position, length, size, uri)
             continue
-        member = _member(header, extended, length, position, uri)
+        member = _member(header, extended, length, position, head, uri)
         if kind not in _REGULAR and kind != _DIRECTORY:
             raise ShardError(
                 f"a shard contains {_TYPES.get(kind, 'a member of an unknown type')}",
@@ -139,13 +140,14 @@ def scan_members(file: BinaryIO, size: int, uri: str) -> Iterator[Member]:
             raise _damaged(uri, position, "one of its names is of a folder, the other of a file", member.name)
         if folder and member.size:
             raise ShardError("a folder in a shard has a size", uri=uri, path=member.name, actual=member.size)
-        position = _after(position, member.size, size, uri)
+        position = head = _after(position, member.size, size, uri)
         if not folder:
             file.seek(member.offset)
             yield member
 
 
-def _cut(uri: str, position: int) -> TruncatedShardError:
+def cut_off(uri: str, position: int) -> TruncatedShardError:
+    """The error for a shard that ends where it should not."""
     return TruncatedShardError(
         "a shard ends before its end-of-archive mark", uri=uri, path=f"byte {position}", hint="Fetch or write it again."
     )
@@ -165,14 +167,14 @@ def _after(position: int, length: int, size: int, uri: str) -> int:
     """The block of the next header, once it is known that the payload is all there."""
     end = position + BLOCK + length
     if end > size:
-        raise _cut(uri, size)
+        raise cut_off(uri, size)
     return end + -end % BLOCK
 
 
 def _check_end(file: BinaryIO, position: int, extended: _Extended, uri: str) -> None:
     second = file.read(BLOCK)
     if len(second) < BLOCK:
-        raise _cut(uri, position + BLOCK + len(second))
+        raise cut_off(uri, position + BLOCK + len(second))
     if extended:
         raise _damaged(uri, position, "an extended header has no member")
     rest = second
@@ -191,7 +193,7 @@ def _proved_length(header: bytes, position: int, uri: str) -> int:
     """The size that a whole header claims which its checksum proves."""
     try:
         if len(header) < BLOCK:
-            raise _cut(uri, position + len(header))
+            raise cut_off(uri, position + len(header))
         return _parse_header(header, position, uri)
     except ShardError:
         if position == 0:
@@ -237,7 +239,7 @@ def _text(raw: bytes, position: int, uri: str) -> str:
     return text
 
 
-def _member(header: bytes, extended: _Extended, length: int, position: int, uri: str) -> Member:
+def _member(header: bytes, extended: _Extended, length: int, position: int, head: int, uri: str) -> Member:
     name = extended.value("path", position, uri)
     prefix = header[345:500].partition(b"\0")[0]
     if prefix and header[257:263] != b"ustar\0":  # GNU has times there, others nothing; some take it for a folder
@@ -253,7 +255,7 @@ def _member(header: bytes, extended: _Extended, length: int, position: int, uri:
         if not (text.isascii() and text.isdigit() and len(text) < 20):
             raise _damaged(uri, position, "its PAX size is not a number", repr(text[:40]))
         length = int(text)
-    return Member(name, position + BLOCK, length)
+    return Member(name, position + BLOCK, length, head)
 
 
 def _read_extension(
@@ -265,7 +267,7 @@ def _read_extension(
     _after(position, length, size, uri)
     data = file.read(length)
     if len(data) != length:
-        raise _cut(uri, position + BLOCK + len(data))
+        raise cut_off(uri, position + BLOCK + len(data))
     if kind == _GNU_NAME:
         extended.long.append(_text(data.partition(b"\0")[0], position, uri))
     elif kind != _GNU_LINK:

@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from atdata.shards.digest import Digest
-from atdata.shards.scan import ShardIndex
+from atdata.shards.index import Members, ShardIndex
 
 if TYPE_CHECKING:
     import sqlite3
@@ -30,6 +31,7 @@ _SECOND = 1_000_000_000
 _TICK = 20_000_000  # ns; a file that was changed more recently may be changed again within a tick of its clock
 _LIMIT = 1 << 30
 _WIDTHS = (2, 4, 8)  # bytes of a number
+_MEMBERS = 0x80  # beside the width, where samples are several files
 _SIZES = ("page_count", "freelist_count", "page_size")
 _DAMAGED = (ValueError, TypeError, OverflowError, IndexError, zlib.error)  # what an entry may say that says nothing
 _LATELY = 600  # seconds to which it is known when a shard was used last
@@ -184,15 +186,36 @@ def _seal(state: str, digest: str | None) -> bytes:
 
 
 def _pack(index: ShardIndex, seal: bytes) -> bytes:
-    both = np.stack([np.diff(index.starts, prepend=0), index.sizes])
-    width = next(width for width in _WIDTHS if both.max(initial=0) < 1 << (8 * width - 1))
-    return zlib.compress(seal + bytes([width]) + both.astype(f"<i{width}").tobytes(), 1)
+    parts, begin = [np.diff(index.starts, prepend=0), index.sizes], b""
+    if members := index.members:
+        parts += [np.diff(members.first), members.codes, np.diff(members.starts, prepend=0), members.sizes]
+        names = msgspec.json.encode([len(members.codes), *members.extensions])
+        begin = len(names).to_bytes(4, "little") + names
+    numbers = np.concatenate(parts)
+    width = next(width for width in _WIDTHS if numbers.max(initial=0) < 1 << (8 * width - 1))
+    kind = width | (_MEMBERS if members else 0)
+    return zlib.compress(seal + bytes([kind]) + begin + numbers.astype(f"<i{width}").tobytes(), 1)
 
 
 def _unpack(packed: bytes, count: int, seal: bytes) -> ShardIndex:
     inflater = zlib.decompressobj()
-    raw = inflater.decompress(packed, len(seal) + 1 + 2 * max(_WIDTHS) * count + 1)
+    raw = inflater.decompress(packed, _LIMIT)
     if not inflater.eof or not raw.startswith(seal):  # only at the end is the checksum
         raise ValueError
-    both = np.frombuffer(raw, f"<i{raw[len(seal)]}", offset=len(seal) + 1).reshape(2, count)
-    return ShardIndex(np.cumsum(both[0], dtype=np.int64), both[1].astype(np.int64))
+    kind, at = raw[len(seal)], len(seal) + 1
+    names: list[str] = []
+    parts = [count, count]
+    if kind & _MEMBERS:
+        length = int.from_bytes(raw[at : at + 4], "little")
+        members, *names = msgspec.json.decode(raw[at + 4 : at + 4 + length])
+        parts, at = [count, count, count, members, members, members], at + 4 + length
+    numbers = np.frombuffer(raw, f"<i{kind & ~_MEMBERS}", offset=at).astype(np.int64)
+    if len(numbers) != sum(parts):
+        raise ValueError
+    steps, sizes, *rest = np.split(numbers, np.cumsum(parts)[:-1])
+    starts = np.cumsum(steps)
+    if not rest:
+        return ShardIndex(starts, sizes)
+    counts, codes, places, lengths = rest
+    first = np.concatenate([[0], np.cumsum(counts)])
+    return ShardIndex(starts, sizes, Members(tuple(names), first, codes.astype(np.uint16), np.cumsum(places), lengths))

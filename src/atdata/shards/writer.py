@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import math
 import os
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -21,16 +22,18 @@ from atdata.errors import LimitError, SampleError, UsageError
 from atdata.files import atomic_file, disk_errors, write_all
 from atdata.numbers import checked_int
 from atdata.shards.digest import CHUNK, Digest
+from atdata.shards.index import EXTENSION, SampleMembers
 from atdata.shards.ports import ShardRef
 from atdata.shards.tar import BLOCK
 
 Row: TypeAlias = tuple[str, bytes]
-"""A sample's key and its packed bytes."""
+"""A sample's key and its bytes: packed, or `SampleMembers`."""
 
 SampleRow: TypeAlias = tuple[str, bytes, Any]
 """The same with the sample itself, for who watches shards being written."""
 
 END = bytes(2 * BLOCK)
+_METADATA = re.compile(r"__[^/]*__/")  # in which webdataset looks for no samples
 DEFAULT_MAXSIZE = 1_000_000_000
 _AHEAD = 4  # chunks that may be written before they are hashed
 _SYNC = 1 << 23  # bytes that are written before the disk is asked to keep them
@@ -87,21 +90,45 @@ def tar_member(key: str, data: bytes) -> bytes:
     return _head(key, len(data)) + data + bytes(-len(data) % BLOCK)
 
 
-def _head(key: str, size: int) -> bytes:
-    """All that comes before a sample's bytes."""
+def sample_members(key: str, files: Iterable[tuple[str, bytes]]) -> SampleMembers:
+    """One sample as tar blocks, one file a field.
+
+    Args:
+        key: its name.
+        files: the extension of each and its content.
+
+    Raises:
+        SampleError: the key is no name for files of one sample.
+    """
+    blocks: list[bytes] = []
+    for extension, data in files:
+        if blocks:
+            blocks.append(_PADDING[-len(blocks[-1]) % BLOCK])
+        blocks += _head(key, len(data), extension), data
+    if not blocks or (len(blocks) == 2 and extension == EXTENSION):
+        raise SampleError(
+            "a sample without files cannot be stored" if not blocks else "one file of msgpack is a packed sample",
+            path=f"sample {key}",
+            hint="Let a field that no sample lacks have a file, with another extension than msgpack (mp, json, ...).",
+        )
+    return SampleMembers(b"".join(blocks))
+
+
+def _head(key: str, size: int, extension: str = EXTENSION) -> bytes:
+    """All that comes before a sample's bytes, or those of one of its files."""
     # Most keys are numbers: those need no look at what they are made of.
-    raw = key.encode() + b".msgpack" if key.isalnum() and key.isascii() else _member_name(key)
+    raw = f"{key}.{extension}".encode() if key.isalnum() and key.isascii() else _member_name(key, extension)
     if len(raw) <= 100 and raw.isascii():
         return _header(raw, size, b"0")
     alias = b"PaxData/" + hashlib.sha256(raw).hexdigest()[:32].encode()
     return _pax_header(raw) + _header(alias, size, b"0")
 
 
-def _member_name(key: str) -> bytes:
+def _member_name(key: str, extension: str) -> bytes:
     base = key.rpartition("/")[2]
     with suppress(UnicodeEncodeError):
-        if base and "." not in base and "\0" not in key:
-            return f"{key}.msgpack".encode()
+        if base and "." not in base and "\0" not in key and not _METADATA.match(key):
+            return f"{key}.{extension}".encode()
     raise SampleError(
         "a sample's key is invalid", path="__key__", actual=repr(key), hint="Use letters, digits, - and _."
     )
@@ -209,7 +236,7 @@ def _write_until_full(
     with atomic_file(place) as file, _HashedOutput(file, place, *helpers) as output:
         while row is not None:
             key, packed = row[0], row[1]
-            head = _head(key, len(packed))
+            head = b"" if isinstance(packed, SampleMembers) else _head(key, len(packed))
             offset = output.size + len(head)
             padding = _PADDING[-len(packed) % BLOCK]
             end = offset + len(packed) + len(padding)

@@ -14,8 +14,8 @@ from atdata.dataset.reading.partial import SampleIndex
 from atdata.errors import MissingExtraError, NetworkError, ShardError, ShardNotFoundError
 from atdata.manifest import pinned_header, pinned_manifest
 from atdata.shards.cache import ShardCache
+from atdata.shards.index import ShardIndex
 from atdata.shards.ports import ShardRef
-from atdata.shards.scan import ShardIndex
 
 T = TypeVar("T")
 

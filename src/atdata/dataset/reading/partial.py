@@ -26,11 +26,11 @@ from atdata.errors import DigestError
 from atdata.files import disk_errors
 from atdata.manifest import Manifest
 from atdata.numbers import Ints
+from atdata.shards.index import ShardIndex
 from atdata.shards.keys import Keys
 from atdata.shards.memory_map import map_file
 from atdata.shards.opening import OpenShard
 from atdata.shards.ports import RangeSource, ShardRef
-from atdata.shards.scan import ShardIndex
 
 MAX_PART = 1 << 23
 """Most bytes of one request, and so of one answer in memory."""

@@ -14,7 +14,9 @@ from typing import Any, NoReturn, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from atdata.dataset.reading.chunk import Chunk
 from atdata.dataset.reading.joining import join_columns
+from atdata.dataset.reading.members import MemberReader
 from atdata.dataset.reading.open_shards import MAX_OPEN
 from atdata.dataset.reading.table import ShardTable
 from atdata.errors import AtdataError, SampleError
@@ -24,7 +26,9 @@ from atdata.samples.batch import stack
 from atdata.samples.blocks import Block, BufferPool
 from atdata.samples.columns import FAR, ColumnDecoder
 from atdata.samples.gather import Column
+from atdata.samples.layout import Layout
 from atdata.samples.packable import is_plain
+from atdata.shards.index import Members
 from atdata.shards.memory_map import FileRange, map_file, read_file
 from atdata.shards.opening import AHEAD
 
@@ -44,6 +48,7 @@ _MAX_SHARDS = MAX_OPEN // (2 * BLOCKS)  # shards of a block that stay open until
 _PIECE = 1 << 22  # bytes of large arrays that one thread reads
 _PIECES = 16  # of a block at most, if it is of fewer shards: each has a descriptor
 
+_SPARSE = 4  # times the wanted bytes, if the rest of the samples is to be read with them
 _SLACK = 1024  # bytes that can be read after any sample: an archive ends with two blocks
 
 
@@ -64,65 +69,29 @@ class Statistics:
     slow: int = 0
 
 
-@dataclass(frozen=True, eq=False)
-class Chunk:
-    """Samples of one shard.
+class SampleReader:
+    """Reads samples of one type, or some of its fields, out of a table of shards.
 
-    Attributes:
-        shard: which.
-        starts, sizes: their offsets and sizes in it, int64 `[n]`.
-        group: their rows among all that are requested.
-        gapless: true if no other sample is between them, provided that they are in the stored order.
+    Args:
+        table: the shards.
+        sample_type: of the samples.
+        wanted: names of the fields to read; `None` for all.
+        layout: the files that hold them, where a sample is one file a field; `None` for what the type implies.
     """
 
-    shard: int
-    starts: Ints
-    sizes: Ints
-    group: Sequence[int] | Ints
-    gapless: bool
-
-    @cached_property
-    def dense(self) -> bool:
-        """True if they are in the stored order, and little lies between them."""
-        span = int(self.starts[-1] + self.sizes[-1] - self.starts[0])
-        ascending = len(self.starts) == 1 or bool((self.starts[1:] > self.starts[:-1]).all())
-        return ascending and span <= 2 * self.total + 4096 * len(self.starts)
-
-    @cached_property
-    def length(self) -> int:
-        """Bytes from one sample to the next."""
-        return int(self.starts[-1] + self.sizes[-1] - self.starts[0]) // len(self.starts)
-
-    @cached_property
-    def total(self) -> int:
-        """Bytes of all."""
-        return int(self.sizes.sum())
-
-    @property
-    def rows(self) -> int | Ints:
-        """Their rows in a block, as `Block.add` takes them."""
-        return self.group.start if isinstance(self.group, range) else np.asarray(self.group, np.int64)
-
-    def parts(self, count: int) -> list[Chunk]:
-        """The same, as so many that are about as large as each other."""
-        if count == 1:
-            return [self]
-        cuts = [len(self.starts) * part // count for part in range(count + 1)]
-        return [
-            Chunk(self.shard, self.starts[a:b], self.sizes[a:b], self.group[a:b], self.gapless)
-            for a, b in pairwise(cuts)
-            if a < b
-        ]
-
-
-class SampleReader:
-    """Reads samples of one type, or some of its fields, out of a table of shards."""
-
-    def __init__(self, table: ShardTable, sample_type: type[Any], wanted: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        table: ShardTable,
+        sample_type: type[Any],
+        wanted: Sequence[str] | None = None,
+        layout: Layout | None = None,
+    ) -> None:
         self.table, self.sample_type = table, sample_type
         self.fields: Sequence[Field] = () if issubclass(sample_type, DictSample) else fields_of(sample_type)
         self.bulk = len(self.fields) > 0 and is_plain(sample_type)
+        self._given = wanted
         self.wanted = [ROWS] if not self.bulk else [f.name for f in self.fields] if wanted is None else list(wanted)
+        self._layout = layout
         self.statistics = Statistics()
         self._pool = BufferPool()
         self._decoder = ColumnDecoder(self.fields, self.wanted, self._pool.empty)
@@ -240,14 +209,14 @@ class SampleReader:
             (places.start, places.stop - 1) if isinstance(places, slice) else (int(places[0]), int(places[-1]))
         )
         gapless = last - first + 1 == len(group)
-        chunk = Chunk(shard, index.starts[places], index.sizes[places], group, gapless)
+        chunk = Chunk(shard, index.starts[places], index.sizes[places], group, gapless, index)
         if sequential and chunk.dense:  # then the following shards are next
             self.table.shards.prefetch(range(shard + 1, shard + 1 + AHEAD))
         return chunk
 
     def _start(self, chunks: Sequence[Chunk]) -> Block | None:
         """Begin to decode samples as they are read, where many are in a row or they are large."""
-        if not self.bulk or not 0 < len(chunks) <= _MAX_SHARDS:
+        if not self._in_bulk(chunks) or len(chunks) > _MAX_SHARDS:
             return None
         if not self._decoder.knows and chunks[0].sizes[0] <= BLOCK_BYTES:
             with self.table.shards.used(chunks[0].shard, chunks[0].starts) as opened:
@@ -270,6 +239,10 @@ class SampleReader:
             return None
         return block
 
+    def _in_bulk(self, chunks: Sequence[Chunk]) -> bool:
+        """True if all samples are packed, of a type that is decoded in columns."""
+        return self.bulk and len(chunks) > 0 and all(chunk.index.members is None for chunk in chunks)
+
     def _block(self, chunks: Sequence[Chunk]) -> Block | None:
         count, least = sum([len(chunk.starts) for chunk in chunks]), min([int(chunk.sizes.min()) for chunk in chunks])
         return self._decoder.block(count, least)
@@ -280,9 +253,9 @@ class SampleReader:
         """
         for chunk in chunks:
             self.statistics.samples += len(chunk.starts)
-            self.statistics.bytes += chunk.total
+            self.statistics.bytes += chunk.total if chunk.index.members is None else 0
             self.statistics.chunks += 1
-        block = started or (self._from_memory(chunks) if self.bulk and chunks else None)
+        block = started or (self._from_memory(chunks) if self._in_bulk(chunks) else None)
         columns = self._decoder.finish(block) if block else None
         if columns is not None:
             return columns
@@ -299,6 +272,8 @@ class SampleReader:
 
     def _decode_shard(self, chunk: Chunk) -> Columns:
         """Samples of one shard."""
+        if chunk.index.members is not None:
+            return self._read_members(chunk, chunk.index.members)
         memory = self._memory(chunk)
         if self.bulk:
             found = self._decoder.decode(memory.data, chunk.starts - memory.base, chunk.sizes)
@@ -306,6 +281,28 @@ class SampleReader:
                 return found
         self.statistics.slow += 1
         return self._one_by_one(chunk.shard, memory, chunk.starts, chunk.sizes)
+
+    @cached_property
+    def _members(self) -> MemberReader:
+        some = self.bulk or not self.fields  # else samples are made of all their fields
+        return MemberReader(self.sample_type, self.fields, self._given if some else None, self._layout)
+
+    def _read_members(self, chunk: Chunk, members: Members) -> Columns:
+        """Samples of one shard that are one file a field. Where little of them is wanted, only that is touched."""
+        found = self._members.find(members, np.searchsorted(chunk.index.starts, chunk.starts))
+        wanted = sum(int(members.sizes[numbers[numbers >= 0]].sum()) for numbers in found.values())
+        self.statistics.bytes += wanted
+        whole = wanted * _SPARSE >= chunk.total
+        memory = self._memory(chunk) if whole else self.table.shards.memory(chunk.shard, chunk.starts)
+        try:
+            columns = self._members.columns(members, found, memory.data, memory.base, partial(self._key, chunk))
+        except SampleError as error:
+            error.uri = self.table.refs[chunk.shard].url
+            raise
+        return columns if self.bulk else {ROWS: self._members.rows(columns, found)}
+
+    def _key(self, chunk: Chunk, place: int) -> str:
+        return self.table.key(chunk.shard, int(chunk.starts[place]))
 
     def _memory(self, chunk: Chunk) -> FileRange:
         if not chunk.dense:

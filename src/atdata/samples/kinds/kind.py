@@ -51,6 +51,9 @@ class FieldType:
     A kind is a frozen dataclass, so that equal ones are one key, in a table of `atdata.samples.kinds`.
     """
 
+    extensions: ClassVar[tuple[str, ...]] = ()
+    """Extensions of files that hold such a value and nothing else: `jpg`, for an image."""
+
     # In annotations
 
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Callable
@@ -50,6 +51,32 @@ _BEGINNINGS: list[tuple[re.Pattern[bytes], str]] = [
         (rb"\0\0\x01[\xba\xb3]", "video/mpeg"),
     )
 ]
+
+EXTENSIONS: dict[str, tuple[str, ...]] = {
+    "image/jpeg": ("jpg", "jpeg", "jpe", "jfif"),
+    "image/png": ("png",),
+    "image/webp": ("webp",),
+    "image/gif": ("gif",),
+    "image/tiff": ("tif", "tiff"),
+    "image/bmp": ("bmp",),
+    "image/x-portable-anymap": ("ppm", "pgm", "pbm", "pnm"),
+    "image/jp2": ("jp2", "j2k"),
+    "image/avif": ("avif",),
+    "image/heic": ("heic",),
+    "audio/wav": ("wav",),
+    "audio/flac": ("flac",),
+    "audio/mpeg": ("mp3",),
+    "audio/aac": ("aac",),
+    "audio/ogg": ("ogg", "oga", "opus"),
+    "audio/aiff": ("aif", "aiff"),
+    "audio/mp4": ("m4a",),
+    "video/mp4": ("mp4", "m4v"),
+    "video/quicktime": ("mov",),
+    "video/x-msvideo": ("avi",),
+    "video/webm": ("webm", "mkv"),
+    "video/mpeg": ("mpg", "mpeg"),
+}
+"""The extensions of files of each media type."""
 
 
 class Encoded:
@@ -157,6 +184,11 @@ class _Encoded(Derived):
     """A kind whose values are encoded bytes."""
 
     python: ClassVar[type[Encoded]]
+
+    def __init_subclass__(cls, **_: Any) -> None:
+        """Say the extensions of files of such values."""
+        files = (names for media_type, names in EXTENSIONS.items() if media_type.startswith(f"{cls.label}/"))
+        cls.extensions = tuple(itertools.chain.from_iterable(files))
 
     def __str__(self) -> str:
         return self.python.__name__
