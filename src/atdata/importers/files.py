@@ -110,7 +110,6 @@ class Folder:
         """
         hidden: list[str] = []
         links: list[str] = []
-        others: list[str] = []
         files: list[Path] = []
 
         def refuse(error: OSError) -> None:
@@ -127,16 +126,11 @@ class Folder:
                 folders[:] = [name for name in folders if not name.startswith(".")]
                 links += [_text(here / name, root) for name in folders if (here / name).is_symlink()]
                 for path in (here / name for name in names if not name.startswith(".")):
-                    if not path.exists():  # a link to nothing, wherever that would be, is an error where it is read
-                        files.append(path.relative_to(root))
-                    elif path.is_symlink() and not path.resolve().is_relative_to(home):
+                    if path.is_symlink() and path.exists() and not path.resolve().is_relative_to(home):
                         links.append(_text(path, root))
-                    elif path.is_file():
+                    else:  # what is no file, or a link to nothing, is an error where it would be read
                         files.append(path.relative_to(root))
-                    else:
-                        others.append(_text(path, root))
         notes = [*passed_over(hidden, "hidden"), *passed_over(links, "links that were not followed")]
-        notes += passed_over(others, "no regular files")
         return cls(root, tuple(sorted(files, key=Path.as_posix)), tuple(notes))
 
     def having(self, suffixes: Sequence[str]) -> tuple[Path, ...]:
