@@ -43,7 +43,8 @@ def test_alone(name: str, data: st.DataObject) -> None:
     assert back == sample
     assert back.packed == sample.packed
     assert type(sample).from_bytes(sample.as_wds["msgpack"]) == sample
-    assert bits(pickle.loads(pickle.dumps(sample)).value) == bits(value)
+    if TABLE[name].pickles:
+        assert bits(pickle.loads(pickle.dumps(sample)).value) == bits(value)
 
 
 @kinds
@@ -56,7 +57,8 @@ def test_in_columns(name: str, data: st.DataObject, tmp_path: Path) -> None:
     (batch,) = atdata.Dataset[sample_type(name)](tmp_path / "a.tar").ordered(batch_size=len(samples))
     assert [bits(sample.value) for sample in batch.samples] == list(map(bits, drawn))
     assert bits(batch["value"]) == bits(SampleBatch.of(sample_type(name), samples)["value"])
-    assert pickle.loads(pickle.dumps(batch)).samples == samples
+    if TABLE[name].pickles:
+        assert pickle.loads(pickle.dumps(batch)).samples == samples
     picked = atdata.Dataset[sample_type(name)](tmp_path / "a.tar")[len(samples) - 1]
     assert bits(picked.value) == bits(drawn[-1])
 
@@ -79,7 +81,8 @@ def test_through_a_schema(name: str, data: st.DataObject) -> None:
     again = built.from_bytes(sample.packed)
     assert again.packed == sample.packed
     assert bits(again.value) == bits(sample.value)
-    assert pickle.loads(pickle.dumps(again)) == again
+    if TABLE[name].pickles:
+        assert pickle.loads(pickle.dumps(again)) == again
 
 
 @kinds

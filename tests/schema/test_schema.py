@@ -210,7 +210,7 @@ def test_what_other_writers_say(node: dict[str, Any], expected: FieldType, requi
 REFUSED = [
     {"$ref": "https://evil.example/atdata-ndarray-bytes/1.0.0#/$defs/ndarray"},
     {"$ref": "https://json-schema.alt.science/atdata-ndarray-bytes/1.0.0#/$defs/ndarray/../x"},
-    {"$ref": "https://json-schema.alt.science/atdata-sparse-bytes/1.0.0#/$defs/sparse"},
+    {"$ref": "https://json-schema.alt.science/atdata-sparse-bytes/1.1.0#/$defs/sparse"},
     {"$ref": 5},
     {"type": "tuple"},
     {"type": ["string", "integer"]},

@@ -14,10 +14,14 @@ from typing import Annotated, Any, Literal
 import hypothesis.extra.numpy as hnp
 import hypothesis.strategies as st
 import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
 from numpy.typing import NDArray
+from scipy import sparse
 
 import atdata
-from atdata.samples import ClassLabel, Doc, PackableSample, Shape, Unit, packable
+from atdata.samples import ClassLabel, Doc, Dtype, PackableSample, Safetensors, Shape, Unit, packable
 from atdata.samples.kinds.media import Encoded
 
 
@@ -60,6 +64,24 @@ ints = st.integers(-(2**63), 2**63 - 1)
 decimals = st.decimals() | st.sampled_from(
     [Decimal(text) for text in ("1E+3", "-0", "0.00", "sNaN12", "-NaN", "1e999999", "9" * 400, "-Infinity")]
 )
+FORMS = ("csr", "csc", "coo", "bsr", "dia")
+PARTICLE = [("id", ">u2"), ("pose", [("at", "<f8", (2,)), ("when", "M8[ms]")]), ("name", "S3")]
+matrices = hnp.arrays(
+    st.sampled_from(["f4", "f8", "i8", "u1"]), hnp.array_shapes(min_dims=2, max_dims=2, max_side=4), fill=st.just(0)
+)
+frames = st.fixed_dictionaries(
+    {
+        "n": st.lists(ints, min_size=2, max_size=2),
+        "x": st.lists(st.floats(allow_nan=False), min_size=2, max_size=2),
+        "text": st.lists(st.text(), min_size=2, max_size=2),
+    }
+)
+
+
+def by_name(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return dict(sorted(arrays.items()))
+
+
 inner = st.builds(
     Inner,
     x=floats,
@@ -78,12 +100,14 @@ class Row:
         values: strategy.
         wrong: values that do not fit.
         text: as it is shown.
+        pickles: whether values do.
     """
 
     annotation: Any
     values: st.SearchStrategy[Any]
     wrong: tuple[Any, ...] = ()
     text: str = ""
+    pickles: bool = True
 
 
 TABLE: dict[str, Row] = {
@@ -146,6 +170,27 @@ TABLE: dict[str, Row] = {
     ),
     "Audio": Row(atdata.Audio | None, st.none() | st.binary().map(atdata.Audio), (atdata.Video(b"a"),), "Audio | None"),
     "Video": Row(list[atdata.Video], st.lists(st.binary().map(atdata.Video)), (b"a",), "list[Video]"),
+    "structured": Row(
+        Annotated[NDArray[np.void], Dtype(PARTICLE)], hnp.arrays(np.dtype(PARTICLE), st.integers(0, 3)), (np.zeros(2),)
+    ),
+    "any structured": Row(
+        Annotated[NDArray[np.void], Dtype(), Shape(2)], hnp.arrays(np.dtype(PARTICLE), 2), (np.zeros(2, "V3"),)
+    ),
+    "csr_array": Row(sparse.csr_array, matrices.map(sparse.csr_array), (np.zeros((2, 2)), sparse.csc_array((2, 2)))),
+    "csc_matrix": Row(sparse.csc_matrix, matrices.map(sparse.csc_matrix), (sparse.csc_array((2, 2)),)),
+    "any sparse array": Row(
+        sparse.sparray | None,
+        st.none() | st.builds(lambda form, m: getattr(sparse, f"{form}_array")(m), st.sampled_from(FORMS), matrices),
+        (sparse.csr_matrix((2, 2)),),
+    ),
+    "pyarrow.Tensor": Row(pa.Tensor, matrices.map(pa.Tensor.from_numpy), (np.zeros(2),), "pyarrow.Tensor", False),
+    "safetensors": Row(
+        Annotated[dict[str, NDArray[Any]], Safetensors()],
+        st.dictionaries(st.text(max_size=5), matrices | hnp.arrays("u1", ()), max_size=3).map(by_name),
+        ({"a": np.zeros(2, "c8")}, {"a": 1}, {"__metadata__": np.zeros(2)}),
+    ),
+    "pandas.DataFrame": Row(pd.DataFrame, frames.map(pd.DataFrame), (np.zeros(2),), "pandas.DataFrame"),
+    "polars.DataFrame": Row(pl.DataFrame | None, st.none() | frames.map(pl.DataFrame), (pd.DataFrame(),)),
     "nested": Row(Inner, inner, ({"x": 1.0},)),
     "nested twice": Row(
         Outer,
@@ -169,10 +214,14 @@ for number, row in enumerate(TABLE.values()):  # by names of the module, so that
     declared = {"__annotations__": {"n": int, "value": row.annotation}, "__module__": __name__}
     globals()[f"Held{number}"] = packable(type(f"Held{number}", (), declared))
 
-JUDGES: list[tuple[type, Callable[[Any], Any]]] = [
+JUDGES: list[tuple[Any, Callable[[Any], Any]]] = [
     (enum.Enum, lambda value: (value.name, bits(value.value))),
     (PackableSample, lambda value: [(f.name, bits(getattr(value, f.name))) for f in dataclasses.fields(value)]),
     (Encoded, lambda value: (value.data, value.media_type)),
+    (pa.Tensor, lambda value: (bits(value.to_numpy()), [name for name in value.dim_names if name])),
+    ((sparse.sparray, sparse.spmatrix), lambda value: (type(value).__name__, value.shape, bits(parts_of(value)))),
+    (pd.DataFrame, lambda value: bits([value.to_dict("list"), list(map(str, value.dtypes)), list(value.index)])),
+    (pl.DataFrame, lambda value: bits([value.to_dict(as_series=False), list(map(str, value.dtypes))])),
     (np.ndarray, lambda value: (value.dtype.str, value.shape, value.tobytes())),
     (float, lambda value: struct.pack("d", value)),
     (Decimal, lambda value: value.as_tuple()),
@@ -184,10 +233,15 @@ JUDGES: list[tuple[type, Callable[[Any], Any]]] = [
 ]
 
 
+def parts_of(matrix: Any) -> list[Any]:
+    names = {"coo": ("row", "col"), "dia": ("offsets",)}.get(matrix.format, ("indices", "indptr"))
+    return [matrix.data, *(getattr(matrix, name) for name in names)]
+
+
 def bits(value: Any) -> Any:
     """The test's own idea of bit-equal: what two values have in common that are the same to the bit."""
     for kind, judge in JUDGES:
         if isinstance(value, kind):
-            name = kind.__name__ if kind in (enum.Enum, PackableSample) else type(value).__name__
+            name = "" if kind in (enum.Enum, PackableSample) else type(value).__name__
             return name, judge(value)
     return type(value).__name__, value

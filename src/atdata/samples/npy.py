@@ -114,7 +114,7 @@ def _portable(dtype: np.dtype[Any]) -> np.dtype[Any]:
     back = None
     if not dtype.hasobject and dtype.itemsize:
         with suppress(SampleError, ValueError):  # ValueError: fields that overlap
-            back = _parse_descr(_descr(dtype))
+            back = parse_descr(_descr(dtype))
     if back is None or back != dtype:
         raise SampleError(
             f"an array of {dtype!r} cannot be stored", hint="Convert it to a numeric, bool, str, bytes or time dtype."
@@ -195,7 +195,7 @@ def _parse_header(raw: bytes, encoding: str) -> tuple[np.dtype[Any], bool, tuple
     fortran, shape = header["fortran_order"], header["shape"]
     if not isinstance(fortran, bool):
         raise SampleError("an array's header has the wrong entries", path="fortran_order", actual=fortran)
-    return _parse_descr(header["descr"]), fortran, _check_shape(shape)
+    return parse_descr(header["descr"]), fortran, _check_shape(shape)
 
 
 def _check_shape(shape: Any) -> tuple[int, ...]:
@@ -207,7 +207,21 @@ def _check_shape(shape: Any) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def _parse_descr(descr: Any, depth: int = 0) -> np.dtype[Any]:
+def portable_descr(dtype: np.dtype[Any]) -> Any:
+    """The description of a dtype, which brings it back on any machine.
+
+    Raises:
+        SampleError: it has none.
+    """
+    return _descr(_portable(dtype))
+
+
+def parse_descr(descr: Any, depth: int = 0) -> np.dtype[Any]:
+    """The dtype of a description.
+
+    Raises:
+        SampleError: it is none that is allowed.
+    """
     if not _descr_is_plain(descr, depth):
         raise SampleError(
             "an array's dtype is not allowed",
@@ -294,4 +308,4 @@ def _read_compact_header(data: bytes | memoryview) -> tuple[np.dtype[Any], bool,
         raise SampleError("bytes are not an array", expected=".npy, or the compact form") from error
     if len(text) < 2:
         raise SampleError("bytes are not an array", expected=".npy, or the compact form")
-    return _parse_descr(text), False, _check_shape(shape), start
+    return parse_descr(text), False, _check_shape(shape), start

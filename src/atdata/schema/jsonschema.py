@@ -16,7 +16,6 @@ from atdata.samples import Array, DictOf, FieldType, ListOf, Maybe, Plain, Scala
 from atdata.samples.kinds import LABELS, REFERENCES
 from atdata.samples.kinds.kind import OURS
 from atdata.samples.kinds.nested import read_fields, write_fields
-from atdata.samples.kinds.references import FORMATS
 from atdata.samples.kinds.scalars import JSON_TYPES
 from atdata.schema.model import SampleSchema
 
@@ -46,7 +45,7 @@ def _read(node: Any, path: str, depth: int) -> FieldType:
     plain = _read_plain(node, path, depth)
     ours = node.get(OURS)
     label = ours.get("type") if isinstance(ours, Mapping) else None
-    if not isinstance(ours, Mapping) or not isinstance(label, str) or label not in LABELS:
+    if "$ref" in node or not isinstance(ours, Mapping) or not isinstance(label, str) or label not in LABELS:
         return plain  # of kinds that came later, what is stored
     kind: Any = LABELS[label].read(node, ours, path, lambda part, place: _read(part, place, depth + 1))
     if not _is_stored_as(kind.stored, plain):
@@ -91,13 +90,8 @@ def _read_plain(node: Mapping[str, Any], path: str, depth: int) -> FieldType:
 def _read_reference(node: Mapping[str, Any], path: str) -> FieldType:
     ref = node["$ref"]
     if isinstance(ref, str) and ref in REFERENCES:
-        return REFERENCES[ref].read_reference(node, path)
-    if isinstance(ref, str) and ref in FORMATS:
-        raise SchemaError(
-            f"a field's format {FORMATS[ref]} is not supported yet",
-            path=path,
-            hint="Read the dataset without a type: Dataset[atdata.DictSample].",
-        )
+        found: FieldType = REFERENCES[ref].read_reference(node, path)
+        return found
     raise SchemaError("a $ref is unknown", path=path, actual=_show(ref))
 
 

@@ -7,7 +7,7 @@ import reprlib
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -60,7 +60,7 @@ class Shape(Marker):
             raise FieldTypeError(
                 "a shape is given for a field that is not an array", path=path, expected="NDArray", actual=inner
             )
-        return Array(inner.scalar, self)
+        return replace(inner, shape=self)
 
     def fits(self, shape: tuple[int | None, ...]) -> bool:
         """True if an array of this shape may stand in the field."""
@@ -159,7 +159,7 @@ class Array(FieldType):
     @classmethod
     def read_reference(cls, node: Mapping[str, Any], path: str) -> FieldType:
         """The kind that a node with one of `REFERENCES` says."""
-        return Array(_read_dtype(node.get("dtype")), _read_shape(node, path))
+        return Array(_read_dtype(node.get("dtype")), read_shape(node, path))
 
     def accepts(self, narrow: FieldType) -> bool:
         """See `FieldType`."""
@@ -209,7 +209,8 @@ def _read_dtype(dtype: Any) -> type[np.generic] | None:
     return _SCALARS.get(text)
 
 
-def _read_shape(node: Mapping[str, Any], path: str) -> Shape | None:
+def read_shape(node: Mapping[str, Any], path: str) -> Shape | None:
+    """The shape that a node says; open where it says none."""
     dims, names = node.get("shape"), node.get("dimensionNames")
     if dims is None:
         return None

@@ -30,7 +30,3 @@ def references(name: str, versions: Iterable[str] = ("1.0.0",)) -> frozenset[str
 def _spelled(host: str, name: str, version: str) -> str:
     folder, definition = _FORMATS[name]
     return f"{host}{folder}/{version}#/$defs/{definition}"
-
-
-FORMATS = {ref: name for name in _FORMATS for ref in references(name)}
-"""The format that each `$ref` of a first version stands for."""

@@ -1,0 +1,110 @@
+"""Frames of pandas and polars, as Parquet files: the lexicon's `dataframe`."""
+
+from __future__ import annotations
+
+import importlib
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from atdata.errors import MissingExtraError
+from atdata.samples.kinds.kind import OURS, Build, Derived, FieldType, Misfit, Parse, described
+from atdata.samples.kinds.references import reference, references
+from atdata.samples.kinds.scalars import Scalar
+
+FORMAT, VERSION = "dataframe", "1.0.0"
+REFERENCES = references(FORMAT)
+
+_LIBRARIES = ("pandas", "polars")
+_REFUSALS = (ValueError, TypeError, KeyError, OSError, NotImplementedError, ArithmeticError)
+
+
+@dataclass(frozen=True)
+class FrameOf(Derived):
+    """A frame.
+
+    Attributes:
+        library: `pandas` or `polars`.
+    """
+
+    label = "frame"
+
+    library: str = "pandas"
+
+    def __str__(self) -> str:
+        return f"{self.library}.DataFrame"
+
+    @classmethod
+    def of(cls, annotation: Any, path: str, parse: Parse) -> FieldType | None:
+        """See `FieldType`."""
+        named = isinstance(annotation, type) and annotation.__name__ == "DataFrame"
+        library = annotation.__module__.split(".")[0] if named else ""
+        return FrameOf(library) if library in _LIBRARIES else None
+
+    def annotation(self, build: Build) -> Any:
+        """See `FieldType`."""
+        return _library(self.library).DataFrame
+
+    @property
+    def stored(self) -> FieldType:
+        """See `Labelled`."""
+        return Scalar("bytes")
+
+    def to_stored(self, value: Any) -> Any:
+        """See `Derived`."""
+        library = _library(self.library)
+        if not isinstance(value, library.DataFrame):
+            raise Misfit(str(self), described(value))
+        file = io.BytesIO()
+        try:
+            if self.library == "pandas":
+                value.to_parquet(file, engine="pyarrow")
+            else:
+                value.write_parquet(file)
+        except self._refusals as error:
+            raise Misfit(f"{self} that Parquet can hold", f"{type(error).__name__}: {error}"[:120]) from None
+        return file.getvalue()
+
+    def from_stored(self, stored: Any) -> Any:
+        """See `Derived`."""
+        library, file = _library(self.library), io.BytesIO(stored)
+        try:
+            return library.read_parquet(file, **({"engine": "pyarrow"} if self.library == "pandas" else {}))
+        except self._refusals as error:
+            raise Misfit(f"{self}, as Parquet", f"{type(error).__name__}: {error}"[:120]) from None
+
+    @property
+    def _refusals(self) -> tuple[type[BaseException], ...]:
+        own = [_library("polars").exceptions.PolarsError] if self.library == "polars" else []
+        return (*_REFUSALS, *own)
+
+    def write(self) -> dict[str, Any]:
+        """See `FieldType`."""
+        return {"$ref": reference(FORMAT), OURS: {"library": self.library}}
+
+    def formats(self) -> Iterator[tuple[str, str]]:
+        """See `FieldType`."""
+        yield FORMAT, VERSION
+
+    @classmethod
+    def read_reference(cls, node: Mapping[str, Any], path: str) -> FieldType:
+        """The kind that a node with one of `REFERENCES` says; of pandas where it names no library, as others write them."""
+        ours = node.get(OURS)
+        library = ours.get("library") if isinstance(ours, Mapping) else None
+        return FrameOf(library if library in _LIBRARIES else "pandas")
+
+
+@lru_cache(maxsize=2)
+def _library(name: str) -> Any:
+    try:
+        if name == "pandas":
+            importlib.import_module("pyarrow.parquet")
+            import pandas as pd
+
+            return pd
+        import polars as pl
+    except ImportError as error:
+        raise MissingExtraError.of("frames", f"a field of frames of {name}") from error
+    return pl
