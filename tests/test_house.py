@@ -32,6 +32,7 @@ SRC = Path(atdata.__file__).parent
 LARGE_FACES = {
     "Dataset": 23,  # the verbs of users
     "RecordIndex": 18,
+    "VersionedIndex": 13,  # likewise
     "LocalIndex": 15,
     "LocalRecords": 15,  # a port, and what a database finds more easily than a repository
     "Database": 16,  # a port, and what implements it

@@ -136,6 +136,11 @@ class AtmosphereIndex(RecordIndex[AccountRecords]):
             }
         )
 
+    def dataset(self, entry: Entry) -> Dataset[Any]:
+        """See `RecordIndex.dataset`."""
+        kind = self.client.read(entry.schema_ref, Schema).sample_type
+        return dataset_of(self.client, entry, kind, entry.shards, allow_unverified=True)
+
     def _put_lens(self, draft: LensRecord, rkey: RecordKey) -> LensRecord:
         def decide(state: State) -> Decision[LensRecord]:
             known = state.named(LensRecord, draft.name).of_content(draft.index_keys.content)

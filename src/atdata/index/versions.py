@@ -16,6 +16,7 @@ from atdata.dataset.stores import AbstractDataStore
 from atdata.errors import LimitError, NotFoundError, RetractedError, UsageError, XrpcError
 from atdata.index.appending import Addition, Sending, StoredShards, appended, as_dataset, check_adds, paths_of
 from atdata.index.deciding import Decision
+from atdata.index.history import DatasetDiff, HistoryItem, difference, history_of
 from atdata.index.names import label_in, retracted
 from atdata.index.ports import RecordState, RecordStore
 from atdata.index.publication import Publication
@@ -137,6 +138,42 @@ class VersionedIndex(Generic[Store]):
             NotFoundError: there is no such name.
             UnverifiedError: a shard was listed without a digest, and that was not allowed.
         """
+
+    @abstractmethod
+    def dataset(self, entry: Entry) -> Dataset[Any]:
+        """All shards of an entry, whatever split they are of, and whether or not they can be checked."""
+
+    def history(self, name: str, repo: str | None = None) -> list[HistoryItem]:
+        """The versions of a name, the newest first: when, by whom, why, and what changed; also those that are retracted.
+
+        Raises:
+            NotFoundError: there is no such name.
+            LexiconError: a label of the name is malformed.
+        """
+        named = self.records.named(repo, Label, name)
+        if named.last() is None:
+            self.get_label(name, repo=repo)
+        return history_of(
+            named.all(), lambda uri: self.records.read(uri, Entry), lambda uri: self.records.read(uri, Schema)
+        )
+
+    def diff(self, one: str, other: str) -> DatasetDiff:
+        """The difference between two datasets, as `get_dataset` takes them: samples by key and digest, fields and facts.
+
+        Shards that both have are not looked at; of others the manifests, and only of shards without one the samples.
+
+        Raises:
+            NotFoundError: there is no such dataset.
+            MissingExtraError: pyarrow is not installed.
+            ShardNotFoundError, NetworkError, DigestError, ShardError: a manifest, or a shard without one, cannot be had.
+        """
+        entries = [self.get_dataset(ref) for ref in (one, other)]
+        datasets = [self.dataset(entry) for entry in entries]
+        return difference(datasets[0], datasets[1], entries, [self._schema(entry) for entry in entries])
+
+    @abstractmethod
+    def get_dataset(self, ref: str) -> Entry:
+        """See `RecordIndex`."""
 
     def append(
         self,

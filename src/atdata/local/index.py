@@ -251,7 +251,7 @@ class LocalIndex(RecordIndex[LocalRecords]):
         return DatasetDict({split: self._dataset(entry, shards, kind) for split, shards in entry.splits.items()})
 
     def dataset(self, entry: Entry) -> Dataset[Any]:
-        """All shards of an entry, whatever split they are of, and whether or not they can be checked."""
+        """See `RecordIndex.dataset`."""
         return self._dataset(entry, entry.shards, self.get_schema(entry.schema_ref).sample_type)
 
     def _dataset(self, entry: Entry, shards: Sequence[ShardRef], kind: type[Any]) -> Dataset[Any]:

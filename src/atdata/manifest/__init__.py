@@ -10,10 +10,17 @@ from atdata.manifest.build import (
 )
 from atdata.manifest.field import Indexed, ManifestField, indexed_fields
 from atdata.manifest.files import manifest_paths
-from atdata.manifest.finding import carried_files, manifest_beside, pinned_header, pinned_manifest, proved_files
+from atdata.manifest.finding import (
+    carried_files,
+    manifest_beside,
+    pinned_header,
+    pinned_manifest,
+    proved_files,
+    sample_digests,
+)
 from atdata.manifest.header import File, Header, SchemaReference
 from atdata.manifest.manifest import Manifest
-from atdata.manifest.parquet import require_parquet
+from atdata.manifest.parquet import SampleChanges, SampleDigests, require_parquet
 
 __all__ = [
     "Aggregate",
@@ -24,6 +31,8 @@ __all__ = [
     "ManifestBuilder",
     "ManifestField",
     "ManifestWriter",
+    "SampleChanges",
+    "SampleDigests",
     "SchemaReference",
     "carried_files",
     "discard_shard",
@@ -36,4 +45,5 @@ __all__ = [
     "proved_files",
     "remove_manifest",
     "require_parquet",
+    "sample_digests",
 ]

@@ -10,7 +10,8 @@ from atdata.errors import DigestError, NetworkError, ShardError, ShardNotFoundEr
 from atdata.manifest.files import manifest_paths, manifest_urls, read_file
 from atdata.manifest.header import MAX_HEADER, Header
 from atdata.manifest.manifest import Manifest
-from atdata.manifest.pages import MAX_FILE
+from atdata.manifest.pages import MAX_FILE, damaged
+from atdata.manifest.parquet import SampleDigests
 from atdata.shards import Digest, FileSource, ShardRef
 from atdata.shards.cache import ShardCache
 from atdata.shards.listing import is_named
@@ -85,6 +86,34 @@ def proved_files(source: DataSource, shard: ShardRef) -> tuple[bytes, bytes]:
     header, rows = (read_file(source, file, most) for file, most in zip(files, (MAX_HEADER, MAX_FILE), strict=True))
     Manifest.read(header, rows, shard=shard, uri=files[0].url)
     return header, rows
+
+
+def sample_digests(source: DataSource, shard: ShardRef, cache: ShardCache) -> SampleDigests | None:
+    """The keys and digests of a shard's samples, by the manifest that its reference carries, or else by the one beside it;
+    `None` where there is none. Nothing else of it is decoded.
+
+    Raises:
+        MissingExtraError: pyarrow is not installed.
+        NetworkError, DigestError, UnverifiedError, ShardError: as `pinned_header`.
+    """
+    if shard.manifest is not None and len(shard.manifest.shards) > 1:
+        files = shard.manifest.shards[:2]
+        header, rows = (_pinned(shard.manifest, *of, cache) for of in zip(files, (MAX_HEADER, MAX_FILE), strict=True))
+    elif shard.manifest is not None or shard.digest is None or not shard.url.endswith(".tar"):
+        return None
+    else:
+        files = tuple(map(ShardRef, manifest_urls(shard.url)))
+        try:
+            header, rows = (read_file(source, *of) for of in zip(files, (MAX_HEADER, MAX_FILE), strict=True))
+        except ShardNotFoundError:
+            return None
+    read = Header.decode(header, files[0].url)
+    read.bind(shard)
+    read.rows.digest.check(Digest.sha256(rows).hex, files[1].url)
+    found = SampleDigests.decode(rows, files[1].url)
+    if len(found.keys) != read.samples:
+        raise damaged(files[1].url, f"{len(found.keys)} rows", f"{read.samples} samples")
+    return found
 
 
 def carried_files(shard: ShardRef) -> list[bytes]:

@@ -7,7 +7,7 @@ compact protocol; fields are known by number (parquet-format, `parquet.thrift`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,12 +30,13 @@ _SIZES = {_TRUE: 1, _FALSE: 1, 3: 1, 7: 8}  # bools in a list, byte, double
 _TYPES = (0, 1, 2, 4, 5, 6, 7)  # all but int96
 
 
-def check_pages(raw: bytes, uri: str) -> list[Struct]:
+def check_pages(raw: bytes, uri: str, columns: Sequence[int] | None = None) -> list[Struct]:
     """Prove that no page claims more than its bytes can hold; the row groups of the footer.
 
     Args:
         raw: the Parquet file.
         uri: what to call it in errors.
+        columns: the numbers of those that will be decoded; by default all are.
 
     Raises:
         ShardError: a page has no checksum, is compressed with anything but zstd, is of another encoding, or claims too
@@ -49,12 +50,12 @@ def check_pages(raw: bytes, uri: str) -> list[Struct]:
     leaves = list(_leaves(footer))
     walk = _Walk(raw[:end], uri)
     for group in footer.structs(4):
-        columns, rows = group.structs(1), group.number(3)
-        if len(columns) != len(leaves) or rows < 0:
-            raise damaged(uri, f"{len(columns)} columns in a group", f"{len(leaves)} columns")
+        chunks, rows = group.structs(1), group.number(3)
+        if len(chunks) != len(leaves) or rows < 0:
+            raise damaged(uri, f"{len(chunks)} columns in a group", f"{len(leaves)} columns")
         if footer.number(3):  # else there is nothing to decode
-            for leaf, column in zip(leaves, columns, strict=True):
-                walk.chunk(column.struct(3), leaf, rows)
+            for number, (leaf, chunk) in enumerate(zip(leaves, chunks, strict=True)):
+                walk.chunk(chunk.struct(3), leaf, rows, columns is None or number in columns)
     groups = footer.structs(4)
     if sum(group.number(3) for group in groups) != footer.number(3):
         raise damaged(uri, "other rows in its groups", f"{footer.number(3)} rows")
@@ -99,14 +100,17 @@ class _Walk:
         self._at = len(_MAGIC)
         self._pages = self._plain = 0
 
-    def chunk(self, chunk: Struct, leaf: _Leaf, rows: int) -> None:
-        """Prove the pages of one column in a row group."""
+    def chunk(self, chunk: Struct, leaf: _Leaf, rows: int, decoded: bool) -> None:
+        """Prove the pages of one column in a row group; go over them where they will not be decoded."""
         codec = chunk.number(4)
         if chunk.number(1) != leaf.type or codec not in (_UNCOMPRESSED, _ZSTD) or 11 in chunk.fields:
             raise self._damaged("a column", "of its type, plain or in zstd, without a dictionary")
         end = self._at + chunk.number(7)
         if chunk.number(9) != self._at or not self._at < end <= len(self._raw):
             raise self._damaged(f"bytes {chunk.number(9)} to {end}", f"from byte {self._at} on")
+        if not decoded:
+            self._at = end
+            return
         values, before = 0, self._plain
         while self._at < end:
             values += self._page(leaf, rows, values, end, codec)

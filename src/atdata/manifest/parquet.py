@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -178,25 +180,155 @@ def decode_rows(raw: bytes, uri: str) -> Rows:
         MissingExtraError: pyarrow is not installed.
         ShardError: the file is damaged, or is not of the form that is written here.
     """
+    with _refusing(uri):
+        table = _read(raw, uri)
+    names = tuple(table.schema.names[len(_FIXED) :])
+    offsets, sizes = (table.column(index).combine_chunks().to_numpy() for index in (1, 2))
+    return Rows(table.column(0).to_pylist(), offsets, sizes, _digests(table.column(3)), names, table)
+
+
+@dataclass(frozen=True, eq=False)
+class SampleDigests:
+    """The keys and digests of the samples of a shard.
+
+    Attributes:
+        keys: what the samples are called, as Arrow has them.
+        digests: the sha-256 of each, uint8 `[n, 32]`.
+    """
+
+    keys: Any
+    digests: NDArray[np.uint8]
+
+    @classmethod
+    def of(cls, keys: Sequence[str], digests: bytes) -> SampleDigests:
+        """The same out of other hands.
+
+        Raises:
+            MissingExtraError: pyarrow is not installed.
+        """
+        arrow = _arrow()
+        return cls(
+            arrow.chunked_array([arrow.array(keys, arrow.string())]), np.frombuffer(digests, np.uint8).reshape(-1, 32)
+        )
+
+    @classmethod
+    def decode(cls, raw: bytes, uri: str) -> SampleDigests:
+        """The keys and digests in a Parquet file, of which nothing else is decoded. Raises what `decode_rows` does."""
+        with _refusing(uri):
+            table = _read(raw, uri, (KEY, DIGEST))
+        return cls(table.column(0), _digests(table.column(1)))
+
+
+@dataclass(frozen=True)
+class SampleChanges:
+    """The changes from some samples to others, by their keys and digests. A key may be there several times.
+
+    Attributes:
+        added: keys of samples that only the others have.
+        removed: keys of samples that the others lack.
+        changed: keys under which the others have other samples.
+        same: the number of samples that both have; `None` where that is not known.
+    """
+
+    added: list[str]
+    removed: list[str]
+    changed: list[str]
+    same: int | None
+
+    @classmethod
+    def between(cls, one: Sequence[SampleDigests], other: Sequence[SampleDigests]) -> SampleChanges:
+        """The changes from the samples of some shards to those of others."""
+        parts = [*one, *other]
+        if not parts:
+            return cls([], [], [], 0)
+        encoded = _arrow().concat_arrays([chunk for part in parts for chunk in part.keys.chunks]).dictionary_encode()
+        codes, names = encoded.indices.to_numpy(), encoded.dictionary
+        count, known = sum(len(part.keys) for part in one), len(names)
+        sides = [
+            _Side(half, np.concatenate([part.digests for part in of] or [_NONE]), known)
+            for half, of in ((codes[:count], one), (codes[count:], other))
+        ]
+        lost, won, same = _compared(*sides)
+        changed = np.minimum(lost, won)
+
+        def told(counts: NDArray[np.int64]) -> list[str]:
+            found: list[str] = names.take(_arrow().array(np.repeat(np.arange(known), counts))).to_pylist()
+            return found
+
+        return cls(told(won - changed), told(lost - changed), told(changed), same)
+
+
+class _Side:
+    """Samples by the numbers of their keys.
+
+    Attributes:
+        codes: the number of each sample's key.
+        digests: of each, as four numbers.
+        counts: how many samples each key has.
+    """
+
+    def __init__(self, codes: NDArray[np.int32], digests: NDArray[np.uint8], known: int) -> None:
+        self.codes, self.digests = codes, np.ascontiguousarray(digests).view(np.uint64)
+        self.counts = np.bincount(codes, minlength=known)
+
+    def of(self, keys: NDArray[np.int64]) -> NDArray[np.uint64]:
+        """The digests of samples whose keys are each there once."""
+        place = np.empty(len(self.counts), np.int32)
+        place[self.codes] = np.arange(len(self.codes), dtype=np.int32)
+        return self.digests[place[keys]]
+
+
+def _compared(one: _Side, other: _Side) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+    """The numbers of samples of each key that only the one has, and that only the other has; and of those that both have."""
+    lost, won = one.counts.copy(), other.counts.copy()
+    once = np.flatnonzero((lost == 1) & (won == 1))
+    alike = once[(one.of(once) == other.of(once)).all(axis=1)]
+    lost[alike] = won[alike] = 0
+    several = (lost > 1) & (won > 0) | (won > 1) & (lost > 0)
+    same = len(alike)
+    if several.any():
+        left = Counter(zip(*_pairs(one, several), strict=True))
+        both = left & Counter(zip(*_pairs(other, several), strict=True))
+        for (key, _), number in both.items():
+            lost[key] -= number
+            won[key] -= number
+        same += both.total()
+    return lost, won, same
+
+
+def _pairs(side: _Side, wanted: NDArray[np.bool_]) -> tuple[list[int], list[bytes]]:
+    """The keys' numbers and the digests of samples whose keys are wanted."""
+    chosen = np.flatnonzero(wanted[side.codes])
+    return side.codes[chosen].tolist(), [row.tobytes() for row in side.digests[chosen]]
+
+
+def _digests(column: Any) -> NDArray[np.uint8]:
+    """A column of digests as an array."""
+    chunks = [
+        np.frombuffer(chunk.buffers()[1] or b"", np.uint8)[chunk.offset * 32 :][: len(chunk) * 32].reshape(-1, 32)
+        for chunk in column.chunks
+    ]
+    return chunks[0] if len(chunks) == 1 else np.concatenate(chunks or [_NONE])
+
+
+@contextmanager
+def _refusing(uri: str) -> Iterator[None]:
+    """Says of whatever pyarrow finds wrong that the rows are damaged."""
     arrow = _arrow()
     try:
-        table = _read(raw, uri)
+        yield
     except (arrow.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
         if isinstance(error, ShardError):
             raise
         raise damaged(uri, f"{type(error).__name__}: {error}") from error
-    names = tuple(table.schema.names[len(_FIXED) :])
-    digest = table.column(3).combine_chunks()
-    flat = np.frombuffer(digest.buffers()[1] or b"", np.uint8)[digest.offset * 32 :][: len(digest) * 32]
-    offsets, sizes = (table.column(index).combine_chunks().to_numpy() for index in (1, 2))
-    return Rows(table.column(0).to_pylist(), offsets, sizes, flat.reshape(-1, 32), names, table)
 
 
-def _read(raw: bytes, uri: str) -> Any:
+def _read(raw: bytes, uri: str, columns: Sequence[str] | None = None) -> Any:
+    """The table in a file, or only the columns that are there in any."""
     if len(raw) > MAX_FILE:
         raise damaged(uri, f"{len(raw)} bytes", f"at most {MAX_FILE} bytes")
     arrow = _arrow()
-    groups = check_pages(raw, uri)
+    groups = check_pages(raw, uri, None if columns is None else [_FIXED.index(name) for name in columns])
     with arrow.parquet.ParquetFile(
         arrow.BufferReader(raw),
         page_checksum_verification=True,
@@ -212,12 +344,14 @@ def _read(raw: bytes, uri: str) -> Any:
         for field in list(schema)[len(_FIXED) :]:
             if not _known(field.type):
                 raise damaged(uri, f"{field.name}: {field.type}"[:200])
-        table = file.read(use_threads=False)
+        names = schema.names if columns is None else columns
+        table = file.read(columns=columns, use_threads=False)
     table.validate(full=True)
-    check_statistics(arrow, table, range(len(schema)), groups, uri)
+    check_statistics(arrow, table, [schema.names.index(name) for name in names], groups, uri)
     return table
 
 
+_NONE = np.empty((0, 32), np.uint8)
 _FIXED = (KEY, OFFSET, SIZE, DIGEST)
 
 
