@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import atdata
-from atdata.cli import demo, doctor, index, login, promote, publish, schema, services, show, verify
+from atdata.cli import demo, doctor, index, login, promote, publish, schema, services, show, verify, versions
 from atdata.cli.ending import leave, run
 from atdata.cli.output import note, say
 
@@ -45,6 +45,9 @@ app.command()(publish.publish)
 app.command()(show.show)
 app.command()(verify.verify)
 app.command()(promote.promote)
+app.command()(versions.retract)
+for verb in (versions.add, versions.append, versions.history, versions.diff, versions.copy):
+    index.app.command()(verb)
 app.add_typer(index.app, name="index")
 app.add_typer(schema.app, name="schema")
 app.command()(doctor.doctor)

@@ -37,8 +37,9 @@ def ls(prefix: Prefix = "", limit: Limit = 50, index: Index = None, json: Json =
     """List datasets: the newest first, or those whose names begin with some text."""
     team = LocalIndex(index)
     labels = team.list_labels(limit=limit, prefix=prefix)
-    rows = [(label, entry) for label in labels if (entry := _entry_of(label, team)) is not None]
-    unread = len(labels.malformed) + len(labels) - len(rows)
+    stand = [label for label in labels if not label.is_retracted]
+    rows = [(label, entry) for label in stand if (entry := _entry_of(label, team)) is not None]
+    unread = len(labels.malformed) + len(stand) - len(rows)
     if json:
         say_json([_as_json(entry, label) for label, entry in rows])
         return
@@ -136,7 +137,7 @@ def update(
     if not changes and not cleared:
         raise UsageError("nothing to change", hint="Give --description, --tag, --license, --metadata or --clear.")
     changes |= dict.fromkeys(cleared)
-    if ref.startswith(("@", "at://")) and not ref.startswith(("@local/", f"at://{AUTHORITY}/")):
+    if is_public(ref):
         with logged_in() as client:
             entry = AtmosphereIndex(client).update_dataset(ref, **changes)
     else:
@@ -155,6 +156,11 @@ def _member(text: str) -> tuple[str, Any]:
         return name, read_json(value)
     except DataModelError:
         return name, value
+
+
+def is_public(ref: str) -> bool:
+    """True if a reference is of the network, not of the team's index."""
+    return ref.startswith(("@", "at://")) and not ref.startswith(("@local/", f"at://{AUTHORITY}/"))
 
 
 def confirm(question: str, json: bool) -> None:

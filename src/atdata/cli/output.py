@@ -146,8 +146,9 @@ def size(count: int | None) -> str:
 
 
 def plural(count: int, noun: str) -> str:
-    """A count and its noun: `1 shard`, `2 shards`."""
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+    """A count and its noun: `1 shard`, `2 shards`, `2 entries`."""
+    many = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{count:,} {noun if count == 1 else many}"
 
 
 # Pictures. With colours, two pixels to a character: the upper one as the colour of "▀", the lower one as its

@@ -3,6 +3,7 @@
 from atdata.index.index import UPDATE, RecordIndex
 from atdata.index.names import NamedRecords, choose_schema, label_in, next_patch, next_version, planned_label, retracted
 from atdata.index.ports import AbstractIndex, Named, RecordState, RecordStore
+from atdata.index.retracting import Withdrawal
 
 __all__ = [
     "UPDATE",
@@ -12,6 +13,7 @@ __all__ = [
     "RecordIndex",
     "RecordState",
     "RecordStore",
+    "Withdrawal",
     "choose_schema",
     "label_in",
     "next_patch",

@@ -16,6 +16,7 @@ from atdata.index import UPDATE, RecordIndex, planned_label
 from atdata.index.appending import Sending, StoredShards
 from atdata.index.publication import Publication
 from atdata.index.storage import planned_storage
+from atdata.local.copying import CopiedRecords, copy_records
 from atdata.local.database import Database, TakenError
 from atdata.local.opening import open_database
 from atdata.local.records import LocalRecords, check_owner
@@ -209,6 +210,18 @@ class LocalIndex(RecordIndex[LocalRecords]):
         target = None if target_schema is None else self.get_schema(target_schema).uri
         lenses = self.records.referring(self.get_schema(source_schema), LensRecord)
         return [lens for lens in lenses if target in (None, lens.target_schema)]
+
+    def copy_to(self, other: LocalIndex) -> CopiedRecords:
+        """Copy everything that this index lists into another one; shards stay where they are.
+
+        What is there already is not written again, so the same call once more goes on where one that was killed has
+        stopped. Where both say something about the same, this index is right. Nothing is deleted there.
+
+        Raises:
+            ConflictError: a version, or a record key, stands for something else there.
+            NetworkError, StorageError, AuthError: a database cannot be read or written.
+        """
+        return copy_records(self.records.database, other.records.database)
 
     def remove_schema(self, ref: str) -> Schema:
         """Take a schema out of the index.

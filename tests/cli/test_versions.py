@@ -1,0 +1,118 @@
+"""`atdata index add`, `append`, `history`, `diff`, `copy`, and `atdata retract`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import atdata
+from atdata.atmosphere import AtmosphereIndex, PDSBlobStore
+from atdata.local import LocalIndex
+from atdata.testing import Devnet
+from support.networks import fresh_handle
+from support.terminal import Terminal
+
+pytest.importorskip("pyarrow")
+
+
+@atdata.packable
+class Row:
+    n: int
+
+
+@pytest.fixture
+def terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, devnet: Devnet
+) -> Terminal:
+    for name, value in devnet.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(tmp_path)
+    return Terminal(capsys, monkeypatch)
+
+
+def rows(*numbers: int) -> str:
+    name = f"rows-{'-'.join(map(str, numbers))}.tar"
+    atdata.write_samples([Row(n) for n in numbers], name, manifest=True, overwrite=True)
+    return name
+
+
+def test_the_life_of_a_dataset(terminal: Terminal) -> None:
+    made = terminal.json("index", "add", rows(1, 2), "--name", "rows", "--version", "1.0.0", "--license", "MIT")
+    assert (made["version"], made["samples"]) == ("1.0.0", 2)
+    more = terminal.json("index", "append", "rows", rows(3), "--notes", "one more", "--split", "test")
+    assert (more["version"], more["samples"], len(more["shards"])) == ("1.1.0", 3, 2)
+    assert [row.n for row in atdata.load_dataset("@local/rows", split="test")] == [3]
+    found = terminal.json("index", "diff", "rows@1.0.0", "rows@1.1.0")
+    assert (found["added"], found["removed"], found["same"], found["facts"]) == (["000000000"], [], 2, ["metadata"])
+    assert terminal.run("index", "diff", "@local/rows@1.0.0", "rows@1.1.0") == 0
+    assert "1 shard of both" in terminal.out
+    newest, first = terminal.json("index", "history", "rows")
+    assert (newest["version"], newest["notes"], newest["predecessor"]) == ("1.1.0", "one more", "1.0.0")
+    assert newest["changes"] == {
+        "shards_added": 1,
+        "shards_removed": 0,
+        "samples": 1,
+        "fields": {"added": {}, "removed": {}, "changed": {}},
+    }
+    assert first["changes"] is None
+    plan = terminal.json("retract", "rows@1.1.0", "--reason", "three is wrong", "--dry-run")
+    assert (plan["done"], plan["retracted"], len(plan["deleted"])) == (False, [{"name": "rows", "version": "1.1.0"}], 1)
+    assert terminal.run("retract", "rows@1.1.0", "--reason", "three is wrong", "--json") == 2
+    done = terminal.json("retract", "rows@1.1.0", "--reason", "three is wrong", "--yes")
+    assert done == {**plan, "done": True}
+    assert terminal.run("index", "show", "rows@1.1.0") == 4
+    assert "three is wrong" in terminal.err
+    assert terminal.run("index", "history", "rows") == 0
+    assert "retracted: three is wrong" in terminal.out
+    assert [row["version"] for row in terminal.json("index", "ls")] == ["1.0.0"]
+
+
+def test_what_is_no_shard_needs_a_store(terminal: Terminal) -> None:
+    Path("rows.csv").write_text("n,text\n1,a\n2,b\n")
+    assert terminal.run("index", "add", "rows.csv", "--name", "table") == 2
+    assert "--store" in terminal.err
+    made = terminal.json("index", "add", "rows.csv", "--name", "table", "--store", "kept")
+    assert "/kept/table/" in made["shards"][0]
+    assert [row.text for row in atdata.load_dataset("@local/table", split="train")] == ["a", "b"]
+    Path("more.csv").write_text("n,text\n3,c\n")
+    assert terminal.run("index", "append", "table", "more.csv", "--store", "kept") == 0
+    assert [row.text for row in atdata.load_dataset("@local/table", split="train")] == ["a", "b", "c"]
+
+
+def test_copying(terminal: Terminal) -> None:
+    assert terminal.run("index", "add", rows(1), "--name", "rows", "--index", "one.sqlite") == 0
+    assert terminal.json("index", "copy", "one.sqlite", "two.sqlite") == {
+        "copied": 3,
+        "changed": 0,
+        "same": 0,
+        "unread": [],
+    }
+    assert terminal.run("index", "copy", "one.sqlite", "two.sqlite") == 0
+    assert "0 records copied, 0 changed, 3 there already." in terminal.out
+    assert [row.n for row in LocalIndex("two.sqlite").load("rows")["train"]] == [1]
+
+
+def test_the_life_of_a_published_dataset(terminal: Terminal, devnet: Devnet, monkeypatch: pytest.MonkeyPatch) -> None:
+    alice, bob = (devnet.create_account(fresh_handle()) for _ in range(2))
+    monkeypatch.setenv("ATDATA_PASSWORD", alice.password)
+    assert terminal.run("login", alice.handle) == 0, terminal.err
+    client = devnet.client(alice)
+    index: Any = AtmosphereIndex(client, data_store=PDSBlobStore(client))
+    index.insert_dataset(atdata.Dataset[Row](rows(1, 2)), name="rows", version="1.0.0")
+    ref = f"@{alice.handle}/rows"
+    made = terminal.json("index", "append", ref, rows(3), "--notes", "more")
+    assert (made["version"], made["samples"]) == ("1.1.0", 3)
+    found = terminal.json("index", "diff", f"{ref}@1.0.0", f"{ref}@1.1.0")
+    assert (found["removed"], found["changed"], found["shards"]) == ([], [], 1)
+    assert [item["author"] for item in terminal.json("index", "history", ref)] == [alice.did] * 2
+    assert terminal.run("retract", ref, "--reason", "no consent", "--dry-run") == 0
+    assert "2 entries, with 6 blobs" in terminal.out
+    assert "other software finds nothing" in terminal.out
+    assert terminal.run("retract", ref, "--reason", "no consent", "--yes") == 0
+    assert terminal.run("show", ref) == 4
+    assert "no consent" in terminal.err
+    assert terminal.run("retract", f"@{bob.handle}/rows", "--reason", "mine", "--yes") == 2
+    assert "another account" in terminal.err
