@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from atdata.errors import MissingExtraError, SampleError
-from atdata.samples import Array, DictOf, FieldType, ListOf, Maybe, Plain, Scalar, Shape
+from atdata.samples import Array, DictOf, FieldType, ListOf, Maybe, Plain, Scalar
 from atdata.samples.batch import unstack
-from atdata.samples.kinds.arrays import PORTABLE
+from atdata.samples.kinds import Derived, Misfit, bare
+from atdata.samples.kinds.arrays import NUMBERS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 ArrowTable: TypeAlias = "pa.Table"
 
 INT64_MAX = 2**63 - 1
-_NUMBERS = {np.bool_, *PORTABLE.values()}  # scalar classes that say all of a dtype
 
 
 Target: TypeAlias = Literal["arrow", "parquet", "polars"]
@@ -33,19 +33,23 @@ class ArrowColumn:
     """One column. Its type only ever grows wider."""
 
     def __init__(self, path: str, declared: FieldType | None, target: Target) -> None:
-        self._path, self._declared, self._target = path, bare(declared), target
+        self._path, self._declared, self._target = path, None if declared is None else bare(declared), target
         self._nullable = isinstance(declared, Maybe | Plain)
         self._untyped = declared is None
+        self._cells = self._declared is not None and not _is_core(self._declared)
         tensors = target != "polars"
         with typed(path):
-            self._kind = _declared_kind(self._declared, tensors)
-        self._open = self._kind is None
+            self._stored = None if self._declared is None else _declared_kind(self._declared, tensors)
+        self._fits = isinstance(self._declared, Derived) and type(self._declared).fitted is not Derived.fitted
+        self._kind = None if self._fits else self._stored
+        self._open = self._kind is None and not self._fits
 
     def field(self, name: str) -> Any:
         """The column as the schema has it."""
         kind = self._arrays.type if self._arrays else self._plain
-        # A moment may be NaT, which Arrow has as null.
-        nullable = self._nullable or arrow().types.is_null(kind) or arrow().types.is_temporal(kind)
+        # A moment in an array may be NaT, which Arrow has as null.
+        moments = arrow().types.is_temporal(kind) and not isinstance(self._declared, Derived)
+        nullable = self._nullable or arrow().types.is_null(kind) or moments
         return arrow().field(name, kind, nullable)
 
     @property
@@ -60,7 +64,9 @@ class ArrowColumn:
 
     @property
     def _plain(self) -> Any:
-        return arrow().null() if self._kind is None else self._kind
+        if self._kind is not None:
+            return self._kind
+        return self._stored if self._fits else arrow().null()
 
     def widen(self, values: Any) -> None:
         """Widen the type for some rows.
@@ -72,9 +78,13 @@ class ArrowColumn:
             self._nullable = True
         if self._declared == Scalar("int"):
             self._kind = arrow().uint64() if is_wide(values) else self._kind
+        elif self._fits and isinstance(self._declared, Derived):
+            if any(value is not None for value in values):
+                found = self._declared.fitted(arrow(), values) or self._stored
+                self._kind = found if self._kind in (None, found) else self._stored
         elif self._open:
             with typed(self._path):
-                found = _kind_of(values, self._target != "polars")
+                found = _kind_of(self._as_cells(values), self._target != "polars")
                 if found is not None:
                     self._kind = found if self._kind is None else _joined(self._kind, found)
 
@@ -87,7 +97,14 @@ class ArrowColumn:
         with typed(self._path):
             if self._arrays:
                 return self._arrays.convert(values)
-            return arrow().array(values, self._plain)
+            as_they_are = self._fits and self._plain != self._stored
+            return arrow().array(values if as_they_are else self._as_cells(values), self._plain)
+
+    def _as_cells(self, values: Any) -> Any:
+        kind = self._declared
+        if not self._cells or kind is None:
+            return values
+        return [None if value is None else kind.to_cell(value) for value in unstack(values)]
 
 
 @dataclass(frozen=True)
@@ -164,27 +181,24 @@ class _Arrays:
         return self.tensors and self.ndim > 1 and bool(self.shape) and 0 not in (self.shape or ()) and number
 
 
-def _declared_kind(declared: FieldType | None, tensors: bool) -> Any:
+def _declared_kind(declared: FieldType, tensors: bool) -> Any:
     """The type that a declaration says by itself: an Arrow type or `_Arrays`; `None` where it takes rows to say."""
     pa = arrow()
-    match declared:
-        case Scalar(name):
-            plain = {"str": "string", "int": "int64", "float": "float64", "bool": "bool", "bytes": "binary"}
-            return pa.type_for_alias(plain[name])
-        case ListOf(item) if (kind := _declared_item(item)) is not None:
-            return pa.list_(kind)
-        case DictOf(item) if (kind := _declared_item(item)) is not None:
-            return pa.map_(pa.string(), kind)
-        case Array(scalar, Shape(dims)) if scalar in _NUMBERS:
-            known = tuple(size for size in dims if size is not None)
-            shape = known if len(known) == len(dims) else None
-            return _Arrays(pa.from_numpy_dtype(np.dtype(scalar)), len(dims), shape, tensors)
-    return None
+    if type(declared) is not Array:
+        return declared.arrow(pa)
+    if declared.scalar not in NUMBERS or declared.shape is None:
+        return None
+    dims = declared.shape.dims
+    known = tuple(size for size in dims if size is not None)
+    shape = known if len(known) == len(dims) else None
+    return _Arrays(pa.from_numpy_dtype(np.dtype(declared.scalar)), len(dims), shape, tensors)
 
 
-def _declared_item(declared: FieldType) -> Any:
-    """The same for what stands in lists and dicts, where arrays are open: Arrow takes few of them there."""
-    return None if isinstance(bare(declared), Array) else _declared_kind(bare(declared), tensors=False)
+def _is_core(kind: FieldType) -> bool:
+    """True if Arrow takes the values of a kind as they are."""
+    if isinstance(kind, Maybe | ListOf | DictOf):
+        return type(kind.inner) is not Array and _is_core(kind.inner)
+    return isinstance(kind, Scalar | Plain) or type(kind) is Array
 
 
 def _kind_of(values: Any, tensors: bool) -> Any:
@@ -228,18 +242,13 @@ def typed(path: str) -> Iterator[None]:
     """Turns errors of Arrow into `SampleError`s."""
     try:
         yield
-    except (_Unfit, arrow().ArrowException, OverflowError, TypeError, UnicodeError) as error:
+    except (_Unfit, Misfit, arrow().ArrowException, OverflowError, TypeError, UnicodeError) as error:
         raise SampleError(
             "no Arrow type holds all values of the field",
             path=path,
             actual=str(error).splitlines()[0][:160],
             hint="Use to_dict, or give to_parquet a sample_map that converts them.",
         ) from error
-
-
-def bare(kind: FieldType | None) -> FieldType | None:
-    """The type of what is not `None`."""
-    return kind.inner if isinstance(kind, Maybe) else kind
 
 
 def is_wide(column: Any) -> bool:

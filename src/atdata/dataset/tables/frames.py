@@ -20,7 +20,7 @@ import numpy as np
 
 from atdata.dataset.iteration import Batches, Samples
 from atdata.dataset.order import Order
-from atdata.dataset.tables.arrow import ArrowColumn, ArrowTable, Target, arrow, bare, is_wide, typed
+from atdata.dataset.tables.arrow import ArrowColumn, ArrowTable, Target, arrow, is_wide, typed
 from atdata.dataset.transforms import Map
 from atdata.dataset.view import View
 from atdata.errors import MissingExtraError, UsageError
@@ -28,6 +28,7 @@ from atdata.files import atomic_file, write_all
 from atdata.numbers import checked_int
 from atdata.samples import DictSample, FieldType, Maybe, Scalar, fields_of
 from atdata.samples.batch import stack, unstack
+from atdata.samples.kinds import ClassLabel, LiteralOf, bare
 from atdata.shards.file_pattern import FilePattern
 from atdata.shards.sets import new_set
 
@@ -81,7 +82,8 @@ class Tables(Generic[T]):
     def to_pandas(self) -> PandasFrame:
         """A pandas frame.
 
-        Arrays, lists and dicts are objects. Ints and bools that may be `None` have pandas' nullable types.
+        Numbers that may be `None` have pandas' nullable types. Arrays, lists, moments and whatever else is no number or text
+        are objects, the values themselves.
 
         Raises:
             MissingExtraError: pandas is not installed.
@@ -92,19 +94,9 @@ class Tables(Generic[T]):
             raise MissingExtraError.of("frames", "making a pandas frame") from error
 
         types = _types(self.view)
-        nullable = {Maybe(Scalar("int")): "Int64", Maybe(Scalar("bool")): "boolean"}
         series = {}
         for name, column in self.to_dict().items():
-            kind = types.get(name)
-            if kind in nullable:
-                series[name] = pd.Series(column, dtype="UInt64" if is_wide(column) else nullable[kind])
-            elif isinstance(bare(kind), Scalar) or (isinstance(column, np.ndarray) and column.ndim == 1):
-                series[name] = pd.Series(column)
-            else:
-                objects = np.empty(len(column), object)
-                for index, value in enumerate(unstack(column)):  # one by one: numpy takes lists alike for one array
-                    objects[index] = value
-                series[name] = pd.Series(objects)
+            series[name] = _series(pd, column, types.get(name))
         return pd.DataFrame(series)
 
     def to_polars(self) -> PolarsFrame:
@@ -164,6 +156,25 @@ class Tables(Generic[T]):
 # Samples as columns.
 
 
+def _series(pd: Any, column: Any, kind: FieldType | None) -> Any:
+    """A column as pandas has it."""
+    inner = None if kind is None else bare(kind)
+    scalar = inner.stored if isinstance(inner, LiteralOf | ClassLabel) else inner
+    if isinstance(kind, Maybe) and scalar in (Scalar("int"), Scalar("bool")):
+        dtype = "boolean" if scalar == Scalar("bool") else "UInt64" if is_wide(column) else "Int64"
+        return pd.Series(column, dtype=dtype)
+    if isinstance(kind, Maybe) and scalar == Scalar("float"):  # NaN is a number, and not what is missing
+        missing = np.array([value is None for value in column], bool)
+        numbers = np.array([0.0 if value is None else value for value in column], np.float64)
+        return pd.Series(pd.arrays.FloatingArray(numbers, missing))
+    if isinstance(scalar, Scalar) or (isinstance(column, np.ndarray) and column.ndim == 1):
+        return pd.Series(column)
+    objects = np.empty(len(column), object)
+    for index, value in enumerate(unstack(column)):  # one by one: numpy takes lists alike for one array
+        objects[index] = value
+    return pd.Series(objects)
+
+
 def _declared(view: View[Any]) -> tuple[type[Any], tuple[str, ...] | None]:
     """The type that declares the columns of a view, and the names of those that it has, if not of all."""
     if view.fields is None or any(isinstance(transform, Map) for transform in view.transforms):
@@ -203,8 +214,11 @@ def _length(columns: Mapping[str, Any]) -> int:
 def _concatenated(pieces: list[Any], kind: FieldType | None) -> Any:
     arrays = all(isinstance(piece, np.ndarray) for piece in pieces)
     if arrays and len({(piece.dtype, piece.shape[1:]) for piece in pieces}) == 1:
-        return np.concatenate(pieces)
-    if isinstance(bare(kind), Scalar):  # here an array is many numbers, elsewhere it is many arrays
+        whole = np.empty((sum(map(len, pieces)), *pieces[0].shape[1:]), pieces[0].dtype)
+        return np.concatenate(pieces, out=whole)  # by itself numpy turns bytes round
+    if kind is not None and isinstance(
+        bare(kind), Scalar
+    ):  # here an array is many numbers, elsewhere it is many arrays
         pieces = [piece.tolist() if isinstance(piece, np.ndarray) else piece for piece in pieces]
     return [value for piece in pieces for value in unstack(piece)]
 

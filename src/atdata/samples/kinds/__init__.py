@@ -54,6 +54,7 @@ __all__ = [
     "Image",
     "Labelled",
     "ListOf",
+    "LiteralOf",
     "Marker",
     "Maybe",
     "Misfit",

@@ -25,6 +25,9 @@ PORTABLE: dict[type[np.generic], type[np.generic]] = {
     for code in np.typecodes["AllInteger"] + np.typecodes["AllFloat"]
 }
 
+NUMBERS = {np.bool_, *PORTABLE.values()}
+"""Scalar classes that say all of a dtype."""
+
 _FORMAT, _PLAIN_VERSION, _TYPED_VERSION = "ndarrayBytes", "1.0.0", "1.1.0"
 _SCALARS: dict[str, type[np.generic]] = {
     np.dtype(scalar).name: scalar
@@ -167,6 +170,35 @@ class Array(FieldType):
             return False
         fits = self.scalar is None or (narrow.scalar is not None and issubclass(narrow.scalar, self.scalar))
         return fits and (self.shape is None or (narrow.shape is not None and self.shape.fits(narrow.shape.dims)))
+
+    def arrow(self, pa: Any) -> Any:
+        """See `FieldType`: lists in lists, of numbers of one kind in a known number of dimensions."""
+        if self.scalar not in NUMBERS or self.shape is None:
+            return None
+        kind = pa.from_numpy_dtype(np.dtype(self.scalar))
+        for _ in self.shape.dims:
+            kind = pa.list_(kind)
+        return kind
+
+    def to_cell(self, value: Any) -> Any:
+        """See `FieldType`."""
+        return value.tolist() if self.arrow_is_known else value
+
+    def from_cell(self, cell: Any) -> Any:
+        """See `FieldType`: an array, or the lists that it became."""
+        if isinstance(cell, np.ndarray) and cell.dtype != object:
+            return cell
+        concrete = self.scalar if self.scalar in NUMBERS else None
+        array = np.array(cell.tolist() if hasattr(cell, "tolist") else cell, concrete)
+        if self.shape is None or self.shape.fits(array.shape):
+            return array
+        sizes = [-1 if size is None else size for size in self.shape.dims]
+        return array.reshape([0 if size < 0 and not array.size else size for size in sizes])
+
+    @property
+    def arrow_is_known(self) -> bool:
+        """True if the type says what its cells are."""
+        return self.scalar in NUMBERS and self.shape is not None
 
 
 REFERENCES = references(_FORMAT, (_PLAIN_VERSION, _TYPED_VERSION))

@@ -122,7 +122,8 @@ class Maybe(FieldType):
     def from_cell(self, cell: Any) -> Any:
         """See `FieldType`: pandas has other values for what is missing."""
         missing = cell is None or type(cell).__name__ in ("NAType", "NaTType")
-        return None if missing else self.inner.from_cell(cell)
+        nan = isinstance(cell, float) and cell != cell and self.inner != Scalar("float")
+        return None if missing or nan else self.inner.from_cell(cell)
 
 
 @dataclass(frozen=True)
