@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,6 +15,7 @@ from atdata.atmosphere.manifests import attached_manifests, build_manifest, find
 from atdata.atmosphere.publishing import Packed, publish
 from atdata.atproto.syntax import AtUri
 from atdata.dataset import Dataset
+from atdata.dataset.stored import stored_decoder
 from atdata.dataset.stores import AbstractDataStore
 from atdata.errors import UsageError, XrpcError
 from atdata.index import Named, choose_schema
@@ -26,6 +27,7 @@ from atdata.records import Entry, Schema
 from atdata.records.entry import SPLITS
 from atdata.records.facts import RECUT_FROM, Facts
 from atdata.records.storage import open_storage
+from atdata.samples.layout import Layout
 from atdata.shards import FileSource, ShardRef
 from atdata.shards.addresses import scheme_of
 from atdata.shards.cache import ShardCache
@@ -99,7 +101,7 @@ def promote_to_atmosphere(
         def pack(schema: Schema) -> Packed:
             packed = moved.packed
             if packed.blobs:
-                return replace(packed, manifests=lambda: _built(client, schema, packed.blobs, manifests))
+                return replace(packed, manifests=lambda: _built(client, schema, packed, manifests))
             plan = _PublicPlan(**vars(packed.plan), client=client, check=not allow_private)
             cache = ShardCache(client.settings.cache)
             return Packed(plan, lambda: find_manifests(plan.public, plan.listed(manifests), cache, manifests))
@@ -114,13 +116,13 @@ def promote_to_atmosphere(
         ).located
 
 
-def _built(
-    client: AtmosphereClient, schema: Schema, blobs: Sequence[ShardRef], manifests: bool | None
-) -> Sequence[DataSource]:
+def _built(client: AtmosphereClient, schema: Schema, packed: Packed, manifests: bool | None) -> Sequence[DataSource]:
     """The manifests of shards that become blobs, written by reading these."""
     cache, observer = ShardCache(client.settings.cache), manifest_observer(schema.sample_type, schema, manifests)
+    blobs = packed.blobs
     if observer is not None:
-        blobs = [build_manifest(shard, schema.sample_type, observer, cache) for shard in blobs]
+        decode = stored_decoder(schema.sample_type, Layout.of(packed.plan.layout) if packed.plan.layout else None)
+        blobs = [build_manifest(shard, decode, observer, cache) for shard in blobs]
     return attached_manifests(blobs, client.blob_limit, manifests)
 
 
@@ -178,9 +180,9 @@ def _moved(
 ) -> Iterator[_Moved]:
     if data_store is None:
         _check_addresses(entry.shards)
-        yield _Moved(Packed(StoragePlan(entry.shards, entry.storage, entry.size)))
+        yield _Moved(Packed(StoragePlan(entry.shards, entry.storage, entry.size, layout=entry.layout)))
     elif isinstance(data_store, PDSBlobStore):
-        yield _as_blobs(dataset, data_store)
+        yield _as_blobs(dataset, entry.layout, data_store)
     else:
         with planned_storage(dataset, publication, data_store, client.settings.cache, digests=True) as plan:
             _check_addresses(plan.shards)
@@ -199,22 +201,24 @@ def _check_addresses(shards: Sequence[ShardRef]) -> None:
             )
 
 
-def _as_blobs(dataset: Dataset[Any], store: PDSBlobStore) -> _Moved:
+def _as_blobs(dataset: Dataset[Any], layout: Mapping[str, str], store: PDSBlobStore) -> _Moved:
     """Whole shards if the server takes them, else the same samples in smaller ones."""
     cache, limit = ShardCache(store.client.settings.cache, revalidate=True), store.client.blob_limit
     whole = list(_on_this_machine(dataset, cache))
     if all(shard.size is not None and shard.size <= limit for shard in whole):
-        return _Moved(Packed.of_blobs(whole, limit, manifests=False))
+        return _Moved(Packed.of_blobs(whole, limit, False, layout))
     shards: list[ShardRef] = []
     origins: list[int] = []
     for number, shard in enumerate(whole):
         cut = [shard]
         if shard.size is None or shard.size > limit:
-            one = Dataset(FileSource((shard,)), sample_type=dataset.sample_type, cache=cache.root)
+            one = Dataset(
+                FileSource((shard,)), sample_type=dataset.sample_type, layout=dataset.layout, cache=cache.root
+            )
             cut = [planned.origin for planned in store.plan(one)]
         shards += cut
         origins += [number] * len(cut)
-    return _Moved(Packed.of_blobs(shards, limit, manifests=False), origins)
+    return _Moved(Packed.of_blobs(shards, limit, False, layout), origins)
 
 
 def _on_this_machine(dataset: Dataset[Any], cache: ShardCache) -> Iterator[ShardRef]:

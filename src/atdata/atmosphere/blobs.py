@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Self, cast
@@ -14,9 +15,10 @@ from atdata.atmosphere.evidence import reader_of
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import BlobUri
 from atdata.dataset import Dataset
-from atdata.dataset.stored import keeps_shards, packed_by_shard
+from atdata.dataset.stored import is_whole, keeps_shards, layout_of, packed_by_shard, stored_decoder
 from atdata.dataset.stores import ShardStore
 from atdata.errors import LexiconError, LimitError, ShardNotFoundError, UsageError, XrpcError
+from atdata.files import atomic_file, write_all
 from atdata.manifest import discard_shard, manifest_paths
 from atdata.progress import Progress, progress
 from atdata.records import Blob
@@ -27,6 +29,7 @@ from atdata.shards.cache import ShardCache
 from atdata.shards.digest import CHUNK
 from atdata.shards.http import HttpSource
 from atdata.shards.planned import PlannedShard
+from atdata.shards.rows import scan_rows
 from atdata.shards.writer import Observer, SampleRow
 from atdata.transport.download import Download
 
@@ -122,7 +125,8 @@ class PDSBlobStore(ShardStore):
     ) -> list[PlannedShard]:
         """Write a dataset's samples to the cache as shards that the server takes; see `ShardStore`.
 
-        Samples are packed anew, so equal samples give equal shards whoever wrote them first.
+        Samples are packed anew, so equal samples give equal shards whoever wrote them first. Shards whose samples are one
+        file a field are taken as they are, unless they are too large.
         """
         limit = self.client.blob_limit
         limits = Limits.of(maxcount, limit if maxsize is None else min(maxsize, limit))
@@ -131,7 +135,11 @@ class PDSBlobStore(ShardStore):
         if maxcount is not None or maxsize is not None:
             groups = iter([itertools.chain.from_iterable(groups)])
         shards: list[PlannedShard] = []
+        whole = numbered and is_whole(dataset.view) and layout_of(dataset.view) is not None
         for number, rows in enumerate(groups):
+            if whole and (kept := self._whole(dataset, number, limit, observer)) is not None:
+                shards.append(self._planned(kept, number))
+                continue
             for shard in cut_shards(rows, limits, lambda _: self._cache.scratch(), observer):
                 if shard.samples:
                     shards.append(self._planned(self.take(shard), number if numbered else None))
@@ -177,6 +185,32 @@ class PDSBlobStore(ShardStore):
         bars.begin(title, size)
         blob = self.client.upload(partial(_pieces, path, bars), _digest(shard).cid, size, mime_type)
         return check_taken(blob, mime_type, shard.url) if insist else blob
+
+    def _whole(self, dataset: Dataset[Any], number: int, limit: int, observer: Observer | None) -> ShardRef | None:
+        """A shard of a dataset as it is, in the cache; `None` where it is too large for a blob."""
+        view, scratch = dataset.view, self._cache.scratch()
+        opened = view.table.shards.open(number)
+        if opened.size > limit:
+            return None
+        decode, where = stored_decoder(view.stored_type, view.layout), opened.ref.url
+        opened.file.seek(0)
+        with atomic_file(scratch) as file:
+            while piece := opened.file.read(CHUNK):
+                write_all(file, piece, scratch)
+        size = scratch.stat().st_size
+        copied = ShardRef(str(scratch), Digest.of_file(scratch), size)
+        with scratch.open("rb") as file, nullcontext() if observer is None else observer(scratch) as observing:
+            samples = 0
+            for stored in scan_rows(file, size, where):
+                data = stored.read(file, where)
+                sample = decode(data)
+                samples += 1
+                if observing is not None:
+                    observing.observe(stored.key, stored.offset, data, sample)
+            copied = replace(copied, samples=samples)
+            if observing is not None:
+                observing.finish(copied)
+        return self.take(copied)
 
     def _planned(self, kept: ShardRef, part_of: int | None) -> PlannedShard:
         facts = str(self.address(kept)), kept.digest, kept.size, kept.samples, kept.manifest

@@ -15,6 +15,7 @@ from atdata.atmosphere.opening import dataset_of
 from atdata.atmosphere.publishing import Packed, publish
 from atdata.atproto.syntax import AtUri, RecordKey
 from atdata.dataset import Dataset
+from atdata.dataset.stored import stored_decoder
 from atdata.errors import LimitError, UsageError
 from atdata.files import atomic_file, write_all
 from atdata.index.publication import Publication
@@ -152,7 +153,7 @@ class DatasetPublisher:
         schema = self.client.read(schema_uri, Schema)
         observer = manifest_observer(schema.sample_type, schema, manifests)
         shards = [self._keep(blob, schema, f"blobs[{index}]", observer) for index, blob in enumerate(blobs)]
-        packed = Packed.of_blobs(shards, self.client.blob_limit, manifests)
+        packed = Packed.of_blobs(shards, self.client.blob_limit, manifests, {})
         return self._publish(packed, schema, name, version, rkey, manifests, facts)
 
     def _publish(
@@ -179,12 +180,13 @@ class DatasetPublisher:
         samples, digest = 0, Digest.sha256(blob)
         scratch = ShardCache(self.client.settings.cache).scratch()
         with nullcontext() if observer is None else observer(scratch) as observing:
-            for member in scan_rows(io.BytesIO(blob), len(blob), where):
-                packed = blob[member.offset : member.offset + member.size]
-                sample = schema.sample_type.from_bytes(packed)
+            archive, decode = io.BytesIO(blob), stored_decoder(schema.sample_type, None)
+            for stored in scan_rows(archive, len(blob), where):
+                data = stored.read(archive, where)
+                sample = decode(data)
                 samples += 1
                 if observing is not None:
-                    observing.observe(member.key, member.offset, packed, sample)
+                    observing.observe(stored.key, stored.offset, data, sample)
             with atomic_file(scratch) as file:
                 write_all(file, blob, scratch)
             if observing is not None:

@@ -76,7 +76,8 @@ class AtmosphereIndex(RecordIndex[AccountRecords]):
             planned_storage(dataset, publication, store, cache, digests=digests, observer=observer)
         )
         if isinstance(plan.storage, BlobStorage):
-            return Packed.of_blobs([shard.origin for shard in plan.planned], self.client.blob_limit, manifests)
+            blobs = [shard.origin for shard in plan.planned]
+            return Packed.of_blobs(blobs, self.client.blob_limit, manifests, plan.layout)
 
         source = dataset.view.source if store is None else store.create_source([shard.url for shard in plan.shards])
         return Packed(plan, lambda: find_manifests(source, plan.shards, ShardCache(cache), manifests))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -89,7 +88,7 @@ class _Lenient:
             self._inner.finish(shard)
 
 
-def build_manifest(shard: ShardRef, sample_type: type[Any], observer: Observer, cache: ShardCache) -> ShardRef:
+def build_manifest(shard: ShardRef, decode: Callable[[bytes], Any], observer: Observer, cache: ShardCache) -> ShardRef:
     """A shard of this machine that carries its manifest, which is written by reading it; it stays as it is.
 
     Raises:
@@ -99,9 +98,9 @@ def build_manifest(shard: ShardRef, sample_type: type[Any], observer: Observer, 
     scratch = cache.scratch()
     scratch.parent.mkdir(parents=True, exist_ok=True)
     with Path(shard.url).open("rb") as file, observer(scratch) as observing:
-        for row in scan_rows(file, shard.size or 0, shard.url):
-            packed = os.pread(file.fileno(), row.size, row.offset)
-            observing.observe(row.key, row.offset, packed, sample_type.from_bytes(packed))
+        for stored in scan_rows(file, shard.size or 0, shard.url):
+            data = stored.read(file, shard.url)
+            observing.observe(stored.key, stored.offset, data, decode(data))
         observing.finish(replace(shard, url=str(scratch)))
     files = [path for path in manifest_paths(scratch) if path.is_file()]
     return replace(shard, manifest=FileSource(tuple(cache.add_file(path) for path in files)) if files else None)

@@ -48,6 +48,7 @@ def dataset_of(
     return Dataset(
         _source(client, entry, _pinned(client, entry, shards) if manifests else shards, source),
         sample_type=sample_type,
+        layout=entry.layout_for(sample_type),
         metadata=entry.metadata,
         entry=entry,
         cache=client.settings.cache,

@@ -115,11 +115,13 @@ class Packed:
     blobs: Sequence[ShardRef] = ()
 
     @classmethod
-    def of_blobs(cls, shards: Sequence[ShardRef], limit: int, manifests: bool | None) -> Self:
+    def of_blobs(
+        cls, shards: Sequence[ShardRef], limit: int, manifests: bool | None, layout: Mapping[str, str]
+    ) -> Self:
         """Shards on this machine that become blobs, with the manifests that they carry; see `attached_manifests`."""
         storage = BlobStorage(tuple(Blob(shard.digest.cid, size=shard.size) for shard in shards if shard.digest))
         return cls(
-            StoragePlan(shards, storage, Size.of(shards)),
+            StoragePlan(shards, storage, Size.of(shards), layout=layout),
             lambda: attached_manifests(shards, limit, manifests),
             shards,
         )
@@ -172,7 +174,7 @@ def _send(
 ) -> Entry | Schema:
     """Upload what is not in place, and write the records; or the schema to pack for, where that was not the right one."""
     client, state = plan.client, repository.read()
-    entry = publication.entry(schema, packed.plan.storage, packed.plan.size)
+    entry = publication.entry(schema, packed.plan.storage, packed.plan.size, packed.plan.layout)
     check_public(entry, client.settings)
 
     def check(entry: Entry) -> None:
@@ -207,7 +209,9 @@ def sending(client: AtmosphereClient, publication: Publication, schema: Schema, 
     The journal of their upload is kept until all is written, so that a run that was killed sends one blob again at most.
     """
     files = packed.manifests()
-    entry = replace(publication.entry(schema, packed.plan.storage, packed.plan.size), **manifest_facts(files))
+    entry = replace(
+        publication.entry(schema, packed.plan.storage, packed.plan.size, packed.plan.layout), **manifest_facts(files)
+    )
     labels = [("append", publication.name), *((shard, None) for shard in entry.shard_keys)]
     with Journal.open(_journal_path(client, schema, labels, None)) as journal:
         upload = _Upload(client, entry, packed.blobs, files, journal, bool(publication.manifests))
@@ -217,9 +221,9 @@ def sending(client: AtmosphereClient, publication: Publication, schema: Schema, 
                 journal.forget_uploads()
             packed.plan.upload()
             stored = upload({} if again else _referenced(client.records.state([Entry])))
-            return StoredShards(packed.plan.shards, stored.storage, stored.manifests)
+            return StoredShards(packed.plan.shards, stored.storage, stored.manifests, packed.plan.layout)
 
-        yield Sending(StoredShards(packed.plan.shards, entry.storage, entry.manifests), send)
+        yield Sending(StoredShards(packed.plan.shards, entry.storage, entry.manifests, packed.plan.layout), send)
 
 
 def _has_entry(decision: Decision[Any]) -> bool:

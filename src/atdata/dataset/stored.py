@@ -74,9 +74,11 @@ def layout_of(view: View[Any]) -> Layout | None:
     table = view.table
     if not keeps_shards(view) or view.lens is not None or not table.refs:
         return None
-    if table.shards.open(0).index.members is None:
+    if table.shards.open(0).index.packed:
         return None
-    return view.layout or Layout.implied(fields_of(view.stored_type))
+    if view.layout is not None or issubclass(view.stored_type, DictSample):
+        return view.layout
+    return Layout.implied(fields_of(view.stored_type))
 
 
 def _kept(key: str, stored: bytes, sample: Any) -> SampleRow:

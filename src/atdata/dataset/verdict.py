@@ -88,7 +88,8 @@ def _checked_against(manifest: Manifest | None, rows: Iterator[Row], shard: Open
     if manifest is None:
         yield from rows
         return
-    check_offsets(ShardIndex(manifest.offsets, manifest.sizes), shard.index, shard.ref.url)
+    said = ShardIndex(manifest.offsets, manifest.sizes, packed=manifest.header.packed)
+    check_offsets(said, shard.index, shard.ref.url)
     for (key, packed), name, digest in zip(rows, manifest.keys, manifest.digests, strict=True):
         found = hashlib.sha256(packed).digest()
         if (key, found) != (name, digest.tobytes()):

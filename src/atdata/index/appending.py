@@ -36,11 +36,13 @@ class StoredShards:
         shards: in order.
         storage: the same, as a record says it.
         manifests: theirs; none where there are none.
+        layout: the extensions of the file that each field stands in; empty where samples are packed.
     """
 
     shards: Sequence[ShardRef]
     storage: Storage
     manifests: tuple[ShardManifest, ...] = ()
+    layout: Mapping[str, str] = field(default_factory=dict)
 
     def without(self, known: frozenset[str]) -> StoredShards:
         """The same without those that are known by digest."""
@@ -51,6 +53,7 @@ class StoredShards:
             [self.shards[n] for n in kept],
             replace(self.storage, listed=tuple(self.storage.listed[n] for n in kept)),  # type: ignore[type-var]
             tuple(self.manifests[n] for n in kept) if self.manifests else (),
+            self.layout,
         )
 
 
@@ -149,6 +152,14 @@ def _found(state: RecordState, base: Entry, label: Label, addition: Addition) ->
 def _extended(base: Entry, fresh: StoredShards, addition: Addition) -> Entry:
     """The entry of a dataset with more shards; facts stay as they are, but for what they say of the shards."""
     both = base.storage.joined(fresh.storage)
+    if base.layout and fresh.layout and base.layout != fresh.layout:
+        raise UsageError(
+            "the new shards have another layout than those of the dataset",
+            path="new",
+            expected=base.layout,
+            actual=fresh.layout,
+            hint="Append paths of shards with the same extensions, or samples.",
+        )
     whole = bool(base.manifests and fresh.manifests)
     metadata = {name: value for name, value in base.metadata.items() if name != RECUT_FROM}
     if (splits := _splits(base, len(fresh.shards), addition.split)) is not None:
@@ -159,6 +170,7 @@ def _extended(base: Entry, fresh: StoredShards, addition: Addition) -> Entry:
         storage=both,
         size=_sum(base.size, Size.of(fresh.shards)),
         metadata=metadata,
+        layout=base.layout or fresh.layout,
         manifests=(*base.manifests, *fresh.manifests) if whole else (),
         predecessor=Predecessor(addition.identities(base), base.located),
         created_at=now(),
@@ -195,7 +207,7 @@ def _sum(one: Size, other: Size) -> Size:
     return Size(*map(total, (one.samples, one.bytes, one.shards), (other.samples, other.bytes, other.shards)))
 
 
-def as_dataset(new: Any, schema: Schema, scratch: Path) -> Dataset[Any]:
+def as_dataset(new: Any, schema: Schema, layout: Mapping[str, str], scratch: Path) -> Dataset[Any]:
     """The dataset of what somebody appends: itself, the shards at paths or addresses, or samples, written to a folder.
 
     Raises:
@@ -204,7 +216,7 @@ def as_dataset(new: Any, schema: Schema, scratch: Path) -> Dataset[Any]:
     if isinstance(new, Dataset):
         return new
     if paths := paths_of(new):
-        return Dataset(paths, sample_type=schema.sample_type)
+        return Dataset(paths, sample_type=schema.sample_type, layout=layout or None)
     if isinstance(new, Mapping) or not isinstance(new, Iterable):
         raise UsageError(
             "only shards or samples can be appended",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from atdata.dataset import Dataset
-from atdata.dataset.stored import packed_by_shard
+from atdata.dataset.stored import packed_by_shard, stored_decoder
 from atdata.errors import SchemaError, UsageError
 from atdata.index.publication import Publication
 from atdata.records import Schema
@@ -63,7 +63,8 @@ def check_first(dataset: Dataset[Any], schema: Schema) -> None:
     Raises:
         SampleError: it is not.
     """
+    decode = stored_decoder(schema.sample_type, dataset.view.layout)
     for rows in packed_by_shard(dataset.view):
-        for _, packed, _ in rows:
-            schema.sample_type.from_bytes(packed)
+        for _, stored, _ in rows:
+            decode(stored)
             return

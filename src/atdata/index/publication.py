@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from atdata.atproto.syntax import AtUri, RecordKey
@@ -63,6 +64,7 @@ class Publication:
         """True if shards are cut anew."""
         return self.maxcount is not None or self.maxsize is not None
 
-    def entry(self, schema: Schema, storage: Storage, size: Size) -> Entry:
+    def entry(self, schema: Schema, storage: Storage, size: Size, layout: Mapping[str, str]) -> Entry:
         """The entry that says this."""
-        return Entry(name=self.name, schema_ref=schema.located, storage=storage, size=size, **self.facts.said)
+        facts = {"storage": storage, "size": size, "layout": layout, **self.facts.said}
+        return Entry(name=self.name, schema_ref=schema.located, **facts)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from atdata.dataset import Dataset
-from atdata.dataset.stored import is_whole
+from atdata.dataset.stored import is_whole, layout_of
 from atdata.dataset.stores import AbstractDataStore, ShardStore, scratch_of
 from atdata.errors import UsageError
 from atdata.index.checks import check_splits
@@ -37,6 +37,7 @@ class StoragePlan:
         store: what `upload` sends them to; `None` where they are in place.
         planned: the shards as the store planned them.
         origins: of each the number of the dataset's shard whose samples it has; `None` where that is not known.
+        layout: the extensions of the file that each field stands in; empty where samples are packed.
     """
 
     shards: Sequence[ShardRef]
@@ -45,6 +46,7 @@ class StoragePlan:
     store: ShardStore | None = None
     planned: Sequence[PlannedShard] = ()
     origins: Sequence[int] | None = None
+    layout: Mapping[str, str] = field(default_factory=dict)
 
     def upload(self) -> None:
         """Store what is not in place yet."""
@@ -89,7 +91,8 @@ def planned_storage(
             check_splits(publication, len(dataset.shards), origins)
             shards = [replace(shard, url=_address(shard.url)) for shard in planned]
             source = store.create_source([shard.url for shard in planned])
-            yield StoragePlan(shards, storage_of(shards, source), Size.of(shards), store, planned, origins)
+            plan = StoragePlan(shards, storage_of(shards, source), Size.of(shards), store, planned, origins)
+            yield replace(plan, layout=_layout(dataset))
         return
     if store is not None:
         source = store.create_source(store.write_shards(dataset, prefix=prefix, **limits))
@@ -103,7 +106,14 @@ def planned_storage(
     same = store is None or (None not in known and known == [shard.digest for shard in kept])
     origins = range(len(kept)) if same and is_whole(dataset.view) else None
     check_splits(publication, len(dataset.shards), origins)
-    yield StoragePlan(kept, storage_of(kept, source), Size.of(kept), origins=origins)
+    layout = _layout(dataset) if digests or store is not None else dataset.layout or {}
+    yield StoragePlan(kept, storage_of(kept, source), Size.of(kept), origins=origins, layout=layout)
+
+
+def _layout(dataset: Dataset[Any]) -> dict[str, str]:
+    """The layout of the samples as they are stored; empty where they are packed."""
+    layout = layout_of(dataset.view)
+    return {} if layout is None else layout.said()
 
 
 def _check_in_place(dataset: Dataset[Any], publication: Publication) -> None:

@@ -216,7 +216,7 @@ class VersionedIndex(Generic[Store]):
         check_named(name, version)
         base = self.get_entry_by_name(name)
         with tempfile.TemporaryDirectory(prefix="atdata-append-") as scratch:
-            dataset = as_dataset(new, self._schema(base), Path(scratch))
+            dataset = as_dataset(new, self._schema(base), base.layout, Path(scratch))
             if self.data_store is None and dataset is not new and not paths_of(new):
                 raise UsageError(
                     "samples need a data store that keeps them",

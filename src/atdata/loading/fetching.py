@@ -47,6 +47,7 @@ def fetch_all(dataset: Dataset[T], title: str, folder: Path) -> Dataset[T]:
     return Dataset(
         _FetchedSource(tuple(kept), source),
         sample_type=dataset.view.stored_type,
+        layout=dataset.layout,
         metadata=dataset.metadata,
         entry=dataset.entry,
         cache=folder,

@@ -89,7 +89,9 @@ class LocalIndex(RecordIndex[LocalRecords]):
             check_places(storage.shards)
             while True:
                 schema = self._schema_for(dataset, publication)
-                plan = self._plan(schema, publication.entry(schema, storage.storage, storage.size), publication)
+                plan = self._plan(
+                    schema, publication.entry(schema, storage.storage, storage.size, storage.layout), publication
+                )
                 for record in plan.fresh:
                     self._check_key(record)
                 if plan.entry.data_urls == [shard.url for shard in storage.shards]:  # else it is listed elsewhere
@@ -108,7 +110,7 @@ class LocalIndex(RecordIndex[LocalRecords]):
         _refuse_manifests(publication)
         with planned_storage(dataset, publication, self.data_store, self.settings.cache, digests=True) as plan:
             check_places(plan.shards)
-            stored = StoredShards(plan.shards, plan.storage)
+            stored = StoredShards(plan.shards, plan.storage, layout=plan.layout)
 
             def send(_again: bool) -> StoredShards:
                 plan.upload()
@@ -271,6 +273,7 @@ class LocalIndex(RecordIndex[LocalRecords]):
         return Dataset(
             source_of_entry(entry, shards, self.data_store),
             sample_type=kind,
+            layout=entry.layout_for(kind),
             metadata=entry.metadata,
             entry=entry,
             cache=self.settings.cache,

@@ -26,6 +26,7 @@ from atdata.manifest.files import manifest_paths
 from atdata.manifest.header import MAX_HEADER, File, Header, SchemaReference
 from atdata.manifest.parquet import RowsColumn, encode_rows, require_parquet
 from atdata.shards import Digest, ShardRef
+from atdata.shards.index import SampleMembers
 from atdata.shards.writer import ShardObserver
 
 BATCH = 4096
@@ -70,6 +71,7 @@ class ManifestBuilder:
         self._keys = RowsColumn("str")
         self._offsets, self._sizes = array("q"), array("q")
         self._digests = bytearray()
+        self.packed = True
 
     def add(self, key: str, offset: int, size: int, sample: Any) -> None:
         """Take in the next sample; `add_digest` must bring its digest, in the same order.
@@ -120,6 +122,7 @@ class ManifestBuilder:
             schema=self._schema,
             fields={part.indexed.name: part.aggregate() for part in kept},
             provenance=self._provenance,
+            packed=self.packed,
         )
         return header.encode(), rows
 
@@ -246,6 +249,7 @@ class _Observer:
 
     def observe(self, key: str, offset: int, packed: bytes, sample: Any) -> None:
         """Observe a sample that was written."""
+        self._builder.packed = not isinstance(packed, SampleMembers)
         self._builder.add(key, offset, len(packed), sample)
         if len(packed) >= _LARGE:
             self._together.append(packed)

@@ -52,6 +52,8 @@ class Header:
         schema: what the samples are.
         fields: what is known of all values of each indexed field.
         provenance: where the shard comes from, in its writer's words.
+        packed: whether each sample is one file; else its rows say where the first header of each is, and its bytes from
+            there to the end of its last file.
     """
 
     shard: File
@@ -60,6 +62,7 @@ class Header:
     schema: SchemaReference
     fields: Mapping[str, Aggregate] = field(default_factory=dict)
     provenance: Mapping[str, str] = field(default_factory=dict)
+    packed: bool = True
 
     def encode(self) -> bytes:
         """The JSON. Where it were too long for an entry, the longest lists of values are left out.
@@ -116,6 +119,7 @@ class Header:
             "schema": _without_none(asdict(self.schema)),
             "fields": {name: _without_none(asdict(aggregate)) for name, aggregate in self.fields.items()},
             "provenance": dict(self.provenance),
+            **({} if self.packed else {"packed": False}),
         }
 
     @classmethod
@@ -145,6 +149,7 @@ class Header:
             schema=read.schema,
             fields=read.fields,
             provenance=read.provenance,
+            packed=read.packed,
         )
 
 
@@ -171,6 +176,7 @@ class _Read:
     schema: SchemaReference
     fields: dict[str, Aggregate]
     provenance: dict[str, str]
+    packed: bool = True
 
 
 def _damaged(uri: str, actual: str, expected: str | None = None) -> ShardError:

@@ -14,14 +14,15 @@ import msgspec
 from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import AtUri, Nsid
-from atdata.errors import AtdataError, IdentifierError, LexiconError, LimitError
+from atdata.errors import AtdataError, IdentifierError, LexiconError, LimitError, UsageError
 from atdata.records import nsids, older
 from atdata.records.manifests import ShardManifest, read_manifests
 from atdata.records.record import IndexKeys, Record, rest_of, without_none
 from atdata.records.storage import BlobStorage, Storage, check_digests, read_storage
-from atdata.samples import DictOf, Plain
+from atdata.samples import DictOf, DictSample, Plain, fields_of
 from atdata.samples.codec import pack
 from atdata.samples.kinds import Misfit
+from atdata.samples.layout import Layout
 from atdata.shards import ShardRef
 
 MAX_METADATA = 100_000
@@ -31,6 +32,7 @@ SPLITS = "splits"
 _MEMBERS = ("name", "schemaRef", "storage", "createdAt", "description", "metadata", "tags", "size", "license")
 _MANIFESTS = "manifests"
 _PREDECESSOR = "predecessor"
+_LAYOUT = "layout"
 _ANYWHERE = "did:web:nowhere.invalid"  # what a shard is does not depend on whose blob it is
 
 
@@ -104,10 +106,12 @@ class Entry(Record):
         size: how large it is.
         manifests: those of its shards, in their order; none where it lists none, or such as cannot be read.
         predecessor: the dataset that this one was made from by adding to it, where it says.
+        layout: the extensions of the file that each field stands in, where a sample is one file a field (decision 32);
+            empty where samples are packed, or where the fields of their type tell.
     """
 
     NSID: ClassVar[Nsid] = nsids.ENTRY
-    LATER: ClassVar[frozenset[str]] = frozenset({_MANIFESTS, _PREDECESSOR})
+    LATER: ClassVar[frozenset[str]] = frozenset({_MANIFESTS, _PREDECESSOR, _LAYOUT})
 
     name: str
     schema_ref: AtUri
@@ -119,6 +123,7 @@ class Entry(Record):
     size: Size = Size()
     manifests: tuple[ShardManifest, ...] = ()
     predecessor: Predecessor | None = None
+    layout: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def shards(self) -> tuple[ShardRef, ...]:
@@ -173,11 +178,34 @@ class Entry(Record):
         return [str(shard.digest or shard.url) for shard in self.storage.shards(_ANYWHERE)]
 
     def identity(self, schema: Cid) -> Cid:
-        """The CID of what makes it this dataset: its schema's identity and its shards in order (formats.md 5).
+        """The CID of what makes it this dataset: its schema's identity, its shards in order, and their layout where they
+        have one (formats.md 5).
 
         Shards are known by digest, so moving them whole changes nothing; those without one by their URL.
         """
-        return Cid.of_cbor(cbor.encode({"schema": schema, "shards": self.shard_keys}))
+        return Cid.of_cbor(cbor.encode({"schema": schema, "shards": self.shard_keys, **self._said_layout()}))
+
+    def _said_layout(self) -> dict[str, Any]:
+        return {_LAYOUT: dict(self.layout)} if self.layout else {}
+
+    def layout_for(self, sample_type: type) -> dict[str, str] | None:
+        """The layout, as far as samples of a type have its fields; `None` where nothing is said.
+
+        Raises:
+            LexiconError: it says what is no layout.
+        """
+        if _LAYOUT in self.extra:
+            raise LexiconError(
+                "an entry's layout cannot be read",
+                uri=self.uri,
+                path=_LAYOUT,
+                expected="the extensions of each field's file, as text",
+                actual=reprlib.repr(self.extra[_LAYOUT]),
+            )
+        fields = (
+            self.layout if issubclass(sample_type, DictSample) else [field.name for field in fields_of(sample_type)]
+        )
+        return {name: files for name, files in self.layout.items() if name in fields} or None
 
     @property
     def index_keys(self) -> IndexKeys:
@@ -186,7 +214,7 @@ class Entry(Record):
             shards: list[Any] = [str(shard.digest or shard.url) for shard in self.storage.shards(_ANYWHERE)]
         except AtdataError:  # stored in a way that this version does not know, or as too many
             shards = [self.storage.to_record()]
-        said = {"schemaRef": str(self.schema_ref), "shards": shards}
+        said = {"schemaRef": str(self.schema_ref), "shards": shards, **self._said_layout()}
         return IndexKeys(self.name, None, Cid.of_cbor(cbor.encode(said)), self.schema_ref)
 
     @cached_property
@@ -235,6 +263,7 @@ class Entry(Record):
             createdAt=self.created_at,
             **({_MANIFESTS: [item.to_record() for item in self.manifests]} if self.manifests else {}),
             **({} if self.predecessor is None else {_PREDECESSOR: self.predecessor.to_record()}),
+            **self._said_layout(),
             **self.extra,
         )
 
@@ -252,6 +281,8 @@ class Entry(Record):
             predecessor = Predecessor.from_record(value[_PREDECESSOR]) if _PREDECESSOR in value else None
         known = (*_MEMBERS, _MANIFESTS) if manifests else _MEMBERS
         known = (*known, _PREDECESSOR) if predecessor else known
+        layout = _read_layout(value.get(_LAYOUT))
+        known = (*known, _LAYOUT) if layout else known
         return cls(
             name=value["name"],
             schema_ref=AtUri(value["schemaRef"]),
@@ -263,9 +294,17 @@ class Entry(Record):
             size=Size(*(value.get("size", {}).get(what) for what in ("samples", "bytes", "shards"))),
             manifests=manifests,
             predecessor=predecessor,
+            layout=layout,
             created_at=value["createdAt"],
             extra=rest_of(value, *known),
         )
+
+
+def _read_layout(value: Any) -> Mapping[str, str]:
+    """A layout; empty where it is none that can be read: it stays as it came."""
+    with suppress(UsageError):
+        return Layout.of(value).said()
+    return {}
 
 
 def _total(counts: Sequence[int | None]) -> int | None:

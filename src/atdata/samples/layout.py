@@ -62,16 +62,20 @@ class Layout:
 
         A field stands in the file that has its name as extension, or as the first part of it (`seg.png` for `seg`). Else
         in the one file whose format is that of its type: `cls` for an int, `txt` for a str, `json` for a dict, `npy` for
-        an array, `jpg`, `png` and others for an image; where two fields have one type, none of them.
+        an array, `jpg`, `png` and others for an image. Where several fields have one type, that file is for the only one
+        that every sample has, and for none of them where there are two.
         """
-        known = {field.name: extensions_of(field.type) for field in fields}
+        declared = list(fields)
+        own = {field.name: extensions_of(field.type) for field in declared}
+        taken = {field.name.lower() for field in declared}
         files = []
-        for name, own in known.items():
-            shared = any(set(own) & set(other) for key, other in known.items() if key != name)
-            lower = name.lower()
-            named = [lower, *(f"{lower}.{extension}" for extension in own)]
-            taken = {key.lower() for key in known}
-            files.append((name, tuple(dict.fromkeys(named + [e for e in own if not shared and e not in taken]))))
+        for field in declared:
+            rivals = [f for f in declared if f is not field and set(own[f.name]) & set(own[field.name])]
+            shared = bool(rivals) and (not field.required or any(rival.required for rival in rivals))
+            lower = field.name.lower()
+            named = [lower, *(f"{lower}.{extension}" for extension in own[field.name])]
+            alone = [] if shared else [extension for extension in own[field.name] if extension not in taken]
+            files.append((field.name, tuple(dict.fromkeys([*named, *alone]))))
         return cls(tuple(files))
 
     def check(self, fields: Sequence[Field]) -> None:

@@ -62,7 +62,7 @@ class Members:
     def index(self, heads: Ints) -> ShardIndex:
         """The index of the samples, whose first headers stand at some offsets, int64 `[n]`."""
         last = self.first[1:] - 1
-        return ShardIndex(heads, self.starts[last] + self.sizes[last] - heads, self)
+        return ShardIndex(heads, self.starts[last] + self.sizes[last] - heads, self, packed=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,12 +73,14 @@ class ShardIndex:
         starts: offset of each sample's first byte in the shard, int64 `[n]`, increasing. A packed sample begins after its
             header, one of several files with the header of the first.
         sizes: bytes of each sample, int64 `[n]`.
-        members: of samples that are one file a field; `None` where each is packed.
+        members: of samples that are one file a field, where these are known.
+        packed: whether each sample is one file that holds all of its fields.
     """
 
     starts: Ints
     sizes: Ints
     members: Members | None = None
+    packed: bool = True
 
     def __len__(self) -> int:
         return len(self.starts)

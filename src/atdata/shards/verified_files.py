@@ -218,4 +218,5 @@ def _unpack(packed: bytes, count: int, seal: bytes) -> ShardIndex:
         return ShardIndex(starts, sizes)
     counts, codes, places, lengths = rest
     first = np.concatenate([[0], np.cumsum(counts)])
-    return ShardIndex(starts, sizes, Members(tuple(names), first, codes.astype(np.uint16), np.cumsum(places), lengths))
+    members = Members(tuple(names), first, codes.astype(np.uint16), np.cumsum(places), lengths)
+    return ShardIndex(starts, sizes, members, packed=False)

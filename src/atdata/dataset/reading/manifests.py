@@ -103,7 +103,8 @@ def check_offsets(manifest: ShardIndex, shard: ShardIndex, url: str) -> None:
     Raises:
         ShardError: they are not.
     """
-    if not (np.array_equal(manifest.starts, shard.starts) and np.array_equal(manifest.sizes, shard.sizes)):
+    same = np.array_equal(manifest.starts, shard.starts) and np.array_equal(manifest.sizes, shard.sizes)
+    if not same or manifest.packed != shard.packed:
         raise ShardError(
             "the samples of the shard are elsewhere than its manifest says",
             uri=url,

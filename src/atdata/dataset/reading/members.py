@@ -131,13 +131,26 @@ class MemberReader:
         Raises:
             ShardError, SampleError: it is none of this type.
         """
+        members, found = self._files_in(stored)
+        return self.rows(self._columns_in(stored, members, found), found)[0]
+
+    def columns_of(self, stored: SampleMembers) -> dict[str, Any]:
+        """The columns of one sample, from its files as they stand in a shard.
+
+        Raises:
+            ShardError, SampleError: it is none of this type.
+        """
+        return self._columns_in(stored, *self._files_in(stored))
+
+    def _columns_in(self, stored: SampleMembers, members: Members, found: dict[str, Ints]) -> dict[str, Any]:
+        return self.columns(members, found, np.frombuffer(stored, np.uint8), 0, lambda _: "")
+
+    def _files_in(self, stored: SampleMembers) -> tuple[Members, dict[str, Ints]]:
         archive = stored + bytes(-len(stored) % BLOCK) + END
         index = index_of(list(grouped(scan_members(io.BytesIO(archive), len(archive), ""), "")), "")
         if index.members is None:
             raise AssertionError("files of a sample are no packed sample")
-        found = self.find(index.members, np.zeros(1, np.int64))
-        columns = self.columns(index.members, found, np.frombuffer(archive, np.uint8), 0, lambda _: "sample")
-        return self.rows(columns, found)[0]
+        return index.members, self.find(index.members, np.zeros(1, np.int64))
 
     def rows(self, columns: dict[str, Any], found: dict[str, Ints]) -> list[Any]:
         """The samples of some columns; of samples without a type, each with the files that it has, in their order."""

@@ -55,7 +55,7 @@ class SampleIndex:
     @classmethod
     def of(cls, manifest: Manifest) -> SampleIndex:
         """The index in a manifest, without the values of fields and the memory that they are in."""
-        index = ShardIndex(manifest.offsets.copy(), manifest.sizes.copy())
+        index = ShardIndex(manifest.offsets.copy(), manifest.sizes.copy(), packed=manifest.header.packed)
         return cls(index, Keys(manifest.keys), manifest.digests.copy(), manifest.header.shard.size)
 
     @property

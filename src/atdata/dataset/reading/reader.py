@@ -28,7 +28,7 @@ from atdata.samples.columns import FAR, ColumnDecoder
 from atdata.samples.gather import Column
 from atdata.samples.layout import Layout
 from atdata.samples.packable import is_plain
-from atdata.shards.index import Members
+from atdata.shards.index import Members, SampleMembers
 from atdata.shards.memory_map import FileRange, map_file, read_file
 from atdata.shards.opening import AHEAD
 
@@ -241,7 +241,7 @@ class SampleReader:
 
     def _in_bulk(self, chunks: Sequence[Chunk]) -> bool:
         """True if all samples are packed, of a type that is decoded in columns."""
-        return self.bulk and len(chunks) > 0 and all(chunk.index.members is None for chunk in chunks)
+        return self.bulk and len(chunks) > 0 and all(chunk.index.packed for chunk in chunks)
 
     def _block(self, chunks: Sequence[Chunk]) -> Block | None:
         count, least = sum([len(chunk.starts) for chunk in chunks]), min([int(chunk.sizes.min()) for chunk in chunks])
@@ -253,7 +253,7 @@ class SampleReader:
         """
         for chunk in chunks:
             self.statistics.samples += len(chunk.starts)
-            self.statistics.bytes += chunk.total if chunk.index.members is None else 0
+            self.statistics.bytes += chunk.total if chunk.index.packed else 0
             self.statistics.chunks += 1
         block = started or (self._from_memory(chunks) if self._in_bulk(chunks) else None)
         columns = self._decoder.finish(block) if block else None
@@ -275,6 +275,8 @@ class SampleReader:
         if chunk.index.members is not None:
             return self._read_members(chunk, chunk.index.members)
         memory = self._memory(chunk)
+        if not chunk.index.packed:
+            return self._read_files(chunk, memory)
         if self.bulk:
             found = self._decoder.decode(memory.data, chunk.starts - memory.base, chunk.sizes)
             if found is not None:
@@ -300,6 +302,25 @@ class SampleReader:
             error.uri = self.table.refs[chunk.shard].url
             raise
         return columns if self.bulk else {ROWS: self._members.rows(columns, found)}
+
+    def _read_files(self, chunk: Chunk, memory: FileRange) -> Columns:
+        """The same, of a shard of which only these samples are here: their files are found in each."""
+        offsets = (chunk.starts - memory.base).tolist()
+        stored = [
+            SampleMembers(memory.data[start : start + size].tobytes())
+            for start, size in zip(offsets, chunk.sizes.tolist(), strict=True)
+        ]
+        read = self._members.columns_of if self.bulk else self._members.sample
+        samples: list[Any] = []
+        try:
+            for sample in stored:
+                samples.append(read(sample))
+        except SampleError as error:
+            error.uri, error.path = self.table.refs[chunk.shard].url, f"{self._key(chunk, len(samples))}{error.path}"
+            raise
+        if not self.bulk:
+            return {ROWS: samples}
+        return {name: [sample[name][0] for sample in samples] for name in self.wanted}
 
     def _key(self, chunk: Chunk, place: int) -> str:
         return self.table.key(chunk.shard, int(chunk.starts[place]))
