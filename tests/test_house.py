@@ -41,6 +41,7 @@ LARGE_FACES = {
     "SqlDatabase": 15,
     "FieldType": 14,  # all that there is to say of a kind of field
     "Derived": 14,
+    "Array": 13,
     "SampleOf": 15,
     "TupleOf": 15,
 }
