@@ -23,7 +23,7 @@ from atdata.index.publication import Publication
 from atdata.index.storage import StoragePlan, planned_storage
 from atdata.local import LocalIndex
 from atdata.local.planning import Planner
-from atdata.records import Entry, Schema
+from atdata.records import Entry, Predecessor, Schema
 from atdata.records.entry import SPLITS
 from atdata.records.facts import RECUT_FROM, Facts
 from atdata.records.storage import open_storage
@@ -94,6 +94,7 @@ def promote_to_atmosphere(
         facts=Facts.of(description, tags, license).over(Facts.of_entry(entry)),
         prefix=entry.name,
         manifests=manifests,
+        predecessor=_predecessor(entry, client, entry.name if name is None else name),
     )
     with _moved(local_index.dataset(entry), entry, publication, data_store, client) as moved:
         publication = replace(publication, facts=_facts(publication.facts, entry, local_schema, moved.origins))
@@ -229,6 +230,19 @@ def _on_this_machine(dataset: Dataset[Any], cache: ShardCache) -> Iterator[Shard
         opened.file.close()
         url = shard.origin.url if isinstance(shard.source, FileSource) else shard.url
         yield ShardRef(url, shard.digest, opened.size, len(opened.index))
+
+
+def _predecessor(entry: Entry, client: AtmosphereClient, name: str) -> Predecessor | None:
+    """The predecessor of an entry as strangers find it: the account's own entry of it, if it was published."""
+    if entry.predecessor is None:
+        return None
+    identity, schemas = entry.predecessor.identity, dict[AtUri, Schema]()
+    for found in client.records.read_all(None, Entry):
+        if found.name == name:
+            schema = schemas.setdefault(found.schema_ref, client.read(found.schema_ref, Schema))
+            if found.identity(schema.identity) == identity or found.metadata.get(RECUT_FROM) == str(identity):
+                return Predecessor(identity, found.uri)
+    return Predecessor(identity)
 
 
 def _numbered(named: Named[Schema], draft: Schema, version: str | None) -> Schema:

@@ -7,11 +7,8 @@ The checker is the server's own `listRecords`, never our index. A fault that nev
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +17,13 @@ import pytest
 from numpy.typing import NDArray
 
 import atdata
-from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, PDSBlobStore
-from atdata.testing import DevAccount
+from atdata.atmosphere import AtmosphereIndex, PDSBlobStore
 from atdata.testing.http import Answer, Request
-from support.commands import start
-from support.networks import Network, RealNet, fresh_handle, list_records
+from support.networks import Network, fresh_handle
+from support.trials import Trial, killed_at, tried
 
 pytestmark = pytest.mark.slow
 
-MANY = os.environ.get("ATDATA_TEST_MANY") == "1"
 SHARDS = 3
 BLOBS = 3 * SHARDS  # each with the two files of its manifest
 
@@ -39,89 +34,11 @@ class Row:
     n: int
 
 
-def write_csv(folder: Path) -> Path:
+def publishing(folder: Path) -> list[str]:
+    """The command that publishes three shards."""
     path = folder / "rows.csv"
     path.write_text("n,text\n" + "".join(f"{number},row {number}\n" for number in range(12)))
-    return path
-
-
-@dataclass
-class Trial:
-    """One account, publishing on one machine."""
-
-    network: Network
-    account: DevAccount
-    folder: Path
-    process: Any = None
-    sent: list[str] = field(default_factory=list)
-
-    @property
-    def environment(self) -> dict[str, str]:
-        home = {"ATDATA_CACHE": str(self.folder / "cache"), "ATDATA_DATA": str(self.folder / "data")}
-        return {**self.network.environment, **home}
-
-    def login(self) -> None:
-        client = self.client()
-        session = self.folder / "data" / "session"
-        session.parent.mkdir(parents=True)
-        session.write_text(client.export_session())
-
-    def client(self) -> AtmosphereClient:
-        client = AtmosphereClient(
-            plc_url=self.network.plc_url,
-            resolver_url=self.network.environment["ATDATA_RESOLVER_URL"],
-            allow_loopback=True,
-            cache=self.folder / "cache",
-            data=self.folder / "data",
-        )
-        client.login(self.account.handle, self.account.password)
-        return client
-
-    def publish(self) -> int:
-        """`atdata publish` of three shards, in a process of its own; its exit code."""
-        arguments = [
-            "publish",
-            str(write_csv(self.folder)),
-            "--name",
-            "rows",
-            "--version",
-            "1.0.0",
-            "--maxcount",
-            "4",
-            "--yes",
-            "--json",
-        ]
-        self.process = start(arguments, self.environment)
-        self.process.join(120)
-        assert self.process.exitcode is not None, "it hangs"
-        return self.process.exitcode
-
-    def watch(
-        self,
-        on_request: Callable[[int, Request], Answer | None] | None,
-        on_answer: Callable[[int, Request, Answer], Answer] | None = None,
-    ) -> None:
-        """Count the requests of a publication, and let something happen at one."""
-        self.sent = []
-
-        def before(request: Request) -> Answer | None:
-            self.sent.append(f"{request.method} {request.path}")
-            return on_request(len(self.sent) - 1, request) if on_request else None
-
-        def after(request: Request, answer: Answer) -> Answer:
-            return on_answer(len(self.sent) - 1, request, answer) if on_answer else answer
-
-        for server in (self.network.plc_server, *self.network.pds_servers):
-            server.before, server.tamper = before, after
-
-    def uploads(self) -> int:
-        return sum("uploadBlob" in request for request in self.sent)
-
-    def records(self) -> list[int]:
-        url, did = self.account.pds_url, self.account.did
-        for server in (self.network.plc_server, *self.network.pds_servers):
-            server.before = server.tamper = None
-        return [len(list_records(url, did, f"science.alt.dataset.{kind}")) for kind in ("schema", "entry", "label")]
+    return ["publish", str(path), "--name", "rows", "--version", "1.0.0", "--maxcount", "4", "--yes"]
 
 
 @pytest.fixture
@@ -135,65 +52,17 @@ def trial(network: Network, tmp_path: Path) -> Iterator[Callable[[], Trial]]:
     return begin
 
 
-def tried(network: Network, requests: list[str], turn: int) -> list[int]:
-    """The requests at which something happens: on the real server those that change something, or say what changed.
-
-    Args:
-        network: on which.
-        requests: all of them.
-        turn: which share of them is tried, where not all are; those of different turns together are all.
-    """
-    numbers, shares = list(range(len(requests))), 2
-    if isinstance(network, RealNet):
-        numbers, shares = [n for n in numbers if requests[n].startswith("POST") or "getRepo" in requests[n]], 3
-    return numbers if MANY else numbers[turn % shares :: shares]
-
-
-def kill(process: Any) -> None:
-    os.kill(process.pid, signal.SIGKILL)  # it takes no further step; who started it waits for it
-
-
-def killed_at(trial: Trial, number: int, *, after: bool) -> tuple[int, int]:
-    """Publish, killed when request `number` comes in (or just after it was carried out); then publish again.
-
-    Returns how many uploads the two runs made, and whether the kill came.
-    """
-    fired = []
-
-    def before(index: int, _request: Request) -> Answer | None:
-        if index == number and not after:
-            fired.append(index)
-            kill(trial.process)
-            return Answer(503)
-        return None
-
-    def done(index: int, _request: Request, answer: Answer) -> Answer:
-        if index == number and after:
-            fired.append(index)
-            kill(trial.process)
-        return answer
-
-    trial.watch(before, done)
-    code = trial.publish()
-    uploads = trial.uploads()
-    if fired:
-        assert code == -signal.SIGKILL
-    trial.watch(None)
-    assert trial.publish() == 0
-    return uploads + trial.uploads(), len(fired)
-
-
 @pytest.mark.parametrize("after", [False, True], ids=["before it is carried out", "after it was carried out"])
 def test_killed_at_any_request(trial: Callable[[], Trial], network: Network, after: bool) -> None:
     control = trial()
     control.watch(None)
-    assert control.publish() == 0
+    assert control.run(*publishing(control.folder)) == 0
     requests = list(control.sent)
     assert control.uploads() == BLOBS
     assert control.records() == [1, 1, 1]
     for number in tried(network, requests, int(after)):
         victim = trial()
-        uploads, fired = killed_at(victim, number, after=after)
+        uploads, fired = killed_at(victim, publishing(victim.folder), number, after=after)
         assert fired == 1, f"no kill at {requests[number]}"
         assert victim.records() == [1, 1, 1], f"killed at {requests[number]}"
         assert uploads <= BLOBS + 1, f"killed at {requests[number]}: more than one blob was sent again"

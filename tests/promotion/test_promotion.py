@@ -338,3 +338,17 @@ def test_an_altered_shard_is_never_promoted(devnet: Devnet) -> None:
     with pytest.raises((atdata.AtdataError,)):
         promote_to_atmosphere(entry, index, client, data_store=PDSBlobStore(client))
     assert sent == []
+
+
+def test_a_predecessor_is_that_of_the_account(network: Network, alice: DevAccount) -> None:
+    index, client = LocalIndex("team.sqlite"), network.client(alice)
+    store = PDSBlobStore(client)
+    first = index.insert_dataset(readings(12), name="readings", version="1.0.0")
+    grown = index.append("readings", readings(5, name="more"))
+    alone = promote_to_atmosphere(grown, index, client, name="alone", data_store=store)
+    found = AtmosphereIndex(client).get_dataset(alone)
+    assert (found.predecessor.uri, str(found.predecessor.identity)) == (None, identity(index, first))
+    base = promote_to_atmosphere(first, index, client, data_store=store)
+    uri = promote_to_atmosphere(grown, index, client, data_store=store)
+    assert AtmosphereIndex(client).get_dataset(uri).predecessor.uri == base
+    assert [item.predecessor for item in AtmosphereIndex(client).history("readings")] == ["1.0.0", None]

@@ -10,6 +10,7 @@ Servers
 Processes
     terminal     the command line in this process, and what it says
     commands     the command line in a process of its own, which a test may kill
+    trials       a command over a network that fails, killed at a request that is chosen
     rivals       processes that publish at the same moment
     trainings    training runs of two ranks, as users write them; run as a script
 

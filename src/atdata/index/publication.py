@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from atdata.atproto.syntax import AtUri, RecordKey
 from atdata.errors import UsageError
-from atdata.records import Entry, ExternalStorage, Schema, Size, Storage, check_outgoing
+from atdata.records import Entry, ExternalStorage, Predecessor, Schema, Size, Storage, check_outgoing
 from atdata.records.entry import SPLITS
 from atdata.records.facts import Facts
 from atdata.records.record import check_named
@@ -30,6 +30,7 @@ class Publication:
         maxcount, maxsize: most samples, and bytes, in a shard.
         manifests: whether the entry lists manifests of its shards.
         digests: whether shards are read whose digest is not known.
+        predecessor: the dataset that it was made from.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Publication:
     maxsize: float | None = None
     manifests: bool | None = None
     digests: bool | None = None
+    predecessor: Predecessor | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no entry may say, before anything is read or stored.
@@ -66,5 +68,5 @@ class Publication:
 
     def entry(self, schema: Schema, storage: Storage, size: Size, layout: Mapping[str, str]) -> Entry:
         """The entry that says this."""
-        facts = {"storage": storage, "size": size, "layout": layout, **self.facts.said}
+        facts = {"storage": storage, "size": size, "layout": layout, "predecessor": self.predecessor, **self.facts.said}
         return Entry(name=self.name, schema_ref=schema.located, **facts)
