@@ -254,7 +254,7 @@ static PyObject *scan(PyObject *Py_UNUSED(self), PyObject *args)
 
 /* ---------------------------------------------------------------- samples to columns (msgpack, spec.md) */
 
-enum { SAME, COPY, VALUE, SKIP, NUMBER };
+enum { SAME, COPY, VALUE, SKIP, NUMBER, MASKED };
 enum { INT, FLOAT, STR, BYTES, BOOL };
 
 typedef struct {
@@ -265,7 +265,8 @@ typedef struct {
 typedef struct {
     int what, kind, optional;
     Py_buffer buffer;
-    int64_t length;
+    int64_t length; /* bytes that it takes in each sample, where all samples have as many */
+    int64_t mask;   /* where in the buffer the bytes for nil begin */
     Cell *cells;
 } Step;
 
@@ -442,6 +443,17 @@ static int run_sample(const Step *steps, int count, Source *source, uint8_t *at,
                 ((uint8_t *)step->buffer.buf)[row] = (uint8_t)cell.at;
             else
                 ((int64_t *)step->buffer.buf)[row] = cell.at;
+            break;
+        case MASKED:
+            cell.at = 0;
+            taken = read_value(step, source->bytes, at, end, &cell);
+            if (taken < 0)
+                return 0;
+            if (step->kind == BOOL)
+                ((uint8_t *)step->buffer.buf)[row] = (uint8_t)cell.at;
+            else
+                ((int64_t *)step->buffer.buf)[row] = cell.at;
+            ((uint8_t *)step->buffer.buf)[step->mask + row] = cell.size < 0;
             break;
         default:
             if (!extent(at, end, &taken, &body) || (!step->optional && is_text(*at)))
@@ -770,6 +782,15 @@ static int parse_step(PyObject *tuple, int64_t samples, int64_t rows, Step *step
             rows <= step->buffer.len / (step->kind == BOOL ? 1 : 8))
             return 0;
         break;
+    case MASKED: /* numbers, and behind all of them a byte for each: 1 for nil */
+        if (!PyArg_ParseTuple(tuple, "iiw*", &step->what, &step->kind, &step->buffer))
+            return -1;
+        step->optional = 1;
+        length = step->buffer.len / (step->kind == BOOL ? 2 : 9);
+        step->mask = step->buffer.len - length;
+        if ((step->kind == INT || step->kind == FLOAT || step->kind == BOOL) && rows <= length)
+            return 0;
+        break;
     case SKIP:
         return PyArg_ParseTuple(tuple, "ip", &step->what, &step->optional) ? 0 : -1;
     }
@@ -923,14 +944,14 @@ static PyMethodDef methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static int prepare(PyObject *Py_UNUSED(module))
+static int prepare(PyObject *module)
 {
     static int prepared;
     if (!prepared && !(prepared = !pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child))) {
         PyErr_NoMemory();
         return -1;
     }
-    return 0;
+    return PyModule_AddIntConstant(module, "MASKED", MASKED);
 }
 
 static PyModuleDef_Slot slots[] = {{Py_mod_exec, (void *)prepare}, {0, NULL}};

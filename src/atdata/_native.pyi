@@ -6,4 +6,7 @@ def scan(
 def begin(
     source: int | Buffer, starts: Buffer, sizes: Buffer, steps: tuple[tuple[object, ...], ...], rows: int | Buffer, /
 ) -> object: ...
+
+MASKED: int
+
 def result(job: object, /) -> list[list[object]] | None: ...

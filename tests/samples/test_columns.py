@@ -115,7 +115,8 @@ def made(column: Any) -> Any:
     """A column as a batch has it: lists of arrays alike are stacked."""
     if isinstance(column, Numbers):
         assert column.array.dtype in ("int64", "float64", "bool")
-        return column.array.tolist()
+        assert column.mask is None or not column.array[column.mask].any()
+        return column.tolist()
     return stack(column) if isinstance(column, list) else column
 
 

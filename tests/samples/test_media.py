@@ -96,24 +96,24 @@ def test_orientation_is_honoured_and_bytes_are_not_touched(orientation: int) -> 
     }[orientation]  # fmt: skip
     assert np.array_equal(image.array, upright)
     assert np.array_equal(np.asarray(image.pil), upright)
-    assert np.array_equal(SampleBatch.of(Pic, [Pic(image)]).images("image")[0], upright)
+    assert np.array_equal(SampleBatch.of(Pic, [Pic(image)]).decode_images("image")[0], upright)
     assert image.data == turned(orientation)
     if orientation > 1:
-        assert SampleBatch.of(Pic, [Pic(image)]).images("image", size=(3, 2)).shape == (1, 3, 2, 3)
+        assert SampleBatch.of(Pic, [Pic(image)]).decode_images("image", size=(3, 2)).shape == (1, 3, 2, 3)
 
 
 def test_a_batch_stacks_what_each_gives() -> None:
     batch = SampleBatch.of(Pic, [Pic(Image(noise(8, 9, seed))) for seed in range(40)])
-    stacked = batch.images("image")
+    stacked = batch.decode_images("image")
     assert (stacked.dtype, stacked.shape) == (np.uint8, (40, 8, 9, 3))
     assert all(np.array_equal(stacked[seed], noise(8, 9, seed)) for seed in range(40))
-    grey = batch.images("image", mode="L")
+    grey = batch.decode_images("image", mode="L")
     assert np.array_equal(grey[3], np.asarray(PIL.Image.fromarray(noise(8, 9, 3)).convert("L")))
-    assert batch.images("image", size=4).shape == (40, 4, 4, 3)
-    assert batch.images("image", size=(2, 5), mode="RGBA").shape == (40, 2, 5, 4)
+    assert batch.decode_images("image", size=4).shape == (40, 4, 4, 3)
+    assert batch.decode_images("image", size=(2, 5), mode="RGBA").shape == (40, 2, 5, 4)
     assert pickle.loads(pickle.dumps(batch)).samples == batch.samples
     assert SampleBatch.of(Pic, []).stored.keys() == {"image", "label"}
-    assert SampleBatch(Pic, {"image": [], "label": []}).images("image", size=3).shape == (0, 3, 3, 3)
+    assert SampleBatch(Pic, {"image": [], "label": []}).decode_images("image", size=3).shape == (0, 3, 3, 3)
 
 
 def test_read_out_of_a_shard_a_batch_stacks_too(tmp_path: Path) -> None:
@@ -121,9 +121,9 @@ def test_read_out_of_a_shard_a_batch_stacks_too(tmp_path: Path) -> None:
     ds = atdata.write_samples(pics, tmp_path / "a.tar").as_type(Pic)
     (batch,) = ds.ordered(batch_size=20)
     assert batch.samples == pics
-    assert np.array_equal(batch.images("image"), np.stack([pic.image.array for pic in pics]))
+    assert np.array_equal(batch.decode_images("image"), np.stack([pic.image.array for pic in pics]))
     assert np.array_equal(batch.arrays["label"], np.arange(20))
-    small = batch.images("image", size=(16, 12)).astype(float)
+    small = batch.decode_images("image", size=(16, 12)).astype(float)
     exact = np.stack([np.asarray(pic.image.pil.resize((12, 16), resample=PIL.Image.Resampling.BOX)) for pic in pics])
     assert np.abs(small - exact).mean() < 25  # of another filter
 
@@ -131,18 +131,18 @@ def test_read_out_of_a_shard_a_batch_stacks_too(tmp_path: Path) -> None:
 def test_what_cannot_be_stacked_is_named() -> None:
     mixed = SampleBatch.of(Pic, [Pic(Image(noise(2, 2))), Pic(Image(noise(2, 3)))])
     with pytest.raises(SampleError, match="size=") as caught:
-        mixed.images("image")
+        mixed.decode_images("image")
     assert caught.value.path == "image[1]"
     with pytest.raises(SampleError) as caught:
-        SampleBatch.of(Pic, [Pic(Image(noise(2, 2))), Pic(Image(b"GIF89a no"))]).images("image")
+        SampleBatch.of(Pic, [Pic(Image(noise(2, 2))), Pic(Image(b"GIF89a no"))]).decode_images("image")
     assert caught.value.path == "image[1]"
     with pytest.raises(SampleError) as caught:
-        SampleBatch.of(Perhaps, [Perhaps(None)]).images("image")
+        SampleBatch.of(Perhaps, [Perhaps(None)]).decode_images("image")
     assert caught.value.path == "image[0]"
     with pytest.raises(UsageError):
-        mixed.images("image", mode="CMYK")
+        mixed.decode_images("image", mode="CMYK")
     with pytest.raises(NotFoundError):
-        mixed.images("picture")
+        mixed.decode_images("picture")
 
 
 def bomb() -> bytes:
@@ -163,7 +163,11 @@ def bomb() -> bytes:
 def test_what_does_not_decode_is_an_error_and_its_bytes_stay(data: bytes) -> None:
     image = Pic.from_bytes(Pic(Image(data)).packed).image
     assert image.data == data
-    for decode in (lambda: image.array, lambda: image.pil, lambda: SampleBatch.of(Pic, [Pic(image)]).images("image")):
+    for decode in (
+        lambda: image.array,
+        lambda: image.pil,
+        lambda: SampleBatch.of(Pic, [Pic(image)]).decode_images("image"),
+    ):
         with pytest.raises(SampleError):
             decode()
 
@@ -180,10 +184,10 @@ def test_sound_and_film_are_bytes_with_a_media_type() -> None:
 
 def test_threads_are_those_of_the_process() -> None:
     batch = SampleBatch.of(Pic, [Pic(Image(noise(8, 9, seed))) for seed in range(9)])
-    before = batch.images("image")
+    before = batch.decode_images("image")
     child = os.fork()
     if child == 0:
-        os._exit(0 if np.array_equal(batch.images("image"), before) else 1)
+        os._exit(0 if np.array_equal(batch.decode_images("image"), before) else 1)
     assert os.waitpid(child, 0)[1] == 0
 
 

@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from types import MappingProxyType
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from atdata.errors import NotFoundError, SampleError
 from atdata.plain import plain
-from atdata.samples.forms import Numbers
+from atdata.samples.forms import Numbers, Ragged, numbers_of, ragged
 from atdata.samples.npy import MAX_DIMS
 from atdata.samples.pictures import stack_pixels
+
+if TYPE_CHECKING:
+    import scipy.sparse as sparse
+
+SparseArray: TypeAlias = "sparse.csr_array"
 
 T = TypeVar("T")
 V = TypeVar("V")  # of a batch that is made: a checker does not know the type of `SampleBatch` without one
@@ -80,12 +85,14 @@ class SampleBatch(Generic[T]):
         found = _Arrays()
         found.stored = self.stored
         for name, column in self.stored.items():
-            array = column.array if isinstance(column, Numbers) else _numbers(column)
+            array = column.array if isinstance(column, Numbers) and not _is_masked(column) else _numbers(column)
             if array is not None:
                 found[name] = array
         return found
 
-    def images(self, name: str, size: int | tuple[int, int] | None = None, mode: str = "RGB") -> NDArray[np.uint8]:
+    def decode_images(
+        self, name: str, size: int | tuple[int, int] | None = None, mode: str = "RGB"
+    ) -> NDArray[np.uint8]:
         """The pixels of a field of images, decoded in threads and stacked.
 
         Args:
@@ -116,6 +123,39 @@ class SampleBatch(Generic[T]):
             error.path = f"{name}{error.path}"
             raise
 
+    def masked_array(self, name: str) -> np.ma.MaskedArray[Any, Any]:
+        """A field of numbers or truth values that may be `None`: the values, and a mask that is true where there is none.
+
+        Raises:
+            NotFoundError: the batch has no such field.
+            SampleError: a value is no number; `path` names it.
+        """
+        column = self._column(name)
+        if not isinstance(column, Numbers):
+            column = numbers_of(name, column)
+        mask = np.zeros(len(column), bool) if column.mask is None else column.mask
+        return np.ma.MaskedArray(column.array, mask)
+
+    def ragged_array(self, name: str) -> Ragged:
+        """A field of arrays of any length, or of lists of numbers: all items behind each other, and where each value begins.
+
+        Raises:
+            NotFoundError: the batch has no such field.
+            SampleError: a value is `None` or no array, or they differ in more than the first dimension; `path` names it.
+        """
+        return ragged(name, self._column(name))
+
+    def sparse_array(self, name: str) -> SparseArray:
+        """A field of sparse matrices below each other, as one `scipy.sparse.csr_array`.
+
+        Raises:
+            NotFoundError: the batch has no such field.
+            SampleError: a value is no sparse matrix, or they differ in their number of columns; `path` names it.
+        """
+        from atdata.samples.kinds.sparse import stacked  # what nobody needs who has no such field
+
+        return stacked(name, self[name])
+
     @property
     def samples(self) -> list[T]:
         """The rows again. Their arrays are views into the batch, but for types whose making runs code of their own."""
@@ -136,14 +176,18 @@ class SampleBatch(Generic[T]):
     def __iter__(self) -> Iterator[T]:
         return iter(self.samples)
 
-    def __getitem__(self, name: str) -> Any:
+    def _column(self, name: str) -> Any:
+        """A column as it is stored."""
         if name not in self.stored:
             raise NotFoundError(f"this batch has no field {name!r}", expected=", ".join(self.stored))
-        column = self.stored[name]
+        return self.stored[name]
+
+    def __getitem__(self, name: str) -> Any:
+        column = self._column(name)
         if not isinstance(column, Numbers):
             return column
         if name not in self._listed:
-            self._listed[name] = column.array.tolist()
+            self._listed[name] = column.tolist()
         return self._listed[name]
 
     def __getattr__(self, name: str) -> Any:
@@ -186,7 +230,13 @@ class _Arrays(dict[str, NDArray[Any]]):
         )
 
 
+def _is_masked(column: Numbers) -> bool:
+    return column.mask is not None and bool(column.mask.any())
+
+
 def _numbers(column: Any) -> NDArray[Any] | None:
+    if isinstance(column, Numbers):
+        return None
     if isinstance(column, np.ndarray):
         return column
     dtype = _DTYPES.get(type(column[0])) if len(column) else None

@@ -24,7 +24,7 @@ Empty: TypeAlias = Callable[[tuple[int, ...], np.dtype[Any]], NDArray[Any]]
 
 _POOLED = 1 << 20  # bytes; less than that is had from malloc
 
-_SAME, _COPY, _VALUE, _SKIP, _NUMBER = range(5)
+_SAME, _COPY, _VALUE, _SKIP, _NUMBER, _MASKED = range(6)
 _KIND_NUMBERS: dict[ScalarKind, int] = {"int": 0, "float": 1, "str": 2, "bytes": 3, "bool": 4}
 
 
@@ -57,6 +57,10 @@ class Block:
                 numbers = np.empty(count, DTYPES[part.kind])
                 instructions += (_SAME, part.before), (_NUMBER, _KIND_NUMBERS[part.kind], numbers)
                 self._columns[part.name] = Numbers(numbers)
+            elif isinstance(part, Scalars) and part.kind in DTYPES and hasattr(native, "MASKED"):
+                raw = np.empty(count * (np.dtype(DTYPES[part.kind]).itemsize + 1), np.uint8)
+                instructions += (_SAME, part.before), (_MASKED, _KIND_NUMBERS[part.kind], raw)
+                self._columns[part.name] = Numbers(raw[:-count].view(DTYPES[part.kind]), raw[-count:].view(bool))
             elif isinstance(part, Scalars):
                 instructions += (_SAME, part.before), (_VALUE, _KIND_NUMBERS[part.kind], part.optional)
                 self._lists.append(part.name)

@@ -147,8 +147,11 @@ class Cursor:
         values = self._values(kind, tokens, start, length)
         self._go(start + length)
         if optional and NIL in (missing := tokens.tobytes()):
-            every = values.array.tolist() if isinstance(values, Numbers) else values
-            return [None if token == NIL else value for value, token in zip(every, missing, strict=True)]
+            if isinstance(values, Numbers):
+                absent = tokens == NIL
+                values.array[absent] = 0
+                return Numbers(values.array, absent)
+            return [None if token == NIL else value for value, token in zip(values, missing, strict=True)]
         return values
 
     def _values(self, kind: ScalarKind, tokens: Bytes, start: Ints, length: Ints) -> Numbers | list[Any]:

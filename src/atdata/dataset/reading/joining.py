@@ -27,8 +27,11 @@ def join_columns(parts: list[Column], groups: list[Sequence[int] | Ints]) -> Col
         return parts[0]
     count = sum(map(len, groups))
     if all(isinstance(part, Numbers) for part in parts):
-        arrays = [part.array for part in parts if isinstance(part, Numbers)]
-        return Numbers(_scattered(arrays, groups, count))
+        numbers = [part for part in parts if isinstance(part, Numbers)]
+        masks = [np.zeros(len(part), bool) if part.mask is None else part.mask for part in numbers]
+        some = any(part.mask is not None for part in numbers)
+        joined = _scattered([part.array for part in numbers], groups, count)
+        return Numbers(joined, _scattered(masks, groups, count) if some else None)
     arrays = [part for part in parts if isinstance(part, np.ndarray)]
     if len(arrays) == len(parts) and len({(array.dtype, array.shape[1:]) for array in arrays}) == 1:
         return _scattered(arrays, groups, count)
@@ -40,7 +43,7 @@ def join_columns(parts: list[Column], groups: list[Sequence[int] | Ints]) -> Col
 
 
 def _values(part: Column) -> list[Any]:
-    return part.array.tolist() if isinstance(part, Numbers) else unstack(part)
+    return part.tolist() if isinstance(part, Numbers) else unstack(part)
 
 
 def _scattered(arrays: Sequence[NDArray[Any]], groups: Sequence[Any], count: int) -> NDArray[Any]:

@@ -205,7 +205,7 @@ class LiteralOf(_Choices):
 
     def column(self, stored: Any) -> Any:
         """See `Derived`: the same, once all are known to be of them."""
-        values = np.unique(stored.array).tolist() if isinstance(stored, Numbers) else set(stored) - {None}
+        values = np.unique(stored.given).tolist() if isinstance(stored, Numbers) else set(stored) - {None}
         for value in values:
             self.from_stored(value)
         return stored
@@ -302,7 +302,7 @@ class ClassLabel(_Choices, Marker):
     def column(self, stored: Any) -> Any:
         """See `Derived`: the same, once all are known to be in range."""
         if isinstance(stored, Numbers):
-            bounds = [stored.array.min(), stored.array.max()] if len(stored) else []
+            bounds = [stored.given.min(), stored.given.max()] if len(stored.given) else []
         else:
             bounds = [value for value in stored if value is not None]
         for value in bounds:

@@ -188,7 +188,7 @@ class Derived(Labelled):
 
     def column(self, stored: Any) -> Any:
         """A column of values from one of stored values, `None` where there is none. Raises `Misfit`."""
-        convert, values = self.from_stored, stored.array.tolist() if isinstance(stored, Numbers) else stored
+        convert, values = self.from_stored, stored.tolist() if isinstance(stored, Numbers) else stored
         return [None if value is None else convert(value) for value in values]
 
     def same(self, one: Any, other: Any) -> bool:

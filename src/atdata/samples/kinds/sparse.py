@@ -6,7 +6,7 @@ import io
 import typing
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -124,6 +124,25 @@ class SparseOf(Derived):
     def accepts(self, narrow: FieldType) -> bool:
         """See `FieldType`."""
         return isinstance(narrow, SparseOf) and self._takes(narrow.name)
+
+
+def stacked(name: str, matrices: Sequence[Any]) -> Any:
+    """Sparse matrices below each other, as one `csr_array`.
+
+    Raises:
+        MissingExtraError: scipy is not installed.
+        SampleError: one is none, or they differ in their number of columns; `path` names it.
+    """
+    scipy = _scipy()
+    for number, matrix in enumerate(matrices):
+        if not scipy.issparse(matrix) or matrix.shape[1] != matrices[0].shape[1]:
+            raise SampleError(
+                "the values of a field cannot be one sparse matrix",
+                path=f"{name}[{number}]",
+                expected="sparse matrices of one number of columns",
+                actual=f"{type(matrix).__name__} {list(getattr(matrix, 'shape', ()))}",
+            )
+    return scipy.csr_array(scipy.vstack(matrices, format="csr")) if len(matrices) else scipy.csr_array((0, 0))
 
 
 def _write(arrays: Mapping[str, np.ndarray[Any, Any]]) -> bytes:
