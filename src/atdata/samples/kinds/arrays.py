@@ -182,7 +182,7 @@ class Array(FieldType):
 
     def to_cell(self, value: Any) -> Any:
         """See `FieldType`."""
-        return value.tolist() if self.arrow_is_known else value
+        return value.tolist() if self._is_known else value
 
     def from_cell(self, cell: Any) -> Any:
         """See `FieldType`: an array, or the lists that it became."""
@@ -196,7 +196,7 @@ class Array(FieldType):
         return array.reshape([0 if size < 0 and not array.size else size for size in sizes])
 
     @property
-    def arrow_is_known(self) -> bool:
+    def _is_known(self) -> bool:
         """True if the type says what its cells are."""
         return self.scalar in NUMBERS and self.shape is not None
 
