@@ -46,7 +46,7 @@ def test_there_and_back(name: str, road: str, data: st.DataObject, tmp_path: Pat
 
 
 def test_cells_have_the_types_of_arrow(tmp_path: Path) -> None:
-    """The table on the page `samples.md`."""
+    """The table on the page docs/samples.md."""
     expected = {
         "naive datetime": "timestamp[us]", "date": "date32[day]", "time": "time64[us]", "Decimal": "string",
         "UUID": "string", "Enum of text": "string", "Enum of ints": "int64", "Literal": "string", "ClassLabel": "int64",
