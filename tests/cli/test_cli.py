@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 import atdata
 from atdata.atmosphere import AtmosphereIndex, DatasetPublisher, PDSBlobStore, SchemaPublisher
-from atdata.cli.output import exit_code, is_picture, picture, plain
+from atdata.cli.output import exit_code, picture, plain
 from atdata.errors import (
     AtdataError,
     AuthError,
@@ -24,6 +24,7 @@ from atdata.errors import (
     ShardNotFoundError,
     UsageError,
 )
+from atdata.samples.preview import as_picture
 from atdata.testing import DevAccount, Devnet, Teller, blob_lies
 from support.networks import fresh_handle, list_records
 from support.terminal import Terminal
@@ -150,6 +151,11 @@ def test_show(published: str, logged_in: Terminal, alice: DevAccount) -> None:
     atdata.write_samples([Row(np.zeros(2, np.float32), n) for n in range(5)], "s.tar")
     assert logged_in.run("show", "s.tar") == 0
     assert logged_in.json("show", "s.tar")["fields"] == {"x": "ndarray", "n": "int"}
+    assert logged_in.run("show", published, "--html", "page.html") == 0
+    page = Path("page.html").read_text()
+    assert page.startswith("<!doctype html>")
+    assert f"@{alice.handle}" in page
+    assert page.count("data:image/png;base64,") == 8
     assert logged_in.run("show", f"@{alice.handle}/nothing") == 4
     assert logged_in.run("show", "nothing.tar") == 4
     assert logged_in.run("show", "@nobody-at-all.test/x") == 1
@@ -239,11 +245,11 @@ def test_an_unreachable_network_is_exit_3(terminal: Terminal, monkeypatch: pytes
 
 
 def test_pictures() -> None:
-    assert is_picture(np.zeros((8, 8)))
-    assert is_picture(np.zeros((8, 8, 3), np.uint8))
-    assert not is_picture(np.zeros(8))
-    assert not is_picture(np.zeros((2, 100)))
-    assert not is_picture("text")
+    assert as_picture(np.zeros((8, 8))) is not None
+    assert as_picture(np.zeros((8, 8, 3), np.uint8)) is not None
+    assert as_picture(np.zeros(8)) is None
+    assert as_picture(np.zeros((2, 100))) is None
+    assert as_picture("text") is None
     shades = picture(np.array([[0, 255]] * 4 + [[255, 0]] * 4, np.uint8).repeat(2, axis=1)).plain
     assert shades.splitlines()[0] == "    ████"
     assert picture(np.full((64, 64), np.nan)).plain

@@ -28,6 +28,7 @@ from atdata.errors import (
 )
 from atdata.plain import plain
 from atdata.redaction import redacted
+from atdata.samples.preview import as_picture
 
 _LONGEST = 10_000  # characters of a stranger's text; --json has all of it
 _CODES: list[tuple[type[AtdataError] | tuple[type[AtdataError], ...], int]] = [
@@ -157,17 +158,11 @@ def plural(count: int, noun: str) -> str:
 _SHADES = " ░▒▓█"
 
 
-def is_picture(array: object) -> bool:
-    """True if an array looks like an image: 2-d, or 3-d with 1, 3 or 4 channels last."""
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "buif" or array.size == 0:
-        return False
-    grey = array.ndim == 2 and min(array.shape) >= 4
-    return grey or (array.ndim == 3 and array.shape[-1] in (1, 3, 4) and min(array.shape[:2]) >= 4)
-
-
 def picture(array: np.ndarray[Any, Any], columns: int = 32) -> Text:
     """An image of `array` ((height, width) or (height, width, channels)) as text, `columns` pixels wide at most."""
-    pixels = _as_rgb(array)
+    pixels = as_picture(array)
+    if pixels is None:
+        raise AssertionError("who prints a picture has one")
     step = max(1, -(-pixels.shape[1] // columns))
     pixels = pixels[::step, ::step]
     return _shaded(pixels) if console().color_system is None else _coloured(pixels)
@@ -187,15 +182,6 @@ def _coloured(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> Text:
 def _shaded(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> Text:
     shades = (pixels.mean(axis=2) * (len(_SHADES) - 1) / 255).round().astype(int)
     return Text("\n".join("".join(_SHADES[shade] * 2 for shade in row) for row in shades) + "\n")
-
-
-def _as_rgb(array: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    pixels = array[..., None] if array.ndim == 2 else array[..., :3]
-    if array.dtype != np.uint8 or array.max(initial=0) < 64:  # few levels, or no bytes: spread them over the range
-        values = np.nan_to_num(pixels.astype(np.float64))
-        low, high = values.min(), values.max()
-        pixels = ((values - low) / (high - low or 1) * 255).astype(np.uint8)
-    return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
 
 
 def pictures(arrays: Sequence[np.ndarray[Any, Any]], captions: Sequence[str]) -> None:

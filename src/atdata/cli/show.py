@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 
 from atdata.atmosphere import AtmosphereClient
 from atdata.cli.options import Json
-from atdata.cli.output import facts, is_picture, pictures, say, say_json, size, table
-from atdata.dataset import Dataset
+from atdata.cli.output import facts, pictures, say, say_json, size, table
+from atdata.dataset import Dataset, DatasetDict
+from atdata.display import Card, Grid
+from atdata.files import atomic_file, write_all
 from atdata.loading import load_dataset
-from atdata.plain import plain
 from atdata.records import Entry, Malformed, Schema
 from atdata.records.address import AUTHORITY
 from atdata.samples import DictSample, fields_of
+from atdata.samples.preview import as_picture, brief, preview, values_of
 
 PREVIEW = 8
 SHOWN = 20  # of records that cannot be read
@@ -33,6 +35,7 @@ def show(
     samples: Annotated[int, typer.Option(help="How many samples to show.", min=0, max=1_000_000)] = PREVIEW,
     split: Annotated[str | None, typer.Option(help="Which split; the first by default.")] = None,
     allow_unverified: Annotated[bool, typer.Option(help="Read shards for which the publisher gave no digest.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Write it as a page of its own to this file.")] = None,
     json: Json = False,
 ) -> None:
     """Show a dataset: who published it, what its fields are, and its first samples."""
@@ -41,11 +44,13 @@ def show(
     name, dataset = (split, splits[split]) if split else next(iter(splits.items()))
     first = list(itertools.islice(dataset, samples))
     entry = dataset.entry if isinstance(dataset.entry, Entry) else None
+    about = _about(entry, client) if entry else {}
+    if html is not None:
+        _write_page(html, entry.name if entry else ref, about, splits, name, first)
     if json:
         say_json(_as_json(ref, entry, client, dataset, list(splits), first))
         return
     say(entry.name if entry else ref, style="bold")
-    about = _about(entry, client) if entry else {}
     facts({**about, "splits": ", ".join(splits), "shards": len(dataset.shards)})
     say()
     columns = _columns(dataset, first)
@@ -58,6 +63,20 @@ def show(
         table(["record of the account that cannot be read", "why"], rows)
         if len(passed) > SHOWN:
             say(f"and {len(passed) - SHOWN} more", style="dim")
+
+
+def _write_page(
+    path: Path, title: str, about: Mapping[str, object], splits: DatasetDict[Any], name: str, first: list[Any]
+) -> None:
+    """A page that loads nothing: facts, splits, fields, first samples."""
+    dataset = splits[name]
+    counts = Grid(["split", "shards"], [[split, len(some.shards)] for split, some in splits.items()], "splits")
+    card = dataset.card(shown=0)
+    samples = preview(first, f"first {len(first)} of {name}")
+    fields = [grid for grid in card.grids if grid.title == "fields"]
+    page = Card(title, {**about, **card.facts}, [counts, *fields, samples]).page()
+    with atomic_file(path) as file:
+        write_all(file, page.encode(), path)
 
 
 def _malformed(entry: Entry | None, client: AtmosphereClient) -> list[Malformed]:
@@ -107,30 +126,17 @@ def _columns(dataset: Dataset[Any], first: list[Any]) -> list[tuple[str, str]]:
     return [(name, " | ".join(some)) for name, some in kinds.items()]
 
 
-def _values(sample: Any) -> Mapping[str, Any]:
-    """The fields of a sample. Those of one without a type are no attributes where they are called as a method is."""
-    if isinstance(sample, DictSample):
-        return sample
-    return {field.name: getattr(sample, field.name) for field in fields_of(type(sample))}
-
-
 def _preview(name: str, first: list[Any], columns: list[str]) -> None:
-    samples = [_values(sample) for sample in first]
-    images = next((c for c in columns if all(is_picture(sample.get(c)) for sample in samples)), None)
+    samples = [values_of(sample) for sample in first]
+    shown = {c: [as_picture(sample.get(c)) for sample in samples] for c in columns}
+    images = next((c for c in columns if all(picture is not None for picture in shown[c])), None)
     if images and samples:
         rest = [column for column in columns if column != images]
         captions = [" ".join(brief(sample[column]) for column in rest if column in sample) for sample in samples]
-        pictures([sample[images] for sample in samples], captions)
+        pictures([picture for picture in shown[images] if picture is not None], captions)
     else:
         rows = [[brief(sample[column]) if column in sample else "" for column in columns] for sample in samples]
         table(columns, rows, title=f"first {len(first)} of {name}")
-
-
-def brief(value: Any) -> str:
-    """A value in a few characters."""
-    if isinstance(value, np.ndarray):
-        value = f"{value.dtype}{list(value.shape)}" if value.size > 4 else value.tolist()
-    return f"{len(value)} bytes" if isinstance(value, bytes) else plain(value, 40)
 
 
 def _as_json(
@@ -148,5 +154,5 @@ def _as_json(
         ],
         "fields": dict(columns),
         "malformed": [{"uri": record.uri, "why": record.reason.what} for record in _malformed(entry, client)],
-        "first": [{name: brief(value) for name, value in _values(sample).items()} for sample in first],
+        "first": [{name: brief(value) for name, value in values_of(sample).items()} for sample in first],
     }

@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 from atdata.dataset.entry import IndexEntry
 from atdata.dataset.iteration import Batches, Samples, Shuffle
 from atdata.dataset.loader import EqualSteps, Loader
+from atdata.dataset.looks import Looks
 from atdata.dataset.order import WINDOW, Order
 from atdata.dataset.ranks import Ranks
 from atdata.dataset.reading.table import ShardTable
 from atdata.dataset.tables.frames import Tables
 from atdata.dataset.transforms import Filter, Map
 from atdata.dataset.view import MaybeSized, View
+from atdata.display import Card, Grid
 from atdata.errors import FieldTypeError, NotFoundError, UsageError
 from atdata.lens import find_lens, registered_lens
 from atdata.numbers import Ints, checked_int
@@ -40,7 +42,7 @@ else:
 V = TypeVar("V")
 
 
-class Dataset(MaybeSized, Tables[T]):
+class Dataset(MaybeSized, Tables[T], Looks[T]):
     """Samples of type `T`, in shards.
 
     `Dataset[T](where)` takes a path, brace notation (`data-{000000..000009}.tar`), a URL, a list of these,
@@ -415,7 +417,8 @@ class Dataset(MaybeSized, Tables[T]):
     @overload
     def map(self, function: Callable[[T], V], sample_type: type[V] | None = None) -> Dataset[V]: ...
     def map(self, function: Callable[[T], Any], sample_type: type[Any] | None = None) -> Dataset[Any]:
-        """A view of the results of a function for each sample: a sample of another type, or a mapping.
+        """A view of the results of a function for each sample: samples of another type, mappings, or anything else. A batch
+        of what is no sample has one column, `value`.
 
         Args:
             function: must be importable by name where worker processes are started.
@@ -470,3 +473,13 @@ class DatasetDict(dict[str, Dataset[T]]):
 
     def __repr__(self) -> str:
         return f"DatasetDict({dict.__repr__(self)})"
+
+    def card(self) -> Card:
+        """The splits as people look at them."""
+        rows = [[name, dataset.sample_type.__name__, len(dataset.shards)] for name, dataset in self.items()]
+        first = next(iter(self.values()), None)
+        card = Card("DatasetDict", {"splits": len(self)}, [Grid(["split", "samples are", "shards"], rows)])
+        return card if first is None else replace(card, grids=[*card.grids, *first.card().grids])
+
+    def _repr_html_(self) -> str:
+        return self.card().html()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -68,14 +68,16 @@ class Map:
         """The batch of the results."""
         rows = list(map(self.function, batch.samples))
         for row in rows:
-            if not isinstance(row, self.sample_type if self.sample_type is not DictSample else Mapping):
+            if self.sample_type is not DictSample and not isinstance(row, self.sample_type):
                 raise UsageError(
-                    "the function given to map must return samples or mappings",
+                    "the function given to map returns another type than it says",
                     expected=self.sample_type.__name__,
                     actual=type(row).__name__,
                     hint="Annotate the type that it returns, or pass sample_type=.",
                 )
-        return SampleBatch.of(self.sample_type, rows)
+        kinds = set(map(type, rows))
+        kind = kinds.pop() if len(kinds) == 1 else object
+        return SampleBatch.of(kind if issubclass(kind, PackableSample) else self.sample_type, rows)
 
 
 @dataclass(frozen=True)

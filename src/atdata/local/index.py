@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from atdata.atproto.syntax import Tid
 from atdata.dataset import Dataset, DatasetDict
 from atdata.dataset.stores import AbstractDataStore
+from atdata.display import Card, Grid
 from atdata.errors import ConflictError, NotFoundError, UnverifiedError, UsageError
 from atdata.index import UPDATE, RecordIndex, planned_label
 from atdata.index.appending import Sending, StoredShards
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 else:
     T = TypeVar("T")
 R = TypeVar("R", bound=Record)
+
+_SHOWN = 20  # datasets in a notebook
 
 
 class LocalIndex(RecordIndex[LocalRecords]):
@@ -298,6 +301,14 @@ class LocalIndex(RecordIndex[LocalRecords]):
     def _listed(self, repo: str | None, kind: type[R], limit: int | None, prefix: str) -> Listing[R]:
         check_owner(repo)
         return self.records.under(kind, prefix, limit) if prefix else self.records.read_all(repo, kind, limit)
+
+    def _repr_html_(self) -> str:
+        listed = self.list_datasets(limit=_SHOWN + 1)
+        rows = [
+            [entry.name, entry.size.samples, len(entry.storage.listed), entry.created_at] for entry in listed[:_SHOWN]
+        ]
+        notes = ["and more: list_datasets()"] if len(listed) > _SHOWN else []
+        return Card(repr(self), {}, [Grid(["dataset", "samples", "shards", "listed"], rows)], notes).html()
 
     def __repr__(self) -> str:
         records = vars(self).get("records")  # none while it is made: then an error may be on its way

@@ -14,6 +14,7 @@ import msgspec
 from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import AtUri, Nsid
+from atdata.display import Card
 from atdata.errors import AtdataError, IdentifierError, LexiconError, LimitError, UsageError
 from atdata.records import nsids, older
 from atdata.records.manifests import ShardManifest, read_manifests
@@ -247,6 +248,27 @@ class Entry(Record):
                     actual=reprlib.repr(numbers),
                 )
         return declared
+
+    def card(self) -> Card:
+        """The entry as people look at it: what the record says, and no more."""
+        shards = self.storage.listed
+        facts = {
+            "record": self.uri,
+            "cid": self.cid,
+            "description": self.description,
+            "samples": self.size.samples,
+            "bytes": self.size.bytes,
+            "shards": len(shards),
+            "layout": "; ".join(f"{name}: {files}" for name, files in self.layout.items()),
+            "license": self.license,
+            "tags": ", ".join(self.tags),
+            "schema": self.schema_ref,
+            "listed": self.created_at,
+        }
+        return Card(self.name, facts)
+
+    def _repr_html_(self) -> str:
+        return self.card().html()
 
     def to_record(self) -> dict[str, Any]:
         """The wire form."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from atdata.display import Card
 from atdata.errors import NotFoundError, SampleError
 from atdata.plain import plain
 from atdata.samples.forms import Numbers, Ragged, numbers_of, ragged
@@ -59,14 +60,19 @@ class SampleBatch(Generic[T]):
 
     @staticmethod
     def of(sample_type: type[V], samples: Sequence[V]) -> SampleBatch[V]:
-        """The batch of some samples, in order. Where samples without a type lack a field that others have, it is `None`."""
+        """The batch of some samples, in order. Where samples without a type lack a field that others have, it is `None`.
+        What is no sample is in a column `value`.
+        """
+        from atdata.samples.packable import VALUE, PackableSample, fields_of, is_plain
+
         rows: Sequence[Any] = samples
+        if not all(isinstance(row, PackableSample | Mapping) for row in rows):
+            return SampleBatch(sample_type, {VALUE: stack(list(rows))}, samples)
         if rows and isinstance(rows[0], Mapping):
             names = list(dict.fromkeys(name for row in rows for name in row))
             return SampleBatch(sample_type, {name: stack([row.get(name) for row in rows]) for name in names}, samples)
         if issubclass(sample_type, Mapping):
             return SampleBatch(sample_type, {}, samples)
-        from atdata.samples.packable import fields_of, is_plain
 
         names = [field.name for field in fields_of(sample_type)]
         kept = None if names and is_plain(sample_type) else samples
@@ -209,6 +215,12 @@ class SampleBatch(Generic[T]):
 
         fields = ", ".join(f"{plain(name)}: {brief(column)}" for name, column in self.columns.items())
         return f"SampleBatch[{self.sample_type.__name__}]({len(self)} samples; {fields})"
+
+    def _repr_html_(self) -> str:
+        from atdata.samples.preview import SHOWN, preview
+
+        some = self.samples[:SHOWN]
+        return Card(repr(self), {}, [preview(some, f"first {len(some)}")]).html()
 
 
 class _Arrays(dict[str, NDArray[Any]]):

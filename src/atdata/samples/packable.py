@@ -26,7 +26,9 @@ from atdata.samples.kinds.nested import SampleOf
 
 T = TypeVar("T")
 
-_RESERVED = ("packed", "as_wds", "from_bytes")
+_RESERVED = ("packed", "as_wds", "from_bytes", "to_dict")
+VALUE = "value"
+"""The column of what is no sample: the results of `map` may be anything."""
 _counter = itertools.count()
 
 
@@ -118,6 +120,10 @@ class PackableSample:
         same each time: `{**sample.as_wds, "__key__": f"{i:06d}"}`.
         """
         return {"__key__": f"{time.time_ns():016x}-{next(_counter) & 0xFFFFFF:06x}", "msgpack": self.packed}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The values of its fields by name; samples in fields stay samples."""
+        return {field.name: getattr(self, field.name) for field in fields_of(type(self))}
 
     @classmethod
     def _as_field_type(cls) -> SampleOf:

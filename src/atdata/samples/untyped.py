@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, Self
 
 import numpy as np
@@ -27,8 +28,9 @@ class DictSample(Mapping[str, Any]):
 
     __slots__ = ("_packed", "_values")
 
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        self._set(dict(values), _pack_untyped(values))
+    def __init__(self, values: Mapping[str, Any] = MappingProxyType({}), /, **named: Any) -> None:
+        merged = {**values, **named}
+        self._set(merged, _pack_untyped(merged))
 
     def _set(self, values: dict[str, Any], packed: bytes | None) -> None:
         object.__setattr__(self, "_values", values)
@@ -67,6 +69,10 @@ class DictSample(Mapping[str, Any]):
         return packed
 
     as_wds = PackableSample.as_wds
+
+    def to_dict(self) -> dict[str, Any]:
+        """The values by name."""
+        return dict(self._values)
 
     def __getitem__(self, name: str) -> Any:
         return self._values[name]

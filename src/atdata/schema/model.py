@@ -13,3 +13,6 @@ class SampleSchema:
 
     name: str
     fields: tuple[Field, ...]
+
+    def __str__(self) -> str:
+        return "\n".join([f"{self.name}:", *(f"  {field}" for field in self.fields)])
