@@ -17,7 +17,12 @@ ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r'^```(python|diff) title="([^"]+)"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 PAGES = {
     "adding-a-store.md": ["tests/test_sqlar.py"],
-    "adding-a-field-type.md": ["tests/samples/test_moment.py", "tests/schema"],
+    "adding-a-field-type.md": [
+        "tests/samples/test_kinds.py",
+        "tests/dataset/test_kinds_in_tables.py",
+        "-k",
+        "Fraction",
+    ],
     "adding-a-verb.md": ["tests/cli/test_count.py", "tests/test_reference.py"],
 }
 COPIED = (

@@ -19,6 +19,7 @@ import atdata
 from atdata.atproto import cbor
 from atdata.errors import SchemaError
 from atdata.samples import Array, DictOf, Field, FieldType, ListOf, Maybe, Plain, Scalar, Shape, fields_of
+from atdata.samples.kinds import LABELS, REFERENCES
 from atdata.schema import SampleSchema, from_json_schema, schema_of, to_json_schema, type_of
 
 NAMED = [
@@ -307,3 +308,60 @@ def test_optional_fields_may_stand_before_required_ones() -> None:
     assert (sample.a, sample.b) == (None, 2)
     assert [field.name for field in fields_of(built)] == ["a", "b"]
     assert built.from_bytes(sample.packed) == sample
+
+
+def read_or_refused(content: dict[str, Any]) -> SampleSchema | None:
+    try:
+        return from_json_schema("T", content)
+    except SchemaError as error:
+        if not (error.path or "").startswith("properties.x"):
+            raise
+        return None
+
+
+JUNK = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.sampled_from(["number", "string", "a", "0.5"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["type", "items", "enum", "names", "values", "x"]), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.sampled_from([*sorted(LABELS), "no such", ""]), st.sampled_from(["string", "integer", "number", "boolean", "array", "object"]),
+       st.dictionaries(st.sampled_from(["names", "values", "items", "unit", "class", "dtype", "library"]), JUNK, max_size=4),
+       st.dictionaries(st.sampled_from(["enum", "title", "properties", "required", "items", "description", "minimum"]), JUNK, max_size=4))  # fmt: skip
+def test_a_strangers_kinds_are_read_or_refused(
+    label: str, kind: str, ours: dict[str, Any], node: dict[str, Any]
+) -> None:
+    content = {"properties": {"x": {"type": kind, **node, "atdata": {**ours, "type": label}}}, "required": ["x"]}
+    if (schema := read_or_refused(content)) is None:
+        return
+    built = type_of(schema)
+    assert schema_of(built, "T") == schema
+    assert from_json_schema("T", to_json_schema(schema)[0]) == schema
+
+
+@given(
+    st.sampled_from(sorted(REFERENCES)),
+    st.dictionaries(st.sampled_from(["class", "dtype", "items", "library"]), JUNK, max_size=3),
+)
+def test_a_strangers_formats_are_read_or_refused(ref: str, ours: dict[str, Any]) -> None:
+    content = {"properties": {"x": {"$ref": ref, "atdata": ours}}, "required": ["x"]}
+    if (schema := read_or_refused(content)) is None:
+        return
+    assert schema_of(type_of(schema), "T") == schema
+
+
+@pytest.mark.parametrize(
+    "node", [{"type": "integer", "atdata": {"type": "datetime"}}, {"type": "string", "atdata": {"type": "image"}}]
+)
+def test_a_kind_that_contradicts_what_is_stored_is_refused(node: dict[str, Any]) -> None:
+    with pytest.raises(SchemaError, match="contradicts"):
+        from_json_schema("T", {"properties": {"x": node}})
+
+
+@pytest.mark.parametrize("node", [{"type": "string", "atdata": {"type": "later"}}, {"type": "string", "atdata": 3}])
+def test_a_kind_of_later_is_what_is_stored(node: dict[str, Any]) -> None:
+    assert from_json_schema("T", {"properties": {"x": node}, "required": ["x"]}).fields == (Field("x", Scalar("str")),)

@@ -27,9 +27,6 @@ KINDS: tuple[type[FieldType], ...] = (
 )
 """All kinds, in the order in which an annotation is offered to them."""
 
-LABELS: dict[str, type[Labelled]] = {kind.label: kind for kind in KINDS if issubclass(kind, Labelled)}
-"""The kinds that schemas name."""
-
 REFERENCES: dict[str, Any] = {
     **dict.fromkeys(arrays.REFERENCES, Array),
     **dict.fromkeys(structured.REFERENCES, StructuredOf),
@@ -39,6 +36,11 @@ REFERENCES: dict[str, Any] = {
     **dict.fromkeys(frames.REFERENCES, FrameOf),
 }
 """The kinds that schemas refer to."""
+
+LABELS: dict[str, type[Labelled]] = {
+    kind.label: kind for kind in KINDS if issubclass(kind, Labelled) and kind not in REFERENCES.values()
+}
+"""The kinds that schemas name."""
 
 __all__ = [
     "KINDS",
