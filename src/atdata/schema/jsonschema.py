@@ -74,7 +74,7 @@ def _read_plain(node: Mapping[str, Any], path: str, depth: int) -> FieldType:
         return _read_choice({"anyOf": [{**node, "type": one} for one in kind]}, path, depth)
     if kind == "string" and (node.get("format") == "byte" or node.get("contentEncoding") == "base64"):
         return Scalar("bytes")
-    if kind in JSON_TYPES:
+    if isinstance(kind, str) and kind in JSON_TYPES:
         return Scalar(JSON_TYPES[kind])
     if kind == "array":
         return ListOf(_read(node["items"], f"{path}.items", depth + 1) if "items" in node else Plain())
