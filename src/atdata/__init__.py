@@ -29,6 +29,14 @@ from atdata.samples import (
 if TYPE_CHECKING:
     from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, AtUri, BlobSource, PDSBlobStore
     from atdata.dataset import Dataset, DatasetDict, write_samples
+    from atdata.importers import (
+        from_csv,
+        from_images,
+        from_jsonl,
+        from_npz,
+        from_parquet,
+        open,  # noqa: A004
+    )
     from atdata.loading import load_dataset
     from atdata.local import LocalDiskStore, LocalIndex, S3DataStore
     from atdata.manifest import Manifest, ManifestField
@@ -42,6 +50,10 @@ if TYPE_CHECKING:
 _LAZY = {
     "atdata.atmosphere": ("AtUri", "AtmosphereClient", "AtmosphereIndex", "BlobSource", "PDSBlobStore"),
     "atdata.dataset": ("Dataset", "DatasetDict", "write_samples"),
+    "atdata.importers": (
+        *("from_csv", "from_images", "from_jsonl", "from_npz", "from_parquet"),
+        "open",
+    ),
     "atdata.loading": ("load_dataset",),
     "atdata.local": ("LocalDiskStore", "LocalIndex", "S3DataStore"),
     "atdata.manifest": ("Manifest", "ManifestField"),
@@ -83,8 +95,14 @@ __all__ = [
     "Shape",
     "Unit",
     "Video",
+    "from_csv",
+    "from_images",
+    "from_jsonl",
+    "from_npz",
+    "from_parquet",
     "lens",
     "load_dataset",
+    "open",
     "packable",
     "promote_to_atmosphere",
     "write_samples",

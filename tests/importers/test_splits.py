@@ -76,7 +76,7 @@ def test_each_kind_under_each_word(tmp_path: Path, kind: str, words: tuple[str, 
 def check_written(result: Imported, folder: Path) -> None:
     """Shards hold samples of one split only, and the metadata say of which."""
     folder.mkdir()
-    dataset = result.write(folder, maxcount=2)
+    dataset = result.gather(folder, maxcount=2)
     samples = list(result.samples())
     assert list(dataset) == samples
     begin, numbers = 0, []
@@ -143,7 +143,7 @@ def test_without_splits_there_are_none(tmp_path: Path) -> None:
     result = open_path(tmp_path / "x.csv", "Row")
     assert result.splits == {"train": 3}
     (tmp_path / "out").mkdir()
-    assert result.write(tmp_path / "out").metadata == {}
+    assert result.gather(tmp_path / "out").metadata == {}
 
 
 def test_loading_and_publishing_tell_the_same_splits(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_tables_of_a_folder_have_the_same_columns(tmp_path: Path) -> None:
 def test_a_team_loads_what_was_written(tmp_path: Path) -> None:
     dataset = open_path(fill(tmp_path / "data", "tables", {"train": 5, "val": 2}), "Row")
     (tmp_path / "out").mkdir()
-    written = dataset.write(tmp_path / "out", maxcount=2)
+    written = dataset.gather(tmp_path / "out", maxcount=2)
     index = LocalIndex(tmp_path / "index.sqlite")
     index.insert_dataset(written, name="rows", metadata=dict(written.metadata))
     assert {name: len(part) for name, part in index.load("rows").items()} == {"train": 5, "validation": 2}

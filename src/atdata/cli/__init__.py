@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import atdata
-from atdata.cli import demo, doctor, index, login, promote, publish, schema, services, show, verify, versions
+from atdata.cli import demo, doctor, importing, index, login, promote, publish, schema, services, show, verify, versions
 from atdata.cli.ending import leave, run
 from atdata.cli.output import note, say
 
@@ -41,6 +41,7 @@ def _options(
 app.command()(demo.demo)
 app.command()(login.login)
 app.command()(login.logout)
+app.command("import")(importing.import_)
 app.command()(publish.publish)
 app.command()(show.show)
 app.command()(verify.verify)

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, PDSBlobStore
-from atdata.cli.account import logged_in
+from atdata.cli.account import logged_in, session_file
 from atdata.cli.options import Description, Json, License, Tags, Yes
 from atdata.cli.output import facts, plural, say, say_json, size, table
 from atdata.dataset import Dataset
 from atdata.errors import UsageError
-from atdata.importers import Imported, open_path
+from atdata.importers import Imported, open_path, type_name_of
 from atdata.records import Entry, Schema
 from atdata.samples import fields_of
+
+_BLOB_LIMIT = 52_428_800  # of the lexicon; a server may take less
 
 
 def publish(
@@ -38,20 +41,20 @@ def publish(
     json: Json = False,
 ) -> None:
     """Publish data under your identity: infers the sample type, shows it and the plan, then publishes."""
-    with logged_in() as client, tempfile.TemporaryDirectory(prefix="atdata-publish-") as scratch:
-        imported = open_path(path, camel_case(name) if type_name is None else type_name)
-        store = PDSBlobStore(client)
-        dataset = imported.write(Path(scratch), maxcount=maxcount, maxsize=client.blob_limit)
-        plan = _plan(client, imported, dataset, name, version)
+    with _account(dry_run) as client, tempfile.TemporaryDirectory(prefix="atdata-publish-") as scratch:
+        imported = open_path(path, type_name_of(name) if type_name is None else type_name)
+        limit = _BLOB_LIMIT if client is None else client.blob_limit
+        dataset = imported.gather(Path(scratch), maxcount=maxcount, maxsize=limit)
+        plan = _plan(client, limit, imported, dataset, name, version)
         if not json:
             _show(imported, plan)
-        if dry_run:
+        if client is None or dry_run:
             if json:
                 say_json(plan)
             return
         if not yes:
             _ask(json)
-        entry = AtmosphereIndex(client, data_store=store).insert_dataset(
+        entry = AtmosphereIndex(client, data_store=PDSBlobStore(client)).insert_dataset(
             dataset,
             name=name,
             version=version,
@@ -64,20 +67,28 @@ def publish(
         _report(client, entry, name, version, plan, json)
 
 
-def camel_case(name: str) -> str:
-    """A type name from a dataset's name: `my-digits` is `MyDigits`."""
-    words = re.findall(r"[A-Za-z0-9]+", name)
-    joined = "".join(word[:1].upper() + word[1:] for word in words)
-    return joined if joined and not joined[0].isdigit() else f"Sample{joined}"
+@contextmanager
+def _account(dry_run: bool) -> Generator[AtmosphereClient | None]:
+    """A client that is logged in; for a plan, none where nobody is."""
+    if dry_run and not session_file().exists():
+        yield None
+        return
+    with logged_in() as client:
+        yield client
 
 
 def _plan(
-    client: AtmosphereClient, imported: Imported, dataset: Dataset[Any], name: str, version: str | None
+    client: AtmosphereClient | None,
+    limit: int,
+    imported: Imported,
+    dataset: Dataset[Any],
+    name: str,
+    version: str | None,
 ) -> dict[str, Any]:
     """A table of what will be written, and how much of what the server allows."""
     total = sum(shard.size or 0 for shard in dataset.shards)
     return {
-        "account": str(client.handle or client.did),
+        "account": None if client is None else str(client.handle or client.did),
         "source": imported.kind,
         "name": name,
         "version": version,
@@ -87,7 +98,7 @@ def _plan(
         "splits": dict(imported.splits),
         "blobs": len(dataset.shards),
         "bytes": total,
-        "blob_limit": client.blob_limit,
+        "blob_limit": limit,
         "records": [str(Schema.NSID), str(Entry.NSID), "science.alt.dataset.label"],
         "notes": list(imported.notes),
     }
@@ -101,7 +112,8 @@ def _show(imported: Imported, plan: dict[str, Any]) -> None:
     say()
     facts(
         {
-            "publish as": f"@{plan['account']}/{plan['name']}" + (f"@{plan['version']}" if plan["version"] else ""),
+            "publish as": f"@{plan['account'] or 'you'}/{plan['name']}"
+            + (f"@{plan['version']}" if plan["version"] else ""),
             "sample type": plan["type"],
             "splits": ", ".join(f"{name}: {plural(count, 'sample')}" for name, count in plan["splits"].items()),
             "blobs": f"{plan['blobs']} of at most {size(plan['blob_limit'])} each",

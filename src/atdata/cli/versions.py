@@ -16,10 +16,9 @@ from atdata.cli.index import confirm, is_public
 from atdata.cli.options import Credentials, Description, Index, Json, License, Tags, Yes
 from atdata.cli.output import facts, plural, say, say_json, size, table
 from atdata.cli.promote import bucket_at
-from atdata.cli.publish import camel_case
 from atdata.dataset import Dataset
 from atdata.errors import UsageError
-from atdata.importers import open_path
+from atdata.importers import open_path, type_name_of
 from atdata.index import RecordIndex, Withdrawal
 from atdata.loading import load_dataset
 from atdata.local import LocalDiskStore, LocalIndex
@@ -52,7 +51,7 @@ def add(
 ) -> None:
     """List a dataset in your team's index: shards where they are, or copied to a store; other files as shards there."""
     team = LocalIndex(index, data_store=_store(store, credentials))
-    with _dataset_at(path, camel_case(name) if type_name is None else type_name, team) as dataset:
+    with _dataset_at(path, type_name_of(name) if type_name is None else type_name, team) as dataset:
         entry = team.insert_dataset(
             dataset,
             name=name,
@@ -81,7 +80,7 @@ def append(
     with _index_of(ref, index, _store(store, credentials)) as (where, name, of_version):
         if of_version is not None:
             raise UsageError("a new version comes after the newest", actual=ref, hint="Leave the version out.")
-        with _dataset_at(path, camel_case(name) if type_name is None else type_name, where) as dataset:
+        with _dataset_at(path, type_name_of(name) if type_name is None else type_name, where) as dataset:
             if SPLITS in dataset.metadata:
                 raise UsageError("the files say splits of their own", hint="Append each split by itself, with --split.")
             entry = where.append(name, dataset, split=split, version=version, notes=notes)
@@ -253,7 +252,7 @@ def _dataset_at(path: str, type_name: str, index: RecordIndex[Any]) -> Iterator[
                     f"what is no shard needs a store: {imported.kind}", path="--store", hint="Give --store FOLDER."
                 )
             limit = getattr(getattr(index, "client", None), "blob_limit", None)
-            yield imported.write(Path(scratch), maxsize=limit)
+            yield imported.gather(Path(scratch), maxsize=limit)
             return
         if scheme_of(path) != "file":
             yield Dataset(path, sample_type=imported.sample_type)

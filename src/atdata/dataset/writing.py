@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from atdata.dataset.dataset import Dataset
 from atdata.errors import SampleError, UsageError
 from atdata.manifest import ManifestWriter, manifest_files
+from atdata.progress import counted, progress
 from atdata.samples import DictSample, Field, PackableSample, fields_of
 from atdata.samples.layout import Layout
 from atdata.shards import FileSource, Limits, cut_shards
@@ -61,8 +62,9 @@ def write_samples(
     one_size = maxcount is None and maxsize is None and pattern.numbered
     limits = Limits.of(maxcount, DEFAULT_MAXSIZE if one_size else maxsize)
     files = None if layout is None else Layout.of(layout)
-    with new_set(pattern, overwrite, manifest_files) as place:
-        pending = iter(samples)
+    total = len(samples) if isinstance(samples, Sized) else None
+    with new_set(pattern, overwrite, manifest_files) as place, progress("Writing", total, "samples") as bars:
+        pending = counted(samples, bars, pattern.name, total)
         first = next(pending, None)
         if first is None:
             raise UsageError("there are no samples to write", hint="Give at least one: the first tells the type.")

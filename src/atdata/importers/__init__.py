@@ -1,9 +1,24 @@
-"""Importers of folders of images, `.npz`, CSV, Parquet and shards as typed samples. The sample type is inferred.
+"""Importers of what people have as typed samples. The sample type is inferred, or the caller's own.
 
-Every row is read before the first sample is given: what cannot become samples is refused before anything is published.
+Every row is read before the first sample is given: what cannot become samples is refused before anything is written.
 """
 
 from atdata.importers.imported import Imported
-from atdata.importers.opening import open_path
+from atdata.importers.opening import open, open_path, open_wanted, stem, type_name_of  # noqa: A004
+from atdata.importers.sources import from_csv, from_images, from_jsonl, from_npz, from_parquet
+from atdata.importers.wanted import Wanted
 
-__all__ = ["Imported", "open_path"]
+__all__ = [
+    "Imported",
+    "Wanted",
+    "from_csv",
+    "from_images",
+    "from_jsonl",
+    "from_npz",
+    "from_parquet",
+    "open",
+    "open_path",
+    "open_wanted",
+    "stem",
+    "type_name_of",
+]

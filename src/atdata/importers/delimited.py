@@ -20,6 +20,7 @@ from atdata.errors import LimitError, SampleError, UsageError
 from atdata.importers import infer
 from atdata.importers.files import Snapshot, passed_over, reading
 from atdata.importers.imported import Imported, import_values
+from atdata.importers.wanted import Wanted
 from atdata.samples import FieldType, Maybe, Plain, Scalar
 from atdata.samples.kinds.scalars import INT_MAX, INT_MIN
 
@@ -38,7 +39,7 @@ _BOOLS = {"true": True, "false": False}
 _SEP = re.compile(r'"?sep=(.)"? *', re.IGNORECASE)
 
 
-def open_files(splits: Mapping[str, Sequence[Path]], type_name: str, uri: str, notes: Sequence[str] = ()) -> Imported:
+def open_files(splits: Mapping[str, Sequence[Path]], wanted: Wanted, uri: str, notes: Sequence[str] = ()) -> Imported:
     """The rows of tables, split after split. All have the same columns.
 
     An empty cell is `None`, in a column of text it is empty text. A first line `sep=;`, as Excel writes it, names the
@@ -70,8 +71,10 @@ def open_files(splits: Mapping[str, Sequence[Path]], type_name: str, uri: str, n
         counts[split_by_path[path]] += _look(table, names, columns, f"{path.name} " if several else "", comments)
     fields, decided = [], [*notes, *passed_over(comments, "comments")]
     for name, column in zip(names, columns, strict=True):
-        fields.append((name, Scalar("str") if _is_text(column) else infer.settle(column.guess)))
-        decided += _describe(name, column)
+        fields.append(
+            (name, Scalar("str") if _is_text(column) or wanted.declares(name) else infer.settle(column.guess))
+        )
+        decided += [] if wanted.declares(name) else _describe(name, column)
     parsers = [_parser(kind) for _, kind in fields]
 
     def read(split: str) -> Iterator[list[Any]]:
@@ -79,9 +82,14 @@ def open_files(splits: Mapping[str, Sequence[Path]], type_name: str, uri: str, n
             for _, cells in tables[path].rows(names, []):
                 yield [parse(cell) for parse, cell in zip(parsers, cells, strict=True)]
 
+    def locate(split: str, number: int) -> tuple[str, str]:
+        lines = ((str(path), line) for path in splits[split] for line, _ in tables[path].rows(names, []))
+        path, line = next(itertools.islice(lines, number, None))
+        return path, f"line {line}"
+
     found = dict.fromkeys(_DELIMITERS.get(t.delimiter, f"CSV with {t.delimiter}") for t in tables.values())
     kind = f"{'tables' if several else 'table'} ({', '.join(found)})"
-    return import_values(kind, type_name, fields, read, uri=uri, counts=counts, files=files, notes=decided)
+    return import_values(kind, wanted, fields, read, uri=uri, counts=counts, files=files, notes=decided, locate=locate)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from atdata.errors import MissingExtraError, SampleError
 from atdata.importers.bounds import Bounds
 from atdata.importers.files import Folder, Snapshot, decoding, some
 from atdata.importers.imported import Imported, import_mappings
+from atdata.importers.wanted import Wanted
 from atdata.loading.splits import named_split
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ _SUBFILE, _REDUCED = 254, 1  # of TIFF
 _CONVERTED = {"1": "L", "LA": "RGBA", "La": "RGBA", "PA": "RGBA", "RGBa": "RGBA"}
 
 
-def open_folder(folder: Folder, type_name: str) -> Imported:
+def open_folder(folder: Folder, wanted: Wanted) -> Imported:
     """The images of a folder as samples of `image`, `label`, `split` and `file`.
 
     `image` is `(height, width)` for grey and `(height, width, channels)` for colour, uint8, or uint16 for 16 bits,
@@ -70,7 +71,7 @@ def open_folder(folder: Folder, type_name: str) -> Imported:
 
     imported = import_mappings(
         _kind(places[paths[0]]),
-        type_name,
+        wanted,
         {split: partial(read, split) for split in found.splits},
         uri=str(folder.root),
         files=Snapshot.of([folder.root / path for path in paths]),

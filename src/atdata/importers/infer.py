@@ -6,7 +6,7 @@ and idempotent, so that neither the order of rows nor where a file is cut change
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache, reduce
@@ -212,14 +212,17 @@ class Columns:
         self.uri, self.rows = uri, 0
         self._columns: dict[str, InferredColumn] = {}
 
-    def add_row(self, row: Mapping[str, Any], where: str) -> None:
-        """Take in one row.
+    def add_row(self, row: Mapping[str, Any], where: str, declared: Container[str] = ()) -> None:
+        """Take in one row. Values of declared columns may be any.
 
         Raises:
             SampleError: no sample can hold one of its values; `path` names it.
         """
         self.rows += 1
         for name, value in row.items():
+            if name in declared:
+                self._columns.setdefault(name, InferredColumn()).rows += 1
+                continue
             try:
                 guess = guess_of(value)
             except SampleError as error:
@@ -228,7 +231,7 @@ class Columns:
                 ) from error
             self._columns.setdefault(name, InferredColumn()).add(guess, lambda: where)
 
-    def fields(self) -> list[tuple[str, FieldType]]:
+    def fields(self, declared: Container[str] = ()) -> list[tuple[str, FieldType]]:
         """Name and type of each column, in the order they were first seen.
 
         Raises:
@@ -237,13 +240,17 @@ class Columns:
         for name, column in self._columns.items():
             if column.clash is not None:
                 raise clash_error(self.uri, name, column.clash)
-        return [(name, settle(self._whole(column))) for name, column in self._columns.items()]
+        return [
+            (name, Plain() if name in declared else settle(self._whole(column)))
+            for name, column in self._columns.items()
+        ]
 
-    def notes(self) -> list[str]:
+    def notes(self, declared: Container[str] = ()) -> list[str]:
         """Notes about what was decided about the columns, for people."""
         return [
             note
             for name, column in self._columns.items()
+            if name not in declared
             for note in describe(name, self._whole(column), column.empty + self.rows - column.rows)
         ]
 

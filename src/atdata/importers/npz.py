@@ -25,6 +25,7 @@ from atdata.errors import SampleError, UsageError
 from atdata.importers.bounds import Bounds
 from atdata.importers.files import Snapshot, decoding, passed_over
 from atdata.importers.imported import Imported, import_mappings
+from atdata.importers.wanted import Wanted
 from atdata.loading.splits import split_of
 from atdata.samples.npy import decode_array, encode_array
 
@@ -49,7 +50,7 @@ class StoredArray:
     whole: bool
 
 
-def open_npz(path: Path, type_name: str) -> Imported:
+def open_npz(path: Path, wanted: Wanted) -> Imported:
     """Each array of a `.npz` as a column, each index of the first dimension as a row.
 
     Of 1-d arrays the rows are bool, int, float, str or bytes; of others, and of 1-d arrays of what Python has no
@@ -94,11 +95,11 @@ def open_npz(path: Path, type_name: str) -> Imported:
 
     notes = passed_over(others, "no arrays")
     return import_mappings(
-        "arrays (.npz)", type_name, {split_of((path.name,)): read}, uri=str(path), files=files, notes=notes
+        "arrays (.npz)", wanted, {split_of((path.name,)): read}, uri=str(path), files=files, notes=notes
     )
 
 
-def open_npy(path: Path, type_name: str) -> Imported:
+def open_npy(path: Path, wanted: Wanted) -> Imported:
     """Each item of a `.npy` as a row, with a column for each field of its dtype, or one called `data`.
 
     Raises:
@@ -117,7 +118,7 @@ def open_npy(path: Path, type_name: str) -> Imported:
             for number, record in enumerate(records):
                 yield f"row {number}", dict(zip(fields or (_NAME,), record, strict=True))
 
-    return import_mappings("arrays (.npy)", type_name, {split_of((path.name,)): read}, uri=str(path), files=files)
+    return import_mappings("arrays (.npy)", wanted, {split_of((path.name,)): read}, uri=str(path), files=files)
 
 
 def _readable(path: Path) -> AbstractContextManager[None]:

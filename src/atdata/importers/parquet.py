@@ -19,6 +19,7 @@ from atdata.importers import infer
 from atdata.importers.bounds import Bounds, row_groups, rows_at_once
 from atdata.importers.files import Snapshot, decoding
 from atdata.importers.imported import Imported, import_values
+from atdata.importers.wanted import Wanted
 from atdata.samples import Array, FieldType, ListOf, Maybe, Plain, Scalar, Shape
 
 SUFFIXES = (".parquet",)
@@ -27,7 +28,7 @@ _ROW = 64  # bytes that a row counts for at least
 _EXACT = 2**53  # floats hold every int up to here
 
 
-def open_files(splits: Mapping[str, Sequence[Path]], type_name: str, uri: str, notes: Sequence[str] = ()) -> Imported:
+def open_files(splits: Mapping[str, Sequence[Path]], wanted: Wanted, uri: str, notes: Sequence[str] = ()) -> Imported:
     """The rows of files, split after split.
 
     Lists of numbers are arrays, times are arrays without dimensions, structs are dicts, decimals are text.
@@ -65,7 +66,7 @@ def open_files(splits: Mapping[str, Sequence[Path]], type_name: str, uri: str, n
                     absent = _arrow().nulls(len(batch))
                     yield from zip(*(_values(arrays.get(name, absent), kind) for name, kind in fields), strict=True)
 
-    return import_values("table (Parquet)", type_name, fields, read, uri=uri, counts=counts, files=files, notes=decided)
+    return import_values("table (Parquet)", wanted, fields, read, uri=uri, counts=counts, files=files, notes=decided)
 
 
 def _columns(schema: Any, path: Path) -> Iterator[tuple[str, Any]]:

@@ -11,6 +11,7 @@ from atdata.dataset.stored import rows_by_shard
 from atdata.errors import SampleError
 from atdata.importers.files import Snapshot
 from atdata.importers.imported import Imported, import_mappings
+from atdata.importers.wanted import Wanted
 from atdata.loading.files import find_splits
 from atdata.samples import DictSample
 from atdata.samples.npy import begins_like_array
@@ -22,12 +23,12 @@ from atdata.shards.ports import DataSource
 SUFFIXES = (".tar",)
 
 
-def open_files(splits: Mapping[str, Sequence[Path]], type_name: str, uri: str, notes: Sequence[str] = ()) -> Imported:
+def open_files(splits: Mapping[str, Sequence[Path]], wanted: Wanted, uri: str, notes: Sequence[str] = ()) -> Imported:
     """The samples of shards, split after split."""
-    return _open({split: _files(paths) for split, paths in splits.items()}, type_name, uri, notes)
+    return _open({split: _files(paths) for split, paths in splits.items()}, wanted, uri, notes)
 
 
-def open_named(name: str, type_name: str) -> Imported:
+def open_named(name: str, wanted: Wanted) -> Imported:
     """The samples of shards in brace notation, or at a URL.
 
     Raises:
@@ -35,7 +36,7 @@ def open_named(name: str, type_name: str) -> Imported:
     """
     listing = FileListing()
     found = find_splits(name, None, listing)
-    return _open({split: source_at(shards, listed=listing.states) for split, shards in found.items()}, type_name, name)
+    return _open({split: source_at(shards, listed=listing.states) for split, shards in found.items()}, wanted, name)
 
 
 def _files(paths: Sequence[Path]) -> FileSource:
@@ -44,11 +45,11 @@ def _files(paths: Sequence[Path]) -> FileSource:
     return FileSource(tuple(map(ShardRef, found)), listing.states)
 
 
-def _open(sources: Mapping[str, DataSource], type_name: str, uri: str, notes: Sequence[str] = ()) -> Imported:
+def _open(sources: Mapping[str, DataSource], wanted: Wanted, uri: str, notes: Sequence[str] = ()) -> Imported:
     local = [source for source in sources.values() if isinstance(source, FileSource)]
     files = Snapshot.of([source.path(shard) for source in local for shard in source.shards])
     reads = {split: partial(_read, source) for split, source in sources.items()}
-    return import_mappings("shards", type_name, reads, uri=uri, files=files, notes=notes)
+    return import_mappings("shards", wanted, reads, uri=uri, files=files, notes=notes)
 
 
 def _read(source: DataSource) -> Iterator[tuple[str, DictSample]]:

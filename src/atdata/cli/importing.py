@@ -1,0 +1,111 @@
+"""`atdata import`: what one has as typed shards."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from atdata.cli.options import Json
+from atdata.cli.output import facts, plural, say, say_json, size, table
+from atdata.errors import UsageError
+from atdata.files import disk_errors
+from atdata.importers import Imported, Wanted, open_wanted, stem, type_name_of
+from atdata.samples import fields_of
+from atdata.shards.file_pattern import FilePattern
+
+
+def import_(
+    path: Annotated[str, typer.Argument(help="A folder of images, CSV, JSON lines, Parquet, an .npz, or shards.")],
+    out: Annotated[
+        str | None, typer.Option("--out", "-o", help="The shards to write: out/pics-%06d.tar, or a folder.")
+    ] = None,
+    type_name: Annotated[
+        str | None, typer.Option("--type", help="What to call the sample type; or module:Type, a type of yours.")
+    ] = None,
+    layout: Annotated[
+        list[str] | None,
+        typer.Option(help="field=extension: a file for each field, as WebDataset has them; once for each field."),
+    ] = None,
+    maxcount: Annotated[int | None, typer.Option(help="Most samples in a shard.")] = None,
+    maxsize: Annotated[float | None, typer.Option(help="Most bytes in a shard.")] = None,
+    manifest: Annotated[bool, typer.Option(help="Write a manifest beside each shard.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the shards that are there.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be written, and stop.")] = False,
+    json: Json = False,
+) -> None:
+    """Write what you have as typed shards on this machine: infers the sample type, and shows it. Needs no account."""
+    files = None if layout is None else dict(map(_assigned, layout))
+    imported = open_wanted(path, _wanted(path, type_name))
+    if dry_run or out is None:
+        _show(imported, json, {})
+        if not json:
+            say(
+                "Nothing was written."
+                + ("" if dry_run else f" To write: atdata import {path} -o out/{stem(path)}-%06d.tar")
+            )
+        return
+    place = out if out.endswith(".tar") else f"{out.rstrip('/')}/{stem(path)}-%06d.tar"
+    folder = FilePattern.of(place, limited=False).folder
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    written = imported.write(
+        place, maxcount=maxcount, maxsize=maxsize, manifest=manifest, layout=files, overwrite=overwrite
+    )
+    datasets = written if isinstance(written, dict) else {"train": written}
+    shards = [shard for dataset in datasets.values() for shard in dataset.shards]
+    _show(imported, json, {"shards": [shard.url for shard in shards], "bytes": sum(s.size or 0 for s in shards)})
+    if not json:
+        say(f"✓ {plural(len(shards), 'shard')}, {size(sum(s.size or 0 for s in shards))}: {folder}", style="bold green")
+        say(f"Look at them: atdata show {folder}")
+        say(f'Read them:    atdata.load_dataset("{folder}")')
+
+
+def _wanted(path: str, named: str | None) -> Wanted:
+    """The sample type that the command line names."""
+    if named is None or ":" not in named:
+        return Wanted(named or type_name_of(stem(path)))
+    module, _, name = named.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)  # as `python -m` has it
+    try:
+        found: Any = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UsageError(
+            "there is no such sample type", path="--type", actual=named, expected="module:Type", hint=str(error)
+        ) from None
+    return Wanted.of(name, found, None)
+
+
+def _assigned(text: str) -> tuple[str, str]:
+    name, sign, extension = text.partition("=")
+    if not sign:
+        raise UsageError("a layout is malformed", path="--layout", expected="field=jpg|png", actual=text)
+    return name, extension
+
+
+def _show(imported: Imported, json: bool, written: dict[str, Any]) -> None:
+    fields = {each.name: str(each.type) for each in fields_of(imported.sample_type)}
+    if json:
+        say_json(
+            {
+                "source": imported.kind,
+                "type": imported.sample_type.__name__,
+                "fields": fields,
+                "samples": imported.count,
+                "splits": dict(imported.splits),
+                "notes": list(imported.notes),
+                **written,
+            }
+        )
+        return
+    say(f"{imported.kind}: {plural(imported.count, 'sample')}", style="bold")
+    table(["field", "type"], list(fields.items()))
+    for note in imported.notes:
+        say(f"note: {note}", style="yellow")
+    splits = ", ".join(f"{name}: {plural(count, 'sample')}" for name, count in imported.splits.items())
+    facts({"sample type": imported.sample_type.__name__, "splits": splits})
