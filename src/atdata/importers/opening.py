@@ -39,7 +39,7 @@ def open(  # noqa: A001
     schema: Mapping[str, Any] | None = None,
     name: str | None = None,
 ) -> Imported:
-    """What is at a path as typed samples: a folder of images, CSV, JSON lines, Parquet, `.npz`, or shards.
+    """The contents of a path as typed samples: a folder of images, CSV, JSON lines, Parquet, `.npz`, or shards.
 
     Every row is looked at once: the type is inferred from all of them, and what can be no sample is an error here.
 
@@ -62,7 +62,7 @@ def open(  # noqa: A001
 
 
 def open_path(path: str | os.PathLike[str], type_name: str) -> Imported:
-    """What is at a path as samples of an inferred type with a name; see `open`."""
+    """The contents of a path as samples of an inferred type with a name; see `open`."""
     return open_wanted(path, Wanted(type_name))
 
 
@@ -80,7 +80,7 @@ def stem(path: str | os.PathLike[str]) -> str:
 
 
 def open_wanted(path: str | os.PathLike[str], wanted: Wanted) -> Imported:
-    """What is at a path as samples of a type that is wanted; see `open`."""
+    """The contents of a path as samples of a type that is wanted; see `open`."""
     text = os.fspath(path)
     place = Path(text)
     if place.is_dir():
@@ -135,7 +135,7 @@ def _open_files(folder: Folder, what: str, wanted: Wanted) -> Imported:
 
 
 def open_kind(what: str, path: str | os.PathLike[str], wanted: Wanted) -> Imported:
-    """What is at a path, taken for one kind of files, whatever a file's name ends in and whatever else is in a folder."""
+    """The contents of a path, taken for one kind of files, whatever a file's name ends in and whatever else is in a folder."""
     place = Path(path)
     if place.is_dir():
         folder = Folder.of(place)
