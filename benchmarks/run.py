@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import importing
+import members
 import opening
 import reading
 import transfers
@@ -28,6 +29,7 @@ def import_benchmark(_options: argparse.Namespace) -> bool:
 BENCHMARKS: dict[str, Callable[[argparse.Namespace], bool]] = {
     "importing": import_benchmark,
     "index": index.main,
+    "members": members.main,
     "opening": lambda _: opening.main(),
     "reading": reading.main,
     "transfers": transfers.main,

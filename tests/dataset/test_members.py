@@ -225,7 +225,7 @@ def test_everything_else_works_on_them(pictures):
     assert [row.label for row in dataset.columns("label")] == list(range(25))
     assert dataset.to_pandas()["caption"].tolist() == [sample.caption for sample in PICTURES]
     assert dataset.filter(lambda sample: sample.label > 22).head() == PICTURES[23:]
-    assert dataset[:4].images("image").shape == (4, 8, 9, 3)
+    assert dataset[:4].decode_images("image").shape == (4, 8, 9, 3)
     seen = dataset.view.reader()
     seen.read(range(5))
     only = dataset.columns("label").view.reader()
