@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,13 +14,19 @@ from atdata.atmosphere import AtmosphereClient
 from atdata.cli.options import Json
 from atdata.cli.output import facts, pictures, say, say_json, size, table
 from atdata.dataset import Dataset, DatasetDict
+from atdata.dataset.looks import fields_grid
 from atdata.display import Card, Grid
+from atdata.errors import UsageError
 from atdata.files import atomic_file, write_all
+from atdata.importers import Imported
+from atdata.importers import open as open_data
 from atdata.loading import load_dataset
 from atdata.records import Entry, Malformed, Schema
 from atdata.records.address import AUTHORITY
 from atdata.samples import DictSample, fields_of
 from atdata.samples.preview import as_picture, brief, preview, values_of
+from atdata.schema import SampleSchema
+from atdata.shards.listing import SUFFIX, FileListing
 
 PREVIEW = 8
 SHOWN = 20  # of records that cannot be read
@@ -29,7 +36,7 @@ def show(
     ref: Annotated[
         str,
         typer.Argument(
-            help="@handle/name or @local/name[@version], at://..., a path, a folder, a URL, or brace notation."
+            help="@handle/name or @local/name[@version], at://..., a URL, or what `atdata import` takes: shards, images, tables ..."
         ),
     ],
     samples: Annotated[int, typer.Option(help="How many samples to show.", min=0, max=1_000_000)] = PREVIEW,
@@ -38,7 +45,10 @@ def show(
     html: Annotated[Path | None, typer.Option(help="Write it as a page of its own to this file.")] = None,
     json: Json = False,
 ) -> None:
-    """Show a dataset: who published it, what its fields are, and its first samples."""
+    """Show a dataset, or data on this machine: who published it, what its fields are, and its first samples."""
+    if (data := _data_at(ref)) is not None:
+        _show_data(ref, data if split is None else data.split(split), samples, html, json)
+        return
     client = AtmosphereClient()
     splits = load_dataset(ref, client=client, allow_unverified=allow_unverified)
     name, dataset = (split, splits[split]) if split else next(iter(splits.items()))
@@ -54,7 +64,7 @@ def show(
     facts({**about, "splits": ", ".join(splits), "shards": len(dataset.shards)})
     say()
     columns = _columns(dataset, first)
-    table(["field", "type"], columns)
+    _table(fields_grid(dataset.schema) if dataset.schema.fields else Grid(["field", "type"], columns))
     say()
     _preview(name, first, [column for column, _ in columns])
     if passed := _malformed(entry, client):
@@ -63,6 +73,58 @@ def show(
         table(["record of the account that cannot be read", "why"], rows)
         if len(passed) > SHOWN:
             say(f"and {len(passed) - SHOWN} more", style="dim")
+
+
+def _data_at(ref: str) -> Imported | None:
+    """The data at a path, where these are no shards."""
+    place = Path(ref)
+    if place.is_file() and place.suffix.lower() != SUFFIX:
+        with suppress(UsageError):  # of another name: shards may have any
+            return open_data(ref)
+    elif place.is_dir() and not FileListing().walk(ref):
+        return open_data(ref)
+    return None
+
+
+def _show_data(ref: str, data: Imported, samples: int, html: Path | None, json: bool) -> None:
+    first, fields = data.head(samples), fields_of(data.sample_type)
+    grid = fields_grid(SampleSchema(data.sample_type.__name__, fields))
+    known = {"what": data.kind, "splits": ", ".join(f"{name}: {count:,}" for name, count in data.splits.items())}
+    if html is not None:
+        page = Card(ref, {**known, "samples": data.count}, [grid, preview(first, f"first {len(first)}")], data.notes)
+        _write(html, page)
+    if json:
+        say_json(
+            {
+                "ref": ref,
+                "source": data.kind,
+                "fields": {field.name: str(field.type) for field in fields},
+                "samples": data.count,
+                "splits": dict(data.splits),
+                "notes": list(data.notes),
+                "first": [{name: brief(value) for name, value in values_of(sample).items()} for sample in first],
+            }
+        )
+        return
+    say(ref, style="bold")
+    facts({**known, "samples": data.count})
+    for note in data.notes:
+        say(f"note: {note}", style="yellow")
+    say()
+    _table(grid)
+    say()
+    _preview(ref, first, [field.name for field in fields])
+    say()
+    say(f"As typed shards: atdata import {ref} -o out/")
+
+
+def _table(grid: Grid) -> None:
+    table(grid.columns, grid.rows)
+
+
+def _write(path: Path, card: Card) -> None:
+    with atomic_file(path) as file:
+        write_all(file, card.page().encode(), path)
 
 
 def _write_page(
@@ -74,9 +136,7 @@ def _write_page(
     card = dataset.card(shown=0)
     samples = preview(first, f"first {len(first)} of {name}")
     fields = [grid for grid in card.grids if grid.title == "fields"]
-    page = Card(title, {**about, **card.facts}, [counts, *fields, samples]).page()
-    with atomic_file(path) as file:
-        write_all(file, page.encode(), path)
+    _write(path, Card(title, {**about, **card.facts}, [counts, *fields, samples]))
 
 
 def _malformed(entry: Entry | None, client: AtmosphereClient) -> list[Malformed]:

@@ -1,0 +1,89 @@
+"""Promise: `atdata show` shows what is at a path, whatever it is, in the terminal and as a page of its own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import atdata
+from atdata import DictSample
+from support.terminal import Terminal
+
+
+@pytest.fixture
+def terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Terminal:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ATDATA_DATA", str(tmp_path / ".data"))
+    monkeypatch.setenv("ATDATA_CACHE", str(tmp_path / ".cache"))
+    return Terminal(capsys, monkeypatch)
+
+
+def pictures(folder: str = "pictures") -> None:
+    for name in ("cat", "dog"):
+        Path(folder, name).mkdir(parents=True)
+        for number in range(3):
+            pixels = np.full((8, 8, 3), 40 * number, np.uint8)
+            Path(folder, name, f"{number}.png").write_bytes(atdata.Image(pixels).data)
+
+
+def table(name: str = "table.csv") -> None:
+    Path(name).write_text("id,score\n001,0.5\n002,\n")
+
+
+def lines(name: str = "lines.jsonl") -> None:
+    Path(name).write_text("".join(json.dumps({"n": n, "word": "x" * n}) + "\n" for n in range(4)))
+
+
+def arrays(name: str = "arrays.npz") -> None:
+    np.savez(name, x=np.zeros((4, 3), np.float32), y=np.arange(4))
+
+
+KINDS = {
+    "pictures": (pictures, 6), "table.csv": (table, 2), "lines.jsonl": (lines, 4), "arrays.npz": (arrays, 4),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", KINDS)
+def test_data_of_any_kind_is_shown(terminal: Terminal, path: str) -> None:
+    make, count = KINDS[path]
+    make()
+    shown = terminal.json("show", path, "--samples", "2")
+    assert (shown["samples"], len(shown["first"])) == (count, 2)
+    assert list(shown["fields"]) == list(shown["first"][0])
+    assert terminal.run("show", path, "--html", "page.html") == 0
+    for field in shown["fields"]:
+        assert field in terminal.out
+    assert f"atdata import {path}" in terminal.out
+    page = Path("page.html").read_text()
+    assert page.startswith("<!doctype html>")
+    assert ("data:image/png;base64," in page) == (path == "pictures")
+
+
+def test_a_split_is_chosen(terminal: Terminal) -> None:
+    for split in ("train", "test"):
+        Path("data", split).mkdir(parents=True)
+        table(f"data/{split}/rows.csv")
+    Path("data/test/rows.csv").write_text("id,score\n007,1.5\n")
+    assert terminal.json("show", "data", "--split", "test")["first"] == [{"id": "007", "score": "1.5"}]
+    assert terminal.run("show", "data", "--split", "nothing") == 2
+
+
+def test_shards_of_one_file_a_field_are_shown(terminal: Terminal) -> None:
+    samples = [DictSample(cls=n, txt=f"<b>{n}") for n in range(3)]
+    atdata.write_samples(samples, "x-%06d.tar", layout={"cls": "cls", "txt": "txt"})
+    shown = terminal.json("show", "x-000000.tar")
+    assert shown["fields"] == {"cls": "int", "txt": "str"}
+    assert shown["first"][1] == {"cls": "1", "txt": "<b>1"}
+    assert terminal.run("show", ".", "--html", "page.html") == 0
+    assert "<b>" not in Path("page.html").read_text()
+
+
+@pytest.mark.parametrize(("path", "code"), [("nothing", 4), ("nothing.csv", 4), ("text.md", 1), ("empty", 2)])
+def test_what_cannot_be_shown_is_told(terminal: Terminal, path: str, code: int) -> None:
+    Path("text.md").write_text("# no data\n")
+    Path("empty").mkdir()
+    assert terminal.run("show", path) == code
+    assert path in terminal.err
