@@ -17,6 +17,7 @@ import members
 import opening
 import reading
 import transfers
+import versions
 
 import index
 
@@ -33,6 +34,7 @@ BENCHMARKS: dict[str, Callable[[argparse.Namespace], bool]] = {
     "opening": lambda _: opening.main(),
     "reading": reading.main,
     "transfers": transfers.main,
+    "versions": lambda _: versions.main(),
 }
 
 

@@ -1,24 +1,24 @@
-"""The difference between two datasets of a million samples: time and memory, from their manifests alone.
-
-Run: python benchmarks/versions.py [--samples 1000000]
-"""
+"""The difference between two datasets of a million samples: time and memory, from their manifests alone."""
 
 from __future__ import annotations
 
-import argparse
-import multiprocessing
+import json
 import resource
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
 
 import atdata
+from atdata.atproto.syntax import AtUri
 from atdata.index.history import difference
-from atdata.manifest import ManifestBuilder, manifest_paths
-from atdata.records import Entry, HttpStorage, Schema, Size
+from atdata.manifest import Header, ManifestBuilder, manifest_paths
+from atdata.records import Entry, HttpStorage, Schema
 from atdata.shards import Digest, FileSource, ShardRef
 
-PER_SHARD = 100_000
+SAMPLES, PER_SHARD = 1_000_000, 100_000
+SECONDS, MEGABYTES = 2.0, 500
 
 
 @atdata.packable
@@ -30,9 +30,8 @@ class Row:
     station: str
 
 
-def write(folder: Path, name: str, samples: int, changed: int) -> list[ShardRef]:
+def write(folder: Path, name: str, samples: int, changed: int) -> None:
     """The manifests of shards that nobody needs, in which every so many samples are others."""
-    shards = []
     for first in range(0, samples, PER_SHARD):
         builder = ManifestBuilder(Row)
         for n in range(first, min(first + PER_SHARD, samples)):
@@ -42,48 +41,43 @@ def write(folder: Path, name: str, samples: int, changed: int) -> list[ShardRef]
         digest, size = Digest.sha256(str(path).encode()), 1024 * (PER_SHARD + 2)
         for file, raw in zip(manifest_paths(path), builder.finish(digest, size), strict=True):
             file.write_bytes(raw)
-        shards.append(ShardRef(str(path), digest, size))
-    return shards
 
 
-def compare(folder: Path, one: list[ShardRef], other: list[ShardRef], results: multiprocessing.Queue) -> None:  # type: ignore[type-arg]
-    """The time of a comparison and the most memory of a process that does nothing else."""
+def compare(folder: Path) -> None:
+    """Print the time of a comparison, and the most memory of this process, which does nothing else."""
     schema = Schema.of(Row, version="1.0.0")
-    entries = [
-        Entry(name="rows", schema_ref="at://did:web:x.test/a.b.c/d", storage=HttpStorage(tuple(shards)), size=Size())
-        for shards in (one, other)
-    ]
-    datasets = [
-        atdata.Dataset(FileSource(tuple(shards)), sample_type=Row, cache=folder / "cache") for shards in (one, other)
-    ]
+    sides = []
+    for name in ("a", "b"):
+        paths = sorted(folder.glob(f"{name}-*.manifest.json"))
+        headers = [Header.decode(path.read_bytes(), str(path)) for path in paths]
+        names = [str(path).removesuffix(".manifest.json") + ".tar" for path in paths]
+        shards = tuple(map(ShardRef, names, [header.shard.digest for header in headers]))
+        storage = HttpStorage(shards)
+        entry = Entry(name="rows", schema_ref=AtUri("at://did:web:example.com/a.b.c/d"), storage=storage)
+        sides.append((entry, atdata.Dataset(FileSource(shards), sample_type=Row, cache=folder / "cache")))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     began, busy = time.perf_counter(), time.process_time()
-    found = difference(*datasets, entries, [schema, schema])
+    found = difference(sides[0][1], sides[1][1], [entry for entry, _ in sides], [schema, schema])
     took = time.perf_counter() - began, time.process_time() - busy
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     counts = [len(found.samples.added), len(found.samples.removed), len(found.samples.changed), found.samples.same]
-    results.put((took, before / 1024, most / 1024, counts))
+    print(json.dumps([took, before / 1024, most / 1024, counts]))
 
 
-def main() -> None:
-    """Write two datasets' manifests, and compare them in a process of its own."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--samples", type=int, default=1_000_000)
-    samples = parser.parse_args().samples
+def main() -> bool:
+    """Write two datasets' manifests, and compare them in a process of its own; true if that is fast and small."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        one, other = write(folder, "a", samples, 1000), write(folder, "b", samples + samples // 100, 1000)
-        context = multiprocessing.get_context("spawn")
-        results = context.Queue()
-        worker = context.Process(target=compare, args=(folder, one, other, results))
-        worker.start()
-        took, before, most, counts = results.get()
-        worker.join()
+        write(folder, "a", SAMPLES, 1000)
+        write(folder, "b", SAMPLES + SAMPLES // 100, 1000)
+        done = subprocess.run([sys.executable, __file__, scratch], capture_output=True, text=True, check=True)
+    took, before, most, counts = json.loads(done.stdout)
     print(
-        f"two datasets of {samples:,} samples, no shard in common: {took[0]:.2f} s ({took[1]:.2f} s of CPU), {most:.0f} MB at most"
+        f"two datasets of {SAMPLES:,} samples, no shard in common: {took[0]:.2f} s ({took[1]:.2f} s of CPU), {most:.0f} MB"
     )
     print(f"({before:.0f} MB before; added, removed, changed, same: {counts})")
+    return took[0] < SECONDS and most < MEGABYTES
 
 
 if __name__ == "__main__":
-    main()
+    compare(Path(sys.argv[1])) if len(sys.argv) > 1 else main()

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,8 +14,8 @@ import atdata
 from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, DatasetLoader, PDSBlobStore, SchemaLoader
 from atdata.errors import LensError, UsageError
 from atdata.testing import DevAccount
-from support.networks import NODE_ROOT, PDS_FOLDER, Network, list_records, unavailable
-from support.oracles import LEXICONS, needs_seeds
+from support.networks import Network, list_records, official_verdicts, unavailable
+from support.oracles import needs_seeds
 from support.seed_code import (
     PUBLISHER,
     REFERENCE,
@@ -94,21 +91,6 @@ def image_samples(count: int) -> list[Any]:
 
 def records_of(account: DevAccount) -> dict[str, list[dict[str, Any]]]:
     return {name: list_records(account.pds_url, account.did, f"science.alt.dataset.{name}") for name in COLLECTIONS}
-
-
-def official_verdicts(records: list[dict[str, Any]]) -> list[Any]:
-    """What the validator inside the official PDS says of records."""
-    lexicons = LEXICONS / "science" if LEXICONS.is_dir() else Path(atdata.__file__).parent / "records" / "lexicons"
-    lines = "\n".join(json.dumps(record["value"]) for record in records)
-    done = subprocess.run(
-        ["node", str(PDS_FOLDER / "validate.cjs"), str(lexicons)],
-        input=lines,
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "ATP_NODE_ROOT": str(NODE_ROOT)},
-    )
-    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def assert_valid(account: DevAccount) -> None:

@@ -16,7 +16,7 @@ from atdata.records import Entry, Label, Schema
 from atdata.samples import fields_of
 from atdata.shards.digest import Digest
 from atdata.testing.http import Request
-from support.networks import Network
+from support.networks import Network, RealNet, fresh_handle, list_records, official_verdicts
 
 pytest.importorskip("pyarrow")
 
@@ -227,3 +227,22 @@ def test_nobodys_shards_are_lost(place: Any, index: Any) -> None:
     assert failed == []
     assert sorted(numbers(index)["train"]) == [0, 1, 2, 3, 4]
     assert {label.version for label in index.list_labels()} == {f"1.{n}.0" for n in range(5)}
+
+
+def test_the_official_validator_takes_what_is_written(realnet: RealNet) -> None:
+    """The predecessor of an entry and the retraction of a label are members that the lexicons do not know."""
+    account = realnet.create_account(fresh_handle())
+    client = realnet.client(account)
+    index = atdata.AtmosphereIndex(client, data_store=atdata.PDSBlobStore(client))
+    index.insert_dataset(rows(1), name="rows", version="1.0.0", manifests=False)
+    index.append("rows", rows(2))
+    index.append("rows", rows(3))
+    index.retract("rows", "1.2.0", reason="wrong")
+    written = [
+        record
+        for kind in ("entry", "label", "schema")
+        for record in list_records(account.pds_url, account.did, f"science.alt.dataset.{kind}")
+    ]
+    assert sum("predecessor" in record["value"] for record in written) == 1
+    assert sum("retraction" in record["value"] for record in written) == 1
+    assert [verdict for verdict in official_verdicts(written) if not verdict["ok"]] == []

@@ -154,7 +154,7 @@ def write_at_random(url: str, seed: int, told: int) -> None:
     while True:
         name = f"data-{draw.randrange(6)}"
         with suppress(ConflictError, NotFoundError):  # others take and remove the same names
-            match draw.randrange(8):
+            match draw.randrange(9):
                 case 0 | 1:
                     index.publish_schema(kind_of(draw.randrange(40)))
                 case 2:
@@ -172,6 +172,8 @@ def write_at_random(url: str, seed: int, told: int) -> None:
                         f"kept-{draw.randrange(1 << 60)}",
                         told,
                     )
+                case 6:
+                    index.retract(name, draw.choice([None, f"1.{draw.randrange(9)}.0"]), reason="wrong")
                 case _:
                     entry = index.records.placed(entry_of(name, schema_ref), Tid.now())
                     label = index.records.placed(Label(name=name, dataset_uri=entry.located), Tid.now())

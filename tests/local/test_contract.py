@@ -20,6 +20,7 @@ from msgspec import UNSET
 
 from atdata.dataset import Dataset, write_samples
 from atdata.errors import AtdataError
+from atdata.index import Withdrawal
 from atdata.local import LocalIndex
 from atdata.local.integrity import check
 from atdata.local.records import LocalRecords
@@ -63,6 +64,8 @@ class Side:
     def plain(self, value: Any) -> Any:
         if isinstance(value, Record):
             wire = {name: item for name, item in value.to_record().items() if name != "createdAt"}
+            if "retraction" in wire:
+                wire["retraction"] = wire["retraction"]["reason"]
             return self.without_names(repr((value.uri and str(value.uri), wire)))
         if isinstance(value, list | Iterator):
             return [self.plain(item) for item in value]
@@ -167,6 +170,24 @@ class Contract(RuleBasedStateMachine):
     def remove(self, name: str, version: str | None) -> None:
         self.all(lambda index: index.remove(name, version))
 
+    @rule(name=st.sampled_from(NAMES), version=st.sampled_from((None, *LABELS)), dry_run=st.booleans())
+    def retract(self, name: str, version: str | None, dry_run: bool) -> None:
+        self.all(lambda index: _told(index.retract(name, version, reason="wrong", dry_run=dry_run)))
+
+    @rule(name=st.sampled_from(NAMES), which=st.integers(0, 3), version=st.sampled_from((None, None, *LABELS)))
+    def append(self, name: str, which: int, version: str | None) -> None:
+        dataset = self.datasets[which]
+        self.all(lambda index: index.append(name, dataset, version=version, notes="more"))
+
+    @rule(name=st.sampled_from(NAMES))
+    def history(self, name: str) -> None:
+        self.all(
+            lambda index: [
+                str((item.version, item.notes, item.predecessor, item.changes, item.entry is None))
+                for item in index.history(name)
+            ]
+        )
+
     @rule(data=st.data())
     def remove_schema(self, data: st.DataObject) -> None:
         there = [schema.name + f"@{schema.version}" for schema in self.made[0].index.list_schemas()]
@@ -205,6 +226,11 @@ class Contract(RuleBasedStateMachine):
     def teardown(self) -> None:
         for side in self.made:
             assert check(side.index) == [], side.name
+
+
+def _told(done: Withdrawal) -> list[Any]:
+    labels = [f"{label.name} {label.version} {label.is_retracted}" for label in done.labels]
+    return [labels, list(done.entries), list(done.kept)]
 
 
 @pytest.fixture(scope="module")

@@ -19,9 +19,11 @@ from typing import Any, Protocol, Self
 
 import httpcore
 
+import atdata
 from atdata.atmosphere import AtmosphereClient
 from atdata.testing import DevAccount, Devnet, Proxy
 from atdata.testing.http import Answer, HttpServer, Request
+from support.oracles import LEXICONS
 
 PDS_FOLDER = Path(__file__).parents[1] / "pds"
 NODE_ROOT = Path(os.environ.get("ATDATA_TEST_NODE_ROOT") or PDS_FOLDER)
@@ -167,10 +169,35 @@ def list_records(url: str, did: str, collection: str) -> list[dict[str, Any]]:
     return get(url, "com.atproto.repo.listRecords", repo=did, collection=collection, limit=100)["records"]
 
 
+def official_verdicts(records: list[dict[str, Any]]) -> list[Any]:
+    """What the validator inside the official PDS says of records."""
+    lexicons = LEXICONS / "science" if LEXICONS.is_dir() else Path(atdata.__file__).parent / "records" / "lexicons"
+    lines = "\n".join(json.dumps(record["value"]) for record in records)
+    done = subprocess.run(
+        ["node", str(PDS_FOLDER / "validate.cjs"), str(lexicons)],
+        input=lines,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "ATP_NODE_ROOT": str(NODE_ROOT)},
+    )
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
-__all__ = ["Devnet", "Network", "RealNet", "fresh_handle", "get", "list_records", "post", "unavailable"]
+__all__ = [
+    "Devnet",
+    "Network",
+    "RealNet",
+    "fresh_handle",
+    "get",
+    "list_records",
+    "official_verdicts",
+    "post",
+    "unavailable",
+]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from atdata.errors import AtdataError, ConflictError
-from atdata.local.database import Database, FoundRow, RecordRow, TakenError
+from atdata.local.database import Database, RecordRow, TakenError
 from atdata.local.integrity import KINDS
 from atdata.local.records import record_of, row_of
 from atdata.progress import progress
@@ -46,10 +45,12 @@ def copy_records(source: Database, target: Database) -> CopiedRecords:
     """
     copied = changed = same = 0
     unread: list[str] = []
-    with progress("Copying the index", 0) as bars:
-        for kind in KINDS:
-            bars.begin(f"{kind.NSID.name} records", 0)
-            for page in _pages(source, str(kind.NSID)):
+    bounds = {kind: _bounds(source, str(kind.NSID)) for kind in KINDS}
+    with progress("Copying the index", sum(size for _, size in bounds.values())) as bars:
+        for kind, (starts, size) in bounds.items():
+            bars.begin(f"{kind.NSID.name} records", size)
+            for start in starts:
+                page = source.recent(str(kind.NSID), _PAGE, start)[::-1]
                 rows = []
                 for found in page:
                     try:
@@ -69,20 +70,20 @@ def copy_records(source: Database, target: Database) -> CopiedRecords:
                     _change(target, row, kind)
                 changed += len(differing)
                 same += len(rows) - len(differing)
-                bars.advance(sum(len(row.value) for row in rows))
+                bars.advance(sum(len(found.value) for found in page))
     return CopiedRecords(copied, changed, same - copied, tuple(unread))
 
 
-def _pages(database: Database, collection: str) -> Iterator[list[FoundRow]]:
-    """The rows of a kind, some at a time in memory, the oldest first; those that are there when it begins."""
-    bounds: list[int] = []
+def _bounds(database: Database, collection: str) -> tuple[list[int], int]:
+    """The numbers before which pages of a kind end, the oldest first, and the bytes in all: of the rows that are there now."""
+    bounds, size = list[int](), 0
     page = database.recent(collection, 1)
     bound = page[0].number + 1 if page else 0
     while page := database.recent(collection, _PAGE, bound):
         bounds.append(bound)
+        size += sum(len(found.value) for found in page)
         bound = page[-1].number
-    for bound in reversed(bounds):
-        yield database.recent(collection, _PAGE, bound)[::-1]
+    return bounds[::-1], size
 
 
 def _differs(target: Database, row: RecordRow) -> bool:

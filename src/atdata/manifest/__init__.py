@@ -8,6 +8,7 @@ from atdata.manifest.build import (
     manifest_files,
     remove_manifest,
 )
+from atdata.manifest.changes import SampleChanges
 from atdata.manifest.field import Indexed, ManifestField, indexed_fields
 from atdata.manifest.files import manifest_paths
 from atdata.manifest.finding import (
@@ -20,7 +21,7 @@ from atdata.manifest.finding import (
 )
 from atdata.manifest.header import File, Header, SchemaReference
 from atdata.manifest.manifest import Manifest
-from atdata.manifest.parquet import SampleChanges, SampleDigests, require_parquet
+from atdata.manifest.parquet import SampleDigests, require_parquet
 
 __all__ = [
     "Aggregate",

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import math
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -219,87 +218,10 @@ class SampleDigests:
         return cls(table.column(0), _digests(table.column(1)))
 
 
-@dataclass(frozen=True)
-class SampleChanges:
-    """The changes from some samples to others, by their keys and digests. A key may be there several times.
-
-    Attributes:
-        added: keys of samples that only the others have.
-        removed: keys of samples that the others lack.
-        changed: keys under which the others have other samples.
-        same: the number of samples that both have; `None` where that is not known.
-    """
-
-    added: list[str]
-    removed: list[str]
-    changed: list[str]
-    same: int | None
-
-    @classmethod
-    def between(cls, one: Sequence[SampleDigests], other: Sequence[SampleDigests]) -> SampleChanges:
-        """The changes from the samples of some shards to those of others."""
-        parts = [*one, *other]
-        if not parts:
-            return cls([], [], [], 0)
-        encoded = _arrow().concat_arrays([chunk for part in parts for chunk in part.keys.chunks]).dictionary_encode()
-        codes, names = encoded.indices.to_numpy(), encoded.dictionary
-        count, known = sum(len(part.keys) for part in one), len(names)
-        sides = [
-            _Side(half, np.concatenate([part.digests for part in of] or [_NONE]), known)
-            for half, of in ((codes[:count], one), (codes[count:], other))
-        ]
-        lost, won, same = _compared(*sides)
-        changed = np.minimum(lost, won)
-
-        def told(counts: NDArray[np.int64]) -> list[str]:
-            found: list[str] = names.take(_arrow().array(np.repeat(np.arange(known), counts))).to_pylist()
-            return found
-
-        return cls(told(won - changed), told(lost - changed), told(changed), same)
-
-
-class _Side:
-    """Samples by the numbers of their keys.
-
-    Attributes:
-        codes: the number of each sample's key.
-        digests: of each, as four numbers.
-        counts: how many samples each key has.
-    """
-
-    def __init__(self, codes: NDArray[np.int32], digests: NDArray[np.uint8], known: int) -> None:
-        self.codes, self.digests = codes, np.ascontiguousarray(digests).view(np.uint64)
-        self.counts = np.bincount(codes, minlength=known)
-
-    def of(self, keys: NDArray[np.int64]) -> NDArray[np.uint64]:
-        """The digests of samples whose keys are each there once."""
-        place = np.empty(len(self.counts), np.int32)
-        place[self.codes] = np.arange(len(self.codes), dtype=np.int32)
-        return self.digests[place[keys]]
-
-
-def _compared(one: _Side, other: _Side) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
-    """The numbers of samples of each key that only the one has, and that only the other has; and of those that both have."""
-    lost, won = one.counts.copy(), other.counts.copy()
-    once = np.flatnonzero((lost == 1) & (won == 1))
-    alike = once[(one.of(once) == other.of(once)).all(axis=1)]
-    lost[alike] = won[alike] = 0
-    several = (lost > 1) & (won > 0) | (won > 1) & (lost > 0)
-    same = len(alike)
-    if several.any():
-        left = Counter(zip(*_pairs(one, several), strict=True))
-        both = left & Counter(zip(*_pairs(other, several), strict=True))
-        for (key, _), number in both.items():
-            lost[key] -= number
-            won[key] -= number
-        same += both.total()
-    return lost, won, same
-
-
-def _pairs(side: _Side, wanted: NDArray[np.bool_]) -> tuple[list[int], list[bytes]]:
-    """The keys' numbers and the digests of samples whose keys are wanted."""
-    chosen = np.flatnonzero(wanted[side.codes])
-    return side.codes[chosen].tolist(), [row.tobytes() for row in side.digests[chosen]]
+def numbered(parts: Sequence[SampleDigests]) -> tuple[NDArray[np.int32], Any]:
+    """The number of each sample's key among the keys that differ, and these, as Arrow has them."""
+    encoded = _arrow().concat_arrays([chunk for part in parts for chunk in part.keys.chunks]).dictionary_encode()
+    return encoded.indices.to_numpy(), encoded.dictionary
 
 
 def _digests(column: Any) -> NDArray[np.uint8]:
