@@ -62,7 +62,7 @@ def show(ref: Ref, index: Index = None, json: Json = False) -> None:
     schema, labels = team.get_schema(entry.schema_ref), team.labels_of(entry)
     if json:
         names = [{"name": label.name, "version": label.version} for label in labels]
-        fields = {field.name: str(field.type) for field in schema.sample_schema.fields}
+        fields = {field.name: field.shown for field in schema.sample_schema.fields}
         shards = [{"url": shard.url, "digest": str(shard.digest or "")} for shard in entry.shards]
         say_json({**_as_json(entry), "names": names, "fields": fields, "shards": shards})
         return
@@ -84,7 +84,7 @@ def show(ref: Ref, index: Index = None, json: Json = False) -> None:
         }
     )
     say()
-    table(["field", "type"], [[field.name, str(field.type)] for field in schema.sample_schema.fields])
+    table(["field", "type"], [[field.name, field.shown] for field in schema.sample_schema.fields])
     say()
     shown = entry.shards[:20]
     table(["shard", "digest"], [[shard.url, str(shard.digest or "unverified")[:26]] for shard in shown])

@@ -93,7 +93,7 @@ def _plan(
         "name": name,
         "version": version,
         "type": dataset.sample_type.__name__,
-        "fields": {field.name: str(field.type) for field in fields_of(dataset.sample_type)},
+        "fields": {field.name: field.shown for field in fields_of(dataset.sample_type)},
         "samples": imported.count,
         "splits": dict(imported.splits),
         "blobs": len(dataset.shards),

@@ -51,7 +51,9 @@ def show(ref: Ref, index: Index = None, json: Json = False) -> None:
         }
     )
     say()
-    table(["field", "type"], _fields(schema))
+    rows = _fields(schema)
+    told = any(doc for *_, doc in rows)
+    table(["field", "type", "what it is"] if told else ["field", "type"], rows if told else [row[:2] for row in rows])
 
 
 @app.command()
@@ -69,7 +71,7 @@ def rm(ref: Ref, index: Index = None, yes: Yes = False, json: Json = False) -> N
 
 
 def _fields(schema: Schema) -> list[list[str]]:
-    return [[field.name, str(field.type)] for field in schema.sample_schema.fields]
+    return [[field.name, field.shown, field.doc or ""] for field in schema.sample_schema.fields]
 
 
 def _width(schema: Schema) -> int | str:

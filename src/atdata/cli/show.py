@@ -179,7 +179,7 @@ def _publisher(authority: str, client: AtmosphereClient) -> dict[str, object]:
 
 def _columns(dataset: Dataset[Any], first: list[Any]) -> list[tuple[str, str]]:
     if dataset.sample_type is not DictSample:
-        return [(field.name, str(field.type)) for field in fields_of(dataset.sample_type)]
+        return [(field.name, field.shown) for field in fields_of(dataset.sample_type)]
     kinds: dict[str, dict[str, None]] = {}  # each sample has its own fields
     for name, value in itertools.chain.from_iterable(sample.items() for sample in first):
         kinds.setdefault(name, {})[type(value).__name__] = None

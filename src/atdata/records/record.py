@@ -237,12 +237,17 @@ def check_outgoing(record: Record, bounded: bool = True) -> dict[str, Any]:
     value = check_record(record.to_record())
     lexicons().validate_record(value, record.NSID)
     type(record).from_record(value)  # also what open unions leave unsaid: we read all that we write
-    size = len(msgspec.json.encode(to_json(value))) if bounded else 0
+    size = json_size(value) if bounded else 0
     if size > MAX_RECORD:
         raise LimitError(
             "a record is too large", uri=str(record.NSID), expected=f"at most {MAX_RECORD} bytes", actual=size
         )
     return value
+
+
+def json_size(value: Any) -> int:
+    """The bytes of JSON that a part of a record takes."""
+    return len(msgspec.json.encode(to_json(value)))
 
 
 def without_none(**members: Any) -> dict[str, Any]:

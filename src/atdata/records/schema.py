@@ -12,11 +12,12 @@ from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
 from atdata.atproto.datamodel import shown
 from atdata.atproto.syntax import Nsid, RecordKey, Tid
-from atdata.errors import SchemaError, UsageError
+from atdata.errors import LimitError, SchemaError, UsageError
 from atdata.records import nsids, older
-from atdata.records.record import IndexKeys, Record, rest_of, without_none
+from atdata.records.record import MAX_RECORD, IndexKeys, Record, json_size, rest_of, without_none
 from atdata.records.version import is_semver
-from atdata.samples import PackableSample
+from atdata.samples import ClassLabel, PackableSample
+from atdata.samples.kinds import bare
 from atdata.schema import SampleSchema, from_json_schema, schema_of, to_json_schema, type_of
 from atdata.schema.jsonschema import DRAFT
 
@@ -65,18 +66,40 @@ class Schema(Record):
         Raises:
             FieldTypeError: it is no sample type.
             UsageError: the version is no semantic version.
+            LimitError: it has names of more classes than a record can hold.
         """
         if not is_semver(version):
             raise UsageError("a schema's version must be a semantic version", expected="like 1.0.0", actual=version)
         model = schema_of(sample_type, name)
         content, formats = to_json_schema(model)
-        return cls(
+        schema = cls(
             name=model.name,
             version=version,
             content=content,
             array_formats=formats,
             description=description,
             metadata=metadata,
+        )
+        schema._check_names(model)
+        return schema
+
+    def _check_names(self, model: SampleSchema) -> None:
+        """Refuse names of classes that no record can hold together, with the number that one can."""
+        over = json_size(self.to_record()) - MAX_RECORD
+        fields = {part.name: kind.names for part in model.fields if isinstance(kind := bare(part.type), ClassLabel)}
+        if over <= 0 or not fields:
+            return
+        name, names = max(fields.items(), key=lambda field: len(field[1]))
+        kept = len(names)
+        while over > 0 and kept:
+            kept -= 1
+            over -= 2 * (json_size(names[kept]) + 1)  # the properties stand twice
+        raise LimitError(
+            "a schema has names of more classes than a record can hold",
+            path=f"{model.name}.{name}",
+            expected=f"at most {kept} of these names",
+            actual=f"{len(names)} names",
+            hint="Declare the field as int, and keep the names in a file, or in the metadata of the dataset.",
         )
 
     @property
