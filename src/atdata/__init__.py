@@ -30,11 +30,15 @@ if TYPE_CHECKING:
     from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, AtUri, BlobSource, PDSBlobStore
     from atdata.dataset import Dataset, DatasetDict, write_samples
     from atdata.importers import (
+        from_arrow,
         from_csv,
+        from_huggingface,
         from_images,
         from_jsonl,
         from_npz,
+        from_pandas,
         from_parquet,
+        from_polars,
         open,  # noqa: A004
     )
     from atdata.loading import load_dataset
@@ -51,7 +55,8 @@ _LAZY = {
     "atdata.atmosphere": ("AtUri", "AtmosphereClient", "AtmosphereIndex", "BlobSource", "PDSBlobStore"),
     "atdata.dataset": ("Dataset", "DatasetDict", "write_samples"),
     "atdata.importers": (
-        *("from_csv", "from_images", "from_jsonl", "from_npz", "from_parquet"),
+        *("from_arrow", "from_csv", "from_huggingface", "from_images", "from_jsonl"),
+        *("from_npz", "from_pandas", "from_parquet", "from_polars"),
         "open",
     ),
     "atdata.loading": ("load_dataset",),
@@ -95,11 +100,15 @@ __all__ = [
     "Shape",
     "Unit",
     "Video",
+    "from_arrow",
     "from_csv",
+    "from_huggingface",
     "from_images",
     "from_jsonl",
     "from_npz",
+    "from_pandas",
     "from_parquet",
+    "from_polars",
     "lens",
     "load_dataset",
     "open",

@@ -300,10 +300,10 @@ def test_a_file_that_changes_in_between_is_refused(parquet: Any) -> None:
 
 
 def test_without_pyarrow_the_extra_is_named(parquet: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from atdata.importers import parquet as importer
+    from atdata.importers import arrow as importer
 
     place = parquet(x=pa.array([1]))
-    importer._arrow.cache_clear()
+    importer.arrow.cache_clear()
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(MissingExtraError, match=r"\[tables\]"):
         open_path(place, "Row")

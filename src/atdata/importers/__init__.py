@@ -3,6 +3,7 @@
 Every row is read before the first sample is given: what cannot become samples is refused before anything is written.
 """
 
+from atdata.importers.frames import from_arrow, from_huggingface, from_pandas, from_polars
 from atdata.importers.imported import Imported
 from atdata.importers.opening import open, open_path, open_wanted, stem, type_name_of  # noqa: A004
 from atdata.importers.sources import from_csv, from_images, from_jsonl, from_npz, from_parquet
@@ -11,11 +12,15 @@ from atdata.importers.wanted import Wanted
 __all__ = [
     "Imported",
     "Wanted",
+    "from_arrow",
     "from_csv",
+    "from_huggingface",
     "from_images",
     "from_jsonl",
     "from_npz",
+    "from_pandas",
     "from_parquet",
+    "from_polars",
     "open",
     "open_path",
     "open_wanted",

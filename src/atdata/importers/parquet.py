@@ -1,31 +1,23 @@
-"""Parquet: one file, or a folder of them that is one table. Read batch by batch with `pyarrow`, page checksums on.
-
-Arrow types say most of a field's type; the rows say the rest: whether there are nulls, and ints beyond a float.
-"""
+"""Parquet: one file, or a folder of them that is one table. Read batch by batch with `pyarrow`, page checksums on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from atdata.errors import MissingExtraError, SampleError
-from atdata.importers import infer
+from atdata.errors import SampleError
+from atdata.importers.arrow import arrow, import_batches
 from atdata.importers.bounds import Bounds, row_groups, rows_at_once
 from atdata.importers.files import Snapshot, decoding
-from atdata.importers.imported import Imported, import_values
+from atdata.importers.imported import Imported
 from atdata.importers.wanted import Wanted
-from atdata.samples import Array, FieldType, ListOf, Maybe, Plain, Scalar, Shape
 
 SUFFIXES = (".parquet",)
 BATCH = 128
 _ROW = 64  # bytes that a row counts for at least
-_EXACT = 2**53  # floats hold every int up to here
 
 
 def open_files(splits: Mapping[str, Sequence[Path]], wanted: Wanted, uri: str, notes: Sequence[str] = ()) -> Imported:
@@ -37,39 +29,29 @@ def open_files(splits: Mapping[str, Sequence[Path]], wanted: Wanted, uri: str, n
         MissingExtraError: pyarrow is not installed.
         SampleError: a file is damaged, or a column is of a type that no field can be, or has no one type in all files.
     """
-    split_by_path = {path: split for split, paths in splits.items() for path in paths}
-    files = Snapshot.of(split_by_path)
-    seen: dict[str, _Seen] = {}
-    counts = dict.fromkeys(splits, 0)
-    for path, split in split_by_path.items():
+    paths_of = [path for paths in splits.values() for path in paths]
+    decided = list(notes)
+    if any("=" in part for path in paths_of for part in path.relative_to(uri).parts[:-1]):
+        decided.append("the names of folders (key=value) are not read as columns")
+    reads = {split: partial(_read, paths) for split, paths in splits.items()}
+    files = Snapshot.of(paths_of)
+    return import_batches("table (Parquet)", wanted, reads, uri=uri, files=files, notes=decided)
+
+
+def _read(paths: Sequence[Path]) -> Iterator[tuple[str, Any]]:
+    for path in paths:
         with _table(path) as table:
-            for name, kind in _columns(table.schema_arrow, path):
-                seen.setdefault(name, _Seen(name)).types[path] = kind
+            _check_names(table.schema_arrow, path)
+            empty = True
             for batch in _batches(table, path):
                 batch.validate(full=True)
-                counts[split] += len(batch)
-                for name, array in zip(batch.schema.names, batch.columns, strict=True):
-                    seen[name].see(array)
-    fields, decided, count = [], list(notes), sum(counts.values())
-    if any("=" in part for path in split_by_path for part in path.relative_to(uri).parts[:-1]):
-        decided.append("the names of folders (key=value) are not read as columns")
-    for name, column in seen.items():
-        guess = column.guess(count, uri)
-        fields.append((name, infer.settle(guess)))
-        decided += [*infer.describe(name, guess, count - column.values), *_describe(name, column.types.values())]
-
-    def read(split: str) -> Iterator[tuple[Any, ...]]:
-        for path in splits[split]:
-            with _table(path) as table:
-                for batch in _batches(table, path):
-                    arrays = dict(zip(batch.schema.names, batch.columns, strict=True))
-                    absent = _arrow().nulls(len(batch))
-                    yield from zip(*(_values(arrays.get(name, absent), kind) for name, kind in fields), strict=True)
-
-    return import_values("table (Parquet)", wanted, fields, read, uri=uri, counts=counts, files=files, notes=decided)
+                empty = False
+                yield str(path), batch
+            if empty:
+                yield str(path), arrow().RecordBatch.from_pylist([], table.schema_arrow)
 
 
-def _columns(schema: Any, path: Path) -> Iterator[tuple[str, Any]]:
+def _check_names(schema: Any, path: Path) -> None:
     if len(set(schema.names)) < len(schema.names):
         raise SampleError(
             "a table has two columns of one name",
@@ -77,7 +59,6 @@ def _columns(schema: Any, path: Path) -> Iterator[tuple[str, Any]]:
             actual=", ".join(schema.names)[:80],
             hint="Rename one of them.",
         )
-    return zip(schema.names, schema.types, strict=True)
 
 
 def _batches(table: Any, path: Path) -> Iterator[Any]:
@@ -99,8 +80,8 @@ def _batches(table: Any, path: Path) -> Iterator[Any]:
 
 def _slots(kind: Any) -> int:
     """Bytes, about, that a row of a type has where it holds nothing: lists of one size have their places all the same."""
-    is_ = _arrow().types
-    if isinstance(kind, _arrow().BaseExtensionType):
+    is_ = arrow().types
+    if isinstance(kind, arrow().BaseExtensionType):
         return _slots(kind.storage_type)
     if is_.is_fixed_size_list(kind):
         return int(kind.list_size) * max(_slots(kind.value_type), 1)
@@ -112,11 +93,11 @@ def _slots(kind: Any) -> int:
 @contextmanager
 def _table(path: Path) -> Iterator[Any]:
     """An open Parquet file; what goes wrong in it is typed."""
-    arrow = _arrow()
-    damage = (arrow.ArrowException, OSError, ValueError, OverflowError)
+    pa = arrow()
+    damage = (pa.ArrowException, OSError, ValueError, OverflowError)
     with (
         decoding(path, "a Parquet file is malformed", damage, "Write it again."),
-        arrow.parquet.ParquetFile(path, page_checksum_verification=True, **_footer_limits(path)) as table,
+        pa.parquet.ParquetFile(path, page_checksum_verification=True, **_footer_limits(path)) as table,
     ):
         yield table
 
@@ -125,256 +106,3 @@ def _footer_limits(path: Path) -> dict[str, int]:
     """Limits on what a footer may claim: none of its texts and lists has more bytes, or items, than the file."""
     size = max(path.stat().st_size, 1)
     return {"thrift_string_size_limit": min(size, 100_000_000), "thrift_container_size_limit": min(size, 1_000_000)}
-
-
-@dataclass
-class _Seen:
-    """A column in all files.
-
-    Attributes:
-        types: its Arrow type in each file that has it.
-        values: how many rows have a value.
-        inner_nulls: whether lists hold nulls.
-        wide: whether there are ints beyond what a float holds.
-    """
-
-    name: str
-    types: dict[Path, Any] = field(default_factory=dict)
-    values: int = 0
-    inner_nulls: bool = False
-    wide: bool = False
-
-    def see(self, array: Any) -> None:
-        """Update the facts with some rows."""
-        array = _bare(array)
-        self.values += len(array) - array.null_count
-        while _is_list(array.type):
-            array = _bare(array.flatten())
-            self.inner_nulls |= array.null_count > 0 and not _is_time(array.type)  # arrays of times have NaT
-        if _arrow().types.is_integer(array.type) and array.type.bit_width == 64:
-            ends = _arrow().compute.min_max(array).as_py()
-            self.wide |= ends["min"] is not None and not -_EXACT <= ends["min"] <= ends["max"] <= _EXACT
-        elif _arrow().types.is_nested(array.type):
-            _plain(array)  # may find a map with one key twice
-
-    def guess(self, rows: int, uri: str) -> infer.Guess:
-        """The type that its values in all files have in common.
-
-        Raises:
-            SampleError: nothing, or its type in one file is none that a field can have.
-        """
-        column = infer.InferredColumn()
-        for path, kind in self.types.items():
-            column.add(self._guess(kind, path), partial(str, path))
-        if column.clash is not None:
-            raise infer.clash_error(uri, self.name, column.clash)
-        return column.guess if self.values == rows else infer.join(column.guess, infer.NONE)
-
-    def _guess(self, kind: Any, path: Path) -> infer.Guess:
-        is_, bare = _arrow().types, _bare_type(kind)
-        if isinstance(kind, _arrow().FixedShapeTensorType) and kind.permutation is None:
-            return infer.Guess(Array(_scalar_class(kind.value_type), Shape(*kind.shape)))
-        if is_.is_integer(bare):
-            return infer.WHOLE if self.wide else infer.INT
-        if _is_time(bare):
-            return infer.Guess(Array(_scalar_class(bare), Shape()))
-        if _is_list(bare):
-            dims, leaf = _dims(bare)
-            if dims and not self.inner_nulls:
-                return infer.Guess(Array(_scalar_class(leaf), Shape(*dims)))
-            item = self._guess(bare.value_type, path)
-            return infer.Guess(infer.Items(infer.join(item, infer.NONE) if self.inner_nulls else item))
-        guesses = [(is_.is_null, infer.Guess()), (is_.is_boolean, infer.BOOL), (is_.is_floating, infer.FLOAT)]
-        guesses += [
-            (_is_bytes, infer.BYTES),
-            (_is_text, infer.STR),
-            (is_.is_struct, infer.DICT),
-            (is_.is_map, infer.DICT),
-        ]
-        for test, guess in guesses:
-            if test(bare):
-                return guess
-        raise SampleError("a column's type is not supported", uri=str(path), path=self.name, actual=kind)
-
-
-# What Arrow types are to us. A dictionary is its values, an extension its storage, an image as Hugging Face writes
-# it, {bytes, path}, its bytes.
-
-
-def _bare_type(kind: Any) -> Any:
-    arrow = _arrow()
-    if isinstance(kind, arrow.BaseExtensionType):
-        return _bare_type(kind.storage_type)
-    if arrow.types.is_dictionary(kind):
-        return _bare_type(kind.value_type)
-    return kind.field("bytes").type if _is_image(kind) else kind
-
-
-def _bare(array: Any) -> Any:
-    arrow = _arrow()
-    if isinstance(array.type, arrow.BaseExtensionType):
-        return _bare(array.storage)
-    if arrow.types.is_dictionary(array.type):
-        return _bare(array.dictionary_decode())
-    return array.flatten()[array.type.get_field_index("bytes")] if _is_image(array.type) else array
-
-
-def _is_image(kind: Any) -> bool:
-    if not _arrow().types.is_struct(kind) or {part.name for part in kind} != {"bytes", "path"}:
-        return False
-    return _is_bytes(kind.field("bytes").type) and _is_text(kind.field("path").type)
-
-
-def _is_bytes(kind: Any) -> bool:
-    is_ = _arrow().types
-    return bool(
-        is_.is_binary(kind) or is_.is_large_binary(kind) or is_.is_fixed_size_binary(kind) or is_.is_binary_view(kind)
-    )
-
-
-def _is_text(kind: Any) -> bool:
-    is_ = _arrow().types
-    text = is_.is_string(kind) or is_.is_large_string(kind) or is_.is_string_view(kind)
-    return bool(text or is_.is_decimal(kind) or is_.is_time(kind))
-
-
-def _is_time(kind: Any) -> bool:
-    is_ = _arrow().types
-    return bool(is_.is_timestamp(kind) or is_.is_date(kind) or is_.is_duration(kind))
-
-
-def _is_list(kind: Any) -> bool:
-    is_ = _arrow().types
-    return bool(is_.is_list(kind) or is_.is_large_list(kind) or is_.is_fixed_size_list(kind))
-
-
-def _scalar_class(kind: Any) -> type[np.generic] | None:
-    """The numpy class of numbers and times."""
-    is_ = _arrow().types
-    if _is_time(kind):
-        return np.timedelta64 if is_.is_duration(kind) else np.datetime64
-    if is_.is_integer(kind) or is_.is_floating(kind) or is_.is_boolean(kind):
-        scalar: type[np.generic] = np.dtype(kind.to_pandas_dtype()).type
-        return scalar
-    return None
-
-
-def _dims(kind: Any) -> tuple[list[int | None], Any]:
-    """The dimensions of lists of numbers, and what the numbers are: lists of one size in each other are one array.
-
-    No dimensions where the lists do not hold numbers, or hold lists of several sizes.
-    """
-    dims = [kind.list_size if _arrow().types.is_fixed_size_list(kind) else None]
-    leaf = kind.value_type
-    while _arrow().types.is_fixed_size_list(leaf):
-        dims.append(leaf.list_size)
-        leaf = leaf.value_type
-    return ([] if _scalar_class(leaf) is None else dims), leaf
-
-
-# Values, a batch at a time. Each function gives one Python value for each row, None for null.
-
-
-def _values(array: Any, wanted: FieldType) -> list[Any]:
-    if _arrow().types.is_null(array.type):
-        return [None] * len(array)
-    match wanted:
-        case Maybe(inner):
-            return _values(array, inner)
-        case Array():
-            return _times(array) if _is_time(_bare_type(array.type)) else _arrays(array)
-        case ListOf(item) if not isinstance(item, Plain):
-            array = _bare(array)
-            return _cut(array, _values(array.flatten(), item))
-        case Scalar("float"):
-            return [None if value is None else float(value) for value in _plain(array)]
-    return _plain(array)
-
-
-def _times(array: Any) -> list[Any]:
-    array = _bare(array)
-    moments = array.to_numpy(zero_copy_only=False)
-    return [moments[index, ...].copy() if valid else None for index, valid in enumerate(array.is_valid().to_pylist())]
-
-
-def _arrays(array: Any) -> list[Any]:
-    """Lists of numbers as arrays."""
-    shape = array.type.shape if isinstance(array.type, _arrow().FixedShapeTensorType) else None
-    array = _bare(array)
-    dims, _ = _dims(array.type)
-    numbers = array.flatten()
-    for _ in dims[1:]:
-        numbers = numbers.flatten()
-    items = numbers.to_numpy(zero_copy_only=False).reshape(-1, *dims[1:])
-    rows = [None if row is None else row.copy() for row in _cut(array, items)]
-    return rows if shape is None else [None if row is None else row.reshape(shape) for row in rows]
-
-
-def _cut(array: Any, items: Any) -> list[Any]:
-    """The items of all lists, flattened, as one piece for each list."""
-    pieces, start = [], 0
-    for length in _arrow().compute.list_value_length(array).to_pylist():
-        pieces.append(None if length is None else items[start : start + length])
-        start += length or 0
-    return pieces
-
-
-def _plain(array: Any) -> list[Any]:
-    """Values as msgpack has them: times and decimals as text."""
-    is_, array = _arrow().types, _bare(array)
-    if is_.is_struct(array.type):
-        names = [part.name for part in array.type]
-        rows = zip(*(_plain(part) for part in array.flatten()), strict=True)
-        return [
-            dict(zip(names, row, strict=True)) if valid else None
-            for row, valid in zip(rows, array.is_valid().to_pylist(), strict=True)
-        ]
-    if _is_list(array.type):
-        return _cut(array, _plain(array.flatten()))
-    if is_.is_map(array.type):
-        return _maps(array)
-    if _is_time(array.type):
-        zone = "Z" if is_.is_timestamp(array.type) and array.type.tz else ""
-        return [None if moment is None else f"{moment}{zone}" for moment in _times(array)]
-    if is_.is_time(array.type):
-        return list(array.cast(_arrow().string()).to_pylist())
-    if is_.is_decimal(array.type):
-        return [None if number is None else f"{number:f}" for number in array.to_pylist()]
-    return list(array.to_pylist())
-
-
-def _maps(array: Any) -> list[Any]:
-    """Maps as dicts; a key that is no text becomes its text."""
-    keys, items = _plain(array.keys), _plain(array.items)
-    ends = array.offsets.to_pylist()
-    maps: list[Any] = []
-    for start, end, valid in zip(ends, ends[1:], array.is_valid().to_pylist(), strict=False):
-        entries = {str(key): item for key, item in zip(keys[start:end], items[start:end], strict=True)}
-        if len(entries) < end - start:
-            raise SampleError("a map has a key twice", actual=str(keys[start:end])[:80])
-        maps.append(entries if valid else None)
-    return maps
-
-
-def _describe(name: str, kinds: Iterable[Any]) -> list[str]:
-    """Notes about a column whose values are converted."""
-    is_, notes = _arrow().types, dict[str, None]()
-    for kind in kinds:
-        if is_.is_decimal(kind):
-            notes[f"{name}: {kind} as text, digit for digit"] = None
-        if is_.is_timestamp(kind) and kind.tz:
-            notes[f"{name}: moments in UTC; that they were shown in {kind.tz} is left out"] = None
-        if _is_image(kind):
-            notes[f"{name}: the bytes of files; their paths are left out"] = None
-    return list(notes)
-
-
-@lru_cache(maxsize=1)
-def _arrow() -> Any:
-    try:
-        import pyarrow.compute
-        import pyarrow.parquet
-        import pyarrow.types
-    except ImportError as error:
-        raise MissingExtraError.of("tables", "reading Parquet") from error
-    return pyarrow

@@ -153,6 +153,9 @@ def _from_scalar(value: Any, kind: FieldType) -> Any:
             return int(value)
         case Scalar("bool") if value in (0, 1) and isinstance(value, int | float):
             return bool(value)
+        case DateTime() | Date() if isinstance(value, np.ndarray) and value.ndim == 0 and value.dtype.kind == "M":
+            moment = value.astype("M8[us]").item() if value.astype("M8[us]") == value else value
+            return moment.date() if isinstance(kind, Date) and isinstance(moment, dt.datetime) else moment
         case Scalar("str") if isinstance(value, int | float | dt.date | dt.time):
             return str(value)
         case Array() if (
