@@ -39,6 +39,8 @@ if TYPE_CHECKING:
         from_pandas,
         from_parquet,
         from_polars,
+        from_webdataset,
+        infer,
         open,  # noqa: A004
     )
     from atdata.loading import load_dataset
@@ -56,8 +58,8 @@ _LAZY = {
     "atdata.dataset": ("Dataset", "DatasetDict", "write_samples"),
     "atdata.importers": (
         *("from_arrow", "from_csv", "from_huggingface", "from_images", "from_jsonl"),
-        *("from_npz", "from_pandas", "from_parquet", "from_polars"),
-        "open",
+        *("from_npz", "from_pandas", "from_parquet", "from_polars", "from_webdataset"),
+        *("infer", "open"),
     ),
     "atdata.loading": ("load_dataset",),
     "atdata.local": ("LocalDiskStore", "LocalIndex", "S3DataStore"),
@@ -109,6 +111,8 @@ __all__ = [
     "from_pandas",
     "from_parquet",
     "from_polars",
+    "from_webdataset",
+    "infer",
     "lens",
     "load_dataset",
     "open",

@@ -246,7 +246,7 @@ def _dataset_at(path: str, type_name: str, index: RecordIndex[Any]) -> Iterator[
     """The dataset of what is at a path: shards in place; of anything else shards that are there for a while."""
     imported = open_path(path, type_name)
     with tempfile.TemporaryDirectory(prefix="atdata-add-") as scratch:
-        if imported.kind != "shards":
+        if imported.kind != "shards" and imported.layout is None:
             if index.data_store is None:
                 raise UsageError(
                     f"what is no shard needs a store: {imported.kind}", path="--store", hint="Give --store FOLDER."
@@ -255,7 +255,7 @@ def _dataset_at(path: str, type_name: str, index: RecordIndex[Any]) -> Iterator[
             yield imported.gather(Path(scratch), maxsize=limit)
             return
         if scheme_of(path) != "file":
-            yield Dataset(path, sample_type=imported.sample_type)
+            yield Dataset(path, sample_type=imported.sample_type, layout=imported.layout)
             return
         found = load_dataset(path, imported.sample_type)
         shards, splits = list[ShardRef](), dict[str, list[int]]()
@@ -263,7 +263,9 @@ def _dataset_at(path: str, type_name: str, index: RecordIndex[Any]) -> Iterator[
             splits[name] = list(range(len(shards), len(shards) + len(dataset.shards)))
             shards += dataset.shards
         metadata = {} if list(splits) == ["train"] else {SPLITS: splits}
-        yield Dataset(FileSource(tuple(shards)), sample_type=imported.sample_type, metadata=metadata)
+        yield Dataset(
+            FileSource(tuple(shards)), sample_type=imported.sample_type, metadata=metadata, layout=imported.layout
+        )
 
 
 def _store(where: str | None, credentials: str | None) -> Any:

@@ -5,12 +5,14 @@ Every row is read before the first sample is given: what cannot become samples i
 
 from atdata.importers.frames import from_arrow, from_huggingface, from_pandas, from_polars
 from atdata.importers.imported import Imported
+from atdata.importers.members import Inference, from_webdataset, infer
 from atdata.importers.opening import open, open_path, open_wanted, stem, type_name_of  # noqa: A004
 from atdata.importers.sources import from_csv, from_images, from_jsonl, from_npz, from_parquet
 from atdata.importers.wanted import Wanted
 
 __all__ = [
     "Imported",
+    "Inference",
     "Wanted",
     "from_arrow",
     "from_csv",
@@ -21,6 +23,8 @@ __all__ = [
     "from_pandas",
     "from_parquet",
     "from_polars",
+    "from_webdataset",
+    "infer",
     "open",
     "open_path",
     "open_wanted",

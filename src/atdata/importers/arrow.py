@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from atdata.errors import MissingExtraError, SampleError
-from atdata.importers import infer
+from atdata.importers import guesses
 from atdata.importers.files import Snapshot
 from atdata.importers.imported import Imported, import_values
 from atdata.importers.wanted import Wanted, converter, misfit_at
@@ -48,12 +48,12 @@ def import_batches(
         SampleError: a column is of a type that no field can be, or has no one type in all batches.
         UsageError: there are no rows.
     """
-    own, seen = dict(kinds or {}), dict[str, Seen]()
+    own, seen = dict(kinds or {}), dict[str, SeenColumn]()
     counts = dict.fromkeys(splits, 0)
     for split, read in splits.items():
         for where, batch in read():
             for name, kind in zip(batch.schema.names, batch.schema.types, strict=True):
-                seen.setdefault(name, Seen(name)).types.setdefault(where, kind)
+                seen.setdefault(name, SeenColumn(name)).types.setdefault(where, kind)
             counts[split] += len(batch)
             for name, array in zip(batch.schema.names, batch.columns, strict=True):
                 seen[name].see(array)
@@ -66,8 +66,8 @@ def import_batches(
             fields.append((name, Plain()))
         else:
             guess = column.guess(count, uri)
-            fields.append((name, infer.settle(guess)))
-            decided += [*infer.describe(name, guess, empty), *describe(name, column.types.values())]
+            fields.append((name, guesses.settle(guess)))
+            decided += [*guesses.describe(name, guess, empty), *describe(name, column.types.values())]
     convert = {name: converter(kind) for name, kind in fields if name in own}
 
     def values(split: str) -> Iterator[tuple[Any, ...]]:
@@ -86,7 +86,7 @@ def import_batches(
 
 
 @dataclass
-class Seen:
+class SeenColumn:
     """A column in all files.
 
     Attributes:
@@ -115,41 +115,41 @@ class Seen:
         elif arrow().types.is_nested(array.type):
             _plain(array)  # may find a map with one key twice
 
-    def guess(self, rows: int, uri: str) -> infer.Guess:
+    def guess(self, rows: int, uri: str) -> guesses.Guess:
         """The type that its values in all files have in common.
 
         Raises:
             SampleError: nothing, or its type in one file is none that a field can have.
         """
-        column = infer.InferredColumn()
+        column = guesses.InferredColumn()
         for path, kind in self.types.items():
             column.add(self._guess(kind, path), partial(str, path))
         if column.clash is not None:
-            raise infer.clash_error(uri, self.name, column.clash)
-        return column.guess if self.values == rows else infer.join(column.guess, infer.NONE)
+            raise guesses.clash_error(uri, self.name, column.clash)
+        return column.guess if self.values == rows else guesses.join(column.guess, guesses.NONE)
 
-    def _guess(self, kind: Any, path: str) -> infer.Guess:
+    def _guess(self, kind: Any, path: str) -> guesses.Guess:
         is_, bare = arrow().types, _bare_type(kind)
         if isinstance(kind, arrow().FixedShapeTensorType) and kind.permutation is None:
-            return infer.Guess(Array(_scalar_class(kind.value_type), Shape(*kind.shape)))
+            return guesses.Guess(Array(_scalar_class(kind.value_type), Shape(*kind.shape)))
         if is_.is_integer(bare):
-            return infer.WHOLE if self.wide else infer.INT
+            return guesses.WHOLE if self.wide else guesses.INT
         if _is_time(bare):
-            return infer.Guess(Array(_scalar_class(bare), Shape()))
+            return guesses.Guess(Array(_scalar_class(bare), Shape()))
         if _is_list(bare):
             dims, leaf = _dims(bare)
             if dims and not self.inner_nulls:
-                return infer.Guess(Array(_scalar_class(leaf), Shape(*dims)))
+                return guesses.Guess(Array(_scalar_class(leaf), Shape(*dims)))
             item = self._guess(bare.value_type, path)
-            return infer.Guess(infer.Items(infer.join(item, infer.NONE) if self.inner_nulls else item))
-        guesses = [(is_.is_null, infer.Guess()), (is_.is_boolean, infer.BOOL), (is_.is_floating, infer.FLOAT)]
-        guesses += [
-            (_is_bytes, infer.BYTES),
-            (_is_text, infer.STR),
-            (is_.is_struct, infer.DICT),
-            (is_.is_map, infer.DICT),
+            return guesses.Guess(guesses.Items(guesses.join(item, guesses.NONE) if self.inner_nulls else item))
+        known = [(is_.is_null, guesses.Guess()), (is_.is_boolean, guesses.BOOL), (is_.is_floating, guesses.FLOAT)]
+        known += [
+            (_is_bytes, guesses.BYTES),
+            (_is_text, guesses.STR),
+            (is_.is_struct, guesses.DICT),
+            (is_.is_map, guesses.DICT),
         ]
-        for test, guess in guesses:
+        for test, guess in known:
             if test(bare):
                 return guess
         raise SampleError("a column's type is not supported", uri=path, path=self.name, actual=kind)

@@ -12,15 +12,11 @@ from atdata.samples import Array, DictOf, Field, FieldType, ListOf, Maybe, Plain
 from atdata.samples.kinds import ClassLabel, LiteralOf, SampleOf
 
 _MODULES = {
-    "Any": "from typing import Any",
-    "Annotated": "from typing import Annotated",
-    "Literal": "from typing import Literal",
-    "Decimal": "from decimal import Decimal",
-    "UUID": "from uuid import UUID",
-    "NDArray": "from numpy.typing import NDArray",
-    "np": "import numpy as np",
-    "atdata": "import atdata",
-    **{name: f"from datetime import {name}" for name in ("datetime", "date", "time", "timedelta")},
+    **dict.fromkeys(("Annotated", "Any", "Literal"), "typing"),
+    **dict.fromkeys(("date", "datetime", "time", "timedelta"), "datetime"),
+    "Decimal": "decimal",
+    "UUID": "uuid",
+    "NDArray": "numpy.typing",
 }
 _WORD = re.compile(r"'[^'\\]*(?:\\.[^'\\]*)*'|\"[^\"]*\"|(?<![\w.])(\w+)")
 
@@ -35,8 +31,11 @@ def declaration(sample_type: type[Any]) -> str:
         lines += [f"    {each.name}: {_said(each)}" for each in fields if each.required]
         lines += [f"    {each.name}: {_said(each)} = None" for each in fields if not each.required]
     used = {match[1] for line in lines for match in _WORD.finditer(line) if match[1]}
-    imports = sorted({statement for name, statement in _MODULES.items() if name in used}, key=_import_order)
-    return "\n".join([*imports, *lines])
+    froms = {module: sorted(name for name in used if _MODULES.get(name) == module) for module in _MODULES.values()}
+    standard = [f"from {module} import {', '.join(froms[module])}" for module in sorted(froms) if froms[module]]
+    others = ["import atdata", *(["import numpy as np"] if "np" in used else [])]
+    others += [standard.pop(number) for number, each in enumerate(standard) if each.startswith("from numpy")][:1]
+    return "\n".join([*standard, *([""] if standard else []), *others, *lines])
 
 
 def _collect(name: str, fields: Any, classes: dict[str, list[Field]]) -> None:
@@ -51,10 +50,6 @@ def _collect(name: str, fields: Any, classes: dict[str, list[Field]]) -> None:
 def _parts(kind: FieldType) -> list[FieldType]:
     inner = getattr(kind, "inner", None)
     return [kind, *(_parts(inner) if isinstance(inner, FieldType) else ())]
-
-
-def _import_order(statement: str) -> tuple[bool, bool, str]:
-    return "atdata" in statement or "numpy" in statement, statement.startswith("from"), statement
 
 
 def _said(field: Field) -> str:

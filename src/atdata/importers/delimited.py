@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from atdata.errors import LimitError, SampleError, UsageError
-from atdata.importers import infer
+from atdata.importers import guesses
 from atdata.importers.files import Snapshot, passed_over, reading
 from atdata.importers.imported import Imported, import_values
 from atdata.importers.wanted import Wanted
@@ -72,7 +72,7 @@ def open_files(splits: Mapping[str, Sequence[Path]], wanted: Wanted, uri: str, n
     fields, decided = [], [*notes, *passed_over(comments, "comments")]
     for name, column in zip(names, columns, strict=True):
         fields.append(
-            (name, Scalar("str") if _is_text(column) or wanted.declares(name) else infer.settle(column.guess))
+            (name, Scalar("str") if _is_text(column) or wanted.declares(name) else guesses.settle(column.guess))
         )
         decided += [] if wanted.declares(name) else _describe(name, column)
     parsers = [_parser(kind) for _, kind in fields]
@@ -218,8 +218,8 @@ def _headed(table: _Table, skipped: int = 0) -> _Table:
         names, begin = cells, begin + 1
     else:
         names = []
-    guesses = [_guess_of_cell(name) for name in names]
-    if any(guess in (infer.FLOAT, infer.BOOL) for guess in guesses) or not any(guess == infer.STR for guess in guesses):
+    found = [_guess_of_cell(name) for name in names]
+    if any(each in (guesses.FLOAT, guesses.BOOL) for each in found) or guesses.STR not in found:
         raise UsageError(
             "a table's first line does not name its columns",
             uri=str(table.path),
@@ -230,7 +230,7 @@ def _headed(table: _Table, skipped: int = 0) -> _Table:
 
 
 @dataclass
-class _Cells(infer.InferredColumn):
+class _Cells(guesses.InferredColumn):
     """A column of cells.
 
     Attributes:
@@ -253,8 +253,8 @@ def _look(table: _Table, names: Sequence[str], columns: Sequence[_Cells], prefix
                     return f"{prefix}line {block[cells.index(cell)][0]}"
 
                 guess = _guess_of_cell(cell)
-                column.numbers |= guess in (infer.INT, infer.WHOLE) or (
-                    guess == infer.FLOAT and not _SPECIAL.fullmatch(cell.strip())
+                column.numbers |= guess in (guesses.INT, guesses.WHOLE) or (
+                    guess == guesses.FLOAT and not _SPECIAL.fullmatch(cell.strip())
                 )
                 column.add(guess, where, times)
     begin = int(_SEP.fullmatch(_first_line(table.path)) is not None)
@@ -272,34 +272,36 @@ def _block(rows: Iterator[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]
     return block
 
 
-def _guess_of_cell(cell: str) -> infer.Guess:
+def _guess_of_cell(cell: str) -> guesses.Guess:
     text = cell.strip()
     if not text:
-        return infer.NONE
+        return guesses.NONE
     if _INT.fullmatch(text):
         number = int(text)
-        return infer.guess_of_int(number) if INT_MIN <= number <= INT_MAX else infer.STR
+        return guesses.guess_of_int(number) if INT_MIN <= number <= INT_MAX else guesses.STR
     if text.lower() in _BOOLS:
-        return infer.BOOL
+        return guesses.BOOL
     if _SPECIAL.fullmatch(text):
-        return infer.FLOAT
-    return infer.FLOAT if _FLOAT.fullmatch(text) and math.isfinite(float(text)) else infer.STR
+        return guesses.FLOAT
+    return guesses.FLOAT if _FLOAT.fullmatch(text) and math.isfinite(float(text)) else guesses.STR
 
 
 def _is_text(column: _Cells) -> bool:
-    words = column.guess.core == infer.FLOAT.core and not column.numbers  # NaN, and nothing but NaN
-    return words or isinstance(column.guess.core, Plain) or column.guess.core in (infer.STR.core, infer.Bound.NOTHING)
+    words = column.guess.core == guesses.FLOAT.core and not column.numbers  # NaN, and nothing but NaN
+    return (
+        words or isinstance(column.guess.core, Plain) or column.guess.core in (guesses.STR.core, guesses.Bound.NOTHING)
+    )
 
 
 def _describe(name: str, column: _Cells) -> list[str]:
     if not _is_text(column):
-        return infer.describe(name, column.guess, column.empty)
+        return guesses.describe(name, column.guess, column.empty)
     notes = []
     if column.clash is not None:
         first, first_where, second, second_where = column.clash
         notes.append(f"{name}: text, for {first_where} holds {first.core} and {second_where} {second.core}")
     if column.empty:
-        notes.append(f"{name}: empty in {infer.rows(column.empty)}, kept as empty text")
+        notes.append(f"{name}: empty in {guesses.rows(column.empty)}, kept as empty text")
     return notes
 
 

@@ -16,7 +16,7 @@ from atdata.dataset import Dataset, DatasetDict, write_samples
 from atdata.errors import LimitError, UsageError
 from atdata.importers.declaration import declaration
 from atdata.importers.files import Snapshot, passed_over, some
-from atdata.importers.infer import Columns, fit
+from atdata.importers.guesses import Columns, fit
 from atdata.importers.wanted import Wanted, converter, misfit_at
 from atdata.loading.splits import SPLITS, TRAIN, find_split, split_of
 from atdata.plain import plain
@@ -38,6 +38,7 @@ class Imported:
         splits: how many samples each split has, in the order in which they come.
         kind: what the data is, for people: `images in class folders`, `table (CSV)`.
         notes: what inference decided or left out, for people.
+        layout: of shards whose samples are one file a field: the extension of each field's file.
     """
 
     sample_type: type[Any]
@@ -45,6 +46,7 @@ class Imported:
     splits: Mapping[str, int]
     kind: str
     notes: tuple[str, ...] = ()
+    layout: Mapping[str, str] | None = None
 
     @property
     def count(self) -> int:

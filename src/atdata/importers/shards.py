@@ -9,6 +9,7 @@ from pathlib import Path
 from atdata.dataset import Dataset
 from atdata.dataset.stored import rows_by_shard
 from atdata.errors import SampleError
+from atdata.importers import members
 from atdata.importers.files import Snapshot
 from atdata.importers.imported import Imported, import_mappings
 from atdata.importers.wanted import Wanted
@@ -46,6 +47,9 @@ def _files(paths: Sequence[Path]) -> FileSource:
 
 
 def _open(sources: Mapping[str, DataSource], wanted: Wanted, uri: str, notes: Sequence[str] = ()) -> Imported:
+    first = next(iter(sources.values()))
+    if members.is_members(first):
+        return members.open_sources(sources, wanted, uri, notes)
     local = [source for source in sources.values() if isinstance(source, FileSource)]
     files = Snapshot.of([source.path(shard) for source in local for shard in source.shards])
     reads = {split: partial(_read, source) for split, source in sources.items()}

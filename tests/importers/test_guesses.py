@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atdata.errors import SampleError
-from atdata.importers.imported import field_names
-from atdata.importers.infer import (
+from atdata.importers.guesses import (
     NONE,
     Bound,
     Columns,
@@ -22,6 +21,7 @@ from atdata.importers.infer import (
     join,
     settle,
 )
+from atdata.importers.imported import field_names
 from atdata.samples import Array, Field, ListOf, Maybe, Plain, Scalar, Shape
 from atdata.schema import SampleSchema, type_of
 from support.arrays import simple_arrays
