@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
-from atdata.atmosphere import AtmosphereClient, PDSBlobStore
+from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, PDSBlobStore
 from atdata.atmosphere.blobs import public_openers
 from atdata.atmosphere.manifests import attached_manifests, build_manifest, find_manifests, manifest_observer
 from atdata.atmosphere.publishing import Packed, publish
@@ -88,10 +88,14 @@ def promote_to_atmosphere(
         raise UsageError("an entry without shards has nothing to publish", uri=entry.uri, hint="Insert it again.")
     local_schema = local_index.get_schema(entry.schema_ref)
     draft = replace(local_schema, uri=None, cid=None, evidence=None)
+    facts = Facts.of(description, tags, license).over(Facts.of_entry(entry))
+    if entry.metadata_schema_ref is not None:  # a record of the team's own, which is to be public too
+        theirs = replace(local_index.get_schema(entry.metadata_schema_ref), uri=None, cid=None, evidence=None)
+        facts = replace(facts, metadata_schema_ref=AtmosphereIndex(client).put_schema(theirs).located)
     publication = Publication(
         name=entry.name if name is None else name,
         version=version,
-        facts=Facts.of(description, tags, license).over(Facts.of_entry(entry)),
+        facts=facts,
         prefix=entry.name,
         manifests=manifests,
         predecessor=_predecessor(entry, client, entry.name if name is None else name),

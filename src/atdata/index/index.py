@@ -27,9 +27,10 @@ from atdata.records import (
     Record,
     Schema,
 )
+from atdata.records.content import write_content
 from atdata.records.facts import Facts, Text, changed, warn_of_not_taken
 from atdata.records.record import newest_first
-from atdata.samples import DictSample
+from atdata.samples import DictSample, PackableSample
 
 R = TypeVar("R", bound=Record)
 Store = TypeVar("Store", bound=RecordStore)
@@ -160,6 +161,7 @@ class RecordIndex(VersionedIndex[Store]):
         tags: Sequence[str] | None = None,
         license: str | None = None,  # noqa: A002  the field's own word
         metadata: Mapping[str, Any] | None = None,
+        content_metadata: PackableSample | None = None,
         prefix: str | None = None,
         rkey: str | None = None,
         maxcount: int | None = None,
@@ -185,6 +187,7 @@ class RecordIndex(VersionedIndex[Store]):
             tags: words to find it by.
             license: SPDX expression or URL.
             metadata: anything else, as msgpack can hold it.
+            content_metadata: metadata of a declared type, such as the settings of an instrument; the type is published.
             prefix: what the data store, where it names any, calls the shards; the name by default.
             rkey: a record key of the caller's choice.
             maxcount: most samples in a stored shard.
@@ -211,12 +214,16 @@ class RecordIndex(VersionedIndex[Store]):
                 actual=type(dataset).__name__,
                 hint="Of load_dataset(...) take one split, or all with metadata={'splits': ...}; of paths Dataset[T](paths).",
             )
+        facts = Facts.of(description, tags, license, metadata)
+        if content_metadata is not None:
+            write_content(content_metadata)  # refused before anything is listed
+            facts = facts.with_content(content_metadata, self.publish_schema(type(content_metadata)))
         publication = Publication(
             name=name,
             version=version,
             schema_ref=schema_ref,
             schema_version=schema_version,
-            facts=Facts.of(description, tags, license, metadata),
+            facts=facts,
             prefix=prefix,
             rkey=None if rkey is None else RecordKey(rkey),
             maxcount=maxcount,

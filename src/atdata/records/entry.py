@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import astuple, dataclass, field, replace
 from functools import cached_property
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 import msgspec
 
@@ -15,22 +15,26 @@ from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import AtUri, Nsid
 from atdata.display import Card
-from atdata.errors import AtdataError, IdentifierError, LexiconError, LimitError, UsageError
+from atdata.errors import AtdataError, IdentifierError, LexiconError, LimitError, NotFoundError, UsageError
 from atdata.records import nsids, older
+from atdata.records.content import read_content
 from atdata.records.manifests import ShardManifest, read_manifests
 from atdata.records.record import IndexKeys, Record, rest_of, without_none
 from atdata.records.storage import BlobStorage, Storage, check_digests, read_storage
-from atdata.samples import DictOf, DictSample, Plain, fields_of
+from atdata.samples import DictOf, DictSample, PackableSample, Plain, fields_of
 from atdata.samples.codec import pack
 from atdata.samples.kinds import Misfit
 from atdata.samples.layout import Layout
 from atdata.shards import ShardRef
+
+T = TypeVar("T", bound=PackableSample)
 
 MAX_METADATA = 100_000
 SPLITS = "splits"
 """The key in the metadata of the numbers of each split's shards."""
 
 _MEMBERS = ("name", "schemaRef", "storage", "createdAt", "description", "metadata", "tags", "size", "license")
+_CONTENT = ("contentMetadata", "metadataSchemaRef")
 _MANIFESTS = "manifests"
 _PREDECESSOR = "predecessor"
 _LAYOUT = "layout"
@@ -109,6 +113,8 @@ class Entry(Record):
         predecessor: the dataset that this one was made from by adding to it, where it says.
         layout: the extensions of the file that each field stands in, where a sample is one file a field (decision 32);
             empty where samples are packed, or where the fields of their type tell.
+        content_metadata: metadata of a declared type, as the record holds them: `content_as` gives the sample.
+        metadata_schema_ref: the schema record of that type.
     """
 
     NSID: ClassVar[Nsid] = nsids.ENTRY
@@ -125,6 +131,19 @@ class Entry(Record):
     manifests: tuple[ShardManifest, ...] = ()
     predecessor: Predecessor | None = None
     layout: Mapping[str, str] = field(default_factory=dict)
+    content_metadata: Mapping[str, Any] | None = None
+    metadata_schema_ref: AtUri | None = None
+
+    def content_as(self, sample_type: type[T]) -> T:
+        """The metadata of a declared type, as a sample of it: of `index.get_schema(entry.metadata_schema_ref)`, or one's own.
+
+        Raises:
+            NotFoundError: the entry has none.
+            LexiconError: they are none of this type.
+        """
+        if self.content_metadata is None:
+            raise NotFoundError("an entry has no content metadata", uri=self.uri)
+        return read_content(sample_type, self.content_metadata)
 
     @property
     def shards(self) -> tuple[ShardRef, ...]:
@@ -283,6 +302,8 @@ class Entry(Record):
             size=self.size.to_record(),
             license=self.license,
             createdAt=self.created_at,
+            contentMetadata=None if self.content_metadata is None else dict(self.content_metadata),
+            metadataSchemaRef=None if self.metadata_schema_ref is None else str(self.metadata_schema_ref),
             **({_MANIFESTS: [item.to_record() for item in self.manifests]} if self.manifests else {}),
             **({} if self.predecessor is None else {_PREDECESSOR: self.predecessor.to_record()}),
             **self._said_layout(),
@@ -301,7 +322,7 @@ class Entry(Record):
         predecessor = None
         with suppress(LexiconError):
             predecessor = Predecessor.from_record(value[_PREDECESSOR]) if _PREDECESSOR in value else None
-        known = (*_MEMBERS, _MANIFESTS) if manifests else _MEMBERS
+        known = (*_MEMBERS, *_CONTENT, _MANIFESTS) if manifests else (*_MEMBERS, *_CONTENT)
         known = (*known, _PREDECESSOR) if predecessor else known
         layout = _read_layout(value.get(_LAYOUT))
         known = (*known, _LAYOUT) if layout else known
@@ -317,6 +338,8 @@ class Entry(Record):
             manifests=manifests,
             predecessor=predecessor,
             layout=layout,
+            content_metadata=value.get("contentMetadata"),
+            metadata_schema_ref=AtUri(value["metadataSchemaRef"]) if "metadataSchemaRef" in value else None,
             created_at=value["createdAt"],
             extra=rest_of(value, *known),
         )

@@ -9,9 +9,12 @@ from typing import Any, TypeAlias, TypedDict
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from atdata.atproto.syntax import AtUri
 from atdata.errors import NotTakenWarning, UsageError, warn
+from atdata.records.content import write_content
 from atdata.records.entry import SPLITS, Entry, pack_metadata
 from atdata.records.record import Record
+from atdata.samples import PackableSample
 
 Text: TypeAlias = str | UnsetType | None
 """A text, `None` for none, or `UNSET` where nobody says."""
@@ -46,6 +49,8 @@ class Facts:
     tags: tuple[str, ...] | None = None
     license: str | None = None
     metadata: Mapping[str, Any] | None = None
+    content_metadata: Mapping[str, Any] | None = None
+    metadata_schema_ref: AtUri | None = None
 
     @classmethod
     def of(
@@ -70,7 +75,16 @@ class Facts:
     @classmethod
     def of_entry(cls, entry: Entry) -> Facts:
         """The facts that an entry says."""
-        return cls(entry.description, entry.tags or None, entry.license, entry.metadata or None)
+        said = (entry.description, entry.tags or None, entry.license, entry.metadata or None)
+        return cls(*said, entry.content_metadata, entry.metadata_schema_ref)
+
+    def with_content(self, sample: PackableSample, schema_ref: AtUri) -> Facts:
+        """The same, with metadata of a declared type, whose schema stands in a record.
+
+        Raises:
+            SampleError: a value does not fit the type, or is a float where it does not say so.
+        """
+        return replace(self, content_metadata=write_content(sample), metadata_schema_ref=schema_ref)
 
     def over(self, others: Facts) -> Facts:
         """The same, with what others say where these say nothing."""
