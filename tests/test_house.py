@@ -30,6 +30,7 @@ from support.rawhttp import FileServer
 SRC = Path(atdata.__file__).parent
 
 LARGE_FACES = {
+    "Entry": 13,  # all that a dataset says of itself
     "Dataset": 26,  # the verbs of users
     "RecordIndex": 18,
     "VersionedIndex": 13,  # likewise
