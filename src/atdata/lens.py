@@ -20,7 +20,6 @@ from typing import Any, Generic, TypeVar
 from atdata.errors import LensError, LensNotFoundError
 from atdata.samples import DictSample, PackableSample, fields_of
 from atdata.samples.fields import accepts
-from atdata.samples.kinds import same
 
 S = TypeVar("S")
 V = TypeVar("V")
@@ -272,8 +271,8 @@ def _signature_types(function: Callable[..., Any], local: dict[str, Any]) -> lis
 def _law(name: str, law: str, expected: Any, actual: Any) -> None:
     if expected != actual:
         comparable = isinstance(expected, PackableSample) and type(expected) is type(actual)
-        names = [field.name for field in fields_of(type(expected))] if comparable else []
-        broken = [n for n in names if not same(getattr(expected, n), getattr(actual, n))]
+        fields = fields_of(type(expected)) if comparable else ()
+        broken = [f.name for f in fields if not f.type.same(getattr(expected, f.name), getattr(actual, f.name))]
         one, other = (", ".join(f"{n}={getattr(s, n)!r}" for n in broken) or repr(s) for s in (expected, actual))
         hint = "Correct its getter or its putter; the laws are in atdata.lens."
         raise LensError(f"the lens {name} breaks the law {law}", path=law, expected=one, actual=other, hint=hint)

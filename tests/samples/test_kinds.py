@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pickle
+import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -138,3 +140,52 @@ def test_classes_have_names() -> None:
     assert (label.index("dog"), label.names[0]) == (1, "cat")
     with pytest.raises(FieldTypeError):
         label.index("cow")
+
+
+MISSING = {
+    "sparse": ("scipy", "csr_array"),
+    "tables": ("pyarrow", "pyarrow.Tensor"),
+    "safetensors": ("safetensors", "safetensors"),
+    "frames": ("polars", "polars.DataFrame"),
+    "images": ("PIL", None),
+}
+
+
+@pytest.mark.parametrize("extra", MISSING)
+def test_without_a_library_the_extra_is_named(extra: str) -> None:
+    """Reading a schema, and a sample, that needs it; nothing else needs it."""
+    library, name = MISSING[extra]
+    if name is None:
+        needs = "atdata.Image(b'x').array"
+    else:
+        needs = f"type_of(from_json_schema('T', {content_of(name)!r})).from_bytes({b'x'!r})"
+        if name == "safetensors":
+            needs = "SafetensorsOf(Array()).from_stored(b'')"
+    program = (
+        f"import sys; sys.modules[{library!r}] = None\n"
+        "import atdata\n"
+        "from atdata.schema import from_json_schema, type_of\n"
+        "from atdata.samples.kinds import Array, SafetensorsOf\n"
+        "try:\n"
+        f"    {needs}\n"
+        "except atdata.errors.MissingExtraError as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert f"atdata[{extra}]" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    "name", ["csr_array", "any sparse array", "pyarrow.Tensor", "safetensors", "structured", "pandas.DataFrame"]
+)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_damaged_bytes_are_an_error_of_a_sample(name: str, data: st.DataObject) -> None:
+    kind = fields_of(sample_type(name))[1].type
+    whole = bytearray(kind.encoder(data.draw(TABLE[name].values.filter(lambda value: value is not None))))
+    for _ in range(data.draw(st.integers(1, 3))):
+        whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    cut = data.draw(st.integers(0, len(whole)))
+    for stored in (bytes(whole), bytes(whole[:cut])):
+        with suppress(SampleError):
+            repr(sample_type(name).from_bytes(atdata.DictSample({"n": 1, "value": stored}).packed))
