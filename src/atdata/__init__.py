@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, AtUri, BlobSource, PDSBlobStore
     from atdata.dataset import Dataset, DatasetDict, write_samples
     from atdata.importers import (
+        from_anndata,
         from_arrow,
         from_csv,
         from_huggingface,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
         from_pandas,
         from_parquet,
         from_polars,
+        from_tiff,
         from_webdataset,
         infer,
         open,  # noqa: A004
@@ -59,7 +61,7 @@ _LAZY = {
     "atdata.importers": (
         *("from_arrow", "from_csv", "from_huggingface", "from_images", "from_jsonl"),
         *("from_npz", "from_pandas", "from_parquet", "from_polars", "from_webdataset"),
-        *("infer", "open"),
+        *("from_anndata", "from_tiff", "infer", "open"),
     ),
     "atdata.loading": ("load_dataset",),
     "atdata.local": ("LocalDiskStore", "LocalIndex", "S3DataStore"),
@@ -102,6 +104,7 @@ __all__ = [
     "Shape",
     "Unit",
     "Video",
+    "from_anndata",
     "from_arrow",
     "from_csv",
     "from_huggingface",
@@ -111,6 +114,7 @@ __all__ = [
     "from_pandas",
     "from_parquet",
     "from_polars",
+    "from_tiff",
     "from_webdataset",
     "infer",
     "lens",

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from atdata.errors import ConflictError, MissingExtraError, SampleError, ShardNotFoundError
+import atdata
+from atdata.errors import ConflictError, MissingExtraError, SampleError, ShardNotFoundError, UsageError
 from atdata.importers import open_path
 
 Image = pytest.importorskip("PIL.Image", reason="reading images needs the extra [images]")
@@ -30,6 +31,12 @@ def put(path: Path, pixels: np.ndarray = RGB, mode: str | None = None, **options
 
 
 @pytest.fixture
+def imported(checked: Any) -> Any:
+    """Import a folder as pixels, and check what came."""
+    return lambda path: checked(atdata.from_images(path, pixels=True))
+
+
+@pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path / "pictures"
 
@@ -38,14 +45,18 @@ def test_class_folders(folder: Path, imported: Any, types_of: Any) -> None:
     for name in ("dog/2.png", "dog/10.png", "cat/a.png", "deep/er/cat/x.png"):
         put(folder / name)
     result, samples = imported(folder)
-    assert types_of(result) == {"image": "NDArray[uint8] [4, 5, 3]", "label": "str", "file": "str"}
+    assert types_of(result) == {
+        "image": "NDArray[uint8] [4, 5, 3]",
+        "label": "ClassLabel[cat, dog]",
+        "file": "str",
+    }
     assert result.kind == "images in class folders"
     assert result.notes == ()
     assert [(s.label, s.file) for s in samples] == [
-        ("cat", "cat/a.png"),
-        ("cat", "deep/er/cat/x.png"),
-        ("dog", "dog/10.png"),
-        ("dog", "dog/2.png"),
+        (0, "cat/a.png"),
+        (0, "deep/er/cat/x.png"),
+        (1, "dog/10.png"),
+        (1, "dog/2.png"),
     ]
     assert all(np.array_equal(s.image, RGB) for s in samples)
 
@@ -66,11 +77,11 @@ def test_splits_are_a_field_of_their_own(folder: Path, imported: Any, types_of: 
     assert result.kind == "images in class folders, in splits"
     assert types_of(result) == {
         "image": "NDArray[uint8] [4, 5, 3]",
-        "label": "str",
+        "label": "ClassLabel[cat, dog]",
         "split": "str",
         "file": "str",
     }
-    assert [(s.split, s.label) for s in samples] == [("train", "cat"), ("train", "dog"), ("test", "cat")]
+    assert [(s.split, s.label) for s in samples] == [("train", 0), ("train", 1), ("test", 0)]
     assert result.splits == {"train": 2, "test": 1}
 
 
@@ -80,17 +91,19 @@ def test_splits_without_classes_have_no_label(folder: Path, imported: Any, types
     assert list(types_of(result)) == ["image", "split", "file"]
 
 
-def test_classes_that_are_called_like_splits_and_others_are_classes(folder: Path, imported: Any) -> None:
+def test_classes_that_are_called_like_splits_and_others_are_classes(folder: Path, imported: Any, types_of: Any) -> None:
     put(folder / "train/1.png")
     put(folder / "plane/1.png")
-    assert [s.label for s in imported(folder)[1]] == ["plane", "train"]
+    result, samples = imported(folder)
+    assert types_of(result)["label"] == "ClassLabel[plane, train]"
+    assert [s.label for s in samples] == [0, 1]
 
 
 def test_an_image_outside_the_class_folders_has_no_label(folder: Path, imported: Any) -> None:
     put(folder / "cat/1.png")
     put(folder / "stray.png")
     result, samples = imported(folder)
-    assert [s.label for s in samples] == ["cat", None]
+    assert [s.label for s in samples] == [0, None]
     assert result.notes == ("label: empty in 1 row, so it is optional",)
 
 
@@ -363,3 +376,51 @@ def test_without_pillow_the_extra_is_named(folder: Path, monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "PIL.Image", None)
     with pytest.raises(MissingExtraError, match=r"\[images\]"):
         open_path(folder, "Row")
+
+
+# -- as they are
+
+
+def test_pictures_stay_the_bytes_they_are(folder: Path, checked: Any, types_of: Any) -> None:
+    for name in ("cat/1.png", "dog/2.jpg", "dog/3.webp"):
+        put(folder / name)
+    result, samples = checked(atdata.from_images(folder))
+    assert types_of(result) == {"image": "Image", "label": "ClassLabel[cat, dog]", "file": "str"}
+    assert result.notes == ("image: 3 are uint8 of 3 channels",) or result.notes == ()
+    assert [s.image.data for s in samples] == [(folder / s.file).read_bytes() for s in samples]
+    assert [s.label for s in samples] == [0, 1, 1]
+    assert np.array_equal(samples[0].image.array, RGB)
+    assert atdata.open(folder).sample_type.__name__ == "Pictures"
+
+
+@pytest.mark.parametrize("odd", ["stack.tif", "deep.png"])
+def test_a_picture_that_an_image_would_not_show_whole_makes_all_pixels(folder: Path, checked: Any, odd: str) -> None:
+    put(folder / "a.png", GREY.astype("u2"))
+    if odd == "stack.tif":
+        put(folder / odd, GREY.astype("u2"), save_all=True, append_images=[Image.fromarray(GREY.astype("u2"))])
+    else:
+        (folder / odd).write_bytes(deep(noise(1, 2, 3), b""))
+    result, samples = checked(atdata.from_images(folder))
+    assert {sample.image.dtype for sample in samples} == {np.dtype("u2")}
+    assert f"image: pixels, for an image would not show all of {odd}" in result.notes
+
+
+def test_a_damaged_picture_is_found_before_anything_is_written(folder: Path) -> None:
+    put(folder / "a.png")
+    (folder / "b.png").write_bytes((folder / "a.png").read_bytes()[:45])
+    with pytest.raises(SampleError, match="cannot be decoded") as caught:
+        atdata.open(folder)
+    assert caught.value.uri == str(folder / "b.png")
+
+
+def test_tiff_stacks_are_whole(folder: Path, checked: Any, types_of: Any) -> None:
+    pages = [Image.fromarray(GREY.astype("u2") * n) for n in range(3)]
+    folder.mkdir()
+    pages[0].save(folder / "a.tif", save_all=True, append_images=pages[1:])
+    put(folder / "passed-over.png")
+    for path in (folder, folder / "a.tif"):
+        result, (sample,) = checked(atdata.from_tiff(path))
+        assert types_of(result) == {"image": "NDArray[uint16] [3, 4, 5]", "file": "str"}
+        assert np.array_equal(sample.image, np.stack(pages))
+    with pytest.raises(UsageError, match="no images"):
+        atdata.from_tiff(folder / "passed-over.png")

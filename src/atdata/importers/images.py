@@ -1,14 +1,15 @@
-"""Folders of images: pixels decoded by Pillow, labels from the names of folders."""
+"""Folders of images: their bytes or their pixels, classes from the names of folders."""
 
 from __future__ import annotations
 
+import bisect
 import re
 import sys
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -18,10 +19,15 @@ from numpy.typing import NDArray
 
 from atdata.errors import MissingExtraError, SampleError
 from atdata.importers.bounds import Bounds
-from atdata.importers.files import Folder, Snapshot, decoding, some
-from atdata.importers.imported import Imported, import_mappings
+from atdata.importers.files import Folder, Snapshot, decoding, reading, some
+from atdata.importers.guesses import Columns
+from atdata.importers.imported import Imported, import_values
 from atdata.importers.wanted import Wanted
 from atdata.loading.splits import named_split
+from atdata.progress import counted, progress
+from atdata.samples import ClassLabel, FieldType, Maybe
+from atdata.samples import Image as Encoded
+from atdata.samples.kinds.media import ImageOf
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -30,6 +36,7 @@ SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"),
     *(".pbm", ".pgm", ".ppm", ".pnm", ".jp2"),
 )
+TIFF = (".tif", ".tiff")
 
 # Decoders that may be chosen by a file's first bytes, whatever its name says. Others start programs (EPS).
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM", "JPEG2000")
@@ -41,16 +48,27 @@ _DEEP = re.compile(r";16[BLN]")
 _HALVES = re.compile(r"(?:RGB|RGBA|RGBX);16[BLN]|LA;16B")
 # In JPEG 2000: the box that says how many bits a colour has, or the marker in a bare stream.
 _JP2 = re.compile(rb"ihdr.{10}(.)|\A\xffO\xffQ.{38}(.)", re.DOTALL)
+_CLASSES = 1000  # names that are classes; more are texts
 _SUBFILE, _REDUCED = 254, 1  # of TIFF
 _CONVERTED = {"1": "L", "LA": "RGBA", "La": "RGBA", "PA": "RGBA", "RGBa": "RGBA"}
 
 
-def open_folder(folder: Folder, wanted: Wanted) -> Imported:
+def open_folder(
+    folder: Folder, wanted: Wanted, *, pixels: bool = False, suffixes: Sequence[str] = SUFFIXES
+) -> Imported:
     """The images of a folder as samples of `image`, `label`, `split` and `file`.
 
-    `image` is `(height, width)` for grey and `(height, width, channels)` for colour, uint8, or uint16 for 16 bits,
-    turned as its EXIF orientation says; a TIFF file of several pages has them first. `label` is the name of the folder the image is in; `split` is the
-    split, where the folders of all say one. `file` is the path inside the folder.
+    `image` is the bytes of the file, as an `Image`. Where one is a TIFF file of several pages, or has colours of 16 bits,
+    all are pixels instead: an image shows the first page alone, and 8 bits. Pixels are `(height, width)` for grey and
+    `(height, width, channels)` for colour, uint8, or uint16 for 16 bits, turned as EXIF says; of several pages
+    `(pages, height, width)`. `label` is the class that the name of the folder around it is; `split` is the split, where
+    the folders of all say one. `file` is the path inside the folder.
+
+    Args:
+        folder: the folder.
+        wanted: the sample type.
+        pixels: whether to have pixels in any case.
+        suffixes: of the files to take.
 
     Raises:
         MissingExtraError: Pillow is not installed.
@@ -59,34 +77,71 @@ def open_folder(folder: Folder, wanted: Wanted) -> Imported:
         LimitError: its pixels would fill the memory.
     """
     _pillow()
-    found = folder.in_splits(SUFFIXES, folders_only=True)
+    found = folder.in_splits(suffixes, folders_only=True)
     paths = [path for paths in found.splits.values() for path in paths]
     places = _places(found.splits)
+    files = Snapshot.of([folder.root / path for path in paths])
     looks: dict[str, _Look] = {}
-
-    def read(split: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        for path in found.splits[split]:
+    columns = Columns(str(folder.root))
+    with progress("Looking at", len(paths), "images") as bars:
+        for path in counted(paths, bars, folder.root.name, len(paths)):
             image, looks[path.as_posix()] = _decode(folder.root / path)
-            yield path.as_posix(), {"image": image, **places[path], "file": path.as_posix()}
+            row = {"image": image, **places[path], "file": path.as_posix()}
+            columns.add_row(row, path.as_posix(), wanted.fields)
+    partial = [name for name, look in looks.items() if not look.whole]
+    encoded = not (pixels or partial)
+    kinds: dict[str, FieldType] = dict(columns.fields({*wanted.fields, *(["image"] if encoded else [])}))
+    if encoded:
+        kinds["image"] = ImageOf()
+    names = sorted({str(place["label"]) for place in places.values() if place.get("label") is not None})
+    if "label" in kinds and not wanted.declares("label") and len(names) <= _CLASSES:
+        kinds["label"] = Maybe(ClassLabel(names)) if isinstance(kinds["label"], Maybe) else ClassLabel(names)
+        places = {path: {**place, "label": _numbered(names, place["label"])} for path, place in places.items()}
+    decided = columns.notes({*wanted.fields, *(["image"] if encoded else [])})
 
-    imported = import_mappings(
+    def read(split: str) -> Iterator[list[Any]]:
+        for path in found.splits[split]:
+            place = folder.root / path
+            image = _bytes_of(place) if encoded else _decode(place)[0]
+            row = {"image": image, **places[path], "file": path.as_posix()}
+            yield [row[name] for name in kinds]
+
+    def locate(split: str, number: int) -> tuple[str, str]:
+        return str(folder.root / found.splits[split][number]), f"image {number + 1}"
+
+    counts = {split: len(paths) for split, paths in found.splits.items()}
+    notes = [*folder.notes, *folder.without(suffixes, "images"), *found.notes, *decided, *_describe(looks, encoded)]
+    if partial and not pixels:
+        notes.append(f"image: pixels, for an image would not show all of {some(partial)}")
+    return import_values(
         _kind(places[paths[0]]),
         wanted,
-        {split: partial(read, split) for split in found.splits},
+        list(kinds.items()),
+        read,
         uri=str(folder.root),
-        files=Snapshot.of([folder.root / path for path in paths]),
-        notes=[*folder.notes, *folder.without(SUFFIXES, "images"), *found.notes],
+        counts=counts,
+        files=files,
+        notes=notes,
+        locate=locate,
     )
-    return replace(imported, notes=(*imported.notes, *_describe(looks)))
 
 
-def _places(splits: Mapping[str, Sequence[Path]]) -> dict[Path, dict[str, str | None]]:
+def _numbered(names: Sequence[str], label: Any) -> int | None:
+    return None if label is None else bisect.bisect_left(names, label)
+
+
+def _bytes_of(path: Path) -> Encoded:
+    with reading(path):
+        return Encoded.of(path.read_bytes())
+
+
+def _places(splits: Mapping[str, Sequence[Path]]) -> dict[Path, dict[str, Any]]:
     """The label and split of each image, by the folders around it."""
     paths = {path: split for split, paths in splits.items() for path in paths}
     told = all(named_split((*path.parts[:-1], "")) for path in paths)
     folders = {path: _classes(path.parts[:-1]) if told else path.parts[:-1] for path in paths}
     labels = any(folders.values())
-    places: dict[Path, dict[str, str | None]] = {}
+    places: dict[Path, dict[str, Any]] = {}
     for path, inner in folders.items():
         label = {"label": inner[-1] if inner else None} if labels else {}
         places[path] = {**label, "split": paths[path]} if told else label
@@ -99,7 +154,7 @@ def _classes(folders: tuple[str, ...]) -> tuple[str, ...]:
     return folders[:nearest] + folders[nearest + 1 :]
 
 
-def _kind(place: dict[str, str | None]) -> str:
+def _kind(place: dict[str, Any]) -> str:
     kind = "images in class folders" if "label" in place else "images"
     return f"{kind}, in splits" if "split" in place else kind
 
@@ -110,14 +165,15 @@ class _Look:
 
     pixels: str
     moving: bool
+    whole: bool  # an `Image` shows all of it
 
 
-def _describe(looks: Mapping[str, _Look]) -> list[str]:
+def _describe(looks: Mapping[str, _Look], encoded: bool) -> list[str]:
     notes = []
     kinds = Counter(look.pixels for look in looks.values())
     if len(kinds) > 1:
         notes.append("image: " + ", ".join(f"{count} are {kind}" for kind, count in kinds.most_common()))
-    if moving := [name for name, look in looks.items() if look.moving]:
+    if not encoded and (moving := [name for name, look in looks.items() if look.moving]):
         notes.append(f"image: only the first picture of {some(moving)}")
     return notes
 
@@ -126,7 +182,7 @@ def _decode(path: Path) -> tuple[NDArray[Any], _Look]:
     pillow = _pillow()
     bounds = Bounds(path, path.stat().st_size)
     # On damaged files Pillow's decoders raise anything.
-    hint = "Repair or remove the file; nothing was published."
+    hint = "Repair or remove the file; nothing was written."
     with decoding(path, "an image cannot be decoded", (Exception,), hint), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # on odd metadata, and sizes that are not refused yet
         try:
@@ -148,7 +204,8 @@ def _decode(path: Path) -> tuple[NDArray[Any], _Look]:
             ) from error
     channels = array.shape[2 + stacked :]
     pixels = f"of {channels[0]} channels" if channels else "grey"
-    return array, _Look(f"{array.dtype} {pixels}" + (" in stacks" if stacked else ""), several)
+    whole = not stacked and not (channels and array.dtype == np.uint16)
+    return array, _Look(f"{array.dtype} {pixels}" + (" in stacks" if stacked else ""), several, whole)
 
 
 def _size(image: Image) -> int:

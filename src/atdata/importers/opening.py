@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +132,15 @@ def _open_files(folder: Folder, what: str, wanted: Wanted) -> Imported:
     splits = {split: [folder.root / path for path in paths] for split, paths in files.splits.items()}
     notes = [*folder.notes, *folder.without(suffixes, what), *files.notes]
     return open_files(splits, wanted, str(folder.root), notes)
+
+
+def open_pixels(path: str | os.PathLike[str], wanted: Wanted, suffixes: Sequence[str] = images.SUFFIXES) -> Imported:
+    """The images of a folder, or one, as pixels."""
+    place = Path(path)
+    folder = Folder.of(place) if place.is_dir() else Folder(place.parent, (Path(place.name),), ())
+    if not folder.having(suffixes):
+        raise UsageError("there are no images", uri=str(place), expected=", ".join(suffixes))
+    return images.open_folder(folder, wanted, pixels=True, suffixes=suffixes)
 
 
 def open_kind(what: str, path: str | os.PathLike[str], wanted: Wanted) -> Imported:

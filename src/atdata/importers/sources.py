@@ -6,8 +6,9 @@ import os
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+from atdata.importers.images import TIFF
 from atdata.importers.imported import Imported
-from atdata.importers.opening import open_kind, stem, type_name_of
+from atdata.importers.opening import open_kind, open_pixels, stem, type_name_of
 from atdata.importers.wanted import Wanted
 
 _Path: TypeAlias = str | os.PathLike[str]
@@ -17,18 +18,40 @@ def _open(what: str, path: _Path, sample_type: type | None, schema: Mapping[str,
     return open_kind(what, path, Wanted.of(type_name_of(stem(path)), sample_type, schema))
 
 
-def from_images(path: _Path, *, sample_type: type | None = None, schema: Mapping[str, Any] | None = None) -> Imported:
-    """A folder of images as samples of `image`, `label` (the name of the folder around it), `split` and `file`.
+def from_images(
+    path: _Path, *, pixels: bool = False, sample_type: type | None = None, schema: Mapping[str, Any] | None = None
+) -> Imported:
+    """A folder of images as samples of `image`, `label` (the class that the folder around it is), `split` and `file`.
 
     Args:
         path: the folder.
+        pixels: whether `image` is an array of pixels; by default it is an `Image`, the bytes of the file as they are.
         sample_type: as for `atdata.open`.
         schema: as for `atdata.open`.
 
     Raises:
-        AtdataError: as `atdata.open`.
+        AtdataError: as `atdata.open`; an image that cannot be decoded is named.
     """
+    if pixels:
+        return open_pixels(path, Wanted.of(type_name_of(stem(path)), sample_type, schema))
     return _open("images", path, sample_type, schema)
+
+
+def from_tiff(path: _Path, *, sample_type: type | None = None, schema: Mapping[str, Any] | None = None) -> Imported:
+    """A TIFF file, or a folder of them, as samples of `image`, `label`, `split` and `file`. A stack is one array.
+
+    `image` is `(height, width)` or `(height, width, channels)`, of several pages `(pages, height, width)`, with all bits;
+    smaller pictures of another page are left out.
+
+    Args:
+        path: the file or the folder.
+        sample_type: as for `atdata.open`.
+        schema: as for `atdata.open`.
+
+    Raises:
+        AtdataError: as `atdata.open`; pages that are not alike are an error.
+    """
+    return open_pixels(path, Wanted.of(type_name_of(stem(path)), sample_type, schema), TIFF)
 
 
 def from_csv(path: _Path, *, sample_type: type | None = None, schema: Mapping[str, Any] | None = None) -> Imported:
