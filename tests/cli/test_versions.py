@@ -114,5 +114,10 @@ def test_the_life_of_a_published_dataset(terminal: Terminal, devnet: Devnet, mon
     assert terminal.run("retract", ref, "--reason", "no consent", "--yes") == 0
     assert terminal.run("show", ref) == 4
     assert "no consent" in terminal.err
-    assert terminal.run("retract", f"@{bob.handle}/rows", "--reason", "mine", "--yes") == 2
+    assert terminal.run("logout") == 0
+    newest, _ = terminal.json("index", "history", ref)
+    assert newest["retracted"] == "no consent"
+    monkeypatch.setenv("ATDATA_PASSWORD", bob.password)
+    assert terminal.run("login", bob.handle) == 0
+    assert terminal.run("retract", ref, "--reason", "mine", "--yes") == 2
     assert "another account" in terminal.err

@@ -18,7 +18,7 @@ import pytest
 
 import atdata
 from atdata.errors import AtdataError, DigestError, ShardError
-from atdata.manifest import File, Header, Manifest, ManifestBuilder
+from atdata.manifest import File, Header, Manifest, ManifestBuilder, SampleDigests
 from atdata.manifest.header import MAX_HEADER
 from atdata.manifest.pages import MAX_FILE, Thrift
 from atdata.shards import Digest
@@ -288,6 +288,34 @@ def ROWS_NOT_UTF8() -> bytes:
 def test_a_lie_that_its_publisher_stands_by_is_refused(lie):
     rows = LIES[lie]()
     assert isinstance(outcome(bound(rows), rows), ShardError)
+
+
+OF_DIGESTS = (
+    "no digest",
+    "another order",
+    "a column twice",
+    "short digests",
+    "compressed as we do not",
+    "without checksums",
+)
+
+
+@pytest.mark.parametrize("lie", OF_DIGESTS)
+def test_digests_alone_are_read_as_strictly(lie):
+    rows = LIES[lie]()
+    with pytest.raises(ShardError):
+        SampleDigests.decode(rows, "rows")
+
+
+def test_flipped_bytes_in_what_is_decoded_alone_are_told_or_change_nothing():
+    whole = SampleDigests.decode(ROWS, "rows")
+    for rows in flips(ROWS, 300):
+        try:
+            found = SampleDigests.decode(rows, "rows")
+        except ShardError:
+            continue
+        assert found.keys.equals(whole.keys)
+        assert np.array_equal(found.digests, whole.digests)
 
 
 HEADERS: dict[str, Callable[[dict[str, Any]], Any]] = {

@@ -87,10 +87,17 @@ def append(
         _report(where, entry, name, json)
 
 
-def history(ref: DATASET, index: Index = None, json: Json = False) -> None:
+def history(
+    ref: Annotated[str, typer.Argument(help="NAME of the index, or @handle/NAME of anybody's.")],
+    index: Index = None,
+    json: Json = False,
+) -> None:
     """Show the versions of a dataset: when, by whom, why, and what changed."""
-    with _index_of(ref, index) as (where, name, _):
-        items = where.history(name)
+    if is_public(ref):
+        owner, _, name = ref.removeprefix("@").partition("/")
+        items = AtmosphereIndex(AtmosphereClient()).history(name_and_version(name)[0], owner)
+    else:
+        items = LocalIndex(index).history(name_and_version(ref.removeprefix("@local/"))[0])
     if json:
         say_json(
             [
@@ -132,8 +139,7 @@ def diff(
     if is_public(one) != is_public(other):
         raise UsageError("both must be of the index, or both of the network", actual=f"{one}, {other}")
     if is_public(one):
-        with logged_in() as client:
-            found = AtmosphereIndex(client).diff(one, other)
+        found = AtmosphereIndex(AtmosphereClient()).diff(one, other)
     else:
         found = LocalIndex(index).diff(one.removeprefix("@local/"), other.removeprefix("@local/"))
     samples = found.samples
