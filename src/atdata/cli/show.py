@@ -26,7 +26,7 @@ from atdata.records.address import AUTHORITY
 from atdata.samples import DictSample, fields_of
 from atdata.samples.preview import as_picture, brief, preview, values_of
 from atdata.schema import SampleSchema
-from atdata.shards.listing import SUFFIX, FileListing
+from atdata.shards.listing import SUFFIX, FileListing, is_file, is_folder
 
 PREVIEW = 8
 SHOWN = 20  # of records that cannot be read
@@ -77,11 +77,10 @@ def show(
 
 def _data_at(ref: str) -> Imported | None:
     """The data at a path, where these are no shards."""
-    place = Path(ref)
-    if place.is_file() and place.suffix.lower() != SUFFIX:
+    if is_file(ref) and Path(ref).suffix.lower() != SUFFIX:
         with suppress(UsageError):  # of another name: shards may have any
             return open_data(ref)
-    elif place.is_dir() and not FileListing().walk(ref):
+    elif is_folder(ref) and not FileListing().walk(ref):
         return open_data(ref)
     return None
 
