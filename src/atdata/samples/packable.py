@@ -44,6 +44,8 @@ class _Compiled:
 
 
 # Kept in the class's own __dict__: its compiled form, and the names its text annotations use.
+SETS_FIELDS = "__atdata_sets_fields__"
+"""The attribute of an `__init__` that sets fields and does nothing else."""
 _COMPILED = "__atdata_compiled__"
 _NAMES = "__atdata_names__"
 _FIELDS = "__dataclass_fields__"
@@ -271,8 +273,8 @@ def _is_plain(cls: type) -> bool:
 
 
 def _is_generated(method: Any) -> bool:
-    """True if @dataclass made it."""
-    return getattr(getattr(method, "__code__", None), "co_filename", None) == "<string>"
+    """True if @dataclass made it, or what stands for that in types that were built from a schema."""
+    return getattr(getattr(method, "__code__", None), "co_filename", None) == "<string>" or hasattr(method, SETS_FIELDS)
 
 
 def _assembler(cls: type) -> Callable[[dict[str, Any]], Any]:

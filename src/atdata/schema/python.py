@@ -12,6 +12,7 @@ from typing import Annotated, Any, cast
 
 from atdata.errors import SchemaError
 from atdata.samples import Doc, Field, Maybe, PackableSample, Unit, fields_of
+from atdata.samples.packable import SETS_FIELDS
 from atdata.schema.model import SampleSchema
 
 MAX_FIELDS = 1000
@@ -76,6 +77,9 @@ def _fill(sample: Any, /, *given: Any, **named: Any) -> None:
         setattr(sample, field.name, values.pop(field.name, field.default))
     if values:
         raise TypeError(f"{kind} has no field {', '.join(sorted(values))}")
+
+
+setattr(_fill, SETS_FIELDS, True)
 
 
 def _check_name(name: str) -> None:
