@@ -16,6 +16,7 @@ import importing
 import members
 import opening
 import reading
+import tables
 import transfers
 import versions
 
@@ -33,6 +34,7 @@ BENCHMARKS: dict[str, Callable[[argparse.Namespace], bool]] = {
     "members": members.main,
     "opening": lambda _: opening.main(),
     "reading": reading.main,
+    "tables": tables.main,
     "transfers": transfers.main,
     "versions": lambda _: versions.main(),
 }

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from atdata.errors import ConflictError, LimitError, SampleError, UsageError
-from atdata.importers import open_path
+from atdata.importers import delimited, open_path
 
 
 @pytest.fixture
@@ -254,3 +254,54 @@ def test_what_begins_with_the_sign_and_is_none(table: Any, imported: Any, types_
     assert not any("comment" in note for note in result.notes)
     _, samples = imported(table("tag\n#one\n#two\n"))
     assert [s.tag for s in samples] == ["#one", "#two"]
+
+
+CELLS = st.sampled_from(
+    [
+        "1",
+        "-7",
+        "0",
+        "007",
+        "12345678901234567",
+        "9" * 25,
+        "1.5",
+        ".5",
+        "2.",
+        "-0.25",
+        "1e3",
+        "1e999",
+        "nan",
+        "NaN",
+        "inf",
+        "",
+        "",
+        " ",
+        "x",
+        "name1",
+        "2024-01-02",
+        "true",
+        "False",
+        " 3",
+        "4 ",
+        "5\xa0",
+        "a\nb",
+        "\u2028",
+        "+4",
+        "1_0",
+        "-",
+    ]
+)
+
+
+@given(st.lists(st.lists(CELLS, min_size=1, max_size=4), min_size=1, max_size=12))
+def test_columns_are_told_at_once_as_cell_by_cell(blocks: list[list[str]]) -> None:
+    """What blocks of cells make of a column is what each cell by itself does."""
+    at_once, each = delimited._Cells(), delimited._Cells()
+    for number, block in enumerate(blocks):
+        for column, alike in ((at_once, True), (each, False)):
+            if alike and column.add_alike(block):
+                continue
+            for cell in block:
+                delimited._see(column, cell, lambda number=number: f"block {number}", 1)
+    for name in ("guess", "rows", "empty", "numbers", "clash"):
+        assert getattr(at_once, name) == getattr(each, name), name

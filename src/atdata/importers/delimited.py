@@ -35,6 +35,19 @@ _LONGEST = 1 << 25  # characters of a line, and of a cell that has several
 _INT = re.compile(r"-?(?:0|[1-9][0-9]{0,19})")
 _FLOAT = re.compile(r"(?!-?[0-9]+$)-?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _SPECIAL = re.compile(r"nan|[+-]?inf(?:inity)?", re.IGNORECASE)
+
+# Many cells at once, a line each. What these tell is what is told of each cell: numbers whose text needs no second look,
+# and text that is no cell of another kind.
+_PLAIN_INT, _PLAIN_FLOAT = r"-?(?:0|[1-9][0-9]{0,14})", r"-?(?:(?:0|[1-9][0-9]{0,99})\.[0-9]*|\.[0-9]+)"
+_ALIKE = {
+    guesses.INT.core: re.compile(rf"(?:{_PLAIN_INT})?(?:\n(?:{_PLAIN_INT})?)*"),
+    guesses.FLOAT.core: re.compile(rf"(?:{_PLAIN_FLOAT}|{_PLAIN_INT})?(?:\n(?:{_PLAIN_FLOAT}|{_PLAIN_INT})?)*"),
+}
+_TOLD = re.compile(
+    r"^(?:-?(?:0|[1-9][0-9]{0,19})|-?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:e[+-]?[0-9]+)?"
+    r"|nan|[+-]?inf(?:inity)?|true|false)[^\S\n]*$|^[^\S\n]",
+    re.IGNORECASE | re.MULTILINE,
+)
 _BOOLS = {"true": True, "false": False}
 _SEP = re.compile(r'"?sep=(.)"? *', re.IGNORECASE)
 
@@ -77,10 +90,15 @@ def open_files(splits: Mapping[str, Sequence[Path]], wanted: Wanted, uri: str, n
         decided += [] if wanted.declares(name) else _describe(name, column)
     parsers = [_parser(kind) for _, kind in fields]
 
-    def read(split: str) -> Iterator[list[Any]]:
+    def read(split: str) -> Iterator[Sequence[Any]]:
         for path in splits[split]:
-            for _, cells in tables[path].rows(names, []):
-                yield [parse(cell) for parse, cell in zip(parsers, cells, strict=True)]
+            numbered = tables[path].rows(names, [])
+            while block := _block(numbered):
+                cells = zip(*(cells for _, cells in block), strict=True)
+                parsed = (
+                    column if parse is str else map(parse, column) for parse, column in zip(parsers, cells, strict=True)
+                )
+                yield from zip(*parsed, strict=True)
 
     def locate(split: str, number: int) -> tuple[str, str]:
         lines = ((str(path), line) for path in splits[split] for line, _ in tables[path].rows(names, []))
@@ -239,6 +257,27 @@ class _Cells(guesses.InferredColumn):
 
     numbers: bool = False
 
+    def add_alike(self, cells: Sequence[str]) -> bool:
+        """Take in cells that change nothing but counts, told by few looks at all of them; `False` if it cannot be told."""
+        empty = cells.count("")
+        core = self.guess.core
+        if isinstance(core, Plain):  # once text, a column stays it
+            empty = sum(not cell or cell.isspace() for cell in cells)
+        else:
+            text = "\n".join(cells)
+            if text.count("\n") != len(cells) - 1:
+                return False
+            if core == guesses.STR.core:
+                if _TOLD.search(text):
+                    return False
+            elif not (self.numbers and core in _ALIKE and _ALIKE[core].fullmatch(text)):
+                return False
+        if empty and not self.guess.optional:
+            return False
+        self.rows += len(cells)
+        self.empty += empty
+        return True
+
 
 def _look(table: _Table, names: Sequence[str], columns: Sequence[_Cells], prefix: str, comments: list[str]) -> int:
     """Infer the columns from all rows; the number of rows. Equal cells are inferred once in some hundred."""
@@ -247,19 +286,26 @@ def _look(table: _Table, names: Sequence[str], columns: Sequence[_Cells], prefix
     while block := _block(numbered):
         count += len(block)
         for column, cells in zip(columns, zip(*(cells for _, cells in block), strict=True), strict=True):
+            if column.add_alike(cells):
+                continue
             for cell, times in Counter(cells).items():
 
                 def where(cell: str = cell, cells: Sequence[str] = cells) -> str:
                     return f"{prefix}line {block[cells.index(cell)][0]}"
 
-                guess = _guess_of_cell(cell)
-                column.numbers |= guess in (guesses.INT, guesses.WHOLE) or (
-                    guess == guesses.FLOAT and not _SPECIAL.fullmatch(cell.strip())
-                )
-                column.add(guess, where, times)
+                _see(column, cell, where, times)
     begin = int(_SEP.fullmatch(_first_line(table.path)) is not None)
     comments += [f"{prefix}{line}" for line in [*(f"line {n + 1}" for n in range(begin, table.skipped)), *passed]]
     return count
+
+
+def _see(column: _Cells, cell: str, where: Callable[[], str], times: int) -> None:
+    """Take in a cell that stands in a column several times."""
+    guess = _guess_of_cell(cell)
+    column.numbers |= guess in (guesses.INT, guesses.WHOLE) or (
+        guess == guesses.FLOAT and not _SPECIAL.fullmatch(cell.strip())
+    )
+    column.add(guess, where, times)
 
 
 def _block(rows: Iterator[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]:

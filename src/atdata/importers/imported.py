@@ -21,8 +21,9 @@ from atdata.importers.wanted import Wanted, converter, misfit_at
 from atdata.loading.splits import SPLITS, TRAIN, find_split, split_of
 from atdata.plain import plain
 from atdata.records.entry import SPLITS as ENTRY_SPLITS
-from atdata.samples import Field, FieldType, Maybe, PackableSample, fields_of
+from atdata.samples import Field, FieldType, PackableSample, fields_of
 from atdata.samples.kinds import Misfit
+from atdata.samples.packable import maker_of
 from atdata.schema import SampleSchema, type_of
 from atdata.schema.python import MAX_FIELDS
 from atdata.shards import FileSource, ShardRef
@@ -269,8 +270,7 @@ def import_values(
         for index, name in places
     ]
     plain_rows = wanted.sample_type is None and not wanted.schema
-    optional = [(index, name) for index, name in places if isinstance(types[name], Maybe)]
-    required = [index for index, name in places if not isinstance(types[name], Maybe)]
+    make = maker_of(sample_type)
 
     def converted(split: str) -> Iterator[Any]:
         for number, row in enumerate(read(split)):
@@ -291,8 +291,7 @@ def import_values(
                 yield sample_type(**{name: row[index] for index, name in places})
             return
         for row in read(split) if plain_rows else converted(split):
-            # By position where it can be: hundreds of keywords take their time.
-            yield sample_type(*[row[index] for index in required], **{name: row[i] for i, name in optional})
+            yield make(dict(zip(names, row, strict=True)))
 
     empty = passed_over([split for split in counts if split not in splits], "splits without rows")
     renamed = _renamed(given, names)
