@@ -131,3 +131,18 @@ def test_map_gives_anything(cells: Dataset[Cell]) -> None:
     assert batch.value.shape == (3, 8, 8, 3)
     assert next(iter(cells.map(lambda s: (s.number, s.name)).loader(2))).value[1][0] == 1
     assert list(cells.map(lambda sample: sample.number).filter(lambda n: n > 37)) == [38, 39]
+
+
+@pytest.mark.parametrize("limit", [0, 1, 17, 40, 100])
+def test_the_first_samples_as_a_table(cells: Dataset[Cell], limit: int) -> None:
+    pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    pytest.importorskip("polars")
+    count = min(limit, 40)
+    for some in (cells, cells.columns("number", "name"), cells.filter(lambda cell: cell.number != 0)):
+        whole = some.to_pandas()["number"].tolist()
+        assert some.to_pandas(limit=limit)["number"].tolist() == whole[:count]
+        assert some.to_arrow(limit=limit)["number"].to_pylist() == whole[:count]
+        assert some.to_polars(limit=limit)["number"].to_list() == whole[:count]
+        assert list(some.to_dict(limit)["number"]) == whole[:count]
+    assert cells.map(lambda cell: cell.number).to_pandas(limit=2)["value"].tolist() == [0, 1]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from io import FileIO
@@ -29,6 +30,7 @@ from atdata.numbers import checked_int
 from atdata.samples import DictSample, FieldType, Maybe, Scalar, fields_of
 from atdata.samples.batch import stack, unstack
 from atdata.samples.kinds import ClassLabel, LiteralOf, bare
+from atdata.samples.preview import values_of
 from atdata.shards.file_pattern import FilePattern
 from atdata.shards.sets import new_set
 
@@ -52,12 +54,16 @@ class Tables(Generic[T]):
         """The view of the samples."""
         raise NotImplementedError
 
-    def to_dict(self) -> dict[str, Any]:
-        """One column for each field: an array of shape `(samples, ...)` where its values can be stacked, else a list."""
+    def to_dict(self, limit: int | None = None) -> dict[str, Any]:
+        """One column for each field: an array of shape `(samples, ...)` where its values can be stacked, else a list.
+
+        Args:
+            limit: most samples to read.
+        """
         types = _types(self.view)
         pieces: dict[str, list[Any]] = {}
         count = 0
-        for batch in _batches(self.view, None):
+        for batch in _batches(self.view, None, limit):
             length = _length(batch)
             for name in {**pieces, **batch}:
                 before: list[Any] = [[None] * count] if count else []
@@ -67,23 +73,29 @@ class Tables(Generic[T]):
             return {name: [] for name in types}
         return {name: _concatenated(pieces.pop(name), types.get(name)) for name in list(pieces)}
 
-    def to_arrow(self) -> ArrowTable:
+    def to_arrow(self, limit: int | None = None) -> ArrowTable:
         """An Arrow table.
 
         Arrays of one shape are fixed-size lists, from two dimensions on tensors; arrays of several shapes are nested
         lists. What may be `None` is nullable, and NaT is null. Dicts of one type are maps, other dicts structs.
 
+        Args:
+            limit: most samples to read.
+
         Raises:
             MissingExtraError: pyarrow is not installed.
             SampleError: values that Arrow has no type for; `path` names the field.
         """
-        return _table(_Frame(self.view, "arrow"))
+        return _table(_Frame(self.view, "arrow", limit=limit))
 
-    def to_pandas(self) -> PandasFrame:
+    def to_pandas(self, limit: int | None = None) -> PandasFrame:
         """A pandas frame.
 
         Numbers that may be `None` have pandas' nullable types. Arrays, lists, moments and whatever else is no number or text
         are objects, the values themselves.
+
+        Args:
+            limit: most samples to read.
 
         Raises:
             MissingExtraError: pandas is not installed.
@@ -95,12 +107,15 @@ class Tables(Generic[T]):
 
         types = _types(self.view)
         series = {}
-        for name, column in self.to_dict().items():
+        for name, column in self.to_dict(limit).items():
             series[name] = _series(pd, column, types.get(name))
         return pd.DataFrame(series)
 
-    def to_polars(self) -> PolarsFrame:
+    def to_polars(self, limit: int | None = None) -> PolarsFrame:
         """A polars frame. Arrays of one shape have the type `Array`, others are nested lists.
+
+        Args:
+            limit: most samples to read.
 
         Raises:
             MissingExtraError: polars or pyarrow is not installed.
@@ -111,7 +126,7 @@ class Tables(Generic[T]):
         except ImportError as error:
             raise MissingExtraError.of("frames", "making a polars frame") from error
 
-        frame: Any = pl.from_arrow(_table(_Frame(self.view, "polars")))
+        frame: Any = pl.from_arrow(_table(_Frame(self.view, "polars", limit=limit)))
         return frame
 
     def to_parquet(
@@ -190,14 +205,20 @@ def _types(view: View[Any]) -> dict[str, FieldType | None]:
     return types if names is None else {name: types.get(name) for name in names}
 
 
-def _batches(view: View[Any], sample_map: Callable[[Any], Mapping[str, Any]] | None) -> Iterator[Mapping[str, Any]]:
+def _batches(
+    view: View[Any], sample_map: Callable[[Any], Mapping[str, Any]] | None, limit: int | None
+) -> Iterator[Mapping[str, Any]]:
     """Columns by name, some rows at a time. Rows without a type may each have other fields; what one lacks is `None`."""
+    left = sys.maxsize if limit is None else checked_int(limit, "limit")
     if sample_map is None and not issubclass(_declared(view)[0], DictSample):
-        yield from (batch.columns for batch in Batches(view, Order(0), BATCH))
+        for batch in Batches(view, Order(0), BATCH) if left else ():
+            yield batch.columns if len(batch) <= left else {name: some[:left] for name, some in batch.columns.items()}
+            left -= len(batch)
+            if left <= 0:
+                return
         return
-    rows: Iterator[Any] = iter(Samples(view, Order(0)))
-    if sample_map is not None:
-        rows = map(sample_map, rows)
+    rows: Iterator[Any] = iter(Samples(view, Order(0)).take(left))
+    rows = map(values_of if sample_map is None else sample_map, rows)
     while some := list(itertools.islice(rows, BATCH)):
         if odd := [type(row).__name__ for row in some if not isinstance(row, Mapping)]:
             raise UsageError(
@@ -234,9 +255,13 @@ class _Frame:
     """A dataset as Arrow tables of one schema. The types of its columns are kept from pass to pass."""
 
     def __init__(
-        self, view: View[Any], target: Target, sample_map: Callable[[Any], Mapping[str, Any]] | None = None
+        self,
+        view: View[Any],
+        target: Target,
+        sample_map: Callable[[Any], Mapping[str, Any]] | None = None,
+        limit: int | None = None,
     ) -> None:
-        self._view, self._target, self._sample_map = view, target, sample_map
+        self._view, self._target, self._sample_map, self._limit = view, target, sample_map, limit
         self._types = {} if sample_map else _types(view)
         self._columns: dict[str, ArrowColumn] = {}
 
@@ -247,7 +272,7 @@ class _Frame:
             _SchemaWidened: the tables so far are void.
         """
         schema: Any = None
-        for batch in _batches(self._view, self._sample_map):
+        for batch in _batches(self._view, self._sample_map, self._limit):
             self._add(batch)
             nulls = [None] * _length(batch)
             rows = [(column, batch.get(name, nulls)) for name, column in self._columns.items()]
