@@ -187,7 +187,7 @@ def _series(pd: Any, column: Any, kind: FieldType | None) -> Any:
     objects = np.empty(len(column), object)
     for index, value in enumerate(unstack(column)):  # one by one: numpy takes lists alike for one array
         objects[index] = value
-    return pd.Series(objects)
+    return pd.Series(objects, dtype=object)  # pandas would make moments of its own of some
 
 
 def _declared(view: View[Any]) -> tuple[type[Any], tuple[str, ...] | None]:
