@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import atdata
-from support.terminal import Terminal
+from support.terminal import Screen, Terminal
 
 
 @pytest.fixture
@@ -60,3 +60,25 @@ def test_a_plan_to_publish_needs_no_login(data: Path, terminal: Terminal) -> Non
     plan = terminal.json("publish", "rows", "--name", "rows", "--dry-run")
     assert (plan["account"], plan["samples"], plan["blobs"]) == (None, 3, 2)
     assert terminal.run("publish", "rows", "--name", "rows", "--yes") == 5
+
+
+def test_in_a_terminal_bars_tell_what_is_done(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Screen(monkeypatch)
+    assert screen.run("import", "rows", "-o", "out/r-%06d.tar") == 0
+    shown = screen.raw.decode()
+    assert "Reading" in shown
+    assert "Writing" in shown
+    assert "3 samples" in shown
+
+
+def test_writing_samples_shows_bars_in_a_terminal_and_nothing_elsewhere(
+    data: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples = [atdata.DictSample({"n": n}) for n in range(200)]
+    atdata.write_samples(samples, "quiet.tar")
+    assert capfd.readouterr() == ("", "")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    atdata.write_samples(iter(samples), "seen.tar")
+    assert "Writing" in capfd.readouterr().err
+    assert Path("seen.tar").read_bytes() == Path("quiet.tar").read_bytes()

@@ -52,6 +52,7 @@ def test_without_x_there_is_obs(tmp_path: Path, checked: Any) -> None:
     cells("none").write_h5ad(tmp_path / "x.h5ad")
     _, samples = checked(atdata.from_anndata(tmp_path / "x.h5ad"))
     assert (samples[4].obs_name, samples[4].depth) == ("cell4", 4)
+    assert list(atdata.open(tmp_path / "x.h5ad", name="Cell")) == samples
 
 
 @atdata.packable

@@ -19,7 +19,9 @@ from atdata.shards.file_pattern import FilePattern
 
 
 def import_(
-    path: Annotated[str, typer.Argument(help="A folder of images, CSV, JSON lines, Parquet, an .npz, or shards.")],
+    path: Annotated[
+        str, typer.Argument(help="A folder of images, a TIFF, CSV, JSON lines, Parquet, an .npz, an .h5ad, or shards.")
+    ],
     out: Annotated[
         str | None, typer.Option("--out", "-o", help="The shards to write: out/pics-%06d.tar, or a folder.")
     ] = None,

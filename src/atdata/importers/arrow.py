@@ -17,6 +17,7 @@ from atdata.importers import guesses
 from atdata.importers.files import Snapshot
 from atdata.importers.imported import Imported, import_values
 from atdata.importers.wanted import Wanted, converter, misfit_at
+from atdata.progress import progress
 from atdata.samples import Array, FieldType, ListOf, Maybe, Plain, Scalar, Shape
 from atdata.samples.kinds import Misfit
 
@@ -50,13 +51,16 @@ def import_batches(
     """
     own, seen = dict(kinds or {}), dict[str, SeenColumn]()
     counts = dict.fromkeys(splits, 0)
-    for split, read in splits.items():
-        for where, batch in read():
-            for name, kind in zip(batch.schema.names, batch.schema.types, strict=True):
-                seen.setdefault(name, SeenColumn(name)).types.setdefault(where, kind)
-            counts[split] += len(batch)
-            for name, array in zip(batch.schema.names, batch.columns, strict=True):
-                seen[name].see(array)
+    with progress("Reading", None, "rows") as bars:
+        for split, read in splits.items():
+            bars.begin(split, None)
+            for where, batch in read():
+                for name, kind in zip(batch.schema.names, batch.schema.types, strict=True):
+                    seen.setdefault(name, SeenColumn(name)).types.setdefault(where, kind)
+                counts[split] += len(batch)
+                bars.advance(len(batch))
+                for name, array in zip(batch.schema.names, batch.columns, strict=True):
+                    seen[name].see(array)
     count, fields, decided = sum(counts.values()), list[tuple[str, FieldType]](), list(notes)
     for name, column in seen.items():
         empty = count - column.values

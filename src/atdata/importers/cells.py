@@ -52,7 +52,11 @@ def from_anndata(
         if not isinstance(data, _anndata().AnnData):
             raise UsageError("this is no AnnData", expected="a path or an AnnData", actual=type(data).__name__)
         return _import(data, wanted, "AnnData", Snapshot.of([]), "train")
-    path = Path(data)
+    return open_h5ad(Path(data), wanted)
+
+
+def open_h5ad(path: Path, wanted: Wanted) -> Imported:
+    """The cells of a file; see `from_anndata`."""
     files = Snapshot.of([path])
     hint = "Write it again with anndata.write_h5ad."
     with decoding(path, "an AnnData file is malformed", (Exception,), hint):

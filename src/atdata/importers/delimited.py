@@ -21,6 +21,7 @@ from atdata.importers import guesses
 from atdata.importers.files import Snapshot, passed_over, reading
 from atdata.importers.imported import Imported, import_values
 from atdata.importers.wanted import Wanted
+from atdata.progress import Progress, progress
 from atdata.samples import FieldType, Maybe, Plain, Scalar
 from atdata.samples.kinds.scalars import INT_MAX, INT_MIN
 
@@ -72,16 +73,20 @@ def open_files(splits: Mapping[str, Sequence[Path]], wanted: Wanted, uri: str, n
     names, several = first.names, len(tables) > 1
     columns, counts = [_Cells() for _ in names], dict.fromkeys(splits, 0)
     comments: list[str] = []
-    for path, table in tables.items():
-        if sorted(table.names) != sorted(names):
-            raise SampleError(
-                "a table has other columns than the first",
-                uri=str(path),
-                expected=f"{', '.join(names)}, as in {first.path.name}"[:200],
-                actual=", ".join(table.names)[:200],
-                hint="Give the path of one of them, or give all the same columns.",
+    with progress("Reading", None, "rows") as bars:
+        for path, table in tables.items():
+            if sorted(table.names) != sorted(names):
+                raise SampleError(
+                    "a table has other columns than the first",
+                    uri=str(path),
+                    expected=f"{', '.join(names)}, as in {first.path.name}"[:200],
+                    actual=", ".join(table.names)[:200],
+                    hint="Give the path of one of them, or give all the same columns.",
+                )
+            bars.begin(path.name, None)
+            counts[split_by_path[path]] += _look(
+                table, names, columns, f"{path.name} " if several else "", comments, bars
             )
-        counts[split_by_path[path]] += _look(table, names, columns, f"{path.name} " if several else "", comments)
     fields, decided = [], [*notes, *passed_over(comments, "comments")]
     for name, column in zip(names, columns, strict=True):
         fields.append(
@@ -279,12 +284,15 @@ class _Cells(guesses.InferredColumn):
         return True
 
 
-def _look(table: _Table, names: Sequence[str], columns: Sequence[_Cells], prefix: str, comments: list[str]) -> int:
+def _look(
+    table: _Table, names: Sequence[str], columns: Sequence[_Cells], prefix: str, comments: list[str], bars: Progress
+) -> int:
     """Infer the columns from all rows; the number of rows. Equal cells are inferred once in some hundred."""
     count, passed = 0, list[str]()
     numbered = table.rows(names, passed)
     while block := _block(numbered):
         count += len(block)
+        bars.advance(len(block))
         for column, cells in zip(columns, zip(*(cells for _, cells in block), strict=True), strict=True):
             if column.add_alike(cells):
                 continue

@@ -20,6 +20,7 @@ from atdata.importers.guesses import Columns, fit
 from atdata.importers.wanted import Wanted, converter, misfit_at
 from atdata.loading.splits import SPLITS, TRAIN, find_split, split_of
 from atdata.plain import plain
+from atdata.progress import counted, progress
 from atdata.records.entry import SPLITS as ENTRY_SPLITS
 from atdata.samples import Field, FieldType, PackableSample, fields_of
 from atdata.samples.kinds import Misfit
@@ -203,11 +204,12 @@ def import_mappings(
     """
     columns = Columns(uri)
     counts: dict[str, int] = {}
-    for split, read in reads.items():
-        before = columns.rows
-        for where, row in read():
-            columns.add_row(row, where, wanted.fields)
-        counts[split] = columns.rows - before
+    with progress("Reading", None, "rows") as bars:
+        for split, read in reads.items():
+            before = columns.rows
+            for where, row in counted(read(), bars, split, None):
+                columns.add_row(row, where, wanted.fields)
+            counts[split] = columns.rows - before
     fields = columns.fields(wanted.fields)
 
     def values(split: str) -> Iterator[list[Any]]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from atdata.errors import ShardNotFoundError, UsageError
-from atdata.importers import delimited, images, jsonl, npz, parquet, shards
+from atdata.importers import cells, delimited, images, jsonl, npz, parquet, shards
 from atdata.importers.files import Folder
 from atdata.importers.imported import Imported
 from atdata.importers.wanted import Wanted
@@ -18,10 +18,11 @@ from atdata.shards.addresses import scheme_of
 from atdata.shards.braces import names_in
 
 SUPPORTED = (
-    "a folder of images (class folders or flat), a .npz or .npy file, a .csv, .tsv, .jsonl or .parquet file or a folder "
+    "a folder of images (class folders or flat), a .tif, .npz, .npy or .h5ad file, a .csv, .tsv, .jsonl or .parquet file or a folder "
     "of them, .tar shards (one, brace notation, or a folder of them)"
 )
 _ARRAYS = {".npz": npz.open_npz, ".npy": npz.open_npy}
+_SINGLE: dict[str, Callable[[Path, Wanted], Imported]] = {**_ARRAYS, ".h5ad": cells.open_h5ad}
 _KINDS = {
     "Parquet files": (parquet.SUFFIXES, parquet.open_files),
     "shards": (shards.SUFFIXES, shards.open_files),
@@ -39,7 +40,7 @@ def open(  # noqa: A001
     schema: Mapping[str, Any] | None = None,
     name: str | None = None,
 ) -> Imported:
-    """The contents of a path as typed samples: a folder of images, CSV, JSON lines, Parquet, `.npz`, or shards.
+    """The contents of a path as typed samples: a folder of images, a TIFF file, CSV, JSON lines, Parquet, `.npz`, `.h5ad`, or shards.
 
     Every row is looked at once: the type is inferred from all of them, and what can be no sample is an error here.
 
@@ -87,8 +88,10 @@ def open_wanted(path: str | os.PathLike[str], wanted: Wanted) -> Imported:
         return _open_folder(place, wanted)
     if place.is_file():
         suffix = place.suffix.lower()
-        if suffix in _ARRAYS:
-            return _ARRAYS[suffix](place, wanted)
+        if suffix in _SINGLE:
+            return _SINGLE[suffix](place, wanted)
+        if suffix in images.TIFF:
+            return open_pixels(place, wanted, images.TIFF)
         if suffix in _FILES:
             return _FILES[suffix]({split_of((place.name,)): [place]}, wanted, str(place))
         raise UsageError(f"file type is not supported: {place.name}", uri=text, expected=SUPPORTED)
@@ -116,7 +119,7 @@ def _open_folder(root: Path, wanted: Wanted) -> Imported:
             uri=str(root),
             hint="Give the path of a file, or of a folder with one kind of files.",
         )
-    single = next((path for path in folder.files if path.suffix.lower() in _ARRAYS), None)
+    single = next((path for path in folder.files if path.suffix.lower() in _SINGLE), None)
     raise UsageError(
         "a folder contains no supported files" if folder.files else "a folder is empty",
         uri=str(root),
