@@ -10,7 +10,20 @@ from typing import Annotated
 import typer
 
 import atdata
-from atdata.cli import demo, doctor, importing, index, login, promote, publish, schema, services, show, verify, versions
+from atdata.cli import (
+    demo,
+    doctor,
+    importing,
+    index,
+    login,
+    promote,
+    publish,
+    schema,
+    services,
+    show,
+    verify,
+    versions,
+)
 from atdata.cli.ending import leave, run
 from atdata.cli.output import note, say
 
