@@ -32,7 +32,8 @@ def test_import_makes_the_folder_and_says_what_to_do_next(data: Path, terminal: 
     assert plan["splits"] == {"train": 2, "test": 1}
     assert not Path("out").exists()
     assert terminal.run("import", "rows", "-o", "out/r-%06d.tar", "--manifest") == 0
-    assert 'atdata.load_dataset("out")' in terminal.out
+    assert 'atdata.load_dataset("out", Rows)' in terminal.out
+    assert "    class Rows:\n        n: int\n        word: str\n" in terminal.out
     loaded = atdata.load_dataset("out")
     assert {name: [s["word"] for s in dataset] for name, dataset in loaded.items()} == {
         "train": ["a", "b"],

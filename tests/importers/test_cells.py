@@ -46,6 +46,9 @@ def test_each_cell_is_a_sample(tmp_path: Path, checked: Any, form: str, in_memor
     rows = [s.x if form == "dense" else s.x.toarray()[0] for s in samples]
     assert np.array_equal(np.stack(rows), data.X if form == "dense" else data.X.toarray())
     assert ("left out: obsm" in result.notes) == (form == "dense")
+    pasted: dict[str, Any] = {"__name__": "pasted"}
+    exec(compile(result.declaration, "pasted", "exec", dont_inherit=True), pasted)
+    assert {field.name: str(field.type) for field in fields_of(pasted["Cell"])} == types
 
 
 def test_without_x_there_is_obs(tmp_path: Path, checked: Any) -> None:

@@ -63,7 +63,12 @@ def import_(
     if not json:
         say(f"✓ {plural(len(shards), 'shard')}, {size(sum(s.size or 0 for s in shards))}: {folder}", style="bold green")
         say(f"Look at them: atdata show {folder}")
-        say(f'Read them:    atdata.load_dataset("{folder}")')
+        say("Read them as what they are:")
+        say()
+        for part in imported.declaration.splitlines():
+            say(f"    {part}")
+        say()
+        say(f'    atdata.load_dataset("{folder}", {imported.sample_type.__name__})')
 
 
 def _wanted(path: str, named: str | None) -> Wanted:

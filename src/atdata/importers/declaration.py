@@ -10,6 +10,7 @@ import numpy as np
 from atdata.plain import plain
 from atdata.samples import Array, DictOf, Field, FieldType, ListOf, Maybe, Plain, TupleOf, fields_of
 from atdata.samples.kinds import ClassLabel, LiteralOf, SampleOf
+from atdata.samples.kinds.sparse import SparseOf
 
 _MODULES = {
     **dict.fromkeys(("Annotated", "Any", "Literal"), "typing"),
@@ -17,7 +18,9 @@ _MODULES = {
     "Decimal": "decimal",
     "UUID": "uuid",
     "NDArray": "numpy.typing",
+    "sparse": "scipy",
 }
+_OTHERS = ("numpy.typing", "scipy")  # not of the standard library
 _WORD = re.compile(r"'[^'\\]*(?:\\.[^'\\]*)*'|\"[^\"]*\"|(?<![\w.])(\w+)")
 
 
@@ -32,9 +35,10 @@ def declaration(sample_type: type[Any]) -> str:
         lines += [f"    {each.name}: {_said(each)} = None" for each in fields if not each.required]
     used = {match[1] for line in lines for match in _WORD.finditer(line) if match[1]}
     froms = {module: sorted(name for name in used if _MODULES.get(name) == module) for module in _MODULES.values()}
-    standard = [f"from {module} import {', '.join(froms[module])}" for module in sorted(froms) if froms[module]]
+    stated = {module: f"from {module} import {', '.join(names)}" for module, names in sorted(froms.items()) if names}
+    standard = [each for module, each in stated.items() if module not in _OTHERS]
     others = ["import atdata", *(["import numpy as np"] if "np" in used else [])]
-    others += [standard.pop(number) for number, each in enumerate(standard) if each.startswith("from numpy")][:1]
+    others += [each for module, each in stated.items() if module in _OTHERS]
     return "\n".join([*standard, *([""] if standard else []), *others, *lines])
 
 
@@ -53,7 +57,7 @@ def _parts(kind: FieldType) -> list[FieldType]:
 
 
 def _said(field: Field) -> str:
-    words = [f'atdata.Unit("{field.unit}")'] if field.unit else []
+    words = [f"atdata.Unit({field.unit!r})"] if field.unit else []
     words += [f"atdata.Doc({plain(field.doc)!r})"] if field.doc else []
     kind = source_of(field.type)
     return f"Annotated[{kind}, {', '.join(words)}]" if words else kind
@@ -81,5 +85,7 @@ def source_of(kind: FieldType) -> str:
             return kind.name
         case TupleOf():
             return str(kind)
+        case SparseOf():
+            return f"sparse.{kind.name}"
     name = str(kind)
     return f"atdata.{name}" if name in ("Image", "Audio", "Video") else name
