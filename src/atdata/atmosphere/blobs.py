@@ -15,7 +15,7 @@ from atdata.atmosphere.evidence import reader_of
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import BlobUri
 from atdata.dataset import Dataset
-from atdata.dataset.stored import is_whole, keeps_shards, layout_of, packed_by_shard, stored_decoder
+from atdata.dataset.stored import is_whole, keeps_shards, packed_by_shard, stored_decoder
 from atdata.dataset.stores import ShardStore
 from atdata.errors import LexiconError, LimitError, ShardNotFoundError, UsageError, XrpcError
 from atdata.files import atomic_file, write_all
@@ -135,7 +135,7 @@ class PDSBlobStore(ShardStore):
         if maxcount is not None or maxsize is not None:
             groups = iter([itertools.chain.from_iterable(groups)])
         shards: list[PlannedShard] = []
-        whole = numbered and is_whole(dataset.view) and layout_of(dataset.view) is not None
+        whole = numbered and is_whole(dataset.view)
         for number, rows in enumerate(groups):
             if whole and (kept := self._whole(dataset, number, limit, observer)) is not None:
                 shards.append(self._planned(kept, number))
@@ -187,10 +187,10 @@ class PDSBlobStore(ShardStore):
         return check_taken(blob, mime_type, shard.url) if insist else blob
 
     def _whole(self, dataset: Dataset[Any], number: int, limit: int, observer: Observer | None) -> ShardRef | None:
-        """A shard of a dataset as it is, in the cache; `None` where it is too large for a blob."""
+        """A shard of a dataset as it is, in the cache; `None` where it is packed, or too large for a blob."""
         view, scratch = dataset.view, self._cache.scratch()
         opened = view.table.shards.open(number)
-        if opened.size > limit:
+        if opened.index.packed or opened.size > limit:
             return None
         decode, where = stored_decoder(view.stored_type, view.layout), opened.ref.url
         opened.file.seek(0)

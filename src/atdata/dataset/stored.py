@@ -70,15 +70,13 @@ def stored_decoder(sample_type: type[Any], layout: Layout | None) -> Callable[[b
 
 
 def layout_of(view: View[Any]) -> Layout | None:
-    """The layout of the samples as `packed_by_shard` gives them; `None` where they are packed."""
+    """The layout that somebody gave of the samples as `packed_by_shard` gives them; `None` where they are packed, or where
+    their type tells.
+    """
     table = view.table
-    if not keeps_shards(view) or view.lens is not None or not table.refs:
+    if view.layout is None or not keeps_shards(view) or view.lens is not None or not table.refs:
         return None
-    if table.shards.open(0).index.packed:
-        return None
-    if view.layout is not None or issubclass(view.stored_type, DictSample):
-        return view.layout
-    return Layout.implied(fields_of(view.stored_type))
+    return None if table.shards.open(0).index.packed else view.layout
 
 
 def _kept(key: str, stored: bytes, sample: Any) -> SampleRow:

@@ -41,7 +41,8 @@ class ApplyLens:
         elif self.lens is not None:
             batch = SampleBatch.of(self.lens.view_type, list(map(self.lens.get, batch.samples)))
         if self.fields is not None:
-            batch = SampleBatch(DictSample, {name: batch.stored[name] for name in self.fields if name in batch.stored})
+            none = [None] * len(batch)  # samples without a type may lack a field
+            batch = SampleBatch(DictSample, {name: batch.stored.get(name, none) for name in self.fields})
         return batch
 
 

@@ -173,7 +173,9 @@ class View(MaybeSized, Generic[T]):
         """The identity of an epoch of this view: the same in every process and every run."""
         chosen = "all" if self.selection is None else hashlib.sha256(self.selection.tobytes()).hexdigest()
         plan = "\n".join([*self.table.fingerprints(), chosen])
-        return Fingerprint(hashlib.sha256(plan.encode()).hexdigest(), ", ".join(map(str, self._pipeline)))
+        layout = [] if self.layout is None else [f"layout({self.layout.said()})"]
+        pipeline = ", ".join([*layout, *map(str, self._pipeline)])
+        return Fingerprint(hashlib.sha256(plan.encode()).hexdigest(), pipeline)
 
     def random_access(self) -> Self:
         """The same view for reading single samples: remote shards with a manifest are fetched in parts."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from atdata.dataset.dataset import Dataset
-from atdata.errors import SampleError, UsageError
+from atdata.errors import SampleError, UnsizedError, UsageError
 from atdata.manifest import ManifestWriter, manifest_files
 from atdata.progress import counted, progress
 from atdata.samples import DictSample, Field, PackableSample, fields_of
@@ -62,7 +63,10 @@ def write_samples(
     one_size = maxcount is None and maxsize is None and pattern.numbered
     limits = Limits.of(maxcount, DEFAULT_MAXSIZE if one_size else maxsize)
     files = None if layout is None else Layout.of(layout)
-    total = len(samples) if isinstance(samples, Sized) else None
+    total = None
+    if isinstance(samples, Sized):
+        with suppress(UnsizedError):
+            total = len(samples)
     with new_set(pattern, overwrite, manifest_files) as place, progress("Writing", total, "samples") as bars:
         pending = counted(samples, bars, pattern.name, total)
         first = next(pending, None)
@@ -83,7 +87,7 @@ def _packed(_: str, sample: PackableSample | DictSample) -> bytes:
 
 def _files(layout: Layout, fields: Mapping[str, Field], key: str, sample: Any) -> SampleMembers:
     values = sample if isinstance(sample, DictSample) else {name: getattr(sample, name) for name in fields}
-    if unplaced := [name for name in values if name not in layout.extensions]:
+    if unplaced := [name for name, value in values.items() if value is not None and name not in layout.extensions]:
         raise SampleError(
             "the layout has no file for a field",
             path=f"sample {key}.{unplaced[0]}",
@@ -92,7 +96,7 @@ def _files(layout: Layout, fields: Mapping[str, Field], key: str, sample: Any) -
     try:
         return sample_members(key, layout.files_of(values, fields))
     except SampleError as error:
-        error.path = f"sample {key}.{error.path}"
+        error.path = error.path if str(error.path).startswith("sample ") else f"sample {key}.{error.path}"
         raise
 
 

@@ -232,7 +232,7 @@ def _count(index: Members, extensions: Sequence[str]) -> int:
 
 def _found(index: Members, extensions: Iterable[str]) -> Any:
     wanted = [each + zipped for each in extensions for zipped in ("", GZIP)]
-    return index.find(np.arange(len(index.first) - 1), wanted)
+    return index.find(np.arange(len(index.first) - 1), {"": wanted})[""]
 
 
 def _groups(found: Sequence[str], indexes: Sequence[Members]) -> tuple[list[list[str]], list[str]]:

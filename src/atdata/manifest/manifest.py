@@ -139,7 +139,7 @@ class Manifest:
         if min(int(offsets.min()), int(sizes.min())) < 0 or max(int(offsets.max()), int(sizes.max())) > total:
             raise _damaged(uri, "a sample outside of the shard", f"within {total} bytes")
         ends = offsets + sizes + -sizes % BLOCK
-        starts = offsets - BLOCK
+        starts = offsets - BLOCK if self.header.packed else offsets
         inside = starts[0] >= 0 and int(ends[-1]) + 2 * BLOCK <= total
         if not inside or (starts[1:] < ends[:-1]).any() or (offsets % BLOCK).any():
             raise _damaged(uri, "samples that no tar of this size holds", f"one after the other, within {total} bytes")

@@ -20,12 +20,13 @@ import msgspec
 
 from atdata.errors import MissingExtraError, SampleError
 from atdata.samples.kinds.containers import MAX_DEPTH
+from atdata.samples.kinds.scalars import INT_MAX, INT_MIN
 from atdata.samples.npy import decode_array, encode_array
 from atdata.samples.tenbin import decode_tensors, encode_tensors
 
 GZIP = ".gz"
 _HELD, _RATIO = 1 << 28, 100  # bytes that may come out of a compressed file; and times its size
-_INT = re.compile(rb"\s*[+-]?[0-9]{1,19}\s*")
+_INT = re.compile(rb"\s*[+-]?[0-9]{1,20}\s*")
 _NPZ_TIME = (1980, 1, 1, 0, 0, 0)
 
 
@@ -49,7 +50,13 @@ class Format:
 def _read_int(data: bytes) -> int:
     if not _INT.fullmatch(data):
         raise ValueError(f"{data[:40]!r} is no integer")
-    return int(data)
+    return _checked(int(data))
+
+
+def _checked(value: int) -> int:
+    if not INT_MIN <= value <= INT_MAX:
+        raise ValueError("an integer of more than 64 bits")
+    return value
 
 
 def _write_int(value: Any) -> bytes:
@@ -73,6 +80,10 @@ def _read_json(data: bytes) -> Any:
 def _check_depth(value: Any, depth: int = 0) -> None:
     if depth > MAX_DEPTH:
         raise ValueError(f"nested deeper than {MAX_DEPTH}")
+    if type(value) is int:
+        _checked(value)
+    if type(value) is str:
+        value.encode()  # half of a surrogate pair is no text
     for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
         _check_depth(part, depth + 1)
 
@@ -116,7 +127,15 @@ def _write_tensors(value: Any) -> bytes:
 
 
 def _read_cbor(data: bytes) -> Any:
-    return _cbor2("reading CBOR").loads(data)
+    cbor2, file = _cbor2("reading CBOR"), io.BytesIO(data)
+    try:
+        value = cbor2.load(file)
+    except (cbor2.CBORError, ArithmeticError, LookupError, TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from None
+    if file.read(1):
+        raise ValueError("bytes after the value")
+    _check_depth(value)
+    return value
 
 
 def _write_cbor(value: Any) -> bytes:

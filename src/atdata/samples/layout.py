@@ -15,8 +15,9 @@ from atdata.samples.kinds import Array, Derived, DictOf, FieldType, ListOf, Misf
 from atdata.samples.kinds.field import Field
 from atdata.samples.kinds.media import EXTENSIONS, AudioOf, Encoded, ImageOf, VideoOf
 
-_EXTENSION = re.compile(r"[^/|\0\s.]+(\.[^/|\0\s.]+)*")
+_EXTENSION = re.compile(r"[^/|\0\s.\ud800-\udfff]+(\.[^/|\0\s.\ud800-\udfff]+)*")
 _EXPECTED = "{field: extension}, such as {'image': 'jpg|jpeg|png', 'label': 'cls'}"
+_WITH_NULL = (formats.JSON, formats.MSGPACK, formats.CBOR)
 _IN_FILES = (*formats.JSON.extensions, *formats.MSGPACK.extensions, *formats.CBOR.extensions)
 
 
@@ -26,9 +27,14 @@ class Layout:
 
     Attributes:
         files: each field's name, with the extensions of which a sample has one.
+        fallback: of a layout that a type implies, the extensions of its format for each field that may have them, where a
+            sample has no file of the field's name.
+        unclear: those that no field may have, as several could.
     """
 
     files: tuple[tuple[str, tuple[str, ...]], ...]
+    fallback: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    unclear: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     @classmethod
     def of(cls, given: Mapping[str, str]) -> Layout:
@@ -68,15 +74,20 @@ class Layout:
         declared = list(fields)
         own = {field.name: extensions_of(field.type) for field in declared}
         taken = {field.name.lower() for field in declared}
-        files = []
+        named, alone, shared = [], [], []
+        claimed: set[str] = set()
         for field in declared:
             rivals = [f for f in declared if f is not field and set(own[f.name]) & set(own[field.name])]
-            shared = bool(rivals) and (not field.required or any(rival.required for rival in rivals))
+            free = tuple(extension for extension in own[field.name] if extension not in taken)
             lower = field.name.lower()
-            named = [lower, *(f"{lower}.{extension}" for extension in own[field.name])]
-            alone = [] if shared else [extension for extension in own[field.name] if extension not in taken]
-            files.append((field.name, tuple(dict.fromkeys([*named, *alone]))))
-        return cls(tuple(files))
+            named.append((field.name, (lower, *(f"{lower}.{extension}" for extension in own[field.name]))))
+            if rivals and (not field.required or any(rival.required for rival in rivals)):
+                shared.append((field.name, free))
+            else:
+                alone.append((field.name, free))
+                claimed.update(free)
+        unclear = ((name, tuple(e for e in free if e not in claimed)) for name, free in shared)
+        return cls(tuple(named), tuple(alone), tuple(unclear))
 
     def check(self, fields: Sequence[Field]) -> None:
         """Check that a sample type can be read so.
@@ -112,6 +123,20 @@ class Layout:
         """The extensions of each field, by name."""
         return dict(self.files)
 
+    @cached_property
+    def others(self) -> dict[str, tuple[str, ...]]:
+        """The extensions that stand for a field where no file has its name."""
+        return dict(self.fallback)
+
+    @cached_property
+    def shared(self) -> dict[str, tuple[str, ...]]:
+        """The extensions that could stand for several fields."""
+        return dict(self.unclear)
+
+    def files_for(self, name: str) -> tuple[str, ...]:
+        """All extensions that may stand for a field."""
+        return (*self.extensions.get(name, ()), *self.others.get(name, ()))
+
     def files_of(self, values: Mapping[str, Any], fields: Mapping[str, Field]) -> Iterator[tuple[str, bytes]]:
         """Yields the extension and the content of each file that a sample is written to. What is `None` has no file.
 
@@ -123,11 +148,16 @@ class Layout:
             SampleError: a value cannot stand in such a file.
         """
         for name, extensions in self.files:
-            if (value := values.get(name)) is None:
+            value, field, extension = values.get(name), fields.get(name), extensions[0]
+            if value is None and (field is None or field.missing() is None):
                 continue
-            field = fields.get(name)
-            extension = extensions[0]
             try:
+                if value is None and format_of(extension) not in _WITH_NULL:
+                    raise SampleError(
+                        "None would be read as the field's default",
+                        expected=f"the default {field.missing()!r:.40}, or another value" if field else None,
+                        hint="Choose json or mp for the field, which have null, or None as its default.",
+                    )
                 if isinstance(value, Encoded):
                     extension = _extension_for(value, extensions)
                 kind = natural_type(extension) if field is None else field.type
@@ -202,28 +232,46 @@ def _extension_for(value: Encoded, extensions: Sequence[str]) -> str:
 
 def natural_type(extension: str) -> FieldType:
     """The type of what a file holds that no field declares, by its extension."""
-    last = extension.removesuffix(GZIP).rpartition(".")[2]
+    last = unzipped(extension)[0].rpartition(".")[2]
     found = format_of(last)
     if found is RAW:
         return next((kind for kind in _MEDIA if last in kind.extensions), Scalar("bytes"))
     return next(kind for known, kind in _NATURAL if known is found)
 
 
+def _format_for(extension: str, field_type: FieldType) -> Format:
+    """The format of a file that holds a field: what its extension says; of one that says nothing, the field's own."""
+    if _is_raw(field_type):
+        return RAW
+    found = format_of(extension)
+    return found if found is not RAW else next(map(format_of, extensions_of(field_type)), RAW)
+
+
 @lru_cache(maxsize=4096)
 def file_reader(extension: str, field_type: FieldType) -> Callable[[bytes], Any]:
     """The function from the bytes of a file to the value of a field. It raises `SampleError`, whose path is in the value."""
-    inner = extension.removesuffix(GZIP)
-    known = RAW if _is_raw(field_type) else format_of(inner)
-    read, decode, zipped = known.read, field_type.decoder, inner != extension
+    inner, zipped = unzipped(extension)
+    known = _format_for(inner, field_type)
+    read, decode = known.read, field_type.decoder
     if known is RAW and field_type == Scalar("bytes") and not zipped:
         return lambda data: data
+    single = known is formats.TENSORS and isinstance(bare(field_type), Array)
 
     def convert(data: bytes) -> Any:
         try:
-            return decode(read(formats.decompressed(data) if zipped else data))
+            content = formats.decompressed(data) if zipped else data
+        except ValueError as error:
+            raise SampleError("a file cannot be unpacked (gzip)", actual=str(error)[:200]) from None
+        try:
+            stored = read(content)
+            if single:
+                (stored,) = stored
+            return decode(stored)
         except Misfit as misfit:
             raise misfit.as_error("a file does not hold a value of its field") from None
-        except (ValueError, RecursionError) as error:
+        except SampleError:
+            raise
+        except (ValueError, RecursionError, OverflowError) as error:
             raise SampleError(f"a file is not {known.name}", actual=str(error)[:200]) from None
 
     return convert
@@ -232,18 +280,25 @@ def file_reader(extension: str, field_type: FieldType) -> Callable[[bytes], Any]
 @lru_cache(maxsize=4096)
 def file_writer(extension: str, field_type: FieldType) -> Callable[[Any], bytes]:
     """The function from the value of a field to the bytes of a file. It raises `SampleError`."""
-    inner = extension.removesuffix(GZIP)
-    known = RAW if _is_raw(field_type) else format_of(inner)
-    write, encode, zipped = known.write, field_type.encoder, inner != extension
+    inner, zipped = unzipped(extension)
+    known = _format_for(inner, field_type)
+    write, encode = known.write, field_type.encoder
 
     def convert(value: Any) -> bytes:
         try:
             data = write(encode(value))
         except Misfit as misfit:
             raise misfit.as_error("a value does not fit its field") from None
-        except (ValueError, TypeError, RecursionError) as error:
+        except SampleError:
+            raise
+        except (ValueError, TypeError, RecursionError, OverflowError) as error:
             hint = "Choose another extension for the field; json, msgpack, npy and txt hold most kinds."
             raise SampleError(f"a value cannot be stored as {known.name}", actual=str(error)[:200], hint=hint) from None
         return formats.compressed(data) if zipped else data
 
     return convert
+
+
+def unzipped(extension: str) -> tuple[str, bool]:
+    """An extension without `gz` at its end, and whether that was there."""
+    return ("", True) if extension == GZIP[1:] else (extension.removesuffix(GZIP), extension.endswith(GZIP))

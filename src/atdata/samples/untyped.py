@@ -12,6 +12,7 @@ from atdata.errors import SampleError
 from atdata.plain import plain
 from atdata.samples.codec import pack, unpack
 from atdata.samples.kinds import Array, Misfit, Plain, same
+from atdata.samples.kinds.media import Encoded
 from atdata.samples.kinds.scalars import encode_str
 from atdata.samples.npy import array_in
 from atdata.samples.packable import PackableSample, brief
@@ -121,7 +122,8 @@ def _pack_untyped(values: Mapping[str, Any]) -> bytes:
     encoded = {}
     for name, value in values.items():
         try:
-            encoded[encode_str(name)] = (_ARRAY if isinstance(value, np.ndarray) else _PLAIN).encoder(value)
+            plain_value = value.data if isinstance(value, Encoded) else value
+            encoded[encode_str(name)] = (_ARRAY if isinstance(value, np.ndarray) else _PLAIN).encoder(plain_value)
         except Misfit as misfit:
             raise misfit.under(str(name)).as_error("a sample cannot hold such a value") from None
     return pack(encoded)

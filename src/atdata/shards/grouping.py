@@ -18,7 +18,7 @@ from atdata.shards.tar import Member
 
 _METADATA = re.compile(r"__[^/]*__(/|\Z)")
 _MOST_EXTENSIONS = 1 << 16
-_HINT = "Write it again: the members of a sample side by side, each with an extension of its own."
+_HINT = "Write it again, the members of a sample side by side (tar --sort=name), each with an extension of its own."
 
 
 def grouped(members: Iterable[Member], uri: str) -> Iterator[list[Member]]:
@@ -73,7 +73,9 @@ def _groups(members: Iterable[Member], passed: list[Member], uri: str) -> Iterat
             if group:
                 yield group
             if key in seen:
-                raise ShardError("a shard contains a key twice", uri=uri, path=member.name, hint=_HINT)
+                raise ShardError(
+                    "a shard contains a key twice", uri=uri, path=member.name, actual=repr(key)[:80], hint=_HINT
+                )
             seen.add(key)
             group, extensions = [], set()
         if extension in extensions:
@@ -88,10 +90,10 @@ def _groups(members: Iterable[Member], passed: list[Member], uri: str) -> Iterat
 def _is_part(member: Member, uri: str) -> bool:
     """True if a member is a part of a sample."""
     folder, _, base = member.name.rpartition("/")
-    if "." not in base or _METADATA.match(member.name) or (base.startswith(".") and not folder):
+    if "." not in base or _METADATA.match(member.name) or (base.startswith(".") and folder in ("", ".")):
         return False
     if base.startswith("."):
-        hint = "Write it again without hidden files, such as ._* of macOS: COPYFILE_DISABLE=1 tar ..."
+        hint = "Write it again without hidden files: tar --exclude='.*', and for those of macOS COPYFILE_DISABLE=1."
         raise ShardError("a file in a shard has a name without a key", uri=uri, path=member.name, hint=hint)
     return True
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -38,25 +39,37 @@ class Members:
     starts: Ints
     sizes: Ints
 
-    def find(self, samples: Ints, extensions: Sequence[str]) -> Ints:
+    @cached_property
+    def _codes(self) -> dict[str, int]:
+        return {extension: code for code, extension in enumerate(self.extensions)}
+
+    def of(self, samples: Ints) -> tuple[Ints, Ints]:
+        """The members of some samples, and for each the place of its sample among them, int64 `[k]`."""
+        begins, counts = self.first[samples], self.first[samples + 1] - self.first[samples]
+        owners = np.repeat(np.arange(len(samples)), counts)
+        return np.arange(len(owners)) + np.repeat(begins - np.cumsum(counts) + counts, counts), owners
+
+    def find(self, samples: Ints, wanted: Mapping[str, Collection[str]]) -> dict[str, Ints]:
         """The member of each sample that has one of some extensions.
 
         Args:
             samples: numbers of samples in the shard, int64 `[k]`.
-            extensions: in lower case.
+            wanted: extensions in lower case, by the name of what they are wanted for.
 
         Returns:
-            Numbers of members, int64 `[k]`; -1 for a sample that has none of them, -2 for one that has several.
+            By these names, numbers of members, int64 `[k]`; -1 for a sample that has none of them, -2 for one that has
+            several.
         """
-        wanted = [code for code, extension in enumerate(self.extensions) if extension in extensions]
-        found = np.full(len(samples), -1, np.int64)
-        begins, counts = self.first[samples], self.first[samples + 1] - self.first[samples]
-        for place in range(int(counts.max(initial=0))):
-            inside = np.flatnonzero(counts > place)
-            members = begins[inside] + place
-            hits = np.isin(self.codes[members], wanted)
-            some, members = inside[hits], members[hits]
-            found[some] = np.where(found[some] == -1, members, -2)
+        members, owners = self.of(samples)
+        codes = self.codes[members]
+        found: dict[str, Ints] = {}
+        for name, extensions in wanted.items():
+            sought = [self._codes[extension] for extension in extensions if extension in self._codes]
+            hits = np.flatnonzero(codes == sought[0] if len(sought) == 1 else np.isin(codes, sought))
+            numbers = found[name] = np.full(len(samples), -1, np.int64)
+            numbers[owners[hits]] = members[hits]
+            if len(sought) > 1:
+                numbers[np.bincount(owners[hits], minlength=len(samples)) > 1] = -2
         return found
 
     def index(self, heads: Ints) -> ShardIndex:

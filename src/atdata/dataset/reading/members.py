@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -21,7 +21,8 @@ from atdata.shards.index import Members, SampleMembers
 from atdata.shards.tar import BLOCK, scan_members
 from atdata.shards.writer import END
 
-_SEVERAL = -2  # as `Members.find` says it
+_MISSING, _SEVERAL = -1, -2  # as `Members.find` says it
+_SHARED = -3  # a file is there that may be that of another field
 
 
 class MemberReader:
@@ -52,13 +53,22 @@ class MemberReader:
         """The files to read of some samples: for each field, numbers of members as `Members.find` gives them."""
         if self.layout is None:
             wanted = members.extensions if self._wanted is None else self._wanted
-            return {name: members.find(samples, (name,)) for name in wanted}
-        names = list(self.layout.extensions) if self._wanted is None else self._wanted
-        files = self.layout.extensions
-        return {
-            name: members.find(samples, [e + zipped for e in files.get(name, ()) for zipped in ("", GZIP)])
-            for name in names
-        }
+            return members.find(samples, {name: (name,) for name in wanted})
+        names = list(self._fields or self.layout.extensions) if self._wanted is None else self._wanted
+        found = self._find(members, samples, self.layout.extensions, names)
+        for some, state in ((self.layout.others, None), (self.layout.shared, _SHARED)):
+            missing = [name for name in names if name in some and (found[name] == _MISSING).any()]
+            for name, numbers in self._find(members, samples, some, missing).items():
+                there = (found[name] == _MISSING) & (numbers != _MISSING)
+                found[name][there] = numbers[there] if state is None else state
+        return found
+
+    @staticmethod
+    def _find(
+        members: Members, samples: Ints, files: Mapping[str, Sequence[str]], names: Sequence[str]
+    ) -> dict[str, Ints]:
+        wanted = {name: [e + zipped for e in files.get(name, ()) for zipped in ("", GZIP)] for name in names}
+        return members.find(samples, wanted) if wanted else {}
 
     def columns(
         self, members: Members, found: dict[str, Ints], data: NDArray[np.uint8], base: int, key: Callable[[int], str]
@@ -95,7 +105,8 @@ class MemberReader:
                             start, size, code = next(spans)
                             column.append(readers[code](bytes(memory[start : start + size])))
             except SampleError as error:
-                inside = "" if not error.path else error.path if error.path.startswith("[") else f".{error.path}"
+                inside = error.path or ""
+                inside = f".{inside}" if inside and inside[0] not in "[." else inside
                 error.path = f"{key(len(column))}: {name}{inside}"
                 raise
             columns[name] = column
@@ -107,7 +118,13 @@ class MemberReader:
 
     def _absent(self, name: str, field: Field | None, number: int) -> Any:
         """The value of a field in a sample that has no file for it, or several."""
-        files = (name,) if self.layout is None else self.layout.extensions.get(name, ())
+        files = (name,) if self.layout is None else self.layout.files_for(name)
+        if number == _SHARED:
+            raise SampleError(
+                "a file may be that of several fields",
+                expected="a layout that says which",
+                hint=f"Say what holds each field: layout={{{name!r}: ..., ...}}.",
+            )
         if number == _SEVERAL:
             raise SampleError(
                 "a sample has several files for one field",

@@ -30,6 +30,7 @@ from atdata.numbers import checked_int
 from atdata.samples import DictSample, FieldType, Maybe, Scalar, fields_of
 from atdata.samples.batch import stack, unstack
 from atdata.samples.kinds import ClassLabel, LiteralOf, bare
+from atdata.samples.kinds.media import Encoded
 from atdata.samples.preview import values_of
 from atdata.shards.file_pattern import FilePattern
 from atdata.shards.sets import new_set
@@ -225,7 +226,12 @@ def _batches(
                 "sample_map must return mappings", path="sample_map", actual=odd[0], hint="Return a dict of columns."
             )
         names = dict.fromkeys(name for row in some for name in row)
-        yield {name: stack([row.get(name) for row in some]) for name in names}
+        yield {name: stack([_cell(row.get(name)) for row in some]) for name in names}
+
+
+def _cell(value: Any) -> Any:
+    """A value that no field declares, as a table has it."""
+    return value.data if isinstance(value, Encoded) else value
 
 
 def _length(columns: Mapping[str, Any]) -> int:

@@ -143,7 +143,9 @@ def _exactly(cls: type, name: str) -> Callable[[Any], Any]:
 def _decode_float(value: Any) -> float:
     if type(value) is float:
         return value
-    if type(value) is int and float(value) == value:  # writers in other languages shorten 1.0 to 1
+    if (
+        type(value) is int and INT_MIN <= value <= INT_MAX and float(value) == value
+    ):  # writers in other languages shorten 1.0 to 1
         return float(value)
     raise Misfit("float", described(value))
 
