@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -87,3 +90,29 @@ def test_what_cannot_be_shown_is_told(terminal: Terminal, path: str, code: int) 
     Path("empty").mkdir()
     assert terminal.run("show", path) == code
     assert path in terminal.err
+
+
+def test_what_is_here_needs_nothing_of_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever installs no extra but [images] brings pictures and looks at them."""
+    monkeypatch.chdir(tmp_path)
+    pictures()
+    hidden = "import sys; sys.modules.update(dict.fromkeys(['cryptography', 'httpcore', 'h11', 'dns', 'certifi'])); "
+    program = hidden + "from atdata.__main__ import main; main()"
+    environment = {**os.environ, "ATDATA_DATA": "data", "ATDATA_CACHE": "cache"}
+    for arguments in (
+        ["--help"],
+        ["show", "pictures"],
+        ["import", "pictures", "-o", "out/"],
+        ["show", "out"],
+        ["index", "ls"],
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", program, *arguments], capture_output=True, text=True, env=environment, check=False
+        )
+        assert (arguments, done.returncode, done.stderr) == (arguments, 0, "")
+    done = subprocess.run(
+        [sys.executable, "-c", program, "show", "at://did:plc:aaaaaaaaaaaaaaaaaaaaaaaa/science.alt.dataset.entry/x"],
+        capture_output=True, text=True, env=environment, check=False,
+    )  # fmt: skip
+    assert "atdata[atmosphere]" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -8,18 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Literal
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Literal
 
 from atdata.errors import MissingExtraError, SignatureError, UsageError
 
-try:
-    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-    from cryptography.hazmat.primitives import hashes
+if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-except ImportError as error:
-    raise MissingExtraError.of("atmosphere", "Checking or making signatures") from error
 
 Curve = Literal["k256", "p256"]
 
@@ -30,7 +25,7 @@ _DID_KEY = "did:key:"
 
 @dataclass(frozen=True, slots=True)
 class _CurveFacts:
-    curve: ec.EllipticCurve
+    name: str  # as cryptography has it
     order: int
     multicodec: bytes
     legacy_type: str
@@ -38,13 +33,13 @@ class _CurveFacts:
 
 _CURVES: dict[Curve, _CurveFacts] = {
     "k256": _CurveFacts(
-        ec.SECP256K1(),
+        "SECP256K1",
         0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141,
         b"\xe7\x01",
         "EcdsaSecp256k1VerificationKey2019",
     ),
     "p256": _CurveFacts(
-        ec.SECP256R1(),
+        "SECP256R1",
         0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551,
         b"\x80\x24",
         "EcdsaSecp256r1VerificationKey2019",
@@ -123,9 +118,11 @@ class PublicKey:
             SignatureError: it did not; or the signature is not in the one accepted form: 64 bytes, not DER, low s.
         """
         r, s = self._read_signature(signature)
+        crypto = _crypto()
+        der = crypto.encode_dss_signature(r, s)
         try:
-            _load_public(self.curve, self.point).verify(encode_dss_signature(r, s), message, ec.ECDSA(hashes.SHA256()))
-        except InvalidSignature:
+            _load_public(self.curve, self.point).verify(der, message, crypto.ec.ECDSA(crypto.hashes.SHA256()))
+        except crypto.InvalidSignature:
             raise SignatureError(
                 "the signature was not made by this key over these bytes",
                 step="signature",
@@ -167,7 +164,7 @@ class PrivateKey:
         Raises:
             UsageError: no such curve.
         """
-        number = ec.generate_private_key(_facts(curve).curve).private_numbers().private_value
+        number: int = _crypto().ec.generate_private_key(_curve(curve)).private_numbers().private_value
         return cls(curve, number.to_bytes(_SCALAR_LENGTH))
 
     @classmethod
@@ -194,17 +191,22 @@ class PrivateKey:
 
     def sign(self, message: bytes) -> bytes:
         """The signature in 64 bytes with low s; deterministic (RFC 6979) where the installed OpenSSL can do it."""
-        key = self._load()
+        key, crypto = self._load(), _crypto()
         try:
-            der = key.sign(message, ec.ECDSA(hashes.SHA256(), deterministic_signing=True))
-        except UnsupportedAlgorithm:
-            der = key.sign(message, ec.ECDSA(hashes.SHA256()))
-        r, s = decode_dss_signature(der)
+            der = key.sign(message, crypto.ec.ECDSA(crypto.hashes.SHA256(), deterministic_signing=True))
+        except crypto.UnsupportedAlgorithm:
+            der = key.sign(message, crypto.ec.ECDSA(crypto.hashes.SHA256()))
+        r: int
+        s: int
+        r, s = crypto.decode_dss_signature(der)
         s = min(s, _CURVES[self.curve].order - s)
         return r.to_bytes(_SCALAR_LENGTH) + s.to_bytes(_SCALAR_LENGTH)
 
     def _load(self) -> ec.EllipticCurvePrivateKey:
-        return ec.derive_private_key(int.from_bytes(self._secret), _CURVES[self.curve].curve)
+        key: ec.EllipticCurvePrivateKey = _crypto().ec.derive_private_key(
+            int.from_bytes(self._secret), _curve(self.curve)
+        )
+        return key
 
 
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
@@ -242,17 +244,51 @@ def _facts(curve: Curve) -> _CurveFacts:
     return _CURVES[curve]
 
 
+@lru_cache(maxsize=1)
+def _crypto() -> Any:
+    """The parts of `cryptography` that are used. Only who checks or makes signatures must have it.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+        from cryptography.hazmat.primitives import hashes
+        from cryptography.hazmat.primitives.asymmetric import ec
+        from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+        from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+    except ImportError as error:
+        raise MissingExtraError.of("atmosphere", "Checking or making signatures") from error
+    return SimpleNamespace(
+        ec=ec,
+        hashes=hashes,
+        Encoding=Encoding,
+        InvalidSignature=InvalidSignature,
+        PublicFormat=PublicFormat,
+        UnsupportedAlgorithm=UnsupportedAlgorithm,
+        decode_dss_signature=decode_dss_signature,
+        encode_dss_signature=encode_dss_signature,
+    )
+
+
+def _curve(curve: Curve) -> ec.EllipticCurve:
+    found: ec.EllipticCurve = getattr(_crypto().ec, _facts(curve).name)()
+    return found
+
+
 # A service checks many signatures of few keys, and decompressing a point costs as much as half a verification.
 @lru_cache(maxsize=1024)
 def _load_public(curve: Curve, point: bytes) -> ec.EllipticCurvePublicKey:
     try:
-        return ec.EllipticCurvePublicKey.from_encoded_point(_facts(curve).curve, point)
+        key: ec.EllipticCurvePublicKey = _crypto().ec.EllipticCurvePublicKey.from_encoded_point(_curve(curve), point)
+        return key
     except ValueError:
         raise _not_a_key(point[:70].hex(), f"a point on {curve}") from None
 
 
 def _compressed(key: ec.EllipticCurvePublicKey) -> bytes:
-    return key.public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
+    crypto = _crypto()
+    return key.public_bytes(crypto.Encoding.X962, crypto.PublicFormat.CompressedPoint)
 
 
 def _not_a_key(actual: object, expected: str) -> SignatureError:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import httpcore
-
 from atdata.testing.http import Answer, HttpServer, Request
 
 _HOP = ("connection", "keep-alive", "transfer-encoding", "content-length", "host", "accept-encoding")
@@ -17,6 +15,8 @@ class Proxy(HttpServer):
     """
 
     def __init__(self, upstream: str, port: int = 0) -> None:
+        import httpcore  # so that the command line needs it only where it forwards
+
         super().__init__(self._forward, port)
         self.upstream = upstream.rstrip("/")
         self._pool = httpcore.ConnectionPool(max_connections=32)
