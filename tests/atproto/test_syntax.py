@@ -236,7 +236,9 @@ def test_only_keys_need_cryptography() -> None:
 
 
 def test_without_cryptography_the_extra_is_named() -> None:
-    program = "import sys; sys.modules['cryptography'] = None; import atdata.atproto.keys"
+    program = (
+        "import sys; sys.modules['cryptography'] = None; from atdata.atproto import keys; keys.PrivateKey.generate()"
+    )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert "MissingExtraError" in ended.stderr
     assert "pip install 'atdata[atmosphere]'" in ended.stderr
