@@ -32,19 +32,16 @@ SRC = Path(atdata.__file__).parent
 LARGE_FACES = {
     "Entry": 13,  # all that a dataset says of itself
     "Dataset": 26,  # the verbs of users
-    "RecordIndex": 18,
+    "RecordIndex": 17,
     "VersionedIndex": 13,  # likewise
-    "LocalIndex": 15,
     "LocalRecords": 15,  # a port, and what a database finds more easily than a repository
     "Database": 16,  # a port, and what implements it
     "MemoryDatabase": 16,
     "RedisDatabase": 17,
     "SqlDatabase": 15,
-    "FieldType": 14,  # all that there is to say of a kind of field
-    "Derived": 14,
-    "Array": 13,
-    "SampleOf": 15,
-    "TupleOf": 15,
+    "Derived": 14,  # all that there is to say of a kind of field
+    "SampleOf": 13,
+    "TupleOf": 14,
 }
 LONG_FILES = {  # the reasons are in decision 27
     "dataset/dataset.py",

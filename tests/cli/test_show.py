@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -116,3 +118,17 @@ def test_what_is_here_needs_nothing_of_the_network(tmp_path: Path, monkeypatch: 
     )  # fmt: skip
     assert "atdata[atmosphere]" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_first_page_is_true(terminal: Terminal) -> None:
+    """What docs/index.md begins with, word for word, on a folder of pictures."""
+    page = (Path(__file__).parents[2] / "docs" / "index.md").read_text("utf-8")
+    pictures()
+    commands = [line.partition("#")[0].split()[1:] for line in page.splitlines() if line.startswith("atdata ")]
+    assert [command[0] for command in commands] == ["show", "import"]
+    for command in commands:
+        assert terminal.run(*command) == 0
+    (program,) = re.findall(r"^```py\n(.*?)^```$", page, flags=re.DOTALL | re.MULTILINE)
+    found: dict[str, Any] = {}
+    exec(program, found)
+    assert found["batch"].decode_images("image", size=224).shape == (6, 224, 224, 3)

@@ -18,9 +18,7 @@ from numpy.lib import format as npy_format
 
 pytestmark = pytest.mark.slow
 
-# Bytes above what the libraries themselves take: what may be held, decoded and as Python has it, and a block of rows more, which
-# threads of pyarrow may have decoded already. Unbounded, these files take gigabytes.
-MOST = 640 << 20
+MOST = 512 << 20  # bytes above what the libraries themselves take: what may be held, decoded and as Python has it
 READ = """
 import json, sys
 import numpy, pyarrow.parquet, pyarrow.compute, PIL.Image

@@ -28,6 +28,7 @@ from atdata.shards import Digest, FileSource, Limits, ShardRef, cut_shards
 from atdata.shards.cache import ShardCache
 from atdata.shards.digest import CHUNK
 from atdata.shards.http import HttpSource
+from atdata.shards.index import SampleMembers
 from atdata.shards.planned import PlannedShard
 from atdata.shards.rows import scan_rows
 from atdata.shards.writer import Observer, SampleRow
@@ -137,9 +138,12 @@ class PDSBlobStore(ShardStore):
         shards: list[PlannedShard] = []
         whole = numbered and is_whole(dataset.view)
         for number, rows in enumerate(groups):
-            if whole and (kept := self._whole(dataset, number, limit, observer)) is not None:
-                shards.append(self._planned(kept, number))
-                continue
+            if whole and (first := next(rows, None)) is not None:
+                rows = itertools.chain([first], rows)
+                in_files = isinstance(first[1], SampleMembers)
+                if in_files and (kept := self._whole(dataset, number, limit, observer)) is not None:
+                    shards.append(self._planned(kept, number))
+                    continue
             for shard in cut_shards(rows, limits, lambda _: self._cache.scratch(), observer):
                 if shard.samples:
                     shards.append(self._planned(self.take(shard), number if numbered else None))
@@ -187,10 +191,10 @@ class PDSBlobStore(ShardStore):
         return check_taken(blob, mime_type, shard.url) if insist else blob
 
     def _whole(self, dataset: Dataset[Any], number: int, limit: int, observer: Observer | None) -> ShardRef | None:
-        """A shard of a dataset as it is, in the cache; `None` where it is packed, or too large for a blob."""
+        """A shard of a dataset as it is, in the cache; `None` where it is too large for a blob."""
         view, scratch = dataset.view, self._cache.scratch()
         opened = view.table.shards.open(number)
-        if opened.index.packed or opened.size > limit:
+        if opened.size > limit:
             return None
         decode, where = stored_decoder(view.stored_type, view.layout), opened.ref.url
         opened.file.seek(0)

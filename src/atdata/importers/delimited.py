@@ -310,9 +310,10 @@ def _look(
 def _see(column: _Cells, cell: str, where: Callable[[], str], times: int) -> None:
     """Take in a cell that stands in a column several times."""
     guess = _guess_of_cell(cell)
-    column.numbers |= guess in (guesses.INT, guesses.WHOLE) or (
-        guess == guesses.FLOAT and not _SPECIAL.fullmatch(cell.strip())
-    )
+    if not isinstance(column.guess.core, Plain):  # once text, a column stays it
+        column.numbers |= guess in (guesses.INT, guesses.WHOLE) or (
+            guess == guesses.FLOAT and not _SPECIAL.fullmatch(cell.strip())
+        )
     column.add(guess, where, times)
 
 

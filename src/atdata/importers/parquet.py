@@ -72,7 +72,7 @@ def _batches(table: Any, path: Path) -> Iterator[Any]:
     width, groups = sum(map(_slots, table.schema_arrow.types)), row_groups(bounds)
     for group in range(len(groups)):
         rows = rows_at_once(metadata.schema, group, groups, width, bounds, BATCH)
-        for batch in table.iter_batches(rows, row_groups=[group]):
+        for batch in table.iter_batches(rows, row_groups=[group], use_threads=False):  # nothing is decoded ahead
             total += batch.nbytes
             bounds.check_total(total, f"row group {group}")
             yield batch

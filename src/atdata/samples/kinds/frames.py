@@ -77,8 +77,9 @@ class FrameOf(Derived):
 
     @property
     def _refusals(self) -> tuple[type[BaseException], ...]:
-        own = [_library("polars").exceptions.PolarsError] if self.library == "polars" else []
-        return (*_REFUSALS, *own)
+        if self.library == "polars":
+            return (*_REFUSALS, _library("polars").exceptions.PolarsError)
+        return (*_REFUSALS, importlib.import_module("pyarrow").ArrowException)
 
     def write(self) -> dict[str, Any]:
         """See `FieldType`."""

@@ -235,6 +235,24 @@ class Derived(Labelled):
             return self.decoder(self.encoder(cell))
 
 
+class OfClass(Derived):
+    """A kind whose values are the objects of one Python class, which is its annotation."""
+
+    python: ClassVar[type]
+
+    def __str__(self) -> str:
+        return self.python.__name__
+
+    @classmethod
+    def of(cls, annotation: Any, path: str, parse: Parse) -> FieldType | None:
+        """See `FieldType`."""
+        return cls() if annotation is cls.python else None
+
+    def annotation(self, build: Build) -> Any:
+        """See `FieldType`."""
+        return self.python
+
+
 def described(value: Any) -> str:
     """A value, in an error: its type, and what it is where that is short."""
     if isinstance(value, np.ndarray):

@@ -8,16 +8,15 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeAlias, TypeVar
+from typing import Any, ClassVar, Self, TypeAlias
 
 from numpy.typing import NDArray
 
 from atdata.errors import UsageError
-from atdata.samples.kinds.kind import Build, Derived, FieldType, Misfit, Parse, described
+from atdata.samples.kinds.kind import FieldType, Misfit, OfClass, described
 from atdata.samples.kinds.scalars import Scalar
 from atdata.samples.pictures import Picture, encode_picture, open_picture, pixels
 
-K = TypeVar("K", bound="_Encoded")
 Source: TypeAlias = bytes | bytearray | memoryview | str | os.PathLike[str]
 """Encoded bytes, or the path of a file of them."""
 
@@ -180,7 +179,7 @@ class Video(Encoded):
     __slots__ = ()
 
 
-class _Encoded(Derived):
+class _Encoded(OfClass):
     """A kind whose values are encoded bytes."""
 
     python: ClassVar[type[Encoded]]
@@ -189,18 +188,6 @@ class _Encoded(Derived):
         """Say the extensions of files of such values."""
         files = (names for media_type, names in EXTENSIONS.items() if media_type.startswith(f"{cls.label}/"))
         cls.extensions = tuple(itertools.chain.from_iterable(files))
-
-    def __str__(self) -> str:
-        return self.python.__name__
-
-    @classmethod
-    def of(cls: type[K], annotation: Any, path: str, parse: Parse) -> K | None:
-        """See `FieldType`."""
-        return cls() if annotation is cls.python else None
-
-    def annotation(self, build: Build) -> Any:
-        """See `FieldType`."""
-        return self.python
 
     @property
     def stored(self) -> FieldType:

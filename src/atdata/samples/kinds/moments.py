@@ -5,12 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import re
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
-from atdata.samples.kinds.kind import Build, Derived, FieldType, Misfit, Parse, described
+from atdata.samples.kinds.kind import FieldType, Misfit, OfClass, described
 from atdata.samples.kinds.scalars import Scalar
-
-K = TypeVar("K", bound="_Text")
 
 _DURATION = re.compile(r"(-?)P(?:(\d{1,9})D)?(?:T(?:(\d{1,14})H)?(?:(\d{1,14})M)?(?:(\d{1,14})(?:\.(\d{1,6}))?S)?)?")
 _MICROSECOND = dt.timedelta(microseconds=1)
@@ -18,23 +16,10 @@ _INT64 = 1 << 63
 _TINY = "00:00:00."
 
 
-class _Text(Derived):
+class _Text(OfClass):
     """A kind whose values are stored as text in a format of JSON Schema."""
 
-    python: ClassVar[type]
     format: ClassVar[str]
-
-    def __str__(self) -> str:
-        return self.python.__name__
-
-    @classmethod
-    def of(cls: type[K], annotation: Any, path: str, parse: Parse) -> K | None:
-        """See `FieldType`."""
-        return cls() if annotation is cls.python else None
-
-    def annotation(self, build: Build) -> Any:
-        """See `FieldType`."""
-        return self.python
 
     @property
     def stored(self) -> FieldType:

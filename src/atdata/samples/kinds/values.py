@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal, DecimalException
 from typing import Any
 
-from atdata.samples.kinds.kind import Build, Derived, FieldType, Misfit, Parse, described
+from atdata.samples.kinds.kind import FieldType, Misfit, OfClass, described
 from atdata.samples.kinds.scalars import Scalar
 
 _DECIMAL = re.compile(r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,19})?|Infinity|s?NaN[0-9]*)")
@@ -16,22 +16,10 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 
 
 @dataclass(frozen=True)
-class DecimalNumber(Derived):
+class DecimalNumber(OfClass):
     """A `Decimal`, with all its digits and its own exponent."""
 
-    label = "decimal"
-
-    def __str__(self) -> str:
-        return "Decimal"
-
-    @classmethod
-    def of(cls, annotation: Any, path: str, parse: Parse) -> FieldType | None:
-        """See `FieldType`."""
-        return DecimalNumber() if annotation is Decimal else None
-
-    def annotation(self, build: Build) -> Any:
-        """See `FieldType`."""
-        return Decimal
+    label, python = "decimal", Decimal
 
     @property
     def stored(self) -> FieldType:
@@ -55,22 +43,10 @@ class DecimalNumber(Derived):
 
 
 @dataclass(frozen=True)
-class Uuid(Derived):
+class Uuid(OfClass):
     """A `UUID`."""
 
-    label = "uuid"
-
-    def __str__(self) -> str:
-        return "UUID"
-
-    @classmethod
-    def of(cls, annotation: Any, path: str, parse: Parse) -> FieldType | None:
-        """See `FieldType`."""
-        return Uuid() if annotation is uuid.UUID else None
-
-    def annotation(self, build: Build) -> Any:
-        """See `FieldType`."""
-        return uuid.UUID
+    label, python = "uuid", uuid.UUID
 
     @property
     def stored(self) -> FieldType:
