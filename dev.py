@@ -149,7 +149,7 @@ def lock(_rest: list[str]) -> int:
     install("dev")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("UV_", "PIP_"))}
     same = ["--universal", "--python-version", "3.11", "--generate-hashes", "--upgrade", "--quiet"]
-    same += ["--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links"]
+    same += ["--no-header", "--no-annotate", "--no-strip-extras", "--no-emit-index-url", "--no-emit-find-links"]
     for name, what in LOCKS.items():
         command = [BIN / "uv", "pip", "compile", *same, *what, "-o", f"requirements/{name}.lock", "pyproject.toml"]
         if subprocess.run(command, cwd=ROOT, env=clean).returncode:

@@ -135,7 +135,8 @@ def png(size: int) -> bytes:
 
 @pytest.fixture
 def hugging(tmp_path: Path) -> Any:
-    datasets = pytest.importorskip("datasets", reason="the dependency group bench brings Hugging Face datasets")
+    import datasets
+
     (tmp_path / "a.png").write_bytes(png(3))
     features = datasets.Features(
         {
