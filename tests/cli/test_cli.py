@@ -25,6 +25,7 @@ from atdata.errors import (
     UsageError,
 )
 from atdata.samples.preview import as_picture
+from atdata.shards import Digest
 from atdata.testing import DevAccount, Devnet, Teller, blob_lies
 from support.networks import fresh_handle, list_records
 from support.terminal import Terminal
@@ -132,6 +133,29 @@ def test_publish_takes_what_people_have(logged_in: Terminal, alice: DevAccount, 
     assert logged_in.run("publish", "nothing-here.csv", "--name", "x", "--yes") == 4
     (tmp_path / "odd.bin").write_bytes(b"?")
     assert logged_in.run("publish", "odd.bin", "--name", "x", "--yes") == 2
+
+
+def test_publish_takes_shards_of_members_as_they_are(logged_in: Terminal, alice: DevAccount, tmp_path: Path) -> None:
+    import webdataset as wds
+
+    paths = [tmp_path / "in" / split / "s-0.tar" for split in ("train", "test")]
+    for path in paths:
+        path.parent.mkdir(parents=True)
+        with wds.TarWriter(str(path)) as sink:
+            for n in range(3):
+                sink.write({"__key__": f"{n:04d}", "jpg": b"\xff\xd8\xff%d" % n, "cls": n, "json": {"n": n}})
+    done = logged_in.json("publish", "in", "--name", "pics", "--type", "Pic", "--yes")
+    (entry,) = records(alice, "entry")
+    layout = {"image": "jpg", "label": "cls", "meta": "json"}
+    assert (entry["value"]["layout"], done["blobs"], done["splits"]) == (layout, 2, {"train": 3, "test": 3})
+    for split, path in zip(("train", "test"), paths, strict=True):
+        loaded = atdata.load_dataset(done["ref"], split=split)
+        assert [str(ref.digest) for ref in loaded.shards] == [f"sha256:{Digest.of_file(path).hex}"]
+        assert loaded.sample_type.__name__ == "Pic"
+        assert [(row.label, row.image.data, row.meta) for row in loaded] == [
+            (n, b"\xff\xd8\xff%d" % n, {"n": n}) for n in range(3)
+        ]
+    assert logged_in.json("publish", "in", "--name", "pics", "--type", "Pic", "--yes")["uri"] == done["uri"]
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 import webdataset as wds
 
 import atdata
-from atdata.errors import SampleError, UsageError
+from atdata.errors import ConflictError, SampleError, ShardError, UsageError
 from atdata.samples import fields_of
 
 Image = pytest.importorskip("PIL.Image", reason="pictures need the extra [images]")
@@ -143,3 +143,30 @@ def test_a_later_sample_that_is_otherwise_is_an_error(tmp_path: Path) -> None:
         source.write(tmp_path / "x.tar")
     assert "00070" in str(caught.value.path)
     assert not (tmp_path / "x.tar").exists()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # webdataset leaves its file open
+def test_shards_are_gathered_as_they_are_and_cut_where_they_are_too_large(tmp_path: Path) -> None:
+    rows = [{"jpg": picture(n, "JPEG"), "cls": n} for n in range(8)]
+    large = shard(tmp_path / "in/train/a.tar", *rows)
+    small = shard(tmp_path / "in/train/b.tar", *rows[:1])
+    held_out = shard(tmp_path / "in/test/a.tar", *rows[:2])
+    shard(tmp_path / "in/test/empty.tar")
+    imported = atdata.open(tmp_path / "in")
+    whole = imported.gather(tmp_path / "whole")
+    assert [ref.url for ref in whole.shards] == [str(path) for path in (large, small, held_out)]
+    assert (whole.metadata, whole.layout) == ({"splits": {"train": [0, 1], "test": [2]}}, imported.layout)
+    for limits in ({"maxsize": small.stat().st_size}, {"maxcount": 3}):
+        cut = imported.gather(tmp_path / f"cut-{next(iter(limits))}", **limits)
+        urls = [ref.url for ref in cut.shards]
+        assert str(large) not in urls
+        assert str(small) in urls
+        assert all((ref.samples or 0) <= 3 for ref in cut.shards)
+        assert [(row.image.data, row.label) for row in cut] == [(row.image.data, row.label) for row in imported]
+        raw = [{k: v for k, v in row.items() if k[0] != "_"} for row in wds.WebDataset(urls, shardshuffle=False)]
+        assert raw == [{"jpg": row["jpg"], "cls": b"%d" % row["cls"]} for row in (*rows, *rows[:1], *rows[:2])]
+    small.write_bytes(large.read_bytes())
+    with pytest.raises(ConflictError):
+        imported.gather(tmp_path / "late")
+    with pytest.raises(ShardError):
+        list(whole)

@@ -27,7 +27,8 @@ from atdata.samples.kinds import Misfit
 from atdata.samples.packable import maker_of
 from atdata.schema import SampleSchema, type_of
 from atdata.schema.python import MAX_FIELDS
-from atdata.shards import FileSource, ShardRef
+from atdata.shards import FileSource, Limits, ShardRef
+from atdata.shards.transaction import State
 
 
 @dataclass(frozen=True, repr=False)
@@ -41,6 +42,8 @@ class Imported:
         kind: what the data is, for people: `images in class folders`, `table (CSV)`.
         notes: what inference decided or left out, for people.
         layout: of shards whose samples are one file a field: the extension of each field's file.
+        stored: gives the shards of a split as they are; what is larger than the limits is cut, into a folder. `None` where
+            samples are in no such shards.
     """
 
     sample_type: type[Any]
@@ -49,6 +52,7 @@ class Imported:
     kind: str
     notes: tuple[str, ...] = ()
     layout: Mapping[str, str] | None = None
+    stored: Callable[[str, Path, Limits], FileSource] | None = None
 
     @property
     def count(self) -> int:
@@ -153,7 +157,8 @@ class Imported:
     def gather(
         self, folder: Path, *, maxcount: int | None = None, maxsize: float | None = None
     ) -> Dataset[PackableSample]:
-        """Write the samples to shards, each of one split only, as an entry lists them.
+        """Write the samples to shards, each of one split only, as an entry lists them. Shards of one file a field stay as
+        they are, and where they are, unless they are too large.
 
         Returns:
             All of them; where there is another split than `train`, its metadata say which shards are of which.
@@ -162,14 +167,22 @@ class Imported:
             ConflictError, SampleError, LimitError, StorageError: as `write`.
         """
         shards: list[ShardRef] = []
+        listed: dict[str, State] = {}
         numbers: dict[str, list[int]] = {}
         for split, count in self.splits.items():
-            place = folder / f"{split}-%06d.tar"
-            part = write_samples(_Pass(self.read, split, count), place, maxcount=maxcount, maxsize=maxsize)
+            part: FileSource | Dataset[Any]
+            if self.stored is not None:
+                part = self.stored(split, folder, Limits.of(maxcount, maxsize))
+                listed.update(part.listed)
+            else:
+                place = folder / f"{split}-%06d.tar"
+                part = write_samples(_Pass(self.read, split, count), place, maxcount=maxcount, maxsize=maxsize)
             numbers[split] = list(range(len(shards), len(shards) + len(part.shards)))
             shards += part.shards
         metadata = {} if list(numbers) == [TRAIN] else {ENTRY_SPLITS: numbers}
-        return Dataset(FileSource(tuple(shards)), sample_type=self.sample_type, metadata=metadata)
+        layout = self.layout if self.stored is not None else None
+        source = FileSource(tuple(shards), listed)
+        return Dataset(source, sample_type=self.sample_type, metadata=metadata, layout=layout)
 
 
 @dataclass(frozen=True)

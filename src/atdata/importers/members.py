@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from atdata.dataset import Dataset, DatasetDict
 from atdata.errors import SampleError, UsageError
+from atdata.files import atomic_file
 from atdata.importers import guesses
 from atdata.importers.declaration import declaration
 from atdata.importers.files import Snapshot
@@ -25,11 +28,16 @@ from atdata.samples.formats import GZIP, PICKLE, format_of
 from atdata.samples.kinds.media import AudioOf, ImageOf, VideoOf
 from atdata.samples.layout import file_reader, natural_type
 from atdata.schema import SampleSchema, type_of
-from atdata.shards import FileSource
+from atdata.settings import Settings
+from atdata.shards import FileSource, Limits, ShardRef, cut_shards
 from atdata.shards.addresses import source_at
+from atdata.shards.cache import ShardCache
+from atdata.shards.digest import CHUNK
 from atdata.shards.index import Members
 from atdata.shards.listing import FileListing
+from atdata.shards.opening import open_shards
 from atdata.shards.ports import DataSource
+from atdata.shards.rows import read_rows
 
 SHARDS, SAMPLES = 4, 64  # that are looked at
 _MEDIA: dict[str, FieldType] = {"image": ImageOf(), "audio": AudioOf(), "video": VideoOf()}
@@ -147,8 +155,34 @@ def open_sources(
         files.check()
         return iter(datasets[split])
 
+    def stored(split: str, folder: Path, limits: Limits) -> FileSource:
+        files.check()
+        return _stored(sources[split], folder / split, limits)
+
     counts = {split: len(dataset) for split, dataset in datasets.items()}
-    return Imported(kind, read, counts, "shards of one file a field", tuple(found), layout)
+    return Imported(kind, read, counts, "shards of one file a field", tuple(found), layout, stored)
+
+
+def _stored(source: DataSource, folder: Path, limits: Limits) -> FileSource:
+    """The shards of a source as files of this machine: those that are elsewhere, or too large, are written to a folder."""
+    shards, places = list[ShardRef](), map("{:06d}.tar".format, itertools.count())
+    folder.mkdir(parents=True, exist_ok=True)
+    for opened in open_shards(source, source.shards, ShardCache(Settings.of().cache)):
+        samples = len(opened.index)
+        known = replace(opened.ref, size=opened.size, samples=samples)
+        if not samples:
+            continue
+        if samples > (limits.count or samples) or opened.size > (limits.size or opened.size):
+            rows = read_rows(opened.file, opened.size, opened.ref.url)
+            shards += cut_shards(rows, limits, lambda _: folder / next(places))
+        elif isinstance(source, FileSource):
+            shards.append(known)
+        else:
+            place = folder / next(places)
+            with atomic_file(place) as file:
+                shutil.copyfileobj(opened.file, file, CHUNK)
+            shards.append(replace(known, url=str(place)))
+    return FileSource(tuple(shards), source.listed if isinstance(source, FileSource) else {})
 
 
 def is_members(source: DataSource) -> bool:
