@@ -10,7 +10,7 @@ import pytest
 
 import atdata
 from atdata.dataset import Dataset
-from atdata.errors import ConflictError, NotFoundError, SchemaError, UsageError
+from atdata.errors import ConflictError, NotFoundError, SampleError, SchemaError, UsageError
 from atdata.local import LocalIndex
 from atdata.records import Entry, Label, Schema
 from atdata.samples import fields_of
@@ -85,6 +85,31 @@ def test_paths_and_samples(place: Any, index: Any) -> None:
     for new in (5, {"n": 1}, [], None):
         with pytest.raises((UsageError, atdata.errors.SampleError)):
             index.append("rows", new)
+
+
+LAYOUT = {"n": "cls", "text": "note.txt"}
+
+
+def members(*numbers: int) -> str:
+    """A shard of two files a sample, which only the layout tells the fields of."""
+    name = f"members-{'-'.join(map(str, numbers))}-%06d.tar"
+    made = atdata.write_samples([Row(n, f"row {n}") for n in numbers], name, layout=LAYOUT, overwrite=True)
+    return made.shards[0].url
+
+
+def test_samples_without_a_type_are_those_of_the_dataset(place: Any, index: Any) -> None:
+    index.insert_dataset(Dataset[Row](members(1), layout=LAYOUT), name="rows", version="1.0.0")
+    entry = index.append("rows", Dataset(members(2)))
+    assert (entry.layout, str(entry.shards[1].digest)) == (LAYOUT, f"sha256:{Digest.of_file(members(2)).hex}")
+    index.append("rows", Dataset(members(3, 4, 5)).take(2))
+    index.append("rows", [atdata.DictSample(n=6, text="row 6")])
+    loaded = index.load("rows")["train"]
+    assert [(row.n, row.text) for row in loaded] == [(n, f"row {n}") for n in (1, 2, 3, 4, 6)]
+    other = atdata.write_samples([Row(7, "x")], "other.tar", layout={"n": "id", "text": "txt"}).shards[0].url
+    for new in (other, Dataset(other), [atdata.DictSample(n="7")], Dataset(other).map(lambda row: row)):
+        with pytest.raises(SampleError):
+            index.append("rows", new)
+    assert numbers(index) == {"train": [1, 2, 3, 4, 6]}
 
 
 def test_splits(index: Any) -> None:

@@ -369,26 +369,36 @@ class Dataset(MaybeSized, Tables[T], Looks[T]):
 
     # --- views
 
-    def as_type(self, view_type: type[V]) -> Dataset[V]:
+    def as_type(self, view_type: type[V], *, layout: Mapping[str, str] | None = None) -> Dataset[V]:
         """A view of the samples through the registered lens to another type, or with only some of their fields.
 
-        A dataset without a type becomes one of `view_type`.
+        A dataset without a type becomes one of `view_type`, whose fields stand in the files that a layout names.
+
+        Args:
+            view_type: the type.
+            layout: as for `Dataset`, of one without a type.
 
         Raises:
             LensNotFoundError: there is no lens to it.
             FieldTypeError: it is not a sample type.
+            UsageError: the layout does not fit, or the dataset has a type.
         """
         _checked(view_type)
         view = self.view
         if view.fields is not None or view.transforms:
             raise UsageError("as_type must come before columns, map and filter", hint="Call as_type first.")
-        stored, lens = view.stored_type, view.lens
+        stored, lens, said = view.stored_type, view.lens, view.layout
         if lens is None and stored is DictSample and registered_lens(stored, view_type) is None:
-            stored = view_type
+            stored, said = view_type, said if layout is None else Layout.of(layout)
+            if said is not None and stored is not DictSample:
+                said.check(fields_of(stored))
+        elif layout is not None:
+            what = f"the layout of {view.sample_type.__name__} is given where the dataset is made"
+            raise UsageError(what, path="layout", hint="Pass it to Dataset(...), or leave it out.")
         elif view.sample_type is not view_type:
             next_lens = find_lens(view.sample_type, view_type)
             lens = next_lens if lens is None else lens.then(next_lens)
-        return self._changed(stored_type=stored, lens=lens, sample_type=view_type)
+        return self._changed(stored_type=stored, lens=lens, sample_type=view_type, layout=said)
 
     def columns(self, *names: str) -> Dataset[DictSample]:
         """A view that reads some fields and decodes nothing else; its samples are `DictSample`s.

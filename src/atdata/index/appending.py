@@ -207,7 +207,7 @@ def _sum(one: Size, other: Size) -> Size:
     return Size(*map(total, (one.samples, one.bytes, one.shards), (other.samples, other.bytes, other.shards)))
 
 
-def as_dataset(new: Any, schema: Schema, layout: Mapping[str, str], scratch: Path) -> Dataset[Any]:
+def as_dataset(new: Any, scratch: Path) -> Dataset[Any]:
     """The dataset of what somebody appends: itself, the shards at paths or addresses, or samples, written to a folder.
 
     Raises:
@@ -216,7 +216,7 @@ def as_dataset(new: Any, schema: Schema, layout: Mapping[str, str], scratch: Pat
     if isinstance(new, Dataset):
         return new
     if paths := paths_of(new):
-        return Dataset(paths, sample_type=schema.sample_type, layout=layout or None)
+        return Dataset(paths)
     if isinstance(new, Mapping) or not isinstance(new, Iterable):
         raise UsageError(
             "only shards or samples can be appended",
@@ -237,16 +237,31 @@ def paths_of(new: object) -> list[str]:
     return [os.fspath(item) for item in items] if all(isinstance(item, str | os.PathLike) for item in items) else []
 
 
+def as_stored(dataset: Dataset[Any], base: Schema, layout: Mapping[str, str]) -> Dataset[Any]:
+    """Samples whose type nobody said, as those of a dataset with a schema, in the files that its layout names.
+
+    Raises:
+        SampleError: the first is no such sample.
+        UsageError: the layout does not fit.
+    """
+    view = dataset.view
+    if view.sample_type is not DictSample:
+        return dataset
+    if view.fields is None and not view.transforms:
+        dataset = dataset.as_type(base.sample_type, layout=None if view.layout else layout or None)
+    check_first(dataset, base)
+    return dataset
+
+
 def check_adds(dataset: Dataset[Any], base: Schema) -> bool:
     """Refuse samples that do not go with those of a dataset; `True` if they have fields that those lack.
 
     A field that only some have must be optional: samples are read as having none.
 
     Raises:
-        SchemaError, SampleError: they do not.
+        SchemaError: they do not.
     """
     if dataset.sample_type is DictSample:
-        check_first(dataset, base)
         return False
     given = {item.name: item for item in schema_of(dataset.sample_type).fields}
     declared = {item.name: item for item in base.sample_schema.fields}

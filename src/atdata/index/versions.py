@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from atdata.dataset import Dataset, DatasetDict
 from atdata.dataset.stores import AbstractDataStore
 from atdata.errors import LimitError, NotFoundError, RetractedError, UsageError, XrpcError
-from atdata.index.appending import Addition, Sending, StoredShards, appended, as_dataset, check_adds, paths_of
+from atdata.index.appending import (
+    Addition,
+    Sending,
+    StoredShards,
+    appended,
+    as_dataset,
+    as_stored,
+    check_adds,
+    paths_of,
+)
 from atdata.index.deciding import Decision
 from atdata.index.history import DatasetDiff, HistoryItem, difference, history_of
 from atdata.index.names import label_in, retracted
@@ -216,7 +225,7 @@ class VersionedIndex(Generic[Store]):
         check_named(name, version)
         base = self.get_entry_by_name(name)
         with tempfile.TemporaryDirectory(prefix="atdata-append-") as scratch:
-            dataset = as_dataset(new, self._schema(base), base.layout, Path(scratch))
+            dataset = as_dataset(new, Path(scratch))
             if self.data_store is None and dataset is not new and not paths_of(new):
                 raise UsageError(
                     "samples need a data store that keeps them",
@@ -235,6 +244,7 @@ class VersionedIndex(Generic[Store]):
     ) -> Entry | None:
         """List a new version after one that was read; `None` where its schema has changed meanwhile."""
         schema = accepted = self._schema(base)
+        dataset = as_stored(dataset, schema, base.layout)
         if check_adds(dataset, schema):
             accepted = self._put_schema(Schema.of(dataset.sample_type, version="0.0.0", name=schema.name))
         with self._sending(dataset, publication, accepted) as sending:
