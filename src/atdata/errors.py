@@ -2,6 +2,7 @@
 
 AtdataError
 ├── UsageError (ValueError)              an argument that cannot be meant
+│   ├── ArgumentTypeError (TypeError)    ... since it is of another type
 │   └── UnsizedError (TypeError)         the length of what only reading can count
 ├── MissingExtraError (ImportError)      an optional driver is not installed
 ├── FieldTypeError (TypeError)           a sample type declares something no sample can hold
@@ -120,6 +121,10 @@ def bare(error: E) -> E:
 
 class UsageError(AtdataError, ValueError):
     """An argument, or a combination of arguments, that cannot be meant."""
+
+
+class ArgumentTypeError(UsageError, TypeError):
+    """An argument of another type than is taken."""
 
 
 class UnsizedError(UsageError, TypeError):

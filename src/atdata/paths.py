@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from atdata.arguments import path_text
 from atdata.errors import UsageError
 
 
@@ -16,9 +17,9 @@ def checked_path(given: str | os.PathLike[str], *, home: bool = True) -> Path:
         home: whether `~` is the home folder.
 
     Raises:
-        UsageError: there is no such home folder, or what no path can hold: a NUL, or half of a surrogate pair.
+        UsageError: it is no path, or there is no such home folder, or what no path can hold: a NUL, or half of a surrogate pair.
     """
-    text, hint = os.fspath(given), "Give the path of a file or folder of this machine."
+    text, hint = path_text(given), "Give the path of a file or folder of this machine."
     try:
         if b"\0" in os.fsencode(text):
             raise UsageError("a path contains a NUL", actual=ascii(text)[:80], hint=hint)

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from atdata.arguments import path_text
 from atdata.errors import UsageError
 from atdata.paths import checked_path
 from atdata.redaction import Secret, redacted, secret
@@ -65,7 +66,7 @@ class Settings:
         plc_url, index_url = secret(plc_url), secret(index_url)
         given = {"plc_url": plc_url, "cache": cache, "data": data, "index_url": index_url}
         for name, value in given.items():
-            if value is not None and not os.fspath(value):
+            if value is not None and not path_text(value, name):
                 raise UsageError(f"{name}= is an empty string", hint="Leave it out to use the environment.")
         if allow_loopback is None:
             allow_loopback = _switch("ATDATA_ALLOW_LOOPBACK", _variable("ATDATA_ALLOW_LOOPBACK"))

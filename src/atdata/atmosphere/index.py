@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from atdata.arguments import checked_text, checked_type
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.manifests import find_manifests, manifest_observer
 from atdata.atmosphere.opening import dataset_of
@@ -98,7 +99,7 @@ class AtmosphereIndex(RecordIndex[AccountRecords]):
         Raises:
             NotFoundError: there is none.
         """
-        if ref.startswith("at://"):
+        if checked_text(ref, "ref", "Give a name, or an address.").startswith("at://"):
             return self.records.read(ref, Entry)
         owner, _, name = ref[1:].partition("/") if ref.startswith("@") else (None, "", ref)
         return self.records.read(self.get_label(*name_and_version(name), owner).dataset_uri, Entry)
@@ -121,7 +122,7 @@ class AtmosphereIndex(RecordIndex[AccountRecords]):
         allow_unverified: bool = False,
     ) -> DatasetDict[T]:
         """See `RecordIndex.load`; the name is one's own, `@handle/name`, or the address of an entry."""
-        address = name.startswith("at://") or version is None
+        address = checked_text(name, "name").startswith("at://") or version is None
         entry = self.get_dataset(name if address else f"{name}@{version}")
         return self.open(entry, sample_type, allow_unverified=allow_unverified)
 
@@ -129,6 +130,7 @@ class AtmosphereIndex(RecordIndex[AccountRecords]):
         self, entry: Entry, sample_type: type[T] | None = None, *, allow_unverified: bool = False
     ) -> DatasetDict[T]:
         """The datasets of an entry, by split; see `load`."""
+        checked_type(entry, Entry, "entry", "Get it with index.get_dataset(ref).")
         kind = sample_type or self.client.read(entry.schema_ref, Schema).sample_type
         return DatasetDict(
             {
@@ -139,6 +141,7 @@ class AtmosphereIndex(RecordIndex[AccountRecords]):
 
     def dataset(self, entry: Entry) -> Dataset[Any]:
         """See `RecordIndex.dataset`."""
+        checked_type(entry, Entry, "entry", "Get it with index.get_dataset(ref).")
         kind = self.client.read(entry.schema_ref, Schema).sample_type
         return dataset_of(self.client, entry, kind, entry.shards, allow_unverified=True)
 

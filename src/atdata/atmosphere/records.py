@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
+from atdata.arguments import checked_text
 from atdata.atmosphere.evidence import EvidenceReader
 from atdata.atmosphere.repository import Repository, State, request_of
 from atdata.atproto.net import Account
@@ -12,6 +13,7 @@ from atdata.atproto.syntax import AtUri, Did, RecordKey
 from atdata.errors import ConflictError, UsageError
 from atdata.index import Named, NamedRecords
 from atdata.index.deciding import Decision, Write, located
+from atdata.numbers import checked_int
 from atdata.records import Listing, Record
 from atdata.settings import Settings
 
@@ -50,11 +52,13 @@ class AccountRecords:
 
     def read_all(self, owner: str | None, kind: type[R], limit: int | None = None) -> Listing[R]:
         """All records of a kind, newest first, of a DID or handle, or else of the account's own; verified."""
+        if limit is not None:
+            checked_int(limit, "limit")
         return self._login.reader.read_all(self._did if owner is None else owner, kind, limit)
 
     def named(self, owner: str | None, kind: type[R], name: str) -> Named[R]:
         """The records of a kind under a name: all are read, and verified, at once."""
-        return NamedRecords.among(self.read_all(owner, kind), name)
+        return NamedRecords.among(self.read_all(owner, kind), checked_text(name, "name"))
 
     def repository(self, *kinds: type[Record]) -> Repository:
         """The account's own records of some kinds, to be decided upon and written to."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from atdata.arguments import checked_call, checked_text, checked_type
 from atdata.dataset.entry import IndexEntry
 from atdata.dataset.iteration import Batches, Samples, Shuffle
 from atdata.dataset.loader import EqualSteps, Loader
@@ -94,9 +95,10 @@ class Dataset(MaybeSized, Tables[T], Looks[T]):
         layout: Mapping[str, str] | None = None,
         samples: int | None = None,
     ) -> None:
-        self.metadata: Mapping[str, Any] = dict(metadata or {})
+        self.metadata: Mapping[str, Any] = dict({} if metadata is None else checked_type(metadata, Mapping, "metadata"))
         self.entry = entry
-        self._table = ShardTable(source_of(source), ShardCache(Settings.of(cache=cache).cache), samples)
+        claimed = None if samples is None else checked_int(samples, "samples")
+        self._table = ShardTable(source_of(source), ShardCache(Settings.of(cache=cache).cache), claimed)
         self._given_type = None if sample_type is None else _checked(sample_type)
         self._layout = None if layout is None else Layout.of(layout)
         self._view: View[T] | None = None
@@ -275,7 +277,7 @@ class Dataset(MaybeSized, Tables[T], Looks[T]):
             IndexError: there is no such sample.
             DigestError: fetched bytes are not the published ones.
         """
-        if isinstance(which, int | np.integer):
+        if isinstance(which, int | np.integer) and not isinstance(which, bool):
             (sample,) = self._batch(self.view.select(self._position(int(which)))).samples
             return sample
         return self._batch(self.view.select(self._positions(which)))
@@ -312,9 +314,9 @@ class Dataset(MaybeSized, Tables[T], Looks[T]):
 
         Raises:
             NotFoundError: no shard has it, or this view leaves it out.
+            ArgumentTypeError: the key is no text.
         """
-        if not isinstance(key, str):
-            raise TypeError(f"key must be a str, not {type(key).__name__}")
+        checked_text(key, "key", "Give the text of a key; ds[3] is the sample with a number.")
         view = self._random_access
         number = view.table.find(key)
         if view.selection is not None and number not in view.selection:
@@ -344,6 +346,10 @@ class Dataset(MaybeSized, Tables[T], Looks[T]):
 
     def _positions(self, which: Any) -> Ints:
         if isinstance(which, slice):
+            given = zip(("start", "stop", "step"), (which.start, which.stop, which.step), strict=True)
+            which = slice(*(None if bound is None else checked_int(bound, name, None) for name, bound in given))
+            if which.step == 0:
+                raise UsageError("the step of a slice must not be 0", path="step")
             bounds = [which.start or 0, which.stop, which.step or 1]
             known = all(isinstance(bound, int) and bound >= 0 for bound in bounds)
             return np.arange(*which.indices(self._extent(which.stop if known else None)), dtype=np.int64)
@@ -443,6 +449,7 @@ class Dataset(MaybeSized, Tables[T], Looks[T]):
         The order of an epoch, and the window of it that makes a batch, never depend on data: a batch is the part of its
         window that is kept, and may be short; where nothing is kept it is skipped.
         """
+        checked_call(keep, "keep", "Give a function of a sample, such as lambda sample: sample.label > 3.")
         return self._changed(transforms=(*self.view.transforms, Filter(keep)))
 
     def _changed(self, **changes: Any) -> Dataset[Any]:
@@ -469,11 +476,15 @@ class DatasetDict(dict[str, Dataset[T]]):
     """Datasets by the name of their split.
 
     Raises:
-        UsageError: a split has no name.
+        UsageError: a split has no name, or is no dataset.
     """
 
     def __init__(self, *datasets: Any, **named: Dataset[T]) -> None:
+        if datasets and not isinstance(datasets[0], Iterable):
+            checked_type(datasets[0], Mapping, "datasets", "Give them by the name of their split.")
         super().__init__(*datasets, **named)
+        for dataset in self.values():
+            checked_type(dataset, Dataset, "each split", "Give Datasets, or use a plain dict.")
         names: list[Any] = list(self)
         if not all(isinstance(name, str) and name.strip() for name in names):
             raise UsageError("each split must have a name", actual=repr(names)[:80], hint="Name it, such as 'train'.")

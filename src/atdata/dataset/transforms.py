@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from atdata.arguments import checked_call, checked_type
 from atdata.errors import UsageError
 from atdata.lens import Lens, Projection
 from atdata.samples import DictSample, PackableSample, SampleBatch
@@ -59,6 +60,9 @@ class Map:
     @classmethod
     def of(cls, function: Callable[[Any], Any], sample_type: type[Any] | None) -> Map:
         """The transform, with the type of its results."""
+        checked_call(function, "function", "Give a function of a sample.")
+        if sample_type is not None:
+            checked_type(sample_type, type, "sample_type", "Give the class of what the function returns.")
         if sample_type is None:
             with suppress(NameError, TypeError, AttributeError):
                 sample_type = typing.get_type_hints(function).get("return")

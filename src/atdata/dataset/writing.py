@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from atdata.arguments import checked_type
 from atdata.dataset.dataset import Dataset
 from atdata.errors import SampleError, UnsizedError, UsageError
 from atdata.manifest import ManifestWriter, manifest_files
@@ -63,6 +64,7 @@ def write_samples(
     one_size = maxcount is None and maxsize is None and pattern.numbered
     limits = Limits.of(maxcount, DEFAULT_MAXSIZE if one_size else maxsize)
     files = None if layout is None else Layout.of(layout)
+    checked_type(samples, Iterable, "samples", "Give a list of samples, a Dataset, or a generator.")
     total = None
     if isinstance(samples, Sized):
         with suppress(UnsizedError):

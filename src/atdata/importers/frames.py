@@ -96,6 +96,9 @@ def from_polars(
         AtdataError: as `from_arrow`.
     """
     frame = frame.collect() if hasattr(frame, "collect") else frame
+    if not hasattr(frame, "to_arrow"):
+        what = "only a frame of Polars can be taken"
+        raise UsageError(what, path="frame", expected="a DataFrame or LazyFrame", actual=type(frame).__name__)
     table = frame.to_arrow()
     return _tables(Wanted.of(name, sample_type, schema), table, "table (polars)", _dictionaries(table))
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from atdata.arguments import path_text
 from atdata.dataset import Dataset, DatasetDict, write_samples
 from atdata.errors import LimitError, UsageError
 from atdata.importers.declaration import declaration
@@ -19,6 +20,7 @@ from atdata.importers.files import Snapshot, passed_over, some
 from atdata.importers.guesses import Columns, fit
 from atdata.importers.wanted import Wanted, converter, misfit_at
 from atdata.loading.splits import SPLITS, TRAIN, find_split, split_of
+from atdata.numbers import checked_int
 from atdata.plain import plain
 from atdata.progress import counted, progress
 from atdata.records.entry import SPLITS as ENTRY_SPLITS
@@ -89,8 +91,9 @@ class Imported:
 
         Raises:
             ConflictError, SampleError: as `samples`.
+            UsageError: the count is none.
         """
-        return list(itertools.islice(self, count))
+        return list(itertools.islice(self, checked_int(count, "count")))
 
     def split(self, name: str) -> Imported:
         """The samples of one split; `val` and `dev` stand for `validation`, as in `load_dataset`.
@@ -133,7 +136,7 @@ class Imported:
             LimitError, MissingExtraError, StorageError: see `write_samples`.
         """
         options: dict[str, Any] = {"maxcount": maxcount, "maxsize": maxsize, "layout": layout, "overwrite": overwrite}
-        pattern = Path(path)
+        pattern = Path(path_text(path))
         strange = [name for name in self.splits if split_of((name, "")) != name]
         if len(self.splits) > 1 and strange:
             raise UsageError(

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from atdata.arguments import path_text
 from atdata.dataset import Dataset, DatasetDict
 from atdata.errors import SampleError, UsageError
 from atdata.files import atomic_file
@@ -101,7 +102,7 @@ def infer(path: str | os.PathLike[str], *, name: str | None = None) -> Inference
         ShardNotFoundError: there is nothing at the path.
         ShardError: a shard is damaged.
     """
-    text = os.fspath(path)
+    text = path_text(path)
     listing = FileListing()
     found = find_splits(text, None, listing)
     return look(
@@ -127,7 +128,7 @@ def from_webdataset(
     Raises:
         AtdataError: as `infer`, and as `Dataset` for a layout that does not fit.
     """
-    text = os.fspath(path)
+    text = path_text(path)
     listing = FileListing()
     found = find_splits(text, None, listing)
     sources = {split: source_at(shards, listed=listing.states) for split, shards in found.items()}

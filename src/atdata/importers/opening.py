@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from atdata.arguments import path_text
 from atdata.errors import ShardNotFoundError, UsageError
 from atdata.importers import cells, delimited, images, jsonl, npz, parquet, shards
 from atdata.importers.files import Folder
@@ -76,13 +77,13 @@ def type_name_of(name: str) -> str:
 
 def stem(path: str | os.PathLike[str]) -> str:
     """The name of a file or folder, without what follows a dot, and without the numbers of shards."""
-    name = Path(os.path.abspath(path)).name.partition(".")[0].partition("{")[0]  # noqa: PTH100  (links stay)
+    name = Path(os.path.abspath(path_text(path))).name.partition(".")[0].partition("{")[0]  # noqa: PTH100  (links stay)
     return re.sub(r"[-_%\d]+\Z", "", name) or name
 
 
 def open_wanted(path: str | os.PathLike[str], wanted: Wanted) -> Imported:
     """The contents of a path as samples of a type that is wanted; see `open`."""
-    text = os.fspath(path)
+    text = path_text(path)
     place = Path(text)
     if place.is_dir():
         return _open_folder(place, wanted)
@@ -139,7 +140,7 @@ def _open_files(folder: Folder, what: str, wanted: Wanted) -> Imported:
 
 def open_pixels(path: str | os.PathLike[str], wanted: Wanted, suffixes: Sequence[str] = images.SUFFIXES) -> Imported:
     """The images of a folder, or one, as pixels."""
-    place = Path(path)
+    place = Path(path_text(path))
     folder = Folder.of(place) if place.is_dir() else Folder(place.parent, (Path(place.name),), ())
     if not folder.having(suffixes):
         raise UsageError("there are no images", uri=str(place), expected=", ".join(suffixes))
@@ -148,7 +149,7 @@ def open_pixels(path: str | os.PathLike[str], wanted: Wanted, suffixes: Sequence
 
 def open_kind(what: str, path: str | os.PathLike[str], wanted: Wanted) -> Imported:
     """The contents of a path, taken for one kind of files, whatever a file's name ends in and whatever else is in a folder."""
-    place = Path(path)
+    place = Path(path_text(path))
     if place.is_dir():
         folder = Folder.of(place)
         suffixes = _FOLDERS.get(what, tuple(_ARRAYS))

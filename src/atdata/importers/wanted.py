@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from atdata.arguments import checked_text, checked_type
 from atdata.errors import SampleError, UsageError
 from atdata.samples import Field, FieldType, Maybe, Scalar, fields_of
 from atdata.samples.fields import parse_field
@@ -48,6 +49,9 @@ class Wanted:
         """
         if sample_type is not None and schema:
             raise UsageError("give sample_type= or schema=, not both", path="schema")
+        checked_text(name, "name", "Give the name of a class.")
+        if schema is not None:
+            checked_type(schema, Mapping, "schema", "Give annotations by column, such as {'zip': str}.")
         wanted = cls(name, sample_type, dict(schema or {}))
         _ = wanted.fields
         return wanted

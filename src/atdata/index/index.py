@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from msgspec import UNSET, UnsetType
 
+from atdata.arguments import checked_text
 from atdata.atproto.syntax import AtUri, RecordKey, Tid
 from atdata.dataset import Dataset
 from atdata.errors import ConflictError, SchemaError, UsageError
@@ -18,18 +19,10 @@ from atdata.index.names import choose_schema
 from atdata.index.ports import RecordStore
 from atdata.index.publication import Publication
 from atdata.index.versions import VersionedIndex
-from atdata.records import (
-    CodeReference,
-    Entry,
-    Label,
-    LensRecord,
-    Listing,
-    Record,
-    Schema,
-)
+from atdata.records import CodeReference, Entry, Label, LensRecord, Listing, Record, Schema
 from atdata.records.content import write_content
 from atdata.records.facts import Facts, Text, changed, warn_of_not_taken
-from atdata.records.record import newest_first
+from atdata.records.record import check_named, newest_first
 from atdata.samples import DictSample, PackableSample
 
 R = TypeVar("R", bound=Record)
@@ -75,6 +68,7 @@ class RecordIndex(VersionedIndex[Store]):
             FieldTypeError: it is no sample type.
         """
         drafted = "0.0.0" if version is None else version
+        check_named("?" if name is None else name, version)
         draft = Schema.of(sample_type, version=drafted, name=name, description=description, metadata=metadata)
         stands = self.put_schema(draft, version, rkey)
         warn_of_not_taken(stands, Facts.of(description, metadata=metadata).said, _ANEW)
@@ -141,6 +135,7 @@ class RecordIndex(VersionedIndex[Store]):
     def _listed(self, repo: str | None, kind: type[R], limit: int | None, prefix: str) -> Listing[R]:
         if not prefix:
             return self.records.read_all(repo, kind, limit)
+        checked_text(prefix, "prefix")
         named: dict[str, list[R]] = {}
         listing = self.records.read_all(repo, kind)
         for record in listing:
@@ -363,6 +358,7 @@ class RecordIndex(VersionedIndex[Store]):
         self, source_schema: str, target_schema: str | None = None, repo: str | None = None
     ) -> list[LensRecord]:
         """Lenses between two schemas, or from one to any, newest first."""
+        checked_text(source_schema, "source_schema")
         return [
             lens
             for lens in self.list_lenses(repo)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from atdata.arguments import checked_text
 from atdata.atproto.syntax import AtUri, RecordKey
-from atdata.errors import UsageError
 from atdata.records import Entry, ExternalStorage, Predecessor, Schema, Size, Storage, check_outgoing
 from atdata.records.entry import SPLITS
 from atdata.records.facts import Facts
@@ -53,9 +53,9 @@ class Publication:
             UsageError, LimitError, LexiconError, SampleError: it may not.
         """
         check_named(self.name, self.version)
-        for name, text in (("schema_ref", self.schema_ref), ("prefix", self.prefix)):
-            if text is not None and not isinstance(text, str):
-                raise UsageError(f"{name} must be text", path=name, actual=type(text).__name__)
+        for name in ("schema_ref", "schema_version", "prefix"):
+            if (text := getattr(self, name)) is not None:
+                checked_text(text, name)
         said = self.facts.said
         if SPLITS in said.get("metadata", {}):  # which are of shards that are not known yet
             said["metadata"] = {name: value for name, value in said["metadata"].items() if name != SPLITS}

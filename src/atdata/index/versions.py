@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from atdata.arguments import checked_text, checked_type
 from atdata.dataset import Dataset, DatasetDict
 from atdata.dataset.stores import AbstractDataStore
 from atdata.errors import LimitError, NotFoundError, RetractedError, UsageError, XrpcError
@@ -90,7 +91,12 @@ class VersionedIndex(Generic[Store]):
         return found
 
     def labels_of(self, entry: Entry) -> list[Label]:
-        """The labels of an entry, newest first; none that are retracted."""
+        """The labels of an entry, newest first; none that are retracted.
+
+        Raises:
+            ArgumentTypeError: it is no entry.
+        """
+        checked_type(entry, Entry, "entry", "Get it with index.get_dataset(ref).")
         return self.records.referring(entry, Label)
 
     def get_entry_by_name(self, name: str, version: str | None = None) -> Entry:
@@ -121,6 +127,7 @@ class VersionedIndex(Generic[Store]):
             ContentionError, NetworkError: it could not be written.
         """
         check_named(name, version)
+        checked_type(entry, Entry, "entry", "Get it with index.get_dataset(ref).")
         self.records.read(entry.located, Entry)
         label = self.records.transact([Label], lambda state: label_in(state, entry, name, version, description))
         warn_of_not_taken(label, Facts.of(description).said, "A label stays as it is; give the name another version.")
@@ -223,6 +230,9 @@ class VersionedIndex(Generic[Store]):
             ShardError, DigestError, LimitError, NetworkError, ContentionError: as of `insert_dataset`.
         """
         check_named(name, version)
+        for what, text in (("split", split), ("notes", notes)):
+            if text is not None:
+                checked_text(text, what)
         base = self.get_entry_by_name(name)
         with tempfile.TemporaryDirectory(prefix="atdata-append-") as scratch:
             dataset = as_dataset(new, Path(scratch))

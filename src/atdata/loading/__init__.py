@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from atdata.arguments import path_text
 from atdata.dataset import Dataset, DatasetDict
 from atdata.errors import ShardNotFoundError, UsageError
 from atdata.loading.fetching import fetch_all
@@ -95,7 +96,7 @@ def load_dataset(
     if isinstance(ref, str):
         text = cleaned(ref)
     else:  # a path always names files
-        text, index = os.fspath(ref), None
+        text, index = path_text(ref, "ref"), None
         text = f"./{text}" if is_reference(text) else text
     wanted = LoadRequest(sample_type, split, allow_unverified, source, manifests)
     if is_reference(text) and data_files is not None:

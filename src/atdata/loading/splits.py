@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar
 
+from atdata.arguments import checked_text
 from atdata.errors import UsageError
 from atdata.shards.listing import did_you_mean
 
@@ -73,8 +74,7 @@ def find_split(splits: Mapping[str, Any], split: str) -> str:
     Raises:
         UsageError: there is none, or there are several.
     """
-    if not isinstance(split, str):
-        raise TypeError(f"split must be a str, not {type(split).__name__}")
+    checked_text(split, "split", f"Give the name of one: {', '.join(splits)}.")
     if split in splits:
         return split
     same = [name for name in splits if canonical(name) == canonical(split)]

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from atdata.arguments import checked_text, checked_type
 from atdata.atproto.syntax import Tid
 from atdata.dataset import Dataset, DatasetDict
 from atdata.dataset.stores import AbstractDataStore
@@ -226,6 +227,7 @@ class LocalIndex(RecordIndex[LocalRecords]):
             ConflictError: a version, or a record key, stands for something else there.
             NetworkError, StorageError, AuthError: a database cannot be read or written.
         """
+        checked_type(other, LocalIndex, "other", "Open it: LocalIndex(where).")
         return copy_records(self.records.database, other.records.database)
 
     def remove_schema(self, ref: str) -> Schema:
@@ -250,13 +252,15 @@ class LocalIndex(RecordIndex[LocalRecords]):
         allow_unverified: bool = False,
     ) -> DatasetDict[T]:
         """See `RecordIndex.load`."""
-        entry = self.get_dataset(name) if name.startswith("at://") else self.get_entry_by_name(name, version)
+        address = checked_text(name, "name").startswith("at://")
+        entry = self.get_dataset(name) if address else self.get_entry_by_name(name, version)
         return self.open(entry, sample_type, allow_unverified=allow_unverified)
 
     def open(
         self, entry: Entry, sample_type: type[T] | None = None, *, allow_unverified: bool = False
     ) -> DatasetDict[T]:
         """The datasets of an entry, by split; see `load`."""
+        checked_type(entry, Entry, "entry", "Get it with index.get_dataset(ref).")
         unknown = next((shard for shard in entry.shards if shard.digest is None), None)
         if unknown is not None and not allow_unverified:
             raise UnverifiedError(
@@ -270,6 +274,7 @@ class LocalIndex(RecordIndex[LocalRecords]):
 
     def dataset(self, entry: Entry) -> Dataset[Any]:
         """See `RecordIndex.dataset`."""
+        checked_type(entry, Entry, "entry", "Get it with index.get_dataset(ref).")
         return self._dataset(entry, entry.shards, self.get_schema(entry.schema_ref).sample_type)
 
     def _dataset(self, entry: Entry, shards: Sequence[ShardRef], kind: type[Any]) -> Dataset[Any]:
@@ -286,7 +291,7 @@ class LocalIndex(RecordIndex[LocalRecords]):
     # --- addresses
 
     def _read(self, ref: str, kind: type[R]) -> R:
-        if ref.startswith("at://"):
+        if checked_text(ref, "ref", "Give a name, or an address.").startswith("at://"):
             return self.records.read(ref, kind)
         name, version = _named(ref, kind)
         if kind is Entry:

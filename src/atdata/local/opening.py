@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 
+from atdata.arguments import path_text
 from atdata.errors import UsageError
 from atdata.local.database import Database
 from atdata.local.postgres import PostgresDatabase
@@ -41,7 +42,7 @@ def open_database(where: str | os.PathLike[str]) -> Database:
     Raises:
         UsageError: no index can be there.
     """
-    where = _no_file(where) if isinstance(where, str) else os.fspath(where)
+    where = _no_file(where) if isinstance(where, str) else path_text(where, "where")
     if not where:
         raise UsageError("an index's address must not be empty", hint="Leave it out for the one by default.")
     match scheme_of(where):

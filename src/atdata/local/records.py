@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar, cast
 
+from atdata.arguments import checked_text
 from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import AtUri, RecordKey
@@ -23,6 +24,7 @@ from atdata.errors import (
 from atdata.index import RecordState
 from atdata.index.deciding import Decision, Write
 from atdata.local.database import Database, FoundRow, RecordRow, TakenError
+from atdata.numbers import checked_int
 from atdata.records import Entry, IndexKeys, Label, Listing, Malformed, Record, Version, check_outgoing
 from atdata.records.address import AUTHORITY, LOCAL
 
@@ -67,6 +69,7 @@ class LocalRecords:
     def under(self, kind: type[R], prefix: str, limit: int | None = None) -> Listing[R]:
         """The records of a kind whose names begin with some text, by name."""
         _check_limit(limit)
+        checked_text(prefix, "prefix")
         listing = Listing[R]()
         for found in self.database.under(str(kind.NSID), prefix, limit):
             listing.add(_parsed(found, kind))
@@ -75,7 +78,7 @@ class LocalRecords:
     def named(self, owner: str | None, kind: type[R], name: str) -> NamedRows[R]:
         """See `RecordStore`."""
         check_owner(owner)
-        return NamedRows(self.database, kind, name)
+        return NamedRows(self.database, kind, checked_text(name, "name"))
 
     def of_cid(self, kind: type[R], cid: str) -> R | None:
         """The record with a CID."""
@@ -360,8 +363,8 @@ def _key(uri: AtUri, kind: type[Record]) -> str:
 
 
 def _check_limit(limit: int | None) -> None:
-    if limit is not None and limit < 0:
-        raise UsageError("limit must not be negative", path="limit", actual=limit)
+    if limit is not None:
+        checked_int(limit, "limit")
 
 
 def check_owner(owner: str | None) -> None:

@@ -222,8 +222,11 @@ class Entry(Record):
                 expected="the extensions of each field's file, as text",
                 actual=reprlib.repr(self.extra[_LAYOUT]),
             )
+        given: Any = sample_type
         fields = (
-            self.layout if issubclass(sample_type, DictSample) else [field.name for field in fields_of(sample_type)]
+            self.layout
+            if isinstance(given, type) and issubclass(given, DictSample)
+            else [field.name for field in fields_of(sample_type)]
         )
         return {name: files for name, files in self.layout.items() if name in fields} or None
 

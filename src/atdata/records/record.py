@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, TypeVar
 
 import msgspec
 
+from atdata.arguments import checked_text
 from atdata.atproto.cid import Cid
 from atdata.atproto.datamodel import check_record, to_json
 from atdata.atproto.lexicon import LexiconCatalog
@@ -170,9 +171,7 @@ def check_named(name: str, version: str | None) -> None:
     for what, text in (("name", name), ("version", version)):
         if text is None and what == "version":
             continue
-        if not isinstance(text, str):
-            raise UsageError(f"{what} must be text", path=what, actual=type(text).__name__)
-        if not text.strip():
+        if not checked_text(text, what).strip():
             raise UsageError(
                 f"{what} must not be empty",
                 path=what,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from atdata.arguments import checked_text
 from atdata.display import Card
 from atdata.errors import NotFoundError, SampleError
 from atdata.plain import plain
@@ -184,7 +185,9 @@ class SampleBatch(Generic[T]):
 
     def _column(self, name: str) -> Any:
         """A column as it is stored."""
-        if name not in self.stored:
+        given: Any = name
+        if not isinstance(given, str) or name not in self.stored:
+            checked_text(given, "a field's name", "batch['label'] is a column; batch.samples[3] is a sample.")
             raise NotFoundError(f"this batch has no field {name!r}", expected=", ".join(self.stored))
         return self.stored[name]
 

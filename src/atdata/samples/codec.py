@@ -26,6 +26,8 @@ def unpack(data: bytes | memoryview) -> dict[str, Any]:
     """
     try:
         value = _decoder.decode(data)
+    except TypeError:
+        raise SampleError("only bytes can be read as a sample", actual=type(data).__name__) from None
     except (msgspec.DecodeError, ValueError, RecursionError, OverflowError) as error:
         raise SampleError("bytes are not valid msgpack", actual=f"{len(data)} bytes: {error}") from None
     if not isinstance(value, dict) or not all(type(key) is str for key in value):

@@ -222,15 +222,15 @@ def _remember_names(cls: type, frame: types.FrameType) -> None:
 
 
 def _compiled(cls: type) -> _Compiled:
-    compiled: _Compiled | None = cls.__dict__.get(_COMPILED)
+    compiled: _Compiled | None = getattr(cls, "__dict__", {}).get(_COMPILED)
     if compiled is None:
         compiled = _compile(cls)
         setattr(cls, _COMPILED, compiled)
     return compiled
 
 
-def _compile(cls: type) -> _Compiled:
-    if not issubclass(cls, PackableSample) or cls is PackableSample:
+def _compile(cls: Any) -> _Compiled:
+    if not isinstance(cls, type) or not issubclass(cls, PackableSample) or cls is PackableSample:
         name = getattr(cls, "__name__", str(cls))
         raise FieldTypeError(
             f"{name} is not a sample type", hint=f"Decorate the class: @atdata.packable class {name}: ..."

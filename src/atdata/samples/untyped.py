@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from atdata.arguments import checked_type
 from atdata.errors import SampleError
 from atdata.plain import plain
 from atdata.samples.codec import pack, unpack
@@ -30,7 +31,7 @@ class DictSample(Mapping[str, Any]):
     __slots__ = ("_packed", "_values")
 
     def __init__(self, values: Mapping[str, Any] = MappingProxyType({}), /, **named: Any) -> None:
-        merged = {**values, **named}
+        merged = {**checked_type(values, Mapping, "values", "Give a mapping, or fields by name."), **named}
         self._set(merged, _pack_untyped(merged))
 
     def _set(self, values: dict[str, Any], packed: bytes | None) -> None:

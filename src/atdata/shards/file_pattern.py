@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from atdata.arguments import path_text
 from atdata.errors import UsageError
 from atdata.paths import checked_path
 from atdata.shards.addresses import scheme_of
@@ -41,7 +42,7 @@ class FilePattern:
         Raises:
             UsageError: it does not, or has two numbers, or none though there may be several files; or no path can be so.
         """
-        text = os.fspath(pattern)
+        text = path_text(pattern)
         if isinstance(pattern, str) and (scheme_of(text) != "file" or text.lower().startswith("file://")):
             raise UsageError("path must be a local path, not a URL", expected=f"like digits-%06d{suffix}", actual=text)
         checked_path(text, home=False)

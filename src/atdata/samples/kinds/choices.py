@@ -243,6 +243,8 @@ class ClassLabel(_Choices, Marker):
     def __init__(self, names: Iterable[str]) -> None:
         if isinstance(names, str):
             raise FieldTypeError("the names of classes are one text", path="names", actual=repr(names)[:80])
+        if not isinstance(names, Iterable):
+            raise FieldTypeError("the names of classes must be texts", path="names", actual=repr(names)[:80])
         given: tuple[Any, ...] = tuple(names)
         object.__setattr__(self, "names", given)
         good = all(isinstance(name, str) and name for name in given)
