@@ -31,7 +31,7 @@ SRC = Path(atdata.__file__).parent
 
 LARGE_FACES = {
     "Entry": 13,  # all that a dataset says of itself
-    "Dataset": 26,  # the verbs of users
+    "Dataset": 27,  # the verbs of users
     "RecordIndex": 17,
     "VersionedIndex": 13,  # likewise
     "LocalRecords": 15,  # a port, and what a database finds more easily than a repository

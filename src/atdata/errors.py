@@ -31,6 +31,7 @@ AtdataError
 │   └── TakenError                       ... or was, by somebody faster (`atdata.local.database`)
 ├── LimitError (ValueError)              larger than a server or format takes
 ├── StorageError (OSError)               a disk that is full, or fails
+├── FailedShardsError (RuntimeError)     shards that a function could not be mapped over; the others are finished
 └── NetworkError (OSError)               no usable answer from a server
     ├── AddressError                     an address we must not, or cannot, dial
     ├── ContentionError                  an account that others write to all the time; nothing was written
@@ -47,6 +48,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from atdata.plain import plain
@@ -287,6 +289,18 @@ class LimitError(AtdataError, ValueError):
 
 class StorageError(AtdataError, OSError):
     """A disk that is full, or fails. Nothing partial was left."""
+
+
+class FailedShardsError(AtdataError, RuntimeError):
+    """Shards over which a function could not be mapped. The others are finished, and are not done again.
+
+    Attributes:
+        failures: the numbers of the shards, each with what went wrong.
+    """
+
+    def __init__(self, what: str, *, failures: Mapping[int, str] | None = None, **facts: Any) -> None:
+        super().__init__(what, **facts)
+        self.failures = dict(failures or {})
 
 
 class NetworkError(AtdataError, OSError):

@@ -13,6 +13,7 @@ Processes
     trials       a command over a network that fails, killed at a request that is chosen
     rivals       processes that publish at the same moment
     trainings    training runs of two ranks, as users write them; run as a script
+    mapped       functions that are mapped over shards, by processes that import them
 
 Material
     kinds        all kinds of fields, one row each, and values of them

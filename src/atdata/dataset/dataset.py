@@ -17,6 +17,7 @@ from atdata.dataset.entry import IndexEntry
 from atdata.dataset.iteration import Batches, Samples, Shuffle
 from atdata.dataset.loader import EqualSteps, Loader
 from atdata.dataset.looks import Looks
+from atdata.dataset.mapping.run import Engine, map_shards
 from atdata.dataset.order import WINDOW, Order
 from atdata.dataset.ranks import Ranks
 from atdata.dataset.reading.table import ShardTable
@@ -30,7 +31,7 @@ from atdata.numbers import Ints, checked_int
 from atdata.samples import DictSample, PackableSample, SampleBatch, fields_of
 from atdata.samples.layout import Layout
 from atdata.settings import Settings
-from atdata.shards import ShardRef, source_of
+from atdata.shards import FileSource, ShardRef, source_of
 from atdata.shards.cache import ShardCache
 from atdata.shards.ports import DataSource
 
@@ -451,6 +452,46 @@ class Dataset(MaybeSized, Tables[T], Looks[T]):
         """
         checked_call(keep, "keep", "Give a function of a sample, such as lambda sample: sample.label > 3.")
         return self._changed(transforms=(*self.view.transforms, Filter(keep)))
+
+    # --- work
+
+    def map_shards(
+        self,
+        function: Callable[[Iterator[T]], Iterable[V]],
+        out: str | os.PathLike[str],
+        *,
+        sample_type: type[V] | None = None,
+        engine: Engine = "processes",
+        workers: int | None = None,
+        overwrite: bool = False,
+    ) -> Dataset[V]:
+        """Map each shard to one of its own, in several processes, and give the dataset they are.
+
+        A shard is done when it and its manifest are written: which says the digest of the shard that was read, the name of
+        the function, and the types. Called again, after whatever ended it, it does what is not done. All shards appear at
+        once when the last is. A function of one sample is mapped by `dataset.map(function).map_shards(iter, out)`.
+
+        Args:
+            function: is given an iterator over the samples of one shard, and gives samples: as many as it likes, each
+                as soon as it can. It must be importable by name where `engine` is `processes`.
+            out: `small-%06d.tar`; the shards have the numbers of those that they are made of.
+            sample_type: of the results; by default as the function is annotated (`-> Iterator[Digit]`), else this type.
+            engine: `processes` of this machine, or `ray`: tasks in the cluster to which this process is connected, all
+                of whose machines must have the folder of `out`.
+            workers: the most shards at a time; by default as many as there are processors.
+            overwrite: whether to replace shards of this name that are there, and unfinished ones of another function.
+
+        Raises:
+            FailedShardsError: the function failed on some shards; the others are finished.
+            ConflictError: shards of this name are there already, or unfinished ones of other work.
+            UsageError: samples are selected, the path does not fit, or the function cannot be sent to other processes.
+            MissingExtraError: manifests need the extra `tables`, and Ray the extra `ray`.
+            StorageError: the disk is full or fails; nothing new is in sight.
+        """
+        kind, shards = map_shards(
+            self.view, function, out, sample_type=sample_type, engine=engine, workers=workers, overwrite=overwrite
+        )
+        return Dataset(FileSource(shards), sample_type=kind)
 
     def _changed(self, **changes: Any) -> Dataset[Any]:
         """The same shards in another view."""

@@ -55,7 +55,7 @@ class Map:
     sample_type: type[Any]
 
     def __str__(self) -> str:
-        return f"map({_name(self.function)})"
+        return f"map({function_name(self.function)})"
 
     @classmethod
     def of(cls, function: Callable[[Any], Any], sample_type: type[Any] | None) -> Map:
@@ -92,7 +92,7 @@ class Filter:
     keep: Callable[[Any], bool]
 
     def __str__(self) -> str:
-        return f"filter({_name(self.keep)})"
+        return f"filter({function_name(self.keep)})"
 
     def __call__(self, batch: SampleBatch[Any]) -> SampleBatch[Any]:
         """The kept samples of the batch."""
@@ -108,7 +108,7 @@ class Filter:
         return SampleBatch(batch.sample_type, columns)
 
 
-def _name(function: Callable[..., Any]) -> str:
+def function_name(function: Callable[..., Any]) -> str:
     """The name of a function in its module; the module itself may be `__main__` here and another name elsewhere."""
     function = getattr(function, "func", function)  # of a functools.partial
     return str(getattr(function, "__qualname__", type(function).__qualname__))

@@ -173,10 +173,14 @@ class View(MaybeSized, Generic[T]):
         """The identity of an epoch of this view: the same in every process and every run."""
         chosen = "all" if self.selection is None else hashlib.sha256(self.selection.tobytes()).hexdigest()
         plan = "\n".join([*self.table.fingerprints(), chosen])
-        layout = [] if self.layout is None else [f"layout({self.layout.said()})"]
-        pipeline = ", ".join([*layout, *map(str, self._pipeline)])
-        return Fingerprint(hashlib.sha256(plan.encode()).hexdigest(), pipeline)
+        return Fingerprint(hashlib.sha256(plan.encode()).hexdigest(), pipeline_of(self))
 
     def random_access(self) -> Self:
         """The same view for reading single samples: remote shards with a manifest are fetched in parts."""
         return replace(self, table=self.table.random_access())
+
+
+def pipeline_of(view: View[Any]) -> str:
+    """The layout, the lens, the fields and the transforms of a view, as far as names tell them."""
+    layout = [] if view.layout is None else [f"layout({view.layout.said()})"]
+    return ", ".join([*layout, *map(str, view._pipeline)])

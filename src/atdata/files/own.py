@@ -26,6 +26,7 @@ _TOKEN = "[0-9a-f]{16}"  # noqa: S105  a pattern
 TEMPORARY = re.compile(rf"\.atdata-{_TOKEN}\.tmp")
 SCRATCH = re.compile(rf"atdata-{_TOKEN}(\.(tar|manifest\.json|manifest\.parquet|sqlite)|\.sqlite-journal)")
 _FORMS = (TEMPORARY, SCRATCH)
+_WORK = ".atdata-{}.work"
 _TAG = ".atdata-folder"
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
@@ -44,6 +45,15 @@ def scratch_name(suffix: str = ".tar", of: str | None = None) -> str:
     """
     token = secrets.token_hex(8) if of is None else hashlib.sha256(of.encode()).hexdigest()[:16]
     return f"atdata-{token}{suffix}"
+
+
+def work_name(of: str) -> str:
+    """The name of a folder for what is written over several runs, in a folder that may be somebody's.
+
+    Args:
+        of: the name of what is written.
+    """
+    return _WORK.format(hashlib.sha256(of.encode()).hexdigest()[:16])
 
 
 def discard(path: Path) -> None:

@@ -5,6 +5,7 @@ from atdata.manifest.build import (
     ManifestBuilder,
     ManifestWriter,
     discard_shard,
+    header_beside,
     manifest_files,
     remove_manifest,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "SchemaReference",
     "carried_files",
     "discard_shard",
+    "header_beside",
     "indexed_fields",
     "manifest_beside",
     "manifest_files",

@@ -187,12 +187,19 @@ def _software() -> str:
 def manifest_files(shard: Path) -> tuple[Path, ...]:
     """The files of the manifest that is beside a shard; files of these names that are none do not count."""
     header, rows = manifest_paths(shard)
-    try:
-        with header.open("rb") as file:
-            Header.decode(file.read(MAX_HEADER + 1), str(header))
-    except (OSError, ShardError):
+    if header_beside(shard) is None:
         return ()
     return (header, rows) if rows.is_file() else (header,)
+
+
+def header_beside(shard: Path) -> Header | None:
+    """The header of a manifest that is beside a shard, of whichever shard it is; `None` where there is none."""
+    path = manifest_paths(shard)[0]
+    try:
+        with path.open("rb") as file:
+            return Header.decode(file.read(MAX_HEADER + 1), str(path))
+    except (OSError, ShardError):
+        return None
 
 
 def remove_manifest(shard: Path) -> None:

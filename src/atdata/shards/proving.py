@@ -9,8 +9,10 @@ from dataclasses import replace
 
 from atdata.shards.cache import ShardCache
 from atdata.shards.digest import Digest
-from atdata.shards.opening import OpenShard, open_shards
+from atdata.shards.listing import stat_file
+from atdata.shards.opening import OpenShard, open_shard, open_shards
 from atdata.shards.ports import DataSource, ShardRef
+from atdata.shards.source import FileSource
 from atdata.shards.verified_files import state_of
 
 
@@ -44,3 +46,20 @@ def sha256_of(shard: OpenShard, cache: ShardCache) -> Digest:
     elif known.digest is None and known.index is not None and state_of(os.fstat(shard.file.fileno())) == state:
         cache.verified.record(state, digest, known.index, looked)
     return digest
+
+
+def digest_of(source: DataSource, ref: ShardRef, cache: ShardCache) -> Digest | None:
+    """The digest of a shard, as its reference says, or as this machine knows it of a file, which is read only if it does not;
+    `None` of a remote shard without one.
+
+    Raises:
+        ShardNotFoundError, ShardError: the file is not there, or is damaged.
+    """
+    if ref.digest is not None or not isinstance(source, FileSource):
+        return ref.digest
+    known = cache.verified.known(state_of(stat_file(ref.url))).digest
+    if known is not None:
+        return Digest.parse(known)
+    opened = open_shard(source, ref, cache)
+    with opened.file:
+        return sha256_of(opened, cache)

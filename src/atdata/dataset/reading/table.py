@@ -6,7 +6,7 @@ import bisect
 import hashlib
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -31,6 +31,7 @@ class ShardTable:
         source: the shards.
         cache: where fetched shards are kept.
         samples: the number of samples that the publisher claims, who may be wrong.
+        refs: the only shards of the source, if not all.
 
     Attributes:
         refs: the shards, in order.
@@ -38,8 +39,14 @@ class ShardTable:
         shards: the shards to open.
     """
 
-    def __init__(self, source: DataSource, cache: ShardCache, samples: int | None = None) -> None:
-        self.refs: tuple[ShardRef, ...] = tuple(source.shards)
+    def __init__(
+        self,
+        source: DataSource,
+        cache: ShardCache,
+        samples: int | None = None,
+        refs: Iterable[ShardRef] | None = None,
+    ) -> None:
+        self.refs: tuple[ShardRef, ...] = tuple(source.shards if refs is None else refs)
         self._counts: list[int | None] = [ref.samples for ref in self.refs]
         self._bounds: list[int] = [0]
         self._starts: Ints | None = None

@@ -1,0 +1,1 @@
+"""Mapping of shards: each through a function to a shard of its own, by processes of this machine or of a cluster."""

@@ -1,0 +1,170 @@
+"""The work on one shard: its samples through a function, to a shard whose manifest says what it was made of.
+
+The same work writes the same bytes under the same name, so that it may be done again at any time, by any process.
+"""
+
+from __future__ import annotations
+
+import traceback
+import typing
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+from atdata.dataset.iteration import Samples
+from atdata.dataset.order import Order
+from atdata.dataset.reading.table import ShardTable
+from atdata.dataset.transforms import function_name
+from atdata.dataset.view import View, pipeline_of
+from atdata.errors import AtdataError, SampleError, UsageError
+from atdata.manifest import ManifestWriter
+from atdata.samples import DictSample, PackableSample, fields_of
+from atdata.shards import Digest, Limits, ShardRef, cut_shards
+from atdata.shards.file_pattern import FilePattern
+from atdata.shards.proving import sha256_of
+from atdata.shards.writer import SampleRow
+
+_MOST_LINES = 60
+
+
+class ShardSamples(Iterator[Any]):
+    """The samples of one shard: what a function that is mapped over shards is given."""
+
+    def __init__(self, samples: Iterable[Any]) -> None:
+        self._samples = iter(samples)
+        self.taken = 0
+
+    def __next__(self) -> Any:
+        sample = next(self._samples)
+        self.taken += 1
+        return sample
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A shard that could not be mapped.
+
+    Attributes:
+        shard: its number.
+        uri: its path or URL.
+        path: the sample that had been read last.
+        error: what was raised, and what it said.
+        trace: the frames that it came through.
+    """
+
+    shard: int
+    uri: str
+    path: str | None
+    error: str
+    trace: str = ""
+
+    @classmethod
+    def of(cls, shard: int, ref: ShardRef, path: str | None, error: Exception) -> Failure:
+        """The failure that an exception is."""
+        own = error.path if isinstance(error, AtdataError) else None
+        said = str(error) if isinstance(error, AtdataError) else f"{type(error).__name__}: {error}"
+        lines = traceback.format_exception(error)
+        return cls(shard, ref.url, own or path, said, "".join(lines[-_MOST_LINES:]))
+
+
+@dataclass(frozen=True)
+class ShardWork:
+    """The work on each shard of a view.
+
+    Attributes:
+        view: of the samples.
+        function: from the samples of a shard to those that are written.
+        sample_type: the type of these.
+        pattern: of the files, in the folder that they are written to.
+    """
+
+    view: View[Any]
+    function: Callable[[Iterator[Any]], Iterable[Any]]
+    sample_type: type[Any]
+    pattern: FilePattern
+
+    @property
+    def shards(self) -> range:
+        """The numbers of the shards."""
+        return range(len(self.view.table.refs))
+
+    def record(self, digest: Digest) -> dict[str, str]:
+        """The facts that a shard is made of, as its manifest says them: so it is told whether the work on it has been done.
+
+        Args:
+            digest: of the shard that is read.
+        """
+        view = pipeline_of(self.view)
+        said = {
+            "input": str(digest),
+            "function": function_name(self.function),
+            "from": described(self.view.sample_type),
+            "to": described(self.sample_type),
+        }
+        return {**said, "view": view} if view else said
+
+    def run(self, shard: int) -> ShardRef | Failure:
+        """The shard that the work on one shard writes, or why it could not."""
+        whole = self.view.table
+        table = ShardTable(whole.shards.source, whole.shards.cache, refs=[whole.refs[shard]])
+        samples = ShardSamples(Samples(replace(self.view, table=table), Order(0)))
+        try:
+            return self._write(shard, table, samples)
+        except Exception as error:  # noqa: BLE001  the function may raise anything
+            return Failure.of(shard, table.refs[0], self._last_read(table, samples.taken), error)
+
+    def _write(self, shard: int, table: ShardTable, samples: ShardSamples) -> ShardRef:
+        opened = table.shards.open(0)
+        digest = opened.ref.digest or sha256_of(opened, table.shards.cache)
+        results = self.function(samples)
+        if not isinstance(results, Iterable):
+            raise UsageError(
+                "a function that is mapped over shards must give samples",
+                expected=f"an iterator over {self.sample_type.__name__}",
+                actual=type(results).__name__,
+                hint="It is given an iterator over the samples of a shard; let it yield samples. For a function of one"
+                " sample: dataset.map(function).map_shards(iter, out=...).",
+            )
+        observer = ManifestWriter(self.sample_type, provenance=self.record(digest))
+        (written,) = cut_shards(self._rows(shard, results), Limits(), lambda _: self.pattern(shard), observer)
+        return written
+
+    def _rows(self, shard: int, results: Iterable[Any]) -> Iterator[SampleRow]:
+        for number, sample in enumerate(results):
+            if self.sample_type is DictSample and isinstance(sample, Mapping):
+                sample = DictSample(sample)
+            if type(sample) is not self.sample_type:
+                raise SampleError(
+                    "a function that is mapped over shards gives other samples than it says",
+                    expected=self.sample_type.__name__,
+                    actual=type(sample).__name__,
+                    hint="Annotate its result, such as Iterator[Digit], or pass sample_type=.",
+                )
+            yield f"{shard:06d}-{number:09d}", sample.packed, sample
+
+    def _last_read(self, table: ShardTable, taken: int) -> str | None:
+        if not taken:
+            return None
+        if self.view.filtered:
+            return f"sample {taken - 1} of those that the filter keeps"
+        with suppress(AtdataError):
+            return f"sample {table.key(0, int(table.shards.open(0).index.starts[taken - 1]))}"
+        return f"sample {taken - 1}"
+
+
+def result_type(function: Callable[..., Any], given: type[Any] | None, default: type[Any]) -> type[Any]:
+    """The type of the samples that a function gives: as its caller says, else its annotation, else a default."""
+    if given is not None:
+        return given
+    with suppress(NameError, TypeError, AttributeError, ValueError):
+        for said in typing.get_args(typing.get_type_hints(function).get("return"))[:1]:
+            if isinstance(said, type) and issubclass(said, PackableSample | DictSample):
+                return said
+    return default
+
+
+def described(sample_type: type[Any]) -> str:
+    """A sample type in one line: its name, and its fields with their types."""
+    fields = fields_of(sample_type) if issubclass(sample_type, PackableSample) else ()
+    return f"{sample_type.__name__}({', '.join(f'{field.name}: {field.shown}' for field in fields)})"
