@@ -88,6 +88,7 @@ def test_copying(terminal: Terminal) -> None:
         "copied": 3,
         "changed": 0,
         "same": 0,
+        "withdrawn": 0,
         "unread": [],
     }
     assert terminal.run("index", "copy", "one.sqlite", "two.sqlite") == 0

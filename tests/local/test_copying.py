@@ -104,6 +104,45 @@ def test_what_has_changed_meanwhile_is_changed(source: LocalIndex, target: Local
     assert check(target) == []
 
 
+def datasets(index: LocalIndex) -> list[str]:
+    return sorted(f"{entry.name} {entry.shards[0].url.rpartition('/')[2]}" for entry in index.list_datasets())
+
+
+def test_what_is_retracted_in_either_is_retracted_in_both(source: LocalIndex, target: LocalIndex) -> None:
+    source.copy_to(target)
+    there, here = target.get_entry_by_name("rows", "1.1.0"), source.get_entry_by_name("nightly")
+    target.retract("rows", "1.1.0", reason="two is wrong, they say there")
+    source.retract("nightly", reason="all four nights are wrong")
+    source.retract("rows", "1.0.0", reason="but for its other name")
+    done = source.copy_to(target)
+    assert (done.copied, done.changed, done.withdrawn) == (0, 5, 5)
+    with pytest.raises(RetractedError, match="they say there"):
+        target.get_entry_by_name("rows", "1.1.0")
+    for name, version in (("nightly", None), ("rows", "1.0.0")):
+        with pytest.raises(RetractedError):
+            target.get_entry_by_name(name, version)
+    listed = {entry.uri for entry in target.list_datasets()}
+    assert not listed & {there.uri, here.uri}
+    assert listed == {
+        target.get_dataset(label.dataset_uri).uri for label in target.list_labels() if not label.retraction
+    }
+    assert check(target) == []
+    again = source.copy_to(target)
+    assert (again.copied, again.changed) == (0, 0)
+    assert target.copy_to(source).withdrawn == 1
+    assert datasets(source) == datasets(target)
+
+
+def test_an_entry_stays_where_the_target_has_a_version_of_its_own(source: LocalIndex, target: LocalIndex) -> None:
+    source.copy_to(target)
+    entry = target.get_entry_by_name("rows", "1.1.0")
+    target.add_label(entry, name="kept", version="1.0.0")
+    source.retract("rows", "1.1.0", reason="two is wrong")
+    assert source.copy_to(target).withdrawn == 0
+    assert target.get_entry_by_name("kept") == entry
+    assert check(target) == []
+
+
 def test_what_is_something_else_there_stays(source: LocalIndex, target: LocalIndex) -> None:
     target.insert_dataset(rows(99), name="rows", version="1.1.0")
     with pytest.raises(ConflictError, match="has something else"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -169,15 +170,18 @@ def diff(
 
 def copy(
     source: Annotated[str, typer.Argument(help="redis://, postgresql://, sqlite:/// or a file.")],
-    target: Annotated[str, typer.Argument(help="Likewise; what it lists already stays.")],
+    target: Annotated[str, typer.Argument(help="Likewise; where both say something about a dataset, SOURCE is right.")],
     json: Json = False,
 ) -> None:
     """Copy an index to another database, with everything in it. Once more goes on where it was interrupted."""
     done = LocalIndex(source).copy_to(LocalIndex(target))
     if json:
-        say_json({"copied": done.copied, "changed": done.changed, "same": done.same, "unread": list(done.unread)})
+        say_json({**asdict(done), "unread": list(done.unread)})
         return
-    say(f"{plural(done.copied, 'record')} copied, {done.changed} changed, {done.same} there already.")
+    say(
+        f"{plural(done.copied, 'record')} copied, {done.changed} changed, {done.same} there already"
+        + (f", {plural(done.withdrawn, 'entry')} withdrawn." if done.withdrawn else ".")
+    )
     for uri in done.unread:
         say(f"passed over, since it cannot be read: {uri}", style="yellow")
 

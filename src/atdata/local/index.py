@@ -221,10 +221,12 @@ class LocalIndex(RecordIndex[LocalRecords]):
         """Copy everything that this index lists into another one; shards stay where they are.
 
         What is there already is not written again, so the same call once more goes on where one that was killed has
-        stopped. Where both say something about the same, this index is right. Nothing is deleted there.
+        stopped. Where both say something about the same, this index is right; but a version that either has retracted is
+        retracted there, and the entry that only such versions stand for is taken out. Nothing else is deleted there.
 
         Raises:
             ConflictError: a version, or a record key, stands for something else there.
+            UsageError: the other one is no index in a database.
             NetworkError, StorageError, AuthError: a database cannot be read or written.
         """
         checked_type(other, LocalIndex, "other", "Open it: LocalIndex(where).")
