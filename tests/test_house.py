@@ -32,6 +32,8 @@ SRC = Path(atdata.__file__).parent
 LARGE_FACES = {
     "Entry": 13,  # all that a dataset says of itself
     "Dataset": 27,  # the verbs of users
+    "View": 13,  # all that iteration, loaders and tables ask of one
+    "ShardView": 14,
     "RecordIndex": 17,
     "VersionedIndex": 13,  # likewise
     "LocalRecords": 15,  # a port, and what a database finds more easily than a repository

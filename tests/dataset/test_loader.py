@@ -27,7 +27,7 @@ from atdata import Dataset
 from atdata.dataset.loader import Loader
 from atdata.dataset.ranks import Rank, Ranks, Worker
 from atdata.dataset.stored import rows_by_shard
-from atdata.dataset.view import View
+from atdata.dataset.view import ShardView
 from atdata.errors import ResumeError, UsageError
 from atdata.shards import write_shard
 
@@ -547,7 +547,7 @@ def test_a_loader_is_asked_for_its_class_while_torch_is_being_imported(datasets,
 def test_all_ranks_and_workers_together_read_each_byte_once(datasets, shuffle):
     """Counted where samples are decoded."""
     data = datasets["7"]
-    original = View.reader
+    original = ShardView.reader
 
     def counting(self: Any) -> Any:
         reader = original(self)
@@ -557,7 +557,7 @@ def test_all_ranks_and_workers_together_read_each_byte_once(datasets, shuffle):
     for world, workers in ((1, 1), (2, 3), (3, 2)):
         readers: list[Any] = []
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(View, "reader", counting)
+            patch.setattr(ShardView, "reader", counting)
             for rank in range(world):
                 of_workers(data.loader(7, shuffle=shuffle, rank=rank, world_size=world), workers)
         read = sum(reader.statistics.samples for reader in readers)

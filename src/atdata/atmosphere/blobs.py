@@ -17,6 +17,7 @@ from atdata.atproto.syntax import BlobUri
 from atdata.dataset import Dataset
 from atdata.dataset.stored import is_whole, keeps_shards, packed_by_shard, stored_decoder
 from atdata.dataset.stores import ShardStore
+from atdata.dataset.view import of_shards
 from atdata.errors import LexiconError, LimitError, ShardNotFoundError, UsageError, XrpcError
 from atdata.files import atomic_file, write_all
 from atdata.manifest import discard_shard, manifest_paths
@@ -192,7 +193,7 @@ class PDSBlobStore(ShardStore):
 
     def _whole(self, dataset: Dataset[Any], number: int, limit: int, observer: Observer | None) -> ShardRef | None:
         """A shard of a dataset as it is, in the cache; `None` where it is too large for a blob."""
-        view, scratch = dataset.view, self._cache.scratch()
+        view, scratch = of_shards(dataset.view), self._cache.scratch()
         opened = view.table.shards.open(number)
         if opened.size > limit:
             return None

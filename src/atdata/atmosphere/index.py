@@ -17,6 +17,7 @@ from atdata.atmosphere.repository import State
 from atdata.atproto.syntax import RecordKey
 from atdata.dataset import Dataset, DatasetDict
 from atdata.dataset.stores import AbstractDataStore
+from atdata.dataset.view import of_shards
 from atdata.errors import UsageError
 from atdata.index import RecordIndex, choose_schema
 from atdata.index.appending import Sending
@@ -62,7 +63,7 @@ class AtmosphereIndex(RecordIndex[AccountRecords]):
             return publish(self.client, publication, pack, schema=draft, choose=choose)
 
     def _check_reachable(self, dataset: Dataset[Any], publication: Publication) -> None:
-        if self.data_store is None and isinstance(dataset.view.source, FileSource):
+        if self.data_store is None and isinstance(of_shards(dataset.view).source, FileSource):
             raise UsageError(
                 "the shards are files of this machine, which nobody else can read",
                 actual=publication.name,
@@ -80,7 +81,11 @@ class AtmosphereIndex(RecordIndex[AccountRecords]):
             blobs = [shard.origin for shard in plan.planned]
             return Packed.of_blobs(blobs, self.client.blob_limit, manifests, plan.layout)
 
-        source = dataset.view.source if store is None else store.create_source([shard.url for shard in plan.shards])
+        source = (
+            of_shards(dataset.view).source
+            if store is None
+            else store.create_source([shard.url for shard in plan.shards])
+        )
         return Packed(plan, lambda: find_manifests(source, plan.shards, ShardCache(cache), manifests))
 
     def _put_schema(self, draft: Schema) -> Schema:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from atdata.arguments import checked_call, checked_text, checked_type
 from atdata.dataset.entry import IndexEntry
+from atdata.dataset.identity import find
 from atdata.dataset.iteration import Batches, Samples, Shuffle
 from atdata.dataset.loader import EqualSteps, Loader
 from atdata.dataset.looks import Looks
@@ -22,8 +23,8 @@ from atdata.dataset.order import WINDOW, Order
 from atdata.dataset.ranks import Ranks
 from atdata.dataset.reading.table import ShardTable
 from atdata.dataset.tables.frames import Tables
-from atdata.dataset.transforms import Filter, Map
-from atdata.dataset.view import MaybeSized, View
+from atdata.dataset.transforms import Filter, Map, Transform
+from atdata.dataset.view import MaybeSized, ShardView, View
 from atdata.display import Card, Grid
 from atdata.errors import FieldTypeError, NotFoundError, UsageError
 from atdata.lens import find_lens, registered_lens
@@ -126,13 +127,14 @@ class Dataset(MaybeSized, Tables[T], Looks[T]):
             sample_type = given or _checked(named or DictSample)
             if self._layout is not None and sample_type is not DictSample:
                 self._layout.check(fields_of(sample_type))
-            self._view = View(self._table, sample_type, sample_type, layout=self._layout)
+            self._view = ShardView(self._table, sample_type, sample_type, layout=self._layout)
         return self._view
 
     @property
     def layout(self) -> dict[str, str] | None:
         """The extensions of the files that fields stand in, as they were given."""
-        return None if self.view.layout is None else self.view.layout.said()
+        layout = self.view.about.layout
+        return None if layout is None else layout.said()
 
     @property
     def sample_type(self) -> type[T]:
@@ -146,7 +148,7 @@ class Dataset(MaybeSized, Tables[T], Looks[T]):
     @property
     def shards(self) -> Sequence[ShardRef]:
         """The shards, in order."""
-        return self._table.refs
+        return self.view.about.shards
 
     def __len__(self) -> int:
         """The number of samples, without reading them: by the shards' references, else their publisher, else their
@@ -279,9 +281,9 @@ class Dataset(MaybeSized, Tables[T], Looks[T]):
             DigestError: fetched bytes are not the published ones.
         """
         if isinstance(which, int | np.integer) and not isinstance(which, bool):
-            (sample,) = self._batch(self.view.select(self._position(int(which)))).samples
+            (sample,) = self._batch(self._numbers(self._position(int(which)))).samples
             return sample
-        return self._batch(self.view.select(self._positions(which)))
+        return self._batch(self._numbers(self._positions(which)))
 
     def select(self, which: slice | Sequence[int] | NDArray[np.integer[Any]]) -> Dataset[T]:
         """A view of some samples, in the order given.
@@ -290,7 +292,7 @@ class Dataset(MaybeSized, Tables[T], Looks[T]):
             IndexError: there is no such sample.
             UsageError: the samples are filtered, and only reading can tell their numbers.
         """
-        return self._changed(table=self._random_access.table, selection=self.view.select(self._positions(which)))
+        return self._seen(self._random_access.only(self._numbers(self._positions(which))))
 
     def take(self, count: int) -> Dataset[T]:
         """A view of the first samples.
@@ -318,13 +320,11 @@ class Dataset(MaybeSized, Tables[T], Looks[T]):
             ArgumentTypeError: the key is no text.
         """
         checked_text(key, "key", "Give the text of a key; ds[3] is the sample with a number.")
-        view = self._random_access
-        number = view.table.find(key)
-        if view.selection is not None and number not in view.selection:
-            hint = "Take it from the dataset on which take, skip or select was called."
-            raise NotFoundError("the sample with this key is not in this view", path=repr(key), hint=hint)
-        (sample,) = self._batch(np.array([number])).samples
+        (sample,) = self._batch(np.array([find(self._random_access, key)])).samples
         return sample
+
+    def _numbers(self, positions: Ints) -> Ints:
+        return self.view.at(Order(0), positions)
 
     def _batch(self, numbers: Ints) -> SampleBatch[T]:
         return next(self._random_access.read([numbers]))
@@ -337,7 +337,7 @@ class Dataset(MaybeSized, Tables[T], Looks[T]):
                 hint="Use take, skip, select and dataset[...] before filter. The first samples that a filter keeps:"
                 " filtered.head(n), or filtered.ordered().take(n).",
             )
-        return self.view.random_access()
+        return self.view.each(ShardView.random_access)
 
     def _position(self, which: int) -> Ints:
         extent = self._extent(which + 1 if which >= 0 else None)
@@ -391,21 +391,8 @@ class Dataset(MaybeSized, Tables[T], Looks[T]):
             UsageError: the layout does not fit, or the dataset has a type.
         """
         _checked(view_type)
-        view = self.view
-        if view.fields is not None or view.transforms:
-            raise UsageError("as_type must come before columns, map and filter", hint="Call as_type first.")
-        stored, lens, said = view.stored_type, view.lens, view.layout
-        if lens is None and stored is DictSample and registered_lens(stored, view_type) is None:
-            stored, said = view_type, said if layout is None else Layout.of(layout)
-            if said is not None and stored is not DictSample:
-                said.check(fields_of(stored))
-        elif layout is not None:
-            what = f"the layout of {view.sample_type.__name__} is given where the dataset is made"
-            raise UsageError(what, path="layout", hint="Pass it to Dataset(...), or leave it out.")
-        elif view.sample_type is not view_type:
-            next_lens = find_lens(view.sample_type, view_type)
-            lens = next_lens if lens is None else lens.then(next_lens)
-        return self._changed(stored_type=stored, lens=lens, sample_type=view_type, layout=said)
+        said = None if layout is None else Layout.of(layout)
+        return self._seen(self.view.each(lambda view: _as_type(view, view_type, said)))
 
     def columns(self, *names: str) -> Dataset[DictSample]:
         """A view that reads some fields and decodes nothing else; its samples are `DictSample`s.
@@ -413,12 +400,7 @@ class Dataset(MaybeSized, Tables[T], Looks[T]):
         Raises:
             UsageError: there is no such field, or the samples are mapped or filtered already.
         """
-        if self.view.transforms or not names:
-            raise UsageError(
-                "columns needs names of fields, and must come before map and filter",
-                actual=", ".join(names),
-                hint="Call columns first, with at least one name.",
-            )
+        seen = self.view.each(lambda view: _columns(view, names))
         known = [field.name for field in fields_of(self.sample_type)] if self.sample_type is not DictSample else names
         for name in names:
             if name not in known:
@@ -427,7 +409,7 @@ class Dataset(MaybeSized, Tables[T], Looks[T]):
                     expected=", ".join(known),
                     hint="Choose among the fields of the samples.",
                 )
-        return self._changed(fields=tuple(names), sample_type=DictSample)
+        return self._seen(seen)
 
     @overload
     def map(self, function: Callable[[T], Mapping[str, Any]], sample_type: None = None) -> Dataset[DictSample]: ...
@@ -442,7 +424,7 @@ class Dataset(MaybeSized, Tables[T], Looks[T]):
             sample_type: of the results; by default that of its annotation, else `DictSample`.
         """
         transform = Map.of(function, sample_type)
-        return self._changed(transforms=(*self.view.transforms, transform), sample_type=transform.sample_type)
+        return self._seen(self.view.each(lambda view: _then(view, transform, transform.sample_type)))
 
     def filter(self, keep: Callable[[T], bool]) -> Dataset[T]:
         """A view of the samples for which a function is true.
@@ -451,7 +433,8 @@ class Dataset(MaybeSized, Tables[T], Looks[T]):
         window that is kept, and may be short; where nothing is kept it is skipped.
         """
         checked_call(keep, "keep", "Give a function of a sample, such as lambda sample: sample.label > 3.")
-        return self._changed(transforms=(*self.view.transforms, Filter(keep)))
+        transform = Filter(keep)
+        return self._seen(self.view.each(lambda view: _then(view, transform, view.sample_type)))
 
     # --- work
 
@@ -493,14 +476,45 @@ class Dataset(MaybeSized, Tables[T], Looks[T]):
         )
         return Dataset(FileSource(shards), sample_type=kind)
 
-    def _changed(self, **changes: Any) -> Dataset[Any]:
-        """The same shards in another view."""
+    def _seen(self, view: View[Any]) -> Dataset[Any]:
+        """The same dataset in another view."""
         dataset: Dataset[Any] = copy(self)
-        dataset._view = replace(self.view, **changes)
+        dataset._view = view
         return dataset
 
     def __repr__(self) -> str:
-        return f"Dataset[{self.sample_type.__name__}]({len(self.shards)} shards)"
+        return f"Dataset[{self.sample_type.__name__}]({self.view.about.title})"
+
+
+def _as_type(view: ShardView[Any], view_type: type[Any], layout: Layout | None) -> ShardView[Any]:
+    if view.fields is not None or view.transforms:
+        raise UsageError("as_type must come before columns, map and filter", hint="Call as_type first.")
+    stored, lens, said = view.stored_type, view.lens, view.layout
+    if lens is None and stored is DictSample and registered_lens(stored, view_type) is None:
+        stored, said = view_type, said if layout is None else layout
+        if said is not None and stored is not DictSample:
+            said.check(fields_of(stored))
+    elif layout is not None:
+        what = f"the layout of {view.sample_type.__name__} is given where the dataset is made"
+        raise UsageError(what, path="layout", hint="Pass it to Dataset(...), or leave it out.")
+    elif view.sample_type is not view_type:
+        next_lens = find_lens(view.sample_type, view_type)
+        lens = next_lens if lens is None else lens.then(next_lens)
+    return replace(view, stored_type=stored, lens=lens, sample_type=view_type, layout=said)
+
+
+def _columns(view: ShardView[Any], names: tuple[str, ...]) -> ShardView[Any]:
+    if view.transforms or not names:
+        raise UsageError(
+            "columns needs names of fields, and must come before map and filter",
+            actual=", ".join(names),
+            hint="Call columns first, with at least one name.",
+        )
+    return replace(view, fields=names, sample_type=DictSample)
+
+
+def _then(view: ShardView[Any], transform: Transform, sample_type: type[Any]) -> ShardView[Any]:
+    return replace(view, transforms=(*view.transforms, transform), sample_type=sample_type)
 
 
 def _checked(sample_type: Any) -> type[Any]:

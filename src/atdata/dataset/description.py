@@ -18,7 +18,7 @@ from atdata.dataset.view import View
 from atdata.display import Card, Grid
 from atdata.errors import AtdataError
 from atdata.manifest import Header, manifest_beside, pinned_header
-from atdata.samples import DictSample, Field, PackableSample, fields_of
+from atdata.samples import Field, PackableSample, fields_of
 from atdata.samples.kinds.media import Encoded
 from atdata.samples.preview import brief, values_of
 from atdata.shards import FileSource
@@ -114,13 +114,11 @@ def describe(view: View[Any], title: str, limit: int) -> Description:
 
 def shown_fields(view: View[Any]) -> tuple[Field, ...]:
     """The fields of the samples of a view; none where these have no type."""
-    kind: type[Any] = view.sample_type
-    if kind is DictSample and view.fields is not None and not view.transforms:
-        kind = view.stored_type if view.lens is None else view.lens.view_type
+    kind, names = view.about.declaring, view.about.names
     if not issubclass(kind, PackableSample):
         return ()
     fields = fields_of(kind)
-    return fields if view.fields is None else tuple(field for field in fields if field.name in view.fields)
+    return fields if names is None else tuple(field for field in fields if field.name in names)
 
 
 def _values(view: View[Any]) -> Iterator[Mapping[str, Any]]:

@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 from atdata.dataset.description import Description, describe, shown_fields
 from atdata.dataset.iteration import Samples
 from atdata.dataset.order import Order
+from atdata.dataset.reading.table import ShardTable
 from atdata.dataset.view import View
 from atdata.display import Card, Grid
 from atdata.errors import AtdataError, UnsizedError
@@ -48,22 +49,22 @@ class Looks(Generic[T]):
 
     def card(self, shown: int = SHOWN) -> Card:
         """The dataset as people look at it: its fields, and its first samples where they can be had at once."""
-        view, shards = self.view, self.view.table.refs
-        here = bool(shards) and all(view.table.shards.stat(number) is not None for number in range(len(shards)))
+        view, about = self.view, self.view.about
+        shards = about.shards
         digests = sum(shard.digest is not None for shard in shards)
         sizes = [shard.size for shard in shards if shard.size is not None]
         facts = {
-            "samples": _count(view, here),
+            "samples": count(view),
             "shards": len(shards),
             "bytes": f"{sum(sizes):,}" if len(sizes) == len(shards) else None,
-            "layout": view.layout and "; ".join(f"{name}: {files}" for name, files in view.layout.said().items()),
+            "layout": about.layout and "; ".join(f"{name}: {files}" for name, files in about.layout.said().items()),
             "verified": f"each shard against its digest before it is read ({digests} of {len(shards)} have one)"
             if digests
             else "no digest is known of the shards",
         }
         grids = [fields_grid(self.schema)] if self.schema.fields else []
         notes: list[str] = []
-        if shards and view.table.shards.stat(0) is None:
+        if any(table.refs and table.shards.stat(0) is None for table in about.tables):
             notes.append("The first shard is not on this machine yet: dataset.head() fetches it and shows samples.")
         else:
             try:
@@ -84,14 +85,22 @@ def fields_grid(schema: SampleSchema) -> Grid:
     return Grid(["field", "type", *(["what it is"] if documented else [])], rows, "fields")
 
 
-def _count(view: View[Any], here: bool) -> str | None:
+def count(view: View[Any]) -> str | None:
     """The number of samples, where no shard has to be fetched for it."""
-    known = view.filtered or view.selection is not None or all(shard.samples is not None for shard in view.table.refs)
     try:
-        if known or here:
+        tables = view.about.tables
+        if view.filtered or view.selection is not None or all(map(_is_known, tables)):
             return f"{len(view):,}"
-        return None if view.table.claimed is None else f"{view.table.claimed:,}, as its publisher says"
+        claims = [table.claimed for table in tables]
+        return f"{claims[0]:,}, as its publisher says" if len(claims) == 1 and claims[0] is not None else None
     except UnsizedError:
         return "as many as the filter keeps"
     except AtdataError:
         return None
+
+
+def _is_known(table: ShardTable) -> bool:
+    """True if the number of samples in each shard is known, or the shard is on this machine."""
+    return all(
+        ref.samples is not None or table.shards.stat(number) is not None for number, ref in enumerate(table.refs)
+    )

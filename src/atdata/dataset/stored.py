@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from atdata.dataset.iteration import Samples
 from atdata.dataset.order import Order
 from atdata.dataset.reading.members import MemberReader
-from atdata.dataset.view import View
+from atdata.dataset.view import ShardView, View, of_shards
 from atdata.errors import SampleError
 from atdata.samples import DictSample, PackableSample, fields_of
 from atdata.samples.layout import Layout
@@ -18,14 +18,14 @@ from atdata.shards.rows import read_rows
 from atdata.shards.writer import Row, SampleRow
 
 
-def is_whole(view: View[Any]) -> bool:
+def is_whole(view: View[Any]) -> TypeGuard[ShardView[Any]]:
     """True if a view is every sample of its shards as it is stored: then their bytes can stand for it."""
-    return view.selection is None and view.fields is None and view.lens is None and not view.transforms
+    return keeps_shards(view) and view.lens is None
 
 
-def keeps_shards(view: View[Any]) -> bool:
+def keeps_shards(view: View[Any]) -> TypeGuard[ShardView[Any]]:
     """True if each sample of a view stands for one that is stored, in the same shard and place."""
-    return view.selection is None and not view.transforms and view.fields is None
+    return isinstance(view, ShardView) and view.selection is None and not view.transforms and view.fields is None
 
 
 def rows_by_shard(view: View[Any]) -> Iterator[Iterator[Row]]:
@@ -33,7 +33,7 @@ def rows_by_shard(view: View[Any]) -> Iterator[Iterator[Row]]:
 
     Each shard is verified before its first row. Its rows must be taken before the next shard's.
     """
-    table = view.table
+    table = of_shards(view).table
     for shard in open_shards(table.shards.source, table.refs, table.shards.cache):
         yield read_rows(shard.file, shard.size, shard.ref.url)
 
@@ -52,7 +52,7 @@ def packed_by_shard(view: View[Any]) -> Iterator[Iterator[SampleRow]]:
         yield (_packed(f"{number:09d}", sample) for number, sample in enumerate(samples))
 
 
-def decoder(view: View[Any]) -> Callable[[bytes], Any]:
+def decoder(view: ShardView[Any]) -> Callable[[bytes], Any]:
     """The function from a stored sample to the sample, seen through the view's lens."""
     decode = stored_decoder(view.stored_type, view.layout)
     if view.lens is None:
@@ -73,10 +73,9 @@ def layout_of(view: View[Any]) -> Layout | None:
     """The layout that somebody gave of the samples as `packed_by_shard` gives them; `None` where they are packed, or where
     their type tells.
     """
-    table = view.table
-    if view.layout is None or not keeps_shards(view) or view.lens is not None or not table.refs:
+    if not is_whole(view) or view.layout is None or not view.table.refs:
         return None
-    return None if table.shards.open(0).index.packed else view.layout
+    return None if view.table.shards.open(0).index.packed else view.layout
 
 
 def _kept(key: str, stored: bytes, sample: Any) -> SampleRow:

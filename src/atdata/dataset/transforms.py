@@ -13,6 +13,7 @@ import numpy as np
 from atdata.arguments import checked_call, checked_type
 from atdata.errors import UsageError
 from atdata.lens import Lens, Projection
+from atdata.numbers import Ints
 from atdata.samples import DictSample, PackableSample, SampleBatch
 
 Transform: TypeAlias = Callable[[SampleBatch[Any]], SampleBatch[Any]]
@@ -96,13 +97,23 @@ class Filter:
 
     def __call__(self, batch: SampleBatch[Any]) -> SampleBatch[Any]:
         """The kept samples of the batch."""
+        return self.left(batch, self.places(batch))
+
+    def places(self, batch: SampleBatch[Any]) -> Ints:
+        """The places in a batch of the samples that are kept."""
         kept = [index for index, sample in enumerate(batch.samples) if self.keep(sample)]
-        if len(kept) == len(batch):
+        return np.array(kept, np.int64)
+
+    @staticmethod
+    def left(batch: SampleBatch[Any], places: Ints) -> SampleBatch[Any]:
+        """The samples at some places of a batch."""
+        if len(places) == len(batch):
             return batch
+        kept = places.tolist()
         if batch.rows is not None:
             return SampleBatch.of(batch.sample_type, [batch.rows[index] for index in kept])
         columns = {
-            name: [column[i] for i in kept] if isinstance(column, list) else column[np.array(kept, np.int64)]
+            name: [column[i] for i in kept] if isinstance(column, list) else column[places]
             for name, column in batch.stored.items()
         }
         return SampleBatch(batch.sample_type, columns)

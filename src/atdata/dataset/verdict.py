@@ -11,7 +11,7 @@ from typing import Any
 from atdata.dataset.reading.manifests import check_offsets
 from atdata.dataset.reading.table import wrong_claim
 from atdata.dataset.stored import decoder
-from atdata.dataset.view import View
+from atdata.dataset.view import View, of_shards
 from atdata.errors import DigestError, MissingExtraError
 from atdata.manifest import Manifest, pinned_header, pinned_manifest
 from atdata.progress import progress
@@ -53,7 +53,9 @@ def read_for_verdict(view: View[Any], title: str = "") -> Verdict:
         DigestError: one is not what was published.
         ShardError: a shard is damaged or contradicts its manifest, or the number of samples is not the claimed one.
         SampleError: a sample is not of its type.
+        UsageError: the view is of several datasets together.
     """
+    view = of_shards(view)
     table, decode = view.table, decoder(view)
     cache = replace(table.shards.cache, revalidate=True)
     sizes = [shard.size or 0 for shard in table.refs]

@@ -1,28 +1,30 @@
-"""A view: a selection of the samples of a table of shards, their type, a lens and transforms.
+"""Views: what iteration, loaders and tables work on. A view is frozen and pickles: a worker process gets the same.
 
-Iteration, loaders and tables work on a view. It is frozen and pickles: a worker process gets the same.
+A `ShardView` is a selection of the samples of a table of shards, their type, a lens and transforms. Several views
+together are one too: see `combined.py`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterable, Iterator
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Generic, NamedTuple, Self, TypeVar
+from typing import Any, Generic, NamedTuple, Self, TypeAlias, TypeVar
 
 import numpy as np
 
 from atdata.dataset.order import Order
 from atdata.dataset.reading.reader import Batch, SampleReader, block_size
 from atdata.dataset.reading.table import ShardTable
-from atdata.dataset.transforms import ApplyLens, Filter, Transform
-from atdata.errors import UnsizedError
+from atdata.dataset.transforms import ApplyLens, Filter, Map, Transform
+from atdata.errors import UnsizedError, UsageError
 from atdata.lens import Lens, Projection
 from atdata.numbers import Ints
 from atdata.samples import SampleBatch, fields_of
 from atdata.samples.layout import Layout
-from atdata.shards.ports import DataSource
+from atdata.shards.ports import DataSource, ShardRef
 
 T = TypeVar("T")
 
@@ -54,11 +56,132 @@ class Fingerprint(NamedTuple):
     pipeline: str
 
 
-@dataclass(frozen=True, eq=False)
-class View(MaybeSized, Generic[T]):
-    """Samples of some shards, as a dataset shows them.
+class About(NamedTuple):
+    """The parts of a view.
 
-    A *position* is a place in an epoch, a *number* that of a sample in the shards.
+    Attributes:
+        title: what they are, in words.
+        tables: of the shards.
+        declaring: the type that declares the fields of the samples.
+        names: of the fields that are read; `None` for all.
+        layout: the files that fields stand in, where that was given.
+    """
+
+    title: str
+    tables: tuple[ShardTable, ...]
+    declaring: type[Any]
+    names: tuple[str, ...] | None = None
+    layout: Layout | None = None
+
+    @property
+    def shards(self) -> tuple[ShardRef, ...]:
+        """All shards, in order."""
+        return tuple(itertools.chain.from_iterable(table.refs for table in self.tables))
+
+
+Part: TypeAlias = "tuple[SampleBatch[Any], Ints | None]"
+"""A batch; and where its samples stand among the numbers that were asked for, if a filter left some of them out."""
+
+
+class View(MaybeSized, Generic[T]):
+    """Samples as a dataset shows them.
+
+    A *position* is a place in an epoch, a *number* stands for one sample, wherever it is in an epoch.
+
+    Attributes:
+        sample_type: the type of the samples that are read.
+        selection: the numbers of the samples, int64 `[n]`; `None` stands for all.
+    """
+
+    sample_type: type[T]
+    selection: Ints | None
+
+    def __len__(self) -> int:
+        """The number of samples as far as it is known without reading: see `Dataset.__len__`.
+
+        Raises:
+            ShardError: a shard whose headers had to be read is damaged, or the publisher's number is wrong.
+            UnsizedError: the samples are filtered.
+        """
+        if self.filtered:
+            raise UnsizedError.of("the samples of a filtered dataset", "Count them: sum(1 for _ in dataset).")
+        return self._size() if self.selection is None else len(self.selection)
+
+    def _size(self) -> int:
+        return self.extent
+
+    @property
+    @abstractmethod
+    def about(self) -> About:
+        """The parts of it."""
+
+    @property
+    @abstractmethod
+    def filtered(self) -> bool:
+        """True if samples are filtered: only reading can tell which are kept."""
+
+    @property
+    def extent(self) -> int:
+        """The number of positions of an epoch: of samples before any filter. It is never a claim."""
+        return self.resolve_stop(None)
+
+    @abstractmethod
+    def resolve_stop(self, stop: int | None, *, open_shards: bool = True) -> int:
+        """`stop`, or the number of positions if that is less; opens no more shards than that takes.
+
+        Args:
+            stop: a position; `None` stands for the last.
+            open_shards: open another shard for it; else the answer is bounded by those that are known already.
+        """
+
+    @abstractmethod
+    def prefetch_first(self) -> None:
+        """Begin to open the first shards: samples will be read from the first to the last."""
+
+    @abstractmethod
+    def block_size(self, number: int) -> int:
+        """The number of samples like this one to read at once."""
+
+    @abstractmethod
+    def at(self, order: Order, positions: Ints) -> Ints:
+        """The numbers of the samples at some positions of an order."""
+
+    def numbers(self, order: Order, ranges: Iterable[tuple[int, int]]) -> Iterator[Batch]:
+        """Yields the numbers of the samples that an order has at each range of positions `[start, stop)`."""
+        pending = iter(ranges)
+        while some := list(itertools.islice(pending, _RANGES)):
+            positions = np.concatenate([np.arange(start, stop, dtype=np.int64) for start, stop in some])
+            if order.size:
+                positions %= order.size  # a loader may pad an epoch with its first samples
+            numbers = self.at(order, positions)
+            bounds = itertools.accumulate((stop - start for start, stop in some), initial=0)
+            yield from (numbers[first:last] for first, last in itertools.pairwise(bounds))
+
+    @abstractmethod
+    def parts(self, numbers: Iterable[Batch | None]) -> Iterator[Part]:
+        """Yields a batch for each group of numbers. `None` among them ends what is read at once."""
+
+    def read(self, numbers: Iterable[Batch]) -> Iterator[SampleBatch[T]]:
+        """Yields a batch for each group of numbers. A filter may leave fewer samples of one, or none."""
+        for batch, _ in self.parts(numbers):
+            yield batch
+
+    @abstractmethod
+    def fingerprint(self) -> Fingerprint:
+        """The identity of an epoch of this view: the same in every process and every run."""
+
+    @abstractmethod
+    def each(self, change: Callable[[ShardView[Any]], ShardView[Any]]) -> View[Any]:
+        """The same view of changed shard views. What changes may be the samples, not their numbers."""
+
+    @abstractmethod
+    def only(self, numbers: Ints) -> View[T]:
+        """Some of the samples, in the order given."""
+
+
+@dataclass(frozen=True, eq=False)
+class ShardView(View[T]):
+    """Samples of some shards, as a dataset shows them. Their numbers are those that they have in the shards.
 
     Attributes:
         table: the shards.
@@ -80,16 +203,17 @@ class View(MaybeSized, Generic[T]):
     selection: Ints | None = None
     layout: Layout | None = None
 
-    def __len__(self) -> int:
-        """The number of samples as far as it is known without reading: see `Dataset.__len__`.
+    def _size(self) -> int:
+        return len(self.table)
 
-        Raises:
-            ShardError: a shard whose headers had to be read is damaged, or the publisher's number is wrong.
-            UnsizedError: the samples are filtered.
-        """
-        if self.filtered:
-            raise UnsizedError.of("the samples of a filtered dataset", "Count them: sum(1 for _ in dataset).")
-        return len(self.table) if self.selection is None else len(self.selection)
+    @property
+    def about(self) -> About:
+        """The shards, and the fields that are read."""
+        if self.fields is None or any(isinstance(transform, Map) for transform in self.transforms):
+            declaring, names = self.sample_type, None
+        else:
+            declaring, names = self.stored_type if self.lens is None else self.lens.view_type, self.fields
+        return About(f"{len(self.table.refs)} shards", (self.table,), declaring, names, self.layout)
 
     @property
     def source(self) -> DataSource:
@@ -101,18 +225,8 @@ class View(MaybeSized, Generic[T]):
         """True if samples are filtered: only reading can tell which are kept."""
         return any(isinstance(transform, Filter) for transform in self.transforms)
 
-    @property
-    def extent(self) -> int:
-        """The number of positions of an epoch: of samples before any filter. It is never a claim."""
-        return self.table.resolve_stop(None) if self.selection is None else len(self.selection)
-
     def resolve_stop(self, stop: int | None, *, open_shards: bool = True) -> int:
-        """`stop`, or the number of positions if that is less; opens no more shards than that takes.
-
-        Args:
-            stop: a position; `None` stands for the last.
-            open_shards: open another shard for it; else the answer is bounded by those that are known already.
-        """
+        """`stop`, or the number of positions if that is less."""
         if self.selection is None:
             return self.table.resolve_stop(stop, open_shards)
         return len(self.selection) if stop is None else min(stop, len(self.selection))
@@ -126,34 +240,31 @@ class View(MaybeSized, Generic[T]):
         """The number of samples to read at once from the shard of this one."""
         return max(1, block_size(self.table, self.table.shard_of(number)))
 
-    def numbers(self, order: Order, ranges: Iterable[tuple[int, int]]) -> Iterator[Batch]:
-        """Yields the numbers of the samples that an order has at each range of positions `[start, stop)`."""
-        if order.mode == "ordered" and not order.size and self.selection is None:
-            yield from itertools.starmap(range, ranges)
-            return
-        pending = iter(ranges)
-        while some := list(itertools.islice(pending, _RANGES)):
-            positions = np.concatenate([np.arange(start, stop, dtype=np.int64) for start, stop in some])
-            if order.size:
-                positions %= order.size  # a loader may pad an epoch with its first samples
-            numbers = self.select(order.samples(positions))
-            bounds = itertools.accumulate((stop - start for start, stop in some), initial=0)
-            yield from (numbers[first:last] for first, last in itertools.pairwise(bounds))
-
-    def select(self, positions: Ints) -> Ints:
-        """The numbers of the samples at some positions of the stored order."""
+    def at(self, order: Order, positions: Ints) -> Ints:
+        """The numbers of the samples at some positions of an order."""
+        positions = order.samples(positions)
         return positions if self.selection is None else self.selection[positions]
 
-    def read(self, numbers: Iterable[Batch]) -> Iterator[SampleBatch[T]]:
-        """Yields a batch for each group of numbers. A filter may leave fewer samples of one, or none."""
-        reader = self.reader()
+    def numbers(self, order: Order, ranges: Iterable[tuple[int, int]]) -> Iterator[Batch]:
+        """Yields the numbers of the samples at each range of positions, as ranges where that is what they are."""
+        if order.mode == "ordered" and not order.size and self.selection is None:
+            return itertools.starmap(range, ranges)
+        return super().numbers(order, ranges)
+
+    def parts(self, numbers: Iterable[Batch | None]) -> Iterator[Part]:
+        """Yields a batch for each group of numbers."""
         transforms = self._pipeline
         if self.table.gives_ranges:
-            numbers = map(self.table.with_ranges, numbers)
-        for batch in reader.batches(numbers):
+            numbers = (some if some is None else self.table.with_ranges(some) for some in numbers)
+        for batch in self.reader().batches(numbers):
+            kept: Ints | None = None
             for transform in transforms:
-                batch = transform(batch)
-            yield batch
+                if isinstance(transform, Filter):
+                    places = transform.places(batch)
+                    batch, kept = transform.left(batch, places), places if kept is None else kept[places]
+                else:
+                    batch = transform(batch)
+            yield batch, kept
 
     def reader(self) -> SampleReader:
         """A reader of the stored fields that this view needs."""
@@ -179,8 +290,31 @@ class View(MaybeSized, Generic[T]):
         """The same view for reading single samples: remote shards with a manifest are fetched in parts."""
         return replace(self, table=self.table.random_access())
 
+    def each(self, change: Callable[[ShardView[Any]], ShardView[Any]]) -> ShardView[Any]:
+        """The changed view."""
+        return change(self)
 
-def pipeline_of(view: View[Any]) -> str:
+    def only(self, numbers: Ints) -> ShardView[T]:
+        """Some of the samples, in the order given."""
+        return replace(self, selection=numbers)
+
+
+def of_shards(view: View[T]) -> ShardView[T]:
+    """A view that is one of shards.
+
+    Raises:
+        UsageError: it is of several datasets together, which have no shards of their own.
+    """
+    if isinstance(view, ShardView):
+        return view
+    raise UsageError(
+        "several datasets together have no shards of their own",
+        actual=view.about.title,
+        hint="Write their samples first: atdata.write_samples(dataset, path). An index with a data store does so itself.",
+    )
+
+
+def pipeline_of(view: ShardView[Any]) -> str:
     """The layout, the lens, the fields and the transforms of a view, as far as names tell them."""
     layout = [] if view.layout is None else [f"layout({view.layout.said()})"]
     return ", ".join([*layout, *map(str, view._pipeline)])

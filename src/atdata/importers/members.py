@@ -15,6 +15,7 @@ import numpy as np
 
 from atdata.arguments import path_text
 from atdata.dataset import Dataset, DatasetDict
+from atdata.dataset.view import of_shards
 from atdata.errors import SampleError, UsageError
 from atdata.files import atomic_file
 from atdata.importers import guesses
@@ -189,7 +190,7 @@ def _stored(source: DataSource, folder: Path, limits: Limits) -> FileSource:
 def is_members(source: DataSource) -> bool:
     """True if the samples of some shards are one file a field, as the first tells."""
     dataset: Dataset[Any] = Dataset(source)
-    return bool(dataset.shards) and not dataset.view.table.shards.open(0).index.packed
+    return bool(dataset.shards) and not of_shards(dataset.view).table.shards.open(0).index.packed
 
 
 def look(sources: Mapping[str, DataSource], name: str, uri: str) -> Inference:
@@ -197,7 +198,7 @@ def look(sources: Mapping[str, DataSource], name: str, uri: str) -> Inference:
     indexes, raw = list[Members](), list[dict[str, bytes]]()
     for source in sources.values():
         dataset: Dataset[Any] = Dataset(source)
-        table = dataset.view.table
+        table = of_shards(dataset.view).table
         for number in range(min(SHARDS, len(table.refs))):
             index = table.shards.open(number).index
             if index.members is None and len(index):

@@ -11,6 +11,7 @@ from typing import Any
 
 from atdata.atproto.syntax import AtUri, Tid
 from atdata.dataset import Dataset, write_samples
+from atdata.dataset.view import ShardView
 from atdata.errors import MissingExtraError, NotFoundError, SchemaError, UsageError
 from atdata.index.checks import check_first
 from atdata.index.deciding import Decision, Write
@@ -247,7 +248,7 @@ def as_stored(dataset: Dataset[Any], base: Schema, layout: Mapping[str, str]) ->
     view = dataset.view
     if view.sample_type is not DictSample:
         return dataset
-    if view.fields is None and not view.transforms:
+    if isinstance(view, ShardView) and view.fields is None and not view.transforms:
         dataset = dataset.as_type(base.sample_type, layout=None if view.layout else layout or None)
     check_first(dataset, base)
     return dataset

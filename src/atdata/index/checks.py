@@ -63,7 +63,7 @@ def check_first(dataset: Dataset[Any], schema: Schema) -> None:
     Raises:
         SampleError: it is not.
     """
-    decode = stored_decoder(schema.sample_type, dataset.view.layout)
+    decode = stored_decoder(schema.sample_type, dataset.view.about.layout)
     for rows in packed_by_shard(dataset.view):
         for _, stored, _ in rows:
             decode(stored)

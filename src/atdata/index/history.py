@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from atdata.dataset import Dataset
+from atdata.dataset.view import of_shards
 from atdata.errors import NotFoundError
 from atdata.manifest import SampleChanges, SampleDigests, sample_digests
 from atdata.progress import progress
@@ -191,12 +192,12 @@ def difference(
 def _others(dataset: Dataset[Any], shared: Counter[str]) -> Iterator[tuple[DataSource, ShardRef, ShardCache]]:
     """The shards of a dataset that are not among the shared ones."""
     left = Counter(shared)
-    for shard in dataset.view.source.shards:
+    for shard in of_shards(dataset.view).source.shards:
         key = str(shard.digest or shard.url)
         if left[key]:
             left[key] -= 1
         else:
-            yield dataset.view.source, shard, dataset.view.table.shards.cache
+            yield of_shards(dataset.view).source, shard, of_shards(dataset.view).table.shards.cache
 
 
 def _samples(source: DataSource, shard: ShardRef, cache: ShardCache) -> SampleDigests:

@@ -11,6 +11,7 @@ from typing import Any
 from atdata.dataset import Dataset
 from atdata.dataset.stored import is_whole, layout_of
 from atdata.dataset.stores import AbstractDataStore, ShardStore, scratch_of
+from atdata.dataset.view import of_shards
 from atdata.errors import UsageError
 from atdata.index.checks import check_splits
 from atdata.index.publication import Publication
@@ -98,7 +99,7 @@ def planned_storage(
         source = store.create_source(store.write_shards(dataset, prefix=prefix, **limits))
     else:
         _check_in_place(dataset, publication)
-        source = dataset.view.source
+        source = of_shards(dataset.view).source
         digests = digests or isinstance(source, FileSource)
     found = _proved(source, ShardCache(cache, revalidate=True)) if digests else source.shards
     kept = [replace(shard, url=_address(shard.url)) for shard in found]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from atdata.dataset import Dataset
+from atdata.dataset.view import of_shards
 from atdata.progress import progress
 from atdata.shards import Digest, FileSource, ShardRef
 from atdata.shards.cache import ShardCache
@@ -33,7 +34,7 @@ def fetch_all(dataset: Dataset[T], title: str, folder: Path) -> Dataset[T]:
         DigestError: a shard is not the one that was published.
         ShardError: a shard is damaged.
     """
-    source, refs, cache = dataset.view.source, dataset.shards, ShardCache(folder)
+    source, refs, cache = of_shards(dataset.view).source, dataset.shards, ShardCache(folder)
     on_disk = isinstance(source, FileSource)
     sizes = [source.path(ref).stat().st_size if isinstance(source, FileSource) else ref.size or 0 for ref in refs]
     kept: list[ShardRef] = []
@@ -46,7 +47,7 @@ def fetch_all(dataset: Dataset[T], title: str, folder: Path) -> Dataset[T]:
         return dataset
     return Dataset(
         _FetchedSource(tuple(kept), source),
-        sample_type=dataset.view.stored_type,
+        sample_type=of_shards(dataset.view).stored_type,
         layout=dataset.layout,
         metadata=dataset.metadata,
         entry=dataset.entry,

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias
 from atdata.dataset.mapping.finished import Finished, OtherFile, look_for
 from atdata.dataset.mapping.work import Failure, ShardWork, result_type
 from atdata.dataset.reading.table import ShardTable
-from atdata.dataset.view import View
+from atdata.dataset.view import ShardView, View, of_shards
 from atdata.errors import ConflictError, FailedShardsError, UsageError
 from atdata.files import disk_errors
 from atdata.files.own import work_name
@@ -48,6 +48,7 @@ def map_shards(
     """The type of the samples that were written, and their shards: see `Dataset.map_shards`."""
     if engine not in ENGINES:
         raise UsageError("there is no such engine", path="engine", expected=", ".join(ENGINES), actual=engine)
+    view = of_shards(view)
     if view.selection is not None:
         raise UsageError(
             "map_shards takes all samples of each shard",
@@ -149,7 +150,7 @@ class _Job:
         return tuple(replace(done[shard], url=str(self._pattern(shard))) for shard in self._work.shards)
 
 
-def _absolute(view: View[Any]) -> View[Any]:
+def _absolute(view: ShardView[Any]) -> ShardView[Any]:
     """The view of the same shards for processes that may be in another folder."""
     source = view.source
     if not isinstance(source, FileSource):

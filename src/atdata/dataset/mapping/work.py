@@ -16,7 +16,7 @@ from atdata.dataset.iteration import Samples
 from atdata.dataset.order import Order
 from atdata.dataset.reading.table import ShardTable
 from atdata.dataset.transforms import function_name
-from atdata.dataset.view import View, pipeline_of
+from atdata.dataset.view import ShardView, pipeline_of
 from atdata.errors import AtdataError, SampleError, UsageError
 from atdata.manifest import ManifestWriter
 from atdata.samples import DictSample, PackableSample, fields_of
@@ -79,7 +79,7 @@ class ShardWork:
         pattern: of the files, in the folder that they are written to.
     """
 
-    view: View[Any]
+    view: ShardView[Any]
     function: Callable[[Iterator[Any]], Iterable[Any]]
     sample_type: type[Any]
     pattern: FilePattern

@@ -97,10 +97,11 @@ class SampleReader:
         self._decoder = ColumnDecoder(self.fields, self.wanted, self._pool.empty)
         self._expected = -1  # the sample after those that were requested last
 
-    def batches(self, numbers: Iterable[Batch]) -> Iterator[SampleBatch[Any]]:
+    def batches(self, numbers: Iterable[Batch | None]) -> Iterator[SampleBatch[Any]]:
         """Yields the samples of each batch of numbers, as they are stored. Several batches are read at a time, and the
         next ones while one is used; the order of reading and the size of what is read at once change nothing about what
-        comes out.
+        comes out. `None` among the numbers ends what is read at once; where there is nothing to read, no more of them are
+        asked for until the next batch is.
         """
         try:
             yield from self._batches(self._blocks(numbers))
@@ -152,11 +153,15 @@ class SampleReader:
         except AtdataError as error:
             return block, partial(_fail, error)
 
-    def _blocks(self, numbers: Iterable[Batch]) -> Iterator[list[Batch]]:
+    def _blocks(self, numbers: Iterable[Batch | None]) -> Iterator[list[Batch]]:
         """Batches to read at once. In the stored order they are of one shard, so that none waits for another."""
         block: list[Batch] = []
         size = limit = end = 0
         for batch in numbers:
+            if batch is None:
+                yield block
+                block, size = [], 0
+                continue
             count = len(batch)
             if not block and count:
                 shard = self.table.shard_of(int(batch[0]))

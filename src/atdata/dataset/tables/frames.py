@@ -22,7 +22,6 @@ import numpy as np
 from atdata.dataset.iteration import Batches, Samples
 from atdata.dataset.order import Order
 from atdata.dataset.tables.arrow import ArrowColumn, ArrowTable, Target, arrow, is_wide, typed
-from atdata.dataset.transforms import Map
 from atdata.dataset.view import View
 from atdata.errors import MissingExtraError, UsageError
 from atdata.files import atomic_file, write_all
@@ -191,16 +190,9 @@ def _series(pd: Any, column: Any, kind: FieldType | None) -> Any:
     return pd.Series(objects, dtype=object)  # pandas would make moments of its own of some
 
 
-def _declared(view: View[Any]) -> tuple[type[Any], tuple[str, ...] | None]:
-    """The type that declares the columns of a view, and the names of those that it has, if not of all."""
-    if view.fields is None or any(isinstance(transform, Map) for transform in view.transforms):
-        return view.sample_type, None
-    return view.stored_type if view.lens is None else view.lens.view_type, view.fields
-
-
 def _types(view: View[Any]) -> dict[str, FieldType | None]:
     """The fields that are known before any sample is read, each with its type if that is declared."""
-    declaring, names = _declared(view)
+    declaring, names = view.about.declaring, view.about.names
     fields = () if issubclass(declaring, DictSample) else fields_of(declaring)
     types: dict[str, FieldType | None] = {field.name: field.type for field in fields}
     return types if names is None else {name: types.get(name) for name in names}
@@ -211,7 +203,7 @@ def _batches(
 ) -> Iterator[Mapping[str, Any]]:
     """Columns by name, some rows at a time. Rows without a type may each have other fields; what one lacks is `None`."""
     left = sys.maxsize if limit is None else checked_int(limit, "limit")
-    if sample_map is None and not issubclass(_declared(view)[0], DictSample):
+    if sample_map is None and not issubclass(view.about.declaring, DictSample):
         for batch in Batches(view, Order(0), BATCH) if left else ():
             yield batch.columns if len(batch) <= left else {name: some[:left] for name, some in batch.columns.items()}
             left -= len(batch)
