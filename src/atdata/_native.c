@@ -276,7 +276,7 @@ typedef struct {
     int64_t used, room;
 } Texts;
 
-#define MAX_STEPS 1024
+#define MAX_STEPS (1 << 14)
 #define NEAR (1 << 13) /* bytes between samples that are read with them: headers, not the samples of another rank */
 #define MOST ((int64_t)1 << 40) /* bytes of samples at a time */
 #define AHEAD 3     /* samples */
@@ -951,7 +951,9 @@ static int prepare(PyObject *module)
         PyErr_NoMemory();
         return -1;
     }
-    return PyModule_AddIntConstant(module, "MASKED", MASKED);
+    if (PyModule_AddIntConstant(module, "MASKED", MASKED))
+        return -1;
+    return PyModule_AddIntConstant(module, "MAX_STEPS", MAX_STEPS);
 }
 
 static PyModuleDef_Slot slots[] = {{Py_mod_exec, (void *)prepare}, {0, NULL}};

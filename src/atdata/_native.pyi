@@ -8,5 +8,6 @@ def begin(
 ) -> object: ...
 
 MASKED: int
+MAX_STEPS: int
 
 def result(job: object, /) -> list[list[object]] | None: ...

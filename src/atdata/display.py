@@ -8,13 +8,15 @@ from __future__ import annotations
 import base64
 import html
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from atdata.plain import plain
 
 MOST = 200
 """Characters of a cell or a fact that are shown."""
+MOST_ROWS, MOST_COLUMNS = 60, 20
+"""Rows and columns of a table that are shown; of more it is said how many there are."""
 
 _STYLE = """
 .atdata{font:13px/1.45 system-ui,sans-serif;margin:.4em 0;max-width:100%;overflow-x:auto}
@@ -61,11 +63,29 @@ class Grid:
         columns: their names.
         rows: of cells, each as many as there are columns.
         title: what it shows.
+        whole: whether all of it is shown, however much that is.
     """
 
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
     title: str | None = None
+    whole: bool = False
+
+    @property
+    def shown(self) -> Grid:
+        """The part that is shown."""
+        if self.whole:
+            return self
+        return replace(
+            self, columns=self.columns[:MOST_COLUMNS], rows=[row[:MOST_COLUMNS] for row in self.rows[:MOST_ROWS]]
+        )
+
+    @property
+    def more(self) -> str | None:
+        """A sentence about what is not shown."""
+        counts = {"rows": len(self.rows) - len(self.shown.rows), "columns": len(self.columns) - len(self.shown.columns)}
+        left = " and ".join(f"{count:,} more {what}" for what, count in counts.items() if count)
+        return f"and {left}" if left else None
 
 
 @dataclass(frozen=True)
@@ -93,7 +113,8 @@ class Card:
         """The card for a terminal, in lines."""
         lines = [plain(self.title), *(f"  {plain(name)}: {plain(value, MOST)}" for name, value in self.known.items())]
         for grid in self.grids:
-            lines += ["", *([plain(grid.title)] if grid.title else []), *_aligned(grid)]
+            lines += ["", *([plain(grid.title)] if grid.title else []), *_aligned(grid.shown)]
+            lines += [grid.more] if grid.more else []
         return "\n".join([*lines, *([""] if self.notes else []), *map(plain, self.notes)])
 
     def html(self) -> str:
@@ -114,11 +135,12 @@ def _aligned(grid: Grid) -> list[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
-def _table(grid: Grid) -> str:
+def _table(whole: Grid) -> str:
+    grid, more = whole.shown, f"<p>{_escaped(whole.more)}</p>" if whole.more else ""
     head = "".join(f"<th>{_escaped(name)}</th>" for name in grid.columns)
     rows = "".join("<tr>" + "".join(f"<td>{_cell(cell)}</td>" for cell in row) + "</tr>" for row in grid.rows)
     title = f"<h4>{_escaped(grid.title)}</h4>" if grid.title else ""
-    return f"{title}<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    return f"{title}<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{more}"
 
 
 def _cell(cell: Cell) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import pytest
 
 import atdata
 from atdata import DictSample
+from atdata.cli.output import console
 from support.terminal import Terminal
 
 
@@ -84,6 +86,33 @@ def test_shards_of_one_file_a_field_are_shown(terminal: Terminal) -> None:
     assert shown["first"][1] == {"cls": "1", "txt": "<b>1"}
     assert terminal.run("show", ".", "--html", "page.html") == 0
     assert "<b>" not in Path("page.html").read_text()
+
+
+def test_many_fields_can_be_read(terminal: Terminal) -> None:
+    names = [f"col_{number}" for number in range(1000)]
+    Path("wide.csv").write_text("\n".join([",".join(names), *(",".join(map(str, range(1000))) for _ in range(3))]))
+    data = atdata.open("wide.csv").write("wide-%06d.tar")
+    for path in ("wide.csv", "wide-000000.tar"):
+        assert terminal.run("show", path, "--html", "page.html") == 0
+        assert len(terminal.out.splitlines()) < 90
+        assert "and 940 more; --fields" in terminal.out
+        assert re.search(r"first 3 of \S+, [1-4]\d of 1,000 fields", terminal.out)
+        assert max(map(len, terminal.out.splitlines())) <= console().width
+        page = Path("page.html").read_text()
+        assert "and 940 more rows" in page
+        assert "and 980 more columns" in page
+        assert terminal.run("show", path, "--fields", "col_99*,col_1") == 0
+        chosen = [*fnmatch.filter(names, "col_99*"), "col_1"]
+        assert re.findall(r"^(col_\d+) +│ int *$", terminal.out, re.MULTILINE) == chosen
+        assert list(terminal.json("show", path, "--fields", "col_7")["fields"]) == ["col_7"]
+        assert len(terminal.json("show", path)["first"][0]) == 1000
+        assert terminal.run("show", path, "--fields", "*") == 0
+        assert all(re.search(rf"\b{name}\b", terminal.out) for name in names)
+        assert terminal.run("show", path, "--fields", "cl_1") == 2
+        assert "col_1" in terminal.err
+    assert len(data._repr_html_()) < 30_000
+    assert len(data.card().text().splitlines()) < 100
+    assert "and 980 more" in repr(data[0:2])
 
 
 @pytest.mark.parametrize(("path", "code"), [("nothing", 4), ("nothing.csv", 4), ("text.md", 1), ("empty", 2)])

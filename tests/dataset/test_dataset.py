@@ -645,3 +645,12 @@ def test_who_may_open_no_more_files_reads_those_that_are_open(tmp_path, length):
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert [row.label for batch in found for row in batch] == list(range(12))
     assert all((row.row == row.label).all() for batch in found for row in batch)
+
+
+@pytest.mark.parametrize("count", [500, 600, 9000])
+def test_samples_of_any_number_of_fields_are_read(tmp_path, count):
+    wide = packable(type("Wide", (), {"__annotations__": {f"f{n}": int for n in range(count)}}))
+    samples = [wide(*range(row, row + count)) for row in range(4)]
+    dataset = write_samples(samples, tmp_path / "wide.tar")
+    assert list(dataset) == samples
+    assert dataset[1:3][f"f{count - 1}"] == [count, count + 1]

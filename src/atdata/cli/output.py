@@ -9,6 +9,7 @@ from functools import cache, partial
 from typing import Any, TextIO
 
 import numpy as np
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -30,6 +31,7 @@ from atdata.plain import plain
 from atdata.redaction import redacted
 from atdata.samples.preview import as_picture
 
+_READABLE, _RULE = 12, 3  # characters of a column that can be read, wrapped; and between two
 _LONGEST = 10_000  # characters of a stranger's text; --json has all of it
 _CODES: list[tuple[type[AtdataError] | tuple[type[AtdataError], ...], int]] = [
     (AuthError, 5),
@@ -125,6 +127,16 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str |
     for row in rows:
         shown.add_row(*(cell if isinstance(cell, Text) else line(cell) for cell in row))
     console().print(shown)
+
+
+def fitting(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    """The number of the first columns of a table that can be read side by side on this terminal; at least one."""
+    left = console().width
+    for count, column in enumerate(columns):
+        left -= min(_READABLE, max(cell_len(cell) for cell in (column, *(row[count] for row in rows)))) + _RULE
+        if count and left < -_RULE:
+            return count
+    return len(columns)
 
 
 def facts(pairs: Mapping[str, object]) -> None:

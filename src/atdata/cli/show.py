@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import fnmatch
 import itertools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +13,7 @@ import typer
 
 from atdata.atmosphere import AtmosphereClient
 from atdata.cli.options import Json
-from atdata.cli.output import facts, pictures, say, say_json, size, table
+from atdata.cli.output import facts, fitting, pictures, say, say_json, size, table
 from atdata.dataset import Dataset, DatasetDict
 from atdata.dataset.looks import fields_grid
 from atdata.display import Card, Grid
@@ -25,8 +26,7 @@ from atdata.records import Entry, Malformed, Schema
 from atdata.records.address import AUTHORITY
 from atdata.samples import DictSample, fields_of
 from atdata.samples.preview import as_picture, brief, preview, values_of
-from atdata.schema import SampleSchema
-from atdata.shards.listing import SUFFIX, FileListing, is_file, is_folder
+from atdata.shards.listing import SUFFIX, FileListing, did_you_mean, is_file, is_folder
 
 PREVIEW = 8
 SHOWN = 20  # of records that cannot be read
@@ -42,12 +42,16 @@ def show(
     samples: Annotated[int, typer.Option(help="How many samples to show.", min=0, max=1_000_000)] = PREVIEW,
     split: Annotated[str | None, typer.Option(help="Which split; the first by default.")] = None,
     allow_unverified: Annotated[bool, typer.Option(help="Read shards for which the publisher gave no digest.")] = False,
+    fields: Annotated[
+        str | None,
+        typer.Option(help="Which fields to show, such as 'id,pixel*'; '*' shows all, however many there are."),
+    ] = None,
     html: Annotated[Path | None, typer.Option(help="Write it as a page of its own to this file.")] = None,
     json: Json = False,
 ) -> None:
     """Show a dataset, or data on this machine: who published it, what its fields are, and its first samples."""
     if (data := _data_at(ref)) is not None:
-        _show_data(ref, data if split is None else data.split(split), samples, html, json)
+        _show_data(ref, data if split is None else data.split(split), samples, fields, html, json)
         return
     client = AtmosphereClient()
     splits = load_dataset(ref, client=client, allow_unverified=allow_unverified)
@@ -55,18 +59,25 @@ def show(
     first = list(itertools.islice(dataset, samples))
     entry = dataset.entry if isinstance(dataset.entry, Entry) else None
     about = _about(entry, client) if entry else {}
+    columns = _columns(dataset, first)
+    names = chosen([column for column, _ in columns], fields)
+    declared, kinds = {field.name: field for field in dataset.schema.fields}, dict(columns)
+    if declared:
+        grid = fields_grid([declared[column] for column in names], whole=fields is not None)
+    else:
+        grid = Grid(["field", "type"], [(column, kinds[column]) for column in names], "fields", fields is not None)
     if html is not None:
-        _write_page(html, entry.name if entry else ref, about, splits, name, first)
+        _write_page(html, entry.name if entry else ref, about, splits, name, first, grid, names)
     if json:
-        say_json(_as_json(ref, entry, client, dataset, list(splits), first))
+        shown = {column: kinds[column] for column in names}
+        say_json(_as_json(ref, entry, client, dataset, list(splits), first, shown))
         return
     say(entry.name if entry else ref, style="bold")
     facts({**about, "splits": ", ".join(splits), "shards": len(dataset.shards)})
     say()
-    columns = _columns(dataset, first)
-    _table(fields_grid(dataset.schema) if dataset.schema.fields else Grid(["field", "type"], columns))
+    _table(grid)
     say()
-    _preview(name, first, [column for column, _ in columns])
+    _preview(name, first, names)
     if passed := _malformed(entry, client):
         say()
         rows = [[record.uri, record.reason.what] for record in passed[:SHOWN]]
@@ -85,23 +96,42 @@ def _data_at(ref: str) -> Imported | None:
     return None
 
 
-def _show_data(ref: str, data: Imported, samples: int, html: Path | None, json: bool) -> None:
-    first, fields = data.head(samples), fields_of(data.sample_type)
-    grid = fields_grid(SampleSchema(data.sample_type.__name__, fields))
+def chosen(names: Sequence[str], patterns: str | None) -> list[str]:
+    """The names that patterns choose, with commas between them, in the order of the patterns; all, where there are none.
+
+    Raises:
+        UsageError: a pattern fits none.
+    """
+    if patterns is None:
+        return list(names)
+    found: dict[str, None] = {}
+    for pattern in filter(None, map(str.strip, patterns.split(","))):
+        some = [name for name in names if name == pattern] or fnmatch.filter(names, pattern)
+        if not some:
+            what = f"there is no field {pattern!r}"
+            raise UsageError(what, path="--fields", hint=did_you_mean(pattern, list(names)) or "Use * for any text.")
+        found.update(dict.fromkeys(some))
+    return list(found)
+
+
+def _show_data(ref: str, data: Imported, samples: int, wanted: str | None, html: Path | None, json: bool) -> None:
+    first, fields = data.head(samples), {field.name: field for field in fields_of(data.sample_type)}
+    names = chosen(list(fields), wanted)
+    grid = fields_grid([fields[name] for name in names], whole=wanted is not None)
     known = {"what": data.kind, "splits": ", ".join(f"{name}: {count:,}" for name, count in data.splits.items())}
     if html is not None:
-        page = Card(ref, {**known, "samples": data.count}, [grid, preview(first, f"first {len(first)}")], data.notes)
-        _write(html, page)
+        some = preview(first, f"first {len(first)}", names, whole=grid.whole)
+        _write(html, Card(ref, {**known, "samples": data.count}, [grid, some], data.notes))
     if json:
         say_json(
             {
                 "ref": ref,
                 "source": data.kind,
-                "fields": {field.name: str(field.type) for field in fields},
+                "fields": {name: str(fields[name].type) for name in names},
                 "samples": data.count,
                 "splits": dict(data.splits),
                 "notes": list(data.notes),
-                "first": [{name: brief(value) for name, value in values_of(sample).items()} for sample in first],
+                "first": [_brief(sample, names) for sample in first],
             }
         )
         return
@@ -112,13 +142,19 @@ def _show_data(ref: str, data: Imported, samples: int, html: Path | None, json: 
     say()
     _table(grid)
     say()
-    _preview(ref, first, [field.name for field in fields])
+    _preview(ref, first, names)
     say()
     say(f"As typed shards: atdata import {ref} -o out/")
 
 
 def _table(grid: Grid) -> None:
-    table(grid.columns, grid.rows)
+    table(grid.columns, grid.shown.rows)
+    if more := len(grid.rows) - len(grid.shown.rows):
+        say(f"and {more:,} more; --fields 'a*,b' shows those of such names, --fields '*' all", style="dim")
+
+
+def _brief(sample: Any, names: Collection[str]) -> dict[str, str]:
+    return {name: brief(value) for name, value in values_of(sample).items() if name in names}
 
 
 def _write(path: Path, card: Card) -> None:
@@ -127,15 +163,21 @@ def _write(path: Path, card: Card) -> None:
 
 
 def _write_page(
-    path: Path, title: str, about: Mapping[str, object], splits: DatasetDict[Any], name: str, first: list[Any]
+    path: Path,
+    title: str,
+    about: Mapping[str, object],
+    splits: DatasetDict[Any],
+    name: str,
+    first: list[Any],
+    fields: Grid,
+    names: Sequence[str],
 ) -> None:
     """A page that loads nothing: facts, splits, fields, first samples."""
     dataset = splits[name]
     counts = Grid(["split", "shards"], [[split, len(some.shards)] for split, some in splits.items()], "splits")
     card = dataset.card(shown=0)
-    samples = preview(first, f"first {len(first)} of {name}")
-    fields = [grid for grid in card.grids if grid.title == "fields"]
-    _write(path, Card(title, {**about, **card.facts}, [counts, *fields, samples]))
+    samples = preview(first, f"first {len(first)} of {name}", names, whole=fields.whole)
+    _write(path, Card(title, {**about, **card.facts}, [counts, fields, samples]))
 
 
 def _malformed(entry: Entry | None, client: AtmosphereClient) -> list[Malformed]:
@@ -195,14 +237,21 @@ def _preview(name: str, first: list[Any], columns: list[str]) -> None:
         pictures([picture for picture in shown[images] if picture is not None], captions)
     else:
         rows = [[brief(sample[column]) if column in sample else "" for column in columns] for sample in samples]
-        table(columns, rows, title=f"first {len(first)} of {name}")
+        wide = fitting(columns, rows)
+        part = f", {wide:,} of {len(columns):,} fields" if wide < len(columns) else ""
+        table(columns[:wide], [row[:wide] for row in rows], title=f"first {len(first)} of {name}{part}")
 
 
 def _as_json(
-    ref: str, entry: Entry | None, client: AtmosphereClient, dataset: Dataset[Any], splits: list[str], first: list[Any]
+    ref: str,
+    entry: Entry | None,
+    client: AtmosphereClient,
+    dataset: Dataset[Any],
+    splits: list[str],
+    first: list[Any],
+    fields: Mapping[str, str],
 ) -> dict[str, Any]:
     about = _about(entry, client) if entry else {}
-    columns = _columns(dataset, first)
     return {
         "ref": ref,
         "name": entry.name if entry else None,
@@ -211,7 +260,7 @@ def _as_json(
         "shards": [
             {"url": s.url, "digest": str(s.digest) if s.digest else None, "size": s.size} for s in dataset.shards
         ],
-        "fields": dict(columns),
+        "fields": fields,
         "malformed": [{"uri": record.uri, "why": record.reason.what} for record in _malformed(entry, client)],
-        "first": [{name: brief(value) for name, value in values_of(sample).items()} for sample in first],
+        "first": [_brief(sample, fields) for sample in first],
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
 from atdata.dataset.description import Description, describe, shown_fields
@@ -12,6 +13,7 @@ from atdata.dataset.view import View
 from atdata.display import Card, Grid
 from atdata.errors import AtdataError, UnsizedError
 from atdata.numbers import checked_int
+from atdata.samples import Field
 from atdata.samples.preview import SHOWN, preview
 from atdata.schema import SampleSchema
 
@@ -62,7 +64,7 @@ class Looks(Generic[T]):
             if digests
             else "no digest is known of the shards",
         }
-        grids = [fields_grid(self.schema)] if self.schema.fields else []
+        grids = [fields_grid(self.schema.fields)] if self.schema.fields else []
         notes: list[str] = []
         if any(table.refs and table.shards.stat(0) is None for table in about.tables):
             notes.append("The first shard is not on this machine yet: dataset.head() fetches it and shows samples.")
@@ -78,11 +80,11 @@ class Looks(Generic[T]):
         return self.card().html()
 
 
-def fields_grid(schema: SampleSchema) -> Grid:
-    """The fields of a sample type as a table."""
-    documented = any(field.doc for field in schema.fields)
-    rows = [[field.name, field.shown, *([field.doc or ""] if documented else [])] for field in schema.fields]
-    return Grid(["field", "type", *(["what it is"] if documented else [])], rows, "fields")
+def fields_grid(fields: Sequence[Field], *, whole: bool = False) -> Grid:
+    """Fields of a sample type as a table."""
+    documented = any(field.doc for field in fields)
+    rows = [[field.name, field.shown, *([field.doc or ""] if documented else [])] for field in fields]
+    return Grid(["field", "type", *(["what it is"] if documented else [])], rows, "fields", whole)
 
 
 def count(view: View[Any]) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from types import MappingProxyType
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atdata.arguments import checked_text
-from atdata.display import Card
+from atdata.display import MOST_COLUMNS, Card
 from atdata.errors import NotFoundError, SampleError
 from atdata.plain import plain
 from atdata.samples.forms import Numbers, Ragged, numbers_of, ragged
@@ -216,7 +217,9 @@ class SampleBatch(Generic[T]):
                 f"{column.dtype} {list(column.shape)}" if isinstance(column, np.ndarray) else f"list of {len(column)}"
             )
 
-        fields = ", ".join(f"{plain(name)}: {brief(column)}" for name, column in self.columns.items())
+        shown = [f"{plain(name)}: {brief(self.columns[name])}" for name in itertools.islice(self.columns, MOST_COLUMNS)]
+        more = len(self.columns) - len(shown)
+        fields = ", ".join([*shown, *([f"and {more:,} more"] if more else [])])
         return f"SampleBatch[{self.sample_type.__name__}]({len(self)} samples; {fields})"
 
     def _repr_html_(self) -> str:

@@ -24,6 +24,8 @@ Empty: TypeAlias = Callable[[tuple[int, ...], np.dtype[Any]], NDArray[Any]]
 
 _POOLED = 1 << 20  # bytes; less than that is had from malloc
 
+_MAX_STEPS = 1024  # of a loop that does not say it
+
 _SAME, _COPY, _VALUE, _SKIP, _NUMBER, _MASKED = range(6)
 _KIND_NUMBERS: dict[ScalarKind, int] = {"int": 0, "float": 1, "str": 2, "bytes": 3, "bool": 4}
 
@@ -38,7 +40,7 @@ class Block:
         empty: for columns of arrays.
 
     Raises:
-        Unlike: the loop does not know all that is in the template, or was not compiled.
+        Unlike: the loop does not know all that is in the template, or takes no so many fields, or was not compiled.
     """
 
     def __init__(self, template: Template, count: int, least: int, empty: Empty = np.empty) -> None:
@@ -67,6 +69,8 @@ class Block:
             else:
                 instructions += self._array(part, least, empty)
         self._instructions = (*instructions, (_SAME, template.after))
+        if len(self._instructions) > getattr(native, "MAX_STEPS", _MAX_STEPS):
+            raise Unlike
 
     def _array(self, part: Arrays, least: int, empty: Empty) -> Iterable[tuple[object, ...]]:
         stack = part.first

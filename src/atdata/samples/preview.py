@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from atdata.display import Cell, Grid, Thumbnail
+from atdata.display import MOST_COLUMNS, Cell, Grid, Thumbnail
 from atdata.errors import MissingExtraError, SampleError
 from atdata.plain import plain
 from atdata.samples.kinds.media import Encoded, Image
@@ -86,17 +86,22 @@ def thumbnail(value: Any) -> Thumbnail | None:
         return None
 
 
-def preview(samples: Sequence[Any], title: str | None = None, names: Sequence[str] | None = None) -> Grid:
+def preview(
+    samples: Sequence[Any], title: str | None = None, names: Sequence[str] | None = None, *, whole: bool = False
+) -> Grid:
     """A table of some samples, with thumbnails of pictures.
 
     Args:
         samples: with a type, or without.
         title: what they are.
         names: of the fields to show; by default all.
+        whole: whether all of them are shown, however many there are.
     """
     rows = [values_of(sample) for sample in samples]
     columns = list(dict.fromkeys(name for row in rows for name in row)) if names is None else list(names)
-    return Grid(columns, [[_cell(row[name]) if name in row else "" for name in columns] for row in rows], title)
+    seen = len(columns) if whole else MOST_COLUMNS  # no thumbnails of what nobody sees
+    cells = [[_cell(row[name]) if name in row else "" for name in columns[:seen]] for row in rows]
+    return Grid(columns, cells, title, whole)
 
 
 def _cell(value: Any) -> Cell:
