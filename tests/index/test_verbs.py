@@ -158,6 +158,48 @@ def test_the_number_is_never_given_again(index: Any) -> None:
         index.insert_dataset(rows(5), name="rows", version="1.1.0")
 
 
+LOOKS = {
+    "get_entry_by_name": lambda index, _ref: index.get_entry_by_name("rows"),
+    "get_dataset": lambda index, _ref: index.get_dataset("rows"),
+    "load": lambda index, _ref: index.load("rows")["train"].entry,
+    "load_dataset": lambda index, ref: by_reference(index, ref),
+    "update_dataset": lambda index, _ref: index.update_dataset("rows", license="MIT"),
+    "diff": lambda index, _ref: index.diff("rows", "rows") and index.get_dataset("rows"),
+    "append": lambda index, _ref: index.append("rows", rows(9)),
+}
+
+
+def by_reference(index: Any, ref: str) -> Any:
+    where = {"client": index.client} if isinstance(index, AtmosphereIndex) else {"index": index}
+    return atdata.load_dataset(ref, split="train", **where).entry
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_a_version_is_retracted_while_somebody_looks_for_it(
+    place: Any, index: Any, look: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (index.insert_dataset(rows(n), name="rows", version=f"1.{n}.0") for n in (0, 1))
+    rival, get_label, kind = place.open(), type(index).get_label, type(index)
+    retracted: list[Any] = []
+
+    def slow(self: Any, *args: Any, **kwargs: Any) -> Label:
+        found: Label = get_label(self, *args, **kwargs)
+        if not retracted:
+            retracted.append(found)
+            rival.retract("rows", found.version, reason="one is wrong")
+        return found
+
+    ref = f"@{place.where.handle}/rows" if place.public else "@local/rows"
+    monkeypatch.setattr(kind, "get_label", slow)
+    entry = LOOKS[look](index, ref)
+    assert (entry.data_urls[0], retracted[0].version) == (first.data_urls[0], "1.1.0")
+    assert second.uri not in {listed.uri for listed in index.list_datasets()}
+    retracted.clear()
+    if look != "append":
+        with pytest.raises(RetractedError, match=r"(?s)rows@1\.1\.0 was retracted.*No version of it is left"):
+            LOOKS[look](index, ref)
+
+
 def test_all_versions_of_a_name(place: Any, index: Any) -> None:
     one = index.insert_dataset(rows(1), name="rows", version="1.0.0")
     index.insert_dataset(rows(2), name="rows", version="1.1.0")

@@ -19,7 +19,7 @@ from atdata.dataset import Dataset, DatasetDict
 from atdata.dataset.stores import AbstractDataStore
 from atdata.dataset.view import of_shards
 from atdata.errors import UsageError
-from atdata.index import RecordIndex, choose_schema
+from atdata.index import RecordIndex, choose_schema, entry_of
 from atdata.index.appending import Sending
 from atdata.index.deciding import Decision, Write
 from atdata.index.publication import Publication
@@ -107,7 +107,8 @@ class AtmosphereIndex(RecordIndex[AccountRecords]):
         if checked_text(ref, "ref", "Give a name, or an address.").startswith("at://"):
             return self.records.read(ref, Entry)
         owner, _, name = ref[1:].partition("/") if ref.startswith("@") else (None, "", ref)
-        return self.records.read(self.get_label(*name_and_version(name), owner).dataset_uri, Entry)
+        label = partial(self.get_label, *name_and_version(name), owner)
+        return entry_of(label, partial(self.records.read, kind=Entry))
 
     def put_schema(self, draft: Schema, version: str | None = None, rkey: str | None = None) -> Schema:
         """See `RecordIndex.put_schema`; decided on the state of the repository that is written to."""

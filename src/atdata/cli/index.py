@@ -13,7 +13,7 @@ from atdata.atmosphere import AtmosphereIndex
 from atdata.cli.account import logged_in
 from atdata.cli.options import Description, Index, Json, License, Limit, Prefix, Ref, Yes
 from atdata.cli.output import facts, plural, say, say_json, size, table
-from atdata.errors import DataModelError, LexiconError, UsageError, VerificationError
+from atdata.errors import DataModelError, LexiconError, NotFoundError, UsageError, VerificationError
 from atdata.json_reader import read_json
 from atdata.local import LocalIndex
 from atdata.plain import plain
@@ -37,9 +37,14 @@ def ls(prefix: Prefix = "", limit: Limit = 50, index: Index = None, json: Json =
     """List datasets: the newest first, or those whose names begin with some text."""
     team = LocalIndex(index)
     labels = team.list_labels(limit=limit, prefix=prefix)
-    stand = [label for label in labels if not label.is_retracted]
-    rows = [(label, entry) for label in stand if (entry := _entry_of(label, team)) is not None]
-    unread = len(labels.malformed) + len(stand) - len(rows)
+    rows, unread = list[tuple[Label, Entry]](), len(labels.malformed)
+    for label in labels:
+        with suppress(NotFoundError):  # retracted since it was listed
+            if not label.is_retracted:
+                try:
+                    rows.append((label, team.get_dataset(label.dataset_uri)))
+                except (LexiconError, DataModelError, VerificationError):
+                    unread += 1
     if json:
         say_json([_as_json(entry, label) for label, entry in rows])
         return
@@ -172,13 +177,6 @@ def confirm(question: str, json: bool) -> None:
     if json:
         raise UsageError("--json asks no questions, and this command asks one", hint="Add --yes.")
     typer.confirm(plain(question), abort=True)
-
-
-def _entry_of(label: Label, team: LocalIndex) -> Entry | None:
-    """The entry of a label; `None` where it cannot be read."""
-    with suppress(LexiconError, DataModelError, VerificationError):
-        return team.get_dataset(label.dataset_uri)
-    return None
 
 
 def _facts(entry: Entry) -> list[object]:

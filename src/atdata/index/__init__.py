@@ -1,7 +1,16 @@
 """Indexes: what every one of them does, over a store of records: a PDS, or a database."""
 
 from atdata.index.index import UPDATE, RecordIndex
-from atdata.index.names import NamedRecords, choose_schema, label_in, next_patch, next_version, planned_label, retracted
+from atdata.index.names import (
+    NamedRecords,
+    choose_schema,
+    entry_of,
+    label_in,
+    next_patch,
+    next_version,
+    planned_label,
+    retracted,
+)
 from atdata.index.ports import AbstractIndex, Named, RecordState, RecordStore
 from atdata.index.retracting import Withdrawal
 
@@ -15,6 +24,7 @@ __all__ = [
     "RecordStore",
     "Withdrawal",
     "choose_schema",
+    "entry_of",
     "label_in",
     "next_patch",
     "next_version",

@@ -12,10 +12,10 @@ from typing import Any
 from atdata.atproto.syntax import AtUri, Tid
 from atdata.dataset import Dataset, write_samples
 from atdata.dataset.view import ShardView
-from atdata.errors import MissingExtraError, NotFoundError, SchemaError, UsageError
+from atdata.errors import MissingExtraError, NotFoundError, RetractedError, SchemaError, UsageError
 from atdata.index.checks import check_first
 from atdata.index.deciding import Decision, Write
-from atdata.index.names import label_in, next_minor
+from atdata.index.names import label_in, next_minor, retracted
 from atdata.index.ports import RecordState
 from atdata.manifest import require_parquet
 from atdata.records import Entry, Label, Predecessor, Schema, ShardManifest, Size, Storage, Version
@@ -107,6 +107,7 @@ def appended(state: RecordState, addition: Addition) -> Decision[Entry | None]:
 
     Raises:
         NotFoundError: there is no such dataset of one's own.
+        RetractedError: all its versions were retracted.
         ConflictError: the version is taken, or was retracted.
         UsageError: the version comes before that of the dataset, the split cannot be told, or the shards are in places
             that one entry cannot name.
@@ -114,6 +115,8 @@ def appended(state: RecordState, addition: Addition) -> Decision[Entry | None]:
     named = state.named(Label, addition.name)
     last = named.last()  # first: what is listed after this look takes the next version, and is noticed
     label = last if last is None or not last.is_retracted else named.newest()
+    if label is None and last is not None:
+        raise retracted(last, RetractedError, last=True)
     base = None if label is None else state.get(label.dataset_uri, Entry)
     if label is None or base is None:
         raise NotFoundError(

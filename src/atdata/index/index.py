@@ -13,7 +13,7 @@ from msgspec import UNSET, UnsetType
 from atdata.arguments import checked_text
 from atdata.atproto.syntax import AtUri, RecordKey, Tid
 from atdata.dataset import Dataset
-from atdata.errors import ConflictError, SchemaError, UsageError
+from atdata.errors import ConflictError, NotFoundError, SchemaError, UsageError
 from atdata.index.checks import check_first, check_fits
 from atdata.index.names import choose_schema
 from atdata.index.ports import RecordStore
@@ -265,10 +265,9 @@ class RecordIndex(VersionedIndex[Store]):
             LexiconError, LimitError: the record would break a rule, or be too large.
             ConflictError: it is changed by others all the time; nothing was written.
         """
-        uri = self.get_dataset(ref).located  # a name may stand for another dataset meanwhile
+        entry = self.get_dataset(ref)
         deadline = time.monotonic() + _PATIENCE
         while True:
-            entry = self.records.read(uri, Entry)
             said = changed(entry, description, tags, license, metadata)
             if said is entry:
                 return entry
@@ -278,6 +277,10 @@ class RecordIndex(VersionedIndex[Store]):
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(random.uniform(0, 0.1))  # noqa: S311  so that two do not keep step
+            try:
+                entry = self.records.read(entry.located, Entry)  # a name may stand for another dataset meanwhile
+            except NotFoundError:  # or that one was retracted
+                entry = self.get_dataset(ref)
 
     def get_dataset(self, ref: str) -> Entry:
         """The entry at an address.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, Self, TypeVar
 
 from atdata.atproto.cid import Cid
-from atdata.atproto.syntax import Tid
+from atdata.atproto.syntax import AtUri, Tid
 from atdata.errors import AtdataError, ConflictError, LexiconError, LimitError, NotFoundError
 from atdata.index.deciding import Decision, Write
 from atdata.index.ports import Named, RecordState
@@ -160,19 +160,41 @@ def next_version(newest_label: Label | None) -> str | None:
     return None if newest_label is None or newest_label.version is None else next_patch(newest_label.version)
 
 
-def retracted(label: Label, kind: type[E]) -> E:
+def retracted(label: Label, kind: type[E], *, last: bool = False) -> E:
     """The error for a version that is retracted: a `RetractedError` for who asks for it, a `ConflictError` for who would
-    give it to something else.
+    give it to something else. The `last` one is that of a name of which no version is left.
     """
     reason = None if label.retraction is None else label.retraction
     return kind(
         f"{label.name}{f'@{label.version}' if label.version else ''} was retracted by its publisher",
         uri=label.uri,
         actual=None if reason is None else f"{reason.reason} ({reason.created_at[:10]})"[:300],
-        hint="Ask for another version."
+        hint="No version of it is left; insert_dataset lists one."
+        if last
+        else "Ask for another version."
         if issubclass(kind, NotFoundError)
         else "A retracted version is never given to anything again. Choose another one.",
     )
+
+
+def entry_of(label: Callable[[], Label], read: Callable[[AtUri], Entry]) -> Entry:
+    """The entry that a label leads to, as it is looked up.
+
+    It may be retracted between the two looks, and its entry be gone. Then the label is looked up again: it says so, or
+    the name stands for another one.
+
+    Raises:
+        RetractedError: it was retracted.
+        NotFoundError: there is no such label, or its entry is not there.
+    """
+    found = label()
+    while True:
+        try:
+            return read(found.dataset_uri)
+        except NotFoundError:
+            before, found = found, label()
+            if found.cid == before.cid:
+                raise
 
 
 def label_in(

@@ -27,7 +27,7 @@ from atdata.index.appending import (
 )
 from atdata.index.deciding import Decision
 from atdata.index.history import DatasetDiff, HistoryItem, difference, history_of
-from atdata.index.names import label_in, retracted
+from atdata.index.names import entry_of, label_in, retracted
 from atdata.index.ports import RecordState, RecordStore
 from atdata.index.publication import Publication
 from atdata.index.retracting import Withdrawal, removal, retraction
@@ -76,11 +76,11 @@ class VersionedIndex(Generic[Store]):
         if found is None and version is None:
             found = named.last()
         if found is not None and found.is_retracted:
-            raise retracted(found, RetractedError)
+            raise retracted(found, RetractedError, last=version is None)
         if found is None:
             listed = self.list_labels(repo, _NAMED)
             passed = f" {len(listed.malformed)} cannot be read: list_labels().malformed." if listed.malformed else ""
-            versions = [str(label.version) for label in listed if label.name == name]
+            versions = [label.version or "the one without a version" for label in listed if label.name == name]
             known = ", ".join(dict.fromkeys(versions or [label.name for label in listed]))
             raise NotFoundError(
                 f"there is no dataset {name}" + (f"@{version}" if version else ""),
@@ -106,7 +106,7 @@ class VersionedIndex(Generic[Store]):
             RetractedError: the version was retracted, or all of them.
             NotFoundError: there is none; it names those there are.
         """
-        return self.records.read(self.get_label(name, version).dataset_uri, Entry)
+        return entry_of(partial(self.get_label, name, version), partial(self.records.read, kind=Entry))
 
     def add_label(
         self, entry: Entry, *, name: str, version: str | None = None, description: str | None = None

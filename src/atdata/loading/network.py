@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from atdata.atmosphere import AtmosphereClient, AtmosphereIndex
@@ -9,7 +10,7 @@ from atdata.atmosphere.opening import dataset_of
 from atdata.atproto.syntax import AtUri
 from atdata.dataset import Dataset
 from atdata.errors import NotFoundError, RetractedError
-from atdata.index import NamedRecords
+from atdata.index import NamedRecords, entry_of
 from atdata.loading.references import LoadRequest, parts_of
 from atdata.loading.splits import canonical
 from atdata.records import Entry, Schema
@@ -45,12 +46,15 @@ def find_entry(client: AtmosphereClient, ref: str) -> Entry:
     if name.startswith("at://"):
         return client.read(AtUri(name), Entry)
     index = AtmosphereIndex(client)
-    try:
-        uri = index.get_label(name, version, owner).dataset_uri
+
+    def read(uri: AtUri) -> Entry:
         identity = client.reader.identity(owner)
         if uri.authority == identity.did and identity.handle:
             uri = uri.with_authority(identity.handle)  # the same record; its evidence then covers the handle too
         return client.read(uri, Entry)
+
+    try:
+        return entry_of(partial(index.get_label, name, version, owner), read)
     except RetractedError:
         raise
     except NotFoundError as error:

@@ -6,7 +6,7 @@ import copy
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from atdata.arguments import checked_text, checked_type
 from atdata.atproto.syntax import Tid
@@ -297,7 +297,7 @@ class LocalIndex(RecordIndex[LocalRecords]):
             return self.records.read(ref, kind)
         name, version = _named(ref, kind)
         if kind is Entry:
-            return self.records.read(self.get_label(name, version).dataset_uri, kind)
+            return cast(R, self.get_entry_by_name(name, version))
         named = self.records.named(None, kind, name)
         found = named.newest() if version is None else named.of_version(version)
         if found is None:
