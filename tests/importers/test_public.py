@@ -164,3 +164,15 @@ def test_lines_that_are_no_objects(tmp_path: Path, text: str, what: str) -> None
     with pytest.raises(SampleError, match=what) as caught:
         atdata.open(tmp_path / "r.jsonl")
     assert caught.value.path.startswith("line ")
+
+
+@pytest.mark.parametrize("text", ['{"a": 1, "a": 2}', '{"a": {"t": "10:30", "b": 1, "b": 1}}', '{"a": 1e999}'])
+def test_json_lines_lose_nothing(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"a": "http://example.com:80/", "b": {"c": [{"d": 1}]}}\n' + text + "\n")
+    with pytest.raises(SampleError) as caught:
+        atdata.from_jsonl(path)
+    assert caught.value.path == "line 2"
+    assert caught.value.actual
+    path.write_text('{"a": Infinity}\n{"a": NaN}\n')
+    assert atdata.from_jsonl(path).head()[0].a == float("inf")

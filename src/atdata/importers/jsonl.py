@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ from atdata.errors import LimitError, SampleError
 from atdata.importers.files import Snapshot, reading
 from atdata.importers.imported import Imported, import_mappings
 from atdata.importers.wanted import Wanted
+from atdata.samples.unambiguous import pairs_in, read_json_text
 
 SUFFIXES = (".jsonl", ".ndjson")
 _LONGEST = 1 << 26  # bytes of a line
@@ -52,9 +52,11 @@ def _rows(paths: Sequence[Path], several: bool) -> Iterator[tuple[str, dict[str,
 def _object(line: bytes, path: Path, number: int) -> dict[str, Any]:
     try:
         value = _DECODER.decode(line)
+        if line.count(b":") != pairs_in(value):  # a text may have some, or a key stands twice
+            read_json_text(line)
     except (msgspec.DecodeError, ValueError, RecursionError):
         try:
-            value = json.loads(line)  # which takes NaN, as many writers say it
+            value = read_json_text(line)  # which takes NaN, as many writers say it
         except (ValueError, RecursionError) as error:
             raise SampleError(
                 "a line is not JSON", uri=str(path), path=f"line {number}", actual=str(error)[:200]

@@ -23,6 +23,7 @@ from atdata.samples.kinds.containers import MAX_DEPTH
 from atdata.samples.kinds.scalars import INT_MAX, INT_MIN
 from atdata.samples.npy import decode_array, encode_array
 from atdata.samples.tenbin import decode_tensors, encode_tensors
+from atdata.samples.unambiguous import check_keys, pairs_in_cbor, pairs_in_msgpack, read_json_text
 
 GZIP = ".gz"
 _HELD, _RATIO = 1 << 28, 100  # bytes that may come out of a compressed file; and times its size
@@ -72,8 +73,14 @@ def _write_text(value: Any) -> bytes:
 
 
 def _read_json(data: bytes) -> Any:
-    value = json.loads(data)
+    value = read_json_text(data)
     _check_depth(value)
+    return value
+
+
+def _read_msgpack(data: bytes) -> Any:
+    value = msgspec.msgpack.decode(data)
+    check_keys(data, value, msgspec.msgpack.encode, pairs_in_msgpack)
     return value
 
 
@@ -135,6 +142,7 @@ def _read_cbor(data: bytes) -> Any:
     if file.read(1):
         raise ValueError("bytes after the value")
     _check_depth(value)
+    check_keys(data, value, cbor2.dumps, pairs_in_cbor)
     return value
 
 
@@ -167,7 +175,7 @@ def _raw(data: Any) -> bytes:
 INT = Format("an integer as text", ("cls", "cls2", "class", "count", "index", "inx", "id"), _read_int, _write_int)
 TEXT = Format("text in UTF-8", ("txt", "text", "transcript"), bytes.decode, _write_text)
 JSON = Format("JSON", ("json", "jsn"), _read_json, _write_json)
-MSGPACK = Format("msgpack", ("mp", "msg", "msgpack", "messagepack"), msgspec.msgpack.decode, msgspec.msgpack.encode)
+MSGPACK = Format("msgpack", ("mp", "msg", "msgpack", "messagepack"), _read_msgpack, msgspec.msgpack.encode)
 CBOR = Format("CBOR", ("cbor",), _read_cbor, _write_cbor)
 NPY = Format("an array (.npy)", ("npy",), _raw, _raw)
 NPZ = Format("named arrays (.npz)", ("npz",), _read_npz, _write_npz)
