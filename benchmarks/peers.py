@@ -21,7 +21,7 @@ from workloads import BATCH, Columns, Workload
 from atdata import Dataset
 from atdata.dataset.order import Order
 from atdata.samples import blocks as decoding
-from atdata.samples.batch import stack
+from atdata.samples.stacking import stack
 from atdata.shards import Digest, FileSource, ShardRef, scan
 
 Epoch = Callable[[Path], Iterable[Columns]]

@@ -25,9 +25,8 @@ import atdata
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
-NOT_IMPORTED = {"webdataset", "torch"}
-"""What is required and not imported: docs/decisions/0028-webdataset-is-installed.md says why; PyTorch is used where a
-program has imported it (decision 27)."""
+NOT_IMPORTED = {"webdataset"}
+"""What is required and not imported: docs/decisions/0028-webdataset-is-installed.md says why."""
 
 
 def module(name: str) -> Any:

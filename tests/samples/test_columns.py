@@ -26,12 +26,12 @@ from numpy.typing import NDArray
 from atdata.errors import SampleError
 from atdata.native import native
 from atdata.samples import SampleBatch, Shape, blocks, fields_of, packable
-from atdata.samples.batch import stack
 from atdata.samples.codec import pack
 from atdata.samples.columns import FAR, ColumnDecoder
 from atdata.samples.forms import Numbers
 from atdata.samples.gather import LARGE
 from atdata.samples.npy import encode_array
+from atdata.samples.stacking import stack
 from support.arrays import SPECIMENS, arrays, fill, identical, simple_arrays
 
 pytestmark = pytest.mark.usefixtures("either_form")

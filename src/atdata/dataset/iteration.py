@@ -14,7 +14,7 @@ from atdata.dataset.view import MaybeSized, View
 from atdata.errors import SampleError, UnsizedError
 from atdata.numbers import checked_int
 from atdata.samples import SampleBatch
-from atdata.samples.batch import unstack
+from atdata.samples.stacking import unstack
 
 T = TypeVar("T")
 Shuffle: TypeAlias = Literal["global", "window"]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Iterator, KeysView, Mapping, Sequence
 from contextlib import suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
@@ -15,19 +16,21 @@ from atdata.arguments import checked_text
 from atdata.display import MOST_COLUMNS, Card
 from atdata.errors import NotFoundError, SampleError
 from atdata.plain import plain
-from atdata.samples.forms import Numbers, Ragged, numbers_of, ragged
-from atdata.samples.npy import MAX_DIMS
+from atdata.samples.forms import DTYPES, Numbers, Ragged, numbers_of, ragged
+from atdata.samples.jax import register_tree
+from atdata.samples.numeric import arrays_of, forms_of, to_jax, to_torch
 from atdata.samples.pictures import stack_pixels
+from atdata.samples.stacking import stack, unstack
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     import scipy.sparse as sparse
 
 SparseArray: TypeAlias = "sparse.csr_array"
+ArrowTable: TypeAlias = "pa.Table"
 
 T = TypeVar("T")
 V = TypeVar("V")  # of a batch that is made: a checker does not know the type of `SampleBatch` without one
-
-_DTYPES: dict[type, str] = {int: "=i8", float: "=f8", bool: "?"}
 
 
 class SampleBatch(Generic[T]):
@@ -35,7 +38,10 @@ class SampleBatch(Generic[T]):
 
     A field of arrays that share dtype and shape is stacked; every other field is a list with one item per
     sample, also a field of arrays that do not share them. `batch["name"]` reaches any field, also one whose
-    name is taken by an attribute here. `batch.arrays["name"]` is an array of numbers too.
+    name is taken by an attribute here; by its `keys()` a batch is to `dict(batch)` and `f(**batch)` what a mapping is,
+    while its length and iteration are those of samples. `batch.arrays["name"]` is an array of numbers too.
+
+    JAX has it as a tree, whose leaves are the columns of numbers; what is made of such a tree has no others.
 
     Attributes:
         sample_type: of the samples.
@@ -59,6 +65,8 @@ class SampleBatch(Generic[T]):
         self.rows = rows
         self.step = step
         self._listed: dict[str, list[Any]] = {}
+        if "jax" in sys.modules:
+            register_tree(SampleBatch, SampleBatch._leaves, SampleBatch._of_leaves)
 
     @staticmethod
     def of(sample_type: type[V], samples: Sequence[V]) -> SampleBatch[V]:
@@ -79,6 +87,10 @@ class SampleBatch(Generic[T]):
         names = [field.name for field in fields_of(sample_type)]
         kept = None if names and is_plain(sample_type) else samples
         return SampleBatch(sample_type, {name: stack([getattr(row, name) for row in rows]) for name in names}, kept)
+
+    def keys(self) -> KeysView[str]:
+        """The names of all columns."""
+        return self.stored.keys()
 
     @property
     def columns(self) -> dict[str, Any]:
@@ -164,6 +176,60 @@ class SampleBatch(Generic[T]):
 
         return stacked(name, self[name])
 
+    def to_torch(self, device: Any = None, non_blocking: bool = False) -> dict[str, Any]:
+        """The columns as tensors of PyTorch, of the dtypes that they have here and sharing their memory.
+
+        A field of numbers or arrays that may be `None` is two tensors, the values and `{name}_mask`, true where there is
+        none. Arrays of several lengths are a nested tensor in the jagged layout, sparse matrices one in CSR. What is none of
+        these stays a list.
+
+        Args:
+            device: where they shall be; by default in memory.
+            non_blocking: as of `torch.Tensor.to`.
+
+        Raises:
+            MissingExtraError: PyTorch is not installed.
+            SampleError: PyTorch has no such dtype; `path` names the field.
+            UsageError: a field has the name of a mask.
+        """
+        return to_torch(forms_of(self.sample_type, self.stored), device, non_blocking)
+
+    def to_jax(self) -> dict[str, Any]:
+        """The columns as arrays of JAX, as `to_torch` has them; arrays of several lengths are a dict of `values` and
+        `offsets`, sparse matrices a `BCSR`. Items of 64 bits have 32 unless `jax_enable_x64` is set, as all in JAX.
+
+        Raises:
+            MissingExtraError: JAX is not installed.
+            SampleError: JAX has no such dtype, or a number is none of 32 bits; `path` names the field.
+            UsageError: a field has the name of a mask.
+        """
+        return to_jax(forms_of(self.sample_type, self.stored))
+
+    def to_arrow(self) -> ArrowTable:
+        """The columns as an Arrow table, with the types of `Dataset.to_arrow`; those that a declaration leaves open are as
+        these samples have them.
+
+        Raises:
+            MissingExtraError: pyarrow is not installed.
+            SampleError: values that Arrow has no type for; `path` names the field.
+        """
+        from atdata.samples.tables import table_of
+
+        return table_of(self.sample_type, self.columns)
+
+    def _leaves(self) -> tuple[list[Any], tuple[type[Any], tuple[str, ...]]]:
+        """The columns of numbers, and what `_of_leaves` makes a batch of them by."""
+        from atdata.samples.untyped import DictSample
+
+        found = arrays_of(self.sample_type, self.stored)
+        whole = found.keys() == self.stored.keys()
+        return list(found.values()), (self.sample_type if whole else DictSample, tuple(found))
+
+    @staticmethod
+    def _of_leaves(structure: tuple[type[V], tuple[str, ...]], leaves: Sequence[Any]) -> SampleBatch[V]:
+        sample_type, names = structure
+        return SampleBatch(sample_type, dict(zip(names, leaves, strict=True)))
+
     @property
     def samples(self) -> list[T]:
         """The rows again. Their arrays are views into the batch, but for types whose making runs code of their own."""
@@ -213,9 +279,8 @@ class SampleBatch(Generic[T]):
 
     def __repr__(self) -> str:
         def brief(column: Any) -> str:
-            return (
-                f"{column.dtype} {list(column.shape)}" if isinstance(column, np.ndarray) else f"list of {len(column)}"
-            )
+            is_array = hasattr(column, "dtype")  # of numpy, or of JAX
+            return f"{column.dtype} {list(column.shape)}" if is_array else f"list of {len(column)}"
 
         shown = [f"{plain(name)}: {brief(self.columns[name])}" for name in itertools.islice(self.columns, MOST_COLUMNS)]
         more = len(self.columns) - len(shown)
@@ -257,31 +322,8 @@ def _numbers(column: Any) -> NDArray[Any] | None:
         return None
     if isinstance(column, np.ndarray):
         return column
-    dtype = _DTYPES.get(type(column[0])) if len(column) else None
+    dtype = DTYPES.get(type(column[0])) if len(column) else None
     if dtype is not None and len(set(map(type, column))) == 1:
         with suppress(OverflowError):
             return np.array(column, dtype)
     return None
-
-
-def stack(values: list[Any]) -> Any:
-    """One column: an array of shape `(len(values), *item_shape)` where all items are arrays alike, else the list."""
-    first = values[0] if values else None
-    if not isinstance(first, np.ndarray):
-        return values
-    dtype, shape = first.dtype, first.shape
-    alike = all(isinstance(v, np.ndarray) and v.shape == shape and v.dtype == dtype for v in values)
-    if not alike or len(shape) == MAX_DIMS:
-        return values
-    try:
-        column = np.empty((len(values), *shape), dtype)
-    except ValueError:  # empty arrays, of a shape with which numpy can count no more of them
-        return values
-    for index, value in enumerate(values):
-        column[index, ...] = value
-    return column
-
-
-def unstack(column: Any) -> list[Any]:
-    """The items of a column, as views where it is an array."""
-    return [column[index, ...] for index in range(len(column))] if isinstance(column, np.ndarray) else column

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from atdata.errors import SampleError
+from atdata.samples import torch
+from atdata.samples.arrow import list_array
 
-_DTYPES: dict[type, str] = {int: "=i8", float: "=f8", bool: "?"}
+if TYPE_CHECKING:
+    from pyarrow import Array
+    from torch import Tensor as TorchTensor
+
+ArrowArray: TypeAlias = "Array"
+Tensor: TypeAlias = "TorchTensor"
+
+DTYPES: dict[type, str] = {int: "=i8", float: "=f8", bool: "?"}
+"""The dtypes of columns of Python's numbers."""
 
 
 class Numbers:
@@ -64,6 +74,30 @@ class Ragged:
         row = range(len(self))[number]
         return self.values[self.offsets[row] : self.offsets[row + 1]]
 
+    def to_torch(self, device: Any = None, non_blocking: bool = False) -> Tensor:
+        """A nested tensor of PyTorch, in its jagged layout.
+
+        Args:
+            device: where it shall be; by default in memory, where it shares what is here.
+            non_blocking: as of `torch.Tensor.to`.
+
+        Raises:
+            MissingExtraError: PyTorch is not installed.
+            SampleError: PyTorch has no such dtype.
+        """
+        found: Tensor = torch.moved(torch.nested("values", self.values, self.offsets), device, non_blocking)
+        return found
+
+    def to_arrow(self) -> ArrowArray:
+        """A `pyarrow.ListArray`; lists of fixed size in it, where the items are arrays.
+
+        Raises:
+            MissingExtraError: pyarrow is not installed.
+            SampleError: Arrow has no type for the items.
+        """
+        found: ArrowArray = list_array(self.values, self.offsets)
+        return found
+
     def __repr__(self) -> str:
         return f"Ragged({len(self)} values of {self.values.dtype}, {len(self.values)} items)"
 
@@ -76,7 +110,7 @@ def numbers_of(name: str, column: Any) -> Numbers:
     """
     values = list(column)
     kinds = {type(value) for value in values if value is not None}
-    dtype = _DTYPES.get(next(iter(kinds))) if len(kinds) == 1 else "=f8" if not kinds else None
+    dtype = DTYPES.get(next(iter(kinds))) if len(kinds) == 1 else "=f8" if not kinds else None
     try:
         if dtype is not None:
             mask = np.array([value is None for value in values], bool)

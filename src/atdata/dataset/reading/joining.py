@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atdata.numbers import Ints
-from atdata.samples.batch import unstack
 from atdata.samples.forms import Numbers
 from atdata.samples.gather import Column
+from atdata.samples.stacking import unstack
 
 
 def join_columns(parts: list[Column], groups: list[Sequence[int] | Ints]) -> Column:

@@ -22,12 +22,12 @@ from atdata.dataset.reading.table import ShardTable
 from atdata.errors import AtdataError, SampleError
 from atdata.numbers import Ints
 from atdata.samples import DictSample, Field, SampleBatch, fields_of
-from atdata.samples.batch import stack
 from atdata.samples.blocks import Block, BufferPool
 from atdata.samples.columns import FAR, ColumnDecoder
 from atdata.samples.gather import Column
 from atdata.samples.layout import Layout
 from atdata.samples.packable import is_plain
+from atdata.samples.stacking import stack
 from atdata.shards.index import Members, SampleMembers
 from atdata.shards.memory_map import FileRange, map_file, read_file
 from atdata.shards.opening import AHEAD

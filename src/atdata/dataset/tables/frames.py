@@ -21,16 +21,16 @@ import numpy as np
 
 from atdata.dataset.iteration import Batches, Samples
 from atdata.dataset.order import Order
-from atdata.dataset.tables.arrow import ArrowColumn, ArrowTable, Target, arrow, is_wide, typed
 from atdata.dataset.view import View
 from atdata.errors import MissingExtraError, UsageError
 from atdata.files import atomic_file, write_all
 from atdata.numbers import checked_int
 from atdata.samples import DictSample, FieldType, Maybe, Scalar, fields_of
-from atdata.samples.batch import stack, unstack
+from atdata.samples.arrow import arrow
 from atdata.samples.kinds import ClassLabel, LiteralOf, bare
-from atdata.samples.kinds.media import Encoded
 from atdata.samples.preview import values_of
+from atdata.samples.stacking import stack, unstack
+from atdata.samples.tables import ArrowColumn, ArrowTable, Target, cell_of, is_wide, typed
 from atdata.shards.file_pattern import FilePattern
 from atdata.shards.sets import new_set
 
@@ -218,12 +218,7 @@ def _batches(
                 "sample_map must return mappings", path="sample_map", actual=odd[0], hint="Return a dict of columns."
             )
         names = dict.fromkeys(name for row in some for name in row)
-        yield {name: stack([_cell(row.get(name)) for row in some]) for name in names}
-
-
-def _cell(value: Any) -> Any:
-    """A value that no field declares, as a table has it."""
-    return value.data if isinstance(value, Encoded) else value
+        yield {name: stack([cell_of(row.get(name)) for row in some]) for name in names}
 
 
 def _length(columns: Mapping[str, Any]) -> int:

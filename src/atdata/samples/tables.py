@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import lru_cache, reduce
+from functools import reduce
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from atdata.errors import MissingExtraError, SampleError
-from atdata.samples import Array, DictOf, FieldType, ListOf, Maybe, Plain, Scalar
-from atdata.samples.batch import unstack
-from atdata.samples.kinds import Derived, Misfit, bare
+from atdata.errors import SampleError
+from atdata.samples.arrow import arrow
+from atdata.samples.kinds import Array, Derived, DictOf, FieldType, ListOf, Maybe, Misfit, Plain, Scalar, bare
 from atdata.samples.kinds.arrays import NUMBERS
+from atdata.samples.kinds.media import Encoded
+from atdata.samples.packable import PackableSample, fields_of
+from atdata.samples.stacking import unstack
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -251,23 +253,32 @@ def typed(path: str) -> Iterator[None]:
         ) from error
 
 
+def table_of(sample_type: type[Any], columns: Mapping[str, Any]) -> ArrowTable:
+    """The table of the columns of a batch: types as of `Dataset.to_arrow`, and where a declaration leaves one open, as these rows have it.
+
+    Raises:
+        MissingExtraError: pyarrow is not installed.
+        SampleError: values that Arrow has no type for; `path` names the field.
+    """
+    untyped = not issubclass(sample_type, PackableSample)
+    kinds = {} if untyped else {field.name: field.type for field in fields_of(sample_type)}
+    fields, arrays = [], []
+    for name, values in columns.items():
+        column = ArrowColumn(f"{sample_type.__name__}.{name}", kinds.get(name), "arrow")
+        values = list(map(cell_of, values)) if untyped and isinstance(values, list) else values
+        column.widen(values)
+        arrays.append(column.convert(values))
+        fields.append(column.field(name))
+    return arrow().table(arrays, schema=arrow().schema(fields))
+
+
+def cell_of(value: Any) -> Any:
+    """A value that no field declares, as a table has it."""
+    return value.data if isinstance(value, Encoded) else value
+
+
 def is_wide(column: Any) -> bool:
     """True if a column of ints has one that int64 does not hold."""
     if isinstance(column, np.ndarray):
         return bool(column.dtype.kind == "u" and column.size and column.max() > INT64_MAX)
     return any(value is not None and value > INT64_MAX for value in column)
-
-
-@lru_cache(maxsize=1)
-def arrow() -> Any:
-    """The pyarrow module, imported on first use.
-
-    Raises:
-        MissingExtraError: it is not installed.
-    """
-    try:
-        import pyarrow.parquet
-        import pyarrow.types
-    except ImportError as error:
-        raise MissingExtraError.of("tables", "making tables") from error
-    return pyarrow
