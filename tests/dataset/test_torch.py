@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 import atdata
 from atdata import Dataset
 
+torch = pytest.importorskip("torch", reason="torch is not installed: python3 dev.py torch")
 data_loading = pytest.importorskip("torch.utils.data", reason="torch is not installed: python3 dev.py torch")
 stateful = pytest.importorskip(
     "torchdata.stateful_dataloader", reason="torchdata is not installed: python3 dev.py torch"
@@ -203,6 +204,81 @@ def test_workers_that_stay_learn_which_epoch_is_next(data):
     assert ids(batches) == expected(data, "global", 2)[3:]
     assert loader.state_dict(batches=1)["position"] == 40
     assert ids(batches) == expected(data, "global", 3)
+
+
+@pytest.mark.parametrize("count", [0, 2])
+@pytest.mark.parametrize("size", [None, 1])
+def test_columns_come_as_dicts_of_tensors(data, count, size):
+    loader = data.loader(10, shuffle="global", rank=0, world_size=1, format="torch")
+    if size is None and not count:
+        assert [batch["id"].tolist() for batch in loader] == expected(data, "global", 0)
+        loader.set_epoch(0)
+    batches = data_loading.DataLoader(loader, batch_size=size, num_workers=count)
+    for epoch in range(2):
+        seen = list(batches)
+        assert [batch["id"].tolist() for batch in seen] == expected(data, "global", epoch)
+        assert {type(batch) for batch in seen} == {dict}
+        assert {(batch["id"].dtype, batch["values"].dtype) for batch in seen} == {(torch.int64, torch.float32)}
+        assert seen[-1]["values"].shape == (3, 4)
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_batches_stay_whole_where_none_was_asked_for(data, count):
+    """`DataLoader(loader)` collates one item at a time: that item is the batch."""
+    batches = data_loading.DataLoader(data.loader(10, rank=0, world_size=1), num_workers=count)
+    assert len(batches) == 11
+    assert ids(batches) == expected(data, False, 0)
+
+
+@pytest.mark.parametrize("format", [None, "torch"])
+@pytest.mark.parametrize("count", [0, 1])
+def test_several_batches_are_not_put_into_one(data, format, count):
+    batches = data_loading.DataLoader(
+        data.loader(10, rank=0, world_size=1, format=format), batch_size=4, num_workers=count
+    )
+    with pytest.raises(atdata.errors.UsageError, match=r"DataLoader\(dataset.loader\(batch_size\), batch_size=None"):
+        next(iter(batches))
+
+
+@pytest.mark.parametrize("kind", [data_loading.DataLoader, stateful.StatefulDataLoader])
+def test_a_dataloader_that_would_shuffle_a_loader_is_told_the_right_line(data, kind):
+    loader = data.loader(10, rank=0, world_size=1)
+    for wrong in (
+        {"shuffle": True},
+        {"sampler": data_loading.SequentialSampler(range(3))},
+        {"batch_sampler": data_loading.BatchSampler(range(3), 1, False)},
+    ):
+        with pytest.raises(atdata.errors.UsageError, match=r'loader\(batch_size, shuffle="global"\)'):
+            kind(loader, **wrong)
+
+
+def test_a_format_that_there_is_not_is_refused(data):
+    with pytest.raises(atdata.errors.UsageError, match="'torch', 'jax'"):
+        data.loader(10, format="numpy")
+
+
+@pytest.mark.parametrize("method", [None, "fork", "spawn"])
+@pytest.mark.parametrize("typed", [True, False])
+def test_a_dataloader_reads_a_dataset_as_one_that_has_places(data, method, typed):
+    """Every sample once, in another order each epoch: `DataLoader(dataset, batch_size=..., shuffle=True)`."""
+    dataset = data if typed else Dataset(list(map(str, data.shards)))
+    options = {"num_workers": 2 if method else 0, "multiprocessing_context": method}
+    batches = data_loading.DataLoader(dataset, batch_size=10, shuffle=True, **options)
+    assert len(batches) == 11
+    epochs = [list(batches) for _ in range(2)]
+    orders = [[number for batch in epoch for number in batch["id"].tolist()] for epoch in epochs]
+    assert sorted(orders[0]) == sorted(orders[1]) == list(range(103))
+    assert orders[0] != orders[1]
+    for batch in epochs[0]:
+        assert (batch["id"].dtype, batch["values"].dtype) == (torch.int64, torch.float32)
+        assert batch["values"][:, 0].tolist() == batch["id"].tolist()
+    plain = data_loading.DataLoader(dataset, batch_size=10, **options)
+    assert [batch["id"].tolist() for batch in plain] == expected(data, False, 0)
+
+
+def test_a_filtered_dataset_has_no_places_and_says_what_has(data):
+    with pytest.raises(TypeError, match=r"DataLoader\(dataset\.loader"):
+        data_loading.DataLoader(data.filter(some), batch_size=10, shuffle=True)
 
 
 def test_fewer_shards_than_workers_and_empty_ones_end(tmp_path):

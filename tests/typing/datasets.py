@@ -107,6 +107,6 @@ def refused() -> None:
     ds["first"]  # type: ignore[index]
     ds.filter(lambda label: label.text)  # type: ignore[attr-defined]
     ds.ordered("4")  # type: ignore[call-overload]
-    ds.loader(4, shuffle="gobal")  # type: ignore[arg-type]
+    ds.loader(4, shuffle="gobal")  # type: ignore[call-overload]
     print(ds.take(3).head(1)[0].text)  # type: ignore[attr-defined]
     takes_any([ds])  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atdata.arguments import checked_call, checked_text, checked_type
+from atdata.dataset.delivery import Format, extend_collation
 from atdata.dataset.entry import IndexEntry
 from atdata.dataset.identity import find
 from atdata.dataset.iteration import Batches, Samples, Shuffle
@@ -216,6 +217,36 @@ class Dataset(MaybeSized, Tables[T], Looks[T]):
     def _in_order(self, order: Order, batch_size: int | None) -> Samples[T] | Batches[T]:
         return Samples(self.view, order) if batch_size is None else Batches(self.view, order, batch_size)
 
+    @overload
+    def loader(
+        self,
+        batch_size: int,
+        *,
+        shuffle: Literal[False] | Shuffle = ...,
+        seed: int = ...,
+        window: int = ...,
+        rank: int | None = ...,
+        world_size: int | None = ...,
+        group: Any = ...,
+        drop_last: bool = ...,
+        equal_steps: EqualSteps | None = ...,
+        format: None = None,
+    ) -> Loader[SampleBatch[T]]: ...
+    @overload
+    def loader(
+        self,
+        batch_size: int,
+        *,
+        shuffle: Literal[False] | Shuffle = ...,
+        seed: int = ...,
+        window: int = ...,
+        rank: int | None = ...,
+        world_size: int | None = ...,
+        group: Any = ...,
+        drop_last: bool = ...,
+        equal_steps: EqualSteps | None = ...,
+        format: Format,
+    ) -> Loader[dict[str, Any]]: ...
     def loader(
         self,
         batch_size: int,
@@ -228,7 +259,8 @@ class Dataset(MaybeSized, Tables[T], Looks[T]):
         group: Any = None,
         drop_last: bool = False,
         equal_steps: EqualSteps | None = None,
-    ) -> Loader[T]:
+        format: Format | None = None,  # noqa: A002
+    ) -> Loader[Any]:
         """Batches for training: this rank's share of an epoch, pass after pass, to be stopped and resumed anywhere.
 
         `torch.utils.data.DataLoader(loader, batch_size=None, num_workers=n)` takes it as it is.
@@ -248,6 +280,7 @@ class Dataset(MaybeSized, Tables[T], Looks[T]):
                 and a step that a filter empties with the kept samples that come next; `drop` leaves out a step in which
                 some rank has no full batch, and does not work with a filter. Without it every sample comes exactly
                 once, a step that a filter empties is skipped, and some ranks may take more steps than others.
+            format: give plain dicts, as `SampleBatch.to_torch` or `SampleBatch.to_jax` makes them.
         """
         return Loader(
             self.view,
@@ -258,6 +291,7 @@ class Dataset(MaybeSized, Tables[T], Looks[T]):
             ranks=Ranks(rank, world_size, group),
             drop_last=drop_last,
             equal_steps=equal_steps,
+            format=format,
         )
 
     def head(self, count: int = 5) -> list[T]:
@@ -284,6 +318,11 @@ class Dataset(MaybeSized, Tables[T], Looks[T]):
             (sample,) = self._batch(self._numbers(self._position(int(which)))).samples
             return sample
         return self._batch(self._numbers(self._positions(which)))
+
+    def __getitems__(self, which: Sequence[int]) -> list[T]:
+        """Some samples: so a DataLoader asks for those of a batch."""
+        extend_collation()
+        return self._batch(self._numbers(self._positions(which))).samples
 
     def select(self, which: slice | Sequence[int] | NDArray[np.integer[Any]]) -> Dataset[T]:
         """A view of some samples, in the order given.

@@ -1,4 +1,4 @@
-"""Loaders inside Lightning and accelerate, and so inside the Trainer of transformers.
+"""Loaders inside PyTorch's DataLoader, Lightning and accelerate, and so inside the Trainer of transformers.
 
 accelerate splits among ranks what any iterable dataset yields, one batch or slice to each: of a rank's own share only a
 part would ever be used. A loader refuses to be read so, before its first batch.
@@ -17,6 +17,35 @@ from atdata.errors import UsageError
 
 _ACCELERATE = "accelerate.data_loader"
 _LIGHTNING = "lightning.pytorch.loops.fetchers", "pytorch_lightning.loops.fetchers"
+_DATALOADERS = "torch.utils.data.dataloader", "torchdata.stateful_dataloader.stateful_dataloader"
+_FETCHERS = ("torch.utils.data._utils.fetch",)
+
+
+def refuse_sampling() -> None:
+    """Refuses a DataLoader that would choose the order of what a loader yields. It is asked for where a DataLoader, while
+    it is made, asks a loader for its class.
+
+    Raises:
+        UsageError: a DataLoader is being made with `shuffle=True` or a sampler.
+    """
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None and frame.f_globals.get("__name__") == "abc":
+        frame = frame.f_back
+    if frame is None or frame.f_globals.get("__name__") not in _DATALOADERS:
+        return
+    said = frame.f_locals
+    if wrong := [name for name in ("shuffle", "sampler", "batch_sampler") if said.get(name) not in (None, False)]:
+        raise UsageError(
+            "the order of a loader is its own",
+            path=wrong[0],
+            actual=f"DataLoader(loader, {wrong[0]}=...)",
+            hint='Shuffle in the loader: DataLoader(dataset.loader(batch_size, shuffle="global"), batch_size=None).',
+        )
+
+
+def collates() -> bool:
+    """True if a DataLoader reads that collates what it is given: it was made with a batch size."""
+    return any(getattr(reader, "auto_collation", False) for reader in _readers(*_FETCHERS))
 
 
 def refuse_sharing() -> None:

@@ -13,8 +13,9 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
+from atdata.dataset.delivery import FORMATS, Format, delivery
 from atdata.dataset.epochs import EpochCounter, Pass
-from atdata.dataset.frameworks import prefetching_framework, refuse_sharing, refuse_skipping
+from atdata.dataset.frameworks import prefetching_framework, refuse_sampling, refuse_sharing, refuse_skipping
 from atdata.dataset.order import Mode, Order
 from atdata.dataset.padding import Padding
 from atdata.dataset.ranks import InheritedRank, Rank, Ranks, Worker
@@ -23,7 +24,7 @@ from atdata.errors import ResumeError, UnsizedError, UsageError
 from atdata.numbers import checked_int
 from atdata.samples import SampleBatch
 
-T = TypeVar("T")
+B = TypeVar("B")  # what a loader gives: batches, or dicts of their columns
 EqualSteps: TypeAlias = Literal["pad", "drop"]
 
 _VERSION = 1
@@ -38,8 +39,8 @@ class _Progress(NamedTuple):
     world: int | None = None
 
 
-class Loader(MaybeSized, Generic[T]):
-    """Batches of one rank. Each pass over it is the next epoch.
+class Loader(MaybeSized, Generic[B]):
+    """Batches of one rank, or dicts of their columns. Each pass over it is the next epoch.
 
     Attributes:
         view: what is read.
@@ -48,7 +49,7 @@ class Loader(MaybeSized, Generic[T]):
 
     def __init__(
         self,
-        view: View[T],
+        view: View[Any],
         batch_size: int,
         *,
         mode: Mode = "ordered",
@@ -57,7 +58,11 @@ class Loader(MaybeSized, Generic[T]):
         ranks: Ranks,
         drop_last: bool = False,
         equal_steps: EqualSteps | None = None,
+        format: Format | None = None,  # noqa: A002
     ) -> None:
+        if format not in (None, *FORMATS):
+            expected = ", ".join(map(repr, (None, *FORMATS)))
+            raise UsageError("unknown format", path="format", expected=expected, actual=format)
         if equal_steps not in (None, "pad", "drop"):
             expected = "None, 'pad' or 'drop'"
             raise UsageError("unknown value of equal_steps", path="equal_steps", expected=expected, actual=equal_steps)
@@ -70,6 +75,7 @@ class Loader(MaybeSized, Generic[T]):
         self.view, self.batch_size, self._ranks = view, checked_int(batch_size, "batch_size", 1), ranks
         self._order = Order(0, mode, seed, 0, window)
         self._drop_last, self._equal_steps = drop_last, equal_steps
+        self._format = format
         self._epochs = EpochCounter()
         self._resumed = False  # whether a state was loaded in a worker
         self._passes = 0  # that this very object has begun, in a worker
@@ -87,6 +93,7 @@ class Loader(MaybeSized, Generic[T]):
         which of the loader and PyTorch was there first, and `import atdata` imports no PyTorch.
         """
         iterable = getattr(sys.modules.get("torch.utils.data"), "IterableDataset", None)
+        refuse_sampling()
         return Loader if iterable is None else _class_with(iterable)  # none too while PyTorch is still being imported
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -123,7 +130,7 @@ class Loader(MaybeSized, Generic[T]):
 
     # --- passes
 
-    def __iter__(self) -> Iterator[SampleBatch[T]]:
+    def __iter__(self) -> Iterator[B]:
         """The batches of the next pass.
 
         Raises:
@@ -144,9 +151,9 @@ class Loader(MaybeSized, Generic[T]):
             self._resumed, self._passes = False, self._passes + 1
         inherited = self._prefetcher if worker.seed is not None else None
         self._current, self._prefetcher = progress, prefetching_framework() or inherited
-        return self._batches(progress, worker, rank)
+        return map(delivery(self._format, worker.seed is not None), self._batches(progress, worker, rank))
 
-    def _batches(self, progress: _Progress, worker: Worker, rank: Rank) -> Iterator[SampleBatch[T]]:
+    def _batches(self, progress: _Progress, worker: Worker, rank: Rank) -> Iterator[SampleBatch[Any]]:
         order = self._order_of(progress.epoch)
         step = worker.number + progress.taken * worker.count
         filtered, padding = self.view.filtered, Padding(self.view, order, self.batch_size)

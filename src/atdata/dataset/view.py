@@ -104,7 +104,10 @@ class View(MaybeSized, Generic[T]):
             UnsizedError: the samples are filtered.
         """
         if self.filtered:
-            raise UnsizedError.of("the samples of a filtered dataset", "Count them: sum(1 for _ in dataset).")
+            raise UnsizedError.of(
+                "the samples of a filtered dataset",
+                "Count them: sum(1 for _ in dataset). To train: DataLoader(dataset.loader(batch_size), batch_size=None).",
+            )
         return self._size() if self.selection is None else len(self.selection)
 
     def _size(self) -> int:

@@ -1,0 +1,99 @@
+"""How batches leave a loader, and samples a dataset: as they are, or as dicts of columns; alone, or to a DataLoader, which
+collates what it is given.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, Self, TypeAlias, get_args
+
+from atdata.dataset.frameworks import collates
+from atdata.errors import UsageError
+from atdata.samples import DictSample, PackableSample, SampleBatch
+from atdata.samples.numeric import forms_of, to_jax
+
+Format: TypeAlias = Literal["torch", "jax"]
+FORMATS: tuple[str, ...] = get_args(Format)
+
+
+class Outgoing(dict[str, Any]):
+    """Outgoing by name on their way out of a DataLoader, at whose end they are a plain dict."""
+
+    def arrived(self) -> dict[str, Any]:
+        """The plain dict."""
+        return dict(self)
+
+    def __copy__(self) -> Self:
+        return type(self)(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _arrived, (type(self), dict(self))
+
+
+class OutgoingJax(Outgoing):
+    """Outgoing that are arrays of JAX once they are in the process that reads: workers don't have its devices."""
+
+    def arrived(self) -> dict[str, Any]:
+        """See `Outgoing`."""
+        return to_jax({name: value.numpy() if hasattr(value, "numpy") else value for name, value in self.items()})
+
+
+def _arrived(kind: type[Outgoing], columns: dict[str, Any]) -> dict[str, Any]:
+    return kind(columns).arrived()
+
+
+def delivery(format: Format | None, in_worker: bool) -> Callable[[SampleBatch[Any]], Any]:  # noqa: A002
+    """The function that turns each batch into what a pass over a loader gives.
+
+    Args:
+        format: of the caller.
+        in_worker: true in a worker of a DataLoader.
+    """
+    extend_collation()
+    if format is None:
+        return _itself
+    if in_worker or collates():
+        return _DELIVERIES[format]
+    return SampleBatch.to_torch if format == "torch" else SampleBatch.to_jax
+
+
+def _itself(batch: SampleBatch[Any]) -> SampleBatch[Any]:
+    return batch
+
+
+def _torch_columns(batch: SampleBatch[Any]) -> Outgoing:
+    return Outgoing(batch.to_torch())
+
+
+def _jax_columns(batch: SampleBatch[Any]) -> Outgoing:
+    return OutgoingJax(forms_of(batch.sample_type, batch.stored))
+
+
+_DELIVERIES: dict[str, Callable[[SampleBatch[Any]], Outgoing]] = {"torch": _torch_columns, "jax": _jax_columns}
+
+
+def extend_collation() -> None:
+    """Have PyTorch's `default_collate`, if it has been imported, put samples side by side, and leave batches whole."""
+    known: Any = getattr(sys.modules.get("torch.utils.data._utils.collate"), "default_collate_fn_map", None)
+    if known is not None and SampleBatch not in known:
+        known |= dict.fromkeys((SampleBatch, Outgoing), _whole)
+        known |= dict.fromkeys((PackableSample, DictSample), _side_by_side)
+
+
+def _side_by_side(samples: Sequence[Any], **_: Any) -> dict[str, Any]:
+    return SampleBatch.of(type(samples[0]), samples).to_torch()
+
+
+def _whole(batches: Sequence[Any], **_: Any) -> Any:
+    if len(batches) == 1:
+        leaves = isinstance(batches[0], Outgoing) and sys.modules["torch.utils.data"].get_worker_info() is None
+        return batches[0].arrived() if leaves else batches[0]
+    raise UsageError(
+        "a loader gives batches, of which a DataLoader would put several into one",
+        path="batch_size",
+        expected="None",
+        actual=f"{len(batches)} or more",
+        hint="Say how many samples a batch has to the loader, and leave batches whole: "
+        "DataLoader(dataset.loader(batch_size), batch_size=None, num_workers=n).",
+    )
