@@ -134,6 +134,43 @@ def test_facts_are_changed_in_place(index: RecordIndex[Any]) -> None:
     assert [sample.x for sample in opened(index, fourth)["train"]] == [0, 1, 2]
 
 
+@atdata.packable
+class Instrument:
+    voltage: float
+    lens: str | None = None
+
+
+@atdata.packable
+class Optional:
+    note: str | None = None
+
+
+def test_content_metadata_are_changed_in_place(index: RecordIndex[Any]) -> None:
+    first = index.insert_dataset(rows(), name="rows", license="MIT", content_metadata=Instrument(0.1))
+    second = index.update_dataset("rows", content_metadata=Instrument(0.2, "long"))
+    assert (second.uri, second.license) == (first.uri, "MIT")
+    assert index.get_dataset("rows").content_as(Instrument) == Instrument(0.2, "long")
+    assert second.metadata_schema_ref == first.metadata_schema_ref
+    assert index.update_dataset("rows", content_metadata=Instrument(0.2, "long")) == second, "nothing to change"
+    assert index.update_dataset("rows", license="BSD").content_as(Instrument) == Instrument(0.2, "long")
+    other = index.update_dataset("rows", content_metadata=Optional())
+    assert (other.content_as(Optional), other.content_metadata) == (Optional(), {})
+    assert index.get_schema(str(other.metadata_schema_ref)).name == "Optional"
+    schemas = len(index.list_schemas())
+    for wrong in (5, {"voltage": 1.0}, Instrument):
+        with pytest.raises(FieldTypeError):
+            index.update_dataset("rows", content_metadata=wrong)
+    with pytest.raises(NotFoundError):
+        index.update_dataset("absent", content_metadata=rows()[0])
+    assert len(index.list_schemas()) == schemas
+    assert index.get_dataset("rows") == other
+    none = index.update_dataset("rows", content_metadata=None)
+    assert (none.content_metadata, none.metadata_schema_ref) == (None, None)
+    assert index.update_dataset("rows", content_metadata=None) == none
+    again = index.update_dataset("rows", content_metadata=Optional())
+    assert (again.content_metadata, again.metadata_schema_ref) == ({}, other.metadata_schema_ref)
+
+
 def opened(index: RecordIndex[Any], entry: Entry) -> Any:
     if isinstance(index, LocalIndex):
         return index.open(entry)

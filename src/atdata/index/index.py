@@ -20,7 +20,6 @@ from atdata.index.ports import RecordStore
 from atdata.index.publication import Publication
 from atdata.index.versions import VersionedIndex
 from atdata.records import CodeReference, Entry, Label, LensRecord, Listing, Record, Schema
-from atdata.records.content import write_content
 from atdata.records.facts import Facts, Text, changed, warn_of_not_taken
 from atdata.records.record import check_named, newest_first
 from atdata.samples import DictSample, PackableSample
@@ -211,8 +210,7 @@ class RecordIndex(VersionedIndex[Store]):
             )
         facts = Facts.of(description, tags, license, metadata)
         if content_metadata is not None:
-            write_content(content_metadata)  # refused before anything is listed
-            facts = facts.with_content(content_metadata, self.publish_schema(type(content_metadata)))
+            facts = facts.with_content(content_metadata, self.publish_schema)
         publication = Publication(
             name=name,
             version=version,
@@ -242,6 +240,7 @@ class RecordIndex(VersionedIndex[Store]):
         tags: Sequence[str] | UnsetType | None = UNSET,
         license: Text = UNSET,  # noqa: A002  the field's own word
         metadata: Mapping[str, Any] | UnsetType | None = UNSET,
+        content_metadata: PackableSample | UnsetType | None = UNSET,
     ) -> Entry:
         """Say something else about a dataset that is listed. What is not given stays; `None` clears.
 
@@ -255,6 +254,7 @@ class RecordIndex(VersionedIndex[Store]):
             license: SPDX expression or URL.
             metadata: members to set; one that is `None` is taken out, others stay. `None` takes all out, but for what
                 atdata reads itself: `splits`, and `recutFrom`.
+            content_metadata: metadata of a declared type, in place of those there are; the type is published.
 
         Returns:
             The entry as it is now.
@@ -262,13 +262,17 @@ class RecordIndex(VersionedIndex[Store]):
         Raises:
             NotFoundError: there is none.
             UsageError: it is not one's own, or the facts cannot be meant, or must not be public.
+            SampleError, FieldTypeError: the content metadata are no sample, or hold what no record can.
             LexiconError, LimitError: the record would break a rule, or be too large.
             ConflictError: it is changed by others all the time; nothing was written.
         """
-        entry = self.get_dataset(ref)
+        entry, content = self.get_dataset(ref), Facts()
+        if content_metadata is not UNSET and content_metadata is not None:
+            content = content.with_content(content_metadata, self.publish_schema)
+        given = UNSET if content_metadata is UNSET else content
         deadline = time.monotonic() + _PATIENCE
         while True:
-            said = changed(entry, description, tags, license, metadata)
+            said = changed(entry, description, tags, license, metadata, given)
             if said is entry:
                 return entry
             try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeAlias, TypedDict
 
@@ -78,13 +78,19 @@ class Facts:
         said = (entry.description, entry.tags or None, entry.license, entry.metadata or None)
         return cls(*said, entry.content_metadata, entry.metadata_schema_ref)
 
-    def with_content(self, sample: PackableSample, schema_ref: AtUri) -> Facts:
-        """The same, with metadata of a declared type, whose schema stands in a record.
+    def with_content(self, sample: PackableSample, publish: Callable[[type], AtUri]) -> Facts:
+        """The same, with metadata of a declared type, which is published once it is known that a record can hold them.
 
         Raises:
             SampleError: a value does not fit the type, or is a float where it does not say so.
         """
-        return replace(self, content_metadata=write_content(sample), metadata_schema_ref=schema_ref)
+        content = write_content(sample)
+        return replace(self, content_metadata=content, metadata_schema_ref=publish(type(sample)))
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The metadata of a declared type and where its schema stands, by the name of the entry's attribute."""
+        return {"content_metadata": self.content_metadata, "metadata_schema_ref": self.metadata_schema_ref}
 
     def over(self, others: Facts) -> Facts:
         """The same, with what others say where these say nothing."""
@@ -103,8 +109,9 @@ def changed(
     tags: Sequence[str] | UnsetType | None = UNSET,
     license: Text = UNSET,  # noqa: A002  the field's own word
     metadata: Mapping[str, Any] | UnsetType | None = UNSET,
+    content: Facts | UnsetType = UNSET,
 ) -> Entry:
-    """An entry of which something else is said; see `RecordIndex.update_dataset`.
+    """An entry of which something else is said; see `RecordIndex.update_dataset`. `content` are `with_content`.
 
     Raises:
         UsageError: the tags are one text, or the metadata are no map.
@@ -122,6 +129,8 @@ def changed(
         merged = {**entry.metadata, **_map(metadata)}
         said["metadata"] = {name: merged[name] for name in merged if metadata.get(name, ...) is not None}
     differing = {name: value for name, value in said.items() if not _same(getattr(entry, name), value)}
+    if content is not UNSET and not _equal(Facts.of_entry(entry).content, content.content):
+        differing |= content.content
     return replace(entry, **differing) if differing else entry
 
 
