@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import io
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -203,3 +204,95 @@ def test_other_forms_of_it(hugging: Any) -> None:
     assert [s.text for s in some] == ["t2", "t0"]
     with pytest.raises(UsageError, match="no dataset"):
         atdata.from_huggingface([1, 2])
+
+
+def frame_of(**columns: Any) -> Any:
+    return pytest.importorskip("pandas", reason="frames need the extra [frames]").DataFrame(columns)
+
+
+def test_objects_of_pandas_are_not_changed(tmp_path: Path) -> None:
+    frame = frame_of(d=[{"x": 1}, {"y": 2}], n=[Decimal("1.1"), Decimal("1E+3")])
+    samples = written(atdata.from_pandas(frame), tmp_path)
+    assert [(s.d, s.n) for s in samples] == [({"x": 1}, "1.1"), ({"y": 2}, "1E+3")]
+    naive, aware = dt.datetime(2026, 1, 1), dt.datetime(2026, 1, 1, tzinfo=dt.timezone(dt.timedelta(hours=5)))
+    for values in ([aware, naive], [naive, aware], [[naive, aware], []]):
+        with pytest.raises(SampleError, match="would become another") as caught:
+            atdata.from_pandas(frame_of(a=values))
+        assert caught.value.path == "a"
+    source = atdata.from_pandas(frame_of(a=[aware, naive]), schema={"a": dt.datetime})
+    assert [(s.a, s.a.utcoffset()) for s in source] == [(aware, aware.utcoffset()), (naive, None)]
+
+
+def test_nan_is_a_float_where_one_is_declared() -> None:
+    frame = frame_of(a=[1.5, float("nan")])
+    assert [s.a for s in atdata.from_pandas(frame)] == [1.5, None]
+    assert str([s.a for s in atdata.from_pandas(frame, schema={"a": float})]) == "[1.5, nan]"
+    assert [s.a for s in atdata.from_pandas(frame, schema={"a": float | None})] == [1.5, None]
+
+
+@pytest.mark.parametrize("values", [[1, "x"], [2**70], [2**63, -1], [True, 2], [object()], [1j]])
+def test_a_column_of_pandas_of_no_one_type_is_named(values: list[Any]) -> None:
+    with pytest.raises(SampleError, match="no one type") as caught:
+        atdata.from_pandas(frame_of(fine=values[:0] or [1] * len(values), a=values))
+    assert caught.value.path == "a"
+    assert "('" not in str(caught.value)
+
+
+def test_names_that_two_columns_have() -> None:
+    pd = pytest.importorskip("pandas", reason="frames need the extra [frames]")
+    (sample,) = atdata.from_pandas(pd.DataFrame({"a": [1], "index": [2]}, index=["q"]))
+    assert (sample.a, sample.index, sample.index_) == (1, 2, "q")
+    for take in (
+        lambda: atdata.from_arrow(pa.table([pa.array([1]), pa.array([2])], names=["a", "a"])),
+        lambda: atdata.from_pandas(pd.DataFrame([[1, 2]], columns=["a", "a"])),
+    ):
+        with pytest.raises(SampleError, match="two columns of one name"):
+            take()
+    twice = pa.StructArray.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"])
+    with pytest.raises(SampleError, match="two parts of one name"):
+        atdata.from_arrow(pa.table({"x": twice}))
+
+
+def test_structs_without_parts_and_tensors_in_another_order(tmp_path: Path) -> None:
+    given = np.arange(12.0).reshape(2, 2, 3)
+    turned = pa.fixed_shape_tensor(pa.float64(), [3, 2], permutation=[1, 0])
+    storage = pa.array(given.transpose(0, 2, 1).reshape(2, 6).tolist(), pa.list_(pa.float64(), 6))
+    table = pa.table(
+        {
+            "none": pa.array([{}, None], pa.struct([])),
+            "straight": pa.FixedShapeTensorArray.from_numpy_ndarray(given),
+            "turned": pa.ExtensionArray.from_storage(turned, storage),
+        }
+    )
+    source = atdata.from_arrow(table)
+    assert types_of(source) == {
+        "straight": "NDArray[float64] [2, 3]",
+        "turned": "NDArray[float64] [2, 3]",
+        "none": "dict | None",
+    }
+    samples = written(source, tmp_path)
+    assert [s.none for s in samples] == [{}, None]
+    for sample, tensor in zip(samples, given, strict=True):
+        assert np.array_equal(sample.straight, tensor)
+        assert np.array_equal(sample.turned, tensor)
+
+
+def test_columns_of_polars_that_no_other_library_takes() -> None:
+    pl = pytest.importorskip("polars", reason="polars needs the extra [polars]")
+    for column in (pl.Series([object()], dtype=pl.Object), pl.Series([2**100], dtype=pl.Int128)):
+        with pytest.raises(SampleError, match="is not supported") as caught:
+            atdata.from_polars(pl.DataFrame({"fine": [1], "a": column}))
+        assert caught.value.path == "a"
+    with pytest.raises(UsageError):
+        atdata.from_polars(pl.Series([1]))
+    with pytest.raises(UsageError):
+        atdata.from_pandas(frame_of(a=[1]).a)
+
+
+def test_moments_finer_than_microseconds_are_an_error() -> None:
+    for table in (
+        pa.table({"a": pa.array([1], pa.timestamp("ns"))}),
+        pa.table({"a": ["2026-01-01T00:00:00.000000001"]}),
+    ):
+        with pytest.raises(SampleError):
+            list(atdata.from_arrow(table, schema={"a": dt.datetime}))

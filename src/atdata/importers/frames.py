@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from atdata.errors import SampleError, UsageError
-from atdata.importers.arrow import arrow, import_batches
+from atdata.importers.arrow import import_batches
+from atdata.importers.arrow_values import arrow
 from atdata.importers.files import Snapshot, reading
 from atdata.importers.imported import Imported
+from atdata.importers.pandas_columns import pandas_table
 from atdata.importers.wanted import Wanted
 from atdata.loading.splits import TRAIN, canonical
 from atdata.samples import Array, ClassLabel, FieldType, ListOf, Shape
@@ -20,7 +22,6 @@ from atdata.samples.kinds.media import AudioOf, ImageOf, VideoOf
 
 _ROWS = 256  # at once
 _MEDIA: dict[str, type[FieldType]] = {"Image": ImageOf, "Audio": AudioOf, "Video": VideoOf}
-_INDEX = "__index_level_0__"  # as Arrow calls the index of a frame that has no name
 
 
 def from_arrow(
@@ -66,19 +67,12 @@ def from_pandas(
     Raises:
         AtdataError: as `from_arrow`.
     """
-    pa = arrow()
-    try:
-        table = pa.Table.from_pandas(frame)
-    except (pa.ArrowException, TypeError, ValueError, AttributeError) as error:
-        raise SampleError(
-            "a frame has a column of no one type",
-            uri="DataFrame",
-            actual=str(error)[:200],
-            hint="Convert the column, frame.astype(...), or drop it.",
-        ) from error
-    if _INDEX in table.column_names:
-        table = table.rename_columns(["index" if each == _INDEX else each for each in table.column_names])
-    return _tables(Wanted.of(name, sample_type, schema), table, "table (pandas)", _dictionaries(table))
+    arrow()
+    if not all(hasattr(frame, each) for each in ("columns", "dtypes", "index")):
+        raise UsageError("this is no frame of pandas", expected="a pandas.DataFrame", actual=type(frame).__name__)
+    wanted = Wanted.of(name, sample_type, schema)
+    table, held, kinds = pandas_table(frame, wanted)
+    return _tables(wanted, table, "table (pandas)", {**_dictionaries(table), **kinds}, held)
 
 
 def from_polars(
@@ -96,10 +90,16 @@ def from_polars(
         AtdataError: as `from_arrow`.
     """
     frame = frame.collect() if hasattr(frame, "collect") else frame
-    if not hasattr(frame, "to_arrow"):
+    if not hasattr(frame, "to_arrow") or not hasattr(frame, "columns"):
         what = "only a frame of Polars can be taken"
         raise UsageError(what, path="frame", expected="a DataFrame or LazyFrame", actual=type(frame).__name__)
-    table = frame.to_arrow()
+    if objects := [column for column, kind in frame.schema.items() if str(kind) == "Object"]:
+        raise _no_type("Object", objects[0], "polars gives of it the addresses in memory")
+    try:
+        table = frame.to_arrow()
+    except arrow().ArrowException as error:
+        column = next(each for each in frame.columns if not _has_arrow(frame[each]))
+        raise _no_type(str(frame.schema[column]), column, str(error)[:160]) from error
     return _tables(Wanted.of(name, sample_type, schema), table, "table (polars)", _dictionaries(table))
 
 
@@ -137,7 +137,27 @@ def from_huggingface(
     )
 
 
-def _tables(wanted: Wanted, table: Any, what: str, kinds: Mapping[str, FieldType]) -> Imported:
+def _has_arrow(series: Any) -> bool:
+    try:
+        series.to_arrow()
+    except arrow().ArrowException:
+        return False
+    return True
+
+
+def _no_type(kind: str, column: str, actual: str) -> SampleError:
+    """The error for a column of polars that no other library takes."""
+    hint = "Convert the column, frame.cast(...), or drop it."
+    return SampleError(f"a column of {kind} is not supported", uri="DataFrame", path=column, actual=actual, hint=hint)
+
+
+def _tables(
+    wanted: Wanted,
+    table: Any,
+    what: str,
+    kinds: Mapping[str, FieldType],
+    held: Mapping[str, Sequence[Any]] | None = None,
+) -> Imported:
     pa = arrow()
     repeated = [each for each in table.column_names if table.column_names.count(each) > 1]
     if repeated:
@@ -155,16 +175,16 @@ def _tables(wanted: Wanted, table: Any, what: str, kinds: Mapping[str, FieldType
         if not start:
             yield "no rows", pa.RecordBatch.from_pylist([], table.schema)
 
-    return import_batches(what, wanted, {TRAIN: read}, uri=what, files=Snapshot.of([]), kinds=kinds)
+    return import_batches(what, wanted, {TRAIN: read}, uri=what, files=Snapshot.of([]), kinds=kinds, held=held)
 
 
 def _dictionaries(table: Any) -> dict[str, FieldType]:
     """The columns whose values are out of a few texts, as classes with names."""
     is_, found = arrow().types, dict[str, FieldType]()
-    for column in table.column_names:
-        kind = table.schema.field(column).type
+    for number, column in enumerate(table.column_names):
+        kind = table.schema.field(number).type
         if is_.is_dictionary(kind) and (is_.is_string(kind.value_type) or is_.is_large_string(kind.value_type)):
-            chunks = table.column(column).unify_dictionaries().chunks if table.num_rows else []
+            chunks = table.column(number).unify_dictionaries().chunks if table.num_rows else []
             names = chunks[0].dictionary.to_pylist() if chunks else []
             if names and all(names) and len(set(names)) == len(names):
                 found[column] = ClassLabel(names)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from atdata.errors import SampleError
-from atdata.importers.arrow import arrow, import_batches
+from atdata.importers.arrow import import_batches
+from atdata.importers.arrow_values import arrow
 from atdata.importers.bounds import Bounds, row_groups, rows_at_once
 from atdata.importers.files import Snapshot, decoding
 from atdata.importers.imported import Imported

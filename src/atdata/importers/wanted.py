@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -18,9 +18,11 @@ from atdata.samples import Field, FieldType, Maybe, Scalar, fields_of
 from atdata.samples.fields import parse_field
 from atdata.samples.kinds import Array, ClassLabel, Derived, Misfit
 from atdata.samples.kinds.choices import EnumOf, LiteralOf
+from atdata.samples.kinds.kind import described
 from atdata.samples.kinds.moments import Date, DateTime, Time
 
 _INT = re.compile(r"[+-]?[0-9]{1,20}")
+_FINER = re.compile(r"[.,][0-9]{6}(0*[1-9][0-9]*)")  # which Python's moments would leave out
 _BOOLS = {"true": True, "false": False, "1": True, "0": False}
 _ISO: tuple[tuple[type[FieldType], Any], ...] = ((DateTime, dt.datetime), (Date, dt.date), (Time, dt.time))
 
@@ -113,6 +115,8 @@ def converter(kind: FieldType) -> Callable[[Any], Any]:
 def _from_text(text: str, kind: FieldType) -> Any:
     """The value that text stands for, as far as the kind of field can tell; `None` for empty text."""
     plain = text.strip()
+    if isinstance(kind, EnumOf | LiteralOf) and text in _texts(kind):
+        return text
     if not plain:
         return None
     match kind:
@@ -127,6 +131,8 @@ def _from_text(text: str, kind: FieldType) -> Any:
         case EnumOf() | LiteralOf():
             return plain if kind.kind == "str" else _from_text(plain, kind.stored)
         case _ if moment := next((python for known, python in _ISO if isinstance(kind, known)), None):
+            if finer := _FINER.search(plain):
+                raise Misfit(f"{kind} to the microsecond", f"{described(text)}: {finer[1]} is finer")
             try:
                 return moment.fromisoformat(plain)
             except ValueError:
@@ -139,6 +145,11 @@ def _from_text(text: str, kind: FieldType) -> Any:
         return json.loads(plain)
     except ValueError:
         return text
+
+
+def _texts(kind: EnumOf | LiteralOf) -> Collection[Any]:
+    """The stored values that may be chosen."""
+    return kind.values if isinstance(kind, LiteralOf) else [value for _, value in kind.members]
 
 
 def _number(plain: str, text: str) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 from atdata.errors import SampleError
 from atdata.samples.arrow import arrow
 from atdata.samples.kinds import Array, Derived, DictOf, FieldType, ListOf, Maybe, Misfit, Plain, Scalar, bare
-from atdata.samples.kinds.arrays import NUMBERS
+from atdata.samples.kinds.arrays import NUMBERS, unchanged_in_arrow
 from atdata.samples.kinds.media import Encoded
 from atdata.samples.packable import PackableSample, fields_of
 from atdata.samples.stacking import unstack
@@ -167,7 +167,8 @@ class _Arrays:
         """Numbers, times or texts side by side, in this machine's byte order, as Arrow wants them; NaT is null."""
         if items.dtype.kind in "mM":
             absent = np.isnat(items) if absent is None else np.isnat(items) | absent
-        return arrow().array(items.astype(items.dtype.newbyteorder("="), copy=False), self.item, mask=absent)
+        native = items.astype(items.dtype.newbyteorder("="), copy=False)
+        return arrow().array(unchanged_in_arrow(native), self.item, mask=absent)
 
     @property
     def _sizes(self) -> tuple[int, ...] | None:

@@ -77,7 +77,8 @@ class Tables(Generic[T]):
         """An Arrow table.
 
         Arrays of one shape are fixed-size lists, from two dimensions on tensors; arrays of several shapes are nested
-        lists. What may be `None` is nullable, and NaT is null. Dicts of one type are maps, other dicts structs.
+        lists. What may be `None` is nullable, and NaT is null. Dicts of one type are maps, or lists of a `key` and a `value`
+        where only the values say which type that is; other dicts are structs.
 
         Args:
             limit: most samples to read.

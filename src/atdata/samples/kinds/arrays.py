@@ -182,7 +182,7 @@ class Array(FieldType):
 
     def to_cell(self, value: Any) -> Any:
         """See `FieldType`."""
-        return value.tolist() if self._is_known else value
+        return value.tolist() if self._is_known else unchanged_in_arrow(value)
 
     def from_cell(self, cell: Any) -> Any:
         """See `FieldType`: an array, or the lists that it became."""
@@ -199,6 +199,15 @@ class Array(FieldType):
     def _is_known(self) -> bool:
         """True if the type says what its cells are."""
         return self.scalar in NUMBERS and self.shape is not None
+
+
+def unchanged_in_arrow(array: NDArray[Any]) -> Any:
+    """The items of an array as Arrow takes them without a change: it cuts texts at NUL, and takes 25 seconds for one."""
+    if array.dtype.kind in "SU" or array.dtype == "M8[D]":
+        return array.tolist()
+    if array.dtype.kind in "mM" and (unit := np.datetime_data(array.dtype))[1] != 1:
+        return array.astype(f"{array.dtype.kind}8[{unit[0]}]")
+    return array
 
 
 REFERENCES = references(_FORMAT, (_PLAIN_VERSION, _TYPED_VERSION))

@@ -256,8 +256,10 @@ class DictOf(FieldType):
         return None if inner is None else pa.map_(pa.string(), inner)
 
     def to_cell(self, value: Any) -> Any:
-        """See `FieldType`."""
-        return {key: self.inner.to_cell(item) for key, item in value.items()}
+        """See `FieldType`: pairs, since structs would have the keys of all rows; of a dict of anything the dict."""
+        if isinstance(self.inner, Plain):
+            return value
+        return [{"key": key, "value": self.inner.to_cell(item)} for key, item in value.items()]
 
     def from_cell(self, cell: Any) -> Any:
         """See `FieldType`: Arrow gives maps as pairs, polars as structs of a key and a value."""
