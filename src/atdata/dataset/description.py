@@ -180,7 +180,7 @@ def _facts(values: Sequence[Any]) -> dict[str, str]:
         return _number_facts(values)
     if all(isinstance(value, str) for value in values):
         return {"length": _range([len(value) for value in values]), **_frequent(Counter(values))}
-    if all(isinstance(value, np.ndarray) for value in values):
+    if all(hasattr(value, "dtype") and hasattr(value, "shape") for value in values):  # sparse matrices have no length
         kinds = Counter(f"{value.dtype}{list(value.shape)}" for value in values)
         return {"shape": ", ".join(kind for kind, _ in kinds.most_common(3)) + (" ..." if len(kinds) > 3 else "")}
     if all(isinstance(value, Encoded) for value in values):
@@ -190,7 +190,7 @@ def _facts(values: Sequence[Any]) -> dict[str, str]:
         return {"length": _range([len(value) for value in values])}
     try:
         return {"range": f"{brief(min(values))} to {brief(max(values))}"}
-    except TypeError:
+    except (TypeError, ArithmeticError):  # what has no order: some of pandas', a Decimal that is no number
         return {"such as": brief(first)}
 
 
