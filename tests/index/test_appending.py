@@ -271,3 +271,53 @@ def test_the_official_validator_takes_what_is_written(realnet: RealNet) -> None:
     assert sum("predecessor" in record["value"] for record in written) == 1
     assert sum("retraction" in record["value"] for record in written) == 1
     assert [verdict for verdict in official_verdicts(written) if not verdict["ok"]] == []
+
+
+class Late:
+    """A database that others write to just before a version is written to it."""
+
+    def __init__(self, database: Any, others: Any) -> None:
+        self._database, self._others = database, others
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._database, name)
+
+    def insert(self, rows: Any, after: Any = None) -> None:
+        others, self._others = self._others, None
+        if others is not None:
+            others()
+        self._database.insert(rows, after)
+
+
+@pytest.mark.parametrize("versions", [("2.0.0", None), (None, "2.0.0"), ("3.0.0", "2.0.0"), (None, None)])
+def test_who_is_late_has_the_shards_of_who_was_faster(place: Any, index: Any, versions: tuple[Any, Any]) -> None:
+    if place.public:
+        pytest.skip("a repository is written to as a whole")
+    index.insert_dataset(rows(0), name="rows", version="1.0.0")
+    mine, theirs = versions
+
+    def others() -> None:
+        place.open().append("rows", rows(1), version=theirs)
+
+    index.records = type(index.records)(Late(index.records.database, others))
+    entry = index.append("rows", rows(2), version=mine)
+    (label,) = index.labels_of(entry)
+    assert label.version == (mine or ("1.2.0" if theirs is None else "2.1.0"))
+    assert numbers(place.open(), version=label.version) == {"train": [0, 1, 2]}
+    assert place.count(Entry) == 3
+
+
+def test_of_two_who_want_one_version_one_has_it(place: Any, index: Any) -> None:
+    index.insert_dataset(rows(0), name="rows", version="1.0.0")
+    if not place.public:
+
+        def others() -> None:
+            place.open().append("rows", rows(1), version="2.0.0")
+
+        index.records = type(index.records)(Late(index.records.database, others))
+    else:
+        place.open().append("rows", rows(1), version="2.0.0")
+    with pytest.raises(ConflictError, match=r"rows@2\.0\.0 already stands"):
+        index.append("rows", rows(2), version="2.0.0")
+    assert numbers(place.open(), version="2.0.0") == {"train": [0, 1]}
+    assert (place.count(Entry), place.count(Label)) == (2, 2)

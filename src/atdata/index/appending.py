@@ -12,7 +12,7 @@ from typing import Any
 from atdata.atproto.syntax import AtUri, Tid
 from atdata.dataset import Dataset, write_samples
 from atdata.dataset.view import ShardView
-from atdata.errors import MissingExtraError, NotFoundError, RetractedError, SchemaError, UsageError
+from atdata.errors import ConflictError, MissingExtraError, NotFoundError, RetractedError, SchemaError, UsageError
 from atdata.index.checks import check_first
 from atdata.index.deciding import Decision, Write
 from atdata.index.names import label_in, next_minor, retracted
@@ -128,6 +128,13 @@ def appended(state: RecordState, addition: Addition) -> Decision[Entry | None]:
     if not fresh.shards:
         return _found(state, base, label, addition)
     version = next_minor(last.version if last else None) if addition.version is None else addition.version
+    if addition.version is not None and (taken := named.of_version(version)) and not taken.is_retracted:
+        raise ConflictError(
+            f"{addition.name}@{version} already stands for another dataset",
+            uri=taken.uri,
+            actual="other shards",
+            hint="Append under a new version, or without version= under the next.",
+        )
     if label.version is not None and Version.parse(version) <= Version.parse(label.version):
         raise UsageError(
             "a version with more comes after the one before",
@@ -143,7 +150,7 @@ def appended(state: RecordState, addition: Addition) -> Decision[Entry | None]:
         labelled = [Write.create(state.place(draft, Tid.now()))]
     else:
         labelled = [*label_in(state, stands, addition.name, version, addition.notes).writes]
-    return Decision(stands, [*([] if known else [Write.create(stands)]), *labelled])
+    return Decision(stands, [*([] if known else [Write.create(stands)]), *labelled], after=last)
 
 
 def _found(state: RecordState, base: Entry, label: Label, addition: Addition) -> Decision[Entry | None]:

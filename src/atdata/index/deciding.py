@@ -55,10 +55,12 @@ class Decision(Generic[T]):
     Attributes:
         result: what is true once the writes are made.
         writes: all of them are made, or none; where there are none, it is true already.
+        after: a record that must be the newest of its name when new ones are written: nobody else's came between.
     """
 
     result: T
     writes: Sequence[Write] = ()
+    after: Record | None = None
 
 
 def located(record: R, uri: AtUri) -> R:

@@ -68,11 +68,15 @@ class TakenError(ConflictError):
 class Database(Protocol):
     """Rows. It may be used from several threads and processes, and pickles as its address."""
 
-    def insert(self, rows: Sequence[RecordRow]) -> None:
+    def insert(self, rows: Sequence[RecordRow], after: RecordRow | None = None) -> None:
         """Write all of some rows, or none; those they refer to come first. The same call again changes nothing.
 
+        Args:
+            rows: what to write.
+            after: a row that must be the newest of its name when they are written. Then the same call again is refused.
+
         Raises:
-            TakenError: a key or unique key is taken by another row.
+            TakenError: a key or unique key is taken by another row, or another row is the newest by now.
             NotFoundError: a row refers to one that is not there.
         """
 

@@ -31,6 +31,7 @@ class PostgresDatabase(SqlDatabase):
     """
 
     MARK = "%s"
+    LOCK = "FOR UPDATE"
 
     def __init__(self, url: str) -> None:
         self._url = Secret(url)

@@ -103,7 +103,7 @@ class LocalRecords:
         while True:
             decision = decide(self.state(kinds))
             try:
-                self._write(decision.writes)
+                self._write(decision.writes, decision.after)
                 return decision.result
             except ConflictError as error:  # somebody was faster; what they wrote is found now
                 if time.monotonic() > deadline:
@@ -120,7 +120,7 @@ class LocalRecords:
             if write.record is not None:
                 check_outgoing(write.record, bounded=False)
 
-    def _write(self, writes: Sequence[Write]) -> None:
+    def _write(self, writes: Sequence[Write], after: Record | None) -> None:
         """Make all of some changes, or none: new records, or changes of those that stand.
 
         Raises:
@@ -135,7 +135,7 @@ class LocalRecords:
             raise AssertionError("a database takes what is new and what changes by themselves")
         self.check(writes)
         if fresh:
-            self.put(fresh)
+            self.put(fresh, after)
         elif writes:
             self.database.replace(
                 [(row_of(record), str(stands.cid)) for record, stands in swaps], [row_of(record) for record in gone]
@@ -178,14 +178,18 @@ class LocalRecords:
         cid = Cid.of_cbor(cbor.encode(check_outgoing(record, bounded=False)))
         return record.at(AtUri.of(AUTHORITY, record.NSID, rkey), cid)
 
-    def put(self, records: Sequence[Record]) -> None:
+    def put(self, records: Sequence[Record], after: Record | None = None) -> None:
         """Write records that are placed, all of them or none; those they refer to come first.
 
+        Args:
+            records: what to write.
+            after: a record that must be the newest of its name then.
+
         Raises:
-            TakenError: the key, the version, or the content under a name, is taken.
+            TakenError: the key, the version, or the content under a name, is taken, or another is the newest by now.
             NotFoundError: one refers to a record that is not there.
         """
-        self.database.insert([row_of(record) for record in records])
+        self.database.insert([row_of(record) for record in records], None if after is None else row_of(after))
 
     def swap(self, record: R, stands: R) -> R:
         """Put a record in the place of one that was read, which says the same but for facts about it.

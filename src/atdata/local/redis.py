@@ -75,9 +75,10 @@ class RedisDatabase:
         self.__dict__.update(state)
         self._begin()
 
-    def insert(self, rows: Sequence[RecordRow]) -> None:
+    def insert(self, rows: Sequence[RecordRow], after: RecordRow | None = None) -> None:
         """See `Database`."""
-        self._script(INSERT, rows)
+        last = [b"", b""] if after is None else [_tuple(after.collection, after.name), after.key.encode()]
+        self._answer(self._eval(INSERT, _KEYS, [*last, *(part for row in rows for part in _arguments(row))]))
 
     def swap(self, row: RecordRow, cid: str) -> None:
         """See `Database`."""

@@ -7,10 +7,16 @@ from __future__ import annotations
 
 from atdata.local.database import FORMAT
 
+# First come a name, and the key of the row that must be the newest of it, or nothing; then rows.
 # All is looked at before anything is written: a script that fails half-way is not undone.
 INSERT = """
 local fresh, slots, todo = {}, {}, {}
-for i = 1, #ARGV, 8 do
+if ARGV[2] ~= '' then
+  local last = redis.call('ZREVRANGEBYLEX', KEYS[4], '(' .. ARGV[1] .. '\255', '[' .. ARGV[1], 'LIMIT', 0, 1)[1]
+  local size = last and struct.unpack('>I2', string.sub(last, -2))
+  if not last or string.sub(last, -2 - size, -3) ~= ARGV[2] then return 'taken' end
+end
+for i = 3, #ARGV, 8 do
   local key, slot, target, row = ARGV[i], ARGV[i + 1], ARGV[i + 6], ARGV[i + 7]
   local there = fresh[key]
   if not there then

@@ -55,6 +55,9 @@ class SqlDatabase:
     MARK: ClassVar[str] = "?"
     """The driver's mark of a parameter."""
 
+    LOCK: ClassVar[str] = ""
+    """The dialect's words to lock the rows that are found until the transaction ends, where not all is locked."""
+
     @abstractmethod
     def _run(
         self, work: Callable[[Any], T], violated: Callable[[], Exception] | None = None, *, one: bool = False
@@ -67,10 +70,16 @@ class SqlDatabase:
             one: whether it writes with one statement, which is all or nothing by itself.
         """
 
-    def insert(self, rows: Sequence[RecordRow]) -> None:
+    def insert(self, rows: Sequence[RecordRow], after: RecordRow | None = None) -> None:
         """See `Database`."""
 
         def work(cursor: Any) -> None:
+            if after is not None:  # locked first, so that the look afterwards sees what others wrote after it
+                cursor.execute(self._sql(f"{_FOUND} WHERE key = ? {self.LOCK}"), [after.key])
+                newest = f"{_FOUND} WHERE collection = ? AND name = ? {_RANKED} LIMIT 1"
+                cursor.execute(self._sql(newest), [after.collection, _raw(after.name)])
+                if (found := cursor.fetchone()) is None or found[1] != after.rkey:
+                    raise taken()
             for row in rows:
                 values: list[object] = [
                     row.key,
@@ -85,7 +94,7 @@ class SqlDatabase:
                 if not cursor.rowcount and self._one(cursor, "WHERE key = ?", row.key, row.cid) is None:
                     raise taken()
 
-        self._run(work, nothing_there, one=len(rows) == 1)
+        self._run(work, nothing_there, one=len(rows) == 1 and after is None)
 
     def swap(self, row: RecordRow, cid: str) -> None:
         """See `Database`."""

@@ -25,20 +25,23 @@ class MemoryDatabase:
     def __reduce__(self) -> tuple[Callable[[str], MemoryDatabase], tuple[str]]:
         return _known, (self._id,)
 
-    def insert(self, rows: Sequence[RecordRow]) -> None:
+    def insert(self, rows: Sequence[RecordRow], after: RecordRow | None = None) -> None:
         """See `Database`."""
         with self._lock:
-            after, number = dict(self._rows), self._number
+            newest = None if after is None else self.newest(after.collection, after.name)
+            if after is not None and (newest is None or newest.rkey != after.rkey):
+                raise taken()
+            then, number = dict(self._rows), self._number
             for row in rows:
-                if row.key in after and after[row.key][1].cid == row.cid:
+                if row.key in then and then[row.key][1].cid == row.cid:
                     continue
-                if row.key in after or any(_place(row) == _place(there) for _, there in after.values()):
+                if row.key in then or any(_place(row) == _place(there) for _, there in then.values()):
                     raise taken()
-                if row.target is not None and row.target not in after:
+                if row.target is not None and row.target not in then:
                     raise nothing_there()
                 number += 1
-                after[row.key] = (number, row)
-            self._rows, self._number = after, number
+                then[row.key] = (number, row)
+            self._rows, self._number = then, number
 
     def swap(self, row: RecordRow, cid: str) -> None:
         """See `Database`."""

@@ -6,6 +6,7 @@ import multiprocessing
 import pickle
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from atdata.errors import ConflictError, NotFoundError
@@ -222,6 +223,19 @@ class DatabaseSuite:
         raises(TakenError, lambda: database.insert([row("a", 5, unique_key="slot-1"), follower]))
         assert len(database) == 1
 
+    def test_rows_come_after_the_newest_of_their_name(self, database: Database) -> None:
+        first, second = row(number=0, sort_key=b"1"), row(number=1, sort_key=b"2")
+        raises(TakenError, lambda: database.insert([second], after=first))
+        database.insert([first, row("b", 9, sort_key=b"9"), row("a\0", 8, sort_key=b"8")])
+        database.insert([second, row("c", 7)], after=first)
+        raises(TakenError, lambda: database.insert([row(number=2, sort_key=b"3")], after=first))
+        raises(TakenError, lambda: database.insert([row(number=2, sort_key=b"3")], after=row(number=9)))
+        assert keys(database.of_name("x.kind", "a")) == ["key-1", "key-0"]
+        database.insert([row(number=2, sort_key=b"0")], after=second)
+        database.insert([row(number=3, sort_key=b"3")], after=second)
+        assert key(database.newest("x.kind", "a")) == "key-3"
+        assert len(database) == 7
+
     def test_references_lead_somewhere(self, database: Database) -> None:
         base = row("a", 1)
         error = raises(NotFoundError, lambda: database.insert([row("b", 2, target=base.key)]))
@@ -362,6 +376,24 @@ class DatabaseSuite:
 
 class SharedDatabaseSuite(DatabaseSuite):
     """Tests of a `Database` that several processes share."""
+
+    def test_of_those_who_come_after_one_row_one_is_first(self, database: Database) -> None:
+        last = row(number=0, sort_key=b"0")
+        database.insert([last])
+        done: list[int] = []
+
+        def work(number: int) -> None:
+            with suppress(TakenError):
+                database.insert([row(number=number, sort_key=b"%d" % number)], after=last)
+                done.append(number)
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(1, 9)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(done) == 1
+        assert keys(database.of_name("x.kind", "a")) == [f"key-{done[0]}", "key-0"]
 
     def test_a_fork_has_its_own_connection(self, database: Database) -> None:
         database.insert([row("a", 1)])
