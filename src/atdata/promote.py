@@ -78,7 +78,8 @@ def promote_to_atmosphere(
         The address of the entry on the network.
 
     Raises:
-        NotFoundError (KeyError): the entry's schema is not in the local index.
+        NotFoundError (KeyError): the entry, or its schema, is not in the local index.
+        RetractedError: all versions that stood for it were retracted there.
         UsageError (ValueError): the entry has no shards, or they are where strangers cannot read them.
         LimitError: it is too large for a record; nothing was sent.
         ConflictError: the version of the name, or of the schema, stands for something else.
@@ -87,6 +88,7 @@ def promote_to_atmosphere(
     if not entry.data_urls:
         raise UsageError("an entry without shards has nothing to publish", uri=entry.uri, hint="Insert it again.")
     local_schema = local_index.get_schema(entry.schema_ref)
+    local_index.check_listed(entry)
     draft = replace(local_schema, uri=None, cid=None, evidence=None)
     facts = Facts.of(description, tags, license).over(Facts.of_entry(entry))
     if entry.metadata_schema_ref is not None:  # a record of the team's own, which is to be public too

@@ -70,6 +70,27 @@ def test_the_life_of_a_dataset(terminal: Terminal) -> None:
     assert [row["version"] for row in terminal.json("index", "ls")] == ["1.0.0"]
 
 
+@pytest.mark.filterwarnings("always::atdata.errors.NotTakenWarning")  # as they are where no test makes them errors
+def test_what_is_listed_is_said(terminal: Terminal) -> None:
+    terminal.json("index", "add", rows(1), "--name", "rows", "--version", "1.0.0")
+    terminal.json("index", "append", "rows", rows(2))
+    assert terminal.json("index", "append", "rows", rows(2), "--version", "2.0.0")["version"] == "2.0.0"
+    assert terminal.json("index", "append", "rows", rows(2))["version"] == "2.0.0"
+    assert terminal.json("index", "add", rows(1), "--name", "rows", "--version", "1.0.0")["version"] == "1.0.0"
+    assert terminal.run("index", "append", "rows", rows(2), "--notes", "late") == 0
+    assert "not taken: notes" in terminal.err
+    assert terminal.run("retract", "rows@1.0.0", "--reason", "wrong", "--yes") == 0
+    assert terminal.run("retract", "rows@1.0.0", "--reason", "late", "--yes") == 0
+    assert "not taken: reason" in terminal.err
+
+
+def test_a_history_is_that_of_a_name(terminal: Terminal) -> None:
+    terminal.json("index", "add", rows(1), "--name", "rows", "--version", "1.0.0")
+    for ref in ("rows@1.0.0", "@local/rows@9.9.9", "@alice.test/rows@1.0.0"):
+        assert terminal.run("index", "history", ref) == 2
+        assert "a history is that of all versions" in terminal.err
+
+
 def test_what_is_no_shard_needs_a_store(terminal: Terminal) -> None:
     Path("rows.csv").write_text("n,text\n1,a\n2,b\n")
     assert terminal.run("index", "add", "rows.csv", "--name", "table") == 2

@@ -10,7 +10,7 @@ import pytest
 
 import atdata
 from atdata.dataset import Dataset
-from atdata.errors import ConflictError, NotFoundError, SampleError, SchemaError, UsageError
+from atdata.errors import ConflictError, NotFoundError, NotTakenWarning, SampleError, SchemaError, UsageError
 from atdata.local import LocalIndex
 from atdata.records import Entry, Label, Schema
 from atdata.samples import fields_of
@@ -138,6 +138,30 @@ def test_versions(index: Any) -> None:
     assert numbers(index) == {"train": [1, 3]}
     with pytest.raises(NotFoundError, match="there is no dataset absent"):
         index.append("absent", rows(1))
+
+
+def test_what_is_there_already_gets_no_earlier_version(place: Any, index: Any) -> None:
+    index.insert_dataset(rows(1), name="rows", version="1.0.0")
+    monday = index.append("rows", rows(2))
+    tuesday = index.append("rows", rows(3), version="2.0.0")
+    for version in ("0.1.0", "1.0.1", "1.0", "newest"):
+        with pytest.raises(UsageError, match="a version with more comes after"):
+            index.append("rows", rows(3), version=version)
+    assert place.open().append("rows", rows(2), version="1.1.0").uri == monday.uri
+    with pytest.raises(ConflictError, match=r"rows@1\.1\.0 already stands for another"):
+        index.append("rows", rows(3), version="1.1.0")
+    assert index.append("rows", rows(3), version="2.0.0").uri == tuesday.uri
+    assert [item.version for item in index.history("rows")] == ["2.0.0", "1.1.0", "1.0.0"]
+
+
+def test_what_is_said_of_shards_that_are_there_is_not_lost_in_silence(index: Any) -> None:
+    index.insert_dataset(rows(1), name="rows", version="1.0.0")
+    index.append("rows", rows(2), notes="May", split="test")
+    index.append("rows", rows(2), notes="May", split="test")
+    with pytest.warns(NotTakenWarning, match="not taken: split, notes"):
+        index.append("rows", rows(2), notes="June", split="train")
+    with pytest.warns(NotTakenWarning, match="not taken: notes"):
+        index.append("rows", rows(2), notes="June", split="test")
 
 
 def kind(name: str, **fields: Any) -> Any:

@@ -11,7 +11,7 @@ import pytest
 import atdata
 from atdata.atmosphere import AtmosphereIndex, LabelLoader, LabelPublisher, PDSBlobStore
 from atdata.dataset import Dataset
-from atdata.errors import ConflictError, NotFoundError, RetractedError, UsageError
+from atdata.errors import ConflictError, NotFoundError, NotTakenWarning, RetractedError, UsageError
 from atdata.local import LocalIndex
 from atdata.records import Entry, Label, Schema
 from atdata.testing import DevAccount
@@ -70,8 +70,23 @@ def test_a_label_is_for_what_is_listed(index: Any) -> None:
     index.remove("rows")
     with pytest.raises(NotFoundError):
         index.add_label(entry, name="again")
+    entry = index.insert_dataset(rows(1), name="rows", version="1.0.0")
+    index.retract("rows", reason="wrong")
+    with pytest.raises(RetractedError, match=r"rows@1\.0\.0 was retracted"):
+        index.add_label(entry, name="again")
     with pytest.raises(UsageError, match="name must not be empty"):
         index.add_label(entry, name=" ")
+
+
+def test_a_label_is_for_an_entry_of_the_same_place(
+    index: Any, network: Network, alice: DevAccount, tmp_path: Path
+) -> None:
+    client = network.client(alice)
+    others = [LocalIndex(tmp_path / "other.sqlite"), AtmosphereIndex(client, data_store=PDSBlobStore(client))]
+    entry = next(other for other in others if type(other) is not type(index)).insert_dataset(rows(1), name="rows")
+    for verb in (lambda: index.add_label(entry, name="rows"), lambda: index.labels_of(entry)):
+        with pytest.raises(UsageError, match="the address is that of a record of"):
+            verb()
 
 
 def test_names(index: Any) -> None:
@@ -136,8 +151,9 @@ def test_a_retracted_version_says_so(place: Any, index: Any) -> None:
             ask("rows", "1.1.0")
     with pytest.raises(NotFoundError):
         index.get_dataset(str(two.uri))
-    again = place.open()
-    assert again.retract("rows", "1.1.0", reason="another").labels[0].retraction.reason == "wrong labels"
+    with pytest.warns(NotTakenWarning, match="not taken: reason"):
+        again = place.open().retract("rows", "1.1.0", reason="another")
+    assert again.labels[0].retraction.reason == "wrong labels"
 
 
 def test_the_number_is_never_given_again(index: Any) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 import atdata
 from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, PDSBlobStore
-from atdata.errors import ConflictError, LimitError, ShardNotFoundError, UsageError
+from atdata.errors import ConflictError, LimitError, NotFoundError, RetractedError, ShardNotFoundError, UsageError
 from atdata.local import LocalDiskStore, LocalIndex, S3DataStore
 from atdata.promote import RECUT_FROM, promote_to_atmosphere
 from atdata.records import Entry, HttpStorage, S3Storage, Schema, record
@@ -264,6 +264,14 @@ def test_what_is_missing(devnet: Devnet) -> None:
     entry = index.insert_dataset(readings(), name="readings")
     with pytest.raises(KeyError):
         promote_to_atmosphere(entry, other, client)
+    with pytest.raises(NotFoundError, match="there is no such record in the index"):
+        other.publish_schema(Reading)
+        promote_to_atmosphere(entry, other, client)
+    gone = index.insert_dataset(readings(name="gone"), name="gone", version="1.0.0")
+    index.retract("gone", reason="wrong")
+    with pytest.raises(RetractedError, match=r"gone@1\.0\.0 was retracted"):
+        promote_to_atmosphere(gone, index, client)
+    assert AtmosphereIndex(client).list_datasets() == []
     with pytest.raises(ValueError, match="without shards"):
         promote_to_atmosphere(replace(entry, storage=HttpStorage(())), index, client)
 

@@ -33,6 +33,7 @@ from atdata.errors import IdentityError, LexiconError, NetworkError, RollbackErr
 from atdata.files import atomic_file, disk_errors, write_all
 from atdata.json_reader import read_json
 from atdata.records import Entry, Label, LensRecord, Listing, Malformed, Record, Schema, parse_record
+from atdata.records.address import AUTHORITY
 from atdata.records.nsids import collections
 from atdata.settings import Settings
 from atdata.transport import Transport
@@ -152,6 +153,12 @@ class EvidenceReader:
         return verify_identity(self.transport.run(fetch_identity(did, self.settings.plc_url)))
 
     def _resolve(self, handle: Handle) -> VerifiedIdentity:
+        if handle == AUTHORITY:
+            raise UsageError(
+                "the address is that of a record of a local index, not of the network",
+                actual=f"at://{handle}/...",
+                hint="Use LocalIndex, or publish it first: promote_to_atmosphere(...).",
+            )
         did, resolved_by = self.transport.run(resolve_handle(handle, self.settings.resolver_urls))
         _, known = self._identities.get(did, (0.0, None))
         if known is not None and handle not in [claimed.normalized for claimed in known.handles]:

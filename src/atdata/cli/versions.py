@@ -23,12 +23,14 @@ from atdata.importers import open_path, type_name_of
 from atdata.index import RecordIndex, Withdrawal
 from atdata.loading import load_dataset
 from atdata.local import LocalDiskStore, LocalIndex
+from atdata.records import newest
 from atdata.records.address import name_and_version
 from atdata.records.entry import SPLITS
 from atdata.shards import FileSource, ShardRef
 from atdata.shards.addresses import scheme_of
 
 DATASET = Annotated[str, typer.Argument(help="NAME or NAME@VERSION of the index, or @you/NAME of your own account.")]
+GROWING = Annotated[str, typer.Argument(help="NAME of the index, or @you/NAME of your own account.")]
 SOURCE = Annotated[str, typer.Argument(help="Shards, or whatever else `atdata publish` takes.")]
 STORE = Annotated[
     str | None, typer.Option(help="Copy the shards to a folder, or to s3://bucket/prefix; what is no shard needs it.")
@@ -62,11 +64,11 @@ def add(
             license=license,
             metadata=dict(dataset.metadata) or None,
         )
-    _report(team, entry, name, json)
+    _report(team, entry, name, version, json)
 
 
 def append(
-    ref: DATASET,
+    ref: GROWING,
     path: SOURCE,
     split: Annotated[str | None, typer.Option(help="The split that the new shards are of; train by default.")] = None,
     version: Annotated[str | None, typer.Option(help="By default the next minor version.")] = None,
@@ -85,7 +87,7 @@ def append(
             if SPLITS in dataset.metadata:
                 raise UsageError("the files say splits of their own", hint="Append each split by itself, with --split.")
             entry = where.append(name, dataset, split=split, version=version, notes=notes)
-        _report(where, entry, name, json)
+        _report(where, entry, name, version, json)
 
 
 def history(
@@ -94,11 +96,13 @@ def history(
     json: Json = False,
 ) -> None:
     """Show the versions of a dataset: when, by whom, why, and what changed."""
-    if is_public(ref):
-        owner, _, name = ref.removeprefix("@").partition("/")
-        items = AtmosphereIndex(AtmosphereClient()).history(name_and_version(name)[0], owner)
-    else:
-        items = LocalIndex(index).history(name_and_version(ref.removeprefix("@local/"))[0])
+    owner, _, rest = ref.removeprefix("@").partition("/") if is_public(ref) else (None, "", ref.removeprefix("@local/"))
+    name, version = name_and_version(rest)
+    if version is not None:
+        raise UsageError("a history is that of all versions", actual=ref, hint="Leave the version out.")
+    items = (
+        LocalIndex(index).history(name) if owner is None else AtmosphereIndex(AtmosphereClient()).history(name, owner)
+    )
     if json:
         say_json(
             [
@@ -284,9 +288,9 @@ def _store(where: str | None, credentials: str | None) -> Any:
     return bucket_at(where, credentials) if scheme_of(where) == "s3" else LocalDiskStore(where)
 
 
-def _report(index: RecordIndex[Any], entry: Any, name: str, json: bool) -> None:
-    versions = [label.version for label in index.labels_of(entry) if label.name == name]
-    version = versions[0] if versions else None
+def _report(index: RecordIndex[Any], entry: Any, name: str, version: str | None, json: bool) -> None:
+    stands = newest(label for label in index.labels_of(entry) if label.name == name)
+    version = version or (None if stands is None else stands.version)
     if json:
         say_json(
             {

@@ -12,14 +12,23 @@ from typing import Any
 from atdata.atproto.syntax import AtUri, Tid
 from atdata.dataset import Dataset, write_samples
 from atdata.dataset.view import ShardView
-from atdata.errors import ConflictError, MissingExtraError, NotFoundError, RetractedError, SchemaError, UsageError
+from atdata.errors import (
+    ConflictError,
+    MissingExtraError,
+    NotFoundError,
+    NotTakenWarning,
+    RetractedError,
+    SchemaError,
+    UsageError,
+    warn,
+)
 from atdata.index.checks import check_first
 from atdata.index.deciding import Decision, Write
 from atdata.index.names import label_in, next_minor, retracted
 from atdata.index.ports import RecordState
 from atdata.manifest import require_parquet
 from atdata.records import Entry, Label, Predecessor, Schema, ShardManifest, Size, Storage, Version
-from atdata.records.entry import SPLITS
+from atdata.records.entry import SPLITS, shard_key
 from atdata.records.facts import RECUT_FROM
 from atdata.records.record import now
 from atdata.samples import DictSample
@@ -47,7 +56,7 @@ class StoredShards:
 
     def without(self, known: frozenset[str]) -> StoredShards:
         """The same without those that are known by digest."""
-        kept = [n for n, shard in enumerate(self.shards) if str(shard.digest or shard.url) not in known]
+        kept = [n for n, shard in enumerate(self.shards) if shard_key(shard) not in known]
         if len(kept) == len(self.shards):
             return self
         return StoredShards(
@@ -135,13 +144,7 @@ def appended(state: RecordState, addition: Addition) -> Decision[Entry | None]:
             actual="other shards",
             hint="Append under a new version, or without version= under the next.",
         )
-    if label.version is not None and Version.parse(version) <= Version.parse(label.version):
-        raise UsageError(
-            "a version with more comes after the one before",
-            path="version",
-            expected=f"a version after {label.version}",
-            actual=version,
-        )
+    _check_after(label, version)
     entry = _extended(base, fresh, addition)
     known = state.named(Entry, entry.name).of_content(entry.index_keys.content)
     stands = known or state.place(entry, Tid.now())
@@ -154,10 +157,40 @@ def appended(state: RecordState, addition: Addition) -> Decision[Entry | None]:
 
 
 def _found(state: RecordState, base: Entry, label: Label, addition: Addition) -> Decision[Entry | None]:
-    """The decision where nothing is new: a version that is asked for is one more label."""
+    """The decision where nothing is new: a version that is asked for is there already, or one more label."""
     if addition.version in (None, label.version):
         return Decision(base)
+    there = state.named(Label, addition.name).of_version(addition.version)
+    earlier = None if there is None or there.is_retracted else state.get(there.dataset_uri, Entry)
+    if earlier is not None and not addition.stored.without(frozenset(earlier.shard_keys)).shards:
+        return Decision(earlier)
+    if there is None:
+        _check_after(label, addition.version)
     return Decision(base, label_in(state, base, addition.name, addition.version, addition.notes).writes)
+
+
+def warn_of_not_appended(
+    entry: Entry, labels: Sequence[Label], new: StoredShards, split: str | None, notes: str | None
+) -> None:
+    """Warn of what is said of shards that a dataset has already, and is not so."""
+    lost = []
+    if split is not None and new.without(frozenset(map(shard_key, entry.splits.get(split, ())))).shards:
+        lost.append("split")
+    if notes is not None and notes not in [label.description for label in labels]:
+        lost.append("notes")
+    if lost:
+        hint = "A version stays as it is; append something else, or retract it and list another."
+        warn(NotTakenWarning(entry.name, tuple(lost), hint, entry.uri))
+
+
+def _check_after(label: Label, version: str) -> None:
+    if label.version is not None and Version.parse(version) <= Version.parse(label.version):
+        raise UsageError(
+            "a version with more comes after the one before",
+            path="version",
+            expected=f"a semantic version after {label.version}",
+            actual=version,
+        )
 
 
 def _extended(base: Entry, fresh: StoredShards, addition: Addition) -> Entry:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from atdata.arguments import checked_text, checked_type
 from atdata.dataset import Dataset, DatasetDict
 from atdata.dataset.stores import AbstractDataStore
-from atdata.errors import LimitError, NotFoundError, RetractedError, UsageError, XrpcError
+from atdata.errors import LimitError, NotFoundError, NotTakenWarning, RetractedError, UsageError, XrpcError, warn
 from atdata.index.appending import (
     Addition,
     Sending,
@@ -24,6 +24,7 @@ from atdata.index.appending import (
     as_stored,
     check_adds,
     paths_of,
+    warn_of_not_appended,
 )
 from atdata.index.deciding import Decision
 from atdata.index.history import DatasetDiff, HistoryItem, difference, history_of
@@ -108,6 +109,21 @@ class VersionedIndex(Generic[Store]):
         """
         return entry_of(partial(self.get_label, name, version), partial(self.records.read, kind=Entry))
 
+    def check_listed(self, entry: Entry) -> None:
+        """Refuse an entry that is listed no longer.
+
+        Raises:
+            RetractedError: all versions of its name that stood for it were retracted.
+            NotFoundError: it is not in this index.
+        """
+        try:
+            self.records.read(entry.located, Entry)
+        except NotFoundError as error:
+            labels = self.records.named(str(entry.located.authority), Label, entry.name).all()
+            if label := next((label for label in labels if label.dataset_uri == entry.located), None):
+                raise retracted(label, RetractedError) from error
+            raise
+
     def add_label(
         self, entry: Entry, *, name: str, version: str | None = None, description: str | None = None
     ) -> Label:
@@ -123,12 +139,13 @@ class VersionedIndex(Generic[Store]):
 
         Raises:
             ConflictError: the version stands for another dataset, or was retracted.
+            RetractedError: all versions that stood for the entry were retracted.
             NotFoundError: the entry is not in this index.
             ContentionError, NetworkError: it could not be written.
         """
         check_named(name, version)
         checked_type(entry, Entry, "entry", "Get it with index.get_dataset(ref).")
-        self.records.read(entry.located, Entry)
+        self.check_listed(entry)
         label = self.records.transact([Label], lambda state: label_in(state, entry, name, version, description))
         warn_of_not_taken(label, Facts.of(description).said, "A label stays as it is; give the name another version.")
         return label
@@ -282,6 +299,8 @@ class VersionedIndex(Generic[Store]):
                 sending = sending.without_manifests()
                 self.records.check(decide(self.records.state(_KINDS), sending.planned).writes)
             if not decision.writes:
+                if decision.result is not None:
+                    warn_of_not_appended(decision.result, self.labels_of(decision.result), planned, split, notes)
                 return decision.result
             for again in (False, True):
                 stored = sending.send(again)
@@ -328,6 +347,7 @@ class VersionedIndex(Generic[Store]):
         The version says from now on that it was retracted, and why; nothing else is ever listed under it, and the name
         stands for the newest version that is left. Entries that no other label names are deleted, and with them the
         blobs that no other entry names. Shards elsewhere, and the schema, stay. Copies that others made stay theirs.
+        What is retracted already stays as it is; where that was for another reason, a `NotTakenWarning` says so.
 
         Args:
             name: of the dataset.
@@ -348,4 +368,9 @@ class VersionedIndex(Generic[Store]):
         decide = partial(retraction, name=name, version=version, said=Retraction(reason))
         if dry_run:
             return decide(self.records.state([Entry, Label])).result
-        return self.records.transact([Entry, Label], decide)
+        done = self.records.transact([Entry, Label], decide)
+        if other := next(
+            (label for label in done.labels if label.retraction and label.retraction.reason != reason), None
+        ):
+            warn(NotTakenWarning(name, ("reason",), "A retraction stays as it is.", other.uri))
+        return done

@@ -195,7 +195,7 @@ class Entry(Record):
     @property
     def shard_keys(self) -> list[str]:
         """The digest of each shard, in order; of one without, its URL."""
-        return [str(shard.digest or shard.url) for shard in self.storage.shards(_ANYWHERE)]
+        return [shard_key(shard) for shard in self.storage.shards(_ANYWHERE)]
 
     def identity(self, schema: Cid) -> Cid:
         """The CID of what makes it this dataset: its schema's identity, its shards in order, and their layout where they
@@ -389,3 +389,8 @@ def _read_metadata(packed: bytes | None) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise LexiconError("an entry's metadata must be a map", path="metadata", actual=type(value).__name__)
     return value
+
+
+def shard_key(shard: ShardRef) -> str:
+    """The digest of a shard; of one without, its URL."""
+    return str(shard.digest or shard.url)

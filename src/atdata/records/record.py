@@ -176,7 +176,7 @@ def check_named(name: str, version: str | None) -> None:
                 f"{what} must not be empty",
                 path=what,
                 actual=repr(text),
-                hint=f"Give a {what}, or leave {what}= out.",
+                hint="Give a name." if what == "name" else "Give a version, or leave it out.",
             )
 
 
