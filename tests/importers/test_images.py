@@ -200,6 +200,31 @@ def test_other_files_hidden_ones_and_links_that_leave_are_noted_and_not_read(fol
     assert others == "passed over 2 (no images): README.txt, cat/pipe"
 
 
+def test_links_to_content_of_git_annex_are_read(folder: Path, imported: Any) -> None:
+    store = folder.parent / ".git/annex/objects/aa/bb"
+    (folder / "cat").mkdir(parents=True, exist_ok=True)
+    for number in range(2):
+        put(store / f"SHA256E-{number}.png")
+        (folder / f"cat/{number}.png").symlink_to(f"../../.git/annex/objects/aa/bb/SHA256E-{number}.png")
+    put(folder.parent / ".git/secret.png")
+    (folder / "cat/secret.png").symlink_to("../../.git/secret.png")
+    result, samples = imported(folder)
+    assert [s.file for s in samples] == ["cat/0.png", "cat/1.png"]
+    (note,) = result.notes
+    assert note == "passed over 1 (links that lead out of the folder, or to folders): cat/secret.png"
+
+
+@pytest.mark.parametrize("read", [atdata.open, atdata.from_images, atdata.from_tiff, atdata.from_csv])
+def test_where_all_is_links_that_leave_they_are_named(folder: Path, read: Any) -> None:
+    folder.mkdir(exist_ok=True)
+    for name in ("1.png", "1.tif", "1.csv"):
+        put(folder.parent / "elsewhere" / f"{name}.png").rename(folder.parent / "elsewhere" / name)
+        (folder / name).symlink_to(folder.parent / "elsewhere" / name)
+    with pytest.raises(UsageError) as caught:
+        read(folder)
+    assert "links that lead out of the folder, or to folders): 1.csv, 1.png, 1.tif" in (caught.value.actual or "")
+
+
 ANNEX = ".git/annex/objects/x.png"
 
 

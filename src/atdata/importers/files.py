@@ -93,7 +93,8 @@ class Folder:
 
     Attributes:
         root: the folder.
-        files: paths relative to it, sorted; nothing hidden, no links that lead out of it.
+        files: paths relative to it, sorted; nothing hidden, no links that lead out of it, but to the content that
+            git-annex keeps in the repository around it: who writes a folder that others import names no files of theirs.
         notes: what was left out, for people.
     """
 
@@ -116,7 +117,7 @@ class Folder:
             raise error
 
         with reading(root):
-            home = root.resolve()
+            homes = _homes(root.resolve())
             for place, folders, names in os.walk(root, onerror=refuse):
                 here = Path(place)
                 if in_transaction(here):  # then its files are about to be others
@@ -126,12 +127,20 @@ class Folder:
                 folders[:] = [name for name in folders if not name.startswith(".")]
                 links += [_text(here / name, root) for name in folders if (here / name).is_symlink()]
                 for path in (here / name for name in names if not name.startswith(".")):
-                    if path.is_symlink() and path.exists() and not path.resolve().is_relative_to(home):
+                    if path.is_symlink() and path.exists() and not any(map(path.resolve().is_relative_to, homes)):
                         links.append(_text(path, root))
                     else:  # what is no file, or a link to nothing, is an error where it would be read
                         files.append(path.relative_to(root))
-        notes = [*passed_over(hidden, "hidden"), *passed_over(links, "links that were not followed")]
+        notes = [
+            *passed_over(hidden, "hidden"),
+            *passed_over(sorted(links), "links that lead out of the folder, or to folders"),
+        ]
         return cls(root, tuple(sorted(files, key=Path.as_posix)), tuple(notes))
+
+    @property
+    def left_out(self) -> str | None:
+        """The notes as one text, for errors."""
+        return "; ".join(self.notes) or None
 
     def having(self, suffixes: Sequence[str]) -> tuple[Path, ...]:
         """The files whose names end in one of some suffixes, in any case of letters.
@@ -170,6 +179,12 @@ class Folder:
         """A note about the other files, which are no `what`."""
         others = [path.as_posix() for path in self.files if path.suffix.lower() not in suffixes]
         return passed_over(others, f"no {what}")
+
+
+def _homes(folder: Path) -> list[Path]:
+    """The folders that links in a folder may lead to: itself, and where git-annex keeps content in its repository."""
+    repository = next((place for place in (folder, *folder.parents) if (place / ".git").exists()), folder)
+    return [folder, (repository / ".git/annex/objects").resolve()]
 
 
 class FilesInSplits(NamedTuple):

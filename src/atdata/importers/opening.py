@@ -125,6 +125,7 @@ def _open_folder(root: Path, wanted: Wanted) -> Imported:
         "a folder contains no supported files" if folder.files else "a folder is empty",
         uri=str(root),
         expected=SUPPORTED,
+        actual=folder.left_out,
         hint=f"Give the path of the file: {root / single}" if single else None,
     )
 
@@ -143,7 +144,7 @@ def open_pixels(path: str | os.PathLike[str], wanted: Wanted, suffixes: Sequence
     place = Path(path_text(path))
     folder = Folder.of(place) if place.is_dir() else Folder(place.parent, (Path(place.name),), ())
     if not folder.having(suffixes):
-        raise UsageError("there are no images", uri=str(place), expected=", ".join(suffixes))
+        raise UsageError("there are no images", uri=str(place), expected=", ".join(suffixes), actual=folder.left_out)
     return images.open_folder(folder, wanted, pixels=True, suffixes=suffixes)
 
 
@@ -154,7 +155,8 @@ def open_kind(what: str, path: str | os.PathLike[str], wanted: Wanted) -> Import
         folder = Folder.of(place)
         suffixes = _FOLDERS.get(what, tuple(_ARRAYS))
         if not folder.having(suffixes):
-            raise UsageError(f"a folder contains no {what}", uri=str(place), expected=", ".join(suffixes))
+            expected = ", ".join(suffixes)
+            raise UsageError(f"a folder contains no {what}", uri=str(place), expected=expected, actual=folder.left_out)
         if what == "images":
             return images.open_folder(folder, wanted)
         return _open_files(folder, what, wanted)
