@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -201,3 +205,31 @@ def test_published_splits_are_loaded_again(
     loaded = atdata.load_dataset(done["ref"], client=client)
     assert {name: len(part) for name, part in loaded.items()} == counts
     assert len(list(atdata.load_dataset(done["ref"], split="eval", client=client))) == 2
+
+
+IMPORT = "import atdata, sys; atdata.open('in').write('out/r-%06d.tar', overwrite='again' in sys.argv, manifest=False)"
+
+
+@pytest.mark.parametrize("seen", ["out/test/r-000000.tar", "out/validation/.atdata-*.tmp", "out/train/.atdata-*.tmp"])
+def test_after_a_kill_train_is_there_with_all_others_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seen: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for split in ("train", "validation", "test"):
+        Path("in", split).mkdir(parents=True)
+        table(Path("in", split, "a.csv"), 20_000)
+    process = subprocess.Popen([sys.executable, "-c", IMPORT])
+    while not any(tmp_path.glob(seen)) and process.poll() is None:
+        time.sleep(0.001)
+    process.kill()
+    assert process.wait(60) == -signal.SIGKILL
+    found = {path.parent.name for path in tmp_path.glob("out/*/r-*.tar")}
+    assert "train" not in found
+    for split in found:
+        assert len(list(atdata.load_dataset("out", split=split))) == 20_000
+    again = subprocess.run([sys.executable, "-c", IMPORT, "again"], check=False)
+    assert again.returncode == 0
+    assert {split: len(dataset) for split, dataset in atdata.load_dataset("out").items()} == dict.fromkeys(
+        ("train", "validation", "test"), 20_000
+    )
+    assert not list(Path("out").rglob(".atdata-*"))

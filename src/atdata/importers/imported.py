@@ -116,7 +116,8 @@ class Imported:
     ) -> Dataset[Any] | DatasetDict[Any]:
         """Write the samples to shards: where there are splits, each to a set of its own in a folder with its name.
 
-        `load_dataset` of the folder gives them back.
+        `load_dataset` of the folder gives them back. The set of a split appears whole, and that of `train` last: who finds
+        it after this was killed finds all of them. With `overwrite` others may be new by then, and `train` the old one.
 
         Args:
             path: `out/digits-%06d.tar`; with splits the shards are `out/train/digits-000000.tar` and so on.
@@ -153,9 +154,9 @@ class Imported:
                 manifest=manifest,
                 **options,
             )
-            for split, count in self.splits.items()
+            for split, count in sorted(self.splits.items(), key=lambda item: item[0] == TRAIN)
         }
-        return next(iter(found.values())) if alone else DatasetDict(found)
+        return next(iter(found.values())) if alone else DatasetDict({split: found[split] for split in self.splits})
 
     def gather(
         self, folder: Path, *, maxcount: int | None = None, maxsize: float | None = None
