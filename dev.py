@@ -34,6 +34,7 @@ SCRIPTS = "Scripts" if os.name == "nt" else "bin"
 BIN = VENV / SCRIPTS
 PDS = ROOT / "tests" / "pds"
 TYPING = ROOT / "tests" / "typing"
+NATIVE = sorted((ROOT / "src" / "atdata").glob("_native*.[ch]"))
 
 
 def main() -> int:
@@ -106,7 +107,7 @@ def sanitize(rest: list[str]) -> int:
         shutil.copytree(ROOT / "src" / "atdata", package, ignore=shutil.ignore_patterns("__pycache__", "_native*.so"))
         flags = ["-O1", "-g", "-shared", "-fPIC", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
         module = package / "_native.abi3.so"
-        if code := run("cc", *flags, "-I", headers, package / "_native.c", "-o", module):
+        if code := run("cc", *flags, "-I", headers, *sorted(package.glob("_native*.c")), "-o", module):
             return code
         env = {
             "LD_PRELOAD": runtime,
@@ -115,8 +116,8 @@ def sanitize(rest: list[str]) -> int:
             "PYTHONPATH": folder,
         }
         used = f"import atdata._native; assert atdata._native.__file__ == {str(module)!r}"
-        suites = ["tests/samples/test_columns.py", "tests/shards/test_scan.py"]
-        pytest = ["pytest", "-q", "-n", "auto", "-p", "no:faulthandler", "-k", "native"]
+        suites = ["tests/samples/test_columns.py", "tests/shards/test_scan.py", "tests/importers/test_blocks.py"]
+        pytest = ["pytest", "-q", "-n", "auto", "-p", "no:faulthandler", "-k", "native or test_blocks"]
         python = BIN / "python"
         return run(python, "-c", used, env=env) or run(python, "-m", *pytest, *suites, *rest, env=env)
 
@@ -167,7 +168,7 @@ LOCKS = {
 def install(name: str, folder: Path = VENV) -> Path:
     """Make an environment hold what a lock file names; its programs. Nothing is done where it already does."""
     wanted, programs = ROOT / "requirements" / f"{name}.lock", folder / SCRIPTS
-    stamp = folder / f".{name}-{digest(wanted, ROOT / 'pyproject.toml', ROOT / 'src' / 'atdata' / '_native.c')}"
+    stamp = folder / f".{name}-{digest(wanted, ROOT / 'pyproject.toml', *NATIVE)}"
     if stamp.exists():
         return programs
     if not (programs / "python").exists():

@@ -138,7 +138,7 @@ def test_what_is_required_is_imported_and_what_is_imported_is_required() -> None
 def locked_versions(name: str) -> dict[str, str]:
     """The versions that a lock names; of several for different Pythons the one for the oldest."""
     text = (ROOT / "requirements" / f"{name}.lock").read_text("utf-8")
-    found = re.findall(r"^([a-z0-9._-]+)(?:\[[a-z,]+\])?==([^\s;]+)", text, re.MULTILINE)
+    found = re.findall(r"^([a-z0-9._-]+)(?:\[[a-z0-9,-]+\])?==([^\s;]+)", text, re.MULTILINE)
     return {package: min((one for other, one in found if other == package), key=Version) for package, _ in found}
 
 

@@ -1,4 +1,4 @@
-/* The two inner loops of reading, for machines that can compile them.
+/* The two inner loops of reading, for machines that can compile them; those of writing tables are in `_native_tables.c`.
 
    Each has a form in numpy, which is the one that says what is right: `shards/scan.py` proves headers, and
    `samples/gather.py` decodes samples. What these loops do not know they leave to it: they may refuse anything,
@@ -6,9 +6,7 @@
 
    Samples in files are decoded by threads of our own, which never need the interpreter. */
 
-#define Py_LIMITED_API 0x030B0000
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
+#include "_native.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -19,7 +17,6 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define BLOCK 512
 #define PAGE 4096
 #define WINDOW (1 << 18) /* bytes of a file that are looked at before the next are read: what a core's own cache holds */
 
@@ -941,6 +938,11 @@ static PyMethodDef methods[] = {
     {"scan", scan, METH_VARARGS, "Prove headers of a file."},
     {"begin", begin, METH_VARARGS, "Decode samples in memory, or begin to decode samples in a file."},
     {"result", result, METH_O, "What was decoded, once it is."},
+    {"table_cells", table_cells, METH_VARARGS, "The cells of rows in text."},
+    {"count_empty", count_empty, METH_VARARGS, "Count empty cells of a column whose others are of one kind."},
+    {"parse_cells", parse_cells, METH_VARARGS, "The values of a column's cells."},
+    {"pack_columns", pack_columns, METH_VARARGS, "Rows of columns as packed samples."},
+    {"head_samples", head_samples, METH_VARARGS, "Packed samples as members of a shard."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
@@ -78,14 +78,24 @@ def progress(title: str, total: int | None, unit: str = "bytes") -> Generator[Pr
         yield _Bars(display, title, total)
 
 
-def counted(items: Iterable[T], bars: Progress, title: str, total: int | None) -> Iterator[T]:
-    """The same items, each noted as done when the next is asked for, some at once."""
+def counted(
+    items: Iterable[T], bars: Progress, title: str, total: int | None, size: Callable[[T], int] = lambda _: 1
+) -> Iterator[T]:
+    """The same items, each noted as done when the next is asked for, some at once.
+
+    Args:
+        items: what is counted.
+        bars: where it is shown.
+        title: of this part of the work.
+        total: how much it is; `None` where nobody knows.
+        size: gives for how much an item counts.
+    """
     bars.begin(title, total)
     done = 0
     for item in items:
         yield item
-        done += 1
-        if done == _STEP:
+        done += size(item)
+        if done >= _STEP:
             bars.advance(done)
             done = 0
     bars.advance(done)

@@ -21,7 +21,7 @@ from atdata.importers.guesses import (
     join,
     settle,
 )
-from atdata.importers.imported import field_names
+from atdata.importers.rows import field_names
 from atdata.samples import Array, Field, ListOf, Maybe, Plain, Scalar, Shape
 from atdata.schema import SampleSchema, type_of
 from support.arrays import simple_arrays

@@ -1,6 +1,6 @@
 """Datasets: typed samples in shards, iterated in an order that is a pure function of what was asked."""
 
 from atdata.dataset.dataset import Dataset, DatasetDict
-from atdata.dataset.writing import write_samples
+from atdata.dataset.writing import write_items, write_samples
 
-__all__ = ["Dataset", "DatasetDict", "write_samples"]
+__all__ = ["Dataset", "DatasetDict", "write_items", "write_samples"]

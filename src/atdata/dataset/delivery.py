@@ -1,4 +1,4 @@
-"""How batches leave a loader, and samples a dataset: as they are, or as dicts of columns; alone, or to a DataLoader, which
+"""The forms in which batches leave a loader, and samples a dataset: as they are, or as dicts of columns; alone, or to a DataLoader, which
 collates what it is given.
 """
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from atdata.arguments import checked_type
 from atdata.dataset.dataset import Dataset
@@ -17,11 +18,12 @@ from atdata.manifest import ManifestWriter, manifest_files
 from atdata.progress import counted, progress
 from atdata.samples import DictSample, Field, PackableSample, fields_of
 from atdata.samples.layout import Layout
+from atdata.samples.table import PackedRows
 from atdata.shards import FileSource, Limits, cut_shards
 from atdata.shards.file_pattern import FilePattern
 from atdata.shards.index import SampleMembers
 from atdata.shards.sets import new_set
-from atdata.shards.writer import DEFAULT_MAXSIZE, SampleRow, sample_members
+from atdata.shards.writer import DEFAULT_MAXSIZE, NumberedMembers, SampleRow, sample_members
 
 T = TypeVar("T")  # no bound: type checkers do not see the base that `@packable` gives a class
 
@@ -60,27 +62,68 @@ def write_samples(
         LimitError: a sample is larger than a shard may be.
         StorageError: the disk is full or fails; nothing new is in sight.
     """
-    pattern = FilePattern.of(path, limited=maxcount is not None or maxsize is not None)
-    one_size = maxcount is None and maxsize is None and pattern.numbered
-    limits = Limits.of(maxcount, DEFAULT_MAXSIZE if one_size else maxsize)
-    files = None if layout is None else Layout.of(layout)
     checked_type(samples, Iterable, "samples", "Give a list of samples, a Dataset, or a generator.")
     total = None
     if isinstance(samples, Sized):
         with suppress(UnsizedError):
             total = len(samples)
+    options: dict[str, Any] = {"maxcount": maxcount, "maxsize": maxsize, "overwrite": overwrite}
+    return write_items(samples, None, total, path, manifest=manifest, layout=layout, **options)
+
+
+def write_items(
+    items: Iterable[T | PackedRows],
+    sample_type: type[T] | None,
+    total: int | None,
+    path: str | os.PathLike[str],
+    *,
+    maxcount: int | None = None,
+    maxsize: float | None = None,
+    manifest: bool = False,
+    layout: Mapping[str, str] | None = None,
+    overwrite: bool = False,
+) -> Dataset[T]:
+    """Write samples some of which are packed, many at once: those only where there is no manifest and no layout.
+
+    Args:
+        items: samples, and packed samples.
+        sample_type: of those that are packed.
+        total: how many samples there are; `None` where nobody knows.
+        path: as for `write_samples`, like the others.
+        maxcount: most samples in a shard.
+        maxsize: most bytes in a shard file.
+        manifest: whether to write manifests.
+        layout: of files, one a field.
+        overwrite: whether to replace shards.
+
+    Raises:
+        UsageError, ConflictError, MissingExtraError, SampleError, LimitError, StorageError: as `write_samples`.
+    """
+    pattern = FilePattern.of(path, limited=maxcount is not None or maxsize is not None)
+    one_size = maxcount is None and maxsize is None and pattern.numbered
+    limits = Limits.of(maxcount, DEFAULT_MAXSIZE if one_size else maxsize)
+    files = None if layout is None else Layout.of(layout)
     with new_set(pattern, overwrite, manifest_files) as place, progress("Writing", total, "samples") as bars:
-        pending = counted(samples, bars, pattern.name, total)
+        pending = counted(items, bars, pattern.name, total, lambda item: len(item) if type(item) is PackedRows else 1)
         first = next(pending, None)
         if first is None:
             raise UsageError("there are no samples to write", hint="Give at least one: the first tells the type.")
-        if not isinstance(first, PackableSample | DictSample):
-            raise _no_sample(first, 0)
-        observer = ManifestWriter(type(first)) if manifest else None
-        pack = _packed if files is None else partial(_files, files, _checked_fields(files, type(first)))
-        written = list(cut_shards(_rows(first, pending, pack), limits, place, observer))
+        kind = _type_of(first, sample_type)
+        observer = ManifestWriter(kind) if manifest else None
+        pack = _packed if files is None else partial(_files, files, _checked_fields(files, kind))
+        rows = _rows(itertools.chain([first], pending), kind, pack)
+        written = list(cut_shards(rows, limits, place, observer, distinct=True))
     shards = (replace(shard, url=str(pattern.folder / Path(shard.url).name)) for shard in written)
-    return Dataset(FileSource(tuple(shards)), sample_type=type(first), layout=layout)
+    return Dataset(FileSource(tuple(shards)), sample_type=kind, layout=layout)
+
+
+def _type_of(first: object, packed: type[T] | None) -> type[T]:
+    if isinstance(first, PackedRows):
+        assert packed is not None
+        return packed
+    if not isinstance(first, PackableSample | DictSample):
+        raise _no_sample(first, 0)
+    return cast("type[T]", type(first))
 
 
 def _packed(_: str, sample: PackableSample | DictSample) -> bytes:
@@ -111,22 +154,27 @@ def _checked_fields(layout: Layout, sample_type: type) -> dict[str, Field]:
 
 
 def _rows(
-    first: PackableSample | DictSample, rest: Iterator[Any], pack: Callable[[str, Any], bytes]
-) -> Iterator[SampleRow]:
-    yield "000000000", pack("000000000", first), first
-    for number, sample in enumerate(rest, 1):
-        if type(sample) is not type(first):
-            if not isinstance(sample, PackableSample | DictSample):
-                raise _no_sample(sample, number)
+    items: Iterable[Any], sample_type: type, pack: Callable[[str, Any], bytes]
+) -> Iterator[SampleRow | NumberedMembers]:
+    number = 0
+    for item in items:
+        if type(item) is PackedRows:
+            yield NumberedMembers.of(item.data, item.ends, number)
+            number += len(item)
+            continue
+        if type(item) is not sample_type:
+            if not isinstance(item, PackableSample | DictSample):
+                raise _no_sample(item, number)
             raise SampleError(
                 "all samples that are written must be of one type",
                 path=f"sample {number}",
-                expected=type(first).__name__,
-                actual=type(sample).__name__,
+                expected=sample_type.__name__,
+                actual=type(item).__name__,
                 hint="Write samples of each type to shards of their own.",
             )
         key = f"{number:09d}"
-        yield key, pack(key, sample), sample
+        yield key, pack(key, item), item
+        number += 1
 
 
 def _no_sample(given: object, number: int) -> SampleError:

@@ -47,7 +47,7 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_all(file: FileIO, data: bytes | bytearray, place: Path) -> None:
+def write_all(file: FileIO, data: bytes | bytearray | memoryview, place: Path) -> None:
     """Write every byte to an unbuffered file.
 
     Raises:

@@ -5,6 +5,7 @@ Arrow types say most of a field's type; the rows say the rest: whether there are
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,6 +13,7 @@ from typing import Any
 
 from atdata.errors import SampleError
 from atdata.importers import guesses
+from atdata.importers.arrow_blocks import ArrowBlock
 from atdata.importers.arrow_values import (
     arrow,
     bare_array,
@@ -29,13 +31,15 @@ from atdata.importers.arrow_values import (
     values_of,
 )
 from atdata.importers.files import Snapshot
-from atdata.importers.imported import Imported, import_values
+from atdata.importers.imported import Imported
+from atdata.importers.rows import import_values
 from atdata.importers.wanted import Wanted, converter, misfit_at
 from atdata.progress import progress
 from atdata.samples import Array, FieldType, Maybe, Plain, Shape
 from atdata.samples.kinds import Misfit
 
 _EXACT = 2**53  # floats hold every int up to here
+_AT_ONCE = 1 << 13  # rows that are packed together
 
 
 def import_batches(
@@ -90,27 +94,37 @@ def import_batches(
             decided += [*guesses.describe(name, guess, empty), *describe(name, column.types.values())]
     convert = {name: converter(kind) for name, kind in fields if name in own and not wanted.declares(name)}
 
-    def values(split: str) -> Iterator[tuple[Any, ...]]:
-        start = 0
-        for where, batch in splits[split]():
-            arrays = dict(zip(batch.schema.names, batch.columns, strict=True))
-            absent, columns = arrow().nulls(len(batch)), list[Any]()
-            start, first = start + len(batch), start
-            for name, kind in fields:
-                array = arrays.get(name, absent)
-                if name in objects:
-                    raw = objects[name][first:start]
-                elif wanted.declares(name):
-                    raw = cells_of(array, wanted.fields[name].type)
-                else:
-                    raw = values_of(array, Plain() if name in convert else kind)
-                try:
-                    columns.append([convert[name](value) for value in raw] if name in convert else raw)
-                except Misfit as misfit:
-                    raise misfit_at(misfit, uri, where, name) from None
-            yield from zip(*columns, strict=True)
+    def values(where: str, rows: slice, arrays: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+        columns = list[Any]()
+        for (name, kind), array in zip(fields, arrays, strict=True):
+            if name in objects:
+                raw = objects[name][rows]
+            elif wanted.declares(name):
+                raw = cells_of(array, wanted.fields[name].type)
+            else:
+                raw = values_of(array, Plain() if name in convert else kind)
+            try:
+                columns.append([convert[name](value) for value in raw] if name in convert else raw)
+            except Misfit as misfit:
+                raise misfit_at(misfit, uri, where, name) from None
+        return zip(*columns, strict=True)
 
-    return import_values(what, wanted, fields, values, uri=uri, counts=counts, files=files, notes=decided)
+    def blocks(split: str) -> Iterator[ArrowBlock]:
+        first = 0
+        for where, batch in splits[split]():
+            for part in (batch.slice(start, _AT_ONCE) for start in range(0, len(batch), _AT_ONCE)):
+                found = dict(zip(part.schema.names, part.columns, strict=True))
+                absent = arrow().nulls(len(part))
+                arrays = [None if name in objects else found.get(name, absent) for name, _ in fields]
+                rows = slice(first, first + len(part))
+                yield ArrowBlock(len(part), arrays, partial(values, where, rows))
+                first = rows.stop
+
+    def read_rows(split: str) -> Iterator[tuple[Any, ...]]:
+        return itertools.chain.from_iterable(block.rows() for block in blocks(split))
+
+    options: dict[str, Any] = {"uri": uri, "counts": counts, "files": files, "notes": decided}
+    return import_values(what, wanted, fields, read_rows, blocks=blocks, **options)
 
 
 @dataclass

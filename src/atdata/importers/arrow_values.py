@@ -118,7 +118,7 @@ def values_of(array: Any, wanted: FieldType) -> list[Any]:
 
 
 def cells_of(array: Any, wanted: FieldType) -> list[Any]:
-    """What stands in a column for each row, as a kind of field takes it out of a cell; `None` for null.
+    """The values of a column, one for each row, as a kind of field takes it out of a cell; `None` for null.
 
     Moments are those of Python, to the microsecond where they have no more, and arrays are numpy's, wherever the kind asks
     for such: text and lists would no longer say what they were.

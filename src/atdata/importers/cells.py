@@ -13,7 +13,8 @@ import numpy as np
 from atdata.errors import MissingExtraError, SampleError, UsageError
 from atdata.importers.files import Snapshot, decoding
 from atdata.importers.frames import from_pandas
-from atdata.importers.imported import Imported, import_values
+from atdata.importers.imported import Imported
+from atdata.importers.rows import import_values
 from atdata.importers.wanted import Wanted
 from atdata.loading.splits import split_of
 from atdata.samples import Array, FieldType, Shape, fields_of

@@ -5,32 +5,31 @@ A column is what all of its cells are: int, float, bool, else text. Text is alwa
 
 from __future__ import annotations
 
-import csv
 import itertools
 import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from atdata.errors import LimitError, SampleError, UsageError
+from atdata.errors import SampleError, UsageError
 from atdata.importers import guesses
+from atdata.importers.cell_blocks import ANY, CellBlock, ParsedBlock
 from atdata.importers.files import Snapshot, passed_over, reading
-from atdata.importers.imported import Imported, import_values
+from atdata.importers.imported import Imported
+from atdata.importers.rows import import_values
+from atdata.importers.text_table import TextTable
 from atdata.importers.wanted import Wanted
 from atdata.progress import Progress, progress
 from atdata.samples import FieldType, Maybe, Plain, Scalar
 from atdata.samples.kinds.scalars import INT_MAX, INT_MIN
+from atdata.samples.table import BOOL, FLOAT, INT, STR
 
 SUFFIXES = (".csv", ".tsv")
 _DELIMITERS = {"\t": "TSV", ",": "CSV", ";": "CSV with ;", "|": "CSV with |"}
-_SNIFFED = 50  # lines that the delimiter is chosen by
-_AT_ONCE = 256  # rows that are looked at together, column by column
-_BLOCK = 1 << 24  # characters of those rows, about
-_LONGEST = 1 << 25  # characters of a line, and of a cell that has several
 
 # "007" and "+49" are names of something, not numbers.
 _INT = re.compile(r"-?(?:0|[1-9][0-9]{0,19})")
@@ -49,6 +48,7 @@ _TOLD = re.compile(
     r"|nan|[+-]?inf(?:inity)?|true|false)[^\S\n]*$|^[^\S\n]",
     re.IGNORECASE | re.MULTILINE,
 )
+_KINDS = {guesses.STR.core: STR, guesses.INT.core: INT, guesses.FLOAT.core: FLOAT, guesses.BOOL.core: BOOL}
 _BOOLS = {"true": True, "false": False}
 _SEP = re.compile(r'"?sep=(.)"? *', re.IGNORECASE)
 
@@ -95,15 +95,11 @@ def open_files(splits: Mapping[str, Sequence[Path]], wanted: Wanted, uri: str, n
         decided += [] if wanted.declares(name) else _describe(name, column)
     parsers = [_parser(kind) for _, kind in fields]
 
+    def blocks(split: str) -> Iterator[ParsedBlock]:
+        return (ParsedBlock(block, parsers) for path in splits[split] for block in tables[path].blocks(names, []))
+
     def read(split: str) -> Iterator[Sequence[Any]]:
-        for path in splits[split]:
-            numbered = tables[path].rows(names, [])
-            while block := _block(numbered):
-                cells = zip(*(cells for _, cells in block), strict=True)
-                parsed = (
-                    column if parse is str else map(parse, column) for parse, column in zip(parsers, cells, strict=True)
-                )
-                yield from zip(*parsed, strict=True)
+        return itertools.chain.from_iterable(block.rows() for block in blocks(split))
 
     def locate(split: str, number: int) -> tuple[str, str]:
         lines = ((str(path), line) for path in splits[split] for line, _ in tables[path].rows(names, []))
@@ -112,111 +108,31 @@ def open_files(splits: Mapping[str, Sequence[Path]], wanted: Wanted, uri: str, n
 
     found = dict.fromkeys(_DELIMITERS.get(t.delimiter, f"CSV with {t.delimiter}") for t in tables.values())
     kind = f"{'tables' if several else 'table'} ({', '.join(found)})"
-    return import_values(kind, wanted, fields, read, uri=uri, counts=counts, files=files, notes=decided, locate=locate)
+    options: dict[str, Any] = {"uri": uri, "counts": counts, "files": files, "notes": decided, "locate": locate}
+    return import_values(kind, wanted, fields, read, blocks=blocks, **options)
 
 
-@dataclass(frozen=True)
-class _Table:
-    """A table in a file.
-
-    Attributes:
-        path: the file.
-        delimiter: between cells.
-        skipped: how many lines come before the names of the columns.
-        names: of the columns.
-    """
-
-    path: Path
-    delimiter: str
-    skipped: int = 0
-    names: tuple[str, ...] = ()
-
-    def rows(self, names: Sequence[str], comments: list[str]) -> Iterator[tuple[int, list[str]]]:
-        """The lines after the names of the columns, each with its number and its cells in the order of `names`.
-
-        Empty lines are no rows. The numbers of those that are comments go into `comments`.
-        """
-        width = len(self.names)
-        order = None if self.names == tuple(names) else [self.names.index(name) for name in names]
-        with self._lines() as lines:
-            for cells in itertools.islice(filter(None, lines), self.skipped + 1, None):
-                if len(cells) != width:
-                    if cells[0].startswith("#"):
-                        comments.append(f"line {lines.line_num}")
-                        continue
-                    raise SampleError(
-                        "a line has more or fewer cells than the first",
-                        uri=str(self.path),
-                        path=f"line {lines.line_num}",
-                        expected=f"{width} cells",
-                        actual=f"{len(cells)} cells",
-                        hint=f"Put quotes around cells that hold {self.delimiter!r} or a line break.",
-                    )
-                yield lines.line_num, cells if order is None else [cells[index] for index in order]
-
-    def first(self) -> Iterator[list[str]]:
-        """The first few lines that are not empty."""
-        with self._lines() as lines:
-            yield from itertools.islice(filter(None, lines), _SNIFFED)
-
-    @contextmanager
-    def _lines(self) -> Iterator[Any]:
-        csv.field_size_limit(max(csv.field_size_limit(), _LONGEST))  # of this process; others may have raised it more
-        with reading(self.path), self.path.open(encoding="utf-8-sig", newline="") as file:
-            lines = csv.reader(self._bounded(file), delimiter=self.delimiter, strict=True)
-            try:
-                yield lines
-            except csv.Error as error:
-                raise SampleError(
-                    "a table is malformed",
-                    uri=str(self.path),
-                    path=f"line {lines.line_num}",
-                    actual=str(error),
-                    hint="Check the quotes there. Very long cells belong into Parquet.",
-                ) from error
-            except UnicodeDecodeError as error:
-                raise SampleError(
-                    "a table is not UTF-8",
-                    uri=str(self.path),
-                    path=f"after line {lines.line_num}",
-                    actual=error.reason,
-                    hint="Save it as UTF-8.",
-                ) from error
-
-    def _bounded(self, file: TextIO) -> Iterator[str]:
-        """The lines of a file, none longer than a line may be."""
-        while line := file.readline(_LONGEST + 1):
-            if len(line) > _LONGEST:
-                raise LimitError(
-                    "a line of a table is too long",
-                    uri=str(self.path),
-                    expected=f"at most {_LONGEST} characters",
-                    hint="Very long cells belong into Parquet.",
-                )
-            yield line
-
-
-def _table(path: Path) -> _Table:
+def _table(path: Path) -> TextTable:
     """A table, with its delimiter and the line on which its rows begin.
 
     The delimiter is the one that it names itself, or that gives the most columns, of those that give every line as
     many, if there are such.
     """
     if match := _SEP.fullmatch(_first_line(path)):
-        return _headed(_Table(path, match[1]), 1)
+        return _headed(TextTable(path, match[1]), 1)
     if path.suffix.lower() == ".tsv":
-        return _headed(_Table(path, "\t"))
+        return _headed(TextTable(path, "\t"))
 
     def worth(delimiter: str) -> tuple[bool, int]:
         widths, whole = {0}, False
         with suppress(SampleError):  # of quotes, which may make sense with another; or it is for the reader to raise
-            for cells in _Table(path, delimiter).first():
+            for cells in TextTable(path, delimiter).first():
                 if not cells[0].startswith("#"):
                     widths.add(len(cells))
             whole = len(widths) == 2 and widths != {0, 1}
         return whole, max(widths)
 
-    return _headed(_Table(path, max([",", *_DELIMITERS], key=worth)))
+    return _headed(TextTable(path, max([",", *_DELIMITERS], key=worth)))
 
 
 def _first_line(path: Path) -> str:
@@ -224,7 +140,7 @@ def _first_line(path: Path) -> str:
         return file.readline(20).rstrip("\r\n")
 
 
-def _headed(table: _Table, skipped: int = 0) -> _Table:
+def _headed(table: TextTable, skipped: int = 0) -> TextTable:
     """The table with the names of its columns: its first line that is no comment.
 
     A line `#id,name` names the columns where the next has as many cells: many programs write such.
@@ -262,6 +178,19 @@ class _Cells(guesses.InferredColumn):
 
     numbers: bool = False
 
+    def add_block(self, block: CellBlock, index: int) -> bool:
+        """The same of cells of which no objects were made."""
+        core = self.guess.core
+        kind = ANY if isinstance(core, Plain) else _KINDS.get(core)
+        if kind is None or (kind in (INT, FLOAT) and not self.numbers):
+            return False
+        empty = block.empty(index, kind)
+        if empty is None or (empty and not self.guess.optional):
+            return False
+        self.rows += block.count
+        self.empty += empty
+        return True
+
     def add_alike(self, cells: Sequence[str]) -> bool:
         """Take in cells that change nothing but counts, told by few looks at all of them; `False` if it cannot be told."""
         empty = cells.count("")
@@ -285,21 +214,23 @@ class _Cells(guesses.InferredColumn):
 
 
 def _look(
-    table: _Table, names: Sequence[str], columns: Sequence[_Cells], prefix: str, comments: list[str], bars: Progress
+    table: TextTable, names: Sequence[str], columns: Sequence[_Cells], prefix: str, comments: list[str], bars: Progress
 ) -> int:
     """Infer the columns from all rows; the number of rows. Equal cells are inferred once in some hundred."""
     count, passed = 0, list[str]()
-    numbered = table.rows(names, passed)
-    while block := _block(numbered):
-        count += len(block)
-        bars.advance(len(block))
-        for column, cells in zip(columns, zip(*(cells for _, cells in block), strict=True), strict=True):
+    for block in table.blocks(names, passed):
+        count += block.count
+        bars.advance(block.count)
+        for index, column in enumerate(columns):
+            if column.add_block(block, index):
+                continue
+            cells = block.cells(index)
             if column.add_alike(cells):
                 continue
             for cell, times in Counter(cells).items():
 
-                def where(cell: str = cell, cells: Sequence[str] = cells) -> str:
-                    return f"{prefix}line {block[cells.index(cell)][0]}"
+                def where(cell: str = cell, cells: Sequence[str] = cells, block: CellBlock = block) -> str:
+                    return f"{prefix}line {block.numbered[cells.index(cell)][0]}"
 
                 _see(column, cell, where, times)
     begin = int(_SEP.fullmatch(_first_line(table.path)) is not None)
@@ -315,16 +246,6 @@ def _see(column: _Cells, cell: str, where: Callable[[], str], times: int) -> Non
             guess == guesses.FLOAT and not _SPECIAL.fullmatch(cell.strip())
         )
     column.add(guess, where, times)
-
-
-def _block(rows: Iterator[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]:
-    """The next rows, as many as are looked at together."""
-    block: list[tuple[int, list[str]]] = []
-    size = 0
-    while len(block) < _AT_ONCE and size < _BLOCK and (row := next(rows, None)):
-        block.append(row)
-        size += sum(map(len, row[1]))
-    return block
 
 
 def _guess_of_cell(cell: str) -> guesses.Guess:

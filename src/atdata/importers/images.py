@@ -21,7 +21,8 @@ from atdata.errors import MissingExtraError, SampleError
 from atdata.importers.bounds import Bounds
 from atdata.importers.files import Folder, Snapshot, decoding, reading, some
 from atdata.importers.guesses import Columns
-from atdata.importers.imported import Imported, import_values
+from atdata.importers.imported import Imported
+from atdata.importers.rows import import_values
 from atdata.importers.wanted import Wanted
 from atdata.loading.splits import named_split
 from atdata.progress import counted, progress

@@ -11,7 +11,8 @@ import msgspec
 
 from atdata.errors import LimitError, SampleError
 from atdata.importers.files import Snapshot, reading
-from atdata.importers.imported import Imported, import_mappings
+from atdata.importers.imported import Imported
+from atdata.importers.rows import import_mappings
 from atdata.importers.wanted import Wanted
 from atdata.samples.unambiguous import pairs_in, read_json_text
 

@@ -21,7 +21,8 @@ from atdata.files import atomic_file
 from atdata.importers import guesses
 from atdata.importers.declaration import declaration
 from atdata.importers.files import Snapshot
-from atdata.importers.imported import Imported, field_names
+from atdata.importers.imported import Imported
+from atdata.importers.rows import field_names
 from atdata.importers.wanted import Wanted
 from atdata.loading.files import find_splits
 from atdata.plain import plain

@@ -24,7 +24,8 @@ from numpy.lib import format as npy_format
 from atdata.errors import SampleError, UsageError
 from atdata.importers.bounds import Bounds
 from atdata.importers.files import Snapshot, decoding, passed_over
-from atdata.importers.imported import Imported, import_mappings
+from atdata.importers.imported import Imported
+from atdata.importers.rows import import_mappings
 from atdata.importers.wanted import Wanted
 from atdata.loading.splits import split_of
 from atdata.samples.npy import decode_array, encode_array

@@ -19,6 +19,7 @@ from atdata.importers.wanted import Wanted
 SUFFIXES = (".parquet",)
 BATCH = 128
 _ROW = 64  # bytes that a row counts for at least
+_ENOUGH, _FULL = 1 << 13, 1 << 20  # rows, and bytes, of batches that are joined
 
 
 def open_files(splits: Mapping[str, Sequence[Path]], wanted: Wanted, uri: str, notes: Sequence[str] = ()) -> Imported:
@@ -44,7 +45,7 @@ def _read(paths: Sequence[Path]) -> Iterator[tuple[str, Any]]:
         with _table(path) as table:
             _check_names(table.schema_arrow, path)
             empty = True
-            for batch in _batches(table, path):
+            for batch in _joined(_batches(table, path)):
                 batch.validate(full=True)
                 empty = False
                 yield str(path), batch
@@ -60,6 +61,20 @@ def _check_names(schema: Any, path: Path) -> None:
             actual=", ".join(schema.names)[:80],
             hint="Rename one of them.",
         )
+
+
+def _joined(batches: Iterator[Any]) -> Iterator[Any]:
+    """The same rows, small batches as one: where rows might have been long, few are decoded together."""
+    held: list[Any] = []
+    rows = size = 0
+    for batch in batches:
+        held.append(batch)
+        rows, size = rows + len(batch), size + batch.nbytes
+        if rows >= _ENOUGH or size >= _FULL:
+            yield from arrow().Table.from_batches(held).combine_chunks().to_batches()
+            held, rows, size = [], 0, 0
+    if held:
+        yield from arrow().Table.from_batches(held).combine_chunks().to_batches()
 
 
 def _batches(table: Any, path: Path) -> Iterator[Any]:

@@ -11,7 +11,8 @@ from atdata.dataset.stored import rows_by_shard
 from atdata.errors import SampleError
 from atdata.importers import members
 from atdata.importers.files import Snapshot
-from atdata.importers.imported import Imported, import_mappings
+from atdata.importers.imported import Imported
+from atdata.importers.rows import import_mappings
 from atdata.importers.wanted import Wanted
 from atdata.loading.files import find_splits
 from atdata.samples import DictSample

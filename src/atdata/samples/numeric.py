@@ -83,7 +83,7 @@ def to_jax(columns: Mapping[str, Form]) -> dict[str, Any]:
 
 
 def _through(array: Make, ragged: Make, sparse: Make, name: str, form: Form) -> Any:
-    """What the makers of one library make of a form."""
+    """A form as the makers of one library make it."""
     if isinstance(form, np.ndarray):
         return array(name, form)
     if isinstance(form, Ragged):

@@ -18,8 +18,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 from atdata.errors import LimitError, SampleError, UsageError
 from atdata.files import atomic_file, disk_errors, write_all
+from atdata.native import native
 from atdata.numbers import checked_int
 from atdata.shards.digest import CHUNK, Digest
 from atdata.shards.index import EXTENSION, SampleMembers
@@ -31,6 +35,43 @@ Row: TypeAlias = tuple[str, bytes]
 
 SampleRow: TypeAlias = tuple[str, bytes, Any]
 """The same with the sample itself, for who watches shards being written."""
+
+
+@dataclass(frozen=True, slots=True)
+class NumberedMembers:
+    """PackedRows samples as tar members, named by their numbers: many rows at once, for who watches nothing.
+
+    Attributes:
+        first: the number of the first.
+        data: all blocks, headers included.
+        ends: where those of each sample end, int64.
+    """
+
+    first: int
+    data: memoryview
+    ends: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, packed: bytes, ends: NDArray[np.int64], first: int) -> NumberedMembers:
+        """The members for packed samples, with the loop in C.
+
+        Args:
+            packed: the samples, one after the other.
+            ends: where each ends.
+            first: the number of the first.
+        """
+        assert native is not None, "else nothing packs many samples at once"
+        blocks = np.empty(len(ends), np.int64)
+        return cls(first, memoryview(native.head_samples(packed, ends, _header(b"", 0, b"0"), first, blocks)), blocks)
+
+    def cut(self, count: int) -> tuple[NumberedMembers, NumberedMembers | None]:
+        """The first so many, and the others."""
+        if count >= len(self.ends):
+            return self, None
+        size = int(self.ends[count - 1]) if count else 0
+        rest = NumberedMembers(self.first + count, self.data[size:], self.ends[count:] - size)
+        return NumberedMembers(self.first, self.data[:size], self.ends[:count]), rest
+
 
 END = bytes(2 * BLOCK)
 _METADATA = re.compile(r"__[^/]*__/")  # in which webdataset looks for no samples
@@ -193,27 +234,42 @@ def _distinct(rows: Iterable[Row]) -> Iterator[Row]:
 
 
 def cut_shards(
-    rows: Iterable[Row] | Iterable[SampleRow],
+    rows: Iterable[Row] | Iterable[SampleRow | NumberedMembers],
     limits: Limits,
     place: Callable[[int], Path],
     observer: Observer | None = None,
+    *,
+    distinct: bool = False,
 ) -> Iterator[ShardRef]:
     """Write rows to as many shards as the limits ask for; `place(i)` names the file of shard `i`.
 
     A key seen before in the same shard starts a new one: no shard holds a key twice. With no rows at all
     one empty shard is written. Each shard is complete on disk when it is yielded, and what watches it has finished.
 
+    Args:
+        rows: the samples; `NumberedMembers` only where nobody watches.
+        limits: what a shard may hold.
+        place: gives the path of a shard by its number.
+        observer: gives who watches a shard being written.
+        distinct: whether no key comes twice, so that none need be remembered.
+
     Raises:
         LimitError: one sample is larger than a whole shard may be.
         StorageError: the disk is full or fails.
     """
-    source: Iterator[Row | SampleRow] = iter(rows)
+    source: Iterator[Row | SampleRow | NumberedMembers] = iter(rows)
     first = next(source, None)
     with ThreadPoolExecutor(1, "atdata-hash") as hashing, ThreadPoolExecutor(1, "atdata-sync") as syncing:
         for index in itertools.count():
             target = place(index)
             with nullcontext() if observer is None else observer(target) as observing:
-                shard, first = _write_until_full(target, first, source, limits, (hashing, syncing), observing)
+                with atomic_file(target) as file, _HashedOutput(file, target, hashing, syncing) as output:
+                    filling = _Filling(output, limits, observing, distinct)
+                    while first is not None and (first := filling.add(first)) is None:
+                        first = next(source, None)
+                    output.write(len(END), END)
+                    digest = output.finish()
+                shard = ShardRef(str(target), digest, output.size, filling.count)
                 if observing is not None:
                     observing.finish(shard)
             yield shard
@@ -221,43 +277,55 @@ def cut_shards(
                 return
 
 
-def _write_until_full(
-    place: Path,
-    row: Row | SampleRow | None,
-    rows: Iterator[Row | SampleRow],
-    limits: Limits,
-    helpers: tuple[Executor, Executor],
-    observing: ShardObserver | None,
-) -> tuple[ShardRef, Row | SampleRow | None]:
-    """One shard, and the row that no longer fitted into it."""
-    keys: set[str] = set()
-    most = math.inf if limits.count is None else limits.count
-    capacity = math.inf if limits.size is None else limits.size - len(END)
-    with atomic_file(place) as file, _HashedOutput(file, place, *helpers) as output:
-        while row is not None:
-            key, packed = row[0], row[1]
-            head = b"" if isinstance(packed, SampleMembers) else _head(key, len(packed))
-            offset = output.size + len(head)
-            padding = _PADDING[-len(packed) % BLOCK]
-            end = offset + len(packed) + len(padding)
-            if not keys and end > capacity:
-                raise LimitError(
-                    "a sample is larger than maxsize",
-                    path=key,
-                    expected=f"at most {limits.size} bytes with its header",
-                    actual=f"{end + len(END)} bytes",
-                    hint="Raise maxsize, or split the sample.",
-                )
-            if end > capacity or len(keys) >= most or key in keys:
-                break
-            keys.add(key)
-            output.write(end - output.size, head, packed, padding)
-            if observing is not None:
-                observing.observe(key, offset, packed, row[2] if len(row) == 3 else None)
-            row = next(rows, None)
-        output.write(len(END), END)
-        digest = output.finish()
-    return ShardRef(str(place), digest, output.size, len(keys)), row
+class _Filling:
+    """A shard that is being filled."""
+
+    def __init__(self, output: _HashedOutput, limits: Limits, observing: ShardObserver | None, distinct: bool) -> None:
+        self._output, self._limits, self._observing, self._distinct = output, limits, observing, distinct
+        self._most = math.inf if limits.count is None else limits.count
+        self._capacity = math.inf if limits.size is None else limits.size - len(END)
+        self._keys: set[str] = set()
+        self.count = 0
+
+    def add(self, row: Row | SampleRow | NumberedMembers) -> Row | SampleRow | NumberedMembers | None:
+        """Write a row, or as much of it as fits; what did not."""
+        if isinstance(row, NumberedMembers):
+            return self._add_members(row)
+        key, packed, output = row[0], row[1], self._output
+        head = b"" if isinstance(packed, SampleMembers) else _head(key, len(packed))
+        offset = output.size + len(head)
+        padding = _PADDING[-len(packed) % BLOCK]
+        end = offset + len(packed) + len(padding)
+        if end > self._capacity and not self.count:
+            raise self._too_large(key, end)
+        if end > self._capacity or self.count >= self._most or key in self._keys:
+            return row
+        if not self._distinct:
+            self._keys.add(key)
+        self.count += 1
+        output.write(end - output.size, head, packed, padding)
+        if self._observing is not None:
+            self._observing.observe(key, offset, packed, row[2] if len(row) == 3 else None)
+        return None
+
+    def _add_members(self, members: NumberedMembers) -> NumberedMembers | None:
+        fitting = np.searchsorted(members.ends, self._capacity - self._output.size, "right")
+        count = int(min(fitting, self._most - self.count))
+        if not count and not self.count:
+            raise self._too_large(f"{members.first:09d}", int(members.ends[0]))
+        now, rest = members.cut(count)
+        self.count += count
+        self._output.write(len(now.data), now.data)
+        return rest
+
+    def _too_large(self, key: str, size: int) -> LimitError:
+        return LimitError(
+            "a sample is larger than maxsize",
+            path=key,
+            expected=f"at most {self._limits.size} bytes with its header",
+            actual=f"{size + len(END)} bytes",
+            hint="Raise maxsize, or split the sample.",
+        )
 
 
 class _HashedOutput:
@@ -267,7 +335,7 @@ class _HashedOutput:
 
     def __init__(self, file: FileIO, place: Path, hashing: Executor, syncing: Executor) -> None:
         self._file, self._place, self._hashing, self._syncing = file, place, hashing, syncing
-        self._pending: list[bytes] = []
+        self._pending: list[bytes | memoryview] = []
         self._flushed = 0
         self._hash = hashlib.sha256()
         self._unhashed: deque[Future[None]] = deque()
@@ -275,7 +343,7 @@ class _HashedOutput:
         self._synced = 0
         self.size = 0
 
-    def write(self, size: int, *pieces: bytes) -> None:
+    def write(self, size: int, *pieces: bytes | memoryview) -> None:
         """Write pieces that have `size` bytes together."""
         self._pending += pieces
         self.size += size
@@ -291,7 +359,7 @@ class _HashedOutput:
         return Digest("sha256", self._hash.hexdigest())
 
     def _flush(self) -> None:
-        chunk = b"".join(self._pending)
+        chunk = self._pending[0] if len(self._pending) == 1 else b"".join(self._pending)
         self._pending.clear()
         self._flushed = self.size
         self._unhashed.append(self._hashing.submit(self._hash.update, chunk))
