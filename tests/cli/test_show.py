@@ -84,6 +84,17 @@ def test_shards_of_one_file_a_field_are_shown(terminal: Terminal) -> None:
     shown = terminal.json("show", "x-000000.tar")
     assert shown["fields"] == {"cls": "int", "txt": "str"}
     assert shown["first"][1] == {"cls": "1", "txt": "<b>1"}
+    typed = {"label": {"type": "int", "files": "cls"}, "text": {"type": "str", "files": "txt"}}
+    assert (shown["inferred"], shown["notes"]) == (typed, [])
+    assert terminal.run("show", "x-000000.tar") == 0
+    assert re.search(r"^label +│ int +│ cls *$", terminal.out, re.MULTILINE)
+    some = [DictSample(txt="a", npy=np.zeros((2, 3), np.float32)), DictSample(npy=np.ones((2, 3), np.float32))]
+    atdata.write_samples(some, "some.tar", layout={"txt": "txt", "npy": "npy"})
+    assert terminal.run("show", "some.tar") == 0
+    assert re.search(r"^array +│ NDArray\[float32\] \[2, 3\] +│ npy *$", terminal.out, re.MULTILINE)
+    assert "note: text: 1 of 2 samples have it" in terminal.out
+    atdata.write_samples([DictSample(n=1)], "packed.tar")
+    assert "inferred" not in terminal.json("show", "packed.tar")
     assert terminal.run("show", ".", "--html", "page.html") == 0
     assert "<b>" not in Path("page.html").read_text()
 

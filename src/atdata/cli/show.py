@@ -19,13 +19,14 @@ from atdata.dataset.looks import fields_grid
 from atdata.display import Card, Grid
 from atdata.errors import UsageError
 from atdata.files import atomic_file, write_all
-from atdata.importers import Imported
+from atdata.importers import Imported, Inference, infer
 from atdata.importers import open as open_data
 from atdata.loading import load_dataset
 from atdata.records import Entry, Malformed, Schema
 from atdata.records.address import AUTHORITY
 from atdata.samples import DictSample, fields_of
 from atdata.samples.preview import as_picture, brief, preview, values_of
+from atdata.shards.addresses import scheme_of
 from atdata.shards.listing import SUFFIX, FileListing, did_you_mean, is_file, is_folder
 
 PREVIEW = 8
@@ -66,17 +67,25 @@ def show(
         grid = fields_grid([declared[column] for column in names], whole=fields is not None)
     else:
         grid = Grid(["field", "type"], [(column, kinds[column]) for column in names], "fields", fields is not None)
+    inferred = _inferred(ref, dataset)
     if html is not None:
         _write_page(html, entry.name if entry else ref, about, splits, name, first, grid, names)
     if json:
         shown = {column: kinds[column] for column in names}
-        say_json(_as_json(ref, entry, client, dataset, list(splits), first, shown))
+        typed = {} if inferred is None else {"inferred": _typed(inferred), "notes": list(inferred.notes)}
+        say_json({**_as_json(ref, entry, client, dataset, list(splits), first, shown), **typed})
         return
     say(entry.name if entry else ref, style="bold")
     facts({**about, "splits": ", ".join(splits), "shards": len(dataset.shards)})
     say()
     _table(grid)
     say()
+    if inferred is not None:
+        typed_rows = [[field, known["type"], known["files"]] for field, known in _typed(inferred).items()]
+        table(["as a typed field", "type", "in the file"], Grid([], typed_rows).shown.rows)
+        for doubt in inferred.notes:
+            say(f"note: {doubt}", style="yellow")
+        say()
     _preview(name, first, names)
     if passed := _malformed(entry, client):
         say()
@@ -84,6 +93,21 @@ def show(
         table(["record of the account that cannot be read", "why"], rows)
         if len(passed) > SHOWN:
             say(f"and {len(passed) - SHOWN} more", style="dim")
+
+
+def _inferred(ref: str, dataset: Dataset[Any]) -> Inference | None:
+    """The typed fields of files without a type, where all of them are on this machine and are one file a field."""
+    if dataset.sample_type is DictSample and dataset.entry is None and scheme_of(ref) == "file":
+        with suppress(UsageError):  # packed
+            return infer(ref)
+    return None
+
+
+def _typed(inferred: Inference) -> dict[str, dict[str, str]]:
+    return {
+        field.name: {"type": field.shown, "files": inferred.layout[field.name]}
+        for field in fields_of(inferred.sample_type)
+    }
 
 
 def _data_at(ref: str) -> Imported | None:
