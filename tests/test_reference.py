@@ -315,7 +315,7 @@ def project() -> dict[str, Any]:
 
 def test_every_extra_is_in_the_reference_with_what_it_brings():
     declared = {
-        extra: [re.sub(r"(?<=\w)(\[binary\])?[<>=].*", "", each) for each in needed]
+        extra: [re.sub(r"(?<=\w)(\[(binary|data)\])?[<>=].*", "", each) for each in needed]
         for extra, needed in project()["optional-dependencies"].items()
     }
     rows = table(page("extras.md"), "extra")

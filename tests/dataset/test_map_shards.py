@@ -11,8 +11,9 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
@@ -31,6 +32,9 @@ EXAMPLE = ROOT / "docs" / "examples" / "map_shards.py"
 ENVIRONMENT = {"PYTHONPATH": f"{Path(atdata.__file__).parents[1]}{os.pathsep}{ROOT / 'tests'}"}
 
 
+Told: TypeAlias = Callable[[Iterator[Word]], Iterator[Word]]
+
+
 @pytest.fixture
 def words(tmp_path: Path) -> Dataset[Word]:
     rows = (Word(f"word {n}", n) for n in range(SHARDS * EACH))
@@ -43,15 +47,19 @@ def out(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """What `mapped.told` does from now on; what it has noted is forgotten."""
-    monkeypatch.setenv("MAPPED", str(tmp_path))
+def tell(tmp_path: Path) -> Callable[[str], None]:
+    """What `told` does from now on; what it has noted is forgotten."""
 
     def tell(what: str) -> None:
         (tmp_path / "seen").write_text("")
         (tmp_path / "told").write_text(what)
 
     return tell
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> Told:
+    return partial(mapped.told, tmp_path)
 
 
 def seen(tmp_path: Path) -> list[int]:
@@ -127,35 +135,35 @@ def test_paths_may_be_relative(words: Dataset[Word], tmp_path: Path, monkeypatch
 
 
 def test_what_is_done_is_not_done_again(
-    words: Dataset[Word], out: str, tmp_path: Path, tell: Callable[[str], None]
+    words: Dataset[Word], out: str, tmp_path: Path, tell: Callable[[str], None], told: Told
 ) -> None:
     tell("nothing")
-    first = words.map_shards(mapped.told, out)
+    first = words.map_shards(told, out)
     before = files(tmp_path / "out")
     tell("nothing")
-    again = words.map_shards(mapped.told, out)
+    again = words.map_shards(told, out)
     assert seen(tmp_path) == []
     assert files(tmp_path / "out") == before
     assert list(again.shards) == list(first.shards)
 
 
 def test_a_dataset_that_has_grown_has_its_new_shards_mapped(
-    words: Dataset[Word], out: str, tmp_path: Path, tell: Callable[[str], None]
+    words: Dataset[Word], out: str, tmp_path: Path, tell: Callable[[str], None], told: Told
 ) -> None:
     tell("nothing")
-    Dataset[Word]([shard.url for shard in words.shards[:3]]).map_shards(mapped.told, out)
+    Dataset[Word]([shard.url for shard in words.shards[:3]]).map_shards(told, out)
     tell("nothing")
-    made = words.map_shards(mapped.told, out)
+    made = words.map_shards(told, out)
     assert seen(tmp_path) == [3, 4]
     assert places(made) == list(range(SHARDS * EACH))
 
 
 def test_a_failed_shard_is_named_and_done_again_alone(
-    words: Dataset[Word], out: str, tmp_path: Path, tell: Callable[[str], None]
+    words: Dataset[Word], out: str, tmp_path: Path, tell: Callable[[str], None], told: Told
 ) -> None:
     tell("fail 47")
     with pytest.raises(FailedShardsError, match="1 of 5 shards failed: 2") as raised:
-        words.map_shards(mapped.told, out, workers=2)
+        words.map_shards(told, out, workers=2)
     error = raised.value
     assert (error.uri, error.path) == (words.shards[2].url, "sample 000000047")
     assert error.actual == "RuntimeError: cannot do word 47"
@@ -164,25 +172,25 @@ def test_a_failed_shard_is_named_and_done_again_alone(
     assert seen(tmp_path) == [0, 1, 2, 3, 4]
     assert in_sight(tmp_path / "out") == set()
     tell("nothing")
-    made = words.map_shards(mapped.told, out)
+    made = words.map_shards(told, out)
     assert seen(tmp_path) == [2]
     assert places(made) == list(range(SHARDS * EACH))
     assert hidden(tmp_path / "out") == set()
 
 
 def test_a_run_that_goes_on_opens_no_finished_shard(
-    words: Dataset[Word], out: str, tmp_path: Path, tell: Callable[[str], None]
+    words: Dataset[Word], out: str, tmp_path: Path, tell: Callable[[str], None], told: Told
 ) -> None:
     """Of a shard with a digest that is known not even its file is asked for."""
     pinned = [ShardRef(shard.url, shard.digest, shard.size, shard.samples) for shard in words.shards]
     known: Dataset[Word] = Dataset(atdata.dataset.dataset.FileSource(tuple(pinned)), sample_type=Word)
     tell("fail 47")
     with pytest.raises(FailedShardsError):
-        known.map_shards(mapped.told, out)
+        known.map_shards(told, out)
     for number in (0, 1, 3, 4):
         Path(words.shards[number].url).rename(tmp_path / f"away-{number}")
     tell("nothing")
-    assert places(known.map_shards(mapped.told, out)) == list(range(SHARDS * EACH))
+    assert places(known.map_shards(told, out)) == list(range(SHARDS * EACH))
 
 
 def test_too_many_failures_end_a_run(tmp_path: Path) -> None:
@@ -195,28 +203,31 @@ def test_too_many_failures_end_a_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("times", [1, 5])
 def test_a_worker_that_is_killed_has_its_shard_done_again(
-    words: Dataset[Word], out: str, tmp_path: Path, tell: Callable[[str], None], times: int
+    words: Dataset[Word], out: str, tmp_path: Path, tell: Callable[[str], None], told: Told, times: int
 ) -> None:
     tell(f"die 47 {times}")
-    made = words.map_shards(mapped.told, out, workers=2)
+    made = words.map_shards(told, out, workers=2)
     assert places(made) == list(range(SHARDS * EACH))
     assert Counter(seen(tmp_path)) == {0: 1, 1: 1, 2: 1 + times, 3: 1, 4: 1}
 
 
-def test_a_shard_that_kills_each_worker_is_named(words: Dataset[Word], out: str, tell: Callable[[str], None]) -> None:
+def test_a_shard_that_kills_each_worker_is_named(
+    words: Dataset[Word], out: str, tell: Callable[[str], None], told: Told
+) -> None:
     tell("die 47 100")
     with pytest.raises(FailedShardsError, match="1 of 5 shards failed: 2") as raised:
-        words.map_shards(mapped.told, out, workers=2)
+        words.map_shards(told, out, workers=2)
     assert "died 9 times" in str(raised.value)
 
 
 def run(tmp_path: Path, *, wait_for: int | None = None) -> subprocess.Popen[bytes]:
     """A process that maps; once `wait_for` shards are finished it goes on alone."""
     program = (
-        "import sys, atdata; from support import mapped\n"
+        "import atdata; from functools import partial; from pathlib import Path; from support import mapped\n"
         "if __name__ == '__main__':\n"
         f"    words = atdata.Dataset[mapped.Word]({str(tmp_path / 'words-*.tar')!r})\n"
-        f"    words.map_shards(mapped.told, {str(tmp_path / 'out' / 'made-%06d.tar')!r}, workers=2)\n"
+        f"    told = partial(mapped.told, Path({str(tmp_path)!r}))\n"
+        f"    words.map_shards(told, {str(tmp_path / 'out' / 'made-%06d.tar')!r}, workers=2)\n"
     )
     (tmp_path / "job.py").write_text(program)
     return subprocess.Popen([sys.executable, str(tmp_path / "job.py")], env={**os.environ, **ENVIRONMENT})
@@ -225,7 +236,7 @@ def run(tmp_path: Path, *, wait_for: int | None = None) -> subprocess.Popen[byte
 @pytest.mark.slow
 @pytest.mark.parametrize("finished", [0, 1, 2, 4])
 def test_a_run_that_is_killed_leaves_nothing_in_sight_and_is_continued(
-    words: Dataset[Word], out: str, tmp_path: Path, tell: Callable[[str], None], finished: int
+    words: Dataset[Word], out: str, tmp_path: Path, tell: Callable[[str], None], told: Told, finished: int
 ) -> None:
     tell("sleep 0.02")
     job = run(tmp_path)
@@ -243,7 +254,7 @@ def test_a_run_that_is_killed_leaves_nothing_in_sight_and_is_continued(
     time.sleep(1)
     assert seen(tmp_path) == noted
     tell("nothing")
-    assert places(words.map_shards(mapped.told, out)) == list(range(SHARDS * EACH))
+    assert places(words.map_shards(told, out)) == list(range(SHARDS * EACH))
     assert len(seen(tmp_path)) <= SHARDS - done
     assert {*in_sight(tmp_path / "out")} == {f"made-{n:06d}{end}" for n in range(SHARDS) for end in ENDS}
 
@@ -253,37 +264,37 @@ ENDS = (".tar", ".manifest.json", ".manifest.parquet")
 
 @pytest.mark.parametrize("end", ENDS)
 def test_what_was_damaged_meanwhile_is_done_again(
-    words: Dataset[Word], out: str, tmp_path: Path, tell: Callable[[str], None], end: str
+    words: Dataset[Word], out: str, tmp_path: Path, tell: Callable[[str], None], told: Told, end: str
 ) -> None:
     tell("fail 47")
     with pytest.raises(FailedShardsError):
-        words.map_shards(mapped.told, out)
+        words.map_shards(told, out)
     (damaged,) = tmp_path.glob(f"out/.atdata-*.work/made-000003{end}")
     raw = bytearray(damaged.read_bytes())
     raw[len(raw) // 2] ^= 1
     damaged.write_bytes(raw)
     tell("nothing")
-    assert places(words.map_shards(mapped.told, out)) == list(range(SHARDS * EACH))
+    assert places(words.map_shards(told, out)) == list(range(SHARDS * EACH))
     assert seen(tmp_path) == [2, 3]
 
 
 @pytest.mark.parametrize("finished", [True, False])
 def test_other_work_is_refused_until_it_may_be_replaced(
-    words: Dataset[Word], out: str, tmp_path: Path, tell: Callable[[str], None], finished: bool
+    words: Dataset[Word], out: str, tmp_path: Path, tell: Callable[[str], None], told: Told, finished: bool
 ) -> None:
     tell("nothing" if finished else "fail 47")
     if finished:
-        words.map_shards(mapped.told, out)
+        words.map_shards(told, out)
     else:
         with pytest.raises(FailedShardsError):
-            words.map_shards(mapped.told, out)
+            words.map_shards(told, out)
     before = files(tmp_path / "out") if finished else {}
     said = "files of this name exist already" if finished else "unfinished shards of other work are in the way"
     with pytest.raises(ConflictError, match=said) as raised:
         words.map_shards(mapped.twice, out)
     assert (raised.value.expected, raised.value.actual) == ("function: twice", "function: told")
     with pytest.raises(ConflictError, match="view: "):
-        words.filter(mapped.is_even).map_shards(mapped.told, out)
+        words.filter(mapped.is_even).map_shards(told, out)
     assert finished is False or files(tmp_path / "out") == before
     made = words.map_shards(mapped.measured, out, overwrite=True)
     assert list(made) == [Length(n, len(f"word {n}")) for n in range(SHARDS * EACH)]
@@ -312,7 +323,7 @@ def test_files_of_somebody_are_not_replaced(words: Dataset[Word], out: str, tmp_
 
 
 def test_two_runs_at_once_are_one_too_many(
-    words: Dataset[Word], out: str, tmp_path: Path, tell: Callable[[str], None]
+    words: Dataset[Word], out: str, tmp_path: Path, tell: Callable[[str], None], told: Told
 ) -> None:
     tell("sleep 0.1")
     job = run(tmp_path)
@@ -322,7 +333,7 @@ def test_two_runs_at_once_are_one_too_many(
             assert time.monotonic() < end
             time.sleep(0.01)
         with pytest.raises(ConflictError, match="another process is writing these files"):
-            words.map_shards(mapped.told, out)
+            words.map_shards(told, out)
     finally:
         job.kill()
         job.wait()

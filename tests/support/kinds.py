@@ -214,6 +214,8 @@ for number, row in enumerate(TABLE.values()):  # by names of the module, so that
     declared = {"__annotations__": {"n": int, "value": row.annotation}, "__module__": __name__}
     globals()[f"Held{number}"] = packable(type(f"Held{number}", (), declared))
 
+Everything = everything()
+
 JUDGES: list[tuple[Any, Callable[[Any], Any]]] = [
     (enum.Enum, lambda value: (value.name, bits(value.value))),
     (PackableSample, lambda value: [(f.name, bits(getattr(value, f.name))) for f in dataclasses.fields(value)]),

@@ -51,11 +51,10 @@ def as_dicts(words: Iterator[Word]) -> Iterator[atdata.DictSample]:
         yield {"n": word.place}  # type: ignore[misc]
 
 
-def told(words: Iterator[Word]) -> Iterator[Word]:
-    """Does what the file `told` in the folder `MAPPED` says, which a test may change between runs: `fail N`, `die N TIMES`,
-    `sleep SECONDS`. Notes in `seen` each shard that it begins, by its first sample.
+def told(home: Path, words: Iterator[Word]) -> Iterator[Word]:
+    """Does what the file `told` in a folder says, which a test may change between runs: `fail N`, `die N TIMES`, `sleep
+    SECONDS`. Notes in `seen` each shard that it begins, by its first sample.
     """
-    home = Path(os.environ["MAPPED"])
     what, *numbers = (home / "told").read_text().split()
     for number, word in enumerate(words):
         if not number:

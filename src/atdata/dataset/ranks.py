@@ -55,17 +55,20 @@ class Ranks:
         self._group = group
 
     def current(self) -> Rank:
-        """The rank that the caller gave; else that of `torch.distributed`, once it is initialized; else the environment's.
+        """The rank that the caller gave; else that of `torch.distributed`, once it is initialized; else that of a worker of
+        Ray Train; else the environment's.
 
         Raises:
             UsageError: the caller's rank contradicts the process group, or the rank of several is not set.
         """
-        group = _distributed(self._group)
+        group, who = _distributed(self._group), "torch.distributed"
+        if group is None:
+            group, who = _ray_train(), "Ray Train"
         if self._given is not None and group not in (None, self._given):
             raise UsageError(
-                "rank and world_size contradict torch.distributed",
+                f"rank and world_size contradict {who}",
                 path="rank, world_size",
-                expected=f"{group}, as torch.distributed says",
+                expected=f"{group}, as {who} says",
                 actual=self._given,
                 hint="Leave rank and world_size out. Where not all ranks share the epoch, name the group that does:"
                 " loader(group=...); to read all of it on each rank, iterate dataset.ordered(batch_size).",
@@ -128,6 +131,18 @@ def _distributed(group: Any) -> Rank | None:
             hint="Iterate the loader only on the ranks of the group, or leave group out.",
         )
     return Rank(rank, distributed.get_world_size(group))
+
+
+def _ray_train() -> Rank | None:
+    train: Any = sys.modules.get("ray.train")
+    if train is None:
+        return None
+    try:
+        context = train.get_context()
+        rank, size = context.get_world_rank(), context.get_world_size()
+    except RuntimeError:  # this process is no worker
+        return None
+    return None if rank is None or size is None else Rank(rank, size)
 
 
 def _environment() -> Rank | None:

@@ -11,6 +11,7 @@ import itertools
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Generic, NamedTuple, Self, TypeAlias, TypeVar
 
 import numpy as np
@@ -25,6 +26,7 @@ from atdata.numbers import Ints
 from atdata.samples import SampleBatch, fields_of
 from atdata.samples.layout import Layout
 from atdata.shards.ports import DataSource, ShardRef
+from atdata.shards.source import FileSource
 
 T = TypeVar("T")
 
@@ -321,3 +323,19 @@ def pipeline_of(view: ShardView[Any]) -> str:
     """The layout, the lens, the fields and the transforms of a view, as far as names tell them."""
     layout = [] if view.layout is None else [f"layout({view.layout.said()})"]
     return ", ".join([*layout, *map(str, view._pipeline)])
+
+
+def shard_view(view: ShardView[T], shard: int) -> ShardView[T]:
+    """The view of one shard."""
+    table = view.table
+    return replace(view, table=ShardTable(table.shards.source, table.shards.cache, refs=[table.refs[shard]]))
+
+
+def located(view: ShardView[T]) -> ShardView[T]:
+    """The view of the same shards for processes that may be in another folder."""
+    source, table = view.source, view.table
+    if not isinstance(source, FileSource):
+        return view
+    listed = {str(Path(url).absolute()): state for url, state in source.listed.items()}
+    refs = tuple(replace(ref, url=str(Path(ref.url).absolute())) for ref in table.refs)
+    return replace(view, table=ShardTable(FileSource(refs, listed), table.shards.cache))

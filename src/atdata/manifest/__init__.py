@@ -6,6 +6,7 @@ from atdata.manifest.build import (
     ManifestWriter,
     discard_shard,
     header_beside,
+    link_shard,
     manifest_files,
     remove_manifest,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "discard_shard",
     "header_beside",
     "indexed_fields",
+    "link_shard",
     "manifest_beside",
     "manifest_files",
     "manifest_paths",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import itertools
 import operator
+import os
+import shutil
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -211,6 +213,19 @@ def remove_manifest(shard: Path) -> None:
     for path in manifest_files(shard):  # the header first: rows without one say nothing
         with disk_errors(path):
             path.unlink(missing_ok=True)
+
+
+def link_shard(shard: Path, place: Path) -> None:
+    """Give a shard and its manifest another name beside the one that they have, or a copy where a disk knows no links.
+
+    Raises:
+        OSError: it cannot be done.
+    """
+    for file, name in zip((shard, *manifest_paths(shard)), (place, *manifest_paths(place)), strict=True):
+        try:
+            os.link(file, name)
+        except OSError:
+            shutil.copy2(file, name)
 
 
 def discard_shard(scratch: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
@@ -13,22 +12,21 @@ from typing import Any, Literal, TypeAlias
 
 from atdata.dataset.mapping.finished import Finished, OtherFile, look_for
 from atdata.dataset.mapping.work import Failure, ShardWork, result_type
-from atdata.dataset.reading.table import ShardTable
-from atdata.dataset.view import ShardView, View, of_shards
+from atdata.dataset.view import View, located, of_shards
 from atdata.errors import ConflictError, FailedShardsError, UsageError
 from atdata.files import disk_errors
 from atdata.files.own import work_name
-from atdata.manifest import manifest_files, manifest_paths, require_parquet
+from atdata.manifest import link_shard, manifest_files, require_parquet
 from atdata.numbers import checked_int
 from atdata.progress import progress
-from atdata.shards import FileSource, ShardRef
+from atdata.shards import ShardRef
 from atdata.shards.file_pattern import FilePattern
 from atdata.shards.sets import new_set
 from atdata.shards.transaction import State, recover, remove, state_of
 
 Engine: TypeAlias = Literal["processes", "ray"]
 
-ENGINES = {"processes": "atdata.dataset.mapping.processes", "ray": "atdata.integrations.ray"}
+ENGINES = {"processes": "atdata.dataset.mapping.processes", "ray": "atdata.integrations.ray.engine"}
 """Modules with a function `run_work(work, shards, workers)`, which yields the outcome for each shard."""
 
 _MOST_FAILURES = 20
@@ -59,7 +57,7 @@ def map_shards(
     require_parquet()
     pattern = FilePattern.of(out, limited=len(view.table.refs) > 1)
     kind = result_type(function, sample_type, view.sample_type)
-    job = _Job(ShardWork(_absolute(view), function, kind, pattern), pattern)
+    job = _Job(ShardWork(located(view), function, kind, pattern), pattern)
     return kind, job.run(lambda work, shards: run(work, shards, workers), overwrite)
 
 
@@ -92,7 +90,7 @@ class _Job:
             done |= self._run(engine, [shard for shard in self._work.shards if shard not in done])
             with disk_errors(self._folder):
                 for shard, ref in done.items():
-                    _link(Path(ref.url), place(shard))
+                    link_shard(Path(ref.url), place(shard))
         with suppress(OSError):
             remove(self._unfinished)
         return self._placed(done)
@@ -148,26 +146,6 @@ class _Job:
 
     def _placed(self, done: Mapping[int, ShardRef]) -> tuple[ShardRef, ...]:
         return tuple(replace(done[shard], url=str(self._pattern(shard))) for shard in self._work.shards)
-
-
-def _absolute(view: ShardView[Any]) -> ShardView[Any]:
-    """The view of the same shards for processes that may be in another folder."""
-    source = view.source
-    if not isinstance(source, FileSource):
-        return view
-    table = view.table
-    listed = {str(Path(url).absolute()): state for url, state in source.listed.items()}
-    refs = tuple(replace(ref, url=str(Path(ref.url).absolute())) for ref in table.refs)
-    return replace(view, table=ShardTable(FileSource(refs, listed), table.shards.cache))
-
-
-def _link(shard: Path, place: Path) -> None:
-    """Give a shard and its manifest another name: until all have theirs, the first is kept for the next run."""
-    for file, name in zip((shard, *manifest_paths(shard)), (place, *manifest_paths(place)), strict=True):
-        try:
-            os.link(file, name)
-        except OSError:
-            shutil.copy2(file, name)
 
 
 def _conflict(other: OtherFile, unfinished: bool) -> ConflictError:

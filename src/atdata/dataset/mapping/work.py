@@ -9,14 +9,14 @@ import traceback
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from atdata.dataset.iteration import Samples
 from atdata.dataset.order import Order
 from atdata.dataset.reading.table import ShardTable
 from atdata.dataset.transforms import function_name
-from atdata.dataset.view import ShardView, pipeline_of
+from atdata.dataset.view import ShardView, pipeline_of, shard_view
 from atdata.errors import AtdataError, SampleError, UsageError
 from atdata.manifest import ManifestWriter
 from atdata.samples import DictSample, PackableSample, fields_of
@@ -63,9 +63,9 @@ class Failure:
     def of(cls, shard: int, ref: ShardRef, path: str | None, error: Exception) -> Failure:
         """The failure that an exception is."""
         own = error.path if isinstance(error, AtdataError) else None
-        said = str(error) if isinstance(error, AtdataError) else f"{type(error).__name__}: {error}"
+        said = "; ".join(map(str.strip, str(error).splitlines()))
         lines = traceback.format_exception(error)
-        return cls(shard, ref.url, own or path, said, "".join(lines[-_MOST_LINES:]))
+        return cls(shard, ref.url, own or path, f"{type(error).__name__}: {said}", "".join(lines[-_MOST_LINES:]))
 
 
 @dataclass(frozen=True)
@@ -106,9 +106,8 @@ class ShardWork:
 
     def run(self, shard: int) -> ShardRef | Failure:
         """The shard that the work on one shard writes, or why it could not."""
-        whole = self.view.table
-        table = ShardTable(whole.shards.source, whole.shards.cache, refs=[whole.refs[shard]])
-        samples = ShardSamples(Samples(replace(self.view, table=table), Order(0)))
+        view = shard_view(self.view, shard)
+        table, samples = view.table, ShardSamples(Samples(view, Order(0)))
         try:
             return self._write(shard, table, samples)
         except Exception as error:  # noqa: BLE001  the function may raise anything

@@ -7,12 +7,13 @@ import hashlib
 import itertools
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 import numpy as np
 
 from atdata.dataset.reading.open_shards import OpenShards
 from atdata.dataset.reading.random_access import RandomAccessShards
-from atdata.errors import NotFoundError, ShardError
+from atdata.errors import DigestError, NotFoundError, ShardError, UnverifiedError
 from atdata.numbers import Ints
 from atdata.shards.cache import ShardCache
 from atdata.shards.ports import DataSource, ShardRef
@@ -201,6 +202,17 @@ class ShardTable:
     def key(self, shard: int, start: int) -> str:
         """The key of the sample that begins at an offset in a shard."""
         return self.shards.keys(shard)[int(np.searchsorted(self.shards.open(shard).index.starts, start))]
+
+
+def known_counts(table: ShardTable) -> list[int | None]:
+    """The number of samples in each shard, where its reference, this machine or its manifest tells it without its bytes."""
+    if not table._looked_up:
+        table._look_up()
+    counts = list(table._counts)
+    for shard, count in enumerate(counts):
+        with suppress(ShardError, DigestError, UnverifiedError):  # what is wrong is said when the shard is read
+            counts[shard] = table.shards.manifests.count(shard) if count is None else count
+    return counts
 
 
 def wrong_claim(claimed: int | None, actual: int) -> ShardError:

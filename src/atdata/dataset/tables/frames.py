@@ -254,7 +254,9 @@ class _Frame:
         target: Target,
         sample_map: Callable[[Any], Mapping[str, Any]] | None = None,
         limit: int | None = None,
+        keeps_schema: bool = True,
     ) -> None:
+        self._keeps_schema = keeps_schema
         self._view, self._target, self._sample_map, self._limit = view, target, sample_map, limit
         self._types = {} if sample_map else _types(view)
         self._columns: dict[str, ArrowColumn] = {}
@@ -272,13 +274,17 @@ class _Frame:
             rows = [(column, batch.get(name, nulls)) for name, column in self._columns.items()]
             for column, values in rows:
                 column.widen(values)
-            if schema not in (None, self._schema()):
+            if self._keeps_schema and schema not in (None, self._schema()):
                 raise _SchemaWidened
             schema = self._schema()
             yield arrow().table([column.convert(values) for column, values in rows], schema=schema)
         if schema is None:
-            self._add(self._types)
-            yield self._schema().empty_table()
+            yield self.declared_schema().empty_table()
+
+    def declared_schema(self) -> Any:
+        """The schema as far as it is known before any row."""
+        self._add(self._types)
+        return self._schema()
 
     def _add(self, names: Iterable[str]) -> None:
         for name in names:
@@ -296,6 +302,19 @@ def _table(frame: _Frame) -> Any:
             return arrow().concat_tables(list(frame.tables()))
         except _SchemaWidened:
             continue
+
+
+def arrow_tables(view: View[Any]) -> Iterator[ArrowTable]:
+    """Yields Arrow tables of some rows. Where a row needs a wider type than the tables before have, those from there on have it."""
+    tables = _Frame(view, "arrow", keeps_schema=False).tables()
+    for _, alike in itertools.groupby(tables, key=lambda table: table.schema):
+        yield from _grouped(alike)
+
+
+def arrow_schema(view: View[Any]) -> Any:
+    """The schema of `arrow_tables`; `None` where it takes rows to say."""
+    schema = _Frame(view, "arrow").declared_schema()
+    return None if not schema or any(map(arrow().types.is_null, schema.types)) else schema
 
 
 # Parquet files.
