@@ -280,7 +280,7 @@ def test_sixteen_bits_of_colour_stay_sixteen(folder: Path, imported: Any) -> Non
         assert np.array_equal(sample.image, pixels)
 
 
-def tiff(pages: list[np.ndarray], order: str, kinds: list[int] | None = None) -> bytes:
+def tiff(pages: list[np.ndarray], order: str, kinds: list[int] | None = None, planar: int = 1) -> bytes:
     """A TIFF of RGB pages, each of 16 bits or of 8, uncompressed."""
     parts = [{"<": b"II*\0", ">": b"MM\0*"}[order], b""]
     at, ends = 8, b""
@@ -292,7 +292,7 @@ def tiff(pages: list[np.ndarray], order: str, kinds: list[int] | None = None) ->
         place = at + len(data) + len(bits)
         entries = [(254, 4, 1, kind), (256, 4, 1, width), (257, 4, 1, height), (258, 3, channels, at + len(data))]
         entries += [(259, 4, 1, 1), (262, 4, 1, 2), (273, 4, 1, at), (277, 4, 1, channels), (278, 4, 1, height)]
-        entries += [(279, 4, 1, len(data))]
+        entries += [(279, 4, 1, len(data)), (284, 4, 1, planar)]
         blocks.append((place, data + bits, entries))
         at = place + 2 + 12 * len(entries) + 4
     for number, (_place, data, entries) in enumerate(blocks):
@@ -449,3 +449,39 @@ def test_tiff_stacks_are_whole(folder: Path, checked: Any, types_of: Any) -> Non
         assert np.array_equal(sample.image, np.stack(pages))
     with pytest.raises(UsageError, match="no images"):
         atdata.from_tiff(folder / "passed-over.png")
+
+
+def test_numbers_of_a_tiff_have_the_sign_that_it_says(folder: Path) -> None:
+    """Pillow has 32 bits with a sign and 8 without, whatever the file says; so does what it writes, until that is changed."""
+    folder.mkdir()
+    bits = np.array([[0, 1, 100], [-1, -(2**31), 2**31 - 1]], np.int32)
+    pages = [Image.fromarray(bits), Image.fromarray(bits[::-1].copy())]
+    pages[0].save(folder / "int32.tif", save_all=True, append_images=pages[1:])
+    signs = [struct.pack("<HHIHH", 339, 3, 1, sign, 0) for sign in (2, 1)]
+    data = (folder / "int32.tif").read_bytes()
+    assert data.count(signs[0]) == 2
+    (folder / "uint32.tif").write_bytes(data.replace(*signs))
+    Image.fromarray(bits.astype(np.uint8)).save(folder / "int8.tif", tiffinfo={339: 2})
+    for dtype in (np.int32, np.uint32):
+        place = folder / f"{np.dtype(dtype)}.tif"
+        (sample,) = atdata.from_tiff(place)
+        assert sample.image.dtype == dtype
+        assert np.array_equal(sample.image, np.stack([bits, bits[::-1]]).view(dtype))
+        assert np.array_equal(atdata.Image(place).array, bits.view(dtype))
+    (sample,) = atdata.from_tiff(folder / "int8.tif")
+    assert (sample.image.dtype, sample.image.tolist()) == (np.int8, bits.astype(np.int8).tolist())
+
+
+def test_what_pixels_would_not_show_is_refused(folder: Path) -> None:
+    folder.mkdir()
+    place = folder / "planes.tif"
+    place.write_bytes(tiff([noise(4, 4, 3)], "<", planar=2))
+    for read in (lambda: atdata.from_tiff(place), lambda: atdata.Image(place).array):
+        with pytest.raises(SampleError, match="planes of more than 8 bits"):
+            read()
+    place.unlink()
+    Image.new("RGBX", (4, 3)).save(folder / "unknown.tif")
+    with pytest.raises(SampleError, match="channels of which nothing says what they are"):
+        atdata.from_tiff(folder)
+    (sample,) = atdata.from_images(folder)  # the bytes of the file, whole
+    assert sample.image.data == (folder / "unknown.tif").read_bytes()

@@ -29,6 +29,7 @@ from atdata.progress import counted, progress
 from atdata.samples import ClassLabel, FieldType, Maybe
 from atdata.samples import Image as Encoded
 from atdata.samples.kinds.media import ImageOf
+from atdata.samples.pictures import sign_of, signed
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -91,6 +92,13 @@ def open_folder(
             columns.add_row(row, path.as_posix(), wanted.fields)
     partial = [name for name, look in looks.items() if not look.whole]
     encoded = not (pixels or partial)
+    if not encoded and (lost := [name for name, look in looks.items() if look.lost]):
+        raise SampleError(
+            "an image has channels of which nothing says what they are, and which cannot be read",
+            uri=str(folder.root / lost[0]),
+            expected="grey, or red, green and blue, and alpha",
+            hint="Save each channel as a page of its own, or the array in an .npz file.",
+        )
     kinds: dict[str, FieldType] = dict(columns.fields({*wanted.fields, *(["image"] if encoded else [])}))
     if encoded:
         kinds["image"] = ImageOf()
@@ -167,6 +175,7 @@ class _Look:
     pixels: str
     moving: bool
     whole: bool  # an `Image` shows all of it
+    lost: bool  # pixels do not show all of it
 
 
 def _describe(looks: Mapping[str, _Look], encoded: bool) -> list[str]:
@@ -188,6 +197,7 @@ def _decode(path: Path) -> tuple[NDArray[Any], _Look]:
         warnings.simplefilter("ignore")  # on odd metadata, and sizes that are not refused yet
         try:
             with pillow.open(path, formats=_FORMATS) as image:
+                lost = image.format == "TIFF" and "X" in _raw_mode(image)
                 several = getattr(image, "n_frames", 1) > 1
                 if several and image.format == "TIFF":
                     pages = _pages(image, bounds)
@@ -206,7 +216,7 @@ def _decode(path: Path) -> tuple[NDArray[Any], _Look]:
     channels = array.shape[2 + stacked :]
     pixels = f"of {channels[0]} channels" if channels else "grey"
     whole = not stacked and not (channels and array.dtype == np.uint16)
-    return array, _Look(f"{array.dtype} {pixels}" + (" in stacks" if stacked else ""), several, whole)
+    return array, _Look(f"{array.dtype} {pixels}" + (" in stacks" if stacked else ""), several, whole, lost)
 
 
 def _size(image: Image) -> int:
@@ -267,6 +277,7 @@ def _raw_mode(image: Image) -> str:
 
 def _page(path: Path, image: Image, number: int) -> NDArray[Any]:
     _check_depth(path, image)
+    sign = sign_of(image)
     if _is_deep(image):
         return _deep(path, image, number)
     from PIL import ImageOps
@@ -280,7 +291,7 @@ def _page(path: Path, image: Image, number: int) -> NDArray[Any]:
         turned = turned.convert("RGB" if key is None else "RGBA")
     elif turned.mode not in _KEPT:
         turned = turned.convert(_CONVERTED.get(turned.mode, "RGB"))
-    array = np.array(turned, dtype=np.uint16 if sixteen else None)
+    array = signed(np.array(turned, dtype=np.uint16 if sixteen else None), sign)
     return _keyed(np.dstack([array] * 3), (key,) * 3) if sixteen and isinstance(key, int) else array
 
 

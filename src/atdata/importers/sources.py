@@ -41,6 +41,7 @@ def from_tiff(path: _Path, *, sample_type: type | None = None, schema: Mapping[s
     """A TIFF file, or a folder of them, as samples of `image`, `label`, `split` and `file`. A stack is one array.
 
     `image` is `(height, width)` or `(height, width, channels)`, of several pages `(pages, height, width)`, with all bits;
+    it is upright, white is the greatest number, and CMYK is RGB. Channels that are neither colours nor alpha are an error;
     smaller pictures of another page are left out.
 
     Args:

@@ -53,7 +53,35 @@ def pixels(data: bytes) -> NDArray[Any]:
         SampleError: it cannot be decoded, or has more pixels than Pillow takes for safe.
     """
     with _decoding(), _open(data) as image:
-        return np.asarray(_kept(_upright(image)))
+        sign = sign_of(image)
+        return signed(np.asarray(_kept(_upright(image))), sign)
+
+
+def sign_of(image: Picture) -> np.dtype[Any] | None:
+    """The dtype that a TIFF says its pixels have, where Pillow has them in another of the same bits; else `None`.
+
+    Raises:
+        SampleError: its colours are planes of 16 bits, which Pillow takes for planes of 8.
+    """
+    if image.format != "TIFF":
+        return None
+    tags: Any = image.tag_v2  # type: ignore[attr-defined]
+    bits, formats, channels = (tags.get(tag, given) for tag, given in ((258, (1,)), (339, (1,)), (277, 1)))
+    if tags.get(284, 1) == 2 and channels > 1 and max(bits) > 8:
+        raise SampleError(
+            "an image has planes of more than 8 bits, which cannot be read",
+            expected="the colours of a pixel side by side",
+            actual=f"TIFF, {channels} planes of {max(bits)} bits",
+            hint="Save it with planarconfig='contig'.",
+        )
+    if image.mode == "I" and bits == (32,) and formats[0] == 1:
+        return np.dtype(np.uint32)
+    return np.dtype(np.int8) if image.mode == "L" and formats[0] == 2 else None
+
+
+def signed(pixels: NDArray[Any], dtype: np.dtype[Any] | None) -> NDArray[Any]:
+    """The same bits as another dtype; see `sign_of`."""
+    return pixels if dtype is None else pixels.view(dtype)
 
 
 def stack_pixels(pictures: Sequence[bytes], size: tuple[int, int] | None, mode: str) -> NDArray[np.uint8]:
@@ -181,6 +209,8 @@ def _decoding() -> Iterator[None]:
             actual=str(error),
             hint="Raise PIL.Image.MAX_IMAGE_PIXELS if you know where it comes from.",
         ) from error
+    except SampleError:
+        raise
     except Exception as error:
         raise SampleError(
             "an image cannot be decoded",
