@@ -139,7 +139,7 @@ def test_lines_that_are_no_rows_are_named(table: Any, text: str | bytes, where: 
 
 
 def test_a_header_alone_is_nothing_to_publish(table: Any) -> None:
-    with pytest.raises(UsageError, match="no samples to publish"):
+    with pytest.raises(UsageError, match="no samples"):
         open_path(table("a,b\n"), "Row")
 
 

@@ -145,8 +145,8 @@ def test_a_structured_dtype_with_names_that_are_not_latin(tmp_path: Path, import
         ({"x": np.arange(3), "scale": np.float64(2)}, "'scale' is a single value"),
         ({"x": np.arange(3), "y": np.arange(4)}, "different numbers of rows"),
         ({}, "no arrays"),
-        ({"x": np.zeros((0, 3))}, "no samples to publish"),
-        ({"x": np.zeros((3, 0))}, "no samples to publish"),
+        ({"x": np.zeros((0, 3))}, "no samples"),
+        ({"x": np.zeros((3, 0))}, "no samples"),
     ],
 )
 def test_arrays_that_are_no_rows(place: Path, arrays: dict[str, Any], what: str) -> None:

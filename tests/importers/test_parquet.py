@@ -288,7 +288,7 @@ def test_any_damaged_byte_is_refused_or_changes_nothing(parquet: Any) -> None:
 
 
 def test_no_rows(parquet: Any) -> None:
-    with pytest.raises(UsageError, match="no samples to publish"):
+    with pytest.raises(UsageError, match="no samples"):
         open_path(parquet(x=pa.array([], pa.int8())), "Row")
 
 

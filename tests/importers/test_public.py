@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 import atdata
-from atdata.errors import ConflictError, SampleError, UsageError
+from atdata.errors import ConflictError, SampleError, StorageError, UsageError
 
 CSV = "id,who,when,price\n1,ann,2024-02-03,1.50\n2,bob,2024-02-04,2.25\n3,ann,,3\n"
 
@@ -176,3 +176,21 @@ def test_json_lines_lose_nothing(tmp_path: Path, text: str) -> None:
     assert caught.value.actual
     path.write_text('{"a": Infinity}\n{"a": NaN}\n')
     assert atdata.from_jsonl(path).head()[0].a == float("inf")
+
+
+@pytest.mark.parametrize("value", ["9" * 30, "9" * 400, "-" + "9" * 30, "[1, " + "9" * 400 + "]", "[" * 90 + "]" * 90])
+@pytest.mark.parametrize("inside", ["%s", '{"b": [%s]}', '[[{"c": %s}]]'])
+def test_what_no_sample_can_hold_is_found_when_it_is_opened(tmp_path: Path, value: str, inside: str) -> None:
+    (tmp_path / "r.jsonl").write_text('{"a": 1}\n' + json.dumps({"b": 0}) + "\n" + '{"c": ' + inside % value + "}\n")
+    with pytest.raises(SampleError) as caught:
+        atdata.open(tmp_path / "r.jsonl")
+    assert str(caught.value.path).startswith("line 3, c")
+
+
+def test_a_path_that_no_file_can_have_is_named() -> None:
+    for read in (atdata.open, atdata.from_csv, atdata.from_images, atdata.Image):
+        with pytest.raises(StorageError, match=r"name too long|cannot be read"):
+            read("x" * 5000)
+    with pytest.raises(FileNotFoundError) as caught:
+        atdata.Image("there-is-none.png")
+    assert isinstance(caught.value, atdata.AtdataError)

@@ -199,3 +199,8 @@ def test_without_pillow_the_extra_is_named() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert "atdata[images]" in done.stdout, done.stderr
+
+
+def test_a_mask_is_not_left_out_of_a_picture() -> None:
+    with pytest.raises(SampleError, match="masked"):
+        atdata.Image(np.ma.masked_array(np.zeros((2, 2), np.uint8), mask=True))

@@ -24,6 +24,16 @@ def reading(path: Path) -> AbstractContextManager[None]:
     return disk_errors(path, "a file cannot be read", hint)
 
 
+def is_folder(path: Path) -> bool:
+    """True for a folder.
+
+    Raises:
+        StorageError: no file can have such a path, or the folders above may not be looked into.
+    """
+    with reading(path):
+        return path.is_dir()
+
+
 @contextmanager
 def decoding(path: Path, what: str, damage: tuple[type[Exception], ...], hint: str) -> Iterator[None]:
     """Turn what a decoder raises on damaged files into the typed error.

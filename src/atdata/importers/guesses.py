@@ -16,6 +16,7 @@ import numpy as np
 
 from atdata.errors import SampleError
 from atdata.samples import Array, DictOf, FieldType, ListOf, Maybe, Plain, Scalar, Shape
+from atdata.samples.kinds import Misfit
 from atdata.samples.kinds.arrays import PORTABLE
 from atdata.samples.npy import encode_array
 
@@ -62,7 +63,10 @@ STR, INT, FLOAT = Guess(Scalar("str")), Guess(Scalar("int")), Guess(Scalar("floa
 BOOL, BYTES = Guess(Scalar("bool")), Guess(Scalar("bytes"))
 WHOLE = Guess(Bound.WHOLE)
 DICT = Guess(DictOf(Plain()))
-_GUESSES = {type(None): NONE, str: STR, float: FLOAT, bool: BOOL, bytes: BYTES, dict: DICT}
+_GUESSES = {type(None): NONE, str: STR, float: FLOAT, bool: BOOL, bytes: BYTES}
+_ENCODE = Plain().encoder
+_EXACT, _DEPTH = 2**53, 32
+INT64_MIN, UINT64_MAX = -(2**63), 2**64 - 1
 
 
 def guess_of(value: Any, depth: int = 0) -> Guess:
@@ -74,9 +78,14 @@ def guess_of(value: Any, depth: int = 0) -> Guess:
     kind = type(value)
     if kind is int:
         return guess_of_int(value)
+    if kind is dict or (kind is list and depth == MAX_DEPTH):  # whose parts are not told apart
+        if not _is_plain(value):
+            try:
+                _ENCODE(value)
+            except Misfit as misfit:
+                raise misfit.as_error("a sample cannot hold such a value") from None
+        return DICT if kind is dict else Guess(Plain())
     if kind is list:
-        if depth == MAX_DEPTH:
-            return Guess(Plain())
         return Guess(_items(reduce(join, (guess_of(item, depth + 1) for item in value), Guess())))
     if isinstance(value, np.ndarray):
         if value.dtype.kind not in "biuf":
@@ -92,8 +101,37 @@ def guess_of(value: Any, depth: int = 0) -> Guess:
     return _GUESSES[kind]
 
 
+def _is_plain(value: Any, depth: int = 1) -> bool:
+    """True for a dict or list of what JSON has, which needs no closer look: this is asked of each row."""
+    inside = depth < _DEPTH
+    if type(value) is dict:
+        if not all(type(key) is str and key.isascii() for key in value):
+            return False
+        value = value.values()
+    for item in value:
+        kind = type(item)
+        if kind is str:
+            if not item.isascii():
+                return False
+        elif kind is int:
+            if not -_EXACT < item < _EXACT:
+                return False
+        elif kind is dict or kind is list:
+            if not (inside and _is_plain(item, depth + 1)):
+                return False
+        elif kind is not float and kind is not bool and item is not None:
+            return False
+    return True
+
+
 def guess_of_int(value: int) -> Guess:
-    """The type of an int: some are beyond what a float holds."""
+    """The type of an int: some are beyond what a float holds.
+
+    Raises:
+        SampleError: it has more than 64 bits.
+    """
+    if not INT64_MIN <= value <= UINT64_MAX:
+        raise SampleError("an int has more than 64 bits", actual=f"an int of {value.bit_length()} bits")
     return INT if float(value) == value else WHOLE
 
 
@@ -227,7 +265,12 @@ class Columns:
                 guess = guess_of(value)
             except SampleError as error:
                 raise SampleError(
-                    error.what, uri=self.uri, path=f"{where}, {name}", actual=error.actual, hint=error.hint
+                    error.what,
+                    uri=self.uri,
+                    path=f"{where}, {name}{error.path or ''}",
+                    expected=error.expected,
+                    actual=error.actual,
+                    hint=error.hint,
                 ) from error
             self._columns.setdefault(name, InferredColumn()).add(guess, lambda: where)
 

@@ -186,7 +186,7 @@ def _count(arrays: Mapping[str, StoredArray], uri: str) -> int:
             hint="Save one file for each group of arrays that belong together, such as one for each split.",
         )
     if not any(array.dtype.itemsize * math.prod(array.shape) for array in arrays.values()):
-        raise UsageError("there are no samples to publish", uri=uri, actual="arrays without items")
+        raise UsageError("there are no samples", uri=uri, actual="arrays without items")
     return next(iter(lengths.values()))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from atdata.arguments import path_text
 from atdata.errors import ShardNotFoundError, UsageError
 from atdata.importers import cells, delimited, images, jsonl, npz, parquet, shards
-from atdata.importers.files import Folder
+from atdata.importers.files import Folder, is_folder
 from atdata.importers.imported import Imported
 from atdata.importers.wanted import Wanted
 from atdata.loading.splits import split_of
@@ -85,7 +85,7 @@ def open_wanted(path: str | os.PathLike[str], wanted: Wanted) -> Imported:
     """The contents of a path as samples of a type that is wanted; see `open`."""
     text = path_text(path)
     place = Path(text)
-    if place.is_dir():
+    if is_folder(place):
         return _open_folder(place, wanted)
     if place.is_file():
         suffix = place.suffix.lower()
@@ -142,7 +142,7 @@ def _open_files(folder: Folder, what: str, wanted: Wanted) -> Imported:
 def open_pixels(path: str | os.PathLike[str], wanted: Wanted, suffixes: Sequence[str] = images.SUFFIXES) -> Imported:
     """The images of a folder, or one, as pixels."""
     place = Path(path_text(path))
-    folder = Folder.of(place) if place.is_dir() else Folder(place.parent, (Path(place.name),), ())
+    folder = Folder.of(place) if is_folder(place) else Folder(place.parent, (Path(place.name),), ())
     if not folder.having(suffixes):
         raise UsageError("there are no images", uri=str(place), expected=", ".join(suffixes), actual=folder.left_out)
     return images.open_folder(folder, wanted, pixels=True, suffixes=suffixes)
@@ -151,7 +151,7 @@ def open_pixels(path: str | os.PathLike[str], wanted: Wanted, suffixes: Sequence
 def open_kind(what: str, path: str | os.PathLike[str], wanted: Wanted) -> Imported:
     """The contents of a path, taken for one kind of files, whatever a file's name ends in and whatever else is in a folder."""
     place = Path(path_text(path))
-    if place.is_dir():
+    if is_folder(place):
         folder = Folder.of(place)
         suffixes = _FOLDERS.get(what, tuple(_ARRAYS))
         if not folder.having(suffixes):

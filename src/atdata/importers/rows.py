@@ -99,7 +99,7 @@ def import_values(
     """
     splits = {split: count for split, count in counts.items() if count}
     if not splits or not fields:
-        raise UsageError("there are no samples to publish", uri=uri, actual="no rows" if fields else "no columns")
+        raise UsageError("there are no samples", uri=uri, actual="no rows" if fields else "no columns")
     if len(fields) > MAX_FIELDS:
         raise LimitError(
             "a table has more columns than a sample type may have fields",

@@ -136,6 +136,8 @@ def encode_picture(source: Any, encoding: str) -> bytes:
         SampleError: it is no picture, or the encoding does not take it.
     """
     pillow = _pillow()
+    if isinstance(source, np.ma.MaskedArray):
+        raise SampleError("a masked array cannot be encoded with its mask", hint="Fill it: array.filled(value).")
     try:
         if isinstance(source, np.ndarray) and source.ndim not in (2, 3):
             raise ValueError(source.ndim)

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self, TypeAlias
 
 from numpy.typing import NDArray
 
-from atdata.errors import UsageError
+from atdata.errors import ShardNotFoundError, StorageError, UsageError
 from atdata.samples.kinds.kind import FieldType, Misfit, OfClass, described
 from atdata.samples.kinds.scalars import Scalar
 from atdata.samples.pictures import Picture, encode_picture, open_picture, pixels
@@ -86,6 +86,9 @@ class Encoded:
 
     Attributes:
         data: the bytes.
+
+    Raises:
+        ShardNotFoundError, StorageError: there is no such file, or it cannot be read.
     """
 
     __slots__ = ("data",)
@@ -132,6 +135,7 @@ class Image(Encoded):
     Raises:
         MissingExtraError: an image or an array is given, and Pillow is not installed.
         SampleError: it cannot be encoded.
+        ShardNotFoundError, StorageError: there is no such file, or it cannot be read.
 
     Example:
         >>> import atdata, numpy as np
@@ -240,7 +244,15 @@ def _bytes_of(source: Any, name: str) -> bytes:
     if isinstance(source, bytes | bytearray | memoryview):
         return bytes(source)
     if isinstance(source, str | os.PathLike):
-        return Path(source).read_bytes()
+        try:
+            return Path(source).read_bytes()
+        except (OSError, ValueError) as error:
+            kind = ShardNotFoundError if isinstance(error, FileNotFoundError) else StorageError
+            raise kind(
+                f"a file cannot be read: {getattr(error, 'strerror', error)}",
+                uri=str(source),
+                hint="Check that it is there, and that you may read it.",
+            ) from error
     raise UsageError(
         f"{name} is made of encoded bytes or the path of a file", path="source", actual=type(source).__name__
     )
