@@ -82,3 +82,9 @@ def test_what_is_no_anndata(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setitem(sys.modules, "anndata", None)
     with pytest.raises(MissingExtraError, match=r"\[anndata\]"):
         atdata.from_anndata(tmp_path / "x.h5ad")
+
+
+def test_a_column_called_as_the_names_of_cells_are(checked: Any) -> None:
+    obs = pd.DataFrame({"obs_name": [1, 2], "x": [3, 4]}, index=["a", "b"])
+    _, samples = checked(atdata.from_anndata(ad.AnnData(np.eye(2, dtype=np.float32), obs=obs)))
+    assert [(s.obs_name, s.obs_name_, s.x_2) for s in samples] == [(1, "a", 3), (2, "b", 4)]

@@ -296,3 +296,27 @@ def test_moments_finer_than_microseconds_are_an_error() -> None:
     ):
         with pytest.raises(SampleError):
             list(atdata.from_arrow(table, schema={"a": dt.datetime}))
+
+
+def test_classes_that_hugging_face_says_there_are_none_of(tmp_path: Path) -> None:
+    """-1 is what its test sets have where nobody may know the class."""
+    import datasets
+
+    features = datasets.Features({"y": datasets.ClassLabel(names=["no", "yes"])})
+    data = datasets.Dataset.from_dict({"y": [0, -1, 1, None]}, features=features)
+    source = atdata.from_huggingface(data)
+    assert types_of(source) == {"y": "ClassLabel[no, yes] | None"}
+    assert [s.y for s in written(source, tmp_path)] == [0, None, 1, None]
+    assert [s.y for s in atdata.from_huggingface(data, schema={"y": int | None})] == [0, -1, 1, None]
+
+
+def test_a_stream_without_features(tmp_path: Path) -> None:
+    import datasets
+
+    rows: list[dict[str, Any]] = [{"a": None}, *({"a": n, "b": str(n)} for n in range(600)), {"b": None}]
+    source = atdata.from_huggingface(datasets.IterableDataset.from_generator(lambda: iter(rows)))
+    assert types_of(source) == {"a": "int | None", "b": "str | None"}
+    assert [(s.a, s.b) for s in written(source, tmp_path)] == [(row.get("a"), row.get("b")) for row in rows]
+    with pytest.raises(SampleError, match="of a stream has no one type") as caught:
+        atdata.from_huggingface(datasets.IterableDataset.from_generator(lambda: iter([{"a": 1}, {"a": "x"}])))
+    assert caught.value.path == "train, row 1 and after, a"

@@ -68,7 +68,10 @@ def open_h5ad(path: Path, wanted: Wanted) -> Imported:
 def _import(data: Any, wanted: Wanted, uri: str, files: Snapshot, split: str) -> Imported:
     if not data.n_obs:
         raise UsageError("there are no cells", uri=uri)
-    frame = data.obs.reset_index(names="obs_name")
+    index = "obs_name"
+    while index in data.obs:
+        index = f"{index}_"
+    frame = data.obs.reset_index(names=index)
     obs = from_pandas(frame, name="Obs", schema={key: kind for key, kind in wanted.schema.items() if key in frame})
     columns = [(each.name, each.type) for each in fields_of(obs.sample_type)]
     kind = _kind(data, uri)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -109,7 +110,8 @@ def from_huggingface(
     """A dataset of Hugging Face as samples, and its splits.
 
     Its features say what fields are: `ClassLabel` has its names, `Image`, `Audio` and `Video` are the bytes as they are,
-    `Array2D` and the like are arrays of that shape and dtype, sequences of numbers are arrays.
+    `Array2D` and the like are arrays of that shape and dtype, sequences of numbers are arrays. A class of -1, as Hugging
+    Face says that there is none, is `None`.
 
     Args:
         dataset: a `datasets.Dataset`, `IterableDataset`, or a dict of them by split.
@@ -126,10 +128,14 @@ def from_huggingface(
     features = dict(next(iter(parts.values())).features or {})
     kinds = {column: kind for column, feature in features.items() if (kind := _kind_of(feature)) is not None}
     media = [column for column, feature in features.items() if type(feature).__name__ in _MEDIA]
-    reads = {canonical(str(split)): partial(_read_rows, part, str(split), media) for split, part in parts.items()}
+    wanted = Wanted.of(name, sample_type, schema)
+    classes = [column for column, kind in kinds.items() if isinstance(kind, ClassLabel) and not wanted.declares(column)]
+    reads = {
+        canonical(str(split)): partial(_read_rows, part, str(split), media, classes) for split, part in parts.items()
+    }
     return import_batches(
         "dataset (Hugging Face)",
-        Wanted.of(name, sample_type, schema),
+        wanted,
         reads,
         uri="Dataset",
         files=Snapshot.of([]),
@@ -211,16 +217,41 @@ def _kind_of(feature: Any) -> FieldType | None:
     return None
 
 
-def _read_rows(dataset: Any, split: str, media: list[str]) -> Iterator[tuple[str, Any]]:
+def _read_rows(dataset: Any, split: str, media: list[str], classes: list[str]) -> Iterator[tuple[str, Any]]:
     pa, start = arrow(), 0
-    for table in dataset.with_format("arrow").iter(batch_size=_ROWS):
+    typed = dataset.features is not None
+    for table in dataset.with_format("arrow").iter(batch_size=_ROWS) if typed else _untyped(dataset, split):
         for column in media:
             table = _embedded(table, column)
+        for column in classes:
+            numbers = table.column(column)
+            known = pa.compute.if_else(pa.compute.equal(numbers, -1), pa.scalar(None, numbers.type), numbers)
+            table = table.set_column(table.column_names.index(column), column, known)
         for batch in table.to_batches():
             yield f"{split}, row {start + 1} and after", batch
             start += len(batch)
-    if not start and dataset.features is not None:
+    if not start and typed:
         yield split, pa.RecordBatch.from_pylist([], dataset.features.arrow_schema)
+
+
+def _untyped(dataset: Any, split: str) -> Iterator[Any]:
+    """Tables of the rows of a stream that says no features: a row need not have every member, nor a value for it."""
+    pa, rows, number = arrow(), iter(dataset), 1
+    while some := list(itertools.islice(rows, _ROWS)):
+        columns = {}
+        for name in dict.fromkeys(name for row in some for name in row):
+            try:
+                columns[name] = pa.array([row.get(name) for row in some])
+            except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+                raise SampleError(
+                    "a column of a stream has no one type",
+                    uri="Dataset",
+                    path=f"{split}, row {number} and after, {name}",
+                    actual=str(error).splitlines()[0][:200],
+                    hint="Give the stream its features: IterableDataset.from_generator(..., features=...).",
+                ) from error
+        yield pa.table(columns)
+        number += len(some)
 
 
 def _embedded(table: Any, column: str) -> Any:
