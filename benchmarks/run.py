@@ -19,6 +19,7 @@ import reading
 import tables
 import transfers
 import versions
+import workers
 
 import index
 
@@ -37,6 +38,7 @@ BENCHMARKS: dict[str, Callable[[argparse.Namespace], bool]] = {
     "tables": tables.main,
     "transfers": transfers.main,
     "versions": lambda _: versions.main(),
+    "workers": workers.main,
 }
 
 

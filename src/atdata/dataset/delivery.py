@@ -4,21 +4,26 @@ collates what it is given.
 
 from __future__ import annotations
 
+import pickle
 import sys
 from collections.abc import Callable, Sequence
+from multiprocessing.reduction import ForkingPickler
 from typing import Any, Literal, Self, TypeAlias, get_args
 
-from atdata.dataset.frameworks import collates
+from atdata.dataset import segments
+from atdata.dataset.frameworks import collates, keep_as_they_are
+from atdata.dataset.segments import Lease, begin_lending, receive
 from atdata.errors import UsageError
 from atdata.samples import DictSample, PackableSample, SampleBatch
 from atdata.samples.numeric import forms_of, to_jax
+from atdata.samples.torch import tensor
 
 Format: TypeAlias = Literal["torch", "jax"]
 FORMATS: tuple[str, ...] = get_args(Format)
 
 
 class Outgoing(dict[str, Any]):
-    """Outgoing by name on their way out of a DataLoader, at whose end they are a plain dict."""
+    """Columns by name on their way out of a DataLoader, at whose end they are a plain dict."""
 
     def arrived(self) -> dict[str, Any]:
         """The plain dict."""
@@ -30,16 +35,25 @@ class Outgoing(dict[str, Any]):
     def __reduce__(self) -> tuple[Any, ...]:
         return _arrived, (type(self), dict(self))
 
+    def untied(self) -> tuple[Any, ...]:
+        """The same, with arrays for tensors."""
+        torch: Any = sys.modules.get("torch")
+        known = {name for name, value in self.items() if torch is not None and type(value) is torch.Tensor}
+        names = [name for name in known if self[name].layout is torch.strided and self[name].device.type == "cpu"]
+        return _arrived, (type(self), {**self, **{name: self[name].numpy() for name in names}}, names)
+
 
 class OutgoingJax(Outgoing):
-    """Outgoing that are arrays of JAX once they are in the process that reads: workers don't have its devices."""
+    """Columns that are arrays of JAX once they are in the process that reads: workers don't have its devices."""
 
     def arrived(self) -> dict[str, Any]:
         """See `Outgoing`."""
         return to_jax({name: value.numpy() if hasattr(value, "numpy") else value for name, value in self.items()})
 
 
-def _arrived(kind: type[Outgoing], columns: dict[str, Any]) -> dict[str, Any]:
+def _arrived(kind: type[Outgoing], columns: dict[str, Any], tensors: Sequence[str] = ()) -> dict[str, Any]:
+    for name in tensors:
+        columns[name] = tensor(name, columns[name])
     return kind(columns).arrived()
 
 
@@ -51,8 +65,11 @@ def delivery(format: Format | None, in_worker: bool) -> Callable[[SampleBatch[An
         in_worker: true in a worker of a DataLoader.
     """
     extend_collation()
+    if in_worker:
+        begin_lending()
     if format is None:
         return _itself
+    keep_as_they_are()
     if in_worker or collates():
         return _DELIVERIES[format]
     return SampleBatch.to_torch if format == "torch" else SampleBatch.to_jax
@@ -97,3 +114,36 @@ def _whole(batches: Sequence[Any], **_: Any) -> Any:
         hint="Say how many samples a batch has to the loader, and leave batches whole: "
         "DataLoader(dataset.loader(batch_size), batch_size=None, num_workers=n).",
     )
+
+
+# From a worker to the process that reads: arrays by memory that both have, the rest by the pipe.
+
+_SMALL = 1 << 13  # bytes; what has less goes by the pipe
+
+
+def _sent(batch: SampleBatch[Any] | Outgoing) -> tuple[Any, ...]:
+    """The way `multiprocessing` sends a batch: without its arrays, which are lent."""
+    pool = segments.pool
+    if pool is None:
+        return batch.__reduce__()
+    make, arguments = batch.untied() if isinstance(batch, Outgoing) else batch.__reduce__()
+    large: list[Any] = []
+
+    def place(buffer: pickle.PickleBuffer) -> bool:
+        raw = buffer.raw()
+        if raw.nbytes < _SMALL:
+            return True
+        large.append(raw)
+        return False
+
+    pickled = pickle.dumps(arguments, 5, buffer_callback=place)
+    lent = pool.lend(large) if large else None
+    return (make, arguments) if lent is None else (_received, (make, pickled, *lent))
+
+
+def _received(make: Callable[..., Any], pickled: bytes, leases: list[Lease], places: list[tuple[int, int, int]]) -> Any:
+    return make(*pickle.loads(pickled, buffers=receive(leases, places)))  # noqa: S301  of a worker of this process
+
+
+for _kind in (SampleBatch, Outgoing, OutgoingJax):
+    ForkingPickler.register(_kind, _sent)

@@ -43,6 +43,20 @@ def refuse_sampling() -> None:
         )
 
 
+def keep_as_they_are() -> None:
+    """Have a DataLoader that reads give out columns of tensors as they are: the conversion that it has for what somebody
+    else may give it looks at each text by itself.
+    """
+    convert = getattr(sys.modules.get("torch.utils.data"), "default_convert", None)
+    for reader in _readers(*_FETCHERS):
+        if convert is not None and reader.collate_fn is convert:
+            reader.collate_fn = _as_it_is
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
 def collates() -> bool:
     """True if a DataLoader reads that collates what it is given: it was made with a batch size."""
     return any(getattr(reader, "auto_collation", False) for reader in _readers(*_FETCHERS))

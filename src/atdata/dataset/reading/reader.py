@@ -14,6 +14,7 @@ from typing import Any, NoReturn, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from atdata.dataset import segments
 from atdata.dataset.reading.chunk import Chunk
 from atdata.dataset.reading.joining import join_columns
 from atdata.dataset.reading.members import MemberReader
@@ -93,7 +94,7 @@ class SampleReader:
         self.wanted = [ROWS] if not self.bulk else [f.name for f in self.fields] if wanted is None else list(wanted)
         self._layout = layout
         self.statistics = Statistics()
-        self._pool = BufferPool()
+        self._pool = segments.pool or BufferPool()
         self._decoder = ColumnDecoder(self.fields, self.wanted, self._pool.empty)
         self._expected = -1  # the sample after those that were requested last
 
