@@ -13,7 +13,7 @@ from atdata.atmosphere import AtmosphereIndex, LabelLoader, LabelPublisher, PDSB
 from atdata.dataset import Dataset
 from atdata.errors import ConflictError, NotFoundError, NotTakenWarning, RetractedError, UsageError
 from atdata.local import LocalIndex
-from atdata.records import Entry, Label, Schema
+from atdata.records import Address, Entry, Label, Schema
 from atdata.testing import DevAccount
 from support.networks import Network
 
@@ -87,6 +87,30 @@ def test_a_label_is_for_an_entry_of_the_same_place(
     for verb in (lambda: index.add_label(entry, name="rows"), lambda: index.labels_of(entry)):
         with pytest.raises(UsageError, match="the address is that of a record of"):
             verb()
+
+
+@pytest.mark.parametrize("name", ["a", "a/b", "a b", "é", "a%20b", "a?b#c", "a:b", "1.0.0"])
+def test_references(place: Any, index: Any, name: str) -> None:
+    owner = place.where.handle if place.public else "local"
+    one = index.insert_dataset(rows(1), name=name, version="1.0.0")
+    two = index.insert_dataset(rows(2), name=name, version="1.1.0")
+    address = str(Address(owner, "dataset", name))
+    for ref in (name, f"@{owner}/{name}", address):
+        assert (index.get_dataset(f"{ref}@1.0.0").uri, index.get_dataset(ref).uri) == (one.uri, two.uri)
+        assert index.diff(f"{ref}@1.0.0", ref).samples.changed == ["000000000"]
+        assert index.update_dataset(f"{ref}@1.0.0", license="MIT").uri == one.uri
+    with pytest.raises(NotFoundError, match="the address names no entry"):
+        index.get_dataset(str(Address(owner, "lens", name)))
+
+
+@pytest.mark.parametrize("name", ["a@b", "@local/a", "@a/b@c", " a "])
+def test_an_address_names_what_other_references_cannot(place: Any, index: Any, name: str) -> None:
+    entry = index.insert_dataset(rows(1), name=name, version="1.0.0")
+    address = Address(place.where.handle if place.public else "local", "dataset", name, "1.0.0")
+    assert index.get_dataset(str(address)).uri == entry.uri
+    assert index.diff(str(address), str(address)).samples.same == 1
+    assert index.update_dataset(str(address), license="MIT").uri == entry.uri
+    assert by_reference(index, str(address)).uri.rkey == entry.uri.rkey
 
 
 def test_names(index: Any) -> None:
