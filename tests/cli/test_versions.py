@@ -117,6 +117,13 @@ def test_copying(terminal: Terminal) -> None:
     assert [row.n for row in LocalIndex("two.sqlite").load("rows")["train"]] == [1]
 
 
+def test_an_index_that_lists_nothing_is_not_copied(terminal: Terminal) -> None:
+    assert terminal.run("index", "copy", "mistyped.sqlite", "two.sqlite") == 4
+    assert "the index to copy lists nothing" in terminal.err
+    assert "mistyped.sqlite" in terminal.err
+    assert not Path("two.sqlite").exists()
+
+
 def test_the_life_of_a_published_dataset(terminal: Terminal, devnet: Devnet, monkeypatch: pytest.MonkeyPatch) -> None:
     alice, bob = (devnet.create_account(fresh_handle()) for _ in range(2))
     monkeypatch.setenv("ATDATA_PASSWORD", alice.password)

@@ -18,12 +18,12 @@ from atdata.cli.options import Credentials, Description, Index, Json, License, T
 from atdata.cli.output import facts, plural, say, say_json, size, table
 from atdata.cli.promote import bucket_at
 from atdata.dataset import Dataset
-from atdata.errors import UsageError
+from atdata.errors import NotFoundError, UsageError
 from atdata.importers import open_path, type_name_of
 from atdata.index import RecordIndex, Withdrawal
 from atdata.loading import load_dataset
 from atdata.local import LocalDiskStore, LocalIndex
-from atdata.records import newest
+from atdata.records import Entry, Label, Schema, newest
 from atdata.records.address import name_and_version
 from atdata.records.entry import SPLITS
 from atdata.shards import FileSource, ShardRef
@@ -178,7 +178,10 @@ def copy(
     json: Json = False,
 ) -> None:
     """Copy an index to another database, with everything in it. Once more goes on where it was interrupted."""
-    done = LocalIndex(source).copy_to(LocalIndex(target))
+    given = LocalIndex(source)
+    if not any(given.records.read_all(None, kind, limit=1) for kind in (Schema, Entry, Label)):
+        raise NotFoundError("the index to copy lists nothing", actual=given, hint="Is its address right?")
+    done = given.copy_to(LocalIndex(target))
     if json:
         say_json({**asdict(done), "unread": list(done.unread)})
         return

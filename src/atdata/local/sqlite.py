@@ -17,11 +17,14 @@ from atdata.local.sql import TABLE, SqlDatabase
 T = TypeVar("T")
 
 _WAIT = 60.0  # seconds for other processes to finish what they write
+_NOT_WRITABLE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
 _TYPES = {"number": "INTEGER PRIMARY KEY AUTOINCREMENT", "text": "TEXT", "bytes": "BLOB"}
 
 
 class SqliteDatabase(SqlDatabase):
     """Rows in a SQLite file, with a write-ahead log. What was written is on disk when a call returns.
+
+    A file that may only be read is read, also where its folder takes no files beside it.
 
     Args:
         path: the file; it is made where there is none.
@@ -51,7 +54,12 @@ class SqliteDatabase(SqlDatabase):
             self._begin()
         with self._lock:
             try:
-                db = self._connected()
+                try:
+                    db = self._connected()
+                except sqlite3.Error as error:
+                    if violated is None and _code(error) in _NOT_WRITABLE and self.path.is_file():
+                        return _read_only(self.path, work)
+                    raise
                 if violated is None or one:
                     return work(db.cursor())
                 db.execute("BEGIN IMMEDIATE")
@@ -89,7 +97,7 @@ class SqliteDatabase(SqlDatabase):
 
     def _failed(self, error: sqlite3.Error) -> StorageError:
         self.close()
-        busy = getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+        busy = _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
         return StorageError(
             "the index is being written by somebody else" if busy else "the index cannot be read or written",
             uri=str(self.path),
@@ -110,6 +118,41 @@ class SqliteDatabase(SqlDatabase):
 
     def __repr__(self) -> str:
         return f"SqliteDatabase({str(self.path)!r})"
+
+
+def _read_only(path: Path, work: Callable[[Any], T]) -> T:
+    """Read a file that may not be written. Nothing is remembered of it: who may write it may do so at any time."""
+    while True:
+        before = _state(path)
+        alone = not any(
+            size for _, size, _ in before[1:]
+        )  # no log: then all of it is in the file, which needs no locks
+        db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro{'&immutable=1' * alone}", uri=True, timeout=_WAIT)
+        try:
+            check_format(db.execute("PRAGMA user_version").fetchone()[0])
+            done = work(db.cursor())
+        except sqlite3.Error:
+            if _state(path) == before:
+                raise
+        else:
+            if not alone or _state(path) == before:
+                return done
+        finally:
+            db.close()
+
+
+def _state(path: Path) -> list[tuple[int, int, int]]:
+    """The states of a file and, where there is one, of its log."""
+    found = []
+    for file in (path, path.with_name(f"{path.name}-wal")):
+        with suppress(FileNotFoundError):
+            stat = file.stat()
+            found.append((stat.st_ino, stat.st_size, stat.st_mtime_ns))
+    return found
+
+
+def _code(error: sqlite3.Error) -> int:
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
 def _set_up(db: sqlite3.Connection) -> None:
