@@ -6,7 +6,7 @@
                               no server and take no long, `test --many` the long sweeps in full, `test --lowest` on
                               Python 3.11 with the lowest versions that pyproject.toml allows
     python3 dev.py check      tests, lint, types, import contracts, docs, the C code's bounds: all that a change must pass
-    python3 dev.py torch      install PyTorch too, so that `test` runs the tests that train (large)
+    python3 dev.py frameworks install PyTorch, JAX, Ray and others too, so that `test` runs the tests that train (large)
     python3 dev.py release --dry-run   build what a release would be, and show that it is whole (docs/releasing.md)
     python3 dev.py VERB       one of: lint, types, contracts, docs, sanitize, format, bench, lock
 
@@ -64,11 +64,11 @@ def test(rest: list[str]) -> int:
     return run(folder / "python", "-m", "pytest", *workers, *rest)
 
 
-def torch(_rest: list[str]) -> int:
-    """Not from a lock file: which build of PyTorch fits is the machine's affair."""
+def frameworks(_rest: list[str]) -> int:
+    """PyTorch is from no lock file: which build of it fits is the machine's affair."""
     import tomllib  # an older Python must still be able to read this file, and be told
 
-    install("dev")
+    install("frameworks")
     group = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["dependency-groups"]["torch"]
     return run(BIN / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *group)
 
@@ -161,6 +161,10 @@ def lock(_rest: list[str]) -> int:
 LOCKS = {
     "run": ["--extra", "atmosphere", "requirements/build.in"],
     "dev": ["--extra", "all", "--group", "test", "--group", "lint", "--group", "docs", "requirements/build.in"],
+    "frameworks": [
+        *("--extra", "all", "--group", "test", "--group", "lint", "--group", "docs", "--group", "frameworks"),
+        *("-c", "requirements/dev.lock", "requirements/build.in"),
+    ],
     "lowest": ["--extra", "all", "--group", "test", "--resolution", "lowest-direct", "requirements/build.in"],
 }
 
@@ -168,6 +172,11 @@ LOCKS = {
 def install(name: str, folder: Path = VENV) -> Path:
     """Make an environment hold what a lock file names; its programs. Nothing is done where it already does."""
     wanted, programs = ROOT / "requirements" / f"{name}.lock", folder / SCRIPTS
+    larger = (
+        folder / f".frameworks-{digest(ROOT / 'requirements' / 'frameworks.lock', ROOT / 'pyproject.toml', *NATIVE)}"
+    )
+    if name == "dev" and larger.exists():  # the same, and more
+        return programs
     stamp = folder / f".{name}-{digest(wanted, ROOT / 'pyproject.toml', *NATIVE)}"
     if stamp.exists():
         return programs
@@ -231,7 +240,7 @@ def fail(text: str) -> int:
 VERBS = {
     "demo": demo,
     "test": test,
-    "torch": torch,
+    "frameworks": frameworks,
     "check": check,
     "lint": lint,
     "format": format_,

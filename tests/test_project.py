@@ -138,7 +138,7 @@ def test_what_is_required_is_imported_and_what_is_imported_is_required() -> None
 def locked_versions(name: str) -> dict[str, str]:
     """The versions that a lock names; of several for different Pythons the one for the oldest."""
     text = (ROOT / "requirements" / f"{name}.lock").read_text("utf-8")
-    found = re.findall(r"^([a-z0-9._-]+)(?:\[[a-z0-9,-]+\])?==([^\s;]+)", text, re.MULTILINE)
+    found = re.findall(r"^([a-z0-9._-]+)(?:\[[a-z0-9, -]+\])?==([^\s;]+)", text, re.MULTILINE)
     return {package: min((one for other, one in found if other == package), key=Version) for package, _ in found}
 
 
@@ -157,7 +157,7 @@ def locked_requirements(name: str) -> list[Requirement]:
     return [one for one in requirements(texts) if one.name != "atdata"]
 
 
-@pytest.mark.parametrize("name", ["run", "dev", "lowest"])
+@pytest.mark.parametrize("name", ["run", "dev", "frameworks", "lowest"])
 def test_a_lock_holds_what_is_required(name: str) -> None:
     text = (ROOT / "requirements" / f"{name}.lock").read_text("utf-8")
     for entry in re.split(r"^(?=[a-z])", text, flags=re.MULTILINE)[1:]:
