@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 import gc
 import itertools
 import sys
 import textwrap
 import types
 import weakref
-from typing import Any, Generic, Optional, TypeVar
+from typing import Annotated, Any, Generic, Literal, Optional, TypeVar
 
 import numpy as np
 import pytest
@@ -18,7 +19,10 @@ from numpy.typing import NDArray
 from atdata.errors import FieldTypeError, SampleError
 from atdata.samples import (
     Array,
+    ClassLabel,
     DictOf,
+    Doc,
+    Dtype,
     Field,
     ListOf,
     Maybe,
@@ -328,6 +332,28 @@ def test_a_shape_has_sizes_only(dims):
         Shape(*dims)
     with pytest.raises(FieldTypeError):
         Shape(1, 2, names=["only one"])
+
+
+LONE = "\ud800"  # half of a character: no Unicode, so in no sample, schema or record
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        lambda: Annotated[int, ClassLabel(names=[LONE, "b"])],
+        lambda: Annotated[int, Doc(LONE)],
+        lambda: Annotated[NDArray[np.uint8], Shape(None, names=[LONE])],
+        lambda: Annotated[NDArray[np.uint8], Shape(None, names=[1])],
+        lambda: Annotated[NDArray[np.void], Dtype([(LONE, "<f4")])],
+        lambda: Literal[LONE, "b"],
+        lambda: Literal[2**64, 1],
+        lambda: enum.Enum("Lone", {"A": LONE, "B": "b"}),
+        lambda: enum.Enum("Large", {"A": -(2**63) - 1, "B": 1}),
+    ],
+)
+def test_what_no_sample_or_schema_could_ever_hold_is_refused_where_it_is_declared(annotation):
+    with pytest.raises(FieldTypeError):
+        fields_of(packable(type("Refused", (), {"__annotations__": {"x": annotation()}, "__module__": __name__})))
 
 
 def test_a_type_does_not_keep_alive_what_happens_to_stand_beside_it():

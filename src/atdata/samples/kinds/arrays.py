@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atdata.errors import FieldTypeError, SampleError, SchemaError
-from atdata.samples.kinds.kind import Build, Codec, FieldType, Marker, Misfit, Parse, described
+from atdata.samples.kinds.kind import Build, Codec, FieldType, Marker, Misfit, Parse, described, is_unicode
 from atdata.samples.kinds.references import reference, references
 from atdata.samples.npy import decode_array, encode_array
 
@@ -56,6 +56,9 @@ class Shape(Marker):
             raise FieldTypeError("a shape takes non-negative sizes, or None for an open dimension", actual=dims)
         if self.names is not None and len(self.names) != len(self.dims):
             raise FieldTypeError("a shape needs one name per dimension", expected=len(dims), actual=len(self.names))
+        given: tuple[object, ...] = self.names or ()
+        if not all(isinstance(name, str) and is_unicode(name) for name in given):
+            raise FieldTypeError("the names of dimensions must be texts", actual=ascii(self.names)[:80])
 
     def apply(self, inner: FieldType, path: str) -> FieldType:
         """See `Marker`."""

@@ -25,6 +25,7 @@ from atdata.samples.kinds.kind import (
     Parse,
     Read,
     described,
+    is_unicode,
     malformed,
     unfit,
 )
@@ -70,6 +71,22 @@ def _read_values(node: Mapping[str, Any], details: Mapping[str, Any], path: str)
     return kind, tuple(values)
 
 
+def _check_storable(annotation: Any, path: str, kinds: Iterable[ScalarKind | None], values: Iterable[Any]) -> None:
+    """Refuse choices of which a sample could never hold one.
+
+    Raises:
+        FieldTypeError: there is one: text that is no Unicode, an int of more than 64 bits.
+    """
+    (kind,) = kinds
+    assert kind is not None
+    encode = Scalar(kind).encoder
+    for value in values:
+        try:
+            encode(value)
+        except Misfit as misfit:
+            raise unfit(annotation, path, f"No sample can hold {value!a:.60}: give {misfit.expected}.") from None
+
+
 @dataclass(frozen=True)
 class EnumOf(_Choices):
     """A member of an `Enum` whose values are all text, all ints or all floats; the value is stored.
@@ -104,6 +121,7 @@ class EnumOf(_Choices):
             raise unfit(annotation, path, f"Rename its member {bad[0]}.")
         if any(value != value for _, value in members):
             raise unfit(annotation, path, "NaN is equal to nothing: give its member another value.")
+        _check_storable(annotation, path, kinds, [value for _, value in members])
         return EnumOf(annotation.__name__, kinds.pop(), members, annotation)  # type: ignore[arg-type]
 
     def annotation(self, build: Build) -> Any:
@@ -182,6 +200,7 @@ class LiteralOf(_Choices):
             raise unfit(annotation, path, "Use values that are all str, all int or all bool.")
         if len(values) < len(args):
             return parse(Optional[Literal[values]], path)  # noqa: UP045
+        _check_storable(annotation, path, kinds, values)
         return LiteralOf(kinds.pop(), values)  # type: ignore[arg-type]
 
     def annotation(self, build: Build) -> Any:
@@ -247,7 +266,7 @@ class ClassLabel(_Choices, Marker):
             raise FieldTypeError("the names of classes must be texts", path="names", actual=repr(names)[:80])
         given: tuple[Any, ...] = tuple(names)
         object.__setattr__(self, "names", given)
-        good = all(isinstance(name, str) and name for name in given)
+        good = all(isinstance(name, str) and name and is_unicode(name) for name in given)
         if not self.names or not good or len(set(self.names)) != len(self.names):
             raise FieldTypeError(
                 "classes need a name each, and each another",

@@ -8,7 +8,7 @@ from typing import Any
 
 from atdata.errors import FieldTypeError
 from atdata.samples.kinds.containers import Maybe
-from atdata.samples.kinds.kind import FieldType
+from atdata.samples.kinds.kind import FieldType, is_unicode
 
 MAX_UNIT, MAX_DOC = 100, 5000
 
@@ -46,7 +46,7 @@ class Doc:
 
     def __post_init__(self) -> None:
         text: object = self.text
-        if not isinstance(text, str) or not text.strip() or len(self.text) > MAX_DOC:
+        if not isinstance(text, str) or not text.strip() or len(self.text) > MAX_DOC or not is_unicode(text):
             raise FieldTypeError(
                 "the documentation of a field must be text",
                 expected=f"1 to {MAX_DOC} characters",

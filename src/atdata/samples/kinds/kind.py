@@ -274,6 +274,15 @@ def same(one: Any, other: Any) -> bool:
     return bool(one == other or (one != one and other != other))
 
 
+def is_unicode(text: str) -> bool:
+    """True for text that samples and schemas can hold: without lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def unfit(annotation: Any, path: str, hint: str) -> FieldTypeError:
     """The error for an annotation that no sample can hold."""
     name = annotation.__name__ if isinstance(annotation, type) else str(annotation)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -38,6 +39,7 @@ class Dtype(Marker):
         if dtype is not None:
             try:
                 fields = _frozen(portable_descr(np.dtype(dtype)))
+                json.dumps(fields, ensure_ascii=False).encode()  # names may be no Unicode, which is a ValueError
             except (SampleError, TypeError, ValueError) as error:
                 raise FieldTypeError("a structured array has no such fields", actual=str(error)[:120]) from error
             if not isinstance(fields, tuple):
