@@ -88,6 +88,14 @@ def npz(path: str = "digits.npz", count: int = 20) -> str:
     return path
 
 
+@pytest.mark.parametrize(
+    "said", [["--name", ""], ["--name", "x", "--description", "x" * 99_999], ["--name", "x", "--version", " "]]
+)
+def test_a_plan_for_what_no_entry_may_say_is_refused(terminal: Terminal, said: list[str]) -> None:
+    assert terminal.run("publish", npz(), *said, "--dry-run") != 0
+    assert "must not be empty" in terminal.err or "description" in terminal.err
+
+
 def test_publish_shows_the_plan_and_publishes(logged_in: Terminal, alice: DevAccount) -> None:
     npz()
     plan = logged_in.json("publish", "digits.npz", "--name", "my-digits", "--dry-run")

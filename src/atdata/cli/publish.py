@@ -18,7 +18,9 @@ from atdata.cli.output import facts, plural, say, say_json, size, table
 from atdata.dataset import Dataset
 from atdata.errors import UsageError
 from atdata.importers import Imported, open_path, type_name_of
+from atdata.index.publication import Publication
 from atdata.records import Entry, Schema
+from atdata.records.facts import Facts
 from atdata.samples import fields_of
 
 _BLOB_LIMIT = 52_428_800  # of the lexicon; a server may take less
@@ -41,6 +43,8 @@ def publish(
     json: Json = False,
 ) -> None:
     """Publish data under your identity: infers the sample type, shows it and the plan, then publishes."""
+    said = Facts.of(description, tag, license, None)
+    Publication(name=name, version=version, schema_version=schema_version, facts=said)  # or no entry may say it
     with _account(dry_run) as client, tempfile.TemporaryDirectory(prefix="atdata-publish-") as scratch:
         imported = open_path(path, type_name_of(name) if type_name is None else type_name)
         limit = _BLOB_LIMIT if client is None else client.blob_limit
