@@ -84,11 +84,32 @@ def test_what_is_listed_is_said(terminal: Terminal) -> None:
     assert "not taken: reason" in terminal.err
 
 
+def test_an_address_names_what_other_references_cannot(terminal: Terminal) -> None:
+    terminal.json("index", "add", rows(1), "--name", "a@b", "--version", "1.0.0")
+    ref = "atdata://local/dataset/a%40b"
+    assert terminal.json("index", "append", ref, rows(2))["version"] == "1.1.0"
+    assert [item["version"] for item in terminal.json("index", "history", ref)] == ["1.1.0", "1.0.0"]
+    assert terminal.json("index", "diff", f"{ref}@1.0.0", ref)["same"] == 1
+    assert terminal.json("index", "show", f"{ref}@1.0.0")["name"] == "a@b"
+    assert terminal.run("retract", f"{ref}@1.1.0", "--reason", "wrong", "--yes") == 0
+    assert terminal.run("index", "rm", f"{ref}@1.0.0", "--yes") == 0
+    assert terminal.json("index", "ls") == []
+
+
+@pytest.mark.parametrize("verb", ["show", "rm"])
+@pytest.mark.parametrize("ref", ["@alice.test/rows", "atdata://alice.test/dataset/rows"])
+def test_what_is_of_the_network_is_not_looked_for_in_the_index(terminal: Terminal, verb: str, ref: str) -> None:
+    assert terminal.run("index", verb, ref) == 2
+    assert "the dataset is one of the network" in terminal.err
+
+
 def test_a_history_is_that_of_a_name(terminal: Terminal) -> None:
     terminal.json("index", "add", rows(1), "--name", "rows", "--version", "1.0.0")
     for ref in ("rows@1.0.0", "@local/rows@9.9.9", "@alice.test/rows@1.0.0"):
         assert terminal.run("index", "history", ref) == 2
         assert "a history is that of all versions" in terminal.err
+    assert terminal.run("index", "history", "at://alice.test/science.alt.dataset.entry/x") == 2
+    assert "a history is that of a name" in terminal.err
 
 
 def test_what_is_no_shard_needs_a_store(terminal: Terminal) -> None:

@@ -99,8 +99,24 @@ def test_references(place: Any, index: Any, name: str) -> None:
         assert (index.get_dataset(f"{ref}@1.0.0").uri, index.get_dataset(ref).uri) == (one.uri, two.uri)
         assert index.diff(f"{ref}@1.0.0", ref).samples.changed == ["000000000"]
         assert index.update_dataset(f"{ref}@1.0.0", license="MIT").uri == one.uri
-    with pytest.raises(NotFoundError, match="the address names no entry"):
+    with pytest.raises(NotFoundError, match="the address names no dataset"):
         index.get_dataset(str(Address(owner, "lens", name)))
+
+
+@pytest.mark.parametrize("version", ["", " ", 5])
+def test_a_version_is_text(index: Any, version: Any) -> None:
+    entry = index.insert_dataset(rows(1), name="rows", version="1.0.0")
+    for verb in (
+        lambda: index.get_label("rows", version),
+        lambda: index.get_entry_by_name("rows", version),
+        lambda: index.retract("rows", version, reason="wrong"),
+        lambda: index.remove("rows", version),
+        lambda: index.append("rows", rows(2), version=version),
+        lambda: index.add_label(entry, name="rows", version=version),
+    ):
+        with pytest.raises(UsageError, match="version must"):
+            verb()
+    assert [label.version for label in index.list_labels() if not label.retraction] == ["1.0.0"]
 
 
 @pytest.mark.parametrize("name", ["a@b", "@local/a", "@a/b@c", " a "])

@@ -18,14 +18,14 @@ from atdata.atproto.syntax import RecordKey
 from atdata.dataset import Dataset, DatasetDict
 from atdata.dataset.stores import AbstractDataStore
 from atdata.dataset.view import of_shards
-from atdata.errors import NotFoundError, UsageError
+from atdata.errors import UsageError
 from atdata.index import RecordIndex, choose_schema, entry_of
 from atdata.index.appending import Sending
 from atdata.index.deciding import Decision, Write
 from atdata.index.publication import Publication
 from atdata.index.storage import planned_storage
 from atdata.records import BlobStorage, Entry, LensRecord, Record, Schema
-from atdata.records.address import SCHEMES, Address, name_and_version
+from atdata.records.address import named_publicly
 from atdata.shards import FileSource
 from atdata.shards.cache import ShardCache
 
@@ -108,7 +108,8 @@ class AtmosphereIndex(RecordIndex[AccountRecords]):
         """
         if checked_text(ref, "ref", "Give a name, or an address.").startswith("at://"):
             return self.records.read(ref, Entry)
-        return entry_of(partial(self.get_label, *_named(ref)), partial(self.records.read, kind=Entry))
+        owner, name, version = named_publicly(ref)
+        return entry_of(partial(self.get_label, name, version, owner), partial(self.records.read, kind=Entry))
 
     def put_schema(self, draft: Schema, version: str | None = None, rkey: str | None = None) -> Schema:
         """See `RecordIndex.put_schema`; decided on the state of the repository that is written to."""
@@ -157,17 +158,6 @@ class AtmosphereIndex(RecordIndex[AccountRecords]):
             return _once(state, known or draft, rkey)
 
         return self.records.transact([LensRecord], decide)
-
-
-def _named(ref: str) -> tuple[str, str | None, str | None]:
-    """Name, version and owner in a reference that is no AT URI."""
-    if ref.startswith(SCHEMES):
-        address = Address.parse(ref)
-        if address.is_local or address.kind != "dataset":
-            raise NotFoundError("the address names no entry of the network", uri=ref)
-        return address.name, address.version, address.owner
-    owner, _, rest = ref[1:].partition("/") if ref.startswith("@") else (None, "", ref)
-    return *name_and_version(rest), owner
 
 
 def _once(state: State, record: R, rkey: RecordKey) -> Decision[R]:

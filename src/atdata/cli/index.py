@@ -18,7 +18,7 @@ from atdata.json_reader import read_json
 from atdata.local import LocalIndex
 from atdata.plain import plain
 from atdata.records import Entry, Label
-from atdata.records.address import AUTHORITY, name_and_version
+from atdata.records.address import AUTHORITY, SCHEMES, Address, named_locally
 
 app = typer.Typer(no_args_is_help=True, help="What your team's index lists.")
 
@@ -63,6 +63,7 @@ def ls(prefix: Prefix = "", limit: Limit = 50, index: Index = None, json: Json =
 def show(ref: Ref, index: Index = None, json: Json = False) -> None:
     """Show a dataset: its facts, its names, its fields, its shards."""
     team = LocalIndex(index)
+    _check_local(ref)
     entry = team.get_dataset(ref)
     schema, labels = team.get_schema(entry.schema_ref), team.labels_of(entry)
     if json:
@@ -101,7 +102,8 @@ def show(ref: Ref, index: Index = None, json: Json = False) -> None:
 def rm(ref: Ref, index: Index = None, yes: Yes = False, json: Json = False) -> None:
     """Take a name, or one version of it, out of the index. Its shards stay where they are."""
     team = LocalIndex(index)
-    name, version = name_and_version(ref.removeprefix("@local/"))
+    _check_local(ref)
+    name, version = named_locally(ref)
     team.get_label(name, version)
     if not yes:
         confirm(f"Take {ref} out of the index? Its shards stay where they are.", json)
@@ -165,7 +167,18 @@ def _member(text: str) -> tuple[str, Any]:
 
 def is_public(ref: str) -> bool:
     """True if a reference is of the network, not of the team's index."""
+    if ref.startswith(SCHEMES):
+        return not Address.parse(ref).is_local
     return ref.startswith(("@", "at://")) and not ref.startswith(("@local/", f"at://{AUTHORITY}/"))
+
+
+def _check_local(ref: str) -> None:
+    if is_public(ref):
+        raise UsageError(
+            "the dataset is one of the network, not of the team's index",
+            actual=ref,
+            hint="See: atdata show, atdata retract.",
+        )
 
 
 def confirm(question: str, json: bool) -> None:

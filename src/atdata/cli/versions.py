@@ -24,7 +24,7 @@ from atdata.index import RecordIndex, Withdrawal
 from atdata.loading import load_dataset
 from atdata.local import LocalDiskStore, LocalIndex
 from atdata.records import Entry, Label, Schema, newest
-from atdata.records.address import name_and_version
+from atdata.records.address import named_locally, named_publicly
 from atdata.records.entry import SPLITS
 from atdata.shards import FileSource, ShardRef
 from atdata.shards.addresses import scheme_of
@@ -96,10 +96,11 @@ def history(
     json: Json = False,
 ) -> None:
     """Show the versions of a dataset: when, by whom, why, and what changed."""
-    owner, _, rest = ref.removeprefix("@").partition("/") if is_public(ref) else (None, "", ref.removeprefix("@local/"))
-    name, version = name_and_version(rest)
+    owner, name, version = named_publicly(ref) if is_public(ref) else (None, *named_locally(ref))
     if version is not None:
         raise UsageError("a history is that of all versions", actual=ref, hint="Leave the version out.")
+    if ref.startswith("at://"):
+        raise UsageError("a history is that of a name", expected="NAME, or @handle/NAME", actual=ref)
     items = (
         LocalIndex(index).history(name) if owner is None else AtmosphereIndex(AtmosphereClient()).history(name, owner)
     )
@@ -243,14 +244,14 @@ def _show_plan(ref: str, plan: Withdrawal, public: bool) -> None:
 def _index_of(ref: str, index: str | None, store: Any = None) -> Iterator[tuple[RecordIndex[Any], str, str | None]]:
     """The index that a reference is of, where its own datasets may be changed, and name and version there."""
     if not is_public(ref):
-        yield LocalIndex(index, data_store=store), *name_and_version(ref.removeprefix("@local/"))
+        yield LocalIndex(index, data_store=store), *named_locally(ref)
         return
-    owner, _, rest = ref.removeprefix("@").partition("/")
-    if ref.startswith("at://") or not rest:
+    owner, name, version = named_publicly(ref)
+    if ref.startswith("at://") or not owner or not name:
         raise UsageError("a dataset of your account is named @you/NAME", actual=ref)
     with logged_in() as client:
         _check_own(client, owner)
-        yield AtmosphereIndex(client, data_store=store or PDSBlobStore(client)), *name_and_version(rest)
+        yield AtmosphereIndex(client, data_store=store or PDSBlobStore(client)), name, version
 
 
 def _check_own(client: AtmosphereClient, owner: str) -> None:

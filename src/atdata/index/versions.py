@@ -70,8 +70,11 @@ class VersionedIndex(Generic[Store]):
         Raises:
             RetractedError: the version was retracted, or all of them.
             NotFoundError: there is none; it names those there are.
+            UsageError: the version is no text, or an empty one.
             LexiconError: a label of the name is malformed, and may be the one that is asked for.
         """
+        if version is not None:
+            check_named("?", version)
         named = self.records.named(repo, Label, name)
         found = named.newest() if version is None else named.of_version(version)
         if found is None and version is None:

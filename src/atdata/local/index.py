@@ -24,8 +24,8 @@ from atdata.local.opening import open_database
 from atdata.local.records import LocalRecords, check_owner
 from atdata.local.redis import RedisClient, RedisDatabase
 from atdata.local.sources import check_places, source_of_entry
-from atdata.records import Address, Entry, Label, LensRecord, Listing, Record, Schema
-from atdata.records.address import name_and_version
+from atdata.records import Entry, Label, LensRecord, Listing, Record, Schema
+from atdata.records.address import named_locally
 from atdata.records.facts import warn_of_not_taken
 from atdata.redaction import secret_address
 from atdata.settings import Settings
@@ -295,7 +295,7 @@ class LocalIndex(RecordIndex[LocalRecords]):
     def _read(self, ref: str, kind: type[R]) -> R:
         if checked_text(ref, "ref", "Give a name, or an address.").startswith("at://"):
             return self.records.read(ref, kind)
-        name, version = _named(ref, kind)
+        name, version = named_locally(ref, _WORDS[kind])
         if kind is Entry:
             return cast(R, self.get_entry_by_name(name, version))
         named = self.records.named(None, kind, name)
@@ -335,16 +335,6 @@ class _Plan(NamedTuple):
 
     entry: Entry
     fresh: list[Record]
-
-
-def _named(ref: str, kind: type[Record]) -> tuple[str, str | None]:
-    """Name and version in a reference that is no AT URI."""
-    if ref.startswith(("atdata://", "local://")):
-        address = Address.parse(ref)
-        if not address.is_local or address.kind not in _WORDS[kind]:
-            raise NotFoundError(f"the address names no {kind.NSID.name} of this index", uri=ref)
-        return address.name, address.version
-    return name_and_version(ref.removeprefix("@local/"))
 
 
 def _refuse_manifests(publication: Publication) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NoReturn, Self
 from urllib.parse import quote, unquote_to_bytes
 
 from atdata.atproto.syntax import Handle, parse_identifier
-from atdata.errors import IdentifierError, UsageError
+from atdata.errors import IdentifierError, NotFoundError, UsageError
 from atdata.records.version import is_semver
 from atdata.shards.listing import did_you_mean
 
@@ -104,6 +105,40 @@ def name_and_version(text: str) -> tuple[str, str | None]:
             actual=repr(text)[:200],
         )
     return name, version or None
+
+
+def named_locally(ref: str, kinds: Collection[str] = ("dataset",)) -> tuple[str, str | None]:
+    """Name and version in a reference to what an index of one's own lists: `[@local/]name[@version]`, or an address.
+
+    Raises:
+        UsageError: the version is an empty text.
+        NotFoundError: it is an address of something else.
+        IdentifierError: it is none.
+    """
+    if not ref.startswith(SCHEMES):
+        return name_and_version(ref.removeprefix(f"@{LOCAL}/"))
+    address = Address.parse(ref)
+    if not address.is_local or address.kind not in kinds:
+        raise NotFoundError(f"the address names no {next(iter(kinds))} of this index", uri=ref)
+    return address.name, address.version
+
+
+def named_publicly(ref: str) -> tuple[str | None, str, str | None]:
+    """Owner, name and version in a reference to a dataset on the network: `@handle/name[@version]`, or an address; of
+    `name[@version]`, which is one's own, no owner.
+
+    Raises:
+        UsageError: the version is an empty text.
+        NotFoundError: it is an address of something else.
+        IdentifierError: it is none.
+    """
+    if ref.startswith(SCHEMES):
+        address = Address.parse(ref)
+        if address.is_local or address.kind != "dataset":
+            raise NotFoundError("the address names no dataset of the network", uri=ref)
+        return address.owner, address.name, address.version
+    owner, _, rest = ref[1:].partition("/") if ref.startswith("@") else (None, "", ref)
+    return owner, *name_and_version(rest)
 
 
 def _decoded(name: str) -> str:
