@@ -14,6 +14,7 @@ from pathlib import Path
 
 import importing
 import members
+import mixtures
 import opening
 import reading
 import tables
@@ -33,6 +34,7 @@ BENCHMARKS: dict[str, Callable[[argparse.Namespace], bool]] = {
     "importing": import_benchmark,
     "index": index.main,
     "members": members.main,
+    "mixtures": mixtures.main,
     "opening": lambda _: opening.main(),
     "reading": reading.main,
     "tables": tables.main,

@@ -31,7 +31,7 @@ SRC = Path(atdata.__file__).parent
 
 LARGE_FACES = {
     "Entry": 13,  # all that a dataset says of itself
-    "Dataset": 27,  # the verbs of users
+    "Dataset": 29,  # the verbs of users
     "View": 13,  # all that iteration, loaders and tables ask of one
     "ShardView": 14,
     "RecordIndex": 17,

@@ -28,7 +28,7 @@ from atdata.samples import (
 
 if TYPE_CHECKING:
     from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, AtUri, BlobSource, PDSBlobStore
-    from atdata.dataset import Dataset, DatasetDict, write_samples
+    from atdata.dataset import Dataset, DatasetDict, concat, mix, write_samples
     from atdata.importers import (
         from_anndata,
         from_arrow,
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 # What not every program needs comes when it is asked for: `import atdata` stays light.
 _LAZY = {
     "atdata.atmosphere": ("AtUri", "AtmosphereClient", "AtmosphereIndex", "BlobSource", "PDSBlobStore"),
-    "atdata.dataset": ("Dataset", "DatasetDict", "write_samples"),
+    "atdata.dataset": ("Dataset", "DatasetDict", "concat", "mix", "write_samples"),
     "atdata.importers": (
         *("from_arrow", "from_csv", "from_huggingface", "from_images", "from_jsonl"),
         *("from_npz", "from_pandas", "from_parquet", "from_polars", "from_webdataset"),
@@ -104,6 +104,7 @@ __all__ = [
     "Shape",
     "Unit",
     "Video",
+    "concat",
     "from_anndata",
     "from_arrow",
     "from_csv",
@@ -119,6 +120,7 @@ __all__ = [
     "infer",
     "lens",
     "load_dataset",
+    "mix",
     "open",
     "packable",
     "promote_to_atmosphere",

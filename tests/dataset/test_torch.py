@@ -330,3 +330,56 @@ def test_distributed_training_splits_an_epoch(data, tmp_path):
     done = subprocess.run([*command, str(tmp_path)], capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     assert "['0 of 1000', '384 of 1000']" in done.stdout  # 360 were left, and 24 to fill the last step
+
+
+# --- mixtures
+
+
+def odd(item: Item) -> bool:
+    return item.id % 2 == 1
+
+
+@pytest.fixture(scope="module")
+def mixed(data: Dataset[Item], tmp_path_factory: pytest.TempPathFactory) -> Dataset[Item]:
+    rows = [Item(1000 + n, np.full(4, n, np.float32)) for n in range(31)]
+    other = atdata.write_samples(rows, tmp_path_factory.mktemp("other") / "o-%d.tar", maxcount=10)
+    return atdata.mix([(data, 3), (other.filter(odd), 1), (data.repeat(2), 1)], seed=2, stop="longest")
+
+
+@pytest.mark.parametrize(("count", "method"), [(0, None), (2, "fork"), (3, "spawn")])
+def test_a_dataloader_reads_a_mixture(mixed, count, method):
+    loader = mixed.loader(10, shuffle="global", seed=1, equal_steps="pad")
+    alone = mixed.loader(10, shuffle="global", seed=1, equal_steps="pad")
+    batches = data_loading.DataLoader(loader, batch_size=None, num_workers=count, multiprocessing_context=method)
+    assert [ids(batches) for _ in range(2)] == [ids(alone) for _ in range(2)]
+
+
+def test_a_stateful_dataloader_goes_on_in_a_mixture(mixed):
+    def made() -> Any:
+        return stateful.StatefulDataLoader(
+            mixed.loader(10, shuffle="global", seed=1), batch_size=None, num_workers=2, multiprocessing_context="fork"
+        )
+
+    expected = ids(mixed.loader(10, shuffle="global", seed=1))
+    first, again = made(), made()
+    found = ids(itertools.islice(first, 6))
+    again.load_state_dict(json.loads(json.dumps(first.state_dict())))
+    assert sorted(found + ids(again)) == sorted(expected)
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+def test_workers_are_told_of_weights_that_change(mixed, persistent):
+    """Those too that stay from pass to pass."""
+    loader, alone = (mixed.loader(10, shuffle="global", seed=1, equal_steps="pad") for _ in range(2))
+    batches = data_loading.DataLoader(
+        loader, batch_size=None, num_workers=2, multiprocessing_context="fork", persistent_workers=persistent
+    )
+    assert ids(itertools.islice(batches, 4)) == ids(itertools.islice(alone, 4))
+    loader.set_weights([1, 0, 5], batches=4)
+    alone.set_weights([1, 0, 5])
+    for _ in range(2):
+        assert ids(batches) == ids(alone)
+    loader.set_weights([0, 1, 1], step=1)
+    state = loader.state_dict()
+    alone.load_state_dict(json.loads(json.dumps(state)))
+    assert ids(batches) == ids(alone)

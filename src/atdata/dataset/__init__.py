@@ -1,6 +1,7 @@
 """Datasets: typed samples in shards, iterated in an order that is a pure function of what was asked."""
 
 from atdata.dataset.dataset import Dataset, DatasetDict
+from atdata.dataset.mixing import concat, mix
 from atdata.dataset.writing import write_items, write_samples
 
-__all__ = ["Dataset", "DatasetDict", "write_items", "write_samples"]
+__all__ = ["Dataset", "DatasetDict", "concat", "mix", "write_items", "write_samples"]

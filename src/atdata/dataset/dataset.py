@@ -7,6 +7,7 @@ import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import numpy as np
@@ -15,11 +16,12 @@ from numpy.typing import NDArray
 from atdata.arguments import checked_call, checked_text, checked_type
 from atdata.dataset.delivery import Format, extend_collation
 from atdata.dataset.entry import IndexEntry
-from atdata.dataset.identity import find
+from atdata.dataset.identity import By, find, sides
 from atdata.dataset.iteration import Batches, Samples, Shuffle
 from atdata.dataset.loader import EqualSteps, Loader
-from atdata.dataset.looks import Looks
+from atdata.dataset.looks import Looks, count
 from atdata.dataset.mapping.run import Engine, map_shards
+from atdata.dataset.mixture import Repetition, shares_of
 from atdata.dataset.order import WINDOW, Order
 from atdata.dataset.ranks import Ranks
 from atdata.dataset.reading.table import ShardTable
@@ -475,6 +477,33 @@ class Dataset(MaybeSized, Tables[T], Looks[T]):
         transform = Filter(keep)
         return self._seen(self.view.each(lambda view: _then(view, transform, view.sample_type)))
 
+    def repeat(self, count: int) -> Dataset[T]:
+        """A view of the samples this many times, shuffled anew each time."""
+        times = checked_int(count, "count")
+        return self._seen(Repetition(self.sample_type, (self.view,), weights=(Fraction(1),), times=times))
+
+    def split(self, shares: Mapping[str, float], *, seed: int = 0, by: By = "sample") -> DatasetDict[T]:
+        """Views that have each sample once, at random and about in these shares.
+
+        The side of a sample depends on the seed and the sample alone, so it stays when shards are added.
+
+        Args:
+            shares: of each view, by its name: numbers of any kind, shares of their sum.
+            seed: selects the split.
+            by: what a sample is known by. `sample`: its shard and its place there, the shard by its digest; where none is
+                known, by its size, its number of samples and some of its bytes. `key`: its key, so that samples of one key
+                are never apart, however they are stored.
+
+        Raises:
+            UsageError: the samples are filtered, or a share is no number, negative or not finite.
+        """
+        if by not in ("sample", "key"):
+            raise UsageError("unknown way to split", path="by", expected="sample or key", actual=by)
+        named, seed = dict(shares), checked_int(seed, "seed", None)
+        numbers = sides(self._random_access, shares_of(list(named.values()), "shares"), seed, by)
+        views = {name: self._seen(self.view.only(own)) for name, own in zip(named, numbers, strict=True)}
+        return DatasetDict(views)
+
     # --- work
 
     def map_shards(
@@ -522,7 +551,18 @@ class Dataset(MaybeSized, Tables[T], Looks[T]):
         return dataset
 
     def __repr__(self) -> str:
-        return f"Dataset[{self.sample_type.__name__}]({self.view.about.title})"
+        title = self.view.about.title
+        if not isinstance(self.view, ShardView):
+            samples = "filtered" if self.view.filtered else f"{count(self.view) or 'not counted'} samples"
+            title = f"{title}, {samples}"
+        return f"Dataset[{self.sample_type.__name__}]({title})"
+
+
+def dataset_of(view: View[T]) -> Dataset[T]:
+    """The dataset that shows a view of several."""
+    dataset: Dataset[T] = object.__new__(Dataset)
+    dataset.metadata, dataset.entry, dataset._view = {}, None, view
+    return dataset
 
 
 def _as_type(view: ShardView[Any], view_type: type[Any], layout: Layout | None) -> ShardView[Any]:

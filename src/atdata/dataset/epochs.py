@@ -7,6 +7,7 @@ share a seed: the first of them records it, and the others find it.
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import secrets
 import tempfile
@@ -23,10 +24,11 @@ if TYPE_CHECKING:
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS passes
-    (number INTEGER PRIMARY KEY, seed TEXT UNIQUE, epoch INTEGER, start INTEGER, world INTEGER, skipped INTEGER);
-CREATE TABLE IF NOT EXISTS next (epoch INTEGER, start INTEGER)
+    (number INTEGER PRIMARY KEY, seed TEXT UNIQUE, epoch INTEGER, start INTEGER, weighing TEXT, world INTEGER,
+    skipped INTEGER);
+CREATE TABLE IF NOT EXISTS next (epoch INTEGER, start INTEGER, weighing TEXT)
 """
-_PASSES = "SELECT number, epoch, start, world, skipped FROM passes "
+_PASSES = "SELECT number, epoch, start, weighing, world, skipped FROM passes "
 
 
 class Pass(NamedTuple):
@@ -36,6 +38,7 @@ class Pass(NamedTuple):
         number: its number among the passes of an `EpochCounter`, from 0.
         epoch: the epoch that it reads.
         start: the position where it began.
+        weighing: the weights of a mixture that were changed, as a state has them.
         world: how many ranks share the epoch.
         skipped: the first step that one of several workers skipped, since the filter left nothing of it.
     """
@@ -43,8 +46,14 @@ class Pass(NamedTuple):
     number: int
     epoch: int
     start: int
+    weighing: dict[str, Any]
     world: int
     skipped: int | None
+
+    @classmethod
+    def of(cls, number: int, epoch: int, start: int, weighing: str, world: int, skipped: int | None) -> Pass:
+        """The pass that a row tells of."""
+        return cls(number, epoch, start, json.loads(weighing), world, skipped)
 
 
 class EpochCounter:
@@ -70,12 +79,12 @@ class EpochCounter:
     def __reduce__(self) -> tuple[Any, ...]:
         return EpochCounter, (self._token,)
 
-    def start_pass(self, seed: str, place: tuple[int, int], resumed: bool, world: int) -> Pass:
+    def start_pass(self, seed: str, place: tuple[int, int, dict[str, Any]], resumed: bool, world: int) -> Pass:
         """The pass whose workers have this seed: at the place that was set, else the epoch after the last one.
 
         Args:
             seed: what the workers of the pass share.
-            place: the epoch and the position where the first pass begins.
+            place: the epoch and the position where the first pass begins, and the weights of a mixture that were changed.
             resumed: whether this one does, whatever was before.
             world: how many ranks share the epoch.
         """
@@ -84,19 +93,20 @@ class EpochCounter:
             found = db.execute(_PASSES + "WHERE seed = ?", [seed]).fetchone()
             if found is None:
                 last = db.execute(_PASSES + "ORDER BY number DESC LIMIT 1").fetchone()
-                set_place = db.execute("SELECT epoch, start FROM next").fetchone()
-                epoch, start = place if resumed else set_place or ((last[1] + 1, 0) if last else place)
-                found = (last[0] + 1 if last else 0, epoch, start, world, None)
-                db.execute("INSERT INTO passes VALUES (?, ?, ?, ?, ?, ?)", [found[0], seed, *found[1:]])
+                set_place = db.execute("SELECT epoch, start, weighing FROM next").fetchone()
+                own = (*place[:2], json.dumps(place[2]))
+                epoch, start, weighing = own if resumed else set_place or ((last[1] + 1, 0, last[3]) if last else own)
+                found = (last[0] + 1 if last else 0, epoch, start, weighing, world, None)
+                db.execute("INSERT INTO passes VALUES (?, ?, ?, ?, ?, ?, ?)", [found[0], seed, *found[1:]])
                 db.execute("DELETE FROM next")
-            return Pass(*found)
+            return Pass.of(*found)
 
-    def set_next(self, epoch: int, start: int) -> None:
+    def set_next(self, epoch: int, start: int, weighing: dict[str, Any]) -> None:
         """Set where the next pass begins, for workers too that stay from pass to pass."""
         if self._path.exists():
             with closing(self._open()) as db, db:
                 db.execute("DELETE FROM next")
-                db.execute("INSERT INTO next VALUES (?, ?)", [epoch, start])
+                db.execute("INSERT INTO next VALUES (?, ?, ?)", [epoch, start, json.dumps(weighing)])
 
     def note_skipped(self, number: int, step: int) -> None:
         """Note that a step of a pass was skipped."""
@@ -113,7 +123,7 @@ class EpochCounter:
             if db.execute("SELECT 1 FROM next").fetchone():
                 return None
             row = db.execute(_PASSES + "ORDER BY number DESC LIMIT 1").fetchone()
-            return row and Pass(*row)
+            return row and Pass.of(*row)
 
     def _open(self) -> sqlite3.Connection:
         import sqlite3

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+import hashlib
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any, Literal, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
+from atdata.dataset.combined import CombinedView
+from atdata.dataset.order import GOLDEN, Order, mixed
+from atdata.dataset.reading.table import ShardTable
 from atdata.dataset.view import View, of_shards
 from atdata.errors import NotFoundError
+from atdata.numbers import Ints
+
+By: TypeAlias = Literal["sample", "key"]
+Hashes: TypeAlias = NDArray[np.uint64]
 
 
 def find(view: View[Any], key: str) -> int:
@@ -15,8 +28,63 @@ def find(view: View[Any], key: str) -> int:
         NotFoundError: no shard has it, or the view leaves it out.
         ShardError: a shard that had to be opened is damaged.
     """
-    number = of_shards(view).table.find(key)
+    number = _in_sources(view, key) if isinstance(view, CombinedView) else of_shards(view).table.find(key)
     if view.selection is not None and number not in view.selection:
         hint = "Take it from the dataset on which take, skip or select was called."
         raise NotFoundError("the sample with this key is not in this view", path=repr(key), hint=hint)
     return number
+
+
+def _in_sources(view: CombinedView[Any], key: str) -> int:
+    error: NotFoundError | None = None
+    for number, source in enumerate(view.sources):
+        try:
+            return find(source, key) + (number << view.bits)
+        except NotFoundError as one:
+            error = error or one
+    raise error or NotFoundError("no sample has this key", path=repr(key))
+
+
+def sides(view: View[Any], shares: Sequence[Fraction], seed: int, by: By) -> list[Ints]:
+    """The numbers of the samples that fall to each share. A sample falls where its hash does, whatever others there are.
+
+    Args:
+        view: the samples, in the stored order.
+        shares: together 1.
+        seed: selects the hash.
+        by: `sample` hashes the shard's digest and the sample's place in it, `key` its key.
+    """
+    numbers = view.at(Order(0), np.arange(view.extent, dtype=np.int64))
+    bounds = [int(sum(shares[:end]) * (1 << 64)) for end in range(1, len(shares))]
+    bounds = [min(bound, (1 << 64) - 1) for bound in bounds]
+    side = np.searchsorted(np.array(bounds, np.uint64), _hashes(view, numbers, seed, by), "right")
+    return [numbers[side == share] for share in range(len(shares))]
+
+
+def _hashes(view: View[Any], numbers: Ints, seed: int, by: By) -> Hashes:
+    found = np.zeros(len(numbers), np.uint64)
+    if not len(numbers):
+        return found
+    if isinstance(view, CombinedView):
+        for source, places, own in view.groups(numbers):
+            hashes = _hashes(view.sources[source], np.asarray(own, np.int64), seed, by)
+            found[slice(None) if places is None else places] = hashes
+        return found
+    table = of_shards(view).table
+    prints = table.fingerprints() if by == "sample" else []
+    for shard, group, places in table.groups(numbers):
+        found[group] = _by_key(table, shard, places, seed) if by == "key" else _by_place(prints[shard], places, seed)
+    return found
+
+
+def _by_place(shard: str, places: Ints, seed: int) -> Hashes:
+    return mixed(np.uint64(_hash(f"{seed} {shard}")) + (places + 1).astype(np.uint64) * GOLDEN)
+
+
+def _by_key(table: ShardTable, shard: int, places: Ints, seed: int) -> Hashes:
+    keys = table.shards.keys(shard)
+    return np.array([_hash(f"{seed} {keys[place]}") for place in places.tolist()], np.uint64)
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")

@@ -9,16 +9,18 @@ changes none of this: a step of which it leaves nothing is skipped, and is count
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache, partial
 from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 from atdata.dataset.delivery import FORMATS, Format, delivery
 from atdata.dataset.epochs import EpochCounter, Pass
 from atdata.dataset.frameworks import prefetching_framework, refuse_sampling, refuse_sharing, refuse_skipping
+from atdata.dataset.mixture import of_epoch, reweighted, settled, weighed, weighing
 from atdata.dataset.order import Mode, Order
 from atdata.dataset.padding import Padding
 from atdata.dataset.ranks import InheritedRank, Rank, Ranks, Worker
+from atdata.dataset.resuming import check_identity, number_in
 from atdata.dataset.view import MaybeSized, View
 from atdata.errors import ResumeError, UnsizedError, UsageError
 from atdata.numbers import checked_int
@@ -105,7 +107,7 @@ class Loader(MaybeSized, Generic[B]):
         self._current: _Progress | None = None
         self._prefetcher = None
         self._epoch_is_set = True
-        self._epochs.set_next(progress.epoch, progress.start)
+        self._epochs.set_next(progress.epoch, progress.start, weighing(self.view))
 
     @property
     def rank(self) -> Rank:
@@ -144,8 +146,10 @@ class Loader(MaybeSized, Generic[B]):
             progress = self._next._replace(world=rank.world_size)
             self._set_next(_Progress(progress.epoch + 1))
         else:
-            next_ = self._next.epoch, self._next.start
+            next_ = self._next.epoch, self._next.start, weighing(self.view)
             current = self._epochs.start_pass(f"{worker.seed}:{self._passes}", next_, self._resumed, rank.world_size)
+            place = {"epoch": current.epoch, "position": current.start}
+            self.view = weighed(self.view, {**current.weighing, **place})
             self._pass_number = current.number
             progress = self._next._replace(world=rank.world_size) if self._resumed else _progress_of(current)
             self._resumed, self._passes = False, self._passes + 1
@@ -154,12 +158,16 @@ class Loader(MaybeSized, Generic[B]):
         return map(delivery(self._format, worker.seed is not None), self._batches(progress, worker, rank))
 
     def _batches(self, progress: _Progress, worker: Worker, rank: Rank) -> Iterator[SampleBatch[Any]]:
-        order = self._order_of(progress.epoch)
+        begun, view = self.view, of_epoch(self.view, progress.epoch)
+        order = self._order_of(view, progress.epoch)
         step = worker.number + progress.taken * worker.count
-        filtered, padding = self.view.filtered, Padding(self.view, order, self.batch_size)
-        numbers = self.view.numbers(order, self._positions(progress.start, step, worker.count, rank))
+        filtered, padding = view.filtered, Padding(view, order, self.batch_size)
+        numbers = view.numbers(order, self._positions(view, progress.start, step, worker.count, rank))
         has_skipped = False
-        for batch in self.view.read(numbers):
+        for batch in view.read(numbers):
+            if self.view is not begun:
+                hint = "Begin the next one, which goes on where they were changed: for batch in loader."
+                raise UsageError("the weights of the mixture were changed during this pass", hint=hint)
             self._current = progress = _Progress(progress.epoch, progress.start, progress.taken + 1, progress.world)
             empty = filtered and not len(batch)
             if empty and self._equal_steps is not None:
@@ -176,30 +184,30 @@ class Loader(MaybeSized, Generic[B]):
             step += worker.count
         self._current, self._prefetcher = _Progress(progress.epoch + 1, world=progress.world), None
 
-    def _positions(self, start: int, first: int, stride: int, rank: Rank) -> Iterator[tuple[int, int]]:
+    def _positions(self, view: View[Any], start: int, first: int, stride: int, rank: Rank) -> Iterator[tuple[int, int]]:
         """Positions of a rank's batches. With `pad`, positions beyond the end stand for the epoch's first ones."""
         size, world = self.batch_size, rank.world_size
         if self._order.mode == "ordered" and (start, first, stride, world) == (0, 0, 1, 1):
-            self.view.prefetch_first()
+            view.prefetch_first()
         step = first
         while True:
             self._ranks.check(rank)
             begin = start + step * size * world
             mine = begin + rank.rank * size
             if self._equal_steps is None:
-                end = self.view.resolve_stop(mine + size)
+                end = view.resolve_stop(mine + size)
                 if end <= mine or (self._drop_last and end - mine < size):
                     return
             else:
                 end = mine + size
                 needed = begin + size * world if self._equal_steps == "drop" else begin + 1
-                if self.view.resolve_stop(needed) < needed:
+                if view.resolve_stop(needed) < needed:
                     return
             yield mine, end
             step += stride
 
-    def _order_of(self, epoch: int) -> Order:
-        size = 0 if self._order.mode == "ordered" and self._equal_steps != "pad" else self.view.extent
+    def _order_of(self, view: View[Any], epoch: int) -> Order:
+        size = 0 if self._order.mode == "ordered" and self._equal_steps != "pad" else view.extent
         return Order(size, self._order.mode, self._order.seed, epoch, self._order.window)
 
     def __len__(self) -> int:
@@ -232,6 +240,7 @@ class Loader(MaybeSized, Generic[B]):
         epoch = checked_int(epoch, "epoch")
         waiting = self._next.start > 0 and self._current is None and self._epochs.last() is None
         if not waiting:
+            self.view = settled(self.view)
             self._set_next(_Progress(epoch))
         elif epoch != self._next.epoch:
             raise UsageError(
@@ -258,13 +267,13 @@ class Loader(MaybeSized, Generic[B]):
             UsageError: the arguments do not tell what was used.
         """
         progress = self._used(batches, step)
-        state = {**self._identity(), "epoch": progress.epoch, "position": progress.start}
+        state = {**self._identity(), **weighing(self.view), "epoch": progress.epoch, "position": progress.start}
         world = progress.world or self.rank.world_size
         if Worker.here().seed is not None:  # StatefulDataLoader keeps one state for each worker
             return {**state, "taken": progress.taken, "stride": self._stride(world)}
         position = progress.start + progress.taken * self.batch_size * world
         needed = position + (self.batch_size * world if self._equal_steps == "drop" else 1)
-        if self.view.resolve_stop(needed) < needed:
+        if of_epoch(self.view, progress.epoch).resolve_stop(needed) < needed:
             return {**state, "epoch": progress.epoch + 1, "position": 0}
         return {**state, "position": position}
 
@@ -274,24 +283,15 @@ class Loader(MaybeSized, Generic[B]):
         Raises:
             ResumeError: the state is of other data, of another view of them, or of another order; it says which.
         """
-        if not isinstance(state, Mapping):
-            raise _no_state("type", type(state).__name__)
-        expected = self._identity()
-        state = {"pipeline": expected["pipeline"], **state}  # older states have none
-        for name, value in expected.items():
-            if not isinstance(state.get(name), int | str) or state[name] != value:
-                what, hint = _DIFFERENCES[name]
-                actual = repr(state.get(name))[:160]
-                raise ResumeError(what, path=name, expected=repr(value)[:160], actual=actual, hint=hint)
-        progress = _Progress(state.get("epoch", -1), state.get("position", -1), state.get("taken", 0))
-        for name, number in zip(("epoch", "position", "taken"), progress, strict=False):
-            if not (type(number) is int and 0 <= number < 1 << 63):
-                raise _no_state(name, repr(number)[:80])
-        if progress.start and self.view.resolve_stop(progress.start + 1) <= progress.start:
+        check_identity(state, self._identity())
+        progress = _Progress(*map(partial(number_in, state), ("epoch", "position", "taken"), (-1, -1, 0)))
+        view = weighed(self.view, state)
+        now = of_epoch(view, progress.epoch)
+        if progress.start and now.resolve_stop(progress.start + 1) <= progress.start:
             raise ResumeError(
                 "the position in the state is beyond the end of the epoch",
                 path="position",
-                expected=f"less than {self.view.extent}",
+                expected=f"less than {now.extent}",
                 actual=progress.start,
                 hint="Load the state as it was saved, or begin anew: loader.set_epoch(n).",
             )
@@ -303,10 +303,27 @@ class Loader(MaybeSized, Generic[B]):
                 actual=repr(state.get("stride"))[:80],
                 hint="Resume with the same numbers and batch size. The loader's own state_dict(batches=n) suits any.",
             )
+        self.view = view
         if Worker.here().seed is None:
             self._set_next(progress)
         else:  # one of several, which count passes together
             self._next, self._resumed = progress, True
+
+    def set_weights(self, weights: Sequence[Any], batches: int | None = None, *, step: int | None = None) -> None:
+        """Give the datasets of a mixture other weights from this place of the run on; the state keeps them. The next pass goes
+        on there. All ranks must do so after the same step.
+
+        Args:
+            weights: one for each dataset, in order.
+            batches: as for `state_dict`.
+            step: likewise.
+
+        Raises:
+            UsageError: the loader is over no mixture, a weight is no number, negative or not finite, or the arguments do
+                not tell what was used.
+        """
+        state = self.state_dict(batches, step=step)
+        self.load_state_dict({**state, **reweighted(self.view, weights, state)})
 
     def _identity(self) -> dict[str, Any]:
         """The part of a state that a loader must share to load it."""
@@ -363,28 +380,3 @@ def _class_with(base: type[Any]) -> type[Any]:
 
 def _progress_of(started: Pass) -> _Progress:
     return _Progress(started.epoch, started.start, 0, started.world)
-
-
-def _no_state(path: str, actual: str) -> ResumeError:
-    return ResumeError(
-        "this is not the state of a loader", path=path, actual=actual, hint="Load what state_dict() gave."
-    )
-
-
-_DIFFERENCES = {
-    "version": (
-        "the state has a version that this release of atdata does not read",
-        "Resume with the release of atdata that saved it.",
-    ),
-    "mode": ("the state was saved in another order", "Make the loader with the same shuffle=."),
-    "seed": ("the state was saved with another seed", "Make the loader with the same seed=."),
-    "window": ("the state was saved with another window", "Make the loader with the same window=."),
-    "plan": (
-        "the state was saved over other shards or another selection of samples",
-        "Make the loader of the same dataset, or begin anew: loader.set_epoch(n).",
-    ),
-    "pipeline": (
-        "the state was saved over another view of the same samples",
-        "Make the loader of a dataset with the same as_type, columns, map and filter, or begin anew: loader.set_epoch(n).",
-    ),
-}

@@ -23,6 +23,8 @@ WINDOW = 16_384
 RUN = 32
 _HALF_ROUNDS = 8  # even, so that the halves end up where they were
 _HALF = np.uint64(32)
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+"""The step between numbers whose hashes are to differ: 2**64 over the golden ratio."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +113,8 @@ def _feistel(positions: Ints, left: int, right: int, key: int) -> Ints:
     """Alternating rounds over Z_left x Z_right; each adds to one half a hash of the other."""
     a, b = np.divmod(positions.astype(np.uint64), np.uint64(right))
     sizes = np.uint64(left), np.uint64(right)
-    for secret in _mixed(np.uint64(key) + np.arange(_HALF_ROUNDS, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)):
-        a, b, sizes = b, _added(a, _mixed(b ^ secret), sizes[0]), sizes[::-1]
+    for secret in mixed(np.uint64(key) + np.arange(_HALF_ROUNDS, dtype=np.uint64) * GOLDEN):
+        a, b, sizes = b, _added(a, mixed(b ^ secret), sizes[0]), sizes[::-1]
     return (a * np.uint64(right) + b).astype(np.int64)
 
 
@@ -122,7 +124,7 @@ def _added(half: NDArray[np.uint64], hashed: NDArray[np.uint64], modulus: np.uin
     return np.minimum(total, total - modulus)  # where total < modulus the difference wraps to something larger
 
 
-def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """The finalizer of SplitMix64 (Steele, Lea & Flood, 2014)."""
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

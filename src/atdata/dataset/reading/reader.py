@@ -158,12 +158,14 @@ class SampleReader:
         """Batches to read at once. In the stored order they are of one shard, so that none waits for another."""
         block: list[Batch] = []
         size = limit = end = 0
+        some = False  # since the last None
         for batch in numbers:
             if batch is None:
-                yield block
-                block, size = [], 0
+                if block or not some:
+                    yield block
+                block, size, some = [], 0, False
                 continue
-            count = len(batch)
+            count, some = len(batch), True
             if not block and count:
                 shard = self.table.shard_of(int(batch[0]))
                 limit, (_, end) = block_size(self.table, shard), self.table.span_of(shard)

@@ -1,0 +1,381 @@
+"""Mixtures: samples of several views, each as often as its weight says.
+
+Which source stands at a position is settled by the weights (`shares.py`): so a mixture is one more order, and ranks,
+workers and states know nothing of it. Shuffles are of each source. What a source gives is its first samples in the order of
+its epoch; where it begins again, in another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from fractions import Fraction
+from functools import cached_property
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
+
+import numpy as np
+
+from atdata.dataset.combined import CombinedView
+from atdata.dataset.order import Order
+from atdata.dataset.resuming import no_state
+from atdata.dataset.shares import Shares, Turns
+from atdata.dataset.view import About, View
+from atdata.errors import UsageError
+from atdata.numbers import Ints, checked_int
+
+T = TypeVar("T")
+
+_LONGEST = 1000  # characters of a weight in a state
+
+
+Stop: TypeAlias = "Literal['first', 'longest', 'all'] | int"
+
+
+class Segment(NamedTuple):
+    """Positions of an epoch from one on, in which the shares are the same.
+
+    Attributes:
+        start: the first position.
+        counts: the samples of each source before it.
+        shares: what comes from there on.
+    """
+
+    start: int
+    counts: tuple[int, ...]
+    shares: Shares
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The sources of an epoch, position by position."""
+
+    segments: tuple[Segment, ...]
+    length: int
+
+    def at(self, positions: Ints) -> Turns:
+        """The source at each position, and how many samples of it come before."""
+        which = np.searchsorted([segment.start for segment in self.segments], positions, "right") - 1
+        sources, counts = np.empty_like(positions), np.empty_like(positions)
+        for number in np.unique(which).tolist():
+            start, before, shares = self.segments[number]
+            where = np.flatnonzero(which == number)
+            sources[where], turns = shares.at(positions[where] - start)
+            counts[where] = turns + np.array(before, np.int64)[sources[where]]
+        return sources, counts
+
+    def counts(self, position: int) -> tuple[int, ...]:
+        """The samples of each source before a position."""
+        start, before, shares = next(segment for segment in reversed(self.segments) if segment.start <= position)
+        return tuple(map(sum, zip(before, shares.counts(position - start), strict=True)))
+
+
+class WeightChange(NamedTuple):
+    """A change of weights in an epoch.
+
+    Attributes:
+        epoch: which.
+        since: the first position with the new weights.
+        counts: the samples of each source before it.
+    """
+
+    epoch: int
+    since: int
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Mixture(CombinedView[T]):
+    """Samples of several views, each as often as its weight says.
+
+    Attributes:
+        weights: of the sources, together 1.
+        stop: where an epoch ends.
+        seed: of the orders of the sources, with that of a shuffle.
+        given: the weights with which it was made.
+        changed: where they were changed since.
+        began: the same, where the view is that of this very epoch.
+    """
+
+    weights: tuple[Fraction, ...] = ()
+    stop: Stop = "first"
+    seed: int = 0
+    given: tuple[Fraction, ...] = ()
+    changed: WeightChange | None = None
+    began: WeightChange | None = None
+
+    @classmethod
+    def of(cls, sources: Sequence[View[Any]], weights: Sequence[Any], stop: Any, seed: int) -> Mixture[Any]:
+        """The mixture of some views of one sample type.
+
+        Raises:
+            UsageError: the weights, the seed or the end are not what they must be.
+        """
+        if not isinstance(stop, str):
+            stop = checked_int(stop, "stop")
+        elif stop not in ("first", "longest", "all"):
+            expected = "first, longest, all, or a number of samples"
+            raise UsageError("unknown end of a mixture", path="stop", expected=expected, actual=stop)
+        shares = shares_of(weights)
+        kind, seed = sources[0].sample_type, checked_int(seed, "seed", None)
+        return cls(kind, tuple(sources), weights=shares, stop=stop, seed=seed, given=shares)
+
+    @classmethod
+    def word(cls) -> str:
+        """The name of what is done with the sources."""
+        return "mix"
+
+    def prefetch_first(self) -> None:
+        """Begin to open the first shards of the sources."""
+        if self.selection is None:
+            for source in self.sources:
+                source.prefetch_first()
+
+    def _terms(self) -> Sequence[str]:
+        return [" ".join(map(str, self.given)), str(self.stop), str(self.seed)]
+
+    @cached_property
+    def extents(self) -> tuple[int, ...]:
+        """The number of positions of each source that has a share."""
+        return tuple(s.extent if w else 0 for s, w in zip(self.sources, self.weights, strict=True))
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The sources of an epoch."""
+        segments = self._segments()
+        if isinstance(self.stop, int):
+            self._check_not_empty()
+            return Plan(segments, self.stop)
+        start, counts, shares = segments[-1]
+        left = {n: self.extents[n] - counts[n] for n, weight in enumerate(self.weights) if weight}
+        if self.stop == "first":
+            return Plan(segments, start + shares.find(left))
+        if self.stop == "longest":
+            self._check_not_empty()
+            last = {source: count - 1 for source, count in left.items() if count > 0}
+            return Plan(segments, start + (shares.find(last, last=True) + 1 if last else 0))
+        return self._plan_of_all(segments)
+
+    def _segments(self) -> tuple[Segment, ...]:
+        """The first segment; after a change the second one. Positions before it are then those that pad the epoch."""
+        nothing = (0,) * len(self.sources)
+        first = Segment(0, nothing, Shares(self.weights))
+        if self.began is None:
+            return (first,)
+        return first, Segment(self.began.since, self.began.counts, first.shares)
+
+    def _plan_of_all(self, segments: tuple[Segment, ...]) -> Plan:
+        """The shares among those that are left, until none is."""
+        position, counts, shares = segments[-1]
+        segments = segments[:-1]
+        while left := {
+            n: self.extents[n] - counts[n] for n, w in enumerate(self.weights) if w and self.extents[n] > counts[n]
+        }:
+            total = sum(self.weights[source] for source in left)
+            shares = Shares([w / total if n in left else Fraction(0) for n, w in enumerate(self.weights)])
+            segments = (*segments, Segment(position, counts, shares))
+            length = shares.find({source: count - 1 for source, count in left.items()}) + 1
+            counts = tuple(map(sum, zip(counts, shares.counts(length), strict=True)))
+            position += length
+        return Plan(segments or (Segment(0, counts, shares),), position)
+
+    def _check_not_empty(self) -> None:
+        """Refuse sources that are to begin again, and have nothing to begin with."""
+        if self.stop and any(w and not extent for w, extent in zip(self.weights, self.extents, strict=True)):
+            raise UsageError(
+                "a dataset without samples cannot have a share of a mixture",
+                path="stop",
+                actual=self.stop,
+                hint="Leave it out, or use stop='all'.",
+            )
+
+    def resolve_stop(self, stop: int | None, *, open_shards: bool = True) -> int:  # noqa: ARG002
+        """`stop`, or the number of positions if that is less."""
+        end = self.plan.length if self.selection is None else len(self.selection)
+        return end if stop is None else min(stop, end)
+
+    def at(self, order: Order, positions: Ints) -> Ints:
+        """The numbers of the samples at some positions: those of the sources, each in that order."""
+        if self.selection is not None:
+            return self.selection[order.samples(positions)]
+        sources, counts = self.plan.at(positions)
+        numbers = np.empty_like(positions)
+        for source in np.unique(sources).tolist():
+            where = np.flatnonzero(sources == source)
+            epochs, places = np.divmod(counts[where], self.extents[source])
+            for epoch in np.unique(epochs).tolist():
+                chosen = epochs == epoch
+                own = self._order(order, source, epoch)
+                numbers[where[chosen]] = self.sources[source].at(own, places[chosen]) + (source << self.bits)
+        return numbers
+
+    def _order(self, order: Order, source: int, epoch: int) -> Order:
+        """The order of one source, in one of its epochs in an epoch of the mixture."""
+        if order.mode == "ordered":
+            return Order(0)
+        digest = hashlib.blake2b(repr((order.seed, self.seed, source, epoch)).encode(), digest_size=8).digest()
+        seed = int.from_bytes(digest, "little")
+        return Order(self.extents[source], order.mode, seed, order.epoch, order.window)
+
+    # --- changes of weights
+
+    def reweighted(self, weights: Sequence[Any], changed: WeightChange | None) -> Mixture[T]:
+        """The mixture with other weights since some place.
+
+        Raises:
+            UsageError: the weights are not what they must be.
+        """
+        shares = shares_of(weights)
+        if len(shares) != len(self.sources):
+            actual = f"{len(shares)} weights for {len(self.sources)} datasets"
+            raise UsageError("each dataset of the mixture needs a weight", path="weights", actual=actual)
+        return replace(self, weights=shares, changed=changed, began=None)
+
+    def of_epoch(self, epoch: int) -> Mixture[T]:
+        """The mixture as it is in one epoch."""
+        return self._on_change if self.changed is not None and self.changed.epoch == epoch else self
+
+    @cached_property
+    def _on_change(self) -> Mixture[T]:
+        return replace(self, began=self.changed)
+
+
+@dataclass(frozen=True, eq=False)
+class Repetition(Mixture[T]):
+    """The samples of one view some times, in another order each time.
+
+    Attributes:
+        times: how often.
+    """
+
+    times: int = 1
+
+    @classmethod
+    def word(cls) -> str:
+        """The name of what is done with the source."""
+        return "repeat"
+
+    @property
+    def about(self) -> About:
+        """The shards of the source."""
+        about = self.sources[0].about
+        return about._replace(title=f"{self.times} times {about.title}", layout=None)
+
+    def _terms(self) -> Sequence[str]:
+        return [str(self.times)]
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The source, each time."""
+        return Plan(self._segments(), self.times * self.extents[0])
+
+
+def shares_of(weights: Sequence[Any], path: str = "weights") -> tuple[Fraction, ...]:
+    """Weights as exact shares of 1. A float stands for the decimal number that it prints as.
+
+    Args:
+        weights: numbers of any kind.
+        path: the name of the argument.
+
+    Raises:
+        UsageError: one is no number, negative or not finite, or all are 0.
+    """
+    exact = tuple(_exact(weight, path) for weight in weights)
+    total = sum(exact)
+    if not total:
+        actual = repr(list(weights))[:80]
+        raise UsageError(f"{path} must not all be 0", path=path, actual=actual, hint="Give at least one above 0.")
+    return tuple(weight / total for weight in exact)
+
+
+def _exact(weight: Any, path: str) -> Fraction:
+    try:
+        if isinstance(weight, bool | np.bool_ | str | bytes):
+            raise TypeError
+        plain = isinstance(weight, int | np.integer | Fraction | Decimal)
+        exact = Fraction(int(weight) if isinstance(weight, np.integer) else weight if plain else str(weight))
+    except (TypeError, ValueError, OverflowError):
+        exact = None
+    if exact is None or exact < 0:
+        raise UsageError(
+            f"{path} must be numbers, 0 or more",
+            path=path,
+            actual=repr(weight)[:80],
+            hint="Give integers, fractions, decimals or floats; they are shares of their sum.",
+        )
+    return exact
+
+
+# Mixtures among other views, as a loader has them.
+
+
+def of_epoch(view: View[T], epoch: int) -> View[T]:
+    """A view as it is in one epoch: that of a mixture whose weights were changed in it is another then."""
+    return view.of_epoch(epoch) if isinstance(view, Mixture) else view
+
+
+def weighing(view: View[Any]) -> dict[str, Any]:
+    """The part of a state that tells how weights were changed; nothing where they were not."""
+    if not isinstance(view, Mixture) or view.changed is None:
+        return {}
+    changed = {**view.changed._asdict(), "counts": list(view.changed.counts)}
+    return {"mixture": {"weights": list(map(str, view.weights)), **changed}}
+
+
+def reweighted(view: View[Any], weights: Sequence[Any], state: Mapping[str, Any]) -> dict[str, Any]:
+    """The same, after another change at the place of a state.
+
+    Raises:
+        UsageError: it is no mixture, or the weights are not what they must be.
+    """
+    if not isinstance(view, Mixture) or isinstance(view, Repetition) or view.selection is not None:
+        raise UsageError("only a mixture has weights", actual=view.about.title, hint="Make one with atdata.mix({...}).")
+    epoch, position = state["epoch"], state["position"]
+    counts = view.of_epoch(epoch).plan.counts(position)
+    return weighing(view.reweighted(weights, WeightChange(epoch, position, counts)))
+
+
+def weighed(view: View[T], state: Mapping[str, Any]) -> View[T]:
+    """A view with the weights that a state tells; with those that it was made with where it tells none.
+
+    Raises:
+        ResumeError: they are none of such a view.
+    """
+    said = state.get("mixture")
+    if said is None:
+        return view.reweighted(view.given, None) if isinstance(view, Mixture) and view.changed is not None else view
+    if weighing(view) == {"mixture": said}:
+        return view
+    try:
+        weights, changed = list(said["weights"]), WeightChange(said["epoch"], said["since"], tuple(said["counts"]))
+        _check_change(view, weights, changed)
+        if (changed.epoch, changed.since) > (state["epoch"], state["position"]):
+            raise ValueError(said)
+        if isinstance(view, Mixture):
+            return view.reweighted(list(map(Fraction, weights)), changed)
+    except (KeyError, TypeError, ValueError, ZeroDivisionError, UsageError):
+        pass
+    raise no_state("mixture", repr(said)[:160])
+
+
+def _check_change(view: View[Any], weights: list[Any], changed: WeightChange) -> None:
+    """Refuse what a state says of weights if no loader can have said it.
+
+    Raises:
+        ValueError: none can.
+    """
+    numbers = (changed.epoch, changed.since, *changed.counts)
+    if not all(type(number) is int and 0 <= number < 1 << 63 for number in numbers):
+        raise ValueError(changed)
+    if not all(isinstance(weight, str) and len(weight) <= _LONGEST for weight in weights):
+        raise ValueError(weights)
+    if sum(changed.counts) != changed.since or len(changed.counts) != len(getattr(view, "sources", ())):
+        raise ValueError(changed)
+
+
+def settled(view: View[T]) -> View[T]:
+    """A view that has its weights from the beginning of each epoch."""
+    if not isinstance(view, Mixture) or view.changed is None:
+        return view
+    return view.reweighted(view.weights, WeightChange(0, 0, (0,) * len(view.sources)))
