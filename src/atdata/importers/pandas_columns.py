@@ -77,7 +77,10 @@ def _changed(name: str, series: Any, values: list[Any]) -> tuple[list[Any], Fiel
     Raises:
         SampleError: there is none.
     """
-    cells = _array(name, series).to_pylist()
+    array, is_ = _array(name, series), arrow().types
+    if is_.is_string(array.type) or is_.is_boolean(array.type) or is_.is_binary(array.type):
+        return None  # Arrow makes these of nothing else
+    cells = array.to_pylist()
     differing = [value for value, cell in zip(values, cells, strict=True) if not _alike(value, cell)]
     if not differing:
         return None
