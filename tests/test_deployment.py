@@ -58,7 +58,7 @@ def test_the_roles_of_postgres(postgres_server: PostgresServer, tmp_path: Path) 
         reader = as_user(postgres_server.url, "atdata_reader", "another", database)
         insert(LocalIndex(writer), tmp_path)
         assert [entry.name for entry in LocalIndex(reader).list_datasets()] == ["points"]
-        with pytest.raises(AuthError):
+        with pytest.raises(AuthError, match="PostgreSQL does not let this user do that"):
             LocalIndex(reader).publish_schema(Point, version="9.0.0")
     finally:
         with postgres_connection(postgres_server.url) as connection:

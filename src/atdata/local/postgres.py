@@ -99,13 +99,20 @@ class PostgresDatabase(SqlDatabase):
 
     def _failed(self, error: psycopg.Error) -> Exception:
         psycopg = _driver()
-        denied = psycopg.errors.InsufficientPrivilege | psycopg.errors.InvalidPassword
-        if isinstance(error, denied | psycopg.errors.InvalidAuthorizationSpecification) or _refuses(error):
+        if isinstance(error, psycopg.errors.InsufficientPrivilege):
+            return AuthError(
+                "PostgreSQL does not let this user do that",
+                uri=self.address,
+                actual=str(error.diag.message_primary or type(error).__name__),
+                hint="Who only reads needs SELECT on the tables; who writes needs all rights, and may have to create them.",
+            )
+        denied = psycopg.errors.InvalidPassword | psycopg.errors.InvalidAuthorizationSpecification
+        if isinstance(error, denied) or _refuses(error):
             return AuthError(
                 "PostgreSQL refuses the login",
                 uri=self.address,
                 actual=type(error).__name__,
-                hint="Check user and password, and that the user may create and write tables.",
+                hint="Check user and password.",
             )
         if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
             self.close()
