@@ -2,6 +2,6 @@
 
 from atdata.dataset.dataset import Dataset, DatasetDict
 from atdata.dataset.mixing import concat, mix
-from atdata.dataset.writing import write_items, write_samples
+from atdata.dataset.writing import write_samples
 
-__all__ = ["Dataset", "DatasetDict", "concat", "mix", "write_items", "write_samples"]
+__all__ = ["Dataset", "DatasetDict", "concat", "mix", "write_samples"]

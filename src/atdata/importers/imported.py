@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from atdata.arguments import path_text
-from atdata.dataset import Dataset, DatasetDict, write_items
+from atdata.dataset import Dataset, DatasetDict
+from atdata.dataset.writing import write_items
 from atdata.errors import UsageError
 from atdata.importers.declaration import declaration
 from atdata.loading.splits import SPLITS, TRAIN, find_split, split_of
