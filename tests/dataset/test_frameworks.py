@@ -111,7 +111,7 @@ def test_a_filter_that_empties_the_steps_of_one_rank_lets_both_end_together(fold
 def test_lightning(folder):
     pytest.importorskip("lightning", reason="lightning is not installed: python3 dev.py torch")
     ranks = run("lightning", folder, ranks=1)
-    assert once(ranks) == 1 + 3 * 2
+    assert once(ranks) == 1 + 4 * 2
     for left in ranks:  # of loaders without a length it holds one batch more than it has used
         assert len(left["unsized"]) == 3
         assert all("Lightning prefetches one batch" in text for text in left["unsized"])

@@ -20,6 +20,9 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, IterableDataset
 
 import atdata
+import atdata.integrations.accelerate
+import atdata.integrations.transformers
+from atdata import integrations
 from atdata.errors import UsageError
 
 SAMPLES, SIZE, STEPS = 640, 32, 10  # ten steps of two ranks
@@ -198,7 +201,12 @@ def lightning(folder: Path) -> None:
         trainer.fit(module, batches, ckpt_path=folder / "lightning.ckpt" if resumed else None)
         return module.seen
 
+    class Data(L.LightningDataModule):
+        def train_dataloader(self) -> Any:
+            return StatefulDataLoader(loader(folder, format="torch"), batch_size=None, num_workers=1)
+
     makers = {
+        "a DataModule": Data,
         "the loader": lambda: loader(folder),
         "0 workers": lambda: StatefulDataLoader(loader(folder), batch_size=None, collate_fn=tensors),
         "2 workers": lambda: StatefulDataLoader(loader(folder), batch_size=None, collate_fn=tensors, num_workers=2),
@@ -225,13 +233,8 @@ def lightning(folder: Path) -> None:
 
 
 def prepared(made: Any, device: Any, workers: int) -> Any:
-    """As docs/training.md says."""
-    from accelerate.data_loader import prepare_data_loader
-
-    batches = DataLoader(made, batch_size=None, collate_fn=tensors, num_workers=workers)
-    return prepare_data_loader(
-        batches, device, num_processes=1, process_index=0, put_on_device=True, dispatch_batches=False
-    )
+    """As docs/frameworks/accelerate.md says, but with batches that a function turns to tensors."""
+    return integrations.accelerate.prepare(device, made, collate_fn=tensors, num_workers=workers)
 
 
 def batches_after(folder: Path, state: Any) -> Any:
@@ -325,11 +328,10 @@ def transformers(folder: Path) -> None:
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             control.should_training_stop = state.global_step == STOP
 
-    class OwnTrainer(Trainer):
-        def get_train_dataloader(self) -> Any:
-            return prepared(loader(folder), self.args.device, self.args.dataloader_num_workers)
+    class OwnTrainer(integrations.transformers.LoaderTrainer, Trainer):
+        pass
 
-    def train(kind: type[Trainer], workers: int, *callbacks: Any, resumed: bool = False, **options: Any) -> Seen:
+    def train(kind: type[Trainer], workers: int, resumed: bool = False, **options: Any) -> Seen:
         arguments = TrainingArguments(
             str(folder / "trainer"),
             use_cpu=True,
@@ -343,16 +345,16 @@ def transformers(folder: Path) -> None:
         )
         model = Model(config)
         model.seen = []
-        trainer = kind(model, arguments, callbacks=[*callbacks], **options)
+        trainer = kind(model, arguments, **options)
         trainer.train(resume_from_checkpoint=str(folder / "trainer" / f"checkpoint-{STOP}") if resumed else None)
         first = STOP if resumed else 0
         return [((first + step) // STEPS, ids) for step, ids in enumerate(model.seen)]
 
     seen: dict[str, Any] = {}
     for workers in (0, 2):
-        seen[f"{workers} workers"] = train(OwnTrainer, workers)
-        seen[f"{workers} workers stopped"] = train(OwnTrainer, workers, Stop())
-        seen[f"{workers} workers resumed"] = train(OwnTrainer, workers, resumed=True)
+        for part, options in {"": {}, " stopped": {"callbacks": [Stop()]}, " resumed": {"resumed": True}}.items():
+            own = loader(folder, format="torch")
+            seen[f"{workers} workers{part}"] = train(OwnTrainer, workers, train_dataset=own, **options)
     seen["shared"] = [refusal(lambda: train(Trainer, 0, train_dataset=loader(folder)))]
 
     class PlainTrainer(Trainer):
