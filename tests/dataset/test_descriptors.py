@@ -92,3 +92,34 @@ def test_what_is_no_sample_is_told(tmp_path):
         atdata.write_samples([DictSample({"n": 1}), None], tmp_path / "d.tar")  # type: ignore[list-item]
     assert caught.value.path == "sample 1"
     assert list(tmp_path.iterdir()) == []
+
+
+MIXED = """
+    import os, resource, sys
+    import atdata
+
+    @atdata.packable
+    class Row:
+        source: int
+        number: int
+        padding: bytes
+
+    for source in range(40):
+        rows = (Row(source, number, bytes(2000)) for number in range(100))
+        atdata.write_samples(rows, f"{sys.argv[1]}/m{source}-%03d.tar", maxcount=10)
+    sources = [atdata.Dataset[Row](f"{sys.argv[1]}/m{source}-*.tar") for source in range(40)]
+    expected = sorted((source, number) for source in range(40) for number in range(100))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
+    mixture = atdata.mix([(source, 1 + n % 3) for n, source in enumerate(sources)], stop="all")
+    for whole in (mixture, atdata.concat(*sources)):
+        found = []
+        for batch in whole.shuffled(64, seed=1):
+            assert len(os.listdir("/proc/self/fd")) < 96
+            found += zip(batch["source"], batch["number"], strict=True)
+        assert sorted(found) == expected
+"""
+
+
+def test_the_datasets_of_a_mixture_read_with_few_files_together(tmp_path):
+    program = [sys.executable, "-c", textwrap.dedent(MIXED), str(tmp_path)]
+    subprocess.run(program, check=True, timeout=300)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import pairwise
 from typing import Any, NoReturn, TypeAlias
+from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from atdata.dataset import segments
 from atdata.dataset.reading.chunk import Chunk
 from atdata.dataset.reading.joining import join_columns
 from atdata.dataset.reading.members import MemberReader
-from atdata.dataset.reading.open_shards import MAX_OPEN
+from atdata.dataset.reading.open_shards import MAX_OPEN, most_open
 from atdata.dataset.reading.table import ShardTable
 from atdata.errors import AtdataError, SampleError
 from atdata.numbers import Ints
@@ -48,6 +49,7 @@ BLOCKS = 3
 _MAX_SHARDS = MAX_OPEN // (2 * BLOCKS)  # shards of a block that stay open until all of it has been read
 _PIECE = 1 << 22  # bytes of large arrays that one thread reads
 _PIECES = 16  # of a block at most, if it is of fewer shards: each has a descriptor
+_reading: WeakSet[SampleReader] = WeakSet()  # all readers of this process that are at work
 
 _SPARSE = 4  # times the wanted bytes, if the rest of the samples is to be read with them
 _SLACK = 1024  # bytes that can be read after any sample: an archive ends with two blocks
@@ -104,9 +106,11 @@ class SampleReader:
         comes out. `None` among the numbers ends what is read at once; where there is nothing to read, no more of them are
         asked for until the next batch is.
         """
+        _reading.add(self)
         try:
             yield from self._batches(self._blocks(numbers))
         finally:
+            _reading.discard(self)
             self.table.shards.cancel_prefetch()
 
     def _batches(self, blocks: Iterator[list[Batch]]) -> Iterator[SampleBatch[Any]]:
@@ -224,7 +228,8 @@ class SampleReader:
 
     def _start(self, chunks: Sequence[Chunk]) -> Block | None:
         """Begin to decode samples as they are read, where many are in a row or they are large."""
-        if not self._in_bulk(chunks) or len(chunks) > _MAX_SHARDS:
+        most = most_open() // (BLOCKS + 1) // max(len(_reading), 1)  # a mixture has a reader for each of its datasets
+        if not self._in_bulk(chunks) or len(chunks) > min(_MAX_SHARDS, most):
             return None
         if not self._decoder.knows and chunks[0].sizes[0] <= BLOCK_BYTES:
             with self.table.shards.used(chunks[0].shard, chunks[0].starts) as opened:
@@ -240,7 +245,7 @@ class SampleReader:
             for chunk in chunks:
                 with self.table.shards.used(chunk.shard, chunk.starts) as opened:
                     file = opened.file.fileno()
-                    pieces = min(straight * len(chunk.starts) // _PIECE, _PIECES // len(chunks))
+                    pieces = min(straight * len(chunk.starts) // _PIECE, min(_PIECES, most) // len(chunks))
                     for part in chunk.parts(max(pieces, 1)):
                         block.add(file, part.starts, part.sizes, part.rows)
         except OSError:  # the process may open no more files
