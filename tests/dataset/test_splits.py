@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import atdata
 from atdata import Dataset, DatasetDict
 from atdata.errors import UsageError
 from atdata.shards import Digest, FileSource, ShardRef, write_shard
+from support.rawhttp import FileServer
 
 
 @atdata.packable
@@ -64,6 +66,25 @@ def test_each_sample_is_on_one_side(paths, shares, seed, by):
         expected = len(data) * float(share) / float(sum(shares))
         assert abs(len(part) - expected) < 6 * (expected + 1) ** 0.5
         assert ids(part) == sorted(ids(part))
+
+
+def test_a_shard_is_known_by_its_digest_whoever_tells_it(paths, tmp_path):
+    told, found = (opened(paths, digests=digests).split({"a": 1, "b": 1}) for digests in (True, False))
+    moved = [path.rename(tmp_path / f"moved-{path.name}") for path in map(_copied, paths)]
+    assert ids(told["a"]) == ids(found["a"]) == ids(opened(moved).split({"a": 1, "b": 1})["a"])
+
+
+def _copied(path: Path) -> Path:
+    return Path(shutil.copy(path, path.with_suffix(".copy")))
+
+
+def test_a_remote_shard_without_a_digest_is_split_by_keys(paths, tmp_path):
+    with FileServer(files={"/0.tar": paths[0].read_bytes()}) as server:
+        data = Dataset[Row](f"{server.url}/0.tar", cache=tmp_path)
+        with pytest.raises(UsageError, match="digest of a remote shard"):
+            data.split({"a": 1, "b": 1})
+        parts = data.split({"a": 1, "b": 1}, by="key")
+        assert ids(parts["a"]) == ids(opened(paths[:1]).split({"a": 1, "b": 1}, by="key")["a"])
 
 
 @pytest.mark.parametrize("by", ["sample", "key"])

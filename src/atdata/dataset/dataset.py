@@ -490,12 +490,12 @@ class Dataset(MaybeSized, Tables[T], Looks[T]):
         Args:
             shares: of each view, by its name: numbers of any kind, shares of their sum.
             seed: selects the split.
-            by: what a sample is known by. `sample`: its shard and its place there, the shard by its digest; where none is
-                known, by its size, its number of samples and some of its bytes. `key`: its key, so that samples of one key
-                are never apart, however they are stored.
+            by: what a sample is known by. `sample`: the digest of its shard, and its place there; files are read once for
+                it. `key`: its key, so that samples of one key are never apart, however they are stored.
 
         Raises:
-            UsageError: the samples are filtered, or a share is no number, negative or not finite.
+            UsageError: the samples are filtered, a share is no number, negative or not finite, or the digest of a remote
+                shard is not known.
         """
         if by not in ("sample", "key"):
             raise UsageError("unknown way to split", path="by", expected="sample or key", actual=by)

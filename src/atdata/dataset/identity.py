@@ -14,8 +14,9 @@ from atdata.dataset.combined import CombinedView
 from atdata.dataset.order import GOLDEN, Order, mixed
 from atdata.dataset.reading.table import ShardTable
 from atdata.dataset.view import View, of_shards
-from atdata.errors import NotFoundError
+from atdata.errors import NotFoundError, UsageError
 from atdata.numbers import Ints
+from atdata.shards.proving import digest_of
 
 By: TypeAlias = Literal["sample", "key"]
 Hashes: TypeAlias = NDArray[np.uint64]
@@ -53,6 +54,9 @@ def sides(view: View[Any], shares: Sequence[Fraction], seed: int, by: By) -> lis
         shares: together 1.
         seed: selects the hash.
         by: `sample` hashes the shard's digest and the sample's place in it, `key` its key.
+
+    Raises:
+        UsageError: samples are to be known by their shards, and a remote shard has no digest.
     """
     numbers = view.at(Order(0), np.arange(view.extent, dtype=np.int64))
     bounds = [int(sum(shares[:end]) * (1 << 64)) for end in range(1, len(shares))]
@@ -71,14 +75,22 @@ def _hashes(view: View[Any], numbers: Ints, seed: int, by: By) -> Hashes:
             found[slice(None) if places is None else places] = hashes
         return found
     table = of_shards(view).table
-    prints = table.fingerprints() if by == "sample" else []
     for shard, group, places in table.groups(numbers):
-        found[group] = _by_key(table, shard, places, seed) if by == "key" else _by_place(prints[shard], places, seed)
+        found[group] = (_by_key if by == "key" else _by_place)(table, shard, places, seed)
     return found
 
 
-def _by_place(shard: str, places: Ints, seed: int) -> Hashes:
-    return mixed(np.uint64(_hash(f"{seed} {shard}")) + (places + 1).astype(np.uint64) * GOLDEN)
+def _by_place(table: ShardTable, shard: int, places: Ints, seed: int) -> Hashes:
+    ref, shards = table.refs[shard], table.shards
+    digest = digest_of(shards.source, ref, shards.cache)
+    if digest is None:
+        raise UsageError(
+            "the digest of a remote shard is not known, so its samples are not known by it",
+            path="by",
+            actual=ref.url,
+            hint="Split by the samples' keys, by='key', or insert the dataset into an index, which knows digests.",
+        )
+    return mixed(np.uint64(_hash(f"{seed} {digest}")) + (places + 1).astype(np.uint64) * GOLDEN)
 
 
 def _by_key(table: ShardTable, shard: int, places: Ints, seed: int) -> Hashes:
