@@ -28,6 +28,7 @@ from atdata.numbers import Ints, checked_int
 T = TypeVar("T")
 
 _LONGEST = 1000  # characters of a weight in a state
+_AT_ONCE = 4  # sources that are opened before they are due
 
 
 Stop: TypeAlias = "Literal['first', 'longest', 'all'] | int"
@@ -127,9 +128,9 @@ class Mixture(CombinedView[T]):
         return "mix"
 
     def prefetch_first(self) -> None:
-        """Begin to open the first shards of the sources."""
+        """Begin to open the first shards of the first sources; each does it in threads."""
         if self.selection is None:
-            for source in self.sources:
+            for source in self.sources[:_AT_ONCE]:
                 source.prefetch_first()
 
     def _terms(self) -> Sequence[str]:
