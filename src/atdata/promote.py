@@ -18,7 +18,7 @@ from atdata.dataset import Dataset
 from atdata.dataset.stored import stored_decoder
 from atdata.dataset.stores import AbstractDataStore
 from atdata.errors import UsageError, XrpcError
-from atdata.index import Named, choose_schema
+from atdata.index import Named, check_listed, choose_schema
 from atdata.index.publication import Publication
 from atdata.index.storage import StoragePlan, planned_storage
 from atdata.local import LocalIndex
@@ -88,7 +88,7 @@ def promote_to_atmosphere(
     if not entry.data_urls:
         raise UsageError("an entry without shards has nothing to publish", uri=entry.uri, hint="Insert it again.")
     local_schema = local_index.get_schema(entry.schema_ref)
-    local_index.check_listed(entry)
+    check_listed(local_index.records, entry)
     draft = replace(local_schema, uri=None, cid=None, evidence=None)
     facts = Facts.of(description, tags, license).over(Facts.of_entry(entry))
     if entry.metadata_schema_ref is not None:  # a record of the team's own, which is to be public too

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 import atdata
+from atdata.errors import StorageError
 from atdata.local import LocalIndex
+from atdata.local.sqlite import SqliteDatabase
 
 
 @atdata.packable
@@ -32,7 +34,9 @@ def rows(*numbers: int) -> Any:
 
 WRITER = """
 import sys, atdata
+from atdata.errors import StorageError
 from atdata.local import LocalIndex
+from atdata.local.sqlite import SqliteDatabase
 index = LocalIndex(sys.argv[1])
 print(len(index.list_datasets()))
 sys.stdin.readline()
@@ -93,3 +97,47 @@ def test_a_file_that_may_only_be_read_is_read(tmp_path: Path, written: str) -> N
     if writer is not None:
         writer.communicate("\n")
     assert LocalIndex(tmp_path / "copy.sqlite").get_entry_by_name("rows") is not None
+
+
+def test_what_is_written_is_in_the_file_that_is_there(tmp_path: Path) -> None:
+    """A file that somebody removed, or put another in the place of, is not written to in secret."""
+    place = tmp_path / "team.db"
+    index = LocalIndex(place)
+    index.insert_dataset(rows(1), name="one")
+    shutil.copy(place, tmp_path / "other.db")
+    for path in tmp_path.glob("team.db*"):
+        path.unlink()
+    index.insert_dataset(rows(2), name="two")
+    assert [entry.name for entry in LocalIndex(place).list_datasets()] == ["two"]
+    (tmp_path / "other.db").replace(place)
+    for path in tmp_path.glob("team.db-*"):
+        path.unlink()
+    index.insert_dataset(rows(3), name="three")
+    assert "three" in [entry.name for entry in LocalIndex(place).list_datasets()]
+
+
+def test_a_file_that_goes_while_it_is_written_to(tmp_path: Path) -> None:
+    index = LocalIndex(tmp_path / "team.db")
+    index.insert_dataset(rows(1), name="one")
+    decide = SqliteDatabase.insert
+
+    def removed(self: Any, *args: Any, **kwargs: Any) -> Any:
+        database: Any = self
+        work = database._run
+
+        def run(do: Any, *rest: Any, **options: Any) -> Any:
+            def doing(cursor: Any) -> Any:
+                done = do(cursor)
+                (tmp_path / "team.db").unlink()
+                return done
+
+            return work(doing, *rest, **options)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(database, "_run", run, raising=False)
+            return decide(self, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SqliteDatabase, "insert", removed)
+        with pytest.raises(StorageError, match="was removed or replaced"):
+            index.insert_dataset(rows(2), name="two")

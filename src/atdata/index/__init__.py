@@ -3,6 +3,7 @@
 from atdata.index.index import UPDATE, RecordIndex
 from atdata.index.names import (
     NamedRecords,
+    check_listed,
     choose_schema,
     entry_of,
     label_in,
@@ -23,6 +24,7 @@ __all__ = [
     "RecordState",
     "RecordStore",
     "Withdrawal",
+    "check_listed",
     "choose_schema",
     "entry_of",
     "label_in",

@@ -8,9 +8,9 @@ from typing import Generic, Self, TypeVar
 
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import AtUri, Tid
-from atdata.errors import AtdataError, ConflictError, LexiconError, LimitError, NotFoundError
+from atdata.errors import AtdataError, ConflictError, LexiconError, LimitError, NotFoundError, RetractedError
 from atdata.index.deciding import Decision, Write
-from atdata.index.ports import Named, RecordState
+from atdata.index.ports import Named, RecordState, RecordStore
 from atdata.records import (
     Entry,
     Label,
@@ -195,6 +195,22 @@ def entry_of(label: Callable[[], Label], read: Callable[[AtUri], Entry]) -> Entr
             before, found = found, label()
             if found.cid == before.cid:
                 raise
+
+
+def check_listed(records: RecordStore, entry: Entry) -> None:
+    """Refuse an entry that is listed no longer.
+
+    Raises:
+        RetractedError: all versions of its name that stood for it were retracted.
+        NotFoundError: it is not in this index.
+    """
+    try:
+        records.read(entry.located, Entry)
+    except NotFoundError as error:
+        labels = records.named(str(entry.located.authority), Label, entry.name).all()
+        if label := next((label for label in labels if label.dataset_uri == entry.located), None):
+            raise retracted(label, RetractedError) from error
+        raise
 
 
 def label_in(

@@ -28,7 +28,7 @@ from atdata.index.appending import (
 )
 from atdata.index.deciding import Decision
 from atdata.index.history import DatasetDiff, HistoryItem, difference, history_of
-from atdata.index.names import entry_of, label_in, retracted
+from atdata.index.names import check_listed, entry_of, label_in, retracted
 from atdata.index.ports import RecordState, RecordStore
 from atdata.index.publication import Publication
 from atdata.index.retracting import Withdrawal, removal, retraction
@@ -112,21 +112,6 @@ class VersionedIndex(Generic[Store]):
         """
         return entry_of(partial(self.get_label, name, version), partial(self.records.read, kind=Entry))
 
-    def check_listed(self, entry: Entry) -> None:
-        """Refuse an entry that is listed no longer.
-
-        Raises:
-            RetractedError: all versions of its name that stood for it were retracted.
-            NotFoundError: it is not in this index.
-        """
-        try:
-            self.records.read(entry.located, Entry)
-        except NotFoundError as error:
-            labels = self.records.named(str(entry.located.authority), Label, entry.name).all()
-            if label := next((label for label in labels if label.dataset_uri == entry.located), None):
-                raise retracted(label, RetractedError) from error
-            raise
-
     def add_label(
         self, entry: Entry, *, name: str, version: str | None = None, description: str | None = None
     ) -> Label:
@@ -148,7 +133,7 @@ class VersionedIndex(Generic[Store]):
         """
         check_named(name, version)
         checked_type(entry, Entry, "entry", "Get it with index.get_dataset(ref).")
-        self.check_listed(entry)
+        check_listed(self.records, entry)
         label = self.records.transact([Label], lambda state: label_in(state, entry, name, version, description))
         warn_of_not_taken(label, Facts.of(description).said, "A label stays as it is; give the name another version.")
         return label

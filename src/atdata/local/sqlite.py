@@ -37,6 +37,7 @@ class SqliteDatabase(SqlDatabase):
     def _begin(self) -> None:
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None  # that it is of
         self._process = os.getpid()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -70,6 +71,8 @@ class SqliteDatabase(SqlDatabase):
                     with suppress(sqlite3.Error):
                         db.execute("ROLLBACK")
                     raise
+                if _identity(self.path) != self._file:
+                    raise self._replaced()
                 return done
             except sqlite3.Error as error:
                 if violated and isinstance(error, sqlite3.IntegrityError):
@@ -82,6 +85,8 @@ class SqliteDatabase(SqlDatabase):
         return [*(line for (line,) in said if line != "ok"), *super().faults()]
 
     def _connected(self) -> sqlite3.Connection:
+        if self._connection is not None and _identity(self.path) != self._file:
+            self.close()  # what stands there now is another file
         if self._connection is None:
             with suppress(OSError):  # the connection will say why
                 self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -92,7 +97,7 @@ class SqliteDatabase(SqlDatabase):
             except BaseException:
                 db.close()
                 raise
-            self._connection = db
+            self._connection, self._file = db, _identity(self.path)
         return self._connection
 
     def _failed(self, error: sqlite3.Error) -> StorageError:
@@ -103,6 +108,14 @@ class SqliteDatabase(SqlDatabase):
             uri=str(self.path),
             actual=str(error),
             hint="Try again." if busy else "Is the folder writable, the disk full? `atdata doctor` looks closer.",
+        )
+
+    def _replaced(self) -> StorageError:
+        self.close()
+        return StorageError(
+            "the index's file was removed or replaced while it was written to",
+            uri=str(self.path),
+            hint="What was written went with the old file. Look who removed it, and do it again.",
         )
 
     def close(self) -> None:
@@ -139,6 +152,15 @@ def _read_only(path: Path, work: Callable[[Any], T]) -> T:
                 return done
         finally:
             db.close()
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Tells the file at a path from any other."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _state(path: Path) -> list[tuple[int, int, int]]:
