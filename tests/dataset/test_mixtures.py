@@ -472,7 +472,7 @@ def test_ranks_and_workers_share_one_order(data, shuffle, stop, kept):
         assert [key for place in sorted(steps) for key in steps[place]] == expected
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=20)
 @given(st.data())
 def test_any_stop_goes_on_with_any_other_world_size(data, given_data):
     draw = given_data.draw

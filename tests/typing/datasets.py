@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, assert_type
 
@@ -110,3 +111,12 @@ def refused() -> None:
     ds.loader(4, shuffle="gobal")  # type: ignore[call-overload]
     print(ds.take(3).head(1)[0].text)  # type: ignore[attr-defined]
     takes_any([ds])  # type: ignore[arg-type]
+
+
+mixed = atdata.mix({ds: 0.7, written.filter(is_odd): Fraction(1, 3)}, seed=1, stop="all")
+assert_type(mixed, Dataset[Digit])
+assert_type(atdata.mix([(ds, 1), (ds, 2)], stop=5), Dataset[Digit])
+assert_type(atdata.mix({Dataset[Label]("labels.tar"): 1, ds: 2}), Dataset[Any])
+assert_type(atdata.concat(ds, written).repeat(2), Dataset[Digit])
+assert_type(ds.split({"train": 0.9, "val": 1}, seed=1, by="key"), DatasetDict[Digit])
+mixed.loader(4).set_weights([1, Fraction(1, 2)])

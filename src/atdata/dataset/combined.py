@@ -1,6 +1,6 @@
 """Views of several views: what a mixture of datasets and datasets one after the other have in common.
 
-A number of theirs is one of a source, with the source in the bits above it. Each source is read by a reader of its own,
+A number of theirs is one of a component, with the component in the bits above it. Each component is read by a reader of its own,
 as far ahead as all of them together would read one dataset; what comes of them is put together batch by batch.
 """
 
@@ -39,23 +39,23 @@ class CombinedView(View[T]):
 
     Attributes:
         sample_type: the type of the samples of all of them.
-        sources: the views.
+        components: the views.
         selection: the numbers of the samples, int64 `[n]`; `None` stands for all.
     """
 
     sample_type: type[T]
-    sources: tuple[View[Any], ...]
+    components: tuple[View[Any], ...]
     selection: Ints | None = None
 
     @classmethod
     def word(cls) -> str:
-        """The name of what is done with the sources."""
+        """The name of what is done with the components."""
         raise NotImplementedError
 
     @property
     def about(self) -> About:
-        """The shards of all sources."""
-        parts = [source.about for source in self.sources]
+        """The shards of all components."""
+        parts = [component.about for component in self.components]
         tables = tuple(itertools.chain.from_iterable(part.tables for part in parts))
         declared = {(part.declaring, part.names) for part in parts}
         declaring, names = declared.pop() if len(declared) == 1 else (DictSample, None)
@@ -63,17 +63,17 @@ class CombinedView(View[T]):
 
     @property
     def filtered(self) -> bool:
-        """True if a source is filtered."""
-        return any(source.filtered for source in self.sources)
+        """True if a component is filtered."""
+        return any(component.filtered for component in self.components)
 
     def block_size(self, number: int) -> int:
         """The number of samples to read at once from the shard of this one."""
-        return self.sources[number >> self.bits].block_size(number & self.mask)
+        return self.components[number >> self.bits].block_size(number & self.mask)
 
     @cached_property
     def bits(self) -> int:
-        """The bits of a number that are those of a source."""
-        return max(map(_bits, self.sources))
+        """The bits of a number that are those of a component."""
+        return max(map(_bits, self.components))
 
     @property
     def mask(self) -> int:
@@ -84,52 +84,52 @@ class CombinedView(View[T]):
         if _bits(self) > _MAX_BITS:
             raise UsageError(
                 "datasets are combined of others too deeply",
-                actual=self.about.title,
+                actual=f"{self.word()} of {len(self.components)}, each of others again and again",
                 hint="Combine those that they are made of at once, or write the samples of some: atdata.write_samples.",
             )
 
     def parts(self, numbers: Iterable[Batch | None]) -> Iterator[Part]:
-        """Yields a batch for each group of numbers, put together of those of the sources."""
+        """Yields a batch for each group of numbers, put together of those of the components."""
         feed = _Feed(self, numbers)
         with ExitStack() as streams:
             readers = [
-                streams.enter_context(closing(source.parts(feed.of(number))))  # type: ignore[type-var]
-                for number, source in enumerate(self.sources)
+                streams.enter_context(closing(component.parts(feed.of(number))))  # type: ignore[type-var]
+                for number, component in enumerate(self.components)
             ]
             for groups in feed.batches():
-                yield _joined(self.sample_type, [(group.places, *next(readers[group.source])) for group in groups])
+                yield _joined(self.sample_type, [(group.places, *next(readers[group.component])) for group in groups])
 
     def groups(self, numbers: Batch) -> list[Group]:
-        """Some numbers by their sources; at least one group, which may be empty."""
+        """Some numbers by their components; at least one group, which may be empty."""
         bits, mask = self.bits, self.mask
-        if isinstance(numbers, range) and len(numbers):  # of one source: see `Concatenation.numbers`
+        if isinstance(numbers, range) and len(numbers):  # of one component: see `Concatenation.numbers`
             start = numbers.start & mask
             return [Group(numbers.start >> bits, None, range(start, start + len(numbers)))]
         numbers = np.asarray(numbers, np.int64)
-        sources = numbers >> bits
-        if not len(numbers) or (sources == sources[0]).all():
-            return [Group(int(sources[0]) if len(numbers) else 0, None, numbers & mask)]
-        places = [(source, np.flatnonzero(sources == source)) for source in np.unique(sources).tolist()]
-        return [Group(source, where, numbers[where] & mask) for source, where in places]
+        components = numbers >> bits
+        if not len(numbers) or (components == components[0]).all():
+            return [Group(int(components[0]) if len(numbers) else 0, None, numbers & mask)]
+        places = [(component, np.flatnonzero(components == component)) for component in np.unique(components).tolist()]
+        return [Group(component, where, numbers[where] & mask) for component, where in places]
 
     def fingerprint(self) -> Fingerprint:
-        """The identity of an epoch: of the sources, and of what is made of them."""
-        parts = [source.fingerprint() for source in self.sources]
+        """The identity of an epoch: of the components, and of what is made of them."""
+        parts = [component.fingerprint() for component in self.components]
         chosen = "all" if self.selection is None else hashlib.sha256(self.selection.tobytes()).hexdigest()
         plan = "\n".join([self.word(), *self._terms(), *(part.plan for part in parts), chosen])
         names = f"{self.word()}({'; '.join(part.pipeline for part in parts)})" if any(p.pipeline for p in parts) else ""
-        if len(names) > _MAX_NAMES:  # a state is small, however many sources there are
+        if len(names) > _MAX_NAMES:  # a state is small, however many components there are
             names = f"{names[: _MAX_NAMES // 2]}... {hashlib.sha256(names.encode()).hexdigest()}"
         return Fingerprint(hashlib.sha256(plan.encode()).hexdigest(), names)
 
     def _terms(self) -> Sequence[str]:
-        """The terms on which its order depends, besides the sources."""
+        """The terms on which its order depends, besides the components."""
         return ()
 
     def each(self, change: Callable[[ShardView[Any]], ShardView[Any]]) -> Self:
-        """The same of the changed sources."""
-        sources = tuple(source.each(change) for source in self.sources)
-        return replace(self, sources=sources, sample_type=sources[0].sample_type)
+        """The same of the changed components."""
+        components = tuple(component.each(change) for component in self.components)
+        return replace(self, components=components, sample_type=components[0].sample_type)
 
     def only(self, numbers: Ints) -> CombinedView[T]:
         """Some of the samples, in the order given."""
@@ -139,7 +139,7 @@ class CombinedView(View[T]):
 def _bits(view: View[Any]) -> int:
     if not isinstance(view, CombinedView):
         return _SHARD_BITS
-    return max(map(_bits, view.sources)) + (len(view.sources) - 1).bit_length()
+    return view.bits + (len(view.components) - 1).bit_length()
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,32 +147,32 @@ class Concatenation(CombinedView[T]):
     """The samples of several views one after the other. A shuffle is one of all of them.
 
     Attributes:
-        ends: where each source ends, as far as that is known.
+        ends: where each component ends, as far as that is known.
     """
 
     ends: list[int] = field(default_factory=list)
 
     @classmethod
     def word(cls) -> str:
-        """The name of what is done with the sources."""
+        """The name of what is done with the components."""
         return "concat"
 
     def prefetch_first(self) -> None:
-        """Begin to open the first shards of the first source."""
+        """Begin to open the first shards of the first component."""
         if self.selection is None:
-            self.sources[0].prefetch_first()
+            self.components[0].prefetch_first()
 
     def resolve_stop(self, stop: int | None, *, open_shards: bool = True) -> int:
         """`stop`, or the number of positions if that is less."""
         if self.selection is not None:
             return len(self.selection) if stop is None else min(stop, len(self.selection))
         end = 0
-        for number, source in enumerate(self.sources):
+        for number, component in enumerate(self.components):
             if number < len(self.ends):
                 end = self.ends[number]
             else:
                 wanted = None if stop is None else stop - end
-                found = source.resolve_stop(wanted, open_shards=open_shards)
+                found = component.resolve_stop(wanted, open_shards=open_shards)
                 end += found
                 if found == wanted:
                     return end
@@ -189,29 +189,31 @@ class Concatenation(CombinedView[T]):
         if self.selection is not None:
             return self.selection[positions]
         self.resolve_stop(int(positions.max(initial=-1)) + 1)
-        sources = np.searchsorted(np.array(self.ends, np.int64), positions, "right")
+        components = np.searchsorted(np.array(self.ends, np.int64), positions, "right")
         numbers = np.empty_like(positions)
-        for source in np.unique(sources).tolist():
-            where = np.flatnonzero(sources == source)
-            begin = self.ends[source - 1] if source else 0
-            numbers[where] = self.sources[source].at(Order(0), positions[where] - begin) + (source << self.bits)
+        for component in np.unique(components).tolist():
+            where = np.flatnonzero(components == component)
+            begin = self.ends[component - 1] if component else 0
+            numbers[where] = self.components[component].at(Order(0), positions[where] - begin) + (
+                component << self.bits
+            )
         return numbers
 
     def numbers(self, order: Order, ranges: Iterable[tuple[int, int]]) -> Iterator[Batch]:
-        """Yields the numbers of the samples at each range of positions; in the stored order those of a range within a source
-        as that source has them.
+        """Yields the numbers of the samples at each range of positions; in the stored order those of a range within a component
+        as that component has them.
         """
         if order.mode != "ordered" or order.size or self.selection is not None:
             yield from super().numbers(order, ranges)
             return
         for start, stop in ranges:
             self.resolve_stop(stop)
-            source = bisect.bisect_right(self.ends, start)
-            if source < len(self.ends) and stop > self.ends[source]:
+            component = bisect.bisect_right(self.ends, start)
+            if component < len(self.ends) and stop > self.ends[component]:
                 yield self.at(order, np.arange(start, stop, dtype=np.int64))
                 continue
-            begin, above = self.ends[source - 1] if source else 0, source << self.bits
-            (numbers,) = self.sources[source].numbers(order, [(start - begin, stop - begin)])
+            begin, above = self.ends[component - 1] if component else 0, component << self.bits
+            (numbers,) = self.components[component].numbers(order, [(start - begin, stop - begin)])
             if isinstance(numbers, range):
                 yield range(numbers.start + above, numbers.stop + above)
             else:
@@ -219,31 +221,31 @@ class Concatenation(CombinedView[T]):
 
 
 class Group(NamedTuple):
-    """The numbers of a batch that are of one source.
+    """The numbers of a batch that are of one component.
 
     Attributes:
-        source: which.
+        component: which.
         places: where in the batch they are; `None` where the batch is all of them.
-        numbers: as the source has them.
+        numbers: as the component has them.
     """
 
-    source: int
+    component: int
     places: Ints | None
     numbers: Batch
 
 
 class _Feed:
-    """Batches of numbers, handed out to the readers of the sources.
+    """Batches of numbers, handed out to the readers of the components.
 
     A reader asks for the numbers of the next batches before those are due. It is given what is in the next spans: batches that
-    are together what is read at once of one dataset. A source that comes seldom would else ask for all others.
+    are together what is read at once of one dataset. A component that comes seldom would else ask for all others.
     """
 
     def __init__(self, view: CombinedView[Any], numbers: Iterable[Batch | None]) -> None:
         self._view, self._numbers = view, iter(numbers)
         self._due = deque[tuple[int, list[Group]]]()  # batches, and the spans that they are in
-        self._queues: list[deque[Batch | None]] = [deque() for _ in view.sources]
-        self._sizes: dict[int, int] = {}  # of what is read at once of a source
+        self._queues: list[deque[Batch | None]] = [deque() for _ in view.components]
+        self._sizes: dict[int, int] = {}  # of what is read at once of a component
         self._span = 0  # of the batch that is due
         self._spans = 0
         self._ended = False
@@ -260,9 +262,9 @@ class _Feed:
         if self._error is not None:
             raise self._error
 
-    def of(self, source: int) -> Iterator[Batch | None]:
-        """Yields the numbers of one source; `None` where a span ends, and where more cannot be had now."""
-        queue = self._queues[source]
+    def of(self, component: int) -> Iterator[Batch | None]:
+        """Yields the numbers of one component; `None` where a span ends, and where more cannot be had now."""
+        queue = self._queues[component]
         while True:
             if queue:
                 yield queue.popleft()
@@ -286,22 +288,22 @@ class _Feed:
                 groups = self._view.groups(numbers)
                 full += sum(len(group.numbers) / self._size(group) for group in groups)
                 for group in groups:
-                    touched.add(group.source)
-                    self._queues[group.source].append(group.numbers)
+                    touched.add(group.component)
+                    self._queues[group.component].append(group.numbers)
                 self._due.append((self._spans, groups))
                 if not self._spans:  # the first batch waits for no other
                     break
         except AtdataError as error:  # it is raised when its batch is due
             self._error, self._ended = error, True
-        for source in touched:
-            self._queues[source].append(None)
+        for component in touched:
+            self._queues[component].append(None)
         self._spans += bool(touched)
         return bool(touched)
 
     def _size(self, group: Group) -> int:
-        if group.source not in self._sizes and len(group.numbers):
-            self._sizes[group.source] = self._view.sources[group.source].block_size(int(group.numbers[0]))
-        return self._sizes.get(group.source, 1)
+        if group.component not in self._sizes and len(group.numbers):
+            self._sizes[group.component] = self._view.components[group.component].block_size(int(group.numbers[0]))
+        return self._sizes.get(group.component, 1)
 
 
 class _End:

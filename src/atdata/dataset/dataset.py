@@ -21,7 +21,7 @@ from atdata.dataset.iteration import Batches, Samples, Shuffle
 from atdata.dataset.loader import EqualSteps, Loader
 from atdata.dataset.looks import Looks, count
 from atdata.dataset.mapping.run import Engine, map_shards
-from atdata.dataset.mixture import Repetition, shares_of
+from atdata.dataset.mixture import Repetition, Weight, shares_of
 from atdata.dataset.order import WINDOW, Order
 from atdata.dataset.ranks import Ranks
 from atdata.dataset.reading.table import ShardTable
@@ -482,7 +482,7 @@ class Dataset(MaybeSized, Tables[T], Looks[T]):
         times = checked_int(count, "count")
         return self._seen(Repetition(self.sample_type, (self.view,), weights=(Fraction(1),), times=times))
 
-    def split(self, shares: Mapping[str, float], *, seed: int = 0, by: By = "sample") -> DatasetDict[T]:
+    def split(self, shares: Mapping[str, Weight], *, seed: int = 0, by: By = "sample") -> DatasetDict[T]:
         """Views that have each sample once, at random and about in these shares.
 
         The side of a sample depends on the seed and the sample alone, so it stays when shards are added.

@@ -29,18 +29,18 @@ def find(view: View[Any], key: str) -> int:
         NotFoundError: no shard has it, or the view leaves it out.
         ShardError: a shard that had to be opened is damaged.
     """
-    number = _in_sources(view, key) if isinstance(view, CombinedView) else of_shards(view).table.find(key)
+    number = _in_components(view, key) if isinstance(view, CombinedView) else of_shards(view).table.find(key)
     if view.selection is not None and number not in view.selection:
         hint = "Take it from the dataset on which take, skip or select was called."
         raise NotFoundError("the sample with this key is not in this view", path=repr(key), hint=hint)
     return number
 
 
-def _in_sources(view: CombinedView[Any], key: str) -> int:
+def _in_components(view: CombinedView[Any], key: str) -> int:
     error: NotFoundError | None = None
-    for number, source in enumerate(view.sources):
+    for number, component in enumerate(view.components):
         try:
-            return find(source, key) + (number << view.bits)
+            return find(component, key) + (number << view.bits)
         except NotFoundError as one:
             error = error or one
     raise error or NotFoundError("no sample has this key", path=repr(key))
@@ -70,8 +70,8 @@ def _hashes(view: View[Any], numbers: Ints, seed: int, by: By) -> Hashes:
     if not len(numbers):
         return found
     if isinstance(view, CombinedView):
-        for source, places, own in view.groups(numbers):
-            hashes = _hashes(view.sources[source], np.asarray(own, np.int64), seed, by)
+        for component, places, own in view.groups(numbers):
+            hashes = _hashes(view.components[component], np.asarray(own, np.int64), seed, by)
             found[slice(None) if places is None else places] = hashes
         return found
     table = of_shards(view).table

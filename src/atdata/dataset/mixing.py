@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
-from fractions import Fraction
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar, overload
 
 from atdata.arguments import checked_type
 from atdata.dataset.combined import Concatenation
 from atdata.dataset.dataset import Dataset, dataset_of
-from atdata.dataset.mixture import Mixture, Stop
+from atdata.dataset.mixture import Mixture, Stop, Weight
 from atdata.dataset.view import View
 from atdata.errors import LensNotFoundError, UsageError
 
 T = TypeVar("T")
-Weight: TypeAlias = int | float | Fraction | Decimal
 
 
+@overload
 def mix(
     datasets: Mapping[Dataset[T], Weight] | Sequence[tuple[Dataset[T], Weight]], *, seed: int = 0, stop: Stop = "first"
-) -> Dataset[T]:
+) -> Dataset[T]: ...
+@overload
+def mix(
+    datasets: Mapping[Dataset[Any], Weight] | Sequence[tuple[Dataset[Any], Weight]],
+    *,
+    seed: int = 0,
+    stop: Stop = "first",
+) -> Dataset[Any]: ...
+def mix(
+    datasets: Mapping[Dataset[Any], Weight] | Sequence[tuple[Dataset[Any], Weight]],
+    *,
+    seed: int = 0,
+    stop: Stop = "first",
+) -> Dataset[Any]:
     """The samples of several datasets, each as often as its weight says: after n samples within one of n times its share,
     for every n and however many there are.
 
@@ -62,7 +73,11 @@ def mix(
     return dataset_of(Mixture.of(views, [weight for _, weight in pairs], stop, seed))
 
 
-def concat(*datasets: Dataset[T]) -> Dataset[T]:
+@overload
+def concat(*datasets: Dataset[T]) -> Dataset[T]: ...
+@overload
+def concat(*datasets: Dataset[Any]) -> Dataset[Any]: ...
+def concat(*datasets: Dataset[Any]) -> Dataset[Any]:
     """The samples of several datasets, one dataset after the other. A shuffle is one of all of them.
 
     All are seen as samples of the first one's type, through the registered lenses.

@@ -1,7 +1,7 @@
 """Mixtures: samples of several views, each as often as its weight says.
 
-Which source stands at a position is settled by the weights (`shares.py`): so a mixture is one more order, and ranks,
-workers and states know nothing of it. Shuffles are of each source. What a source gives is its first samples in the order of
+Which component stands at a position is settled by the weights (`shares.py`): so a mixture is one more order, and ranks,
+workers and states know nothing of it. Shuffles are of each component. What a component gives is its first samples in the order of
 its epoch; where it begins again, in another.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
@@ -28,9 +29,10 @@ from atdata.numbers import Ints, checked_int
 T = TypeVar("T")
 
 _LONGEST = 1000  # characters of a weight in a state
-_AT_ONCE = 4  # sources that are opened before they are due
+_AT_ONCE = 4  # components that are opened before they are due
 
 
+Weight: TypeAlias = int | float | Fraction | Decimal
 Stop: TypeAlias = "Literal['first', 'longest', 'all'] | int"
 
 
@@ -39,7 +41,7 @@ class Segment(NamedTuple):
 
     Attributes:
         start: the first position.
-        counts: the samples of each source before it.
+        counts: the samples of each component before it.
         shares: what comes from there on.
     """
 
@@ -50,24 +52,24 @@ class Segment(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """The sources of an epoch, position by position."""
+    """The components of an epoch, position by position."""
 
     segments: tuple[Segment, ...]
     length: int
 
     def at(self, positions: Ints) -> Turns:
-        """The source at each position, and how many samples of it come before."""
+        """The component at each position, and how many samples of it come before."""
         which = np.searchsorted([segment.start for segment in self.segments], positions, "right") - 1
-        sources, counts = np.empty_like(positions), np.empty_like(positions)
+        components, counts = np.empty_like(positions), np.empty_like(positions)
         for number in np.unique(which).tolist():
             start, before, shares = self.segments[number]
             where = np.flatnonzero(which == number)
-            sources[where], turns = shares.at(positions[where] - start)
-            counts[where] = turns + np.array(before, np.int64)[sources[where]]
-        return sources, counts
+            components[where], turns = shares.at(positions[where] - start)
+            counts[where] = turns + np.array(before, np.int64)[components[where]]
+        return components, counts
 
     def counts(self, position: int) -> tuple[int, ...]:
-        """The samples of each source before a position."""
+        """The samples of each component before a position."""
         start, before, shares = next(segment for segment in reversed(self.segments) if segment.start <= position)
         return tuple(map(sum, zip(before, shares.counts(position - start), strict=True)))
 
@@ -78,7 +80,7 @@ class WeightChange(NamedTuple):
     Attributes:
         epoch: which.
         since: the first position with the new weights.
-        counts: the samples of each source before it.
+        counts: the samples of each component before it.
     """
 
     epoch: int
@@ -91,9 +93,9 @@ class Mixture(CombinedView[T]):
     """Samples of several views, each as often as its weight says.
 
     Attributes:
-        weights: of the sources, together 1.
+        weights: of the components, together 1.
         stop: where an epoch ends.
-        seed: of the orders of the sources, with that of a shuffle.
+        seed: of the orders of the components, with that of a shuffle.
         given: the weights with which it was made.
         changed: where they were changed since.
         began: the same, where the view is that of this very epoch.
@@ -107,7 +109,7 @@ class Mixture(CombinedView[T]):
     began: WeightChange | None = None
 
     @classmethod
-    def of(cls, sources: Sequence[View[Any]], weights: Sequence[Any], stop: Any, seed: int) -> Mixture[Any]:
+    def of(cls, components: Sequence[View[Any]], weights: Sequence[Any], stop: Any, seed: int) -> Mixture[Any]:
         """The mixture of some views of one sample type.
 
         Raises:
@@ -119,31 +121,31 @@ class Mixture(CombinedView[T]):
             expected = "first, longest, all, or a number of samples"
             raise UsageError("unknown end of a mixture", path="stop", expected=expected, actual=stop)
         shares = shares_of(weights)
-        kind, seed = sources[0].sample_type, checked_int(seed, "seed", None)
-        return cls(kind, tuple(sources), weights=shares, stop=stop, seed=seed, given=shares)
+        kind, seed = components[0].sample_type, checked_int(seed, "seed", None)
+        return cls(kind, tuple(components), weights=shares, stop=stop, seed=seed, given=shares)
 
     @classmethod
     def word(cls) -> str:
-        """The name of what is done with the sources."""
+        """The name of what is done with the components."""
         return "mix"
 
     def prefetch_first(self) -> None:
-        """Begin to open the first shards of the first sources; each does it in threads."""
+        """Begin to open the first shards of the first components; each does it in threads."""
         if self.selection is None:
-            for source in self.sources[:_AT_ONCE]:
-                source.prefetch_first()
+            for component in self.components[:_AT_ONCE]:
+                component.prefetch_first()
 
     def _terms(self) -> Sequence[str]:
         return [" ".join(map(str, self.given)), str(self.stop), str(self.seed)]
 
     @cached_property
     def extents(self) -> tuple[int, ...]:
-        """The number of positions of each source that has a share."""
-        return tuple(s.extent if w else 0 for s, w in zip(self.sources, self.weights, strict=True))
+        """The number of positions of each component that has a share."""
+        return tuple(s.extent if w else 0 for s, w in zip(self.components, self.weights, strict=True))
 
     @cached_property
     def plan(self) -> Plan:
-        """The sources of an epoch."""
+        """The components of an epoch."""
         segments = self._segments()
         if isinstance(self.stop, int):
             self._check_not_empty()
@@ -154,13 +156,13 @@ class Mixture(CombinedView[T]):
             return Plan(segments, start + shares.find(left))
         if self.stop == "longest":
             self._check_not_empty()
-            last = {source: count - 1 for source, count in left.items() if count > 0}
+            last = {component: count - 1 for component, count in left.items() if count > 0}
             return Plan(segments, start + (shares.find(last, last=True) + 1 if last else 0))
         return self._plan_of_all(segments)
 
     def _segments(self) -> tuple[Segment, ...]:
         """The first segment; after a change the second one. Positions before it are then those that pad the epoch."""
-        nothing = (0,) * len(self.sources)
+        nothing = (0,) * len(self.components)
         first = Segment(0, nothing, Shares(self.weights))
         if self.began is None:
             return (first,)
@@ -173,16 +175,16 @@ class Mixture(CombinedView[T]):
         while left := {
             n: self.extents[n] - counts[n] for n, w in enumerate(self.weights) if w and self.extents[n] > counts[n]
         }:
-            total = sum(self.weights[source] for source in left)
+            total = sum(self.weights[component] for component in left)
             shares = Shares([w / total if n in left else Fraction(0) for n, w in enumerate(self.weights)])
             segments = (*segments, Segment(position, counts, shares))
-            length = shares.find({source: count - 1 for source, count in left.items()}) + 1
+            length = shares.find({component: count - 1 for component, count in left.items()}) + 1
             counts = tuple(map(sum, zip(counts, shares.counts(length), strict=True)))
             position += length
         return Plan(segments or (Segment(0, counts, shares),), position)
 
     def _check_not_empty(self) -> None:
-        """Refuse sources that are to begin again, and have nothing to begin with."""
+        """Refuse components that are to begin again, and have nothing to begin with."""
         if self.stop and any(w and not extent for w, extent in zip(self.weights, self.extents, strict=True)):
             raise UsageError(
                 "a dataset without samples cannot have a share of a mixture",
@@ -197,27 +199,27 @@ class Mixture(CombinedView[T]):
         return end if stop is None else min(stop, end)
 
     def at(self, order: Order, positions: Ints) -> Ints:
-        """The numbers of the samples at some positions: those of the sources, each in that order."""
+        """The numbers of the samples at some positions: those of the components, each in that order."""
         if self.selection is not None:
             return self.selection[order.samples(positions)]
-        sources, counts = self.plan.at(positions)
+        components, counts = self.plan.at(positions)
         numbers = np.empty_like(positions)
-        for source in np.unique(sources).tolist():
-            where = np.flatnonzero(sources == source)
-            epochs, places = np.divmod(counts[where], self.extents[source])
+        for component in np.unique(components).tolist():
+            where = np.flatnonzero(components == component)
+            epochs, places = np.divmod(counts[where], self.extents[component])
             for epoch in np.unique(epochs).tolist():
                 chosen = epochs == epoch
-                own = self._order(order, source, epoch)
-                numbers[where[chosen]] = self.sources[source].at(own, places[chosen]) + (source << self.bits)
+                own = self._order(order, component, epoch)
+                numbers[where[chosen]] = self.components[component].at(own, places[chosen]) + (component << self.bits)
         return numbers
 
-    def _order(self, order: Order, source: int, epoch: int) -> Order:
-        """The order of one source, in one of its epochs in an epoch of the mixture."""
+    def _order(self, order: Order, component: int, epoch: int) -> Order:
+        """The order of one component, in one of its epochs in an epoch of the mixture."""
         if order.mode == "ordered":
             return Order(0)
-        digest = hashlib.blake2b(repr((order.seed, self.seed, source, epoch)).encode(), digest_size=8).digest()
+        digest = hashlib.blake2b(repr((order.seed, self.seed, component, epoch)).encode(), digest_size=8).digest()
         seed = int.from_bytes(digest, "little")
-        return Order(self.extents[source], order.mode, seed, order.epoch, order.window)
+        return Order(self.extents[component], order.mode, seed, order.epoch, order.window)
 
     # --- changes of weights
 
@@ -228,8 +230,8 @@ class Mixture(CombinedView[T]):
             UsageError: the weights are not what they must be.
         """
         shares = shares_of(weights)
-        if len(shares) != len(self.sources):
-            actual = f"{len(shares)} weights for {len(self.sources)} datasets"
+        if len(shares) != len(self.components):
+            actual = f"{len(shares)} weights for {len(self.components)} datasets"
             raise UsageError("each dataset of the mixture needs a weight", path="weights", actual=actual)
         return replace(self, weights=shares, changed=changed, began=None)
 
@@ -254,13 +256,13 @@ class Repetition(Mixture[T]):
 
     @classmethod
     def word(cls) -> str:
-        """The name of what is done with the source."""
+        """The name of what is done with the component."""
         return "repeat"
 
     @property
     def about(self) -> About:
-        """The shards of the source."""
-        about = self.sources[0].about
+        """The shards of the component."""
+        about = self.components[0].about
         return about._replace(title=f"{self.times} times {about.title}", layout=None)
 
     def _terms(self) -> Sequence[str]:
@@ -268,11 +270,11 @@ class Repetition(Mixture[T]):
 
     @cached_property
     def plan(self) -> Plan:
-        """The source, each time."""
+        """The component, each time."""
         return Plan(self._segments(), self.times * self.extents[0])
 
 
-def shares_of(weights: Sequence[Any], path: str = "weights") -> tuple[Fraction, ...]:
+def shares_of(weights: Sequence[Weight], path: str = "weights") -> tuple[Fraction, ...]:
     """Weights as exact shares of 1. A float stands for the decimal number that it prints as.
 
     Args:
@@ -348,20 +350,16 @@ def weighed(view: View[T], state: Mapping[str, Any]) -> View[T]:
         return view.reweighted(view.given, None) if isinstance(view, Mixture) and view.changed is not None else view
     if weighing(view) == {"mixture": said}:
         return view
-    try:
-        weights, changed = list(said["weights"]), WeightChange(said["epoch"], said["since"], tuple(said["counts"]))
-        _check_change(view, weights, changed)
-        if (changed.epoch, changed.since) > (state["epoch"], state["position"]):
-            raise ValueError(said)
-        if isinstance(view, Mixture):
-            return view.reweighted(list(map(Fraction, weights)), changed)
-    except (KeyError, TypeError, ValueError, ZeroDivisionError, UsageError):
-        pass
+    if isinstance(view, Mixture):
+        with suppress(KeyError, TypeError, ValueError, ZeroDivisionError, UsageError):
+            changed = WeightChange(said["epoch"], said["since"], tuple(said["counts"]))
+            _check_change(changed, len(view.components), (state["epoch"], state["position"]))
+            return view.reweighted([_weight_in(weight) for weight in said["weights"]], changed)
     raise no_state("mixture", repr(said)[:160])
 
 
-def _check_change(view: View[Any], weights: list[Any], changed: WeightChange) -> None:
-    """Refuse what a state says of weights if no loader can have said it.
+def _check_change(changed: WeightChange, components: int, place: tuple[int, int]) -> None:
+    """Refuse a change that no loader can have noted at a place.
 
     Raises:
         ValueError: none can.
@@ -369,14 +367,18 @@ def _check_change(view: View[Any], weights: list[Any], changed: WeightChange) ->
     numbers = (changed.epoch, changed.since, *changed.counts)
     if not all(type(number) is int and 0 <= number < 1 << 63 for number in numbers):
         raise ValueError(changed)
-    if not all(isinstance(weight, str) and len(weight) <= _LONGEST for weight in weights):
-        raise ValueError(weights)
-    if sum(changed.counts) != changed.since or len(changed.counts) != len(getattr(view, "sources", ())):
+    if len(changed.counts) != components or sum(changed.counts) != changed.since or numbers[:2] > place:
         raise ValueError(changed)
+
+
+def _weight_in(text: Any) -> Fraction:
+    if not isinstance(text, str) or len(text) > _LONGEST:
+        raise ValueError(text)
+    return Fraction(text)
 
 
 def settled(view: View[T]) -> View[T]:
     """A view that has its weights from the beginning of each epoch."""
     if not isinstance(view, Mixture) or view.changed is None:
         return view
-    return view.reweighted(view.weights, WeightChange(0, 0, (0,) * len(view.sources)))
+    return view.reweighted(view.weights, WeightChange(0, 0, (0,) * len(view.components)))
