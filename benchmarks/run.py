@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import frameworks
 import importing
 import members
 import mixtures
@@ -31,6 +32,7 @@ def import_benchmark(_options: argparse.Namespace) -> bool:
 
 
 BENCHMARKS: dict[str, Callable[[argparse.Namespace], bool]] = {
+    "frameworks": frameworks.main,
     "importing": import_benchmark,
     "index": index.main,
     "members": members.main,

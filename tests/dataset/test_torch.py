@@ -252,6 +252,31 @@ def test_a_dataloader_that_would_shuffle_a_loader_is_told_the_right_line(data, k
             kind(loader, **wrong)
 
 
+@atdata.packable
+class Sparse:
+    id: int
+    score: float | None
+    name: str
+
+
+def with_score(item: Any) -> bool:
+    return item["score"] is not None
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_every_batch_has_the_same_columns_whatever_is_missing_in_it(tmp_path, count):
+    """Chosen or filtered, the fields are still those that the type declares."""
+    rows = (Sparse(number, None if number < 20 else 1.0, "a") for number in range(40))
+    sparse = atdata.write_samples(rows, tmp_path / "a.tar").as_type(Sparse)
+    for chosen in (sparse, sparse.columns("id", "score"), sparse.columns("id", "score").filter(with_score)):
+        loader = chosen.loader(10, rank=0, world_size=1, format="torch")
+        looks = {
+            tuple((name, value.dtype) for name, value in batch.items() if name != "name")
+            for batch in data_loading.DataLoader(loader, batch_size=None, num_workers=count)
+        }
+        assert looks == {(("id", torch.int64), ("score", torch.float64), ("score_mask", torch.bool))}
+
+
 def test_a_format_that_there_is_not_is_refused(data):
     with pytest.raises(atdata.errors.UsageError, match="'torch', 'jax'"):
         data.loader(10, format="numpy")

@@ -330,7 +330,7 @@ def _joined(sample_type: type[Any], parts: list[tuple[Ints | None, SampleBatch[A
     names = list(batches[0].stored)
     if all(batch.rows is None and list(batch.stored) == names for batch in batches):
         columns = {name: join_columns([batch.stored[name] for batch in batches], [*groups]) for name in names}
-        return SampleBatch(batches[0].sample_type, columns), kept
+        return SampleBatch(batches[0].sample_type, columns, declared=batches[0].declared), kept
     rows: list[Any] = [None] * len(there)
     for batch, group in some:
         for place, sample in zip(group.tolist(), batch.samples, strict=True):

@@ -84,7 +84,7 @@ def _torch_columns(batch: SampleBatch[Any]) -> Outgoing:
 
 
 def _jax_columns(batch: SampleBatch[Any]) -> Outgoing:
-    return OutgoingJax(forms_of(batch.sample_type, batch.stored))
+    return OutgoingJax(forms_of(batch.declared, batch.stored))
 
 
 _DELIVERIES: dict[str, Callable[[SampleBatch[Any]], Outgoing]] = {"torch": _torch_columns, "jax": _jax_columns}

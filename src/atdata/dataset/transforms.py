@@ -44,7 +44,8 @@ class ApplyLens:
             batch = SampleBatch.of(self.lens.view_type, list(map(self.lens.get, batch.samples)))
         if self.fields is not None:
             none = [None] * len(batch)  # samples without a type may lack a field
-            batch = SampleBatch(DictSample, {name: batch.stored.get(name, none) for name in self.fields})
+            columns = {name: batch.stored.get(name, none) for name in self.fields}
+            batch = SampleBatch(DictSample, columns, declared=batch.declared)
         return batch
 
 
@@ -116,7 +117,7 @@ class Filter:
             name: [column[i] for i in kept] if isinstance(column, list) else column[places]
             for name, column in batch.stored.items()
         }
-        return SampleBatch(batch.sample_type, columns)
+        return SampleBatch(batch.sample_type, columns, declared=batch.declared)
 
 
 def function_name(function: Callable[..., Any]) -> str:

@@ -34,7 +34,7 @@ class Source:
 
     def __getitem__(self, number: int) -> dict[str, Any]:
         batch = self.dataset[[int(number)]]
-        return {name: _row(form) for name, form in forms_of(batch.sample_type, batch.stored).items()}
+        return {name: _row(form) for name, form in forms_of(batch.declared, batch.stored).items()}
 
     def __repr__(self) -> str:
         return f"Source({self.dataset!r})"

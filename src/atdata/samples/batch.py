@@ -46,12 +46,14 @@ class SampleBatch(Generic[T]):
     Attributes:
         sample_type: of the samples.
         stored: columns as they were read: arrays, `Numbers` or lists.
+        declared: the type that declares the columns: of samples without a type, whose fields were chosen, the one they were
+            chosen from.
         rows: the samples, where columns alone cannot tell what they were.
         step: which of its rank's steps it is, from 0, in the pass of the loader that gave it. The steps that were passed
             over are counted too: `loader.state_dict(step=batch.step)`.
     """
 
-    __slots__ = ("_listed", "rows", "sample_type", "step", "stored")
+    __slots__ = ("_listed", "declared", "rows", "sample_type", "step", "stored")
 
     def __init__(
         self,
@@ -59,8 +61,10 @@ class SampleBatch(Generic[T]):
         columns: Mapping[str, Any],
         rows: Sequence[T] | None = None,
         step: int | None = None,
+        declared: type[Any] | None = None,
     ) -> None:
         self.sample_type = sample_type
+        self.declared = declared or sample_type
         self.stored = columns
         self.rows = rows
         self.step = step
@@ -192,7 +196,7 @@ class SampleBatch(Generic[T]):
             SampleError: PyTorch has no such dtype; `path` names the field.
             UsageError: a field has the name of a mask.
         """
-        return to_torch(forms_of(self.sample_type, self.stored), device, non_blocking)
+        return to_torch(forms_of(self.declared, self.stored), device, non_blocking)
 
     def to_jax(self) -> dict[str, Any]:
         """The columns as arrays of JAX, as `to_torch` has them; arrays of several lengths are a dict of `values` and
@@ -203,7 +207,7 @@ class SampleBatch(Generic[T]):
             SampleError: JAX has no such dtype, or a number is none of 32 bits; `path` names the field.
             UsageError: a field has the name of a mask.
         """
-        return to_jax(forms_of(self.sample_type, self.stored))
+        return to_jax(forms_of(self.declared, self.stored))
 
     def to_arrow(self) -> ArrowTable:
         """The columns as an Arrow table, with the types of `Dataset.to_arrow`; those that a declaration leaves open are as
@@ -215,13 +219,13 @@ class SampleBatch(Generic[T]):
         """
         from atdata.samples.tables import table_of
 
-        return table_of(self.sample_type, self.columns)
+        return table_of(self.declared, self.columns)
 
     def _leaves(self) -> tuple[list[Any], tuple[type[Any], tuple[str, ...]]]:
         """The columns of numbers, and what `_of_leaves` makes a batch of them by."""
         from atdata.samples.untyped import DictSample
 
-        found = arrays_of(self.sample_type, self.stored)
+        found = arrays_of(self.declared, self.stored)
         whole = found.keys() == self.stored.keys()
         return list(found.values()), (self.sample_type if whole else DictSample, tuple(found))
 
@@ -275,7 +279,7 @@ class SampleBatch(Generic[T]):
             ) from None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.sample_type, {**self.stored, **self._listed}, self.rows, self.step)
+        return type(self), (self.sample_type, {**self.stored, **self._listed}, self.rows, self.step, self.declared)
 
     def __repr__(self) -> str:
         def brief(column: Any) -> str:

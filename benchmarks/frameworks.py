@@ -1,0 +1,138 @@
+"""Loaders inside the frameworks that train with them, against the same loader alone: passes that take turns in one process,
+page cache warm, columns of numbers (what a model takes), and a step that does nothing. Beside them what users of
+`datasets` read otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from peers import installed
+from workers import open_dataset
+from workloads import Workload, workloads
+
+from atdata import Dataset
+
+GOALS = {("A", 4096): 0.8, ("B", 256): 0.9, ("A", 256): None}
+OTHERS = ("datasets",)
+
+Pass = Callable[[], Any]
+
+
+def drained(batches: Iterable[Any]) -> Pass:
+    """A pass over batches."""
+
+    def run() -> None:
+        for _ in batches:
+            pass
+
+    return run
+
+
+def passes(data: Dataset[Any], size: int, folder: Path) -> dict[str, Pass]:
+    """A pass of each framework that is installed, and first that of the loader alone."""
+
+    def loader(format: Any = "torch") -> Any:  # noqa: A002
+        return data.loader(size, rank=0, world_size=1, format=format)
+
+    found = {"loader": drained(loader())}
+    if installed("torch"):
+        from torch.utils.data import DataLoader
+
+        found["DataLoader"] = drained(DataLoader(loader(), batch_size=None))
+    if installed("torchdata"):
+        from torchdata.stateful_dataloader import StatefulDataLoader
+
+        found["StatefulDataLoader"] = drained(StatefulDataLoader(loader(), batch_size=None))
+    if installed("accelerate"):
+        from atdata.integrations.accelerate import prepare
+
+        found["accelerate"] = drained(prepare("cpu", loader()))
+    if installed("lightning"):
+        found["Lightning"] = lightning(loader())
+    if installed("grain"):
+        from atdata.integrations.grain import batches
+
+        found["grain"] = drained(batches(loader(None)))
+    if installed("datasets", "torch"):
+        found["datasets"] = hugging_face(data, size, folder)
+    return found
+
+
+def lightning(batches: Any) -> Pass:
+    """An epoch of `fit`, in which nothing is trained."""
+    import lightning as lit
+
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+
+    class Nothing(lit.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.automatic_optimization = False
+
+        def training_step(self, batch: Any, _: int) -> None:
+            pass
+
+        def configure_optimizers(self) -> None:
+            pass
+
+    off = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
+    return lambda: lit.Trainer(accelerator="cpu", max_epochs=1, **dict.fromkeys(off, False)).fit(Nothing(), batches)
+
+
+def hugging_face(data: Dataset[Any], size: int, folder: Path) -> Pass:
+    """What users of `datasets` do, with a copy of the same samples."""
+    import datasets
+
+    from atdata.integrations.huggingface import to_huggingface
+
+    datasets.disable_progress_bars()
+    copy = to_huggingface(data, str(folder / "copies")).with_format("torch")
+    return lambda: drained(copy.iter(size))()
+
+
+def measure(workload: Workload, data: Dataset[Any], size: int, folder: Path, rounds: int) -> bool:
+    """Print the part of the loader's own rate that each gives; whether the goals are reached."""
+    ways = passes(data, size, folder)
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(rounds + 1):
+        for name, run in ways.items():
+            began = time.perf_counter()
+            run()
+            if number:  # the first is to warm up
+                times[name].append(time.perf_counter() - began)
+    steps, goal, reached = -(-workload.count // size), GOALS[workload.name, size], True
+    print(
+        f"frameworks {workload.name}, batches of {size}: {workload.count / min(times['loader']):,.0f} samples/s alone"
+    )
+    for name, taken in times.items():
+        ratio = statistics.median(one / other for one, other in zip(times["loader"], taken, strict=True))
+        cost = 1e6 * (min(taken) - min(times["loader"])) / steps
+        wanted = goal is not None and name not in ("loader", *OTHERS)
+        reached &= not wanted or ratio >= (goal or 0)
+        print(f"  {name}: {ratio:.2f}{f' (goal {goal})' if wanted else ''}, {cost:,.0f} us a batch beside the loader")
+    return reached
+
+
+def main(options: argparse.Namespace) -> bool:
+    """Print the ratios; whether the goals are reached."""
+    warnings.filterwarnings("ignore")
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    known, reached = workloads(options.quick, options.seed), True
+    print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors")
+    for letter in ("A", "B"):
+        with tempfile.TemporaryDirectory(prefix="atdata-bench-", dir=options.folder) as name:
+            data = open_dataset(known[letter], Path(name)).columns(*known[letter].numbers)
+            for size in (256, 4096) if letter == "A" else (256,):
+                reached &= measure(known[letter], data, size, Path(name), options.rounds)
+    print(f"load {os.getloadavg()[0]:.1f}")
+    return reached
