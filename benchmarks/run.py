@@ -17,6 +17,7 @@ import importing
 import members
 import mixtures
 import opening
+import ray_job
 import reading
 import tables
 import transfers
@@ -38,6 +39,7 @@ BENCHMARKS: dict[str, Callable[[argparse.Namespace], bool]] = {
     "members": members.main,
     "mixtures": mixtures.main,
     "opening": lambda _: opening.main(),
+    "ray": ray_job.main,
     "reading": reading.main,
     "tables": tables.main,
     "transfers": transfers.main,

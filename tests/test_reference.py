@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib
 import inspect
 import re
@@ -18,11 +19,12 @@ import typer
 
 from atdata import errors
 from atdata.cli import app
+from atdata.errors import MissingExtraError
 from atdata.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs" / "reference"
-FACES = ("atdata", *re.findall(r"`(atdata\.\w+)`", (REFERENCE / "api.md").read_text("utf-8").split("\n\n")[1]))
+FACES = ("atdata", *re.findall(r"`(atdata(?:\.\w+)+)`", (REFERENCE / "api.md").read_text("utf-8").split("\n\n")[1]))
 
 # What methods of public classes give, and is for atdata's own use: no promise is made about it.
 INSIDE = {
@@ -115,8 +117,9 @@ def imported(path: str) -> dict[str, Any]:
         if isinstance(node, ast.Import):
             found |= {each.asname or each.name: types.SimpleNamespace(Table=Any, DataFrame=Any) for each in node.names}
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("atdata"):
-            module = importlib.import_module(str(node.module))
-            found |= {each.asname or each.name: getattr(module, each.name) for each in node.names}
+            with contextlib.suppress(MissingExtraError):
+                module = importlib.import_module(str(node.module))
+                found |= {each.asname or each.name: getattr(module, each.name) for each in node.names}
     return found
 
 

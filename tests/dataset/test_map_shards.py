@@ -20,6 +20,7 @@ import pytest
 
 import atdata
 from atdata import Dataset
+from atdata.dataset.mapping.work import identity_of
 from atdata.errors import ConflictError, FailedShardsError, UsageError
 from atdata.manifest import manifest_beside, proved_files
 from atdata.shards import Digest, ShardRef
@@ -292,13 +293,40 @@ def test_other_work_is_refused_until_it_may_be_replaced(
     said = "files of this name exist already" if finished else "unfinished shards of other work are in the way"
     with pytest.raises(ConflictError, match=said) as raised:
         words.map_shards(mapped.twice, out)
-    assert (raised.value.expected, raised.value.actual) == ("function: twice", "function: told")
+    assert (raised.value.expected, raised.value.actual) == ("function: twice", f"function: {identity_of(told)}")
     with pytest.raises(ConflictError, match="view: "):
         words.filter(mapped.is_even).map_shards(told, out)
     assert finished is False or files(tmp_path / "out") == before
     made = words.map_shards(mapped.measured, out, overwrite=True)
     assert list(made) == [Length(n, len(f"word {n}")) for n in range(SHARDS * EACH)]
     assert hidden(tmp_path / "out") == set()
+
+
+def test_what_has_no_name_is_told_by_what_it_is() -> None:
+    def named(size: int, words: Any) -> Any:
+        return words
+
+    same = [identity_of(partial(named, 64, path=Path("/a"))) for _ in range(2)]
+    others = [partial(named, 128), partial(named, "64"), partial(named, 64, path=Path("/b")), named]
+    others += [lambda words: words, lambda words: (words, 1), lambda words: (words, 2), lambda words: words.x]
+    assert same[0] == same[1]
+    assert same[0].startswith("test_what_has_no_name_is_told_by_what_it_is.<locals>.named with ")
+    assert "/a" not in same[0]
+    assert len({same[0], *map(identity_of, others)}) == 1 + len(others)
+    assert identity_of(partial(named, object())) == identity_of(partial(named, object()))
+    assert identity_of(lambda words: words) == identity_of(lambda words: words)
+
+    def of(size: int) -> Any:
+        return lambda words: (words, size)
+
+    assert identity_of(of(1)) == identity_of(of(1)) != identity_of(of(2))
+
+
+def test_the_functions_of_a_view_count_with_their_arguments(words: Dataset[Word], out: str) -> None:
+    first = words.map(partial(mapped.padded, 10), sample_type=Word).map_shards(iter, out)
+    assert first[0].text == "word 0    "
+    with pytest.raises(ConflictError, match=r"view: map\(padded with"):
+        words.map(partial(mapped.padded, 12), sample_type=Word).map_shards(iter, out)
 
 
 def test_another_input_is_refused(words: Dataset[Word], out: str, tmp_path: Path) -> None:

@@ -8,6 +8,9 @@ from __future__ import annotations
 import importlib
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
@@ -127,6 +130,38 @@ def test_a_run_that_goes_on_does_only_what_is_left(words: Dataset[Word], tmp_pat
     tell(tmp_path, "nothing")
     assert places(words.map_shards(told, out, engine="processes")) == EVERY  # whichever engine began
     assert seen(tmp_path) == {}
+
+
+def test_a_driver_that_is_killed_leaves_nothing_in_sight_and_what_is_done_is_kept(
+    words: Dataset[Word], tmp_path: Path
+) -> None:
+    tell(tmp_path, "sleep 0.02")
+    address = ray.get_runtime_context().gcs_address
+    program = (
+        "import sys, ray, atdata; from functools import partial; from pathlib import Path; from support import mapped\n"
+        f"ray.init(address={address!r}, log_to_driver=False)\n"
+        f"told, home = partial(mapped.told, Path({str(tmp_path)!r})), {str(tmp_path)!r}\n"
+        "words = atdata.Dataset[mapped.Word](home + '/words-*.tar')\n"
+        "words.map_shards(told, home + '/out/made-%d.tar', engine='ray', workers=2)\n"
+    )
+    job = subprocess.Popen([sys.executable, "-c", program])
+    end = time.monotonic() + 120
+    while not list(tmp_path.glob("out/.atdata-*.work/*.manifest.json")):
+        assert time.monotonic() < end
+        assert job.poll() is None
+        time.sleep(0.01)
+    job.kill()
+    job.wait()
+    time.sleep(3)  # in which Ray ends its workers
+    done = len(list(tmp_path.glob("out/.atdata-*.work/*.manifest.json")))
+    assert 1 <= done < SHARDS
+    assert in_sight(tmp_path / "out") == set()
+    tell(tmp_path, "nothing")
+    assert (
+        places(words.map_shards(partial(mapped.told, tmp_path), tmp_path / "out" / "made-%d.tar", engine="ray"))
+        == EVERY
+    )
+    assert sum(seen(tmp_path).values()) == SHARDS - done
 
 
 def test_a_shard_that_kills_each_worker_is_named(words: Dataset[Word], tmp_path: Path) -> None:

@@ -42,6 +42,10 @@ def shouted(word: Word) -> Word:
     return Word(word.text.upper(), word.place)
 
 
+def padded(width: int, word: Word) -> Word:
+    return Word(word.text.ljust(width), word.place)
+
+
 def is_even(word: Word) -> bool:
     return word.place % 2 == 0
 

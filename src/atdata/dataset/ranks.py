@@ -140,7 +140,7 @@ def _ray_train() -> Rank | None:
     try:
         context = train.get_context()
         rank, size = context.get_world_rank(), context.get_world_size()
-    except RuntimeError:  # this process is no worker
+    except (RuntimeError, AttributeError, DeprecationWarning):  # this process is no worker, or one of Ray Tune
         return None
     return None if rank is None or size is None else Rank(rank, size)
 

@@ -319,10 +319,10 @@ def of_shards(view: View[T]) -> ShardView[T]:
     )
 
 
-def pipeline_of(view: ShardView[Any]) -> str:
-    """The layout, the lens, the fields and the transforms of a view, as far as names tell them."""
+def pipeline_of(view: ShardView[Any], told: Callable[[Transform], str] = str) -> str:
+    """The layout, the lens, the fields and the transforms of a view, as far as names tell them, or what else tells one."""
     layout = [] if view.layout is None else [f"layout({view.layout.said()})"]
-    return ", ".join([*layout, *map(str, view._pipeline)])
+    return ", ".join([*layout, *map(told, view._pipeline)])
 
 
 def shard_view(view: ShardView[T], shard: int) -> ShardView[T]:

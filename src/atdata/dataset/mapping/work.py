@@ -10,12 +10,14 @@ import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from pathlib import PurePath
 from typing import Any
 
 from atdata.dataset.iteration import Samples
 from atdata.dataset.order import Order
 from atdata.dataset.reading.table import ShardTable
-from atdata.dataset.transforms import function_name
+from atdata.dataset.transforms import Filter, Map, Transform, function_name
 from atdata.dataset.view import ShardView, pipeline_of, shard_view
 from atdata.errors import AtdataError, SampleError, UsageError
 from atdata.manifest import ManifestWriter
@@ -95,10 +97,10 @@ class ShardWork:
         Args:
             digest: of the shard that is read.
         """
-        view = pipeline_of(self.view)
+        view = pipeline_of(self.view, _told)
         said = {
             "input": str(digest),
-            "function": function_name(self.function),
+            "function": identity_of(self.function),
             "from": described(self.view.sample_type),
             "to": described(self.sample_type),
         }
@@ -150,6 +152,41 @@ class ShardWork:
         with suppress(AtdataError):
             return f"sample {table.key(0, int(table.shards.open(0).index.starts[taken - 1]))}"
         return f"sample {taken - 1}"
+
+
+def _told(transform: Transform) -> str:
+    match transform:
+        case Map(function):
+            return f"map({identity_of(function)})"
+        case Filter(keep):
+            return f"filter({identity_of(keep)})"
+    return str(transform)
+
+
+def identity_of(function: Callable[..., Any]) -> str:
+    """The name of a function, which its user changes with what it does; and some digits for what the name does not tell: the
+    arguments of a `functools.partial` and the variables of a closure, as far as these are plain values, and the code of a
+    lambda.
+    """
+    given: list[Any] = []
+    while isinstance(function, partial):
+        given += [*function.args, *function.keywords.items()]
+        function = function.func
+    with suppress(ValueError):  # a variable that has no value yet
+        given += [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
+    code = getattr(function, "__code__", None)
+    if code is not None and code.co_name == "<lambda>":
+        given += [code.co_code, code.co_names, code.co_consts]
+    # Digits, since there may be paths among them, and manifests are published.
+    digits = Digest.sha256(_plain(given).encode("utf-8", "surrogatepass")).hex[:16]
+    return f"{function_name(function)} with {digits}" if given else function_name(function)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(map(_plain, value))}]"
+    plain = isinstance(value, str | bytes | int | float | PurePath | None)
+    return repr(value) if plain else type(value).__qualname__
 
 
 def result_type(function: Callable[..., Any], given: type[Any] | None, default: type[Any]) -> type[Any]:

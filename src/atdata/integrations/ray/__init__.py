@@ -15,6 +15,8 @@ from atdata.loading import load_dataset
 if TYPE_CHECKING:
     import ray.data
 
+__all__ = ["read_dataset", "write_dataset"]
+
 T = TypeVar("T")
 RayDataset: TypeAlias = "ray.data.Dataset"
 
