@@ -1,7 +1,7 @@
 """A mixture of three datasets, one seen through a lens and one filtered, in a run that is killed again and again.
 
-4 ranks, then 2, then 6, and again, read three epochs; after a random time all are killed with SIGKILL, and the next ones go
-on from the last state that all ranks had reached. What they used, in the order of the mixture, must be what one run reads
+4 ranks, then 2, then 6, and again, read three epochs; some time after each has begun all are killed with SIGKILL, and the next
+ones go on from the last state that all ranks had reached. What they used, in the order of the mixture, must be what one run reads
 that nobody stops. Then what a mixture costs, against the same datasets one after the other.
 
     python3 benchmarks/mixtures.py [--kills 20] [--seed N]
@@ -13,9 +13,7 @@ import argparse
 import hashlib
 import itertools
 import json
-import os
 import random
-import signal
 import subprocess
 import sys
 import tempfile
@@ -34,7 +32,7 @@ WEIGHTS = (0.7, 0.2, 0.1)
 EPOCHS = 3
 WORLDS = (4, 2, 6)
 BATCH = 4
-PAUSE = 0.002  # seconds of each step
+PAUSE = 0.005  # seconds of each step
 
 
 @atdata.packable
@@ -90,30 +88,31 @@ def train(data: Path, folder: Path, rank: int, world: int) -> None:
 
 def run(data: Path, folder: Path, world: int, delay: float | None) -> tuple[list[str], bool]:
     """What all ranks of a run have used, up to the last state that all had reached; and whether they came to the end."""
+    logs = [folder / f"log-{rank}" for rank in range(world)]
     for log in folder.glob("log-*"):
         log.unlink()
     command = [sys.executable, __file__, "--rank"]
     ranks = [subprocess.Popen([*command, str(data), str(folder), str(rank), str(world)]) for rank in range(world)]
     if delay is not None:
-        while not any(log.stat().st_size for log in folder.glob("log-*")):
+        while any(process.poll() is None and not steps(log) for process, log in zip(ranks, logs, strict=True)):
             time.sleep(0.002)
         time.sleep(delay)
         for process in ranks:
-            os.kill(process.pid, signal.SIGKILL)
+            process.kill()  # SIGKILL
     codes = [process.wait(600) for process in ranks]
     if delay is None and any(codes):
         raise SystemExit(f"a rank failed: {codes}")
-    logs = [steps(folder / f"log-{rank}") for rank in range(world)]
-    ended = all(log and log[-1] is None for log in logs)
-    reached = min((place(log) for log in logs), default=(0, 0))
+    noted = [steps(log) for log in logs]
+    ended = all(log and log[-1] is None for log in noted)
+    reached = min(map(place, noted))
     if not ended:
-        last = [log[-1]["state"] for log in logs if log and log[-1] is not None and place(log) == reached]
+        last = [log[-1]["state"] for log in noted if log and log[-1] is not None and place(log) == reached]
         if not last:  # a rank had used nothing yet
             return [], False
         if len(json.dumps(last[0])) >= 4096:
             raise SystemExit("a state has more than 4 KB")
         (folder / "state.json").write_text(json.dumps(last[0]))
-    used = [step for log in logs for step in log if step and (ended or place([step]) <= reached)]
+    used = [step for log in noted for step in log if step and (ended or place([step]) <= reached)]
     return [one for step in sorted(used, key=lambda step: step["place"]) for one in step["used"]], ended
 
 
@@ -149,9 +148,8 @@ def killed(kills: int, seed: int) -> bool:
         found: list[str] = []
         done, moved = 0, 0
         for world in itertools.cycle(WORLDS):
-            # So that as much is left at each kill as the others need.
-            least = (len(expected) - len(found)) * PAUSE / BATCH / world / (kills - done + 1)
-            used, ended = run(data, folder, world, chance.uniform(0, 2 * least) if done < kills else None)
+            share = (len(expected) - len(found)) * PAUSE / BATCH / world / (kills - done + 1)  # as others are to come
+            used, ended = run(data, folder, world, chance.uniform(0, 1.5 * share) if done < kills else None)
             found += used
             moved += bool(used)
             if ended:
