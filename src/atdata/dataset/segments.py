@@ -198,8 +198,9 @@ def begin_lending() -> None:
 
 
 def _readable() -> bool:
-    """True if another process can open what this one has open."""
+    """True if another process can open what this one has open: as far as this one can see what its parent has."""
     try:
+        os.scandir(f"/proc/{os.getppid()}/fd").close()
         descriptor = os.memfd_create("atdata", os.MFD_CLOEXEC)
         try:
             os.close(os.open(f"/proc/{os.getpid()}/fd/{descriptor}", os.O_RDWR | os.O_CLOEXEC))
