@@ -17,9 +17,11 @@ from typing import Any
 
 import pytest
 
+from support.optional import need
+
 pytestmark = pytest.mark.slow
 
-pytest.importorskip("torch", reason="torch is not installed: python3 dev.py torch")
+pytest.importorskip("torch", reason="torch is not installed: python3 dev.py frameworks")
 trainings = pytest.importorskip("support.trainings")
 
 SCRIPT = Path(trainings.__file__)
@@ -109,7 +111,7 @@ def test_a_filter_that_empties_the_steps_of_one_rank_lets_both_end_together(fold
 
 
 def test_lightning(folder):
-    pytest.importorskip("lightning", reason="lightning is not installed: python3 dev.py torch")
+    need("lightning")
     ranks = run("lightning", folder, ranks=1)
     assert once(ranks) == 1 + 4 * 2
     for left in ranks:  # of loaders without a length it holds one batch more than it has used
@@ -118,7 +120,7 @@ def test_lightning(folder):
 
 
 def test_accelerate(folder):
-    pytest.importorskip("accelerate", reason="accelerate is not installed: python3 dev.py torch")
+    need("accelerate")
     ranks = run("accelerate", folder)
     assert once(ranks) == 2 + 2 * 3 + 1
     for left in ranks:
@@ -132,7 +134,7 @@ def test_accelerate(folder):
 
 
 def test_the_trainer_of_transformers(folder):
-    pytest.importorskip("transformers", reason="transformers is not installed: python3 dev.py torch")
+    need("transformers")
     ranks = run("transformers", folder)
     assert once(ranks) == 2 * 2 + 1
     for left in ranks:

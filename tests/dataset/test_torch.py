@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 import atdata
 from atdata import Dataset
 
-torch = pytest.importorskip("torch", reason="torch is not installed: python3 dev.py torch")
-data_loading = pytest.importorskip("torch.utils.data", reason="torch is not installed: python3 dev.py torch")
+torch = pytest.importorskip("torch", reason="torch is not installed: python3 dev.py frameworks")
+data_loading = pytest.importorskip("torch.utils.data", reason="torch is not installed: python3 dev.py frameworks")
 stateful = pytest.importorskip(
-    "torchdata.stateful_dataloader", reason="torchdata is not installed: python3 dev.py torch"
+    "torchdata.stateful_dataloader", reason="torchdata is not installed: python3 dev.py frameworks"
 )
 
 pytestmark = [

@@ -25,8 +25,8 @@ import atdata
 from atdata import Dataset
 from atdata.dataset import segments
 
-torch = pytest.importorskip("torch", reason="torch is not installed: python3 dev.py torch")
-data_loading = pytest.importorskip("torch.utils.data", reason="torch is not installed: python3 dev.py torch")
+torch = pytest.importorskip("torch", reason="torch is not installed: python3 dev.py frameworks")
+data_loading = pytest.importorskip("torch.utils.data", reason="torch is not installed: python3 dev.py frameworks")
 
 pytestmark = [
     pytest.mark.slow,

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
+from support.optional import need
 
 PROGRAM = """
 import itertools, json, pickle, sys
@@ -76,7 +76,7 @@ assert sorted(itertools.chain(*first, *rest[0], *rest[1])) == list(range(100))
 
 def test_grain_reads_samples_by_number_and_loaders_as_they_are(tmp_path: Path):
     """In a process of its own: grain and JAX have threads, which the workers of others' DataLoaders would not have."""
-    pytest.importorskip("grain", reason="grain is not installed: pip install --group frameworks")
+    need("grain")
     environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-c", PROGRAM, str(tmp_path)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)

@@ -178,7 +178,7 @@ def test_a_stream_of_what_a_filter_keeps(items):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork:DeprecationWarning")
 def test_workers_of_a_dataloader_share_a_stream(items):
-    data = pytest.importorskip("torch.utils.data", reason="torch is not installed: python3 dev.py torch")
+    data = pytest.importorskip("torch.utils.data", reason="torch is not installed: python3 dev.py frameworks")
     batches = data.DataLoader(stream(items).with_format("torch"), batch_size=64, num_workers=2)
     seen = list(batches)
     assert sorted(itertools.chain(*(batch["id"].tolist() for batch in seen))) == list(range(COUNT))

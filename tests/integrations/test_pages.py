@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from support.optional import need
+
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "docs" / "examples" / "frameworks").glob("with_*.py"))
 NEEDS = {
@@ -26,7 +28,7 @@ MOST_LINES = 20  # of code, the model that is trained among them
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_runs(path: Path, tmp_path: Path) -> None:
     for module in NEEDS[path.stem]:
-        pytest.importorskip(module, reason=f"{module} is not installed: python3 dev.py torch, or the group frameworks")
+        need(module)
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore", "JAX_PLATFORMS": "cpu"}
     environment |= {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
     command = [sys.executable, str(path), str(tmp_path)]

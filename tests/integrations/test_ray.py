@@ -29,8 +29,10 @@ from atdata.manifest import proved_files
 from support import mapped
 from support.kinds import TABLE, Everything, bits
 from support.mapped import Length, Word
+from support.optional import Later, need
 
-ray: Any = pytest.importorskip("ray", reason="Ray is not installed: pip install 'atdata[ray]'")
+need("ray")
+ray: Any = Later("ray")
 
 ROOT = Path(__file__).parents[2]
 SHARDS, EACH = 6, 50

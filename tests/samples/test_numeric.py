@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from atdata import ClassLabel, Dataset, SampleBatch, Shape, packable, write_samples
 from atdata.errors import NotFoundError, SampleError, UsageError
 from support.arrays import identical
+from support.optional import need
 
 
 @packable
@@ -123,7 +124,7 @@ def check(columns: dict[str, Any]) -> None:
 
 
 def test_tensors_of_pytorch(batch):
-    torch = pytest.importorskip("torch", reason="torch is not installed: python3 dev.py torch")
+    torch = pytest.importorskip("torch", reason="torch is not installed: python3 dev.py frameworks")
     columns = batch.to_torch()
     check(columns)
     assert {*columns} == {*EXPECTED, "name", "words", "path"}
@@ -138,7 +139,7 @@ def test_tensors_of_pytorch(batch):
 
 
 def test_which_columns_there_are_follows_from_the_type():
-    torch = pytest.importorskip("torch", reason="torch is not installed: python3 dev.py torch")
+    torch = pytest.importorskip("torch", reason="torch is not installed: python3 dev.py frameworks")
 
     @packable
     class Maybes:
@@ -186,7 +187,7 @@ class Holder:
 
 @pytest.mark.parametrize("name", ODD)
 def test_tensors_have_the_values_and_dtypes_of_arrays(name):
-    torch = pytest.importorskip("torch", reason="torch is not installed: python3 dev.py torch")
+    torch = pytest.importorskip("torch", reason="torch is not installed: python3 dev.py frameworks")
     array = ODD[name]
     batch = SampleBatch(Holder, {"x": np.stack([array, array])})
     found = batch.to_torch()["x"]
@@ -196,7 +197,7 @@ def test_tensors_have_the_values_and_dtypes_of_arrays(name):
 
 @pytest.mark.parametrize("array", [np.array(["a", "b"]), np.array(["2001-01-01"], "M8[D]"), np.zeros(1, "i4,f4")])
 def test_arrays_of_no_numbers_are_lists(array):
-    torch = pytest.importorskip("torch", reason="torch is not installed: python3 dev.py torch")
+    torch = pytest.importorskip("torch", reason="torch is not installed: python3 dev.py frameworks")
     rows = [Holder(array), Holder(array)]
     found = SampleBatch.of(Holder, rows).to_torch()["x"]
     assert found == [array.tolist()] * 2
@@ -204,7 +205,7 @@ def test_arrays_of_no_numbers_are_lists(array):
 
 
 def test_a_dtype_that_pytorch_lacks_is_named():
-    pytest.importorskip("torch", reason="torch is not installed: python3 dev.py torch")
+    pytest.importorskip("torch", reason="torch is not installed: python3 dev.py frameworks")
     with pytest.raises(SampleError, match="no such dtype") as caught:
         SampleBatch.of(Holder, [Holder(np.ones(1, np.longdouble))]).to_torch()
     assert caught.value.path == "x"
@@ -212,7 +213,7 @@ def test_a_dtype_that_pytorch_lacks_is_named():
 
 @pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta:UserWarning")  # once a process
 def test_sparse_matrices_are_csr():
-    torch = pytest.importorskip("torch", reason="torch is not installed: python3 dev.py torch")
+    torch = pytest.importorskip("torch", reason="torch is not installed: python3 dev.py frameworks")
     sparse = pytest.importorskip("scipy.sparse", reason="scipy is not installed")
     cls = types.new_class("Matrices", (), {}, lambda body: body.update(__annotations__={"m": sparse.csr_array}))
     matrices = packable(cls)
@@ -226,7 +227,7 @@ def test_sparse_matrices_are_csr():
 
 def test_ragged_columns():
     pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
-    torch = pytest.importorskip("torch", reason="torch is not installed: python3 dev.py torch")
+    torch = pytest.importorskip("torch", reason="torch is not installed: python3 dev.py frameworks")
     rows = [Holder(np.full((n, 2), n, ">f4")) for n in (2, 0, 3)]
     column = SampleBatch.of(Holder, rows).ragged_array("x")
     tensor = column.to_torch()
@@ -303,7 +304,7 @@ assert holder.sample_type is Holder and holder.samples == [Holder(np.ones(2))]
 
 
 def test_jax_takes_batches():
-    pytest.importorskip("jax", reason="JAX is not installed: pip install --group frameworks")
+    need("jax")
     environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-c", JAX]
     folder = Path(__file__).parents[1]

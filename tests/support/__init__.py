@@ -20,5 +20,6 @@ Material
     arrays       strategies over dtypes, shapes and layouts, and specimens picked by hand
     plantings    secrets, made up, that must never be public, and texts that may be
     oracles      where foreign test vectors and the public lexicons lie
+    optional     frameworks that only some machines have, looked for without importing them
     seed_code    the code of the founding documents, taken from their text
 """

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 HuggingFaceDataset: TypeAlias = "datasets.Dataset"
 Samples: TypeAlias = Any
-"""Of `Dataset.ordered` and `Dataset.shuffled`."""
+"""The options of `Dataset.ordered` and `Dataset.shuffled`."""
 HuggingFaceStream: TypeAlias = "datasets.IterableDataset"
 
 BLOCK = 1024
