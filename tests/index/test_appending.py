@@ -297,6 +297,9 @@ def test_the_official_validator_takes_what_is_written(realnet: RealNet) -> None:
     assert [verdict for verdict in official_verdicts(written) if not verdict["ok"]] == []
 
 
+DATABASES = ["sqlite", *(pytest.param(kind, marks=pytest.mark.served) for kind in ("redis", "postgres"))]
+
+
 class Late:
     """A database that others write to just before a version is written to it."""
 
@@ -314,9 +317,8 @@ class Late:
 
 
 @pytest.mark.parametrize("versions", [("2.0.0", None), (None, "2.0.0"), ("3.0.0", "2.0.0"), (None, None)])
+@pytest.mark.parametrize("place", DATABASES, indirect=True)  # a repository is written to as a whole
 def test_who_is_late_has_the_shards_of_who_was_faster(place: Any, index: Any, versions: tuple[Any, Any]) -> None:
-    if place.public:
-        pytest.skip("a repository is written to as a whole")
     index.insert_dataset(rows(0), name="rows", version="1.0.0")
     mine, theirs = versions
 

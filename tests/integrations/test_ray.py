@@ -1,6 +1,6 @@
 """Ray as its users know it, on a cluster of this machine: work on shards, Ray Data both ways, and Ray Train.
 
-`python3 dev.py test --frameworks` has Ray; elsewhere these tests are skipped.
+They are skipped where it is not installed.
 """
 
 from __future__ import annotations

@@ -17,13 +17,8 @@ class Circle(lightning.LightningModule):
         return torch.optim.Adam(self.parameters(), lr=0.01)
 
 
-class Points(lightning.LightningDataModule):
-    def train_dataloader(self):
-        loader = points().loader(64, shuffle="global", seed=1, equal_steps="pad", format="torch")
-        return StatefulDataLoader(loader, batch_size=None, num_workers=2)
-
-
 if __name__ == "__main__":
+    loader = points().loader(64, shuffle="global", seed=1, equal_steps="pad", format="torch")
     trainer = lightning.Trainer(max_epochs=2, accelerator="cpu", logger=False, enable_checkpointing=False)
-    trainer.fit(Circle(), datamodule=Points())
+    trainer.fit(Circle(), StatefulDataLoader(loader, batch_size=None, num_workers=2))
     assert trainer.global_step == 2 * 16
