@@ -1,6 +1,6 @@
 """Loaders inside the frameworks that train with them, against the same loader alone: passes that take turns in one process,
 page cache warm, columns of numbers (what a model takes), and a step that does nothing. Beside them what users of
-`datasets` read otherwise.
+PyTorch read otherwise: LitData, MosaicML's streaming and `datasets`, each with a copy of the same samples, in its own loader.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from workloads import Workload, workloads
 from atdata import Dataset
 
 GOALS = {("A", 4096): 0.8, ("B", 256): 0.9, ("A", 256): None}
-OTHERS = ("datasets",)
+OTHERS = ("datasets", "LitData", "MosaicML")
 
 Pass = Callable[[], Any]
 
@@ -63,8 +63,16 @@ def passes(data: Dataset[Any], size: int, folder: Path) -> dict[str, Pass]:
         from atdata.integrations.grain import batches
 
         found["grain"] = drained(batches(loader(None)))
-    if installed("datasets", "torch"):
-        found["datasets"] = hugging_face(data, size, folder)
+    if installed("transformers", "accelerate"):
+        found["Trainer"] = trainer(loader(), -(-len(data) // size), folder)
+    others = {
+        "datasets": (hugging_face, "datasets"),
+        "LitData": (litdata, "litdata"),
+        "MosaicML": (mosaicml, "streaming"),
+    }
+    for name, (made, module) in others.items():
+        if installed(module, "torch"):
+            found[name] = made(data, size, folder)
     return found
 
 
@@ -87,6 +95,66 @@ def lightning(batches: Any) -> Pass:
 
     off = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
     return lambda: lit.Trainer(accelerator="cpu", max_epochs=1, **dict.fromkeys(off, False)).fit(Nothing(), batches)
+
+
+def trainer(batches: Any, steps: int, folder: Path) -> Pass:
+    """An epoch of the `Trainer` of transformers, in which nothing is trained."""
+    import torch
+    import transformers
+
+    from atdata.integrations.transformers import LoaderTrainer
+
+    transformers.logging.set_verbosity_error()
+
+    class Nothing(LoaderTrainer, transformers.Trainer):
+        def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
+            return torch.zeros(())
+
+    off = {"report_to": [], "save_strategy": "no", "logging_strategy": "no", "disable_tqdm": True, "use_cpu": True}
+    options = transformers.TrainingArguments(str(folder / "run"), num_train_epochs=1, max_grad_norm=0, **off)
+
+    def run() -> None:
+        made = Nothing(torch.nn.Linear(1, 1), options, train_dataset=batches)
+        made.remove_callback(transformers.PrinterCallback)
+        assert made.train().global_step == steps
+
+    return run
+
+
+def litdata(data: Dataset[Any], size: int, folder: Path) -> Pass:
+    """What users of LitData do."""
+    import litdata as lit
+    from litdata.streaming.cache import Cache
+
+    place = folder / f"litdata-{size}"
+    place.mkdir()
+    cache = Cache(str(place), chunk_bytes="64MB")
+    for number, sample in enumerate(data.ordered(batch_size=None)):
+        cache[number] = sample.to_dict()
+    cache.done()
+    cache.merge()
+    return lambda: drained(lit.StreamingDataLoader(lit.StreamingDataset(str(place)), batch_size=size))()
+
+
+def mosaicml(data: Dataset[Any], size: int, folder: Path) -> Pass:
+    """What users of MosaicML's streaming do."""
+    import numpy as np
+    from streaming import MDSWriter, StreamingDataset
+    from torch.utils.data import DataLoader
+
+    place = str(folder / f"mosaicml-{size}")
+    first = next(iter(data.ordered(batch_size=None))).to_dict()
+    kinds = {
+        name: f"ndarray:{value.dtype}:{','.join(map(str, value.shape))}"
+        if isinstance(value, np.ndarray)
+        else {int: "int64", float: "float64", bool: "uint8", str: "str"}[type(value)]
+        for name, value in first.items()
+    }
+    with MDSWriter(out=place, columns=kinds) as writer:
+        for sample in data.ordered(batch_size=None):
+            writer.write(sample.to_dict())
+    copy = StreamingDataset(local=place, batch_size=size, shuffle=False)
+    return drained(DataLoader(copy, batch_size=size))
 
 
 def hugging_face(data: Dataset[Any], size: int, folder: Path) -> Pass:
@@ -120,6 +188,10 @@ def measure(workload: Workload, data: Dataset[Any], size: int, folder: Path, rou
         wanted = goal is not None and name not in ("loader", *OTHERS)
         reached &= not wanted or ratio >= (goal or 0)
         print(f"  {name}: {ratio:.2f}{f' (goal {goal})' if wanted else ''}, {cost:,.0f} us a batch beside the loader")
+    for name in times.keys() & {*OTHERS}:
+        ratio = statistics.median(one / other for one, other in zip(times[name], times["DataLoader"], strict=True))
+        reached &= ratio >= 1
+        print(f"  our DataLoader has {ratio:.1f} times the rate of {name} (goal 1)")
     return reached
 
 
