@@ -58,7 +58,7 @@ class SqliteDatabase(SqlDatabase):
                 try:
                     db = self._connected()
                 except sqlite3.Error as error:
-                    if violated is None and _code(error) in _NOT_WRITABLE and self.path.is_file():
+                    if violated is None and _code(error) in _NOT_WRITABLE and _identity(self.path):
                         return _read_only(self.path, work)
                     raise
                 if violated is None or one:
