@@ -15,8 +15,6 @@ enum { TEXT = 4 };              /* of cells: values of several kinds */
 
 /* ---------------------------------------------------------------- cells (RFC 4180, as Python's csv reads it) */
 
-enum { WHOLE, CUT, ODD };
-
 /* Text, and where its cells go: one after the other, without quotes. */
 typedef struct {
     const uint8_t *text;
@@ -27,26 +25,25 @@ typedef struct {
     int last; /* whether no more text comes */
 } Reader;
 
-/* The end of a cell: a delimiter, a line's end, or the end of all. Sets `end` where it is a line's. */
+/* The end of a cell: a delimiter, a line's end, or the end of all; 0 where it is none, or more text may tell. Sets `end`
+   where it is a line's. */
 static int end_cell(Reader *reader, int64_t at, int *end)
 {
     *end = 1;
     if (at == reader->length) {
         reader->position = at;
-        return reader->last ? WHOLE : CUT;
+        return reader->last;
     }
     uint8_t letter = reader->text[at];
     if (letter == '\r') {
-        if (at + 1 == reader->length)
-            return reader->last ? ODD : CUT;
-        if (reader->text[++at] != '\n')
-            return ODD;
+        if (++at == reader->length || reader->text[at] != '\n')
+            return 0;
     } else if (letter == reader->delimiter)
         *end = 0;
     else if (letter != '\n')
-        return ODD;
+        return 0;
     reader->position = at + 1;
-    return WHOLE;
+    return 1;
 }
 
 static void keep(Reader *reader, int64_t from, int64_t to)
@@ -68,10 +65,8 @@ static int read_quoted(Reader *reader, int64_t at, int *end)
 {
     for (;;) {
         const uint8_t *quote = memchr(reader->text + at, '"', (size_t)(reader->length - at));
-        if (!quote)
-            return reader->last ? ODD : CUT;
-        if (!whole_lines(reader->text + at, quote))
-            return ODD;
+        if (!quote || !whole_lines(reader->text + at, quote))
+            return 0;
         int64_t closing = quote - reader->text;
         keep(reader, at, closing);
         at = closing + 1;
@@ -94,19 +89,16 @@ static int read_cell(Reader *reader, int *end)
     return end_cell(reader, at, end);
 }
 
-/* A row of `width` cells; where each ends goes to `ends`. */
+/* Whether there is a row of `width` cells; where each ends goes to `ends`. */
 static int read_row(Reader *reader, int64_t width, int64_t *ends)
 {
     int end = 0;
     for (int64_t cell = 0; cell < width; cell++) {
-        if (end)
-            return ODD;
-        int how = read_cell(reader, &end);
-        if (how != WHOLE)
-            return how;
+        if (end || !read_cell(reader, &end))
+            return 0;
         ends[cell] = reader->used;
     }
-    return end ? WHOLE : ODD;
+    return end;
 }
 
 /* Past lines that are empty. */
@@ -123,7 +115,7 @@ static void skip_lines(Reader *reader)
     }
 }
 
-/* (text, delimiter, width, last, offsets, clean) -> (rows, bytes of text that they took, whether an odd row comes next) */
+/* (text, delimiter, width, last, offsets, clean) -> (rows, bytes of text that they took) */
 PyObject *table_cells(PyObject *Py_UNUSED(self), PyObject *args)
 {
     Py_buffer text, offsets, clean;
@@ -132,15 +124,14 @@ PyObject *table_cells(PyObject *Py_UNUSED(self), PyObject *args)
     if (!PyArg_ParseTuple(args, "y*iLpw*w*", &text, &delimiter, &width, &last, &offsets, &clean))
         return NULL;
     int64_t rows = 0, taken = 0, room = offsets.len / 8 - 1, *ends = offsets.buf;
-    int how = ODD;
-    if (width > 0 && room >= 0 && clean.len >= text.len && delimiter < 128) {
+    if (width > 0 && width <= room && clean.len >= text.len && delimiter < 128) {
         Reader reader = {text.buf, text.len, 0, clean.buf, 0, (uint8_t)delimiter, last};
         Py_BEGIN_ALLOW_THREADS
         *ends++ = 0;
-        for (how = WHOLE; (rows + 1) * width <= room; rows++) {
+        for (; (rows + 1) * width <= room; rows++) {
             skip_lines(&reader);
             taken = reader.position;
-            if (taken == reader.length || (how = read_row(&reader, width, ends)) != WHOLE)
+            if (taken == reader.length || !read_row(&reader, width, ends))
                 break;
             ends += width;
             taken = reader.position;
@@ -150,7 +141,7 @@ PyObject *table_cells(PyObject *Py_UNUSED(self), PyObject *args)
     PyBuffer_Release(&text);
     PyBuffer_Release(&offsets);
     PyBuffer_Release(&clean);
-    return Py_BuildValue("(LLO)", (long long)rows, (long long)taken, how == ODD ? Py_True : Py_False);
+    return Py_BuildValue("(LL)", (long long)rows, (long long)taken);
 }
 
 /* ---------------------------------------------------------------- what cells are */
@@ -484,7 +475,7 @@ static uint8_t *put_int(uint8_t *into, int64_t value)
     if (value >= 0) {
         if (value < 0x80)
             return put(into, (uint8_t)value, 0, 0);
-        int wide = value > UINT8_MAX + (int64_t)0 ? value > UINT16_MAX ? value > UINT32_MAX ? 3 : 2 : 1 : 0;
+        int wide = value > UINT8_MAX ? value > UINT16_MAX ? value > UINT32_MAX ? 3 : 2 : 1 : 0;
         return put(into, (uint8_t)(0xCC + wide), (uint64_t)value, 1 << wide);
     }
     if (value >= -32)

@@ -148,6 +148,7 @@ def test_a_teams_index(screen: Screen, name: str, tmp_path: Path) -> None:
         ("verify", file),
         ("show", text),
         ("verify", f"missing {text}"),
+        ("verify", f"{text}.json"),
         ("doctor",),
         ("doctor", "--deep"),
         ("doctor", "--store", text),

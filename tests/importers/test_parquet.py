@@ -300,7 +300,7 @@ def test_a_file_that_changes_in_between_is_refused(parquet: Any) -> None:
 
 
 def test_without_pyarrow_the_extra_is_named(parquet: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from atdata.importers import arrow_values as importer
+    from atdata.samples import arrow as importer
 
     place = parquet(x=pa.array([1]))
     importer.arrow.cache_clear()

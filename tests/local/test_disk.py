@@ -325,6 +325,8 @@ def test_what_is_read_is_what_the_name_says(store: LocalDiskStore, data: Dataset
         list(Dataset(store.create_source(urls), sample_type=Row))
     with pytest.raises(ShardNotFoundError):
         store.read_url(str(store.root / "absent.tar"))
+    with pytest.raises(ShardNotFoundError):
+        store.read_url(str(store.root / ("x" * 5000)))
 
 
 def test_addresses_that_an_index_lists_are_taken_back(store: LocalDiskStore, data: Dataset[Any]) -> None:

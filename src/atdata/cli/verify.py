@@ -18,6 +18,7 @@ from atdata.errors import UnverifiedError
 from atdata.files import atomic_file, write_all
 from atdata.loading import load_dataset
 from atdata.records import Entry
+from atdata.shards.listing import is_file
 
 
 def verify(
@@ -31,7 +32,7 @@ def verify(
 
     Any doubt ends with a non-zero exit.
     """
-    if ref.endswith(".json") and Path(ref).is_file():
+    if ref.endswith(".json") and is_file(ref):
         _verify_kept(Path(ref), json)
         return
     client = AtmosphereClient()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import bisect
 import hashlib
 import itertools
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
@@ -48,9 +49,9 @@ class CombinedView(View[T]):
     selection: Ints | None = None
 
     @classmethod
+    @abstractmethod
     def word(cls) -> str:
         """The name of what is done with the components."""
-        raise NotImplementedError
 
     @property
     def about(self) -> About:

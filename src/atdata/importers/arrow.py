@@ -15,7 +15,6 @@ from atdata.errors import SampleError
 from atdata.importers import guesses
 from atdata.importers.arrow_blocks import ArrowBlock
 from atdata.importers.arrow_values import (
-    arrow,
     bare_array,
     bare_type,
     cells_of,
@@ -36,6 +35,7 @@ from atdata.importers.rows import import_values
 from atdata.importers.wanted import Wanted, converter, misfit_at
 from atdata.progress import progress
 from atdata.samples import Array, FieldType, Maybe, Plain, Shape
+from atdata.samples.arrow import arrow
 from atdata.samples.kinds import Misfit
 
 _EXACT = 2**53  # floats hold every int up to here

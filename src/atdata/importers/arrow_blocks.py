@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from atdata.importers.arrow_values import arrow, bare_array
+from atdata.importers.arrow_values import bare_array
 from atdata.samples import FieldType, Maybe
+from atdata.samples.arrow import arrow
 from atdata.samples.table import BOOL, FLOAT, INT, STR, TableColumn, column_kind
 
 

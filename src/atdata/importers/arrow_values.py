@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from atdata.errors import MissingExtraError, SampleError
+from atdata.errors import SampleError
 from atdata.samples import Array, DictOf, FieldType, ListOf, Maybe, Plain, Scalar
+from atdata.samples.arrow import arrow
 from atdata.samples.kinds.moments import Date, DateTime, Duration
 from atdata.samples.kinds.nested import SampleOf
 from atdata.samples.kinds.tuples import TupleOf
@@ -253,19 +253,3 @@ def _maps(array: Any, items: list[Any]) -> list[Any]:
             raise SampleError("a map has a key twice", actual=str(keys[start:end])[:80])
         maps.append(entries if valid else None)
     return maps
-
-
-@lru_cache(maxsize=1)
-def arrow() -> Any:
-    """pyarrow, with its parts.
-
-    Raises:
-        MissingExtraError: it is not installed.
-    """
-    try:
-        import pyarrow.compute
-        import pyarrow.parquet
-        import pyarrow.types
-    except ImportError as error:
-        raise MissingExtraError.of("tables", "reading Arrow and Parquet") from error
-    return pyarrow

@@ -129,7 +129,7 @@ class BlockReader:
         content = np.empty(len(text), np.uint8)
         last = len(text) < _TEXT
         self._most = _ROWS
-        rows, taken, _ = native.table_cells(text, ord(self._delimiter), width, last, bounds, content)
+        rows, taken = native.table_cells(text, ord(self._delimiter), width, last, bounds, content)
         part, line = text[:taken], self.line
         if not part.isascii():
             try:

@@ -12,13 +12,13 @@ import numpy as np
 
 from atdata.errors import SampleError, UsageError
 from atdata.importers.arrow import import_batches
-from atdata.importers.arrow_values import arrow
 from atdata.importers.files import Snapshot, reading
 from atdata.importers.imported import Imported
 from atdata.importers.pandas_columns import pandas_table
 from atdata.importers.wanted import Wanted
 from atdata.loading.splits import TRAIN, canonical
 from atdata.samples import Array, ClassLabel, FieldType, ListOf, Shape
+from atdata.samples.arrow import arrow
 from atdata.samples.kinds.media import AudioOf, ImageOf, VideoOf
 
 _ROWS = 256  # at once

@@ -11,9 +11,9 @@ import numpy as np
 
 from atdata.errors import SampleError
 from atdata.importers import guesses
-from atdata.importers.arrow_values import arrow
 from atdata.importers.wanted import Wanted
 from atdata.samples import FieldType, Maybe, Plain, Scalar
+from atdata.samples.arrow import arrow
 from atdata.samples.kinds.kind import same
 
 _INDEX = "__index_level_0__"  # as Arrow calls the index of a frame that has no name

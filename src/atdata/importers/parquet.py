@@ -10,11 +10,11 @@ from typing import Any
 
 from atdata.errors import SampleError
 from atdata.importers.arrow import import_batches
-from atdata.importers.arrow_values import arrow
 from atdata.importers.bounds import Bounds, row_groups, rows_at_once
 from atdata.importers.files import Snapshot, decoding
 from atdata.importers.imported import Imported
 from atdata.importers.wanted import Wanted
+from atdata.samples.arrow import arrow
 
 SUFFIXES = (".parquet",)
 BATCH = 128

@@ -22,6 +22,7 @@ from atdata.settings import Settings
 from atdata.shards import Digest, FileSource, ShardRef
 from atdata.shards.addresses import file_path
 from atdata.shards.cache import ShardCache
+from atdata.shards.listing import is_file
 from atdata.shards.opening import open_shard
 from atdata.shards.planned import PlannedShard
 from atdata.shards.writer import Observer
@@ -90,7 +91,7 @@ class LocalDiskStore(ShardStore):
             ShardNotFoundError: it is not there.
         """
         path = file_path(url)
-        if not Path(path).is_file():
+        if not is_file(path):
             raise ShardNotFoundError("there is no such shard", uri=url)
         return path
 

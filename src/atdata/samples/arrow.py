@@ -29,14 +29,15 @@ def list_array(values: NDArray[Any], offsets: NDArray[np.int64]) -> Any:
 
 @lru_cache(maxsize=1)
 def arrow() -> Any:
-    """The pyarrow module, imported on first use.
+    """pyarrow, with its parts, imported on first use.
 
     Raises:
         MissingExtraError: it is not installed.
     """
     try:
+        import pyarrow.compute
         import pyarrow.parquet
         import pyarrow.types
     except ImportError as error:
-        raise MissingExtraError.of("tables", "making tables") from error
+        raise MissingExtraError.of("tables", "tables of Arrow and Parquet") from error
     return pyarrow
