@@ -433,3 +433,14 @@ def test_shards_have_their_manifests_beside_them(words: Dataset[Word], out: str,
     made = words.map_shards(mapped.measured, out)
     assert all(manifest_beside(shard) is not None for shard in made.shards)
     shutil.rmtree(tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("ending", "SystemExit: 3"), ("speechless", "Speechless: which does not say")]
+)
+def test_whatever_ends_a_function_is_its_failure(words: Dataset[Word], out: str, name: str, said: str) -> None:
+    """And no worker that was killed, whose shard would be done again and again."""
+    with pytest.raises(FailedShardsError, match="shards failed") as raised:
+        words.map_shards(getattr(mapped, name), out)
+    assert said in str(raised.value)
+    assert str(raised.value.path).startswith("sample ")

@@ -198,6 +198,10 @@ def test_what_cannot_be_mixed_is_refused(data):
         atdata.mix({"a": 1})  # type: ignore[dict-item]
     with pytest.raises(ArgumentTypeError):
         atdata.concat([1])  # type: ignore[arg-type]
+    with pytest.raises(ArgumentTypeError, match="datasets must be"):
+        atdata.mix(None)  # type: ignore[call-overload]
+    with pytest.raises(ArgumentTypeError, match="weights must be"):
+        mixed(data, "all", a=1, b=1).loader(4, rank=0, world_size=1).set_weights(None)  # type: ignore[arg-type]
     for stop in ("last", None, -1, 2.5):
         with pytest.raises(UsageError, match="stop"):
             atdata.mix({data["a"]: 1}, stop=stop)
@@ -589,6 +593,18 @@ def test_weights_change_at_a_step_of_a_run(data):
     assert of_batches(three) == second
     three.set_weights([1, 3])
     assert Counter(source for source, _ in of_batches(three)[:20]) == {"a": 5, "b": 15}
+
+
+def test_the_same_weights_again_change_nothing(data):
+    """Else a dataset with a small share would never have its turn."""
+    loader = mixed(data, "longest", a=95, b=5).loader(8, rank=0, world_size=1)
+    whole = of_batches(itertools.islice(mixed(data, "longest", a=95, b=5).loader(8, rank=0, world_size=1), 8))
+    found: list[Any] = []
+    for _ in range(8):
+        found += of_batches(itertools.islice(loader, 1))
+        loader.set_weights([0.95, 0.05])
+    assert found == whole
+    assert {source for source, _ in found} == {"a", "b"}
 
 
 def test_a_pass_whose_weights_were_changed_does_not_go_on(data):

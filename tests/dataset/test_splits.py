@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import atdata
 from atdata import Dataset, DatasetDict
-from atdata.errors import UsageError
+from atdata.errors import ArgumentTypeError, UsageError
 from atdata.shards import Digest, FileSource, ShardRef, write_shard
 from support.rawhttp import FileServer
 
@@ -149,3 +149,20 @@ def test_what_cannot_be_split_is_refused(paths):
             data.split(**wrong)
     with pytest.raises(UsageError, match="filtered"):
         data.filter(even).split({"a": 1})
+
+
+@pytest.mark.parametrize("by", ["sample", "key"])
+def test_a_part_is_split_as_anything_else_is(paths, by):
+    """Three parts are made by two splits, as a rule with the seed that nobody gives."""
+    part = opened(paths)
+    for _ in range(3):
+        one, other = part.split({"a": 1, "b": 1}, by=by).values()
+        assert sorted(ids(one) + ids(other)) == ids(part)
+        assert abs(len(one) - len(other)) < 6 * len(part) ** 0.5
+        part = one
+    train, val = opened(paths).split({"train": 4, "val": 1}, by=by).values()
+    halves = atdata.concat(train, val).split({"a": 1, "b": 1}, by=by)
+    assert min(len(half) for half in halves.values()) > 400
+    for wrong in (None, [0.5, 0.5]):
+        with pytest.raises(ArgumentTypeError, match="shares must be"):
+            part.split(wrong, by=by)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from atdata import ClassLabel, Dataset, SampleBatch, Shape, packable, write_samples
+from atdata import ClassLabel, Dataset, DictSample, SampleBatch, Shape, packable, write_samples
 from atdata.errors import NotFoundError, SampleError, UsageError
 from support.arrays import identical
 from support.optional import need
@@ -68,6 +68,9 @@ MISSING = {"score": [1, 3], "count": [0], "wave": [1]}
 def test_a_batch_gives_its_columns_as_a_mapping_does(batch):
     names = ["image", "label", "weight", "valid", "name", "score", "count", "wave", "words", "path"]
     assert list(batch.keys()) == list(dict(batch)) == list({**batch}) == names
+    assert all(name in batch for name in names)
+    assert "absent" not in batch
+    assert batch.samples[0] in batch
     assert (lambda **columns: list(columns))(**batch) == names
     assert dict(batch)["label"] is batch["label"]
     assert len(batch) == len(list(batch)) == 5
@@ -310,3 +313,21 @@ def test_jax_takes_batches():
     folder = Path(__file__).parents[1]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr[-4000:]
+
+
+def test_samples_of_several_types_have_no_columns_to_give() -> None:
+    """Nothing is given for them in silence."""
+
+    @packable
+    class One:
+        x: int
+
+    @packable
+    class Other:
+        y: int
+
+    untyped: Any = DictSample
+    batch = SampleBatch.of(untyped, [One(1), Other(2)])
+    for give in (batch.to_torch, batch.to_jax):
+        with pytest.raises(UsageError, match="several types have no columns"):
+            give()

@@ -42,11 +42,13 @@ class CombinedView(View[T]):
         sample_type: the type of the samples of all of them.
         components: the views.
         selection: the numbers of the samples, int64 `[n]`; `None` stands for all.
+        parted: how often `split` has made it a part of another.
     """
 
     sample_type: type[T]
     components: tuple[View[Any], ...]
     selection: Ints | None = None
+    parted: int = 0
 
     @classmethod
     @abstractmethod

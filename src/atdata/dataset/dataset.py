@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from atdata.arguments import checked_call, checked_text, checked_type
 from atdata.dataset.delivery import Format, extend_collation
 from atdata.dataset.entry import IndexEntry
-from atdata.dataset.identity import By, find, sides
+from atdata.dataset.identity import By, find, part_of, sides
 from atdata.dataset.iteration import Batches, Samples, Shuffle
 from atdata.dataset.loader import EqualSteps, Loader
 from atdata.dataset.looks import Looks, count
@@ -485,7 +485,8 @@ class Dataset(MaybeSized, Tables[T], Looks[T]):
     def split(self, shares: Mapping[str, Weight], *, seed: int = 0, by: By = "sample") -> DatasetDict[T]:
         """Views that have each sample once, at random and about in these shares.
 
-        The side of a sample depends on the seed and the sample alone, so it stays when shards are added.
+        The side of a sample depends on the seed and the sample alone, so it stays when shards are added. Parts are split
+        again as anything else is, with the same seed too.
 
         Args:
             shares: of each view, by its name: numbers of any kind, shares of their sum.
@@ -499,9 +500,10 @@ class Dataset(MaybeSized, Tables[T], Looks[T]):
         """
         if by not in ("sample", "key"):
             raise UsageError("unknown way to split", path="by", expected="sample or key", actual=by)
+        checked_type(shares, Mapping, "shares", 'Give names and shares: {"train": 0.9, "val": 0.1}.')
         named, seed = dict(shares), checked_int(seed, "seed", None)
         numbers = sides(self._random_access, shares_of(list(named.values()), "shares"), seed, by)
-        views = {name: self._seen(self.view.only(own)) for name, own in zip(named, numbers, strict=True)}
+        views = {name: self._seen(part_of(self.view, own)) for name, own in zip(named, numbers, strict=True)}
         return DatasetDict(views)
 
     # --- work

@@ -15,7 +15,7 @@ from atdata.dataset.frameworks import collates, keep_as_they_are
 from atdata.dataset.segments import Lease, begin_lending, receive
 from atdata.errors import UsageError
 from atdata.samples import DictSample, PackableSample, SampleBatch
-from atdata.samples.numeric import forms_of, to_jax
+from atdata.samples.numeric import to_jax
 from atdata.samples.torch import tensor
 
 Format: TypeAlias = Literal["torch", "jax"]
@@ -84,7 +84,7 @@ def _torch_columns(batch: SampleBatch[Any]) -> Outgoing:
 
 
 def _jax_columns(batch: SampleBatch[Any]) -> Outgoing:
-    return OutgoingJax(forms_of(batch.declared, batch.stored))
+    return OutgoingJax(batch._forms())
 
 
 _DELIVERIES: dict[str, Callable[[SampleBatch[Any]], Outgoing]] = {"torch": _torch_columns, "jax": _jax_columns}

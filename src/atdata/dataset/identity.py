@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,8 @@ from atdata.dataset.view import View, of_shards
 from atdata.errors import NotFoundError, UsageError
 from atdata.numbers import Ints
 from atdata.shards.proving import digest_of
+
+T = TypeVar("T")
 
 By: TypeAlias = Literal["sample", "key"]
 Hashes: TypeAlias = NDArray[np.uint64]
@@ -47,7 +50,8 @@ def _in_components(view: CombinedView[Any], key: str) -> int:
 
 
 def sides(view: View[Any], shares: Sequence[Fraction], seed: int, by: By) -> list[Ints]:
-    """The numbers of the samples that fall to each share. A sample falls where its hash does, whatever others there are.
+    """The numbers of the samples that fall to each share. A sample falls where its hash does, whatever others there are. In
+    parts of parts the hash is another: that of the first split has said all that it can.
 
     Args:
         view: the samples, in the stored order.
@@ -61,11 +65,19 @@ def sides(view: View[Any], shares: Sequence[Fraction], seed: int, by: By) -> lis
     numbers = view.at(Order(0), np.arange(view.extent, dtype=np.int64))
     bounds = [int(sum(shares[:end]) * (1 << 64)) for end in range(1, len(shares))]
     bounds = [min(bound, (1 << 64) - 1) for bound in bounds]
-    side = np.searchsorted(np.array(bounds, np.uint64), _hashes(view, numbers, seed, by), "right")
+    side = np.searchsorted(np.array(bounds, np.uint64), _hashes(view, numbers, str(seed), by), "right")
     return [numbers[side == share] for share in range(len(shares))]
 
 
-def _hashes(view: View[Any], numbers: Ints, seed: int, by: By) -> Hashes:
+def part_of(view: View[T], numbers: Ints) -> View[T]:
+    """The view of some samples that `sides` has told apart."""
+    part: Any = view.only(numbers)
+    parted: View[T] = replace(part, parted=view.parted + 1)
+    return parted
+
+
+def _hashes(view: View[Any], numbers: Ints, seed: str, by: By) -> Hashes:
+    seed += "+" * view.parted
     found = np.zeros(len(numbers), np.uint64)
     if not len(numbers):
         return found
@@ -80,7 +92,7 @@ def _hashes(view: View[Any], numbers: Ints, seed: int, by: By) -> Hashes:
     return found
 
 
-def _by_place(table: ShardTable, shard: int, places: Ints, seed: int) -> Hashes:
+def _by_place(table: ShardTable, shard: int, places: Ints, seed: str) -> Hashes:
     ref, shards = table.refs[shard], table.shards
     digest = digest_of(shards.source, ref, shards.cache)
     if digest is None:
@@ -93,7 +105,7 @@ def _by_place(table: ShardTable, shard: int, places: Ints, seed: int) -> Hashes:
     return mixed(np.uint64(_hash(f"{seed} {digest}")) + (places + 1).astype(np.uint64) * GOLDEN)
 
 
-def _by_key(table: ShardTable, shard: int, places: Ints, seed: int) -> Hashes:
+def _by_key(table: ShardTable, shard: int, places: Ints, seed: str) -> Hashes:
     keys = table.shards.keys(shard)
     return np.array([_hash(f"{seed} {keys[place]}") for place in places.tolist()], np.uint64)
 

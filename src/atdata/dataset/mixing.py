@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar, overload
 
 from atdata.arguments import checked_type
@@ -65,6 +65,7 @@ def mix(
         UsageError: there is no dataset, or a weight is no number, negative or not finite.
         LensNotFoundError: no lens leads from the type of one to that of the first.
     """
+    checked_type(datasets, Iterable, "datasets", "Give {dataset: weight, ...}, or [(dataset, weight), ...].")
     pairs: list[Any] = list(datasets.items()) if isinstance(datasets, Mapping) else list(datasets)
     if not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs):
         hint = "Give {dataset: weight, ...}, or [(dataset, weight), ...]."

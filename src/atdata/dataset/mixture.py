@@ -8,7 +8,7 @@ its epoch; where it begins again, in another.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -18,6 +18,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
+from atdata.arguments import checked_type
 from atdata.dataset.combined import CombinedView
 from atdata.dataset.order import Order
 from atdata.dataset.resuming import no_state
@@ -284,6 +285,7 @@ def shares_of(weights: Sequence[Weight], path: str = "weights") -> tuple[Fractio
     Raises:
         UsageError: one is no number, negative or not finite, or all are 0.
     """
+    checked_type(weights, Iterable, path, "Give one for each dataset.")
     exact = tuple(_exact(weight, path) for weight in weights)
     total = sum(exact)
     if not total:
@@ -334,6 +336,8 @@ def reweighted(view: View[Any], weights: Sequence[Any], state: Mapping[str, Any]
     """
     if not isinstance(view, Mixture) or isinstance(view, Repetition) or view.selection is not None:
         raise UsageError("only a mixture has weights", actual=view.about.title, hint="Make one with atdata.mix({...}).")
+    if shares_of(weights) == view.weights:
+        return weighing(view)  # the shares go on where they are
     epoch, position = state["epoch"], state["position"]
     counts = view.of_epoch(epoch).plan.counts(position)
     return weighing(view.reweighted(weights, WeightChange(epoch, position, counts)))

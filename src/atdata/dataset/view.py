@@ -93,10 +93,12 @@ class View(MaybeSized, Generic[T]):
     Attributes:
         sample_type: the type of the samples that are read.
         selection: the numbers of the samples, int64 `[n]`; `None` stands for all.
+        parted: how often `split` has made it a part of another.
     """
 
     sample_type: type[T]
     selection: Ints | None
+    parted: int
 
     def __len__(self) -> int:
         """The number of samples as far as it is known without reading: see `Dataset.__len__`.
@@ -196,6 +198,7 @@ class ShardView(View[T]):
         fields: the only ones that are read.
         transforms: applied to each batch after that.
         selection: the numbers of the samples, int64 `[n]`; `None` stands for all.
+        parted: how often `split` has made it a part of another.
         layout: the files that fields stand in, where a sample is one file a field; `None` for what the type implies.
     """
 
@@ -206,6 +209,7 @@ class ShardView(View[T]):
     fields: tuple[str, ...] | None = None
     transforms: tuple[Transform, ...] = ()
     selection: Ints | None = None
+    parted: int = 0
     layout: Layout | None = None
 
     def _size(self) -> int:

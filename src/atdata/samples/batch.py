@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from atdata.arguments import checked_text
 from atdata.display import MOST_COLUMNS, Card
-from atdata.errors import NotFoundError, SampleError
+from atdata.errors import NotFoundError, SampleError, UsageError
 from atdata.plain import plain
 from atdata.samples.forms import DTYPES, Numbers, Ragged, numbers_of, ragged
 from atdata.samples.jax import register_tree
@@ -196,7 +196,7 @@ class SampleBatch(Generic[T]):
             SampleError: PyTorch has no such dtype; `path` names the field.
             UsageError: a field has the name of a mask.
         """
-        return to_torch(forms_of(self.declared, self.stored), device, non_blocking)
+        return to_torch(self._forms(), device, non_blocking)
 
     def to_jax(self) -> dict[str, Any]:
         """The columns as arrays of JAX, as `to_torch` has them; arrays of several lengths are a dict of `values` and
@@ -207,7 +207,16 @@ class SampleBatch(Generic[T]):
             SampleError: JAX has no such dtype, or a number is none of 32 bits; `path` names the field.
             UsageError: a field has the name of a mask.
         """
-        return to_jax(forms_of(self.declared, self.stored))
+        return to_jax(self._forms())
+
+    def _forms(self) -> dict[str, Any]:
+        if not self.stored and len(self):
+            raise UsageError(
+                "samples of several types have no columns together",
+                actual=", ".join(sorted({type(row).__name__ for row in self.samples}))[:160],
+                hint="Map them to one type, or take the batch without format=.",
+            )
+        return forms_of(self.declared, self.stored)
 
     def to_arrow(self) -> ArrowTable:
         """The columns as an Arrow table, with the types of `Dataset.to_arrow`; those that a declaration leaves open are as
@@ -253,6 +262,10 @@ class SampleBatch(Generic[T]):
 
     def __iter__(self) -> Iterator[T]:
         return iter(self.samples)
+
+    def __contains__(self, given: object) -> bool:
+        """True for the name of a column, and for a sample that is here."""
+        return given in self.stored if isinstance(given, str) else given in self.samples
 
     def _column(self, name: str) -> Any:
         """A column as it is stored."""

@@ -62,10 +62,13 @@ class Failure:
     trace: str = ""
 
     @classmethod
-    def of(cls, shard: int, ref: ShardRef, path: str | None, error: Exception) -> Failure:
+    def of(cls, shard: int, ref: ShardRef, path: str | None, error: BaseException) -> Failure:
         """The failure that an exception is."""
         own = error.path if isinstance(error, AtdataError) else None
-        said = "; ".join(map(str.strip, str(error).splitlines()))
+        try:
+            said = "; ".join(map(str.strip, str(error).splitlines()))
+        except Exception:  # noqa: BLE001  of somebody's class
+            said = "which does not say why"
         lines = traceback.format_exception(error)
         return cls(shard, ref.url, own or path, f"{type(error).__name__}: {said}", "".join(lines[-_MOST_LINES:]))
 
@@ -112,7 +115,7 @@ class ShardWork:
         table, samples = view.table, ShardSamples(Samples(view, Order(0)))
         try:
             return self._write(shard, table, samples)
-        except Exception as error:  # noqa: BLE001  the function may raise anything
+        except (Exception, SystemExit) as error:  # noqa: BLE001  the function may raise anything, and call sys.exit
             return Failure.of(shard, table.refs[0], self._last_read(table, samples.taken), error)
 
     def _write(self, shard: int, table: ShardTable, samples: ShardSamples) -> ShardRef:
