@@ -15,7 +15,7 @@ import sys
 import typing
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
 from atdata.errors import LensError, LensNotFoundError
 from atdata.samples import DictSample, PackableSample, fields_of
@@ -216,6 +216,15 @@ def lens(function: Callable[[S], V]) -> Lens[S, V]:
     made = Lens(function, source_type=types[0], view_type=types[1], name=function.__name__)
     register(made)
     return made
+
+
+def no_putter(view: Any, source: Any) -> NoReturn:  # noqa: ARG001  a putter's parameters
+    """The putter that the record of a lens without one names: a record must name some.
+
+    Raises:
+        LensError: whatever is put.
+    """
+    raise LensError("the lens has no putter", hint="Its views can be read, and not written back.")
 
 
 def register(made: Lens[Any, Any]) -> None:

@@ -12,6 +12,7 @@ import pytest
 import atdata
 from atdata.atmosphere import LensLoader, LensPublisher, SchemaPublisher
 from atdata.errors import LensError
+from atdata.lens import no_putter
 from atdata.testing import DevAccount
 from support.networks import Network
 
@@ -141,6 +142,11 @@ def test_what_pins_no_code_is_refused(checkout: Path, schemas: tuple[Any, Any, A
     with pytest.raises(LensError, match="lacks some of its parts"):
         publisher.publish(name="x", getter_code={}, putter_code=code, **ends)
     assert LensLoader(client).list_all() == []
+
+
+def test_the_putter_of_a_lens_without_one_refuses() -> None:
+    with pytest.raises(LensError, match="no putter"):
+        no_putter("a view", "a source")
 
 
 def test_a_lens_between_published_types_is_used(network: Network, checkout: Path) -> None:
