@@ -13,7 +13,8 @@ AtdataError
 ├── ResumeError (ValueError)             a saved state that is not of this loader and these data
 ├── SchemaError (ValueError)             a schema record that describes no sample type we can build
 ├── LensError (ValueError)               a lens that cannot be built or published
-│   └── LensNotFoundError (LookupError)  no registered lens leads from one type to the other
+│   ├── LensNotFoundError (LookupError)  no registered lens leads from one type to the other
+│   └── NoHomeError                      a sample that a lens has no view of, or a view that has no home in its source
 ├── IdentifierError (ValueError)         text that is no DID, handle, NSID, record key, TID, CID or URI
 ├── DataModelError (ValueError)          bytes or values outside the AT Protocol data model
 ├── LexiconError (ValueError)            a record or document that breaks its lexicon
@@ -181,6 +182,10 @@ class LensError(AtdataError, ValueError):
 
 class LensNotFoundError(LensError, LookupError):
     """No registered lens leads from one sample type to another."""
+
+
+class NoHomeError(LensError):
+    """A put that has no home in the source, or a sample that has no view. A lens raises it where it is not defined."""
 
 
 class IdentifierError(AtdataError, ValueError):
