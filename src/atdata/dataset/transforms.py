@@ -12,7 +12,7 @@ import numpy as np
 
 from atdata.arguments import checked_call, checked_type
 from atdata.errors import UsageError
-from atdata.lens import Lens, Projection
+from atdata.lens import Lens
 from atdata.numbers import Ints
 from atdata.samples import DictSample, PackableSample, SampleBatch
 
@@ -38,10 +38,11 @@ class ApplyLens:
 
     def __call__(self, batch: SampleBatch[Any]) -> SampleBatch[Any]:
         """The batch through the lens, or with the chosen fields."""
-        if isinstance(self.lens, Projection) and batch.rows is None:
-            batch = SampleBatch(self.lens.view_type, batch.stored)
-        elif self.lens is not None:
-            batch = SampleBatch.of(self.lens.view_type, list(map(self.lens.get, batch.samples)))
+        if self.lens is not None:
+            if batch.rows is None and self.lens.reads() is not None:
+                batch = SampleBatch(self.lens.view_type, self.lens.map_columns(batch.stored, len(batch)))
+            else:
+                batch = SampleBatch.of(self.lens.view_type, list(map(self.lens.get, batch.samples)))
         if self.fields is not None:
             none = [None] * len(batch)  # samples without a type may lack a field
             columns = {name: batch.stored.get(name, none) for name in self.fields}

@@ -21,9 +21,9 @@ from atdata.dataset.reading.reader import Batch, SampleReader, block_size
 from atdata.dataset.reading.table import ShardTable
 from atdata.dataset.transforms import ApplyLens, Filter, Map, Transform
 from atdata.errors import UnsizedError, UsageError
-from atdata.lens import Lens, Projection
+from atdata.lens import Lens
 from atdata.numbers import Ints
-from atdata.samples import SampleBatch, fields_of
+from atdata.samples import SampleBatch
 from atdata.samples.layout import Layout
 from atdata.shards.ports import DataSource, ShardRef
 from atdata.shards.source import FileSource
@@ -277,11 +277,7 @@ class ShardView(View[T]):
 
     def reader(self) -> SampleReader:
         """A reader of the stored fields that this view needs."""
-        wanted = None
-        if isinstance(self.lens, Projection):
-            wanted = [field.name for field in fields_of(self.lens.view_type)]
-        if self.fields is not None and (self.lens is None or wanted is not None):
-            wanted = list(self.fields)
+        wanted = self.fields if self.lens is None else self.lens.reads(self.fields)
         return SampleReader(self.table, self.stored_type, wanted, self.layout)
 
     @property

@@ -1,4 +1,4 @@
-"""Lenses: seeing samples of one type through another, and putting changes back.
+"""Lenses of two functions: `get`, and `put` where there is a way back.
 
 A lens between a source type S and a view type V has `get: S -> V` and, where it can be written through,
 `put: (V, S) -> S`. A lawful lens obeys (Foster et al., "Combinators for Bidirectional Tree Transformations", 2007):
@@ -13,27 +13,38 @@ from __future__ import annotations
 import inspect
 import sys
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import Any, Generic, NoReturn, TypeVar
 
-from atdata.errors import LensError, LensNotFoundError
+from atdata.errors import LensError
+from atdata.lens.types import between, chosen, converter, free, merger, schema_key
 from atdata.samples import DictSample, PackableSample, fields_of
-from atdata.samples.fields import accepts
+from atdata.samples.packable import is_plain
 
 S = TypeVar("S")
 V = TypeVar("V")
 W = TypeVar("W")
+T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
-
-_registry: dict[tuple[type, type], Lens[Any, Any]] = {}
 
 
 class Lens(Generic[S, V]):
-    """A view of samples of `source_type` as samples of `view_type`. Calling a lens is `get`.
+    """A view of samples of `source_type` as samples of `view_type`. Calling a lens is `get`; `a | b` and `b @ a` are a lens
+    through `a` and then `b`.
+
+    Args:
+        get: the function that shows a sample.
+        put: the function that puts a changed view back.
+        source_type: what `get` takes; by default what its annotation says.
+        view_type: what `get` gives; by default what its annotation says.
+        name: what to call it; by default as `get`.
 
     Attributes:
         getter_function: the function behind `get`.
+
+    Raises:
+        LensError: the types are not given, and the annotations do not name them.
     """
 
     def __init__(
@@ -41,14 +52,39 @@ class Lens(Generic[S, V]):
         get: Callable[[S], V],
         put: Callable[[V, S], S] | None = None,
         *,
-        source_type: type[S],
-        view_type: type[V],
+        source_type: type[S] | None = None,
+        view_type: type[V] | None = None,
         name: str | None = None,
     ) -> None:
+        self.name = str(getattr(get, "__name__", "lens") if name is None else name)
+        if source_type is None or view_type is None:
+            source_type, view_type = types_of(get, sys._getframe(1).f_locals, source_type, view_type)
         self.getter_function, self._put = get, put
         self.source_type, self.view_type = source_type, view_type
-        self.name = str(getattr(get, "__name__", "lens") if name is None else name)
         self.__module__ = str(getattr(get, "__module__", __name__))
+
+    @classmethod
+    def identity(cls, sample_type: type[T]) -> Lens[T, T]:
+        """The lens that shows samples as they are."""
+        return Identity(sample_type)
+
+    def reads(self, names: Collection[str] | None = None) -> tuple[str, ...] | None:  # noqa: ARG002
+        """The fields of the source that `map_columns` needs for some fields of the view, or for all of them; `None` where
+        this lens sees one sample at a time.
+        """
+        return None
+
+    def map_columns(self, columns: Mapping[str, Any], count: int) -> dict[str, Any]:  # noqa: ARG002
+        """The columns of the view of some samples, without making a sample: of those fields for which `reads` is here.
+
+        Args:
+            columns: those of the sources.
+            count: the number of samples.
+
+        Raises:
+            LensError: this lens sees one sample at a time.
+        """
+        raise LensError(f"the lens {self.name} sees one sample at a time", hint="Call get for each.")
 
     def get(self, source: S) -> V:
         """The view of a sample."""
@@ -73,7 +109,7 @@ class Lens(Generic[S, V]):
             LensError: its annotations are of other types.
         """
         wanted = [self.view_type, self.source_type, self.source_type]
-        given = _signature_types(function, sys._getframe(1).f_locals)
+        given = signature_types(function, sys._getframe(1).f_locals)
         if len(given) != 3 or any(g is not None and g is not w for g, w in zip(given, wanted, strict=True)):
             raise LensError(
                 f"the putter of the lens {self.name} has a wrong signature",
@@ -96,6 +132,11 @@ class Lens(Generic[S, V]):
             LensError: the other's source type is not this one's view type.
         """
         return Composed(self, other)
+
+    __or__ = then
+
+    def __matmul__(self, first: Lens[W, S]) -> Lens[W, V]:
+        return first.then(self)
 
     def check_laws(self, samples: Iterable[S], views: Iterable[V] = ()) -> None:
         """Check the lens laws on some samples, putting the views of all of them and some more.
@@ -129,6 +170,9 @@ class Composed(Lens[S, W]):
 
     def __init__(self, first: Lens[S, V], second: Lens[V, W]) -> None:
         if first.view_type is not second.source_type:
+            same = schema_key(first.view_type) == schema_key(second.source_type)
+            first = Composed(first, Recast(first.view_type, second.source_type)) if same else first
+        if first.view_type is not second.source_type:
             raise LensError(
                 "the second lens does not start from the view type of the first",
                 expected=first.view_type.__name__,
@@ -143,6 +187,15 @@ class Composed(Lens[S, W]):
             view_type=second.view_type,
             name=f"{first.name}.{second.name}",
         )
+
+    def reads(self, names: Collection[str] | None = None) -> tuple[str, ...] | None:
+        """See `Lens`."""
+        between = self.second.reads(names)
+        return None if between is None else self.first.reads(between)
+
+    def map_columns(self, columns: Mapping[str, Any], count: int) -> dict[str, Any]:
+        """See `Lens`."""
+        return self.second.map_columns(self.first.map_columns(columns, count), count)
 
     @property
     def putter_function(self) -> Callable[[W, S], S] | None:
@@ -160,62 +213,117 @@ class Composed(Lens[S, W]):
         return Composed, (self.first, self.second)
 
 
+class Identity(Lens[S, S]):
+    """The lens that shows samples as they are."""
+
+    def __init__(self, sample_type: type[S]) -> None:
+        super().__init__(_same, _first, source_type=sample_type, view_type=sample_type, name="identity")
+
+    def reads(self, names: Collection[str] | None = None) -> tuple[str, ...] | None:
+        """See `Lens`."""
+        return chosen(self.source_type, names) if is_plain(self.source_type) else None
+
+    def map_columns(self, columns: Mapping[str, Any], count: int) -> dict[str, Any]:  # noqa: ARG002
+        """See `Lens`."""
+        return dict(columns)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Identity, (self.source_type,)
+
+
+class Recast(Lens[S, V]):
+    """The lens between two classes of one schema."""
+
+    def __init__(self, source_type: type[S], view_type: type[V]) -> None:
+        self._there, self._back = converter(source_type, view_type), converter(view_type, source_type)
+        super().__init__(self._there, self._put_back, source_type=source_type, view_type=view_type, name="recast")
+
+    def reads(self, names: Collection[str] | None = None) -> tuple[str, ...] | None:
+        """See `Lens`."""
+        return chosen(self.view_type, names) if is_plain(self.view_type) and free(self.view_type) else None
+
+    def map_columns(self, columns: Mapping[str, Any], count: int) -> dict[str, Any]:  # noqa: ARG002
+        """See `Lens`."""
+        return dict(columns)
+
+    def _put_back(self, view: V, _source: S) -> S:
+        return self._back(view)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Recast, (self.source_type, self.view_type)
+
+
 class Projection(Lens[S, V]):
     """The lens from a type to one with some of its fields: the others are left out, and kept on `put`."""
 
     def __init__(self, source_type: type[S], view_type: type[V]) -> None:
-        given = {field.name for field in fields_of(source_type)}
-        self._names = [field.name for field in fields_of(view_type) if field.name in given]
+        given = {field.name: field.type for field in fields_of(source_type)}
+        shared = [(field.name, field.type) for field in fields_of(view_type) if field.name in given]
+        self._names = [name for name, _ in shared]
+        self._free = free(view_type)
+        self._there = [(name, between(given[name], kind)) for name, kind in shared]
+        self._back = [(name, merger(given[name], kind)) for name, kind in shared]
         super().__init__(self._project, self._restore, source_type=source_type, view_type=view_type, name="projection")
 
+    def reads(self, names: Collection[str] | None = None) -> tuple[str, ...] | None:
+        """See `Lens`."""
+        asked = chosen(self.view_type, names)
+        return tuple(name for name in self._names if name in asked) if is_plain(self.view_type) and self._free else None
+
+    def map_columns(self, columns: Mapping[str, Any], count: int) -> dict[str, Any]:
+        """See `Lens`."""
+        kept = {name: columns[name] for name in self._names if name in columns}
+        added = [field for field in fields_of(self.view_type) if field.name not in self._names]
+        return kept | {field.name: [field.missing() for _ in range(count)] for field in added}
+
     def _project(self, source: S) -> V:
-        return self.view_type(**{name: getattr(source, name) for name in self._names})
+        return self.view_type(**{name: convert(getattr(source, name)) for name, convert in self._there})
 
     def _restore(self, view: V, source: S) -> S:
         values = {field.name: getattr(source, field.name) for field in fields_of(self.source_type)}
-        values |= {name: getattr(view, name) for name in self._names}
+        values |= {name: merge(getattr(view, name), values[name]) for name, merge in self._back}
         return self.source_type(**values)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Projection, (self.source_type, self.view_type)
 
 
-def lens(function: Callable[[S], V]) -> Lens[S, V]:
-    """Decorator: make and register the lens whose `get` is an annotated function `(source: S) -> V`.
+def _same(source: S) -> S:
+    return source
 
-    Example:
-        >>> import atdata
-        >>> @atdata.packable
-        ... class Person:
-        ...     first: str
-        ...     last: str
-        >>> @atdata.packable
-        ... class Name:
-        ...     name: str
-        >>> @atdata.lens
-        ... def named(person: Person) -> Name:
-        ...     return Name(f"{person.first} {person.last}")
-        >>> @named.putter
-        ... def rename(name: Name, person: Person) -> Person:
-        ...     return Person(*name.name.split(" "))
-        >>> named.put(Name("Ada King"), Person("Ada", "Lovelace"))
-        Person(first='Ada', last='King')
-        >>> named.check_laws([Person("Ada", "Lovelace")], views=[Name("Ada King")])
+
+def _first(view: S, _source: S) -> S:
+    return view
+
+
+def types_of(
+    function: Callable[..., Any],
+    local: dict[str, Any],
+    source_type: type[Any] | None = None,
+    view_type: type[Any] | None = None,
+) -> tuple[type[Any], type[Any]]:
+    """The two sample types of a getter: those given, else those in its annotations.
+
+    Args:
+        function: the getter.
+        local: the names where it is declared.
+        source_type, view_type: what is known already.
 
     Raises:
         LensError: the annotations do not name two sample types.
     """
-    types = _signature_types(function, sys._getframe(1).f_locals)
-    if len(types) != 2 or not all(t is not None and issubclass(t, PackableSample | DictSample) for t in types):
+    found = signature_types(function, local)
+    source, view = [source_type or found[0], view_type or found[-1]] if len(found) == 2 else [None, None]
+    kinds = (PackableSample, DictSample)
+    if source is None or view is None or not issubclass(source, kinds) or not issubclass(view, kinds):
+        name = getattr(function, "__name__", "a function")
         raise LensError(
-            f"{function.__name__} cannot be a lens: its annotations must be two sample types",
+            f"{name} cannot be a lens: its annotations must be two sample types",
             expected="(source: SampleType) -> SampleType, annotated",
             actual=str(inspect.signature(function)),
             hint="Annotate its parameter and its result with sample types.",
         )
-    made = Lens(function, source_type=types[0], view_type=types[1], name=function.__name__)
-    register(made)
-    return made
+    return source, view
 
 
 def no_putter(view: Any, source: Any) -> NoReturn:  # noqa: ARG001  a putter's parameters
@@ -227,43 +335,7 @@ def no_putter(view: Any, source: Any) -> NoReturn:  # noqa: ARG001  a putter's p
     raise LensError("the lens has no putter", hint="Its views can be read, and not written back.")
 
 
-def register(made: Lens[Any, Any]) -> None:
-    """Make a lens the one that `Dataset.as_type` uses between its two types; a later one replaces it."""
-    _registry[made.source_type, made.view_type] = made
-
-
-def registered_lens(source_type: type[S], view_type: type[V]) -> Lens[S, V] | None:
-    """The lens that was registered between two types, if one was."""
-    return _registry.get((source_type, view_type))
-
-
-def find_lens(source_type: type[S], view_type: type[V]) -> Lens[S, V]:
-    """The registered lens between two types, else the projection where the view only leaves fields out.
-
-    Raises:
-        LensNotFoundError: there is neither.
-    """
-    if found := registered_lens(source_type, view_type):
-        return found
-    if _is_projection(source_type, view_type):
-        return Projection(source_type, view_type)
-    known = [view.__name__ for source, view in _registry if source is source_type]
-    raise LensNotFoundError(
-        f"no lens is registered from {source_type.__name__} to {view_type.__name__}",
-        expected=f"@lens def f(source: {source_type.__name__}) -> {view_type.__name__}",
-        actual=f"lenses to {', '.join(known)}" if known else "none is registered",
-        hint="Define it with @atdata.lens.",
-    )
-
-
-def _is_projection(source_type: type, view_type: type) -> bool:
-    if not (issubclass(source_type, PackableSample) and issubclass(view_type, PackableSample)):
-        return False
-    given = {field.name: field.type for field in fields_of(source_type)}
-    return all(accepts(f.type, given[f.name]) if f.name in given else not f.required for f in fields_of(view_type))
-
-
-def _signature_types(function: Callable[..., Any], local: dict[str, Any]) -> list[Any]:
+def signature_types(function: Callable[..., Any], local: dict[str, Any]) -> list[Any]:
     """The classes in the annotations of a function's parameters and result; `None` for others."""
     try:
         hints = typing.get_type_hints(function, localns=local)

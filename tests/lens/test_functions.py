@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import enum
 import pickle
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from atdata.errors import LensError, LensNotFoundError
+from atdata.errors import LensError, LensNotFoundError, NoHomeError
 from atdata.lens import Lens, Projection, find_lens, lens, register, registered_lens
-from atdata.samples import DictSample, Shape, packable
+from atdata.samples import DictSample, Shape, Unit, packable
+from atdata.schema import schema_of, type_of
 
 
 @packable
@@ -57,6 +59,29 @@ def title(view: Named) -> Title:
 def _put_title(view: Title, source: Named) -> Named:
     label, _, author = view.text.partition(": ")
     return Named(int(label), author)
+
+
+class Color(enum.Enum):
+    RED = "r"
+    BLUE = "b"
+
+
+@packable
+class Spot:
+    x: int
+    y: int
+
+
+@packable
+class Sighting:
+    at: Spot
+    others: list[Spot] | None
+    color: Color
+    pair: tuple[Spot, int]
+    by: dict[str, Spot]
+
+
+SIGHTING = Sighting(Spot(1, 2), [Spot(3, 4)], Color.BLUE, (Spot(5, 6), 7), {"a": Spot(8, 9)})
 
 
 def photo(label: int = 1, author: str = "ada") -> Photo:
@@ -224,6 +249,35 @@ def test_every_type_can_be_seen_with_fewer_fields_and_wider_ones():
     assert find_lens(Photo, Photo)(photo()) == photo()
 
 
+@packable
+class Point:
+    x: int
+
+
+@packable
+class Less:
+    at: Point
+    color: Color
+
+
+def test_a_projection_goes_into_samples_in_fields():
+    """Which are then of the class that the view says, and keep what it leaves out."""
+    less = find_lens(Sighting, Less)
+    assert less(SIGHTING) == Less(Point(1), Color.BLUE)
+    changed = less.put(Less(Point(5), Color.RED), SIGHTING)
+    assert (changed.at, changed.color, changed.others) == (Spot(5, 2), Color.RED, SIGHTING.others)
+    less.check_laws([SIGHTING], [Less(Point(7), Color.RED)])
+
+    @packable
+    class Many:
+        others: list[Point] | None
+
+    many = find_lens(Sighting, Many)
+    assert many.put(many(SIGHTING), SIGHTING) == SIGHTING
+    with pytest.raises(NoHomeError, match="lacks fields"):
+        many.put(Many([Point(1), Point(2)]), SIGHTING)
+
+
 def test_a_projection_needs_every_field_in_a_type_that_fits():
     @packable
     class Missing:
@@ -296,3 +350,90 @@ def test_a_lens_pickles(made):
     assert back.put(back(photo()), photo()) == photo()
     assert (back.name, back.source_type, back.view_type) == (made.name, made.source_type, made.view_type)
     assert (back is made) == (made is named)  # one that stands in a module is found there, like a function
+
+
+# --- types -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_lens_takes_its_types_from_annotations():
+    def get(source: Photo) -> Title:
+        return Title(source.author)
+
+    def put(view: Title, source: Photo) -> Photo:
+        return Photo(source.image, source.label, view.text, source.edits)
+
+    made = Lens(get, put=put)
+    assert (made.source_type, made.view_type, made.name) == (Photo, Title, "get")
+    assert made.put(Title("eve"), photo()) == photo(author="eve")
+    with pytest.raises(LensError, match="annotations"):
+        Lens(lambda source: source)
+
+
+def test_lenses_are_joined_by_operators():
+    for both in (named | title, title @ named):
+        assert both(photo()) == named.then(title)(photo())
+        assert both.put(Title("3: eve"), photo()) == photo(author="eve").__class__(photo().image, 3, "eve")
+    same = Lens.identity(Photo)
+    assert (same | named)(photo()) == named(photo()) == (named | Lens.identity(Named))(photo())
+    assert same.put(photo(2), photo()) == photo(2)
+    same.check_laws(PHOTOS)
+    assert pickle.loads(pickle.dumps(same)).view_type is Photo
+
+
+def test_two_classes_of_one_schema_are_one_type():
+    """Whatever in them is bound to a class."""
+    built: Any = type_of(schema_of(Sighting))
+    assert built is not Sighting
+    there, back = find_lens(Sighting, built), find_lens(built, Sighting)
+    seen = there(SIGHTING)
+    assert type(seen) is built
+    assert seen.packed == SIGHTING.packed
+    assert back(seen) == SIGHTING
+    assert there.put(seen, SIGHTING) == SIGHTING
+
+    @lens
+    def where(source: Sighting) -> Spot:
+        return source.at
+
+    assert find_lens(built, Spot)(seen) == Spot(1, 2)
+    assert where(SIGHTING) == Spot(1, 2)
+    other: Any = type_of(schema_of(Spot))
+    assert type(find_lens(built, other)(seen)) is other
+    assert (there | where)(SIGHTING) == Spot(1, 2)
+
+
+def test_the_same_fields_under_another_name_are_another_type():
+    @packable
+    class Place:
+        x: int
+        y: int
+
+    @lens
+    def moved(source: Spot) -> Title:
+        return Title(str(source.x))
+
+    assert find_lens(Spot, Title) is moved
+    with pytest.raises(LensNotFoundError, match="from Place to Title"):
+        find_lens(Place, Title)
+
+
+def test_another_unit_is_no_projection():
+    """Numbers would be read as what they are not."""
+
+    @packable
+    class Nano:
+        length: Annotated[float, Unit("nm")]
+
+    @packable
+    class Micro:
+        length: Annotated[float, Unit("um")]
+
+    @packable
+    class Bare:
+        length: float
+
+    with pytest.raises(LensNotFoundError):
+        find_lens(Nano, Micro)
+    with pytest.raises(LensNotFoundError):
+        find_lens(Bare, Nano)
+    assert find_lens(Nano, Bare)(Nano(1.0)) == Bare(1.0)

@@ -1,0 +1,24 @@
+"""Lenses: seeing samples of one type through another, and putting changes back.
+
+A lens between a source type S and a view type V has `get: S -> V` and, where it can be written through,
+`put: (V, S) -> S`. A lawful lens obeys (Foster et al., "Combinators for Bidirectional Tree Transformations", 2007):
+
+    GetPut  put(get(s), s) == s            what was not changed stays
+    PutGet  get(put(v, s)) == v            what was put is what is seen
+    PutPut  put(v2, put(v1, s)) == put(v2, s)
+"""
+
+from atdata.lens.functions import Composed, Identity, Lens, Projection, no_putter
+from atdata.lens.registry import find_lens, lens, register, registered_lens
+
+__all__ = [
+    "Composed",
+    "Identity",
+    "Lens",
+    "Projection",
+    "find_lens",
+    "lens",
+    "no_putter",
+    "register",
+    "registered_lens",
+]

@@ -1,0 +1,100 @@
+"""The lenses that are known in this process, by the schemas they join."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar
+
+from atdata.errors import LensNotFoundError
+from atdata.lens.functions import Composed, Lens, Projection, Recast, types_of
+from atdata.lens.types import schema_key
+from atdata.samples import PackableSample, fields_of
+from atdata.samples.fields import accepts
+
+S = TypeVar("S")
+V = TypeVar("V")
+
+_registry: dict[Hashable, dict[Hashable, Lens[Any, Any]]] = {}
+
+
+def lens(function: Callable[[S], V]) -> Lens[S, V]:
+    """Decorator: make and register the lens whose `get` is an annotated function `(source: S) -> V`.
+
+    Example:
+        >>> import atdata
+        >>> @atdata.packable
+        ... class Person:
+        ...     first: str
+        ...     last: str
+        >>> @atdata.packable
+        ... class Name:
+        ...     name: str
+        >>> @atdata.lens
+        ... def named(person: Person) -> Name:
+        ...     return Name(f"{person.first} {person.last}")
+        >>> @named.putter
+        ... def rename(name: Name, person: Person) -> Person:
+        ...     return Person(*name.name.split(" "))
+        >>> named.put(Name("Ada King"), Person("Ada", "Lovelace"))
+        Person(first='Ada', last='King')
+        >>> named.check_laws([Person("Ada", "Lovelace")], views=[Name("Ada King")])
+
+    Raises:
+        LensError: the annotations do not name two sample types.
+    """
+    source_type, view_type = types_of(function, sys._getframe(1).f_locals)
+    made = Lens(function, source_type=source_type, view_type=view_type, name=function.__name__)
+    register(made)
+    return made
+
+
+def register(made: Lens[Any, Any]) -> None:
+    """Make a lens the one that `Dataset.as_type` uses between its two schemas; a later one replaces it."""
+    _registry.setdefault(schema_key(made.source_type), {})[schema_key(made.view_type)] = made
+
+
+def registered_lens(source_type: type[S], view_type: type[V]) -> Lens[S, V] | None:
+    """The lens that was registered between the schemas of two types, if one was."""
+    found = _registry.get(schema_key(source_type), {}).get(schema_key(view_type))
+    return None if found is None else fitted(found, source_type, view_type)
+
+
+def fitted(found: Lens[Any, Any], source_type: type[S], view_type: type[V]) -> Lens[S, V]:
+    """A lens for these classes of the schemas that it joins."""
+    if found.source_type is not source_type:
+        found = Composed(Recast(source_type, found.source_type), found)
+    return found if found.view_type is view_type else Composed(found, Recast(found.view_type, view_type))
+
+
+def find_lens(source_type: type[S], view_type: type[V]) -> Lens[S, V]:
+    """The registered lens between the schemas of two types, else the projection where the view only leaves fields out.
+
+    Raises:
+        LensNotFoundError: there is neither.
+    """
+    if found := registered_lens(source_type, view_type):
+        return found
+    if schema_key(source_type) == schema_key(view_type):
+        return Recast(source_type, view_type)
+    if _is_projection(source_type, view_type):
+        return Projection(source_type, view_type)
+    known = [made.view_type.__name__ for made in _registry.get(schema_key(source_type), {}).values()]
+    raise LensNotFoundError(
+        f"no lens is registered from {source_type.__name__} to {view_type.__name__}",
+        expected=f"@lens def f(source: {source_type.__name__}) -> {view_type.__name__}",
+        actual=f"lenses to {', '.join(known)}" if known else "none is registered",
+        hint="Define it with @atdata.lens.",
+    )
+
+
+def _is_projection(source_type: type, view_type: type) -> bool:
+    if not (issubclass(source_type, PackableSample) and issubclass(view_type, PackableSample)):
+        return False
+    given = {field.name: field for field in fields_of(source_type)}
+    return all(
+        accepts(field.type, given[field.name].type) and field.unit in (None, given[field.name].unit)
+        if field.name in given
+        else not field.required
+        for field in fields_of(view_type)
+    )
