@@ -8,7 +8,7 @@ https://atproto.com/specs/handle, /did, and the `com.atproto.sync` lexicons.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -19,7 +19,7 @@ from atdata.atproto.repo.car import read_car
 from atdata.atproto.repo.proof import ProvenCommit, prove_commit
 from atdata.atproto.repo.view import RepositoryView
 from atdata.atproto.syntax import AtUri, Did, Handle, Nsid, RecordKey
-from atdata.atproto.verify import IdentityEvidence, VerifiedIdentity
+from atdata.atproto.verify import IdentityEvidence, VerifiedIdentity, VerifiedLabeler
 from atdata.errors import (
     ContentionError,
     DataModelError,
@@ -39,6 +39,9 @@ MAX_CAR = 1 << 23
 MAX_BLOCKS = 1 << 28  # bytes of all that is brought of one collection: of some hundred thousand records
 BLOCKS_AT_ONCE = 60  # their CIDs make a URL of 5 kB
 MAX_REPOSITORY = 1 << 26
+LABELS_AT_ONCE = 250  # what a labeler gives on a page at most (lexicon of queryLabels)
+MAX_PAGES = 20
+ADDRESSES_AT_ONCE = 20  # they make a URL of 4 kB
 MANY = 4 * BLOCKS_AT_ONCE  # blocks: where more are missing, the whole repository is one answer
 ROUNDS = 20
 _ANY = frozenset({200, 400, 401, 403, 404, 410, 501})
@@ -223,6 +226,41 @@ def fetch_blocks(
         if left < 0:
             raise LimitError("a collection is too large to read", uri=identity.did, expected=f"{MAX_BLOCKS} bytes")
     return blocks
+
+
+def fetch_labels(labeler: VerifiedLabeler, uris: Sequence[str]) -> Steps[list[Any]]:
+    """All that a labeler says of some addresses, as parsed JSON, unread: labels and negations.
+
+    Raises:
+        LimitError: it does not come to an end.
+        NotFoundError, XrpcError, NetworkError: it refuses, or its answer is none.
+    """
+    found: list[Any] = []
+    for start in range(0, len(uris), ADDRESSES_AT_ONCE):
+        asked = [("uriPatterns", str(uri)) for uri in uris[start : start + ADDRESSES_AT_ONCE]]
+        asked += [("sources", str(labeler.did)), ("limit", str(LABELS_AT_ONCE))]
+        cursor: tuple[tuple[str, str], ...] = ()
+        for _ in range(MAX_PAGES):
+            url = f"{labeler.server}/xrpc/com.atproto.label.queryLabels"
+            answer: Response = yield Get(url, (*asked, *cursor), accept=_ANY)
+            if answer.status != 200:
+                raise refusal(answer, labeler.did)
+            page = _json(answer)
+            labels, after = page.get("labels"), page.get("cursor")
+            if not isinstance(labels, list):
+                raise NetworkError("a labeler's answer lists no labels", uri=answer.url)
+            found += labels
+            if not labels or not isinstance(after, str):  # after the last page there may be an empty one
+                break
+            cursor = (("cursor", after),)
+        else:
+            raise LimitError(
+                "a labeler says more of an address than is read",
+                uri=labeler.did,
+                expected=f"at most {MAX_PAGES} pages",
+                actual=f"{len(found)} labels, and more",
+            )
+    return found
 
 
 def _sync(identity: VerifiedIdentity, method: str, params: tuple[tuple[str, str], ...], limit: int) -> Steps[Response]:

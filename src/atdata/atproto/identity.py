@@ -1,4 +1,4 @@
-"""The facts of a DID document about an account: its handles, its signing key, its server.
+"""The facts of a DID document about an account: its handles, its keys, its servers.
 
 https://atproto.com/specs/did#did-documents. The document comes from a server; that it is the right one is for the
 resolver to make sure. Here its `id` must be the DID that was asked for, and each part must be what the spec says.
@@ -17,8 +17,9 @@ from atdata.errors import IdentifierError, IdentityError, SignatureError
 
 _HANDLE_PREFIX = "at://"
 _KEY_ID = "#atproto"
-_PDS_ID = "#atproto_pds"
-_PDS_TYPE = "AtprotoPersonalDataServer"
+_PDS = ("#atproto_pds", "AtprotoPersonalDataServer")
+_LABEL_KEY_ID = "#atproto_label"
+_LABELER = ("#atproto_labeler", "AtprotoLabeler")
 # Scheme, host and port, and nothing that could carry credentials, a path or a query.
 _ORIGIN = re.compile(r"(https?://(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?)/?")
 
@@ -67,19 +68,16 @@ class DidDocument:
         Raises:
             IdentityError: there is none, or it is no key on a curve of the protocol (`path` names the place).
         """
-        for method in self.verification_methods:
-            if method["id"] == self.did + _KEY_ID and method.get("controller") == self.did:
-                try:
-                    return PublicKey.from_multibase(method.get("publicKeyMultibase", ""), method.get("type", ""))
-                except SignatureError as error:
-                    raise _broken(
-                        self.did,
-                        "has an unreadable signing key",
-                        path=f"verificationMethod {_KEY_ID}",
-                        expected=error.expected,
-                        actual=error.actual,
-                    ) from error
-        raise _broken(self.did, "has no signing key", path=f"verificationMethod {_KEY_ID}")
+        return self._key(_KEY_ID, "signing key")
+
+    @property
+    def label_key(self) -> PublicKey:
+        """The key that signs the account's labels: the first with the id `#atproto_label`, and no other.
+
+        Raises:
+            IdentityError: as `signing_key`.
+        """
+        return self._key(_LABEL_KEY_ID, "key for labels")
 
     @property
     def pds(self) -> str:
@@ -90,20 +88,43 @@ class DidDocument:
         Raises:
             IdentityError: there is none, or it is more or less than such a URL (`path` names the place).
         """
+        return self._server(*_PDS)
+
+    @property
+    def labeler(self) -> str:
+        """The URL of the account's labeler, as `pds`. Raises what that raises."""
+        return self._server(*_LABELER)
+
+    def _key(self, fragment: str, what: str) -> PublicKey:
+        for method in self.verification_methods:
+            if method["id"] == self.did + fragment and method.get("controller") == self.did:
+                try:
+                    return PublicKey.from_multibase(method.get("publicKeyMultibase", ""), method.get("type", ""))
+                except SignatureError as error:
+                    raise _broken(
+                        self.did,
+                        f"has an unreadable {what}",
+                        path=f"verificationMethod {fragment}",
+                        expected=error.expected,
+                        actual=error.actual,
+                    ) from error
+        raise _broken(self.did, f"has no {what}", path=f"verificationMethod {fragment}")
+
+    def _server(self, fragment: str, kind: str) -> str:
         for service in self.services:
-            if service["id"] == self.did + _PDS_ID and service.get("type") == _PDS_TYPE:
+            if service["id"] == self.did + fragment and service.get("type") == kind:
                 endpoint = service.get("serviceEndpoint", "")
                 match = _ORIGIN.fullmatch(endpoint)
                 if match is None:
                     raise _broken(
                         self.did,
                         "has an unusable server address",
-                        path=f"service {_PDS_ID}",
+                        path=f"service {fragment}",
                         expected="http(s)://host[:port]",
                         actual=endpoint[:200],
                     )
                 return match[1]
-        raise _broken(self.did, "names no server", path=f"service {_PDS_ID}")
+        raise _broken(self.did, "names no server", path=f"service {fragment}")
 
 
 def _broken(did: str, what: str, **facts: Any) -> IdentityError:

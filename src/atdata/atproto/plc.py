@@ -31,6 +31,7 @@ _MAX_ROTATION_KEYS = 10  # what the directory ever took; each costs a verificati
 _SIGNATURE = re.compile(r"[A-Za-z0-9_-]{86}")
 _DID_KEY = "did:key:"
 _SIGNING_KEY, _PDS, _PDS_TYPE = "atproto", "atproto_pds", "AtprotoPersonalDataServer"
+_LABEL_KEY, _LABELER, _LABELER_TYPE = "atproto_label", "atproto_labeler", "AtprotoLabeler"
 _REGULAR, _LEGACY, _TOMBSTONE = "plc_operation", "create", "plc_tombstone"
 _FIELDS = {
     _REGULAR: {"type", "rotationKeys", "verificationMethods", "alsoKnownAs", "services", "prev", "sig"},
@@ -82,8 +83,21 @@ class PlcOperation:
     @property
     def pds(self) -> str | None:
         """The address of the account's server, unchecked."""
-        service = self.services.get(_PDS)
-        return service.endpoint if service and service.type == _PDS_TYPE else None
+        return self._endpoint(_PDS, _PDS_TYPE)
+
+    @property
+    def label_key(self) -> str | None:
+        """The key of the account's labels, as did:key."""
+        return self.verification_methods.get(_LABEL_KEY)
+
+    @property
+    def labeler(self) -> str | None:
+        """The address of the account's labeler, unchecked."""
+        return self._endpoint(_LABELER, _LABELER_TYPE)
+
+    def _endpoint(self, name: str, kind: str) -> str | None:
+        service = self.services.get(name)
+        return service.endpoint if service and service.type == kind else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +314,27 @@ def build_operation(
         "verificationMethods": {_SIGNING_KEY: signing_key},
         "alsoKnownAs": [f"at://{handle}"],
         "services": {_PDS: {"type": _PDS_TYPE, "endpoint": pds}},
+        "prev": None if prev is None else str(prev),
+    }
+
+
+def build_labeler_operation(
+    *, rotation_keys: Sequence[str], label_key: str, labeler: str, prev: Cid | None = None
+) -> dict[str, Any]:
+    """An unsigned operation that sets the whole state of an identity that is a labeler, and has no repository.
+
+    Args:
+        rotation_keys: as of `build_operation`.
+        label_key: the key of its labels, as did:key.
+        labeler: the URL of its server.
+        prev: the CID of the operation it follows.
+    """
+    return {
+        "type": _REGULAR,
+        "rotationKeys": list(rotation_keys),
+        "verificationMethods": {_LABEL_KEY: label_key},
+        "alsoKnownAs": [],
+        "services": {_LABELER: {"type": _LABELER_TYPE, "endpoint": labeler}},
         "prev": None if prev is None else str(prev),
     }
 

@@ -27,7 +27,7 @@ from atdata.atproto.cid import Cid
 from atdata.atproto.formats import parse_datetime
 from atdata.atproto.identity import DidDocument
 from atdata.atproto.keys import PublicKey
-from atdata.atproto.plc import verify_audit_log
+from atdata.atproto.plc import PlcOperation, verify_audit_log
 from atdata.atproto.repo.commit import Commit
 from atdata.atproto.repo.proof import prove_record
 from atdata.atproto.syntax import AtUri, Did, Handle, Nsid, RecordKey
@@ -112,6 +112,21 @@ class VerifiedIdentity:
         log = self.evidence.audit_log
         source = "its own web server" if log is None else f"log of {len(log)}, every operation signed"
         return [*links, Link("did", str(self.did), source), Link("key", self.key.did_key, self.key.curve)]
+
+
+@dataclass(frozen=True)
+class VerifiedLabeler:
+    """A labeler whose DID, document and log agree.
+
+    Attributes:
+        did: who it is: the `src` of its labels.
+        key: the key of its labels.
+        server: its server's URL, unguarded.
+    """
+
+    did: Did
+    key: PublicKey
+    server: str
 
 
 @dataclass(frozen=True)
@@ -213,10 +228,33 @@ def verify_identity(evidence: IdentityEvidence) -> VerifiedIdentity:
         SignatureError: the PLC log holds an operation that nobody entitled to has signed.
     """
     document = DidDocument.parse(evidence.document, evidence.did)
-    if evidence.did.method == "plc":
-        _check_log(document, evidence)
+    if signed := _signed_state(evidence):
+        _check_log(
+            evidence.did,
+            ("signing key", "key", signed.signing_key, document.signing_key.did_key),
+            ("names", "did", list(signed.also_known_as), list(document.also_known_as)),
+            ("server", "did", (signed.pds or "").rstrip("/"), document.pds),
+        )
     found = VerifiedIdentity(evidence.did, document.signing_key, document.pds, None, document.handles, evidence)
     return found if evidence.handle is None else found.of_handle(evidence.handle, evidence.resolved_by)
+
+
+def verify_labeler(evidence: IdentityEvidence) -> VerifiedLabeler:
+    """DID, document, log, and the key of labels agree. A labeler need have no repository, so nothing else is asked.
+
+    Raises:
+        IdentityError: two of them do not, or there is no such key or server; `step` is `did` or `key`.
+        SignatureError: the PLC log holds an operation that nobody entitled to has signed.
+    """
+    document = DidDocument.parse(evidence.document, evidence.did)
+    found = VerifiedLabeler(evidence.did, document.label_key, document.labeler)
+    if signed := _signed_state(evidence):
+        _check_log(
+            evidence.did,
+            ("key for labels", "key", signed.label_key, found.key.did_key),
+            ("labeler", "did", (signed.labeler or "").rstrip("/"), found.server),
+        )
+    return found
 
 
 def verify_record(evidence: Evidence, uri: AtUri) -> VerifiedRecord:
@@ -244,24 +282,27 @@ def verify_record(evidence: Evidence, uri: AtUri) -> VerifiedRecord:
     return VerifiedRecord(place, proven.cid, proven.value, proven.commit, proven.commit_cid, identity, kept)
 
 
-def _check_log(document: DidDocument, evidence: IdentityEvidence) -> None:
-    """The directory's document must be what the account's own signed log makes of it.
+def _signed_state(evidence: IdentityEvidence) -> PlcOperation | None:
+    """The state that the account's own signed log makes; `None` for `did:web`, whose document stands for itself.
 
     The log is kept with the evidence, so evidence outlives a rotation of keys that came after it.
     """
+    if evidence.did.method != "plc":
+        return None
     signed = verify_audit_log(evidence.did, evidence.audit_log).current
     if signed.tombstoned:
         raise IdentityError("the identity was tombstoned", step="did", uri=evidence.did)
-    for name, logged, served in (
-        ("signing key", signed.signing_key, document.signing_key.did_key),
-        ("names", list(signed.also_known_as), list(document.also_known_as)),
-        ("server", (signed.pds or "").rstrip("/"), document.pds),
-    ):
+    return signed
+
+
+def _check_log(did: Did, *parts: tuple[str, str, Any, Any]) -> None:
+    """Each part of the directory's document must be what the log says: its name, its step, as logged, as served."""
+    for name, step, logged, served in parts:
         if logged != served:
             raise IdentityError(
                 f"the DID document's {name} is not the one in its signed log",
-                step="key" if name == "signing key" else "did",
-                uri=evidence.did,
+                step=step,
+                uri=did,
                 expected=logged,
                 actual=served,
                 hint="Ask another directory: set ATDATA_PLC_URL.",
