@@ -9,7 +9,7 @@ from atdata.records.manifests import ShardManifest
 from atdata.records.record import IndexKeys, Record, check_outgoing, lexicons, newest
 from atdata.records.schema import Schema
 from atdata.records.storage import Blob, BlobStorage, ExternalStorage, HttpStorage, S3Storage, Storage
-from atdata.records.version import Version, is_semver
+from atdata.records.version import Version, VersionRange, is_semver
 
 __all__ = [
     "Address",
@@ -33,6 +33,7 @@ __all__ = [
     "Size",
     "Storage",
     "Version",
+    "VersionRange",
     "check_outgoing",
     "is_semver",
     "lexicons",

@@ -1,16 +1,19 @@
-"""The order of versions."""
+"""The order of versions, and ranges of them."""
 
 from __future__ import annotations
 
+import operator
 import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, Self, TypeAlias
 
-SEMVER = re.compile(
-    r"(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})"
-    r"(?:-((?:0|[1-9]\d{0,8}|\d*[A-Za-z-][0-9A-Za-z-]*)(?:\.(?:0|[1-9]\d{0,8}|\d*[A-Za-z-][0-9A-Za-z-]*))*))?"
-    r"(?:\+[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?"
-)
+from atdata.errors import UsageError
+
+_NUMBER = r"0|[1-9][0-9]{0,8}"
+_WORD = rf"(?:{_NUMBER}|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"
+_TAIL = rf"(?:-({_WORD}(?:\.{_WORD})*))?(?:\+[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?"
+SEMVER = re.compile(rf"({_NUMBER})\.({_NUMBER})\.({_NUMBER}){_TAIL}")
 
 _Part: TypeAlias = tuple[int, int, str]
 
@@ -46,8 +49,13 @@ class Version:
         match = SEMVER.fullmatch(text)
         if match is None:
             return cls(1, text=text)
-        pre = tuple(_part(part) for part in match[4].split(".")) if match[4] else ()
-        return cls(2, tuple(int(match[i]) for i in (1, 2, 3)), not pre, pre)
+        return cls.of(tuple(int(match[i]) for i in (1, 2, 3)), match[4])
+
+    @classmethod
+    def of(cls, numbers: tuple[int, ...], pre: str | None = None) -> Version:
+        """The semantic version of three numbers, and of what stands behind a hyphen."""
+        parts = tuple(map(_part, pre.split("."))) if pre else ()
+        return cls(2, numbers, not parts, parts)
 
 
 def _part(part: str) -> _Part:
@@ -58,3 +66,128 @@ def _part(part: str) -> _Part:
 def is_semver(text: str) -> bool:
     """True if text is a semantic version."""
     return SEMVER.fullmatch(text) is not None
+
+
+_HOLDS: dict[str, Callable[[Any, Any], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    "=": operator.eq,
+    ">=": operator.ge,
+    ">": operator.gt,
+}
+_PARTIAL_TEXT = rf"({_NUMBER}|[xX*])(?:\.({_NUMBER}|[xX*])(?:\.({_NUMBER}|[xX*]){_TAIL})?)?"
+_PARTIAL = re.compile(_PARTIAL_TEXT)
+_SIMPLE = re.compile(rf"([\^~]|[<>]=?|=?)({_PARTIAL_TEXT})")
+_SPACED = re.compile(r"([\^~<>=]) +")  # between an operator and its version
+
+
+@dataclass(frozen=True)
+class Bound:
+    """One comparison that versions of a range pass."""
+
+    operator: str
+    version: Version
+
+    def holds(self, version: Version) -> bool:
+        """True if a version passes."""
+        return _HOLDS[self.operator](version, self.version)
+
+
+@dataclass(frozen=True)
+class VersionRange:
+    """Semantic versions that a text stands for, in the range grammar of npm (`node-semver`, section "Range Grammar").
+
+    `1.2.3`, `>=1.0.0 <2.0.0`, `1.0.0 - 2.1`, `1.x`, `~1.2`, `^0.3.1`; spaces join what all must hold, `||` what one of
+    must. A pre-release is in a range only where a comparison of the same three numbers names one, as it is there.
+
+    Attributes:
+        text: as written.
+        alternatives: a version must pass every comparison of one of them.
+    """
+
+    text: str
+    alternatives: tuple[tuple[Bound, ...], ...]
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The range that some text is.
+
+        Raises:
+            UsageError: it is none.
+        """
+        return cls(text, tuple(tuple(_bounds(part.strip(" "), text)) for part in text.split("||")))
+
+    def __contains__(self, version: object) -> bool:
+        found = Version.parse(version) if isinstance(version, str) else None
+        if found is None or found.kind != 2:
+            return False
+        return any(_within(found, bounds) for bounds in self.alternatives)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def _within(version: Version, bounds: tuple[Bound, ...]) -> bool:
+    named = version.final or any(
+        bound.version.numbers == version.numbers and not bound.version.final for bound in bounds
+    )
+    return named and all(bound.holds(version) for bound in bounds)
+
+
+def _bounds(part: str, text: str) -> Iterator[Bound]:
+    """Yields the comparisons of one alternative."""
+    low, hyphen, high = part.partition(" - ")
+    if hyphen:
+        for sign, end in ((">=", low), ("<=", high)):
+            if (match := _PARTIAL.fullmatch(end.strip(" "))) is None:
+                raise _no_range(text)
+            yield from _compared(sign, match.groups(), text)
+        return
+    for word in _SPACED.sub(r"\1", part).split(" "):
+        if word and (match := _SIMPLE.fullmatch(word)) is None:
+            raise _no_range(text)
+        elif word:
+            yield from _compared(match[1] or "=", match.groups()[2:], text)
+
+
+def _compared(sign: str, parts: tuple[str | None, ...], text: str) -> Iterator[Bound]:
+    """Yields the comparisons that an operator and a version, some of whose numbers may be left open, stand for."""
+    numbers = [int(part) if part and part.isdigit() else None for part in parts[:3]]
+    known = [number for number in numbers if number is not None]
+    if numbers[: len(known)] != known:
+        raise _no_range(text)  # what follows an open number is open
+    whole, first = len(known) == 3, Version.of((*known, 0, 0)[:3], parts[3] if len(known) == 3 else None)
+    if not known:  # any, but none that comes before or after all
+        if sign in ("<", ">"):
+            yield Bound("<", _least((0, 0, 0)))
+        return
+    if sign in ("^", "~"):
+        kept = next((place for place, number in enumerate(known) if number), len(known) - 1) if sign == "^" else 1
+        yield from (Bound(">=", first), Bound("<", _least(_after(known[: kept + 1]))))
+    elif whole or sign in ("<", ">="):
+        yield Bound(sign, first if whole or sign == ">=" else _least(first.numbers))
+    elif sign == ">":
+        yield Bound(">=", Version.of(_after(known)))
+    else:
+        if sign == "=":
+            yield Bound(">=", first)
+        yield Bound("<", _least(_after(known)))
+
+
+def _after(numbers: list[int]) -> tuple[int, ...]:
+    """The first version after all that begin with some numbers."""
+    return (*numbers[:-1], numbers[-1] + 1, 0, 0)[:3]
+
+
+def _least(numbers: tuple[int, ...]) -> Version:
+    """The least of all versions with three numbers."""
+    return Version.of(numbers, "0")
+
+
+def _no_range(text: str) -> UsageError:
+    return UsageError(
+        "a text is neither a semantic version nor a range of them",
+        expected="like 1.0.0, >=1.0.0 <2.0.0, ^1.2, 1.x",
+        actual=repr(text)[:120],
+        hint="Write it as package.json of npm does.",
+    )
