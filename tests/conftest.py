@@ -31,6 +31,7 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
         "ATDATA_ALLOW_LOOPBACK",
         "ATDATA_INDEX_URL",
         "ATDATA_PUBLIC_QUERY",
+        "ATDATA_LENS_INTERPRETER",
     ):
         monkeypatch.delenv(name, raising=False)
     home = tmp_path_factory.mktemp("home")

@@ -34,7 +34,7 @@ LARGE_FACES = {
     "Dataset": 29,  # the verbs of users
     "View": 13,  # all that iteration, loaders and tables ask of one
     "ShardView": 14,
-    "RecordIndex": 17,
+    "RecordIndex": 13,
     "VersionedIndex": 13,  # likewise
     "LocalRecords": 15,  # a port, and what a database finds more easily than a repository
     "Database": 16,  # a port, and what implements it

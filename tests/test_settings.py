@@ -15,6 +15,8 @@ from atdata.settings import DEFAULT_PLC_URL, Settings
 
 ROWS = re.findall(r"^\| `(ATDATA_\w+)` \| `(\w+)=`", settings.__doc__ or "", re.MULTILINE)
 
+RELEASE = "https://git.test/atdata@" + "0a" * 20
+
 # variable, its text, the argument that says the same, the field, its value
 GIVEN = [
     (
@@ -44,6 +46,7 @@ GIVEN = [
         "public_query",
         ("download", "format"),
     ),
+    ("ATDATA_LENS_INTERPRETER", RELEASE, {"lens_interpreter": RELEASE}, "lens_interpreter", RELEASE),
     ("ATDATA_DATA", "~/d", {"data": "~/d"}, "data", Path.home() / "d"),
 ]
 
@@ -72,6 +75,7 @@ def test_a_setting_comes_from_its_variable_or_its_argument(monkeypatch, variable
 def test_an_argument_wins_over_its_variable(monkeypatch):
     for variable, text, *_ in GIVEN:
         monkeypatch.setenv(variable, text)
+    other = RELEASE.replace("git", "other")
     given = Settings.of(
         plc_url="https://plc.test",
         resolver_url="",
@@ -82,8 +86,10 @@ def test_an_argument_wins_over_its_variable(monkeypatch):
         patience=1,
         least_rate=2,
         public_query="",
+        lens_interpreter=other,
     )
-    assert given == Settings("https://plc.test", (), True, Path("/tmp/mine"), Path("/tmp/data"), "/tmp/index", 1, 2, ())
+    plain = Settings("https://plc.test", (), True, Path("/tmp/mine"), Path("/tmp/data"), "/tmp/index", 1, 2, (), other)
+    assert given == plain
 
 
 def test_the_defaults_trust_nobody(tmp_path, monkeypatch):
@@ -114,6 +120,10 @@ def test_the_defaults_trust_nobody(tmp_path, monkeypatch):
         ("ATDATA_PATIENCE", "inf"),
         ("ATDATA_LEAST_RATE", "nan"),
         ("ATDATA_LEAST_RATE", "10 kB/s"),
+        ("ATDATA_LENS_INTERPRETER", "https://git.test/atdata"),
+        ("ATDATA_LENS_INTERPRETER", "https://git.test/atdata@main"),
+        ("ATDATA_LENS_INTERPRETER", RELEASE.replace("https", "ssh")),
+        ("ATDATA_LENS_INTERPRETER", RELEASE.replace("://", "://bob@")),
     ],
 )
 def test_a_variable_that_cannot_be_meant_is_named(monkeypatch, variable, text):

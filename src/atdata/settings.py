@@ -8,6 +8,7 @@
 | `ATDATA_CACHE` | `cache=` | the platform's cache folder | shards by digest, and the newest repository state seen for each DID |
 | `ATDATA_INDEX_URL` | `index_url=` | none | the team's index: `redis://`, `postgresql://`, `sqlite:///` or a path; without it, a SQLite file in the data folder |
 | `ATDATA_PUBLIC_QUERY` | `public_query=` | none | names, comma-separated, of parameters that the addresses in what you publish may have, such as `download` |
+| `ATDATA_LENS_INTERPRETER` | `lens_interpreter=` | none | `https://REPOSITORY@COMMIT` of the atdata whose functions the records of your lenses name where these have no code of their own; without it, the release that this one names |
 | `ATDATA_DATA` | `data=` | the platform's data folder | saved logins, the index, stored shards, and the journals of unfinished publications |
 | `ATDATA_PATIENCE` | `patience=` | `300` | seconds that one request may wait for its server, over all its tries and redirects; a fifth of them for one try, a tenth for its next bytes |
 | `ATDATA_LEAST_RATE` | `least_rate=` | `10000` | bytes a second at which what comes gives patience back: a server that is slower over a long time is left |
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -43,6 +45,7 @@ class Settings:
     patience: float = 300.0
     least_rate: float = 10_000.0
     public_query: tuple[str, ...] = ()
+    lens_interpreter: str | None = None
 
     @classmethod
     def of(
@@ -57,6 +60,7 @@ class Settings:
         patience: float | None = None,
         least_rate: float | None = None,
         public_query: str | None = None,
+        lens_interpreter: str | None = None,
     ) -> Settings:
         """The settings in force: each argument where given, else its variable, else its default.
 
@@ -81,6 +85,7 @@ class Settings:
             data=_folder(data, _variable("ATDATA_DATA"), "data"),
             index_url=secret(index_url or _variable("ATDATA_INDEX_URL") or None),
             public_query=tuple(map(Secret.reveal, _listed(query))),
+            lens_interpreter=_release(lens_interpreter or _variable("ATDATA_LENS_INTERPRETER") or None),
             patience=_number("ATDATA_PATIENCE", patience, cls.patience),
             least_rate=_number("ATDATA_LEAST_RATE", least_rate, cls.least_rate),
         )
@@ -127,6 +132,16 @@ def _url(name: str, text: Secret) -> str:
             f"{name} has credentials in it", actual=text.reveal(), hint="Remove them; these servers need none."
         )
     return text.rstrip("/")
+
+
+def _release(text: str | None) -> str | None:
+    if text is None or re.fullmatch(r"https://[^\s@]+@[0-9a-f]{40}", text):
+        return text
+    raise UsageError(
+        "ATDATA_LENS_INTERPRETER names no commit of a public repository",
+        expected="https://REPOSITORY@COMMIT, with 40 hexadecimal digits",
+        actual=text,
+    )
 
 
 def _folder(argument: str | os.PathLike[str] | None, variable: str | None, kind: str) -> Path:

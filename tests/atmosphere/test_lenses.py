@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,32 @@ import pytest
 
 import atdata
 from atdata.atmosphere import LensLoader, LensPublisher, SchemaPublisher
-from atdata.errors import LensError
+from atdata.atproto import cbor
+from atdata.atproto.cid import Cid
+from atdata.errors import ConflictError, LensError, NotFoundError, UsageError
 from atdata.lens import no_putter
+from atdata.records import ProgramMember
 from atdata.testing import DevAccount
-from support.networks import Network
+from support.networks import Network, get, list_records, official_verdicts, unavailable
+
+
+@atdata.packable
+class Full:
+    label: str
+    score: float
+
+
+@atdata.packable
+class FullMore:
+    label: str
+    score: float
+    more: int | None = None
+
+
+@atdata.packable
+class Simple:
+    label: str
+
 
 CODE = '''
 import atdata
@@ -118,9 +141,6 @@ def test_what_pins_no_code_is_refused(checkout: Path, schemas: tuple[Any, Any, A
     publisher = LensPublisher(client)
     module = load(checkout / "lenses" / "vision.py", "vision")
     ends = {"source_schema": full, "target_schema": simple}
-    with pytest.raises(LensError, match="no putter") as caught:
-        publisher.publish_from_lens(module.one_way, **ends)
-    assert "@one_way.putter" in str(caught.value)
     with pytest.raises(LensError, match="nothing says where") as caught:
         publisher.publish_from_lens(module.simplify, **ends)  # no remote
     assert "repository=" in str(caught.value)
@@ -144,6 +164,20 @@ def test_what_pins_no_code_is_refused(checkout: Path, schemas: tuple[Any, Any, A
     assert LensLoader(client).list_all() == []
 
 
+def test_a_lens_without_a_putter_names_one_that_refuses(
+    network: Network, checkout: Path, schemas: tuple[Any, Any, Any]
+) -> None:
+    client, full, simple = schemas
+    git(checkout, "remote", "add", "origin", "https://example.com/lenses.git")
+    module = load(checkout / "lenses" / "vision.py", "vision")
+    uri = LensPublisher(client).publish_from_lens(module.one_way, source_schema=full, target_schema=simple)
+    record = LensLoader(network.client()).get(uri)
+    assert record["getterCode"]["path"] == "lenses/vision.py:one_way"
+    assert record["putterCode"]["path"].endswith(":no_putter")
+    assert record["putterCode"]["repository"] != record["getterCode"]["repository"]
+    assert not record.has_putter
+
+
 def test_the_putter_of_a_lens_without_one_refuses() -> None:
     with pytest.raises(LensError, match="no putter"):
         no_putter("a view", "a source")
@@ -154,3 +188,119 @@ def test_a_lens_between_published_types_is_used(network: Network, checkout: Path
     rows = atdata.write_samples([module.Full("a", 1.0), module.Full("b", 2.0)], checkout / "rows.tar")
     seen = list(rows.as_type(module.Simple))
     assert [view.label for view in seen] == ["a", "b"]
+
+
+RELEASE = "https://git.example.org/atdata@" + "0b" * 20
+VALUE = {"language": "atdata-lens", "version": 1, "steps": [{"drop": "score"}]}
+
+
+@dataclass(frozen=True)
+class Program:
+    value: dict[str, Any]
+
+    @property
+    def cid(self) -> Cid:
+        return Cid.of_cbor(cbor.encode(self.value))
+
+
+@pytest.fixture
+def ends(network: Network, alice: DevAccount) -> dict[str, Any]:
+    """The two schemas, published by the first account."""
+    publisher = SchemaPublisher(network.client(alice))
+    return {
+        "source_schema": publisher.publish(Full, version="1.2.0"),
+        "target_schema": publisher.publish(Simple, version="1.0.0"),
+    }
+
+
+def test_a_program_is_published_and_names_the_released_interpreter(
+    network: Network, alice: DevAccount, ends: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ATDATA_LENS_INTERPRETER", RELEASE)
+    publisher, program = LensPublisher(network.client(alice)), Program(VALUE)
+    uri = publisher.publish(name="keep", program=program, **ends)
+    assert publisher.publish(name="keep", program=program, **ends) == uri, "the same lens is one record"
+    record = LensLoader(network.client()).get(uri)
+    assert record["program"] == {**VALUE, "cid": str(program.cid)}
+    assert record.program is not None
+    assert record.program.cid == program.cid
+    for code in (record.getter_code, record.putter_code):
+        assert f"{code.repository}@{code.commit}" == RELEASE
+    assert record.has_putter
+    if not unavailable():
+        listed = list_records(alice.pds_url, alice.did, "science.alt.dataset.lens")
+        assert [verdict["ok"] for verdict in official_verdicts(listed)] == [True]
+    with pytest.raises(LensError, match="needs something that does it"):
+        publisher.publish(name="nothing", **ends)
+
+
+def test_a_lens_is_changed_on_purpose_only(
+    network: Network, alice: DevAccount, bob: DevAccount, ends: dict[str, Any]
+) -> None:
+    publisher, loader = LensPublisher(network.client(alice)), LensLoader(network.client())
+    uri = publisher.publish(name="keep", program=Program(VALUE), rkey="keep", description="Keep it", **ends)
+    first = loader.get(uri)
+    other = Program({**VALUE, "steps": [{"drop": "scorf"}]})
+    with pytest.raises(ConflictError):
+        publisher.publish(name="keep", program=other, rkey="keep", **ends)
+    assert loader.get(uri).cid == first.cid
+    changed = publisher.update(uri, program=other)
+    stands = loader.get(uri)
+    assert (stands.uri, stands.cid, stands.program) == (uri, changed.cid, ProgramMember.of(other))
+    assert stands.cid != first.cid
+    assert (stands.created_at, stands.description) == (first.created_at, "Keep it"), "what is not said stays"
+    before = repository_rev(alice)
+    assert publisher.update(uri, program=other).cid == stands.cid
+    assert repository_rev(alice) == before, "the same again writes nothing"
+    assert publisher.update(uri, program=Program(VALUE)).cid == first.cid
+    assert publisher.update(uri, description=None).description is None
+    with pytest.raises(NotFoundError):
+        publisher.update(f"{uri}x", description="y")
+    with pytest.raises(NotFoundError):
+        LensPublisher(network.client(bob)).update(uri, description="mine")
+
+
+def repository_rev(account: DevAccount) -> str:
+    return get(account.pds_url, "com.atproto.sync.getLatestCommit", did=account.did)["rev"]
+
+
+def test_a_code_lens_becomes_a_program(network: Network, alice: DevAccount, ends: dict[str, Any]) -> None:
+    publisher = LensPublisher(network.client(alice))
+    code = {"repository": "https://example.com/r", "commit": "0" * 40, "path": "a.py:f"}
+    uri = publisher.publish(name="keep", getter_code=code, putter_code=code, **ends)
+    changed = publisher.update(uri, program=Program(VALUE))
+    assert changed.getter_code.path != "a.py:f"
+    assert publisher.update(uri, program=None, getter_code=code, putter_code=code).program is None
+
+
+def test_ranges_of_versions_are_honoured(
+    network: Network, alice: DevAccount, bob: DevAccount, ends: dict[str, Any]
+) -> None:
+    client = network.client(alice)
+    schemas, publisher, loader = SchemaPublisher(client), LensPublisher(client), LensLoader(client)
+    taken, refused = (schemas.publish(FullMore, name="Full", version=version) for version in ("1.3.0", "2.0.0"))
+    namesake = SchemaPublisher(network.client(bob)).publish(Full, version="1.2.5")
+    other = schemas.publish(Full, name="Other", version="1.2.5")
+    code = {"repository": "https://example.com/r", "commit": "0" * 40, "path": "a.py:f"}
+    uri = publisher.publish(
+        name="ranged", getter_code=code, source_schema_version="^1.2", target_schema_version="1.x", **ends
+    )
+    publisher.publish(name="exact", getter_code=code, **ends)
+
+    def found(*asked: Any) -> set[str]:
+        return {lens.name for lens in loader.find_by_schemas(*asked)}
+
+    assert found(ends["source_schema"]) == {"ranged", "exact"}
+    assert found(taken) == found(taken, ends["target_schema"]) == {"ranged"}
+    assert [found(schema) for schema in (refused, namesake, other)] == [set(), set(), set()]
+    assert found(taken, taken) == set()
+    absent = f"{str(taken).rpartition('/')[0]}/Full:1.2.9"
+    assert found(absent) == set(), "no such schema was published"
+    for said, why in (
+        ({"source_schema_version": ">=2.0.0"}, "leave out"),
+        ({"target_schema_version": "two"}, "neither"),
+    ):
+        with pytest.raises(UsageError, match=why):
+            publisher.publish(name="wrong", getter_code=code, **said, **ends)
+    with pytest.raises(UsageError, match="leave out"):
+        publisher.update(uri, source_schema_version="1.0.0")

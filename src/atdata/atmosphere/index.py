@@ -48,7 +48,7 @@ class AtmosphereIndex(RecordIndex[AccountRecords]):
 
     def __init__(self, client: AtmosphereClient, data_store: AbstractDataStore | None = None) -> None:
         super().__init__(client.records, data_store)
-        self.client = client
+        self.client, self.settings = client, client.settings
 
     def _insert(self, dataset: Dataset[Any], publication: Publication) -> Entry:
         self._check_reachable(dataset, publication)

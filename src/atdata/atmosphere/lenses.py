@@ -6,22 +6,30 @@ import inspect
 import re
 import subprocess
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from msgspec import UNSET, UnsetType
+
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.index import AtmosphereIndex
+from atdata.atmosphere.repository import State
 from atdata.atproto.syntax import AtUri
-from atdata.errors import LensError
+from atdata.errors import LensError, NotFoundError, UsageError
+from atdata.index.deciding import Decision, Write, located
+from atdata.index.lenses import check_versions
 from atdata.lens import Lens
-from atdata.records import CodeReference, LensRecord, Listing
+from atdata.records import CodeReference, LensProgram, LensRecord, Listing, ProgramMember
+from atdata.records.facts import Text
+from atdata.records.lens import Interpreter
 
 
 class LensPublisher:
     """Publishes lenses under the client's account."""
 
     def __init__(self, client: AtmosphereClient) -> None:
-        self._index = AtmosphereIndex(client)
+        self._client, self._index = client, AtmosphereIndex(client)
 
     def publish(
         self,
@@ -29,19 +37,25 @@ class LensPublisher:
         name: str,
         source_schema: str,
         target_schema: str,
-        getter_code: Mapping[str, Any] | CodeReference,
-        putter_code: Mapping[str, Any] | CodeReference,
+        getter_code: Mapping[str, Any] | CodeReference | None = None,
+        putter_code: Mapping[str, Any] | CodeReference | None = None,
+        program: LensProgram | None = None,
+        source_schema_version: str | None = None,
+        target_schema_version: str | None = None,
         description: str | None = None,
         metadata: Mapping[str, Any] | None = None,
         rkey: str | None = None,
     ) -> AtUri:
-        """Publish a lens whose functions are in a public repository; see `AtmosphereIndex.publish_lens`."""
+        """Publish a lens: functions in a public repository, or a program; see `AtmosphereIndex.publish_lens`."""
         return self._index.publish_lens(
             name=name,
             source_schema=source_schema,
             target_schema=target_schema,
             getter_code=getter_code,
             putter_code=putter_code,
+            program=program,
+            source_schema_version=source_schema_version,
+            target_schema_version=target_schema_version,
             description=description,
             metadata=metadata,
             rkey=rkey,
@@ -57,42 +71,107 @@ class LensPublisher:
         commit: str | None = None,
         name: str | None = None,
         description: str | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        rkey: str | None = None,
+        **facts: Any,
     ) -> AtUri:
         """Publish a lens object. Repository, commit and path come from the git checkout that holds its functions.
 
+        The record of a lens without a putter names one that refuses.
+
         Args:
-            lens: with a putter.
+            lens: what to publish.
             source_schema: the schema record of its source type.
             target_schema: the schema record of its view type.
             repository: the URL others clone; by default the checkout's `origin`.
             commit: the full hash; by default the checkout's, which must then be clean.
             name: what to call it; by default as the getter.
             description: what it does; by default the getter's docstring.
-            metadata: anything else.
-            rkey: a record key of the caller's choice.
+            facts: other arguments of `publish`.
 
         Raises:
-            LensError: there is no putter, or nothing says which code at which commit the functions are.
+            LensError: nothing says which code at which commit the functions are.
         """
-        if lens.putter_function is None:
-            raise LensError(
-                f"the lens {lens.name} has no putter, and a record needs one",
-                hint=f"Add one: @{lens.name}.putter; or name the code yourself with LensPublisher.publish(...).",
-            )
-        getter = _code_of(lens.getter_function, repository, commit)
-        putter = _code_of(lens.putter_function, repository, commit)
+        putter = lens.putter_function
         return self.publish(
             name=lens.name if name is None else name,
             source_schema=source_schema,
             target_schema=target_schema,
-            getter_code=getter,
-            putter_code=putter,
+            getter_code=_code_of(lens.getter_function, repository, commit),
+            putter_code=None if putter is None else _code_of(putter, repository, commit),
             description=inspect.getdoc(lens.getter_function) if description is None else description,
-            metadata=metadata,
-            rkey=rkey,
+            **facts,
         )
+
+    def update(
+        self,
+        uri: str,
+        *,
+        name: str | UnsetType = UNSET,
+        source_schema: str | UnsetType = UNSET,
+        target_schema: str | UnsetType = UNSET,
+        getter_code: Mapping[str, Any] | CodeReference | UnsetType = UNSET,
+        putter_code: Mapping[str, Any] | CodeReference | UnsetType = UNSET,
+        program: LensProgram | UnsetType | None = UNSET,
+        source_schema_version: Text = UNSET,
+        target_schema_version: Text = UNSET,
+        description: Text = UNSET,
+        metadata: Mapping[str, Any] | UnsetType | None = UNSET,
+    ) -> LensRecord:
+        """Say something else at the address of a lens of the client's account. What is not given stays.
+
+        It is another version of the lens, with a CID of its own: every verification of the one before ends with that.
+
+        Args:
+            uri: the lens.
+            name: what to call it.
+            source_schema: the schema record it looks at.
+            target_schema: the schema record it shows.
+            getter_code: as `publish` takes it.
+            putter_code: likewise.
+            program: what it does, as data; `None` leaves the code alone.
+            source_schema_version: a range of versions; `None` takes it out.
+            target_schema_version: likewise.
+            description: what it does; `None` clears it.
+            metadata: anything else, all of it; `None` clears it.
+
+        Returns:
+            The lens as it is now.
+
+        Raises:
+            NotFoundError: the account has no such lens.
+            LensError, UsageError: as `publish`.
+        """
+        said: dict[str, Any] = {
+            "name": name,
+            "source_schema": source_schema if isinstance(source_schema, UnsetType) else AtUri(source_schema),
+            "target_schema": target_schema if isinstance(target_schema, UnsetType) else AtUri(target_schema),
+            "getter_code": _code_or_unset(getter_code, "getter_code"),
+            "putter_code": _code_or_unset(putter_code, "putter_code"),
+            "program": program if program is None or isinstance(program, UnsetType) else ProgramMember.of(program),
+            "source_schema_version": source_schema_version,
+            "target_schema_version": target_schema_version,
+            "description": description,
+            "metadata": {} if metadata is None else metadata,
+        }
+        return self._update(AtUri(uri), {key: value for key, value in said.items() if value is not UNSET})
+
+    def _update(self, uri: AtUri, said: dict[str, Any]) -> LensRecord:
+        uri = uri.with_authority(self._client.reader.identity(uri.authority).did)
+
+        def decide(state: State) -> Decision[LensRecord]:
+            there = state.get(uri, LensRecord)
+            if there is None:
+                raise NotFoundError("the account has no such lens", uri=uri, hint="Publish it first.")
+            if there.older_forms:
+                raise UsageError("a lens of an older era is not changed", uri=uri, hint="Publish it anew.")
+            codes: dict[str, Any] = {}
+            if there.program is None and said.get("program") is not None:
+                interpreter = Interpreter.of(self._client.settings)
+                codes = {"getter_code": interpreter.getter, "putter_code": interpreter.putter}
+            new = located(replace(there, **{**codes, **said}), uri)
+            check_versions(new, self._index.get_schema)
+            return Decision(new, [] if new.cid == there.cid else [Write.update(new, there)])
+
+        return self._client.records.transact([LensRecord], decide)
 
 
 class LensLoader:
@@ -117,8 +196,15 @@ class LensLoader:
     def find_by_schemas(
         self, source_schema_uri: str, target_schema_uri: str | None = None, repo: str | None = None
     ) -> list[LensRecord]:
-        """Lenses between two schemas, or from one to any, among those of a DID or handle, or the client's own."""
+        """Lenses between two schemas, or from one to any, among those of a DID or handle, or the client's own.
+
+        Also those whose ranges take the versions of the schemas.
+        """
         return self._index.find_lenses(source_schema_uri, target_schema_uri, repo)
+
+
+def _code_or_unset(code: Mapping[str, Any] | CodeReference | UnsetType, where: str) -> CodeReference | UnsetType:
+    return code if isinstance(code, UnsetType) else CodeReference.of(code, where)
 
 
 def _code_of(function: Callable[..., Any], repository: str | None, commit: str | None) -> CodeReference:

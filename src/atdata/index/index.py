@@ -11,15 +11,16 @@ from typing import Any, TypeVar
 from msgspec import UNSET, UnsetType
 
 from atdata.arguments import checked_text
-from atdata.atproto.syntax import AtUri, RecordKey, Tid
+from atdata.atproto.syntax import AtUri, RecordKey
 from atdata.dataset import Dataset
 from atdata.errors import ConflictError, NotFoundError, SchemaError, UsageError
 from atdata.index.checks import check_first, check_fits
+from atdata.index.lenses import LensIndex
 from atdata.index.names import choose_schema
 from atdata.index.ports import RecordStore
 from atdata.index.publication import Publication
 from atdata.index.versions import VersionedIndex
-from atdata.records import CodeReference, Entry, Label, LensRecord, Listing, Record, Schema
+from atdata.records import Entry, Label, Listing, Record, Schema
 from atdata.records.facts import Facts, Text, changed, warn_of_not_taken
 from atdata.records.record import check_named, newest_first
 from atdata.samples import DictSample, PackableSample
@@ -34,8 +35,8 @@ _PATIENCE = 60.0  # seconds for a change that others come before
 _ANEW = "What is published stays; a new version may say something else."
 
 
-class RecordIndex(VersionedIndex[Store]):
-    """Datasets and schemas listed under names, in one store of records.
+class RecordIndex(VersionedIndex[Store], LensIndex[Store]):
+    """Datasets, schemas and lenses listed under names, in one store of records.
 
     Args:
         records: where the records are.
@@ -301,76 +302,6 @@ class RecordIndex(VersionedIndex[Store]):
     def list_labels(self, repo: str | None = None, limit: int | None = None, *, prefix: str = "") -> Listing[Label]:
         """Labels, newest first, of one's own unless another's are asked for; with `prefix` as `list_schemas`."""
         return self._listed(repo, Label, limit, prefix)
-
-    # --- lenses
-
-    def publish_lens(
-        self,
-        *,
-        name: str,
-        source_schema: str,
-        target_schema: str,
-        getter_code: Mapping[str, Any] | CodeReference,
-        putter_code: Mapping[str, Any] | CodeReference,
-        description: str | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        rkey: str | None = None,
-    ) -> AtUri:
-        """List a lens whose functions are in a public repository. The same lens again is the same record.
-
-        Args:
-            name: what to call it.
-            source_schema: the schema record it looks at.
-            target_schema: the schema record it shows.
-            getter_code: `{"repository": url, "commit": full hash, "path": "dir/file.py:function"}`.
-            putter_code: likewise, the way back.
-            description: what it does.
-            metadata: anything else.
-            rkey: a record key of the caller's choice.
-
-        Raises:
-            LensError: a code reference does not pin one function.
-        """
-        draft = LensRecord(
-            name=name,
-            source_schema=AtUri(source_schema),
-            target_schema=AtUri(target_schema),
-            getter_code=CodeReference.of(getter_code, "getter_code"),
-            putter_code=CodeReference.of(putter_code, "putter_code"),
-            description=description,
-            metadata=dict(metadata or {}),
-        )
-        stands = self._put_lens(draft, Tid.now() if rkey is None else RecordKey(rkey))
-        warn_of_not_taken(stands, Facts.of(description, metadata=metadata).said, _ANEW)
-        return stands.located
-
-    def _put_lens(self, draft: LensRecord, rkey: RecordKey) -> LensRecord:
-        content = draft.index_keys.content
-        known = self.records.named(None, LensRecord, draft.name).of_content(content)
-        return known or self.records.create(draft, rkey, lambda found: found.index_keys.content == content)
-
-    def get_lens(self, ref: str) -> LensRecord:
-        """The lens at an address.
-
-        Raises:
-            NotFoundError: there is none.
-        """
-        return self.records.read(ref, LensRecord)
-
-    def list_lenses(self, repo: str | None = None, limit: int | None = None) -> Listing[LensRecord]:
-        """Lenses, newest first; one's own unless another's are asked for. `malformed` are those passed over."""
-        return self.records.read_all(repo, LensRecord, limit)
-
-    def find_lenses(
-        self, source_schema: str, target_schema: str | None = None, repo: str | None = None
-    ) -> list[LensRecord]:
-        """Lenses between two schemas, or from one to any, newest first."""
-        checked_text(source_schema, "source_schema")
-        return [
-            lens
-            for lens in self.list_lenses(repo)
-            if lens.source_schema == source_schema and target_schema in (None, lens.target_schema)
-        ]
 
     # --- what inserting needs
 

@@ -6,6 +6,7 @@ import copy
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from atdata.arguments import checked_text, checked_type
@@ -16,6 +17,7 @@ from atdata.display import Card, Grid
 from atdata.errors import ConflictError, NotFoundError, UnverifiedError, UsageError
 from atdata.index import UPDATE, RecordIndex, planned_label
 from atdata.index.appending import Sending, StoredShards
+from atdata.index.lenses import takes
 from atdata.index.publication import Publication
 from atdata.index.storage import planned_storage
 from atdata.local.copying import CopiedRecords, copy_records
@@ -207,15 +209,22 @@ class LocalIndex(RecordIndex[LocalRecords]):
     def find_lenses(
         self, source_schema: str, target_schema: str | None = None, repo: str | None = None
     ) -> list[LensRecord]:
-        """Lenses between two schemas, or from one to any, newest first.
+        """Lenses between two schemas, or from one to any, newest first; then those whose ranges take their versions.
 
         Raises:
             NotFoundError: there is no such schema.
         """
         check_owner(repo)
-        target = None if target_schema is None else self.get_schema(target_schema).uri
-        lenses = self.records.referring(self.get_schema(source_schema), LensRecord)
-        return [lens for lens in lenses if target in (None, lens.target_schema)]
+        target = None if target_schema is None else self.get_schema(target_schema).located
+        source, read = self.get_schema(source_schema), cache(self.get_schema)
+        versions = [found for found in self.records.named(None, Schema, source.name).all() if found.uri != source.uri]
+        return [
+            lens
+            for schema in (source, *versions)
+            for lens in self.records.referring(schema, LensRecord)
+            if takes(lens.source_schema, lens.source_schema_version, source.located, read)
+            and (target is None or takes(lens.target_schema, lens.target_schema_version, target, read))
+        ]
 
     def copy_to(self, other: LocalIndex) -> CopiedRecords:
         """Copy everything that this index lists into another one; shards stay where they are.

@@ -3,7 +3,7 @@
 from atdata.records.address import Address
 from atdata.records.entry import Entry, Predecessor, Size
 from atdata.records.label import Label, Retraction
-from atdata.records.lens import CodeReference, LensRecord
+from atdata.records.lens import CodeReference, LensProgram, LensRecord, ProgramMember
 from atdata.records.listing import Listing, Malformed, parse_record
 from atdata.records.manifests import ShardManifest
 from atdata.records.record import IndexKeys, Record, check_outgoing, lexicons, newest
@@ -21,10 +21,12 @@ __all__ = [
     "HttpStorage",
     "IndexKeys",
     "Label",
+    "LensProgram",
     "LensRecord",
     "Listing",
     "Malformed",
     "Predecessor",
+    "ProgramMember",
     "Record",
     "Retraction",
     "S3Storage",

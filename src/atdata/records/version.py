@@ -82,7 +82,7 @@ _SPACED = re.compile(r"([\^~<>=]) +")  # between an operator and its version
 
 
 @dataclass(frozen=True)
-class Bound:
+class VersionBound:
     """One comparison that versions of a range pass."""
 
     operator: str
@@ -106,7 +106,7 @@ class VersionRange:
     """
 
     text: str
-    alternatives: tuple[tuple[Bound, ...], ...]
+    alternatives: tuple[tuple[VersionBound, ...], ...]
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -127,14 +127,14 @@ class VersionRange:
         return self.text
 
 
-def _within(version: Version, bounds: tuple[Bound, ...]) -> bool:
+def _within(version: Version, bounds: tuple[VersionBound, ...]) -> bool:
     named = version.final or any(
         bound.version.numbers == version.numbers and not bound.version.final for bound in bounds
     )
     return named and all(bound.holds(version) for bound in bounds)
 
 
-def _bounds(part: str, text: str) -> Iterator[Bound]:
+def _bounds(part: str, text: str) -> Iterator[VersionBound]:
     """Yields the comparisons of one alternative."""
     low, hyphen, high = part.partition(" - ")
     if hyphen:
@@ -143,14 +143,13 @@ def _bounds(part: str, text: str) -> Iterator[Bound]:
                 raise _no_range(text)
             yield from _compared(sign, match.groups(), text)
         return
-    for word in _SPACED.sub(r"\1", part).split(" "):
-        if word and (match := _SIMPLE.fullmatch(word)) is None:
+    for word in filter(None, _SPACED.sub(r"\1", part).split(" ")):
+        if (match := _SIMPLE.fullmatch(word)) is None:
             raise _no_range(text)
-        elif word:
-            yield from _compared(match[1] or "=", match.groups()[2:], text)
+        yield from _compared(match[1] or "=", match.groups()[2:], text)
 
 
-def _compared(sign: str, parts: tuple[str | None, ...], text: str) -> Iterator[Bound]:
+def _compared(sign: str, parts: tuple[str | None, ...], text: str) -> Iterator[VersionBound]:
     """Yields the comparisons that an operator and a version, some of whose numbers may be left open, stand for."""
     numbers = [int(part) if part and part.isdigit() else None for part in parts[:3]]
     known = [number for number in numbers if number is not None]
@@ -159,19 +158,19 @@ def _compared(sign: str, parts: tuple[str | None, ...], text: str) -> Iterator[B
     whole, first = len(known) == 3, Version.of((*known, 0, 0)[:3], parts[3] if len(known) == 3 else None)
     if not known:  # any, but none that comes before or after all
         if sign in ("<", ">"):
-            yield Bound("<", _least((0, 0, 0)))
+            yield VersionBound("<", _least((0, 0, 0)))
         return
     if sign in ("^", "~"):
         kept = next((place for place, number in enumerate(known) if number), len(known) - 1) if sign == "^" else 1
-        yield from (Bound(">=", first), Bound("<", _least(_after(known[: kept + 1]))))
+        yield from (VersionBound(">=", first), VersionBound("<", _least(_after(known[: kept + 1]))))
     elif whole or sign in ("<", ">="):
-        yield Bound(sign, first if whole or sign == ">=" else _least(first.numbers))
+        yield VersionBound(sign, first if whole or sign == ">=" else _least(first.numbers))
     elif sign == ">":
-        yield Bound(">=", Version.of(_after(known)))
+        yield VersionBound(">=", Version.of(_after(known)))
     else:
         if sign == "=":
-            yield Bound(">=", first)
-        yield Bound("<", _least(_after(known)))
+            yield VersionBound(">=", first)
+        yield VersionBound("<", _least(_after(known)))
 
 
 def _after(numbers: list[int]) -> tuple[int, ...]:
