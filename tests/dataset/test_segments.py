@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import gc
 import os
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from atdata.dataset import segments
 from atdata.dataset.segments import SegmentPool, receive
 from atdata.errors import StorageError
+from atdata.samples import DictSample, SampleBatch
 
 pytestmark = pytest.mark.skipif(not segments._readable(), reason="this system has no memory files that others can open")
 
@@ -127,6 +129,39 @@ def test_whatever_is_referred_to_keeps_its_values(steps):
         for array, own in [*here, *there]:
             assert array[0] == array[-1] == own
             assert array[::4096].min() == array[::4096].max() == own
+
+
+class Label(str):
+    """A text that is more than one."""
+
+
+TEXT = st.text(st.characters(exclude_categories=[])) | st.text("a\0", max_size=3)  # half a surrogate pair is text too
+
+
+@pytest.fixture
+def lending():
+    """This process lends as a worker does."""
+    before, segments.pool = segments.pool, SegmentPool()
+    yield segments.pool
+    segments.pool = before
+
+
+@given(columns=st.lists(st.lists(TEXT) | st.lists(TEXT | st.builds(Label, TEXT) | st.none() | st.binary()), max_size=4))
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_text_comes_as_it_was(lending, columns):
+    sent = SampleBatch(DictSample, {f"c{number}": column for number, column in enumerate(columns)})
+    got = ForkingPickler.loads(ForkingPickler.dumps(sent))
+    assert got.stored == sent.stored
+    assert [list(map(type, column)) for column in got.stored.values()] == [list(map(type, c)) for c in columns]
+
+
+def test_much_text_comes_through_memory_that_both_have(lending):
+    texts = [f"text {number} \N{SNOWMAN}" for number in range(5000)]
+    sent = ForkingPickler.dumps(SampleBatch(DictSample, {"a": texts, "b": texts[::-1]}))
+    assert len(sent) < 1000
+    got = ForkingPickler.loads(sent)
+    assert got.stored == {"a": texts, "b": texts[::-1]}
+    assert not any(segment.lent for segment in lending._segments), "the texts are the reader's own"
 
 
 def test_a_child_that_is_forked_gives_back_nothing(pool):

@@ -119,14 +119,17 @@ def _whole(batches: Sequence[Any], **_: Any) -> Any:
 # From a worker to the process that reads: arrays by memory that both have, the rest by the pipe.
 
 _SMALL = 1 << 13  # bytes; what has less goes by the pipe
+_BETWEEN = "\0"
 
 
 def _sent(batch: SampleBatch[Any] | Outgoing) -> tuple[Any, ...]:
-    """The way `multiprocessing` sends a batch: without its arrays, which are lent."""
+    """The way `multiprocessing` sends a batch: without its arrays and its text, which are lent."""
     pool = segments.pool
     if pool is None:
         return batch.__reduce__()
     make, arguments = batch.untied() if isinstance(batch, Outgoing) else batch.__reduce__()
+    kind, columns, *others = arguments
+    texts = {name: joined for name, column in columns.items() if (joined := _joined(column)) is not None}
     large: list[Any] = []
 
     def place(buffer: pickle.PickleBuffer) -> bool:
@@ -136,13 +139,29 @@ def _sent(batch: SampleBatch[Any] | Outgoing) -> tuple[Any, ...]:
         large.append(raw)
         return False
 
-    pickled = pickle.dumps(arguments, 5, buffer_callback=place)
-    lent = pool.lend(large) if large else None
-    return (make, arguments) if lent is None else (_received, (make, pickled, *lent))
+    pickled = pickle.dumps((kind, {**columns, **texts}, *others), 5, buffer_callback=place)
+    lent = pool.lend(large) if large else ((), ())
+    return (make, arguments) if lent is None else (_received, (make, pickled, tuple(texts), *lent))
 
 
-def _received(make: Callable[..., Any], pickled: bytes, leases: list[Lease], places: list[tuple[int, int, int]]) -> Any:
-    return make(*pickle.loads(pickled, buffers=receive(leases, places)))  # noqa: S301  of a worker of this process
+def _received(
+    make: Callable[..., Any], pickled: bytes, texts: Sequence[str], leases: Sequence[Lease], places: Any
+) -> Any:
+    buffers = receive(leases, places) if leases else ()
+    kind, columns, *others = pickle.loads(pickled, buffers=buffers)  # noqa: S301  of a worker of this process
+    for name in texts:
+        columns[name] = str(columns[name], "utf-8", "surrogatepass").split(_BETWEEN)
+    return make(kind, columns, *others)
+
+
+def _joined(column: Any) -> pickle.PickleBuffer | None:
+    """A column of text as one buffer, if it is one and none has in it what stands between them."""
+    if type(column) is not list or not column or [*map(type, column)].count(str) < len(column):
+        return None
+    whole = _BETWEEN.join(column)
+    if whole.count(_BETWEEN) >= len(column):
+        return None
+    return pickle.PickleBuffer(whole.encode("utf-8", "surrogatepass"))
 
 
 for _kind in (SampleBatch, Outgoing, OutgoingJax):
