@@ -285,9 +285,13 @@ def test_columns_of_sources_that_differ_in_form_are_joined(data, tmp_path):
     for batch in atdata.mix({one: 1, two: 1}).ordered(4):
         assert [len(values) for values in batch.values] == [3, 4, 3, 4][: len(batch)]
         assert [n is None for n in batch.n] == [False, True, False, True][: len(batch)]
-    rows = atdata.mix({one.map(lambda s: {"x": s.n}): 1, two.map(lambda _: {"y": 1}): 1})
-    assert list(itertools.islice(rows, 2)) == [{"x": 0}, {"y": 1}]
+    rows = atdata.mix({one.map(of_number): 1, two.map(of_number): 1})
+    assert list(itertools.islice(rows, 2)) == [{"x": 0}, {"x": None}]
     assert [len(batch) for batch in rows.ordered(4)] == [4, 4, 4, 4, 2]
+
+
+def of_number(sample: Any) -> Any:
+    return {"x": sample.n}
 
 
 # --- concatenations and repetitions
@@ -390,6 +394,65 @@ def test_all_that_a_dataset_does(data, tmp_path):
     assert keys(again) == keys(whole)
     with pytest.raises(UsageError, match="no shards of their own"):
         whole.map_shards(iter, tmp_path / "x-%d.tar")
+
+
+def shown(sample: Any) -> Any:
+    return {"name": str(sample)}
+
+
+def shown_otherwise(sample: Any) -> Any:
+    return {"text": str(sample)}
+
+
+def by_type(sample: Any) -> Any:
+    return {type(sample).__name__: 1}
+
+
+def typed(sample: Any) -> Item:
+    return item("typed", 1)
+
+
+def test_samples_without_a_type_are_combined_only_where_they_are_alike(data, tmp_path):
+    a, b, other = data["a"], data["b"], data["other"]
+    rows = [Stranger(n) for n in range(9)]
+    strangers = atdata.write_samples(rows, tmp_path / "s.tar")
+    refused = [
+        (a.columns("id"), a.columns("id", "source")),
+        (a.columns("id"), a.columns("source")),
+        (a.columns("source"), Dataset(str(b.shards[0])).columns("source")),
+        (a.map(shown), a.map(shown_otherwise)),
+        (a.map(shown), a.columns("source")),
+        (a.map(shown), Dataset(str(b.shards[0]))),
+        (atdata.concat(a, b).map(shown), a.map(shown_otherwise)),
+    ]
+    for pair in refused:
+        for combine in (lambda one, two: atdata.mix([(one, 1), (two, 1)]), atdata.concat):
+            with pytest.raises(UsageError, match="only be combined") as caught:
+                combine(*pair)
+            assert "sample_type=" in caught.value.hint
+    reads = [
+        (Dataset(str(a.shards[0])), Dataset(str(strangers.shards[0]))),
+        (a.map(by_type), strangers.map(by_type)),
+    ]
+    for pair in reads:
+        for whole in (atdata.concat(*pair), atdata.mix([(part, 1) for part in pair])):
+            for way in (whole, whole.ordered(3), whole.shuffled(3, seed=1)):
+                with pytest.raises(UsageError, match="only be combined") as caught:
+                    list(way)
+    assert {caught.value.expected, caught.value.actual} == {"DictSample(Item)", "DictSample(Stranger)"}
+    with pytest.raises(LensNotFoundError) as unseen:
+        atdata.concat(a.map(shown), b)
+    assert "sample_type=" in unseen.value.hint
+    fine = [
+        (a.columns("id", "source"), b.columns("id", "source")),
+        (a.map(shown), other.map(shown)),
+        (a.map(typed), other.map(typed)),
+        (Dataset(str(a.shards[0])), Dataset(str(b.shards[0]))),
+        (a.columns("source").filter(bool), b.columns("source")),
+        (atdata.concat(a, b).columns("id"), a.repeat(2).columns("id")),
+    ]
+    for pair in fine:
+        assert len(list(atdata.concat(*pair))) == sum(len(list(part)) for part in pair)
 
 
 # --- reading

@@ -78,6 +78,10 @@ class CombinedView(View[T]):
         """The bits of a number that are those of a component."""
         return max(map(_bits, self.components))
 
+    @cached_property
+    def _looks(self) -> _Looks:
+        return _Looks()
+
     @property
     def mask(self) -> int:
         """A number in which these are set."""
@@ -100,7 +104,11 @@ class CombinedView(View[T]):
                 for number, component in enumerate(self.components)
             ]
             for groups in feed.batches():
-                yield _joined(self.sample_type, [(group.places, *next(readers[group.component])) for group in groups])
+                parts = [(group.places, *next(readers[group.component])) for group in groups]
+                if self.sample_type is DictSample:
+                    for group, (_, batch, _) in zip(groups, parts, strict=True):
+                        self._looks.check(group.component, batch)
+                yield _joined(self.sample_type, parts)
 
     def groups(self, numbers: Batch) -> list[Group]:
         """Some numbers by their components; at least one group, which may be empty."""
@@ -307,6 +315,44 @@ class _Feed:
         if group.component not in self._sizes and len(group.numbers):
             self._sizes[group.component] = self._view.components[group.component].block_size(int(group.numbers[0]))
         return self._sizes.get(group.component, 1)
+
+
+ONE_TYPE = (
+    "Give all one type: dataset.as_type(T), or map(function, sample_type=T). Of columns, choose the same of each."
+)
+
+
+class _Looks:
+    """The fields that samples without a type have: those of all components must look alike in their first batches."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[type[Any], list[str]]] = {}
+
+    def check(self, component: int, batch: SampleBatch[Any]) -> None:
+        """Note the look of a component's first batch.
+
+        Raises:
+            UsageError: another one has another.
+        """
+        if not len(batch):
+            return
+        if component not in self._known:
+            self._known[component] = batch.sample_type, sorted(batch.stored)
+        look = self._known[component]
+        other = next(iter(self._known.values()))
+        if look != other:
+            raise unlike(*(f"{kind.__name__}({', '.join(names)})" for kind, names in (other, look)))
+
+
+def unlike(one: str, other: str) -> UsageError:
+    """The error for samples without a type that are combined with others."""
+    return UsageError(
+        "samples without a type can only be combined with such as have the same fields",
+        path="datasets",
+        expected=one[:160],
+        actual=other[:160],
+        hint=ONE_TYPE,
+    )
 
 
 class _End:

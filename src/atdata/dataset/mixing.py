@@ -6,11 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar, overload
 
 from atdata.arguments import checked_type
-from atdata.dataset.combined import Concatenation
+from atdata.dataset.combined import ONE_TYPE, CombinedView, Concatenation, unlike
 from atdata.dataset.dataset import Dataset, dataset_of
 from atdata.dataset.mixture import Mixture, Stop, Weight
+from atdata.dataset.transforms import Map, function_name
 from atdata.dataset.view import View
 from atdata.errors import LensNotFoundError, UsageError
+from atdata.samples import DictSample, fields_of
 
 T = TypeVar("T")
 
@@ -62,7 +64,8 @@ def mix(
             their shares; or after this many samples.
 
     Raises:
-        UsageError: there is no dataset, or a weight is no number, negative or not finite.
+        UsageError: there is no dataset, a weight is no number, negative or not finite, or samples without a type have not
+            the same fields.
         LensNotFoundError: no lens leads from the type of one to that of the first.
     """
     checked_type(datasets, Iterable, "datasets", "Give {dataset: weight, ...}, or [(dataset, weight), ...].")
@@ -84,7 +87,7 @@ def concat(*datasets: Dataset[Any]) -> Dataset[Any]:
     All are seen as samples of the first one's type, through the registered lenses.
 
     Raises:
-        UsageError: there is no dataset.
+        UsageError: there is no dataset, or samples without a type have not the same fields.
         LensNotFoundError: no lens leads from the type of one to that of the first.
     """
     views = _of_one_type("concat", datasets)
@@ -98,7 +101,37 @@ def _of_one_type(verb: str, datasets: Sequence[Dataset[Any]]) -> list[View[Any]]
     if not datasets:
         raise UsageError(f"{verb} needs a dataset", path="datasets")
     first = datasets[0].sample_type
-    return [dataset.view if dataset.sample_type is first else _seen(dataset, first) for dataset in datasets]
+    views = [dataset.view if dataset.sample_type is first else _seen(dataset, first) for dataset in datasets]
+    if first is DictSample:
+        known = [_known_of(view) for view in views]
+        for other in known:
+            if other != known[0]:
+                raise unlike(_said(known[0]), _said(other))
+    return views
+
+
+def _known_of(view: View[Any]) -> Any:
+    """The facts about samples without a type that are known before they are read: the function that makes them; else the fields
+    that are chosen, with their types; else nothing.
+    """
+    while isinstance(view, CombinedView):
+        view = view.components[0]
+    for transform in reversed(view.transforms):  # type: ignore[attr-defined]
+        if isinstance(transform, Map):
+            return transform.function
+    declaring, names = view.about.declaring, view.about.names
+    if names is None:
+        return None
+    kinds = {} if declaring is DictSample else {field.name: field.type for field in fields_of(declaring)}
+    return {name: kinds.get(name) for name in names}
+
+
+def _said(known: Any) -> str:
+    if known is None:
+        return "samples of a dataset without a type"
+    if isinstance(known, dict):
+        return ", ".join(name if kind is None else f"{name}: {kind}" for name, kind in known.items())
+    return f"what {function_name(known)} gives"
 
 
 def _seen(dataset: Dataset[Any], kind: type[Any]) -> View[Any]:
@@ -110,5 +143,7 @@ def _seen(dataset: Dataset[Any], kind: type[Any]) -> View[Any]:
             f"samples of {other} cannot be seen as {kind.__name__}",
             expected=f"datasets of one type, or a lens from {other} to {kind.__name__}",
             actual=error.what,
-            hint=f"Define one with @atdata.lens, or call as_type before: dataset.as_type({kind.__name__}).",
+            hint=ONE_TYPE
+            if DictSample in (kind, dataset.sample_type)
+            else f"Define one with @atdata.lens, or call as_type before: dataset.as_type({kind.__name__}).",
         ) from error
