@@ -22,7 +22,7 @@ from atdata.errors import (
     UsageError,
     warn,
 )
-from atdata.index.checks import check_first
+from atdata.index.checks import check_first, takes
 from atdata.index.deciding import Decision, Write
 from atdata.index.names import label_in, next_minor, retracted
 from atdata.index.ports import RecordState
@@ -312,8 +312,8 @@ def check_adds(dataset: Dataset[Any], base: Schema) -> bool:
     for name, item in given.items():
         if name not in declared and item.required:
             raise _unfit(base, name, "a field that older samples lack must be optional", str(item.type))
-        if name in declared and not declared[name].type.accepts(item.type):
-            raise _unfit(base, name, "the samples are not what the dataset holds", str(item.type))
+        if name in declared and not takes(declared[name], item):
+            raise _unfit(base, name, "the samples are not what the dataset holds", item.shown)
     more = given.keys() - declared.keys()
     for name, item in declared.items():
         if name not in given and (more or item.required):
@@ -322,7 +322,7 @@ def check_adds(dataset: Dataset[Any], base: Schema) -> bool:
 
 
 def _unfit(base: Schema, name: str, what: str, actual: str) -> SchemaError:
-    declared = {item.name: str(item.type) for item in base.sample_schema.fields}
+    declared = {item.name: item.shown for item in base.sample_schema.fields}
     return SchemaError(
         what,
         uri=base.uri,

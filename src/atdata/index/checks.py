@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from atdata.dataset import Dataset
@@ -11,7 +12,7 @@ from atdata.errors import SchemaError, UsageError
 from atdata.index.publication import Publication
 from atdata.records import Schema
 from atdata.records.entry import SPLITS
-from atdata.samples.fields import accepts
+from atdata.samples import Field
 from atdata.schema import schema_of
 
 
@@ -42,19 +43,24 @@ def check_fits(sample_type: type, schema: Schema) -> None:
     Raises:
         SchemaError: a field is missing, too many, or of a type that the schema's does not take.
     """
-    declared = {field.name: field.type for field in schema.sample_schema.fields}
+    declared = {field.name: field for field in schema.sample_schema.fields}
     for field in schema_of(sample_type).fields:
-        if field.name not in declared or not accepts(declared.pop(field.name), field.type):
+        if field.name not in declared or not takes(declared.pop(field.name), field):
             raise SchemaError(
                 "the samples are not what the schema describes",
                 uri=schema.uri,
                 path=f"{sample_type.__name__}.{field.name}",
-                expected=str({f.name: str(f.type) for f in schema.sample_schema.fields}),
-                actual=str(field.type),
+                expected=str({f.name: f.shown for f in schema.sample_schema.fields}),
+                actual=field.shown,
                 hint="Leave schema_ref out, and the dataset's own schema is published.",
             )
     if declared:
         raise SchemaError("the samples lack fields that the schema describes", uri=schema.uri, path=", ".join(declared))
+
+
+def takes(declared: Field, given: Field) -> bool:
+    """True if every value of a field of samples is one of a schema's. Of a unit that samples do not say the schema's holds."""
+    return declared.accepts(replace(given, unit=declared.unit if given.unit is None else given.unit))
 
 
 def check_first(dataset: Dataset[Any], schema: Schema) -> None:

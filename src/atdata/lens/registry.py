@@ -10,7 +10,6 @@ from atdata.errors import LensNotFoundError
 from atdata.lens.functions import Composed, Lens, Projection, Recast, types_of
 from atdata.lens.types import schema_key
 from atdata.samples import PackableSample, fields_of
-from atdata.samples.fields import accepts
 
 S = TypeVar("S")
 V = TypeVar("V")
@@ -92,9 +91,4 @@ def _is_projection(source_type: type, view_type: type) -> bool:
     if not (issubclass(source_type, PackableSample) and issubclass(view_type, PackableSample)):
         return False
     given = {field.name: field for field in fields_of(source_type)}
-    return all(
-        accepts(field.type, given[field.name].type) and field.unit in (None, given[field.name].unit)
-        if field.name in given
-        else not field.required
-        for field in fields_of(view_type)
-    )
+    return all(field.accepts(given.get(field.name)) for field in fields_of(view_type))

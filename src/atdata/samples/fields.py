@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union
 
 from atdata.errors import FieldTypeError
-from atdata.samples.kinds import KINDS, FieldType, Marker, Maybe
+from atdata.samples.kinds import KINDS, FieldType, Marker, Maybe, Misfit
 from atdata.samples.kinds.field import Doc, Field, Unit
 from atdata.samples.kinds.kind import unfit
 
@@ -21,8 +21,12 @@ _ALIAS: Any = getattr(typing, "TypeAliasType", ())  # there from Python 3.12 on
 
 
 def accepts(wide: FieldType, narrow: FieldType) -> bool:
-    """True if every value of the type `narrow` is a value of the type `wide`."""
-    return wide == narrow or wide.accepts(narrow)
+    """True if every value of the type `narrow` is a value of the type `wide`, and read as such where it is stored."""
+    try:
+        wide.check_reads(narrow)
+    except Misfit:
+        return False
+    return True
 
 
 def parse_field(name: str, annotation: Any, path: str, default: Callable[[], Any] | None = None) -> Field:

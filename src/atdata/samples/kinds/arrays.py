@@ -167,12 +167,16 @@ class Array(FieldType):
         """The kind that a node with one of `REFERENCES` says."""
         return Array(_read_dtype(node.get("dtype")), read_shape(node, path))
 
-    def accepts(self, narrow: FieldType) -> bool:
-        """See `FieldType`."""
-        if not isinstance(narrow, Array):
-            return False
-        fits = self.scalar is None or (narrow.scalar is not None and issubclass(narrow.scalar, self.scalar))
-        return fits and (self.shape is None or (narrow.shape is not None and self.shape.fits(narrow.shape.dims)))
+    def check_reads(self, stored: FieldType) -> None:
+        """See `FieldType`: items of the same dtype, or of one it comprises; dimensions of the same names, if it names any."""
+        alike = isinstance(stored, Array) and (
+            self.scalar is None or (stored.scalar is not None and issubclass(stored.scalar, self.scalar))
+        )
+        if alike and self.shape is not None:
+            shape = stored.shape if isinstance(stored, Array) else None
+            alike = shape is not None and self.shape.fits(shape.dims) and self.shape.names in (None, shape.names)
+        if not alike:
+            raise Misfit(str(self), str(stored))
 
     def arrow(self, pa: Any) -> Any:
         """See `FieldType`: lists in lists, of numbers of one kind in a known number of dimensions."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copyreg
 import enum
+import itertools
 import keyword
 import re
 import typing
@@ -159,6 +160,13 @@ class EnumOf(_Choices):
         """See `FieldType`."""
         return EnumOf(self.name, self.kind, self.members)
 
+    def check_reads(self, stored: FieldType) -> None:
+        """See `FieldType`: the same members, or some of them."""
+        if not isinstance(stored, EnumOf) or self.kind != stored.kind:
+            raise Misfit(str(self), str(stored))
+        if others := [member for member in stored.members if member not in self.members]:
+            raise Misfit(str(self), f"the member {others[0][0]} = {others[0][1]!r:.60}")
+
     @classmethod
     def read(cls, node: Mapping[str, Any], details: Mapping[str, Any], path: str, read: Read) -> FieldType:
         """See `Labelled`."""
@@ -181,6 +189,7 @@ class LiteralOf(_Choices):
     """
 
     label = "literal"
+    itself = True
 
     kind: ScalarKind
     values: tuple[Any, ...]
@@ -213,8 +222,7 @@ class LiteralOf(_Choices):
 
     def to_stored(self, value: Any) -> Any:
         """See `Derived`."""
-        stored = self.stored.encoder(value)
-        return self.from_stored(stored)
+        return self.from_stored(self.stored.encoder(value))
 
     def from_stored(self, stored: Any) -> Any:
         """See `Derived`."""
@@ -237,6 +245,13 @@ class LiteralOf(_Choices):
         """See `Derived`."""
         return self._writes(self.values)[1]
 
+    def check_reads(self, stored: FieldType) -> None:
+        """See `FieldType`: the same values, or some of them."""
+        if not isinstance(stored, LiteralOf) or self.kind != stored.kind:
+            raise Misfit(str(self), str(stored))
+        for value in stored.values:
+            self.from_stored(value)
+
     @classmethod
     def read(cls, node: Mapping[str, Any], details: Mapping[str, Any], path: str, read: Read) -> FieldType:
         """See `Labelled`."""
@@ -255,6 +270,7 @@ class ClassLabel(_Choices, Marker):
     """
 
     label = "classLabel"
+    itself = True
     kind = "int"
 
     names: tuple[str, ...]
@@ -268,12 +284,8 @@ class ClassLabel(_Choices, Marker):
         object.__setattr__(self, "names", given)
         good = all(isinstance(name, str) and name and is_unicode(name) for name in given)
         if not self.names or not good or len(set(self.names)) != len(self.names):
-            raise FieldTypeError(
-                "classes need a name each, and each another",
-                path="names",
-                expected="different texts",
-                actual=repr(self.names)[:80],
-            )
+            what, actual = "classes need a name each, and each another", repr(self.names)[:80]
+            raise FieldTypeError(what, path="names", expected="different texts", actual=actual)
 
     def __str__(self) -> str:
         return f"ClassLabel[{', '.join(self.names[:8])}{f', ... {len(self.names)}' * (len(self.names) > 8)}]"
@@ -330,9 +342,13 @@ class ClassLabel(_Choices, Marker):
             self.from_stored(int(value))
         return stored
 
-    def accepts(self, narrow: FieldType) -> bool:
+    def check_reads(self, stored: FieldType) -> None:
         """See `FieldType`: the same classes, or the first of them."""
-        return isinstance(narrow, ClassLabel) and self.names[: len(narrow.names)] == narrow.names
+        if not isinstance(stored, ClassLabel):
+            raise Misfit(str(self), str(stored))
+        for number, (own, name) in enumerate(itertools.zip_longest(self.names, stored.names)):
+            if name is not None and own != name:
+                raise Misfit(f"{own or 'no class'} as class {number}", f"{name} as class {number}")
 
     def keywords(self) -> dict[str, Any]:
         """See `Derived`."""

@@ -11,7 +11,7 @@ from typing import Any, Union
 
 import numpy as np
 
-from atdata.samples.kinds.kind import Build, Codec, FieldType, Misfit, Parse, described
+from atdata.samples.kinds.kind import Build, Codec, FieldType, Misfit, Parse, as_read, described
 from atdata.samples.kinds.scalars import Scalar, encode_bool, encode_bytes, encode_float, encode_int, encode_str
 
 MAX_DEPTH = 64
@@ -47,11 +47,12 @@ class Plain(FieldType):
         """See `FieldType`."""
         return {}
 
-    def accepts(self, narrow: FieldType) -> bool:
+    def check_reads(self, stored: FieldType) -> None:
         """See `FieldType`."""
-        if isinstance(narrow, ListOf | DictOf | Maybe):
-            return self.accepts(narrow.inner)
-        return isinstance(narrow, Scalar | Plain)
+        if isinstance(stored, ListOf | DictOf | Maybe):
+            self.check_reads(stored.inner)
+        elif not isinstance(as_read(stored), Scalar | Plain):
+            raise Misfit("None, bool, int, float, str, bytes, list or dict", str(stored))
 
 
 @dataclass(frozen=True)
@@ -107,9 +108,9 @@ class Maybe(FieldType):
         """See `FieldType`."""
         yield from self.inner.formats()
 
-    def accepts(self, narrow: FieldType) -> bool:
+    def check_reads(self, stored: FieldType) -> None:
         """See `FieldType`."""
-        return self.inner.accepts(bare(narrow))
+        self.inner.check_reads(bare(stored))
 
     def arrow(self, pa: Any) -> Any:
         """See `FieldType`."""
@@ -176,9 +177,11 @@ class ListOf(FieldType):
         """See `FieldType`."""
         yield from self.inner.formats()
 
-    def accepts(self, narrow: FieldType) -> bool:
+    def check_reads(self, stored: FieldType) -> None:
         """See `FieldType`."""
-        return isinstance(narrow, ListOf) and self.inner.accepts(narrow.inner)
+        if not isinstance(stored, ListOf):
+            raise Misfit(str(self), str(stored))
+        _check_items(self.inner, stored.inner)
 
     def arrow(self, pa: Any) -> Any:
         """See `FieldType`."""
@@ -246,9 +249,11 @@ class DictOf(FieldType):
         """See `FieldType`."""
         yield from self.inner.formats()
 
-    def accepts(self, narrow: FieldType) -> bool:
+    def check_reads(self, stored: FieldType) -> None:
         """See `FieldType`."""
-        return isinstance(narrow, DictOf) and self.inner.accepts(narrow.inner)
+        if not isinstance(stored, DictOf):
+            raise Misfit(str(self), str(stored))
+        _check_items(self.inner, stored.inner)
 
     def arrow(self, pa: Any) -> Any:
         """See `FieldType`."""
@@ -267,6 +272,13 @@ class DictOf(FieldType):
             pairs = [(item["key"], item["value"]) if isinstance(item, dict) else item for item in cell]
             cell = dict(pairs)
         return {key: self.inner.from_cell(item) for key, item in cell.items()}
+
+
+def _check_items(inner: FieldType, stored: FieldType) -> None:
+    try:
+        inner.check_reads(stored)
+    except Misfit as misfit:
+        raise misfit.under("[]") from None
 
 
 def bare(kind: FieldType) -> FieldType:

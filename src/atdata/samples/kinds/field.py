@@ -8,7 +8,7 @@ from typing import Any
 
 from atdata.errors import FieldTypeError
 from atdata.samples.kinds.containers import Maybe
-from atdata.samples.kinds.kind import FieldType, is_unicode
+from atdata.samples.kinds.kind import FieldType, Misfit, is_unicode
 
 MAX_UNIT, MAX_DOC = 100, 5000
 
@@ -80,6 +80,30 @@ class Field:
     def missing(self) -> Any:
         """The value of a field that a stored sample does not carry."""
         return None if self.default is None else self.default()
+
+    def check_reads(self, stored: Field | None) -> None:
+        """Check that every stored value of a field is read as that value of this one. Raises `Misfit`.
+
+        A field that says a unit takes none but numbers of that unit; one that says none takes them as they come.
+
+        Args:
+            stored: the field as it was written; `None` where samples were written without one.
+        """
+        if stored is None:
+            if self.required:
+                raise Misfit(str(self.type), "no such field")
+            return
+        self.type.check_reads(stored.type)
+        if self.unit not in (None, stored.unit):
+            raise Misfit(f"the unit {self.unit}", "no unit" if stored.unit is None else f"the unit {stored.unit}")
+
+    def accepts(self, stored: Field | None) -> bool:
+        """True if every stored value of a field is read as that value of this one; see `check_reads`."""
+        try:
+            self.check_reads(stored)
+        except Misfit:
+            return False
+        return True
 
     @property
     def shown(self) -> str:

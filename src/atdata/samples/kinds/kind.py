@@ -101,9 +101,10 @@ class FieldType:
         """The same kind without classes and functions of Python."""
         return self
 
-    def accepts(self, narrow: FieldType) -> bool:
-        """True if every value of another kind is a value of this one."""
-        return self == narrow
+    def check_reads(self, stored: FieldType) -> None:
+        """Check that every value of another kind, as it is stored, is read as that value of this one. Raises `Misfit`."""
+        if self != stored:
+            raise Misfit(str(self), str(stored))
 
     # In tables
 
@@ -165,6 +166,9 @@ class Labelled(FieldType):
 
 class Derived(Labelled):
     """A kind whose values each stand for one of another kind, in samples and in columns."""
+
+    itself: ClassVar[bool] = False
+    """True where values are what is stored, and the kind only says which: of all numbers some."""
 
     def to_stored(self, value: Any) -> Any:
         """The stored value that stands for a value. Raises `Misfit`."""
@@ -251,6 +255,11 @@ class OfClass(Derived):
     def annotation(self, build: Build) -> Any:
         """See `FieldType`."""
         return self.python
+
+
+def as_read(kind: FieldType) -> FieldType:
+    """The kind of the values that a reader without narrower words finds where values of a kind are stored."""
+    return kind.stored if isinstance(kind, Derived) and kind.itself else kind
 
 
 def described(value: Any) -> str:

@@ -117,17 +117,16 @@ class SampleOf(Labelled):
         for part in self.fields:
             yield from part.type.formats()
 
-    def accepts(self, narrow: FieldType) -> bool:
+    def check_reads(self, stored: FieldType) -> None:
         """See `FieldType`: one that has all its fields, and maybe more."""
-        if not isinstance(narrow, SampleOf):
-            return False
-        theirs = {part.name: part.type for part in narrow.fields}
-        return all(
-            part.type == theirs[part.name] or part.type.accepts(theirs[part.name])
-            if part.name in theirs
-            else not part.required
-            for part in self.fields
-        )
+        if not isinstance(stored, SampleOf):
+            raise Misfit(str(self), str(stored))
+        theirs = {part.name: part for part in stored.fields}
+        for part in self.fields:
+            try:
+                part.check_reads(theirs.get(part.name))
+            except Misfit as misfit:
+                raise misfit.under(f".{part.name}") from None
 
     def arrow(self, pa: Any) -> Any:
         """See `FieldType`: a struct."""

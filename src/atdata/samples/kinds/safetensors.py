@@ -117,9 +117,11 @@ class SafetensorsOf(Derived):
         inner = Array.read_reference(items, f"{path}.{OURS}.items") if isinstance(items, Mapping) else Array()
         return SafetensorsOf(inner if isinstance(inner, Array) else Array())
 
-    def accepts(self, narrow: FieldType) -> bool:
+    def check_reads(self, stored: FieldType) -> None:
         """See `FieldType`."""
-        return isinstance(narrow, SafetensorsOf) and self.inner.accepts(narrow.inner)
+        if not isinstance(stored, SafetensorsOf):
+            raise Misfit(str(self), str(stored))
+        self.inner.check_reads(stored.inner)
 
 
 @lru_cache(maxsize=1)

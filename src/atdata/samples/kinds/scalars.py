@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from atdata.samples.kinds.kind import Build, Codec, FieldType, Misfit, Parse, described
+from atdata.samples.kinds.kind import Build, Codec, FieldType, Misfit, Parse, as_read, described
 
 ScalarKind: TypeAlias = Literal["str", "int", "float", "bool", "bytes"]
 PYTHON_TYPES: dict[ScalarKind, type] = {"str": str, "int": int, "float": float, "bool": bool, "bytes": bytes}
@@ -64,6 +64,11 @@ class Scalar(FieldType):
     def write(self) -> dict[str, Any]:
         """See `FieldType`."""
         return dict(_NODES[self.kind])
+
+    def check_reads(self, stored: FieldType) -> None:
+        """See `FieldType`: the same scalars, or some of them that a `Literal` or names of classes choose."""
+        if self != as_read(stored):
+            raise Misfit(str(self), str(stored))
 
     def arrow(self, pa: Any) -> Any:
         """See `FieldType`."""

@@ -121,9 +121,10 @@ class SparseOf(Derived):
         name = ours.get("class") if isinstance(ours, Mapping) else None
         return SparseOf(name if name in _NAMES else "spmatrix")
 
-    def accepts(self, narrow: FieldType) -> bool:
+    def check_reads(self, stored: FieldType) -> None:
         """See `FieldType`."""
-        return isinstance(narrow, SparseOf) and self._takes(narrow.name)
+        if not isinstance(stored, SparseOf) or not self._takes(stored.name):
+            raise Misfit(str(self), str(stored))
 
 
 def stacked(name: str, matrices: Sequence[Any]) -> Any:

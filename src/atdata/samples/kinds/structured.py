@@ -113,13 +113,11 @@ class StructuredOf(Array):
                 raise malformed(f"{path}.atdata.dtype", "the fields of a structured array") from None
         return StructuredOf(np.void, read_shape(node, path), fields)
 
-    def accepts(self, narrow: FieldType) -> bool:
+    def check_reads(self, stored: FieldType) -> None:
         """See `FieldType`."""
-        return (
-            isinstance(narrow, StructuredOf)
-            and super().accepts(narrow)
-            and (self.fields is None or self.fields == narrow.fields)
-        )
+        super().check_reads(stored)
+        if not isinstance(stored, StructuredOf) or self.fields not in (None, stored.fields):
+            raise Misfit(_detailed(self), _detailed(stored))
 
     def arrow(self, pa: Any) -> Any:
         """See `FieldType`: what is stored."""
@@ -132,6 +130,11 @@ class StructuredOf(Array):
     def from_cell(self, cell: Any) -> Any:
         """See `FieldType`."""
         return cell if isinstance(cell, np.ndarray) else self.decoder(cell)
+
+
+def _detailed(kind: FieldType) -> str:
+    """A kind with all that is known of its fields: two may have the same names."""
+    return f"{kind} {kind.fields}" if isinstance(kind, StructuredOf) and kind.fields is not None else str(kind)
 
 
 @lru_cache(maxsize=1024)

@@ -127,13 +127,18 @@ class TupleOf(Labelled):
         for item in self.items:
             yield from item.formats()
 
-    def accepts(self, narrow: FieldType) -> bool:
+    def check_reads(self, stored: FieldType) -> None:
         """See `FieldType`."""
-        if not isinstance(narrow, TupleOf) or (narrow.variadic and not self.variadic):
-            return False
-        if self.variadic:
-            return all(map(self.items[0].accepts, narrow.items))
-        return len(self.items) == len(narrow.items) and all(map(lambda a, b: a.accepts(b), self.items, narrow.items))
+        alike = isinstance(stored, TupleOf) and (
+            self.variadic or (not stored.variadic and len(self.items) == len(stored.items))
+        )
+        if not isinstance(stored, TupleOf) or not alike:
+            raise Misfit(str(self), str(stored))
+        for number, item in enumerate(stored.items):
+            try:
+                self._item(number).check_reads(item)
+            except Misfit as misfit:
+                raise misfit.under("[]" if stored.variadic else f"[{number}]") from None
 
     def arrow(self, pa: Any) -> Any:
         """See `FieldType`: lists of any number, structs of members `0`, `1` and so on."""
