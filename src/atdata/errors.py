@@ -12,6 +12,7 @@ AtdataError
 ├── ShardNotFoundError (FileNotFoundError)
 ├── ResumeError (ValueError)             a saved state that is not of this loader and these data
 ├── SchemaError (ValueError)             a schema record that describes no sample type we can build
+│   └── CompatibilityError               ... or whose samples another sample type does not read
 ├── LensError (ValueError)               a lens that cannot be built or published
 │   ├── LensNotFoundError (LookupError)  no registered lens leads from one type to the other
 │   └── NoHomeError                      a sample that a lens has no view of, or a view that has no home in its source
@@ -174,6 +175,10 @@ class ResumeError(AtdataError, ValueError):
 
 class SchemaError(AtdataError, ValueError):
     """A schema record from which no sample type can be built."""
+
+
+class CompatibilityError(SchemaError):
+    """Samples of one schema that are not read as those of another."""
 
 
 class LensError(AtdataError, ValueError):

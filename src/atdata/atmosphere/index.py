@@ -138,7 +138,7 @@ class AtmosphereIndex(RecordIndex[AccountRecords]):
     ) -> DatasetDict[T]:
         """The datasets of an entry, by split; see `load`."""
         checked_type(entry, Entry, "entry", "Get it with index.get_dataset(ref).")
-        kind = sample_type or self.client.read(entry.schema_ref, Schema).sample_type
+        kind = self.client.read(entry.schema_ref, Schema).type_for(sample_type)
         return DatasetDict(
             {
                 split: dataset_of(self.client, entry, kind, shards, allow_unverified)

@@ -158,6 +158,7 @@ class VersionedIndex(Generic[Store]):
         Raises:
             NotFoundError: there is no such name.
             UnverifiedError: a shard was listed without a digest, and that was not allowed.
+            CompatibilityError: `sample_type` does not read what the dataset's schema describes.
         """
 
     @abstractmethod

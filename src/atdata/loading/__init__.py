@@ -91,6 +91,7 @@ def load_dataset(
         UsageError (ValueError): there is no such split, or arguments contradict each other.
         UnverifiedError: a shard has no digest, and `allow_unverified` was not given.
         VerificationError: a link of the chain does not hold; `step` names it.
+        CompatibilityError (ValueError): `sample_type` does not read what the dataset's schema describes.
         ShardNotFoundError (FileNotFoundError): no file is at a path, or matches a pattern.
     """
     if isinstance(ref, str):

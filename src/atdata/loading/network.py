@@ -22,8 +22,9 @@ def load_entry(client: AtmosphereClient, entry: Entry, wanted: LoadRequest) -> d
 
     Raises:
         UnverifiedError: a shard has no digest, and `allow_unverified` is off.
+        CompatibilityError: the requested type does not read what the schema describes.
     """
-    kind = wanted.sample_type or client.read(entry.schema_ref, Schema).sample_type
+    kind = client.read(entry.schema_ref, Schema).type_for(wanted.sample_type)
     same = {name for name in entry.splits if wanted.split and canonical(name) == canonical(wanted.split)}
     alone = {wanted.split} & entry.splits.keys() or same or entry.splits.keys()
     return {

@@ -280,7 +280,7 @@ class LocalIndex(RecordIndex[LocalRecords]):
                 uri=unknown.url,
                 hint="Pass allow_unverified=True to read it all the same.",
             )
-        kind = sample_type or self.get_schema(entry.schema_ref).sample_type
+        kind = self.get_schema(entry.schema_ref).type_for(sample_type)
         return DatasetDict({split: self._dataset(entry, shards, kind) for split, shards in entry.splits.items()})
 
     def dataset(self, entry: Entry) -> Dataset[Any]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
@@ -18,11 +18,26 @@ from atdata.records.record import MAX_RECORD, IndexKeys, Record, json_size, rest
 from atdata.records.version import is_semver
 from atdata.samples import ClassLabel, PackableSample
 from atdata.samples.kinds import bare
-from atdata.schema import SampleSchema, from_json_schema, schema_of, to_json_schema, type_of
+from atdata.schema import (
+    CompatibilityMode,
+    SampleSchema,
+    check_mode,
+    check_reads,
+    from_json_schema,
+    schema_of,
+    to_json_schema,
+    type_of,
+)
 from atdata.schema.jsonschema import DRAFT
 
+T = TypeVar("T")
+
 _KEY = re.compile(r"[A-Za-z0-9._~-]+")
-_MEMBERS = ("name", "version", "schemaType", "schema", "createdAt", "description", "metadata", "$atdataSchemaVersion")
+_COMPATIBILITY = "compatibility"
+_MEMBERS = (
+    *("name", "version", "schemaType", "schema", "createdAt", "description", "metadata", "$atdataSchemaVersion"),
+    _COMPATIBILITY,
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,9 +53,12 @@ class Schema(Record):
         metadata: licence, tags, and anything else.
         schema_type: the kind of schema; only `jsonSchema` can be decoded.
         unknown: the schema in a format that this version does not know, kept as it came; `None` for a JSON Schema.
+        compatibility: the mode that later versions of the name are held to (`atdata.schema.CompatibilityMode`), as it
+            came; `None` where nothing is said.
     """
 
     NSID: ClassVar[Nsid] = nsids.SCHEMA
+    LATER: ClassVar[frozenset[str]] = frozenset({_COMPATIBILITY})
 
     name: str
     version: str
@@ -50,6 +68,7 @@ class Schema(Record):
     metadata: Mapping[str, Any] | None = None
     schema_type: str = "jsonSchema"
     unknown: Mapping[str, Any] | None = None
+    compatibility: Any = None
 
     @classmethod
     def of(
@@ -60,12 +79,13 @@ class Schema(Record):
         name: str | None = None,
         description: str | None = None,
         metadata: Mapping[str, Any] | None = None,
+        compatibility: CompatibilityMode | None = None,
     ) -> Schema:
         """The schema record of a sample type.
 
         Raises:
             FieldTypeError: it is no sample type.
-            UsageError: the version is no semantic version.
+            UsageError: the version is no semantic version, or the mode none.
             LimitError: it has names of more classes than a record can hold.
         """
         if not is_semver(version):
@@ -79,6 +99,7 @@ class Schema(Record):
             array_formats=formats,
             description=description,
             metadata=metadata,
+            compatibility=None if compatibility is None else check_mode(compatibility),
         )
         schema._check_names(model)
         return schema
@@ -142,6 +163,23 @@ class Schema(Record):
         """
         return type_of(self.sample_schema)
 
+    def type_for(self, sample_type: type[T] | None) -> type[T]:
+        """The type to read samples of this schema as: the one somebody asks for, if it reads them, else its own.
+
+        Raises:
+            CompatibilityError: the type does not read what this schema describes; `path` names the field.
+            FieldTypeError: it is no sample type.
+            SchemaError: none was asked for, and it describes what no sample can hold here.
+        """
+        if sample_type is None:
+            return self.sample_type  # type: ignore[return-value]  # then T is what is built
+        try:
+            described = self.sample_schema
+        except SchemaError:  # so nobody but the caller can say what the samples are
+            return sample_type
+        check_reads(sample_type, described, self.uri)
+        return sample_type
+
     def to_record(self) -> dict[str, Any]:
         """The wire form. The content stands twice: in `content`, and flattened for readers of the first era."""
         content = dict(self.content)
@@ -163,6 +201,7 @@ class Schema(Record):
             description=self.description,
             metadata=None if self.metadata is None else dict(self.metadata),
             createdAt=self.created_at,
+            **{_COMPATIBILITY: self.compatibility},
             **{"$atdataSchemaVersion": 1},
             **self.extra,
         )
@@ -184,6 +223,7 @@ class Schema(Record):
             description=value.get("description"),
             metadata=value.get("metadata"),
             schema_type=value["schemaType"],
+            compatibility=value.get(_COMPATIBILITY),
             created_at=value["createdAt"],
             extra=rest_of(value, *_MEMBERS),
         )
