@@ -8,13 +8,22 @@ A lens between a source type S and a view type V has `get: S -> V` and, where it
     PutPut  put(v2, put(v1, s)) == put(v2, s)
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from atdata.lens.functions import Composed, Identity, Lens, Projection, no_putter
 from atdata.lens.registry import find_lens, lens, register, registered_lens
 
+if TYPE_CHECKING:
+    from atdata.lens.language import Complement, DataLens, Program
+
 __all__ = [
+    "Complement",
     "Composed",
+    "DataLens",
     "Identity",
     "Lens",
+    "Program",
     "Projection",
     "find_lens",
     "lens",
@@ -22,3 +31,9 @@ __all__ = [
     "register",
     "registered_lens",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("Complement", "DataLens", "Program"):  # not before programs are used
+        return getattr(import_module("atdata.lens.language"), name)
+    raise AttributeError(f"module 'atdata.lens' has no attribute {name!r}")

@@ -22,6 +22,7 @@ S = TypeVar("S")
 V = TypeVar("V")
 
 Convert: TypeAlias = Callable[[Any], Any]
+Coder: TypeAlias = Callable[[Any], Any]
 
 
 def schema_key(sample_type: type) -> Hashable:
@@ -73,7 +74,9 @@ def opener(kind: FieldType) -> Convert | None:
             return {name: convert(getattr(value, name)) for name, convert in parts}
 
         return opened
-    return kind.to_stored if isinstance(kind, EnumOf) else _lifted(kind, opener)
+    if isinstance(kind, EnumOf):
+        return kind.to_stored if kind.python is not None else _value_of_member
+    return _lifted(kind, opener)
 
 
 def closer(kind: FieldType) -> Convert | None:
@@ -87,6 +90,27 @@ def closer(kind: FieldType) -> Convert | None:
 
         return closed
     return kind.from_stored if isinstance(kind, EnumOf) else _lifted(kind, closer)
+
+
+def coder(kind: FieldType) -> Coder:
+    """The function from an opened value to what msgpack can hold: equal values have equal bytes. It raises `Misfit` for what
+    is no value of the kind.
+    """
+    if isinstance(kind, SampleOf):
+        parts = {part.name: coder(part.type) for part in kind.fields}
+
+        def coded(value: Any) -> dict[str, Any]:
+            if not isinstance(value, dict) or value.keys() != parts.keys():
+                raise Misfit(kind.name, described(value))
+            return {name: code(value[name]) for name, code in parts.items()}
+
+        return coded
+    if isinstance(kind, EnumOf):
+        encode, known = kind.stored.encoder, kind.from_stored
+        return lambda value: (known(value), encode(value))[1]
+    if opener(kind) is None:
+        return kind.encoder
+    return _lifted(kind, coder) or kind.encoder
 
 
 def _lifted(kind: FieldType, convert_of: Callable[[FieldType], Convert | None]) -> Convert | None:
@@ -156,6 +180,10 @@ def merger(one: FieldType, other: FieldType) -> Callable[[Any, Any], Any]:
         )
 
     return merge
+
+
+def _value_of_member(member: Any) -> Any:
+    return member.value
 
 
 def _same(value: Any) -> Any:

@@ -1,0 +1,231 @@
+"""A program as a lens between two sample types."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, TypeVar
+
+from atdata.errors import LensError, NoHomeError
+from atdata.lens.functions import Lens
+from atdata.lens.language.complement import Complement, digest_of
+from atdata.lens.language.declared import roundings_of
+from atdata.lens.language.program import Program
+from atdata.lens.language.rounding import Roundings, are_close
+from atdata.lens.language.trees import Tree, values_of
+from atdata.lens.types import closer, coder, opener
+from atdata.samples import fields_of
+from atdata.samples.codec import pack, unpack
+from atdata.samples.kinds import Misfit
+from atdata.samples.packable import is_plain, maker_of
+from atdata.samples.stacking import stack
+
+S = TypeVar("S")
+V = TypeVar("V")
+
+
+class _Side:
+    """A sample type, whose samples become trees and come of them."""
+
+    def __init__(self, sample_type: type[Any]) -> None:
+        fields = fields_of(sample_type)
+        self.sample_type, self.names = sample_type, tuple(field.name for field in fields)
+        self.kinds = {field.name: field.type for field in fields}
+        self.openers = {field.name: opener(field.type) for field in fields}
+        self.closers = {field.name: closer(field.type) for field in fields}
+        self.coders = {field.name: coder(field.type) for field in fields}
+        self._make = maker_of(sample_type)
+
+    def opened(self, sample: Any) -> Tree:
+        """The tree of a sample."""
+        try:
+            return {
+                name: getattr(sample, name) if convert is None else convert(getattr(sample, name))
+                for name, convert in self.openers.items()
+            }
+        except (Misfit, AttributeError, TypeError):
+            name = self.sample_type.__name__
+            raise LensError(f"a sample is no {name}", expected=name, actual=type(sample).__name__) from None
+
+    def closed(self, tree: Tree) -> Any:
+        """The sample of a tree."""
+        return self._make(
+            {name: tree[name] if close is None else close(tree[name]) for name, close in self.closers.items()}
+        )
+
+    def checked(self, tree: Tree) -> Tree:
+        """A tree whose values the type takes.
+
+        Raises:
+            NoHomeError: it does not take one.
+        """
+        for name, code in self.coders.items():
+            try:
+                code(tree[name])
+            except Misfit as misfit:
+                raise NoHomeError(
+                    f"a value has no place in {self.sample_type.__name__}",
+                    path=name + misfit.path,
+                    expected=misfit.expected,
+                    actual=misfit.actual,
+                ) from None
+        return tree
+
+
+class DataLens(Lens[S, V]):
+    """A lens that is a program: its steps one after the other, and back.
+
+    Attributes:
+        program: the program.
+        steps: its steps, which know their types.
+
+    Raises:
+        LensError: the program does not lead from the whole of the one type to the whole of the other.
+    """
+
+    def __init__(self, program: Program, source_type: type[S], view_type: type[V], name: str = "program") -> None:
+        super().__init__(self._see, self._put_back, source_type=source_type, view_type=view_type, name=name)
+        self.program, self.steps = program, program.bind(source_type, view_type)
+        self._source, self._view = _Side(source_type), _Side(view_type)
+        self._source_rounding, self._view_rounding = roundings_of(self.steps, self._source.names)
+
+    @property
+    def losses(self) -> tuple[str, ...]:
+        """What the view lacks, for people; nothing where the sample follows from it."""
+        return tuple(step.loss for step in self.steps if step.loss is not None)
+
+    def explain(self) -> str:
+        """The steps and the losses as text."""
+        lines = [f"{number + 1}. {step.text}" for number, step in enumerate(self.steps)]
+        return "\n".join([*lines, *(f"loses: {loss}" for loss in self.losses)])
+
+    # --- get and put
+
+    def _see(self, source: S) -> V:
+        tree = self._source.opened(source)
+        for step in self.steps:
+            tree = step.get(tree)
+        view: V = self._view.closed(tree)
+        return view
+
+    def _put_back(self, view: V, source: S) -> S:
+        trees = self._trees(source)
+        tree = self._view.opened(view)
+        for step, before in zip(reversed(self.steps), reversed(trees[:-1]), strict=True):
+            tree = step.put(tree, before)
+        back: S = self._source.closed(self._source.checked(tree))
+        return back
+
+    def _trees(self, source: S) -> list[Tree]:
+        """The sample before and after each step."""
+        trees = [self._source.opened(source)]
+        for step in self.steps:
+            trees.append(step.get(trees[-1]))
+        return trees
+
+    # --- columns
+
+    def reads(self, names: Collection[str] | None = None) -> tuple[str, ...] | None:
+        """See `Lens`."""
+        if not is_plain(self.view_type):
+            return None
+        needed = {name for name in self._view.names if names is None or name in names}
+        for step in reversed(self.steps):
+            if needed & {path[0] for path in step.outputs}:
+                needed -= {path[0] for path in step.outputs if len(path) == 1}
+                needed |= {path[0] for path in step.inputs}
+        return tuple(name for name in self._source.names if name in needed)
+
+    def map_columns(self, columns: Mapping[str, Any], count: int) -> dict[str, Any]:
+        """See `Lens`."""
+        mapped = _converted(columns, self._source.openers)
+        for step in self.steps:
+            mapped = step.map_columns(mapped, count)
+        return _converted(mapped, self._view.closers)
+
+    # --- complements
+
+    def complement(self, source: S) -> Complement:
+        """What the view of a sample lacks of it.
+
+        Raises:
+            NoHomeError: the sample has no view.
+        """
+        trees = self._trees(source)
+        found, lacking = self._found(trees[-1]), {}
+        for name, code in self._source.coders.items():
+            stored = code(trees[0][name])
+            if name not in found or not _is_stored_as(code, found[name], stored):
+                lacking[name] = stored
+        return Complement(digest_of(self._view.closed(trees[-1])), digest_of(source), pack(lacking))
+
+    def restore(self, view: V, complement: Complement, changed: V | None = None) -> S:
+        """The sample that a view and its complement are; where the view was changed since, as it is then.
+
+        Args:
+            view: as it was seen.
+            complement: what was made of the sample.
+            changed: what the view has become.
+
+        Raises:
+            LensError: the complement is that of another sample.
+        """
+        complement.check_view(digest_of(view))
+        tree = self._found(self._view.opened(view))
+        for name, stored in unpack(complement.values).items():
+            if name in self._source.kinds:
+                value, convert = self._source.kinds[name].decoder(stored), self._source.openers[name]
+                tree[name] = value if convert is None else convert(value)
+        missing = set(self._source.names) - tree.keys()
+        source: S | None = None if missing else self._source.closed(tree)
+        complement.check_source("" if source is None else digest_of(source))
+        assert source is not None
+        return source if changed is None else self.put(changed, source)
+
+    def _found(self, view: Tree) -> Tree:
+        """The fields of the source that follow from a view alone."""
+        for step in reversed(self.steps):
+            try:
+                view = step.put(view, None)
+            except (NoHomeError, KeyError):
+                return {}
+        return {name: value for name, value in view.items() if name in self._source.kinds}
+
+    # --- rounding
+
+    def same_view(self, one: V, other: V) -> bool:
+        """See `Lens`: numbers that are computed with may differ by what that rounds."""
+        return _are_same(self._view, self._view_rounding, one, other)
+
+    def same_source(self, one: S, other: S) -> bool:
+        """See `Lens`: numbers that are computed with may differ by what that rounds."""
+        return _are_same(self._source, self._source_rounding, one, other)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return DataLens, (self.program, self.source_type, self.view_type, self.name)
+
+
+def _converted(columns: Mapping[str, Any], converters: Mapping[str, Callable[[Any], Any] | None]) -> Tree:
+    """The columns of some fields, each value converted."""
+    return {
+        name: columns[name] if convert is None else stack(list(map(convert, values_of(columns[name]))))
+        for name, convert in converters.items()
+        if name in columns
+    }
+
+
+def _is_stored_as(code: Any, value: Any, stored: Any) -> bool:
+    try:
+        return pack({"": code(value)}) == pack({"": stored})
+    except Misfit:
+        return False
+
+
+def _are_same(side: _Side, roundings: Roundings, one: Any, other: Any) -> bool:
+    trees = side.opened(one), side.opened(other)
+    for name, code in side.coders.items():
+        values = trees[0][name], trees[1][name]
+        if not _is_stored_as(code, values[0], code(values[1])):
+            allowed = roundings.get(name)
+            if allowed is None or not are_close(*values, allowed):
+                return False
+    return True

@@ -1,0 +1,116 @@
+"""The rounding that scaling and narrowing declare, and are held to.
+
+A lens that computes with floats cannot give back all bits. Where it does not, the two sides of a law may differ by what its
+operations round: at most `ULPS` units in the last place of the largest operand of each operation, carried to where they
+are compared. (Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 2.2: each operation is exact but
+for half a unit in the last place. `get` has two of them and `put` two more, one of which counts twice.)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+ULPS = 4
+
+Allowed: TypeAlias = Callable[[float], float]
+"""The difference that is allowed between two numbers, the larger of which has a size."""
+Roundings: TypeAlias = "dict[str, Allowed]"
+"""What is allowed in a field, where anything is."""
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation on floats: `x * factor + offset`, in a dtype.
+
+    Attributes:
+        dtype: of what it gives: float16, float32 or float64.
+        factor, offset: of the operation; 1 and 0 for one that only narrows.
+    """
+
+    dtype: str
+    factor: float = 1.0
+    offset: float = 0.0
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """What the numbers of one field went through on their way from the source to the view.
+
+    Attributes:
+        operations: in order.
+    """
+
+    operations: tuple[Operation, ...] = ()
+
+    def then(self, operation: Operation) -> Rounding:
+        """The same and one operation more."""
+        return Rounding((*self.operations, operation))
+
+    def in_view(self, size: float) -> float:
+        """The difference that is allowed between two numbers of the view, the larger of which has a size."""
+        sizes = [size]
+        for operation in reversed(self.operations):
+            sizes.append((sizes[-1] + abs(operation.offset)) / abs(operation.factor))
+        return self._tolerance(sizes[::-1])
+
+    def in_source(self, size: float) -> float:
+        """The difference that is allowed between two numbers of the source, the larger of which has a size."""
+        sizes, gain = [size], 1.0
+        for operation in self.operations:
+            sizes.append(sizes[-1] * abs(operation.factor) + abs(operation.offset))
+            gain *= abs(operation.factor)
+        return self._tolerance(sizes) / gain
+
+    def _tolerance(self, sizes: list[float]) -> float:
+        """The difference in the view, from the sizes of a number before, between and after the operations."""
+        allowed = 0.0
+        for operation, before, after in zip(self.operations, sizes, sizes[1:], strict=False):
+            spacing = max(
+                _spacing(operation.dtype, before) * abs(operation.factor),
+                _spacing(operation.dtype, max(after, abs(operation.offset))),
+            )
+            allowed = allowed * abs(operation.factor) + ULPS * spacing
+        return allowed
+
+
+def _spacing(dtype: str, size: float) -> float:
+    """The unit in the last place of numbers of a size."""
+    bits, smallest = {"float16": (10, -24), "float32": (23, -149), "float64": (52, -1074)}[dtype]
+    if not size or math.isinf(size) or math.isnan(size):
+        return math.ldexp(1.0, smallest)
+    return math.ldexp(1.0, max(math.frexp(size)[1] - 1 - bits, smallest))
+
+
+def are_close(one: Any, other: Any, allowed: Allowed) -> bool:
+    """True if two values of a field are equal but for numbers that differ by what is allowed: NaN is NaN, and infinity only
+    infinity.
+
+    Args:
+        one, other: the values: numbers, arrays, or lists and dicts of them.
+        allowed: the difference that is allowed for numbers of a size.
+    """
+    if isinstance(one, float) and isinstance(other, float):
+        return _close(one, other, allowed)
+    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        if one.dtype != other.dtype or one.shape != other.shape:
+            return False
+        if one.dtype.kind != "f":
+            return one.tobytes() == other.tobytes()
+        pairs = zip(one.ravel().tolist(), other.ravel().tolist(), strict=True)
+        return all(_close(float(a), float(b), allowed) for a, b in pairs)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(are_close(a, b, allowed) for a, b in zip(one, other, strict=True))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(are_close(one[key], other[key], allowed) for key in one)
+    return type(one) is type(other) and bool(one == other)
+
+
+def _close(one: float, other: float, allowed: Allowed) -> bool:
+    if math.isfinite(one) and math.isfinite(other):
+        return abs(one - other) <= allowed(max(abs(one), abs(other)))
+    return one == other or (one != one and other != other)
