@@ -19,6 +19,7 @@ PAGES = {
     "adding-a-store.md": ["tests/test_sqlar.py"],
     "adding-a-field-type.md": [
         "tests/samples/test_kinds.py",
+        "tests/samples/test_space.py",
         "tests/dataset/test_kinds_in_tables.py",
         "-k",
         "Fraction",

@@ -82,10 +82,15 @@ class StructuredOf(Array):
         said = [marker] if self.shape is None else [self.shape, marker]
         return Annotated[(NDArray[np.void], *said)]
 
+    @property
+    def dtype(self) -> np.dtype[Any] | None:
+        """The dtype of its items; `None` where that may be any."""
+        return None if self.fields is None else _dtype(self.fields)
+
     def check_items(self, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
         """See `Array`."""
         super().check_items(dtype, shape)
-        if dtype.names is None or (self.fields is not None and dtype != _dtype(self.fields)):
+        if dtype.names is None or self.dtype not in (None, dtype):
             raise Misfit(str(self), f"NDArray[{dtype}] {list(shape)}")
 
     def write(self) -> dict[str, Any]:

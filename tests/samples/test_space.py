@@ -1,0 +1,274 @@
+"""Values to try things with: of every kind of field, boundary values first, and the same on any machine."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from numpy.typing import NDArray
+
+from atdata.errors import FieldTypeError, LimitError
+from atdata.samples import Dtype, Shape, fields_of, packable
+from atdata.samples.codec import pack
+from atdata.samples.kinds import KINDS
+from atdata.samples.space import SPACE, SPACES, Chance, SampleSpace, space_of
+from atdata.samples.space.smaller import simpler, size_of
+from atdata.schema import schema_of, type_of
+from support.kinds import TABLE, bits, sample_type
+
+
+def with_value(annotation: Any) -> Any:
+    declared = {"__annotations__": {"n": int, "value": annotation}, "__module__": __name__}
+    return packable(type("Held", (), declared))
+
+
+TYPES = {name: sample_type(name) for name in TABLE} | {
+    "anything": with_value(Any),
+    "any array": with_value(NDArray[Any]),
+    "array of integers": with_value(NDArray[np.integer]),
+    "array of text": with_value(NDArray[np.str_]),
+    "array of moments": with_value(NDArray[np.datetime64]),
+    "array of complex numbers": with_value(NDArray[np.complex64]),
+    "grids": with_value(Annotated[NDArray[np.float16], Shape(None, 2, None)]),
+}
+kinds = pytest.mark.parametrize("name", TYPES)
+SEED = "a seed"
+
+
+def drawn(name: str, count: int, seed: str = SEED) -> list[Any]:
+    """The values of the field `value` in some samples, as they are stored."""
+    space = SampleSpace(TYPES[name])
+    return [space.sample(number, seed)["value"] for number in range(count)]
+
+
+def kind_of(name: str) -> Any:
+    return fields_of(TYPES[name])[1].type
+
+
+# --- chance ----------------------------------------------------------------------------------------------------------
+
+
+def test_chance_is_a_hash_of_its_words_and_a_count():
+    key = hashlib.sha256(b"5:atoms1:7").digest()
+    wanted = b"".join(hashlib.sha256(key + block.to_bytes(8, "big")).digest() for block in range(3))
+    chance = Chance("atoms", 7)
+    assert b"".join(map(chance.bytes, (0, 1, 40, 32, 23))) == wanted
+    assert Chance("a", "bc").bytes(8) != Chance("ab", "c").bytes(8)
+
+
+def test_a_number_below_a_bound_is_each_as_likely():
+    chance = Chance("dice")
+    counts = np.bincount([chance.below(6) for _ in range(6000)], minlength=6)
+    assert len(counts) == 6
+    assert counts.min() > 900
+    chance = Chance("dice")
+    large = [chance.below(2**64 + 1) for _ in range(50)]
+    assert max(large) > 2**63
+    assert {Chance("dice").below(1) for _ in range(3)} == {0}
+
+
+# --- the space -------------------------------------------------------------------------------------------------------
+
+GOLDEN = {
+    "str": "f54f3d5d4b4479f1",
+    "int": "394c83d5031b12ca",
+    "float": "faeaa33b8e6c46dc",
+    "bool": "3aae025ed0d4b598",
+    "bytes": "3775c01f3f4734d1",
+    "optional int": "f17f1fc73e18b400",
+    "optional float": "9c880d50f2f413f7",
+    "array": "d8f7c7b3b07b2196",
+    "image": "d8f4d52312998c93",
+    "unit": "faeaa33b8e6c46dc",
+    "optional unit": "f17f1fc73e18b400",
+    "list": "e2a2d9e50ebafcd1",
+    "list of arrays": "1e09ade717b3f92b",
+    "dict": "5db56a1aaac49e17",
+    "dict of lists": "d3fd242eb4d94b4f",
+    "tuple": "3b3f7089760deffa",
+    "variadic tuple": "de4a1ada0308eded",
+    "datetime": "0a41c05cd2157ecc",
+    "naive datetime": "0a41c05cd2157ecc",
+    "any datetime": "1795332a7df14300",
+    "datetimes": "cd7ccb3b5cf42908",
+    "date": "ed4eb5c97b3c5d7d",
+    "time": "d1cccd2f99331a47",
+    "time with offset": "5da61406e26947ef",
+    "timedelta": "79c8fd6445a6e99e",
+    "Decimal": "cd92db4e0a2d8b03",
+    "UUID": "3344634050f09367",
+    "Enum of text": "9b7f3b89c278eeb5",
+    "Enum of ints": "285ec00a44f657ad",
+    "Enum of floats": "be144848a7af1ab4",
+    "Literal": "82c4f69183d45788",
+    "Literal of ints": "236ac242427caa60",
+    "Literal or nothing": "ea1e83c389e9b5ff",
+    "ClassLabel": "4763a359aecfc15c",
+    "optional ClassLabel": "8fdd94cb208088cd",
+    "Image": "7c0ce96cebda7884",
+    "Audio": "323d062ffef141c2",
+    "Video": "785b20ba48c811a4",
+    "structured": "19fbea87e258c0d5",
+    "any structured": "d80f11b5c72b4f0a",
+    "csr_array": "0a76c7aa5735331e",
+    "csc_matrix": "5a5c3d6dc9fec56c",
+    "any sparse array": "7faf5ea2f4b8b8ea",
+    "pyarrow.Tensor": "e2857500d5eabe7b",
+    "safetensors": "1a9ee7d18431f298",
+    "pandas.DataFrame": "98342c8316d680e3",
+    "polars.DataFrame": "2ce834c4bf27498d",
+    "nested": "2a3d14285ffc3fdd",
+    "nested twice": "ef0421192fe5c0a0",
+    "anything": "bbc5525424961323",
+    "any array": "2e8fa8434928615b",
+    "array of integers": "034f8ef52d057714",
+    "array of text": "ac53dc842cd59ae5",
+    "array of moments": "0975af598a3ab76a",
+    "array of complex numbers": "c242f9c0734e0b28",
+    "grids": "c764012f944e853f",
+}
+"""The first 90 values of each kind of `atdata-space/1`. Where one changes, the space needs another name."""
+
+
+def meaning(value: Any) -> Any:
+    """A value without what versions of libraries call its columns."""
+    if isinstance(value, pd.DataFrame | pl.DataFrame):
+        columns = {name: list(value[name]) for name in value.columns}
+        texts = [text if isinstance(text, str) else None for text in columns.get("text", [])]
+        return [*map(int, columns["n"])], texts, [struct.pack("d", x) for x in columns.get("x", [])]
+    return bits(value)
+
+
+def digest(name: str) -> str:
+    decode = kind_of(name).decoder
+    values = [meaning(decode(value)) for value in drawn(name, 90)]
+    return hashlib.sha256(repr(values).encode("utf-8", "backslashreplace")).hexdigest()[:16]
+
+
+@kinds
+def test_the_space_is_the_one_of_its_name(name: str):
+    assert SPACE == "atdata-space/1"
+    assert digest(name) == GOLDEN[name]
+
+
+def test_each_kind_has_values():
+    assert {*SPACES} == {*KINDS}
+
+
+@kinds
+def test_values_are_such_as_their_type_stores(name: str):
+    made = TYPES[name]
+    space = SampleSpace(made)
+    for number in range(60):
+        packed = pack(space.sample(number, SEED))
+        assert made.from_bytes(packed).packed == packed
+
+
+@kinds
+def test_boundary_values_differ_and_the_first_is_the_simplest(name: str):
+    kind = kind_of(name)
+    edges = space_of(kind).edges
+    assert len({pack({"": edge}) for edge in edges}) == len(edges) > 1 or name in ("optional ClassLabel",)
+    assert min(edges, key=lambda edge: size_of(kind, edge)) is edges[0]
+    assert drawn(name, 1) == [edges[0]]
+
+
+@kinds
+def test_what_is_smaller_is_smaller_and_of_its_kind(name: str):
+    kind = kind_of(name)
+    for value in drawn(name, 12):
+        for less in simpler(kind, value):
+            assert size_of(kind, less) < size_of(kind, value)
+            kind.decoder(less)
+
+
+def test_each_boundary_value_stands_in_one_field_at_first_and_others_are_simple():
+    space = SampleSpace(sample_type("float"))
+    samples = [space.sample(number, SEED) for number in range(1, 200)]
+    swept = [s for at, s in enumerate(samples) if at % 3 < 2][: len(space.edges)]
+    assert [sum(pack({"": s[n]}) != pack({"": space.simplest[n]}) for n in s) for s in swept] == [1] * len(space.edges)
+    assert swept[0] == {**space.simplest, space.edges[0][0]: space.edges[0][1]}
+    assert {name for name, _ in space.edges} == {"n", "value"}
+
+
+def test_a_value_is_a_function_of_field_number_and_seed_alone():
+    @packable
+    class Wide:
+        other: str
+        value: float
+        n: int
+
+    @packable
+    class Narrow:
+        value: float
+
+    wide, narrow = SampleSpace(Wide), SampleSpace(Narrow)
+    backwards = [wide.sample(number, SEED)["value"] for number in reversed(range(300, 400))][::-1]
+    assert list(map(bits, backwards)) == [bits(narrow.sample(number, SEED)["value"]) for number in range(300, 400)]
+    assert list(map(bits, backwards)) != [bits(narrow.sample(number, "other")["value"]) for number in range(300, 400)]
+
+
+@kinds
+def test_types_that_were_built_from_a_schema_have_the_same_values(name: str):
+    one, other = SampleSpace(TYPES[name]), SampleSpace(type_of(schema_of(TYPES[name])))
+    for number in range(20):
+        assert pack(one.sample(number, SEED)) == pack(other.sample(number, SEED))
+
+
+def test_values_that_programs_get_wrong_are_among_them():
+    floats = [struct.pack(">d", value).hex() for value in space_of(kind_of("float")).edges]
+    assert {"8000000000000000", "7ff8000000000001", "7ff0000000000000", "0000000000000001"} <= {*floats}
+    assert {2**53 + 1, 2**63 - 1, -(2**63), 2**64 - 1} <= {*space_of(kind_of("int")).edges}
+    assert {"", "e\u0301", "é", "😀", "\0"} <= {*space_of(kind_of("str")).edges}
+    decode = kind_of("array").decoder
+    arrays = [decode(array) for array in space_of(kind_of("array")).edges]
+    assert {array.dtype.str for array in arrays} == {"<f4", ">f4"}
+    assert {array.ndim for array in arrays} == {0, 1, 2, 3}
+    assert any(array.flags.f_contiguous and not array.flags.c_contiguous for array in arrays)
+    assert any(array.size == 0 for array in arrays)
+
+
+# --- strangers' schemas ----------------------------------------------------------------------------------------------
+
+
+def test_what_is_too_large_is_not_made():
+    @packable
+    class Huge:
+        pixels: Annotated[NDArray[np.float64], Shape(1 << 20, 1 << 20)]
+
+    @packable
+    class Record:
+        rows: Annotated[NDArray[np.void], Dtype([("x", "<f8", (1 << 20,))])]
+
+    @packable
+    class Deep:
+        many: Annotated[NDArray[np.uint8], Shape(*[None] * 30)]
+
+    for large in (Huge, Record):
+        with pytest.raises(LimitError):
+            SampleSpace(large)
+    space = SampleSpace(Deep)
+    assert max(len(space.sample(number, SEED)["many"]) for number in range(60)) < 10_000
+
+
+def test_a_large_picture_has_few_boundary_values():
+    @packable
+    class Picture:
+        pixels: Annotated[NDArray[np.float32], Shape(1024, 1024, 3)]
+
+    edges = space_of(fields_of(Picture)[0].type).edges
+    assert len(edges) == 4
+    assert Picture.from_bytes(pack({"pixels": edges[1]})).pixels.shape == (1024, 1024, 3)
+
+
+def test_a_kind_that_has_no_space_says_so():
+    class Unknown(type(kind_of("UUID"))):  # type: ignore[misc]
+        pass
+
+    with pytest.raises(FieldTypeError):
+        space_of(Unknown())
