@@ -15,6 +15,7 @@ AtdataError
 │   └── CompatibilityError               ... or whose samples another sample type does not read
 ├── LensError (ValueError)               a lens that cannot be built or published
 │   ├── LensNotFoundError (LookupError)  no registered lens leads from one type to the other
+│   ├── AmbiguousLensError               several lenses do, and show different samples
 │   └── NoHomeError                      a sample that a lens has no view of, or a view that has no home in its source
 ├── IdentifierError (ValueError)         text that is no DID, handle, NSID, record key, TID, CID or URI
 ├── DataModelError (ValueError)          bytes or values outside the AT Protocol data model
@@ -187,6 +188,10 @@ class LensError(AtdataError, ValueError):
 
 class LensNotFoundError(LensError, LookupError):
     """No registered lens leads from one sample type to another."""
+
+
+class AmbiguousLensError(LensError):
+    """Several ways of lenses lead from one schema to another, equally good, and show different samples."""
 
 
 class NoHomeError(LensError):

@@ -8,6 +8,8 @@ import dataclasses
 from collections.abc import Callable, Collection, Hashable
 from typing import Any, TypeAlias, TypeVar
 
+from atdata.atproto import cbor
+from atdata.atproto.cid import Cid
 from atdata.errors import NoHomeError
 from atdata.samples import DictOf, DictSample, FieldType, ListOf, Maybe, TupleOf, fields_of
 from atdata.samples.kinds import Misfit
@@ -16,7 +18,7 @@ from atdata.samples.kinds.field import Field
 from atdata.samples.kinds.kind import described
 from atdata.samples.kinds.nested import SampleOf
 from atdata.samples.packable import maker_of
-from atdata.schema import schema_of
+from atdata.schema import schema_of, to_json_schema
 
 S = TypeVar("S")
 V = TypeVar("V")
@@ -35,6 +37,17 @@ def schema_key(sample_type: type) -> Hashable:
         return sample_type
     schema = schema_of(sample_type)
     return dataclasses.replace(schema, fields=tuple(map(_bare, schema.fields)))
+
+
+def schema_cid(sample_type: type) -> Cid:
+    """The CID of the DAG-CBOR of a sample type's JSON Schema, without documentation: the same for all classes of a schema.
+
+    Raises:
+        FieldTypeError: it is no sample type.
+    """
+    schema = schema_of(sample_type)
+    bare = dataclasses.replace(schema, fields=tuple(map(_bare, schema.fields)))
+    return Cid.of_cbor(cbor.encode(to_json_schema(bare)[0]))
 
 
 def chosen(sample_type: type, names: Collection[str] | None) -> tuple[str, ...]:
