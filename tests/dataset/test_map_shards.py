@@ -21,7 +21,7 @@ import pytest
 import atdata
 from atdata import Dataset
 from atdata.dataset.mapping.work import identity_of
-from atdata.errors import ConflictError, FailedShardsError, UsageError
+from atdata.errors import ConflictError, FailedShardsError, FieldTypeError, UsageError
 from atdata.manifest import manifest_beside, proved_files
 from atdata.shards import Digest, ShardRef
 from support import mapped
@@ -218,7 +218,49 @@ def test_a_shard_that_kills_each_worker_is_named(
     tell("die 47 100")
     with pytest.raises(FailedShardsError, match="1 of 5 shards failed: 2") as raised:
         words.map_shards(told, out, workers=2)
-    assert "died 9 times" in str(raised.value)
+    assert "died 9 times: killed by SIGKILL, perhaps for the memory" in str(raised.value)
+
+
+def test_a_process_that_ends_itself_was_not_killed(words: Dataset[Word], out: str) -> None:
+    with pytest.raises(FailedShardsError, match="1 of 5 shards failed: 2") as raised:
+        words.map_shards(mapped.leaving, out, workers=1)
+    assert "it ended itself with exit status 0" in str(raised.value)
+    assert "killed" not in str(raised.value)
+
+
+def test_a_value_that_does_not_fit_is_named_with_its_sample_and_field(words: Dataset[Word], out: str) -> None:
+    with pytest.raises(FailedShardsError, match="1 of 5 shards failed: 2") as raised:
+        words.map_shards(mapped.unfit, out, workers=1)
+    assert raised.value.path == "sample 000000047: Length.length"
+
+
+def test_a_sample_that_a_map_refuses_is_not_the_one_before(words: Dataset[Word], out: str) -> None:
+    with pytest.raises(FailedShardsError, match="1 of 5 shards failed: 2") as raised:
+        words.map(mapped.refused).map_shards(iter, out, workers=1)
+    assert raised.value.path == "sample 000000047"
+    with pytest.raises(FailedShardsError) as raised:
+        words.map(mapped.refused).filter(mapped.is_even).map_shards(iter, out, workers=1, overwrite=True)
+    assert raised.value.path == "after sample 3 of those that the filter keeps"
+    seen = []
+    with pytest.raises(RuntimeError, match="not this one"):
+        for word in words.map(mapped.refused):
+            seen.append(word.place)
+    assert seen == list(range(47))
+
+
+def test_what_a_map_gives_is_told_where_it_is_said(words: Dataset[Word], out: str) -> None:
+    seen = words.map(mapped.without_annotation)
+    with pytest.raises(FailedShardsError, match="other samples than it says") as raised:
+        seen.map_shards(iter, out, workers=1)
+    assert "sample_type=Length" in str(raised.value)
+    assert next(iter(seen.map_shards(iter, out, sample_type=Length))) == Length(0, 6)
+
+
+@pytest.mark.parametrize("done", [False, True])
+def test_a_failed_run_leaves_a_folder_only_for_what_is_finished(words: Dataset[Word], out: str, done: bool) -> None:
+    with pytest.raises(FailedShardsError):
+        words.map_shards(mapped.unfit if done else mapped.no_samples, out, workers=1)  # type: ignore[arg-type]
+    assert len(hidden(Path(out).parent)) == done
 
 
 def run(tmp_path: Path, *, wait_for: int | None = None) -> subprocess.Popen[bytes]:
@@ -373,6 +415,13 @@ def test_what_cannot_be_sent_is_an_error(words: Dataset[Word], out: str) -> None
     with pytest.raises(UsageError, match="cannot be sent to worker processes"):
         words.map(lambda word: word).map_shards(iter, out)
 
+    def inside(words: Iterator[Word]) -> Iterator[Word]:
+        yield from words
+
+    with pytest.raises(UsageError, match="cannot be sent to worker processes"):
+        words.map_shards(inside, out)
+    assert in_sight(Path(out).parent) == hidden(Path(out).parent) == set()
+
 
 def test_a_script_without_a_guard_is_told_about_it(words: Dataset[Word], tmp_path: Path) -> None:
     program = (
@@ -406,6 +455,9 @@ def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 def wrong(words: Dataset[Word], out: str) -> Iterator[tuple[str, Callable[[], object]]]:
     yield "no such engine", lambda: words.map_shards(mapped.measured, out, engine="threads")  # type: ignore[arg-type]
+    yield "must be a function", lambda: words.map_shards(None, out)  # type: ignore[arg-type]
+    yield "must be of type str", lambda: words.map_shards(mapped.measured, out, engine=[])  # type: ignore[arg-type]
+    yield "int'> is not a sample type", lambda: words.map_shards(mapped.measured, out, sample_type=int)  # type: ignore[type-var, arg-type]
     yield "takes all samples of each shard", lambda: words.take(3).map_shards(mapped.measured, out)
     yield "workers must be", lambda: words.map_shards(mapped.measured, out, workers=0)
     yield "must contain a %d placeholder", lambda: words.map_shards(mapped.measured, out.replace("%06d", ""))
@@ -413,12 +465,12 @@ def wrong(words: Dataset[Word], out: str) -> Iterator[tuple[str, Callable[[], ob
     yield "ShardSamples' object has no attribute 'text'", lambda: words.map_shards(mapped.of_one, out)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("number", range(6))
+@pytest.mark.parametrize("number", range(9))
 def test_what_cannot_be_meant_is_an_error(words: Dataset[Word], out: str, number: int) -> None:
     said, call = [*wrong(words, out)][number]
-    with pytest.raises((UsageError, FailedShardsError), match=said):
+    with pytest.raises((UsageError, FailedShardsError, FieldTypeError), match=said):
         call()
-    assert in_sight(Path(out).parent) == set()
+    assert in_sight(Path(out).parent) == hidden(Path(out).parent) == set()
 
 
 def test_a_damaged_shard_is_named(words: Dataset[Word], out: str) -> None:

@@ -88,6 +88,29 @@ def of_one(word: Word) -> int:
     return len(word.text)
 
 
+def without_annotation(word):  # type: ignore[no-untyped-def]
+    return Length(word.place, len(word.text))
+
+
+def unfit(words: Iterator[Word]) -> Iterator[Length]:
+    for word in words:
+        yield Length(word.place, "long" if word.place == 47 else 1)  # type: ignore[arg-type]
+
+
+def leaving(words: Iterator[Word]) -> Iterator[Word]:
+    """Ends its process, and says that all is well."""
+    for word in words:
+        if word.place == 47:
+            os._exit(0)
+        yield word
+
+
+def refused(word: Word) -> Word:
+    if word.place == 47:
+        raise RuntimeError("not this one")
+    return word
+
+
 def ending(words: Iterator[Word]) -> Iterator[Word]:
     """A program's way to end."""
     for word in words:

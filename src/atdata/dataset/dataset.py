@@ -526,7 +526,9 @@ class Dataset(MaybeSized, Tables[T], Looks[T]):
 
         Args:
             function: is given an iterator over the samples of one shard, and gives samples: as many as it likes, each
-                as soon as it can. It must be importable by name where `engine` is `processes`.
+                as soon as it can. Where `engine` is `processes`, it and the functions of the view must be importable by name
+                from a module or script: no lambda, no function inside another, none of a notebook; but a `partial` of one
+                that is, and any object that pickles.
             out: `small-%06d.tar`; the shards have the numbers of those that they are made of.
             sample_type: of the results; by default as the function is annotated (`-> Iterator[Digit]`), else this type.
             engine: `processes` of this machine, or `ray`: tasks in the cluster to which this process is connected, all
@@ -538,9 +540,13 @@ class Dataset(MaybeSized, Tables[T], Looks[T]):
             FailedShardsError: the function failed on some shards; the others are finished.
             ConflictError: shards of this name are there already, or unfinished ones of other work.
             UsageError: samples are selected, the path does not fit, or the function cannot be sent to other processes.
+            ArgumentTypeError: the function cannot be called.
+            FieldTypeError: `sample_type` is not a sample type.
             MissingExtraError: manifests need the extra `tables`, and Ray the extra `ray`.
             StorageError: the disk is full or fails; nothing new is in sight.
         """
+        if sample_type is not None:
+            _checked(sample_type)
         kind, shards = map_shards(
             self.view, function, out, sample_type=sample_type, engine=engine, workers=workers, overwrite=overwrite
         )

@@ -11,7 +11,7 @@ import numpy as np
 
 from atdata.dataset.order import Order
 from atdata.dataset.view import MaybeSized, View
-from atdata.errors import SampleError, UnsizedError
+from atdata.errors import AtdataError, SampleError, UnsizedError
 from atdata.numbers import checked_int
 from atdata.samples import SampleBatch
 from atdata.samples.stacking import unstack
@@ -32,8 +32,10 @@ class Samples(MaybeSized, Generic[T]):
         for numbers in self.view.numbers(self.order, self._chunks()):
             try:
                 batch = next(self.view.read([numbers]))
-            except SampleError:
-                for number in numbers:  # all that is before the bad one is yielded
+            except Exception as error:
+                if isinstance(error, AtdataError) and not isinstance(error, SampleError):
+                    raise
+                for number in numbers:  # all that is before the one that is bad, or that a function refuses, is yielded
                     yield from _owned(next(self.view.read([np.array([number])])))
                 raise
             yield from _owned(batch)

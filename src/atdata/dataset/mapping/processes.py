@@ -77,6 +77,15 @@ class _Process:
             raise UsageError("a worker process cannot load what is mapped", actual=said, hint=_PLACE)
         self._started = True
 
+    @property
+    def how_it_ended(self) -> str:
+        """The end of one that has died, in words."""
+        code = self._process.exitcode or 0
+        if code >= 0:
+            return f"it ended itself with exit status {code}"
+        name = signal.Signals(-code).name if -code in {*signal.Signals} else f"signal {-code}"
+        return f"killed by {name}" + (", perhaps for the memory that it took" if name == "SIGKILL" else "")
+
     def end(self) -> None:
         """End it, whatever it does."""
         self._process.kill()
@@ -107,12 +116,13 @@ def run_work(work: ShardWork, shards: Sequence[int], workers: int | None) -> Ite
                 for outcome in process.answers():
                     shard = process.shard
                     if outcome is None:
+                        end = process.how_it_ended
                         busy.pop(pipe).end()
                         deaths[shard] += 1
                         if deaths[shard] <= RETRIES:
                             _add(busy, packed, shard)
                             continue
-                        outcome = _died(work, shard)
+                        outcome = _died(work, shard, end)
                         if waiting:
                             _add(busy, packed, waiting.popleft())
                     elif waiting:
@@ -130,8 +140,8 @@ def _add(busy: dict[Any, _Process], packed: bytes, shard: int) -> None:
     busy[process.pipe] = process
 
 
-def _died(work: ShardWork, shard: int) -> Failure:
-    error = f"the process that worked on it has died {RETRIES + 1} times: killed, perhaps for the memory that it took"
+def _died(work: ShardWork, shard: int, end: str) -> Failure:
+    error = f"the process that worked on it has died {RETRIES + 1} times: {end}"
     return Failure(shard, work.view.table.refs[shard].url, None, error)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from atdata.arguments import checked_call, checked_type
 from atdata.dataset.mapping.finished import Finished, OtherFile, look_for
 from atdata.dataset.mapping.work import Failure, ShardWork, result_type
 from atdata.dataset.view import View, located, of_shards
@@ -44,6 +45,8 @@ def map_shards(
     overwrite: bool,
 ) -> tuple[type[Any], tuple[ShardRef, ...]]:
     """The type of the samples that were written, and their shards: see `Dataset.map_shards`."""
+    checked_call(function, "function", "Give a function of an iterator over samples, importable by name.")
+    checked_type(engine, str, "engine", "Give 'processes' or 'ray'.")
     if engine not in ENGINES:
         raise UsageError("there is no such engine", path="engine", expected=", ".join(ENGINES), actual=engine)
     view = of_shards(view)
@@ -84,16 +87,28 @@ class _Job:
         with new_set(self._pattern, overwrite or bool(standing), manifest_files) as place:
             if self._standing() != before:
                 raise ConflictError("other files were written to this path meanwhile", uri=str(self._pattern(0)))
-            with disk_errors(self._unfinished):
-                self._unfinished.mkdir(exist_ok=True)
-            done = self._finished_in(self._unfinished, overwrite) | standing
-            done |= self._run(engine, [shard for shard in self._work.shards if shard not in done])
+            with self._work_folder():
+                done = self._finished_in(self._unfinished, overwrite) | standing
+                done |= self._run(engine, [shard for shard in self._work.shards if shard not in done])
             with disk_errors(self._folder):
                 for shard, ref in done.items():
                     link_shard(Path(ref.url), place(shard))
         with suppress(OSError):
             remove(self._unfinished)
         return self._placed(done)
+
+    @contextmanager
+    def _work_folder(self) -> Iterator[None]:
+        """The folder of unfinished work; after an error it stays only if a shard is in it."""
+        with disk_errors(self._unfinished):
+            self._unfinished.mkdir(exist_ok=True)
+        try:
+            yield
+        except BaseException:
+            with suppress(OSError):
+                if all(self._pattern.number(path.name) is None for path in self._unfinished.iterdir()):
+                    remove(self._unfinished)
+            raise
 
     def _run(
         self, engine: Callable[[ShardWork, Sequence[int]], Iterator[tuple[int, ShardRef | Failure]]], todo: list[int]

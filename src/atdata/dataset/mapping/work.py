@@ -36,9 +36,16 @@ class ShardSamples(Iterator[Any]):
     def __init__(self, samples: Iterable[Any]) -> None:
         self._samples = iter(samples)
         self.taken = 0
+        self.error: Exception | None = None  # of reading them
 
     def __next__(self) -> Any:
-        sample = next(self._samples)
+        try:
+            sample = next(self._samples)
+        except StopIteration:
+            raise
+        except Exception as error:
+            self.error = error
+            raise
         self.taken += 1
         return sample
 
@@ -50,7 +57,7 @@ class Failure:
     Attributes:
         shard: its number.
         uri: its path or URL.
-        path: the sample that had been read last.
+        path: the sample that had been read last, and the field, if one is known.
         error: what was raised, and what it said.
         trace: the frames that it came through.
     """
@@ -64,13 +71,12 @@ class Failure:
     @classmethod
     def of(cls, shard: int, ref: ShardRef, path: str | None, error: BaseException) -> Failure:
         """The failure that an exception is."""
-        own = error.path if isinstance(error, AtdataError) else None
         try:
             said = "; ".join(map(str.strip, str(error).splitlines()))
         except Exception:  # noqa: BLE001  of somebody's class
             said = "which does not say why"
         lines = traceback.format_exception(error)
-        return cls(shard, ref.url, own or path, f"{type(error).__name__}: {said}", "".join(lines[-_MOST_LINES:]))
+        return cls(shard, ref.url, path, f"{type(error).__name__}: {said}", "".join(lines[-_MOST_LINES:]))
 
 
 @dataclass(frozen=True)
@@ -116,7 +122,7 @@ class ShardWork:
         try:
             return self._write(shard, table, samples)
         except (Exception, SystemExit) as error:  # noqa: BLE001  the function may raise anything, and call sys.exit
-            return Failure.of(shard, table.refs[0], self._last_read(table, samples.taken), error)
+            return Failure.of(shard, table.refs[0], self._path(table, samples, error), error)
 
     def _write(self, shard: int, table: ShardTable, samples: ShardSamples) -> ShardRef:
         opened = table.shards.open(0)
@@ -143,18 +149,29 @@ class ShardWork:
                     "a function that is mapped over shards gives other samples than it says",
                     expected=self.sample_type.__name__,
                     actual=type(sample).__name__,
-                    hint="Annotate its result, such as Iterator[Digit], or pass sample_type=.",
+                    hint=f"Pass map_shards(..., sample_type={type(sample).__name__}), or annotate the function that makes them:"
+                    f" -> Iterator[{type(sample).__name__}] here, -> {type(sample).__name__} where it is given to map.",
                 )
             yield f"{shard:06d}-{number:09d}", sample.packed, sample
 
-    def _last_read(self, table: ShardTable, taken: int) -> str | None:
-        if not taken:
-            return None
+    def _path(self, table: ShardTable, samples: ShardSamples, error: BaseException) -> str | None:
+        """The sample that had been read last, and the field of what was made of it; where none could be read, what says so."""
+        own = error.path if isinstance(error, AtdataError) else None
+        is_read = samples.error is not error
+        if own and not is_read:
+            return own
+        number = samples.taken - is_read
+        is_known = number >= (self.view.filtered and not is_read)
+        sample = self._sample(table, number, is_read) if is_known else None
+        return ": ".join(part for part in (sample, own) if part) or None
+
+    def _sample(self, table: ShardTable, number: int, is_read: bool) -> str:
         if self.view.filtered:
-            return f"sample {taken - 1} of those that the filter keeps"
-        with suppress(AtdataError):
-            return f"sample {table.key(0, int(table.shards.open(0).index.starts[taken - 1]))}"
-        return f"sample {taken - 1}"
+            which = f"sample {number}" if is_read else f"after sample {number - 1}"
+            return f"{which} of those that the filter keeps"
+        with suppress(AtdataError, IndexError):
+            return f"sample {table.key(0, int(table.shards.open(0).index.starts[number]))}"
+        return f"sample {number}"
 
 
 def _told(transform: Transform) -> str:
