@@ -141,3 +141,104 @@ def test_whoever_is_furthest_behind_would_be_too_late():
 def test_an_end_that_is_too_far_away_is_not_looked_for():
     with pytest.raises(UsageError, match="so small"):
         shares_of(1, Fraction(1, 10**12)).find({0: 5, 1: 0}, last=True)
+
+
+# --- shares that change
+
+
+def with_debts(shares: list[Fraction], owed: list[Fraction], count: int) -> list[tuple[int, int]]:
+    """The turns, each given to the one of those that are due that is late first, or most late at the start."""
+    some = [thing for thing, share in enumerate(shares) if share]
+    less = sum(owed[thing] for thing in some) / len(some)
+    had = [0] * len(shares)
+    out = []
+    for position in range(count):
+        late = []
+        for thing in some:
+            missing = had[thing] + 1 - owed[thing] + less
+            if (missing - 1) // shares[thing] <= position:
+                late.append((-(-missing // shares[thing]) if missing > 0 else missing * module._GRAINS // 1, thing))
+        thing = min(late)[1]
+        out.append((thing, had[thing]))
+        had[thing] += 1
+    return out
+
+
+@st.composite
+def debts(draw: Any, weights: Any = WEIGHTS) -> tuple[Shares, list[Fraction]]:
+    plain = shares_of(*draw(weights))
+    most = draw(st.sampled_from([1, 2, 5]))
+    owed = [Fraction(draw(st.integers(-most * 60, most * 60)), 60) for _ in plain.shares[1:]]
+    owed = [-sum(owed, Fraction(0)), *owed]
+    return Shares(plain.shares, owed), owed
+
+
+@settings(deadline=None)
+@given(debts(), st.lists(st.integers(0, 400), min_size=1, max_size=4))
+def test_what_is_owed_is_given(made, positions):
+    found, owed = made
+    expected = with_debts(list(found.shares), owed, max(positions) + 1)
+    things, turns = found.at(np.arange(len(expected)))
+    assert list(zip(things.tolist(), turns.tolist(), strict=True)) == expected
+    for position in positions:
+        alone = pickle.loads(pickle.dumps(found))
+        counts = np.bincount(things[:position], minlength=len(owed)).tolist()
+        assert alone.counts(position) == counts
+        assert [int(column[0]) for column in alone.at(np.array([position]))] == list(expected[position])
+        left = alone.owed_at(position)
+        assert sum(left) == 0
+        assert left == [o + position * s - c for o, s, c in zip(owed, found.shares, counts, strict=True)]
+    places = {key: place for place, key in enumerate(expected)}
+    for key, place in list(places.items())[:: max(1, len(places) // 5)]:
+        assert found.find(dict([key])) == found.find(dict([key]), last=True) == place
+
+
+@settings(deadline=None, max_examples=60)
+@given(debts(), st.integers(1, 60))
+def test_the_same_shares_with_what_is_owed_then_go_on_as_they_were(made, position):
+    found, _ = made
+    further = Shares(found.shares, found.owed_at(position))
+    if found._overdue(position):  # those that are late at a start come by how late they are
+        return
+    before = found.counts(position)
+    things, turns = found.at(np.arange(position, position + 300))
+    again, more = further.at(np.arange(300))
+    assert things.tolist() == again.tolist()
+    assert turns.tolist() == [turn + before[thing] for thing, turn in zip(again.tolist(), more.tolist(), strict=True)]
+
+
+def test_what_is_owed_is_found_far_away():
+    shares = shares_of(1234567, 7654321, 31415926, 0).shares
+    found = Shares(shares, [Fraction(-9, 7), Fraction(3, 2), Fraction(1, 2), Fraction(-5, 7)])
+    far = 10**13
+    things, _ = found.at(np.arange(far, far + 3000))
+    before, after = found.counts(far), found.counts(far + 3000)
+    assert [b - a for a, b in zip(before, after, strict=True)] == np.bincount(things, minlength=4).tolist()
+    assert all(abs(owed) < 2 for owed in found.owed_at(far))
+
+
+CHANGES = st.lists(
+    st.tuples(st.lists(st.sampled_from([1, 2, 9, 97, Fraction(1, 10)]), min_size=10, max_size=10), st.integers(1, 9)),
+    min_size=1,
+    max_size=30,
+)
+
+
+@settings(deadline=None)
+@given(CHANGES, st.integers(2, 10), st.booleans())
+def test_shares_that_change_hold_over_all_changes(changes, things, some_have_none):
+    """A thing has never more than one turn above the sum of its shares. With n things it has less than n - 1 below, and fewer
+    than n either way, where some have no share for a time.
+    """
+    owed = [Fraction(0)] * things
+    for number, (weights, length) in enumerate(changes):
+        weights = [w * bool((number + n) % 3) if some_have_none else w for n, w in enumerate(weights[:things])]
+        if not any(weights):
+            continue
+        found = Shares(shares_of(*weights).shares, owed)
+        for position in range(1, length + 1):
+            owed = found.owed_at(position)
+            if some_have_none:
+                assert all(abs(turns) < things for turns in owed)
+            else:
+                assert all(-1 < turns < max(things - 1, 1) for turns in owed)

@@ -331,3 +331,101 @@ def test_samples_of_several_types_have_no_columns_to_give() -> None:
     for give in (batch.to_torch, batch.to_jax):
         with pytest.raises(UsageError, match="several types have no columns"):
             give()
+
+
+# --- columns without a single item
+
+
+@packable
+class Sparse:
+    ints: list[int]
+    floats: list[float]
+    flags: list[bool]
+    labels: list[Annotated[int, ClassLabel(["a", "b"])]]
+    pair: tuple[int, ...]
+    texts: list[str]
+    lists: list[list[int]]
+    words: NDArray[np.int16]
+    boxes: Annotated[NDArray[np.uint8], Shape(None, 4)]
+    count: int | None = None
+
+
+def without_items(_: int) -> Sparse:
+    return Sparse([], [], [], [], (), [], [], np.empty(0, "i2"), np.empty((0, 4), "u1"))
+
+
+DTYPES = {"ints": "i8", "floats": "f8", "flags": "?", "labels": "i8", "pair": "i8", "words": "i2", "boxes": "u1"}
+
+
+def batches_without_items(folder: Path) -> Any:
+    rows = list(map(without_items, range(3)))
+    yield SampleBatch.of(Sparse, rows)
+    yield SampleBatch.of(Sparse, [])
+    write_samples(rows, folder / "a.tar")
+    dataset = Dataset[Sparse](folder / "a.tar")
+    yield next(iter(dataset.ordered(3)))
+    yield next(iter(dataset.columns(*DTYPES, "texts", "lists", "count").ordered(3)))
+
+
+def test_columns_without_items_have_the_declared_dtypes(tmp_path):
+    need("torch")
+    import pyarrow as pa
+
+    for batch in batches_without_items(tmp_path):
+        for name, dtype in DTYPES.items():
+            ragged = batch.ragged_array(name)
+            assert (ragged.values.dtype, len(ragged.values), len(ragged)) == (np.dtype(dtype), 0, len(batch)), name
+            assert ragged.to_arrow().type.value_type == (
+                pa.list_(pa.uint8(), 4) if name == "boxes" else pa.from_numpy_dtype(np.dtype(dtype))
+            )
+        assert batch.ragged_array("boxes").values.shape == (0, 4)
+        for name in ("texts", "lists"):
+            with pytest.raises(SampleError, match="no numbers"):
+                batch.ragged_array(name)
+        assert batch.masked_array("count").dtype == np.int64
+        tensors = batch.to_torch()
+        for name in ("ints", "floats", "flags", "labels", "pair"):
+            assert tensors[name].dtype == SampleBatch.of(Sparse, [full()]).to_torch()[name].dtype, name
+        assert tensors["words"].numel() == tensors["boxes"].numel() == 0
+        assert str(tensors["boxes"].dtype) == "torch.uint8"
+        assert tensors["texts"] == tensors["lists"] == [[]] * len(batch)
+        assert str(tensors["count"].dtype) == "torch.int64"
+        assert tensors["count_mask"].tolist() == [True] * len(batch)
+        assert batch.to_arrow().schema.field("ints").type == pa.list_(pa.int64())
+
+
+def full() -> Sparse:
+    return Sparse([1], [1.0], [True], [1], (1,), ["a"], [[1]], np.ones(1, "i2"), np.ones((1, 4), "u1"), 1)
+
+
+def test_columns_without_items_are_those_of_jax(tmp_path):
+    need("jax")
+    for batch in batches_without_items(tmp_path):
+        found = batch.to_jax()
+        assert [str(found[name]["values"].dtype) for name in ("ints", "floats", "flags")] == [
+            "int32",
+            "float32",
+            "bool",
+        ]
+        assert found["texts"] == [[]] * len(batch)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_loader_gives_columns_without_items_their_dtypes(tmp_path, workers):
+    need("torch")
+    from torch.utils.data import DataLoader
+
+    rows = [without_items(0)] * 2 + [full()] * 2
+    loader = write_samples(rows, tmp_path / "a.tar").loader(2, rank=0, world_size=1, format="torch")
+    first, second = DataLoader(loader, batch_size=None, num_workers=workers)
+    for name in ("ints", "floats", "flags", "labels", "pair"):
+        assert first[name].dtype == second[name].dtype, name
+
+
+def test_ragged_values_count_rows_without_items():
+    """An array of shape (3, 0) has three rows: beside arrays of another shape, offsets would else point nowhere."""
+    batch = SampleBatch(DictSample, {"x": [np.empty((3, 0)), np.ones((2, 2))]})
+    with pytest.raises(SampleError, match="differ in more than their length"):
+        batch.ragged_array("x")
+    ragged = SampleBatch(DictSample, {"x": [np.empty((0, 3), "f4"), np.empty((0, 2), "f4")]}).ragged_array("x")
+    assert (ragged.values.dtype, ragged.offsets.tolist()) == (np.float32, [0, 0, 0])

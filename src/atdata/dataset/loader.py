@@ -211,13 +211,13 @@ class Loader(MaybeSized, Generic[B]):
         return Order(size, self._order.mode, self._order.seed, epoch, self._order.window)
 
     def __len__(self) -> int:
-        """Steps of this rank in a whole epoch.
+        """Steps of this rank in the whole epoch that is `epoch`.
 
         Raises:
             UnsizedError: the samples are filtered, and steps that the filter empties are skipped.
         """
         size, rank = self.batch_size, self.rank
-        total, world = self.view.extent, rank.world_size
+        total, world = of_epoch(self.view, self.epoch).extent, rank.world_size
         if self._equal_steps is not None:
             return total // (size * world) if self._equal_steps == "drop" else -(-total // (size * world))
         if self.view.filtered:
@@ -311,7 +311,7 @@ class Loader(MaybeSized, Generic[B]):
 
     def set_weights(self, weights: Sequence[Any], batches: int | None = None, *, step: int | None = None) -> None:
         """Give the datasets of a mixture other weights from this place of the run on; the state keeps them. The next pass goes
-        on there. All ranks must do so after the same step.
+        on there, and gives each what it is owed by then. All ranks must do so after the same step.
 
         Args:
             weights: one for each dataset, in order.

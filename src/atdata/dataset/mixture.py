@@ -8,6 +8,8 @@ its epoch; where it begins again, in another.
 from __future__ import annotations
 
 import hashlib
+import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -30,6 +32,8 @@ from atdata.numbers import Ints, checked_int
 T = TypeVar("T")
 
 _LONGEST = 1000  # characters of a weight in a state
+_MOST_OWED = 10_000  # samples, in a state; fewer than there are datasets are
+_FINEST = 10**12  # part of a sample that is owed
 _AT_ONCE = 4  # components that are opened before they are due
 
 
@@ -50,6 +54,35 @@ class Segment(NamedTuple):
     counts: tuple[int, ...]
     shares: Shares
 
+    def counts_at(self, position: int) -> tuple[int, ...]:
+        """The samples of each component before a position."""
+        return tuple(map(sum, zip(self.counts, self.shares.counts(position - self.start), strict=True)))
+
+    def owed_at(self, position: int) -> tuple[Fraction, ...]:
+        """The samples that are owed to each component before a position, with a common denominator of 12 digits at most."""
+        return _rounded(self.shares.owed_at(position - self.start))
+
+
+class WeightChange(NamedTuple):
+    """A change of weights in an epoch.
+
+    Attributes:
+        epoch: which.
+        since: the first position with the new weights.
+        counts: the samples of each component before it.
+        owed: to each component there, in samples.
+    """
+
+    epoch: int
+    since: int
+    counts: tuple[int, ...]
+    owed: tuple[Fraction, ...]
+
+    @classmethod
+    def at_start(cls, components: int) -> WeightChange:
+        """One before all samples."""
+        return cls(0, 0, (0,) * components, (Fraction(0),) * components)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -69,24 +102,10 @@ class Plan:
             counts[where] = turns + np.array(before, np.int64)[components[where]]
         return components, counts
 
-    def counts(self, position: int) -> tuple[int, ...]:
-        """The samples of each component before a position."""
-        start, before, shares = next(segment for segment in reversed(self.segments) if segment.start <= position)
-        return tuple(map(sum, zip(before, shares.counts(position - start), strict=True)))
-
-
-class WeightChange(NamedTuple):
-    """A change of weights in an epoch.
-
-    Attributes:
-        epoch: which.
-        since: the first position with the new weights.
-        counts: the samples of each component before it.
-    """
-
-    epoch: int
-    since: int
-    counts: tuple[int, ...]
+    def change(self, epoch: int, position: int) -> WeightChange:
+        """A change of weights at a position of this epoch."""
+        segment = next(segment for segment in reversed(self.segments) if segment.start <= position)
+        return WeightChange(epoch, position, segment.counts_at(position), segment.owed_at(position))
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,21 +186,21 @@ class Mixture(CombinedView[T]):
         first = Segment(0, nothing, Shares(self.weights))
         if self.began is None:
             return (first,)
-        return first, Segment(self.began.since, self.began.counts, first.shares)
+        return first, Segment(self.began.since, self.began.counts, Shares(self.weights, self.began.owed))
 
     def _plan_of_all(self, segments: tuple[Segment, ...]) -> Plan:
         """The shares among those that are left, until none is."""
         position, counts, shares = segments[-1]
-        segments = segments[:-1]
+        segments, owed = segments[:-1], shares.owed
         while left := {
             n: self.extents[n] - counts[n] for n, w in enumerate(self.weights) if w and self.extents[n] > counts[n]
         }:
             total = sum(self.weights[component] for component in left)
-            shares = Shares([w / total if n in left else Fraction(0) for n, w in enumerate(self.weights)])
-            segments = (*segments, Segment(position, counts, shares))
-            length = shares.find({component: count - 1 for component, count in left.items()}) + 1
-            counts = tuple(map(sum, zip(counts, shares.counts(length), strict=True)))
-            position += length
+            shares = Shares([w / total if n in left else Fraction(0) for n, w in enumerate(self.weights)], owed)
+            segment = Segment(position, counts, shares)
+            segments = (*segments, segment)
+            position += shares.find({component: count - 1 for component, count in left.items()}) + 1
+            counts, owed = segment.counts_at(position), segment.owed_at(position)
         return Plan(segments or (Segment(0, counts, shares),), position)
 
     def _check_not_empty(self) -> None:
@@ -324,8 +343,10 @@ def weighing(view: View[Any]) -> dict[str, Any]:
     """The part of a state that tells how weights were changed; nothing where they were not."""
     if not isinstance(view, Mixture) or view.changed is None:
         return {}
-    changed = {**view.changed._asdict(), "counts": list(view.changed.counts)}
-    return {"mixture": {"weights": list(map(str, view.weights)), **changed}}
+    epoch, since, counts, owed = view.changed
+    whole = math.lcm(*(number.denominator for number in owed))
+    changed = {"epoch": epoch, "since": since, "counts": list(counts), "owed": [int(n * whole) for n in owed]}
+    return {"mixture": {"weights": list(map(str, view.weights)), **changed, "of": whole}}
 
 
 def reweighted(view: View[Any], weights: Sequence[Any], state: Mapping[str, Any]) -> dict[str, Any]:
@@ -339,8 +360,7 @@ def reweighted(view: View[Any], weights: Sequence[Any], state: Mapping[str, Any]
     if shares_of(weights) == view.weights:
         return weighing(view)  # the shares go on where they are
     epoch, position = state["epoch"], state["position"]
-    counts = view.of_epoch(epoch).plan.counts(position)
-    return weighing(view.reweighted(weights, WeightChange(epoch, position, counts)))
+    return weighing(view.reweighted(weights, view.of_epoch(epoch).plan.change(epoch, position)))
 
 
 def weighed(view: View[T], state: Mapping[str, Any]) -> View[T]:
@@ -356,7 +376,8 @@ def weighed(view: View[T], state: Mapping[str, Any]) -> View[T]:
         return view
     if isinstance(view, Mixture):
         with suppress(KeyError, TypeError, ValueError, ZeroDivisionError, UsageError):
-            changed = WeightChange(said["epoch"], said["since"], tuple(said["counts"]))
+            owed = tuple(_owed_in(number, said["of"]) for number in said["owed"])
+            changed = WeightChange(said["epoch"], said["since"], tuple(said["counts"]), owed)
             _check_change(changed, len(view.components), (state["epoch"], state["position"]))
             return view.reweighted([_weight_in(weight) for weight in said["weights"]], changed)
     raise no_state("mixture", repr(said)[:160])
@@ -373,6 +394,32 @@ def _check_change(changed: WeightChange, components: int, place: tuple[int, int]
         raise ValueError(changed)
     if len(changed.counts) != components or sum(changed.counts) != changed.since or numbers[:2] > place:
         raise ValueError(changed)
+    if (
+        len(changed.owed) != components
+        or sum(changed.owed, Fraction(0))
+        or any(abs(owed) > _MOST_OWED for owed in changed.owed)
+    ):
+        raise ValueError(changed)
+
+
+def _rounded(owed: Sequence[Fraction]) -> tuple[Fraction, ...]:
+    """The same numbers, together 0; each less than 1e-12 off, if they have no common denominator up to that."""
+    whole = math.lcm(*(number.denominator for number in owed))
+    if whole <= _FINEST:
+        return tuple(owed)
+    below = [math.floor(number * _FINEST) for number in owed]
+    missing = -sum(below)  # fewer than there are of those that were rounded
+    rounded = [number * _FINEST != least for number, least in zip(owed, below, strict=True)]
+    return tuple(
+        Fraction(least + (up and rank <= missing), _FINEST)
+        for least, up, rank in zip(below, rounded, itertools.accumulate(rounded), strict=True)
+    )
+
+
+def _owed_in(number: Any, whole: Any) -> Fraction:
+    if type(number) is not int or type(whole) is not int or not 0 < whole <= _FINEST:
+        raise ValueError(number)
+    return Fraction(number, whole)
 
 
 def _weight_in(text: Any) -> Fraction:
@@ -385,4 +432,4 @@ def settled(view: View[T]) -> View[T]:
     """A view that has its weights from the beginning of each epoch."""
     if not isinstance(view, Mixture) or view.changed is None:
         return view
-    return view.reweighted(view.weights, WeightChange(0, 0, (0,) * len(view.components)))
+    return view.reweighted(view.weights, WeightChange.at_start(len(view.components)))

@@ -16,9 +16,9 @@ from atdata.arguments import checked_text
 from atdata.display import MOST_COLUMNS, Card
 from atdata.errors import NotFoundError, SampleError, UsageError
 from atdata.plain import plain
-from atdata.samples.forms import DTYPES, Numbers, Ragged, numbers_of, ragged
+from atdata.samples.forms import DTYPES, Numbers, Ragged
 from atdata.samples.jax import register_tree
-from atdata.samples.numeric import arrays_of, forms_of, to_jax, to_torch
+from atdata.samples.numeric import arrays_of, forms_of, masked_of, ragged_of, to_jax, to_torch
 from atdata.samples.pictures import stack_pixels
 from atdata.samples.stacking import stack, unstack
 
@@ -154,9 +154,7 @@ class SampleBatch(Generic[T]):
             NotFoundError: the batch has no such field.
             SampleError: a value is no number; `path` names it.
         """
-        column = self._column(name)
-        if not isinstance(column, Numbers):
-            column = numbers_of(name, column)
+        column = masked_of(self.declared, name, self._column(name))
         mask = np.zeros(len(column), bool) if column.mask is None else column.mask
         return np.ma.MaskedArray(column.array, mask)
 
@@ -167,7 +165,7 @@ class SampleBatch(Generic[T]):
             NotFoundError: the batch has no such field.
             SampleError: a value is `None` or no array, or they differ in more than the first dimension; `path` names it.
         """
-        return ragged(name, self._column(name))
+        return ragged_of(self.declared, name, self._column(name))
 
     def sparse_array(self, name: str) -> SparseArray:
         """A field of sparse matrices below each other, as one `scipy.sparse.csr_array`.

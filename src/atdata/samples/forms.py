@@ -102,15 +102,20 @@ class Ragged:
         return f"Ragged({len(self)} values of {self.values.dtype}, {len(self.values)} items)"
 
 
-def numbers_of(name: str, column: Any) -> Numbers:
+def numbers_of(name: str, column: Any, dtype: str | None = None) -> Numbers:
     """The numbers of a list, `None` among them.
+
+    Args:
+        name: of the field.
+        column: the list.
+        dtype: of the array, where there is no number that tells it; float64 by default.
 
     Raises:
         SampleError: a value is no number, or they are of several types, or not of 64 bits; `path` names the field.
     """
     values = list(column)
     kinds = {type(value) for value in values if value is not None}
-    dtype = DTYPES.get(next(iter(kinds))) if len(kinds) == 1 else "=f8" if not kinds else None
+    dtype = DTYPES.get(next(iter(kinds))) if len(kinds) == 1 else dtype or "=f8" if not kinds else None
     try:
         if dtype is not None:
             mask = np.array([value is None for value in values], bool)
@@ -125,8 +130,13 @@ def numbers_of(name: str, column: Any) -> Numbers:
     )
 
 
-def ragged(name: str, column: Any) -> Ragged:
+def ragged(name: str, column: Any, empty: NDArray[Any] | None = None) -> Ragged:
     """The ragged form of a column of arrays, or of lists of numbers.
+
+    Args:
+        name: of the field.
+        column: its values.
+        empty: what no items are, where none tells it; float64 by default.
 
     Raises:
         SampleError: a value is none of these, or they differ in more than the first dimension; `path` names it.
@@ -135,9 +145,9 @@ def ragged(name: str, column: Any) -> Ragged:
         count, length = column.shape[:2]
         return Ragged(column.reshape(count * length, *column.shape[2:]), np.arange(count + 1, dtype=np.int64) * length)
     parts = [_part(name, number, value) for number, value in enumerate(column)]
-    given = [part for part in parts if part.size] or parts
+    given = [part for part in parts if len(part)]
     for number, part in enumerate(parts):
-        if part.size and (part.dtype != given[0].dtype or part.shape[1:] != given[0].shape[1:]):
+        if len(part) and (part.dtype != given[0].dtype or part.shape[1:] != given[0].shape[1:]):
             raise SampleError(
                 "the values of a field differ in more than their length",
                 path=f"{name}[{number}]",
@@ -145,7 +155,9 @@ def ragged(name: str, column: Any) -> Ragged:
                 actual=_described(part),
             )
     sizes = np.array([len(part) for part in parts], np.int64)
-    values = np.concatenate(given) if given else np.empty(0)
+    if not given and parts and isinstance(column[0], np.ndarray):
+        given = parts[:1]
+    values = np.concatenate(given) if given else np.empty(0) if empty is None else empty
     return Ragged(values, np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)]))
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from atdata.errors import SampleError, UsageError
 from atdata.samples import jax, torch
 from atdata.samples.forms import DTYPES, Numbers, Ragged, numbers_of, ragged
-from atdata.samples.kinds import Array, ClassLabel, FieldType, ListOf, LiteralOf, Maybe, Scalar, bare
+from atdata.samples.kinds import Array, ClassLabel, FieldType, ListOf, LiteralOf, Maybe, Plain, Scalar, TupleOf, bare
 from atdata.samples.kinds.scalars import PYTHON_TYPES
 
 Form: TypeAlias = "NDArray[Any] | Ragged | list[Any] | Any"
@@ -106,15 +106,14 @@ def _kinds(sample_type: type[Any]) -> Mapping[str, FieldType]:
 
 def _forms(name: str, column: Any, kind: FieldType | None) -> Iterator[tuple[str, Form]]:
     """The array of a column, and its mask."""
-    inner = None if kind is None else bare(kind)
-    inner = inner.stored if isinstance(inner, LiteralOf | ClassLabel) else inner
+    inner = None if kind is None else _stored(kind)
     optional = isinstance(kind, Maybe)
     values: Form = column
     mask: Any = None
     if isinstance(column, Numbers):
         values, mask = column.array, column.mask
         optional |= kind is None and mask is not None and bool(mask.any())
-    elif isinstance(column, list) and column and inner not in _TEXT:
+    elif isinstance(column, list) and inner not in _TEXT:
         values, mask = _of_list(name, column, inner)
     yield "", values
     if (optional or mask is not None) and isinstance(values, np.ndarray) and values.dtype.kind in NUMBERS:
@@ -128,15 +127,12 @@ def _of_list(name: str, column: list[Any], kind: FieldType | None) -> tuple[Form
     first = given[0] if given else None
     if type(first) in (int, float, bool) or (not given and isinstance(kind, Scalar)):
         with suppress(SampleError):
-            numbers = numbers_of(name, column)
-            if not given and isinstance(kind, Scalar):
-                return numbers.array.astype(DTYPES[PYTHON_TYPES[kind.kind]]), absent
-            return numbers.array, absent
+            return numbers_of(name, column, _dtype(kind)).array, absent
     elif isinstance(first, np.ndarray) or (not given and isinstance(kind, Array)):
         return _of_arrays(name, column, first, kind, absent)
-    elif absent is None and (isinstance(kind, ListOf) or type(first) in (list, tuple)):
+    elif absent is None and (isinstance(kind, ListOf | TupleOf) or type(first) in (list, tuple)):
         with suppress(SampleError):
-            return ragged(name, column), None
+            return _ragged(name, column, kind), None
     elif absent is None and is_sparse(first):
         from atdata.samples.kinds.sparse import stacked
 
@@ -147,13 +143,15 @@ def _of_list(name: str, column: list[Any], kind: FieldType | None) -> tuple[Form
 
 def _of_arrays(name: str, column: list[Any], first: Any, kind: FieldType | None, absent: Any) -> tuple[Form, Any]:
     """Arrays that were not stacked: some are missing, or they are of several lengths."""
-    if absent is None:
+    if absent is None and column:
         with suppress(SampleError):
-            return ragged(name, column), None
+            return _ragged(name, column, kind), None
         return column, None
     shape = kind.shape.dims if isinstance(kind, Array) and kind.shape else ()
     if first is None and isinstance(kind, Array) and kind.scalar and kind.shape and None not in shape:
         return np.zeros((len(column), *shape), kind.scalar), absent  # type: ignore[arg-type]
+    if not column:
+        return _ragged(name, column, kind), None
     alike = all(v is None or (isinstance(v, np.ndarray) and _look(v) == _look(first)) for v in column)
     if first is None or not alike:
         return column, None
@@ -164,6 +162,48 @@ def _of_arrays(name: str, column: list[Any], first: Any, kind: FieldType | None,
     if not first.ndim:
         values[~absent] = [value.item() for value in column if value is not None]
     return values, absent
+
+
+def masked_of(sample_type: type[Any], name: str, column: Any) -> Numbers:
+    """A column of numbers that may be `None`. Raises as `numbers_of`."""
+    if isinstance(column, Numbers):
+        return column
+    kind = _kinds(sample_type).get(name)  # type: ignore[arg-type]
+    return numbers_of(name, column, None if kind is None else _dtype(_stored(kind)))
+
+
+def ragged_of(sample_type: type[Any], name: str, column: Any) -> Ragged:
+    """A column of values of several lengths. Raises as `ragged`."""
+    kind = _kinds(sample_type).get(name)  # type: ignore[arg-type]
+    return _ragged(name, column, None if kind is None else _stored(kind))
+
+
+def _ragged(name: str, column: Any, kind: FieldType | None) -> Ragged:
+    """The ragged form of a column of a kind, whose items have a dtype though there be none."""
+    empty: NDArray[Any] | None = None
+    if isinstance(kind, Array) and kind.scalar:
+        dims = kind.shape.dims[1:] if kind.shape else ()
+        empty = np.empty((0, *(size or 0 for size in dims)), kind.scalar)
+    elif isinstance(kind, ListOf) or (isinstance(kind, TupleOf) and kind.variadic):
+        item = _stored(kind.inner if isinstance(kind, ListOf) else kind.items[0])
+        if not isinstance(item, Plain):
+            dtype = _dtype(item)
+            if dtype is None:
+                expected = "an array of one dimension at least, or a list of numbers"
+                raise SampleError("the items of a field are no numbers", path=name, expected=expected, actual=str(kind))
+            empty = np.empty(0, dtype)
+    return ragged(name, column, empty)
+
+
+def _stored(kind: FieldType) -> FieldType:
+    """The kind of what is not `None`; of a choice of numbers or texts, that of these."""
+    inner = bare(kind)
+    return inner.stored if isinstance(inner, LiteralOf | ClassLabel) else inner
+
+
+def _dtype(kind: FieldType | None) -> str | None:
+    """The dtype of a column of numbers of a kind; `None` where it is none of numbers."""
+    return DTYPES.get(PYTHON_TYPES[kind.kind]) if isinstance(kind, Scalar) else None
 
 
 def _look(array: NDArray[Any]) -> tuple[Any, ...]:

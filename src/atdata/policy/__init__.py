@@ -1,0 +1,21 @@
+"""Trust policies: data that say whose word a dataset needs before any of it is read, and the pure judge of them."""
+
+from atdata.policy.evaluation import evaluate
+from atdata.policy.facts import LabelReading, LensFacts, PolicyFacts, Subject, VerificationFact
+from atdata.policy.policy import Forbid, Policy, Require, Verify
+from atdata.policy.verdict import PolicyFinding, PolicyVerdict
+
+__all__ = [
+    "Forbid",
+    "LabelReading",
+    "LensFacts",
+    "Policy",
+    "PolicyFacts",
+    "PolicyFinding",
+    "PolicyVerdict",
+    "Require",
+    "Subject",
+    "VerificationFact",
+    "Verify",
+    "evaluate",
+]
