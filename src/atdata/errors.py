@@ -16,7 +16,9 @@ AtdataError
 ├── LensError (ValueError)               a lens that cannot be built or published
 │   ├── LensNotFoundError (LookupError)  no registered lens leads from one type to the other
 │   ├── AmbiguousLensError               several lenses do, and show different samples
+│   ├── CodeError                        ... whose code failed, or was stopped, in its sandbox
 │   └── NoHomeError                      a sample that a lens has no view of, or a view that has no home in its source
+├── SandboxError (RuntimeError)          a process that can do no harm, which cannot be had here; no code was run
 ├── IdentifierError (ValueError)         text that is no DID, handle, NSID, record key, TID, CID or URI
 ├── DataModelError (ValueError)          bytes or values outside the AT Protocol data model
 ├── LexiconError (ValueError)            a record or document that breaks its lexicon
@@ -196,6 +198,35 @@ class AmbiguousLensError(LensError):
 
 class NoHomeError(LensError):
     """A put that has no home in the source, or a sample that has no view. A lens raises it where it is not defined."""
+
+
+class CodeError(LensError):
+    """Code that failed, or was stopped, in its sandbox.
+
+    Attributes:
+        reason: one of `REASONS`: it raised an exception, its process crashed, it took too much time or memory, or it
+            answered what is no answer.
+    """
+
+    REASONS = ("exception", "crash", "time", "memory", "answer")
+
+    def __init__(self, what: str, *, reason: str = "crash", **facts: Any) -> None:
+        super().__init__(what, **facts)
+        self.reason = reason
+
+
+class SandboxError(AtdataError, RuntimeError):
+    """A process that can do no harm cannot be had, so that code was refused; `step` names the missing restriction."""
+
+    @classmethod
+    def of(cls, restriction: str, why: str) -> SandboxError:
+        """The error for one restriction that cannot be had."""
+        return cls(
+            "code was refused: it cannot be kept from doing harm here",
+            step=restriction,
+            actual=why,
+            hint="Run it on Linux, where processes may restrict themselves (seccomp), or use a lens that is data.",
+        )
 
 
 class IdentifierError(AtdataError, ValueError):

@@ -13,6 +13,7 @@ Processes
     trials       a command over a network that fails, killed at a request that is chosen
     rivals       processes that publish at the same moment
     trainings    training runs of two ranks, as users write them; run as a script
+    hostile      what a sandbox runs: code that is sent, and a kernel that refuses
     mapped       functions that are mapped over shards, by processes that import them
 
 Material
