@@ -109,7 +109,7 @@ class SeenCommits:
         """Remember a verified commit, if it is the newest."""
         new = Seen(commit.rev, str(commit.cid))
         path = self._path(did)
-        with disk_errors(path), _locked(path.with_suffix(".lock")):
+        with disk_errors(path), locked(path.with_suffix(".lock")):
             known = self.seen(did)
             if known is None or new.rev > known.rev:
                 data = json.dumps({"did": did, "rev": new.rev, "commit": new.commit}).encode()
@@ -312,7 +312,8 @@ def _listed(
 
 
 @contextmanager
-def _locked(path: Path) -> Generator[None]:
+def locked(path: Path) -> Generator[None]:
+    """Hold the lock of a file of the cache, whoever else, in this process or another, wants it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

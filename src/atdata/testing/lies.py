@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
+from atdata.atproto.datamodel import from_json, to_json
 from atdata.atproto.keys import PrivateKey
 from atdata.atproto.repo.car import Car, read_car, write_car
 from atdata.errors import DataModelError
@@ -22,6 +23,7 @@ from atdata.testing.http import Answer, Request
 Tamper: TypeAlias = Callable[[Request, Answer], Answer]
 Change: TypeAlias = Callable[[Car], tuple[list[Cid], Mapping[Cid, bytes]]]
 
+_LABELS = "/xrpc/com.atproto.label.queryLabels"
 _K256_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
 
@@ -146,6 +148,67 @@ def identity_lies(did: str, other_did: str) -> list[Lie]:
             ("handle",),
             _on_path("/xrpc/com.atproto.identity.resolveHandle", resolved),
         ),
+    ]
+
+
+def label_lies(did: str) -> list[Lie]:
+    """Lies of a labeler's server, or of whoever stands before it, about labels that it has.
+
+    Each is found out by whoever asks: the labels then cannot be had. What was left out whole is found out only by who
+    has seen it before.
+
+    Args:
+        did: the labeler.
+    """
+    stranger = PrivateKey.generate("k256")
+
+    def forged(label: Any) -> Any:
+        members = cbor.encode(from_json({name: value for name, value in label.items() if name != "sig"}))
+        return {**label, "sig": to_json(stranger.sign(members))}
+
+    def flipped(label: Any) -> Any:
+        signature: Any = from_json(label["sig"])
+        return {**label, "sig": to_json(_flip(signature, 40))}
+
+    def without(*names: str) -> Callable[[Any], Any]:
+        return lambda label: {name: value for name, value in label.items() if name not in names}
+
+    def key(served: Any) -> Any:
+        served["verificationMethod"][0]["publicKeyMultibase"] = stranger.public.multibase
+        return served
+
+    def server(served: Any) -> Any:
+        served["service"][0]["serviceEndpoint"] += "0"
+        return served
+
+    def page(name: str, change: Callable[[list[Any]], Any]) -> Lie:
+        def altered(body: Any) -> Any:
+            return {**body, "labels": change(body["labels"])} if body["labels"] else body
+
+        return Lie(name, ("label",), _on_path(_LABELS, altered))
+
+    def each(name: str, change: Callable[[Any], Any]) -> Lie:
+        return page(name, lambda labels: list(map(change, labels)))
+
+    elsewhere = "at://did:web:elsewhere.test/x.y.z/1"
+    return [
+        each("a bit of a label's signature", flipped),
+        each("a label that somebody else signed", forged),
+        each("a label of another labeler", lambda label: forged({**label, "src": "did:web:elsewhere.test"})),
+        each("a label without a signature", without("sig")),
+        each("a label of another version of the format", lambda label: forged({**label, "ver": 2})),
+        each("another value under a label's signature", lambda label: {**label, "val": "reviewed"}),
+        each("another address under a label's signature", lambda label: {**label, "uri": elsewhere}),
+        each("a label's version left out", without("cid")),
+        each("a label made a negation", lambda label: {**label, "neg": True}),
+        each("a label made to expire", lambda label: {**label, "exp": "2020-01-01T00:00:00Z"}),
+        each("a label dated back", lambda label: {**label, "cts": "2020-01-01T00:00:00Z"}),
+        each("a label that is none", lambda _: "retracted"),
+        page("no list of labels", lambda _: {}),
+        page("more labels than anybody reads", lambda labels: labels * 20_000),
+        Lie("pages without end", ("label",), _on_path(_LABELS, lambda body: {**body, "cursor": "0"})),
+        Lie("another key in the labeler's document", ("key",), _on_path(f"/{did}", key)),
+        Lie("another server in the labeler's document", ("did",), _on_path(f"/{did}", server)),
     ]
 
 

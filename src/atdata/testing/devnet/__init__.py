@@ -1,5 +1,6 @@
-"""`Devnet`: a PLC directory and PDSes in this process, on loopback, with real keys, proofs and limits."""
+"""`Devnet`: a PLC directory, PDSes and labelers in this process, on loopback, with real keys, proofs and limits."""
 
 from atdata.testing.devnet.devnet import DevAccount, Devnet
+from atdata.testing.devnet.labeler import Labeler
 
-__all__ = ["DevAccount", "Devnet"]
+__all__ = ["DevAccount", "Devnet", "Labeler"]

@@ -13,6 +13,7 @@ from typing import Self
 from atdata.atmosphere import AtmosphereClient
 from atdata.atproto.plc import build_operation, sign_operation
 from atdata.atproto.syntax import Did, Handle
+from atdata.testing.devnet.labeler import Labeler
 from atdata.testing.devnet.pds import Pds, PdsAccount
 from atdata.testing.devnet.plc import PlcDirectory
 from atdata.testing.http import Answer, HttpServer, Request
@@ -47,6 +48,7 @@ class Devnet:
         self.pds_servers = [HttpServer(pds.handle) for pds in self.pdses]
         for pds, server in zip(self.pdses, self.pds_servers, strict=True):
             pds.url = server.url
+        self.labeler_servers: list[HttpServer] = []
         self._running = ExitStack()
         self._folder = Path()
 
@@ -83,6 +85,14 @@ class Devnet:
         """A new account on one of the PDSes."""
         account = self.pdses[server].create_account(handle, password)
         return DevAccount(account.did, account.handle, password, self.pdses[server].url)
+
+    def create_labeler(self) -> Labeler:
+        """A new labeler, with an identity of its own."""
+        labeler = Labeler(self.plc)
+        server = self._running.enter_context(HttpServer(labeler.handle))
+        labeler.register(server.url)
+        self.labeler_servers.append(server)
+        return labeler
 
     def account(self, did: str) -> PdsAccount:
         """A PDS's own view of an account: its keys and its repository."""
@@ -123,5 +133,5 @@ class Devnet:
 
     def tell(self, tamper: Callable[[Request, Answer], Answer] | None) -> None:
         """Let every server pass its answers through a function first; `None` ends it."""
-        for server in (self.plc_server, *self.pds_servers):
+        for server in (self.plc_server, *self.pds_servers, *self.labeler_servers):
             server.tamper = tamper
