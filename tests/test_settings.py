@@ -47,6 +47,7 @@ GIVEN = [
         ("download", "format"),
     ),
     ("ATDATA_LENS_INTERPRETER", RELEASE, {"lens_interpreter": RELEASE}, "lens_interpreter", RELEASE),
+    ("ATDATA_POLICY", "/tmp/p.toml", {"policy": Path("/tmp/p.toml")}, "policy", Path("/tmp/p.toml")),
     ("ATDATA_DATA", "~/d", {"data": "~/d"}, "data", Path.home() / "d"),
 ]
 
@@ -87,8 +88,10 @@ def test_an_argument_wins_over_its_variable(monkeypatch):
         least_rate=2,
         public_query="",
         lens_interpreter=other,
+        policy="/tmp/mine.toml",
     )
-    plain = Settings("https://plc.test", (), True, Path("/tmp/mine"), Path("/tmp/data"), "/tmp/index", 1, 2, (), other)
+    folders, policy = (Path("/tmp/mine"), Path("/tmp/data")), Path("/tmp/mine.toml")
+    plain = Settings("https://plc.test", (), True, *folders, "/tmp/index", 1, 2, (), other, policy)
     assert given == plain
 
 

@@ -32,6 +32,7 @@ AtdataError
 │   └── UnverifiedError                  nothing to check against, and nobody said that is acceptable
 ├── NotFoundError (KeyError)             no such record, entry, name, account
 │   └── RetractedError                   ... any more: its publisher withdrew it
+├── PolicyError                          a dataset that a trust policy refuses
 ├── ConflictError                        the name is taken by other content
 │   └── TakenError                       ... or was, by somebody faster (`atdata.local.database`)
 ├── LimitError (ValueError)              larger than a server or format takes
@@ -275,6 +276,18 @@ class NotFoundError(AtdataError, KeyError):
 
 class RetractedError(NotFoundError):
     """A version that its publisher has withdrawn; it stands for nothing else ever after."""
+
+
+class PolicyError(AtdataError):
+    """A dataset that a trust policy refuses. Nothing of it was read.
+
+    Attributes:
+        verdict: every fact that was used, and every one that could not be had: `atdata.policy.PolicyVerdict`.
+    """
+
+    def __init__(self, what: str, *, verdict: Any = None, **facts: Any) -> None:
+        super().__init__(what, **facts)
+        self.verdict = verdict
 
 
 class ConflictError(AtdataError):

@@ -9,6 +9,7 @@
 | `ATDATA_INDEX_URL` | `index_url=` | none | the team's index: `redis://`, `postgresql://`, `sqlite:///` or a path; without it, a SQLite file in the data folder |
 | `ATDATA_PUBLIC_QUERY` | `public_query=` | none | names, comma-separated, of parameters that the addresses in what you publish may have, such as `download` |
 | `ATDATA_LENS_INTERPRETER` | `lens_interpreter=` | none | `https://REPOSITORY@COMMIT` of the atdata whose functions the records of your lenses name where these have no code of their own; without it, the release that this one names |
+| `ATDATA_POLICY` | `policy=` | none | the file of a trust policy, which every dataset of the network must keep before any of its shards is read |
 | `ATDATA_DATA` | `data=` | the platform's data folder | saved logins, the index, stored shards, and the journals of unfinished publications |
 | `ATDATA_PATIENCE` | `patience=` | `300` | seconds that one request may wait for its server, over all its tries and redirects; a fifth of them for one try, a tenth for its next bytes |
 | `ATDATA_LEAST_RATE` | `least_rate=` | `10000` | bytes a second at which what comes gives patience back: a server that is slower over a long time is left |
@@ -46,6 +47,7 @@ class Settings:
     least_rate: float = 10_000.0
     public_query: tuple[str, ...] = ()
     lens_interpreter: str | None = None
+    policy: Path | None = None
 
     @classmethod
     def of(
@@ -61,6 +63,7 @@ class Settings:
         least_rate: float | None = None,
         public_query: str | None = None,
         lens_interpreter: str | None = None,
+        policy: str | os.PathLike[str] | None = None,
     ) -> Settings:
         """The settings in force: each argument where given, else its variable, else its default.
 
@@ -68,7 +71,7 @@ class Settings:
             UsageError: a variable has a value that cannot be meant.
         """
         plc_url, index_url = secret(plc_url), secret(index_url)
-        given = {"plc_url": plc_url, "cache": cache, "data": data, "index_url": index_url}
+        given = {"plc_url": plc_url, "cache": cache, "data": data, "index_url": index_url, "policy": policy}
         for name, value in given.items():
             if value is not None and not path_text(value, name):
                 raise UsageError(f"{name}= is an empty string", hint="Leave it out to use the environment.")
@@ -86,6 +89,7 @@ class Settings:
             index_url=secret(index_url or _variable("ATDATA_INDEX_URL") or None),
             public_query=tuple(map(Secret.reveal, _listed(query))),
             lens_interpreter=_release(lens_interpreter or _variable("ATDATA_LENS_INTERPRETER") or None),
+            policy=checked_path(chosen) if (chosen := policy or _variable("ATDATA_POLICY")) else None,
             patience=_number("ATDATA_PATIENCE", patience, cls.patience),
             least_rate=_number("ATDATA_LEAST_RATE", least_rate, cls.least_rate),
         )

@@ -7,6 +7,7 @@ from atdata.atmosphere.index import AtmosphereIndex
 from atdata.atmosphere.labels import LabelLoader, LabelPublisher
 from atdata.atmosphere.lenses import LensLoader, LensPublisher
 from atdata.atmosphere.schemas import SchemaLoader, SchemaPublisher
+from atdata.atmosphere.trust import check_policy
 from atdata.atproto.syntax import AtUri, BlobUri
 from atdata.atproto.verify import Evidence
 
@@ -26,4 +27,5 @@ __all__ = [
     "PDSBlobStore",
     "SchemaLoader",
     "SchemaPublisher",
+    "check_policy",
 ]

@@ -11,8 +11,9 @@ from atdata.atmosphere.blobs import PDSBlobStore
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.index import AtmosphereIndex
 from atdata.atmosphere.manifests import manifest_observer
-from atdata.atmosphere.opening import dataset_of
+from atdata.atmosphere.opening import datasets_of
 from atdata.atmosphere.publishing import Packed, publish
+from atdata.atmosphere.trust import GivenPolicy
 from atdata.atproto.syntax import AtUri, RecordKey
 from atdata.dataset import Dataset
 from atdata.dataset.stored import stored_decoder
@@ -246,6 +247,7 @@ class DatasetLoader:
         allow_unverified: bool = False,
         source: DataSource | None = None,
         manifests: bool = True,
+        policy: GivenPolicy = None,
     ) -> Dataset[T]:
         """The dataset of an entry, every shard checked against its digest before its first sample.
 
@@ -256,10 +258,13 @@ class DatasetLoader:
             allow_unverified: accept shards that the record gives no digest for.
             source: a store of the caller's to read the shards from, in their order, with its own credentials.
             manifests: whether to use those that the entry lists; without them every shard is read whole.
+            policy: a trust policy, or the path of its file; by default that of the settings.
 
         Raises:
+            PolicyError: the policy refuses.
             UnverifiedError: there is a shard without a digest.
         """
         entry = self.get(uri)
         shards = entry.splits[split] if split else entry.shards
-        return dataset_of(self.client, entry, sample_type, shards, allow_unverified, source, manifests)
+        wanted = {"": shards}
+        return datasets_of(self.client, entry, sample_type, wanted, allow_unverified, source, manifests, policy)[""]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from atdata.arguments import checked_text, checked_type
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.manifests import find_manifests, manifest_observer
-from atdata.atmosphere.opening import dataset_of
+from atdata.atmosphere.opening import datasets_of
 from atdata.atmosphere.publishing import Packed, publish, sending
 from atdata.atmosphere.records import AccountRecords
 from atdata.atmosphere.repository import State
@@ -139,18 +139,13 @@ class AtmosphereIndex(RecordIndex[AccountRecords]):
         """The datasets of an entry, by split; see `load`."""
         checked_type(entry, Entry, "entry", "Get it with index.get_dataset(ref).")
         kind = self.client.read(entry.schema_ref, Schema).type_for(sample_type)
-        return DatasetDict(
-            {
-                split: dataset_of(self.client, entry, kind, shards, allow_unverified)
-                for split, shards in entry.splits.items()
-            }
-        )
+        return DatasetDict(datasets_of(self.client, entry, kind, entry.splits, allow_unverified))
 
     def dataset(self, entry: Entry) -> Dataset[Any]:
         """See `RecordIndex.dataset`."""
         checked_type(entry, Entry, "entry", "Get it with index.get_dataset(ref).")
         kind = self.client.read(entry.schema_ref, Schema).sample_type
-        return dataset_of(self.client, entry, kind, entry.shards, allow_unverified=True)
+        return datasets_of(self.client, entry, kind, {"": entry.shards}, allow_unverified=True)[""]
 
     def _put_lens(self, draft: LensRecord, rkey: RecordKey) -> LensRecord:
         def decide(state: State) -> Decision[LensRecord]:

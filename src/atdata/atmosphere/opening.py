@@ -1,16 +1,20 @@
-"""The datasets of entries on the network: their shards as anyone reads them, with the manifests that entries list."""
+"""The datasets of entries on the network: their shards as anyone reads them, with the manifests that entries list.
+
+Here alone does an entry become something that reads bytes, so it is here that the trust policy in force has its say.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from atdata.atmosphere.blobs import BlobSource, public_openers
 from atdata.atmosphere.client import AtmosphereClient
+from atdata.atmosphere.trust import GivenPolicy, check_policy
 from atdata.dataset import Dataset
 from atdata.errors import LexiconError, UnverifiedError, UsageError
-from atdata.records import Entry
+from atdata.records import Entry, LensRecord
 from atdata.records.storage import open_storage
 from atdata.shards import ShardRef
 from atdata.shards.ports import DataSource, RangeSource
@@ -18,23 +22,53 @@ from atdata.shards.ports import DataSource, RangeSource
 T = TypeVar("T")
 
 
-def dataset_of(
+def datasets_of(
     client: AtmosphereClient,
     entry: Entry,
     sample_type: type[T],
-    shards: Sequence[ShardRef],
+    splits: Mapping[str, Sequence[ShardRef]],
     allow_unverified: bool = False,
     source: DataSource | None = None,
     manifests: bool = True,
-) -> Dataset[T]:
-    """Some shards of a verified entry as a dataset.
+    policy: GivenPolicy = None,
+    lenses: Sequence[LensRecord] = (),
+) -> dict[str, Dataset[T]]:
+    """Some shards of a verified entry as datasets, once the trust policy in force allows it.
 
     Manifests that the entry lists are looked at when they are needed. A list of what are no manifests is left alone:
     the shards are then read whole.
 
+    Args:
+        client: to read with.
+        entry: the entry.
+        sample_type: what to read its samples as.
+        splits: the shards of each dataset.
+        allow_unverified: accept shards without a digest.
+        source: where they are, with the caller's own credentials.
+        manifests: whether to use those that the entry lists.
+        policy: a trust policy, or its file; by default that of the settings.
+        lenses: those on the way from the entry's schema to `sample_type`, as they were read from the network.
+
     Raises:
+        PolicyError: the policy refuses.
         UnverifiedError: there is a shard without a digest, and that was not allowed.
     """
+    check_policy(client, entry, policy, lenses)
+    return {
+        name: _dataset_of(client, entry, sample_type, shards, allow_unverified, source, manifests)
+        for name, shards in splits.items()
+    }
+
+
+def _dataset_of(
+    client: AtmosphereClient,
+    entry: Entry,
+    sample_type: type[T],
+    shards: Sequence[ShardRef],
+    allow_unverified: bool,
+    source: DataSource | None,
+    manifests: bool,
+) -> Dataset[T]:
     unknown = next((shard for shard in shards if shard.digest is None), None)
     if unknown is not None and not allow_unverified:
         raise UnverifiedError(

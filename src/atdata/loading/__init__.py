@@ -21,6 +21,7 @@ from atdata.loading.references import (
     suggested_reference,
 )
 from atdata.loading.splits import find_split
+from atdata.policy import Policy
 from atdata.records.address import LOCAL, name_and_version
 from atdata.samples import DictSample
 from atdata.settings import Settings
@@ -61,6 +62,7 @@ def load_dataset(
     allow_unverified: bool = False,
     source: DataSource | None = None,
     manifests: bool = True,
+    policy: Policy | str | os.PathLike[str] | None = None,
     client: AtmosphereClient | None = None,
     **settings: Any,
 ) -> Dataset[Any] | DatasetDict[Any]:
@@ -83,12 +85,15 @@ def load_dataset(
         allow_unverified: accept shards for which the publisher gave no digest.
         source: read an entry's shards from here, with the caller's credentials.
         manifests: whether to use the manifests that an entry lists; without them every shard is read whole.
+        policy: a trust policy that the entry has to keep before any of its shards is read, or the path of its file; by
+            default the file in `ATDATA_POLICY`, if it is set. It is about datasets of the network.
         client: to read with; by default one that is not logged in.
         settings: `plc_url=`, `resolver_url=`, `allow_loopback=`, `cache=`, `patience=`, `least_rate=`; see `atdata.settings`.
 
     Raises:
         NotFoundError (KeyError): there is no such name or record.
         UsageError (ValueError): there is no such split, or arguments contradict each other.
+        PolicyError: the trust policy refuses; its `verdict` names every fact.
         UnverifiedError: a shard has no digest, and `allow_unverified` was not given.
         VerificationError: a link of the chain does not hold; `step` names it.
         CompatibilityError (ValueError): `sample_type` does not read what the dataset's schema describes.
@@ -99,7 +104,7 @@ def load_dataset(
     else:  # a path always names files
         text, index = path_text(ref, "ref"), None
         text = f"./{text}" if is_reference(text) else text
-    wanted = LoadRequest(sample_type, split, allow_unverified, source, manifests)
+    wanted = LoadRequest(sample_type, split, allow_unverified, source, manifests, policy)
     if is_reference(text) and data_files is not None:
         raise UsageError("data_files= needs a folder or a URL, not the name of a dataset", actual=text)
     if is_reference(text) and parts_of(text)[0] != LOCAL:
@@ -109,6 +114,9 @@ def load_dataset(
         client = client or AtmosphereClient(**settings)
         datasets, config = load_entry(client, find_entry(client, text), wanted), client.settings
     else:
+        if policy is not None:
+            hint = "Leave it out: nobody but you lists these."
+            raise UsageError("policy= needs a dataset on the network", actual=text, hint=hint)
         config = client.settings if client else Settings.of(**settings)
         datasets = _load_own(text, data_files, index, wanted, config)
     if split is not None:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from atdata.atmosphere import AtmosphereClient, AtmosphereIndex
-from atdata.atmosphere.opening import dataset_of
+from atdata.atmosphere.opening import datasets_of
 from atdata.atproto.syntax import AtUri
 from atdata.dataset import Dataset
 from atdata.errors import NotFoundError, RetractedError
@@ -21,17 +21,17 @@ def load_entry(client: AtmosphereClient, entry: Entry, wanted: LoadRequest) -> d
     """The splits of a verified entry; only the requested one, if there is one of that name.
 
     Raises:
+        PolicyError: the trust policy in force refuses.
         UnverifiedError: a shard has no digest, and `allow_unverified` is off.
         CompatibilityError: the requested type does not read what the schema describes.
     """
     kind = client.read(entry.schema_ref, Schema).type_for(wanted.sample_type)
     same = {name for name in entry.splits if wanted.split and canonical(name) == canonical(wanted.split)}
     alone = {wanted.split} & entry.splits.keys() or same or entry.splits.keys()
-    return {
-        name: dataset_of(client, entry, kind, shards, wanted.allow_unverified, wanted.source, wanted.manifests)
-        for name, shards in entry.splits.items()
-        if name in alone
-    }
+    splits = {name: shards for name, shards in entry.splits.items() if name in alone}
+    return datasets_of(
+        client, entry, kind, splits, wanted.allow_unverified, wanted.source, wanted.manifests, wanted.policy
+    )
 
 
 def find_entry(client: AtmosphereClient, ref: str) -> Entry:

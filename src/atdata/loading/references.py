@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 from atdata.atproto.syntax import AtUri, parse_identifier, without_marks
 from atdata.dataset import DatasetDict
 from atdata.errors import IdentifierError, UsageError
+from atdata.policy import Policy
 from atdata.records import Address
 from atdata.records.address import AUTHORITY, LOCAL, SCHEMES, name_and_version
 from atdata.settings import Settings
@@ -59,6 +61,7 @@ class LoadRequest:
     allow_unverified: bool
     source: DataSource | None
     manifests: bool
+    policy: Policy | str | os.PathLike[str] | None = None
 
 
 def cleaned(text: str) -> str:

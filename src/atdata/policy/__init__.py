@@ -1,7 +1,7 @@
 """Trust policies: data that say whose word a dataset needs before any of it is read, and the pure judge of them."""
 
 from atdata.policy.evaluation import evaluate
-from atdata.policy.facts import LabelReading, LensFacts, PolicyFacts, Subject, VerificationFact
+from atdata.policy.facts import LabelReading, LensFacts, PolicyFacts, Subject, VerificationFact, contents_of
 from atdata.policy.policy import Forbid, Policy, Require, Verify
 from atdata.policy.verdict import PolicyFinding, PolicyVerdict
 
@@ -17,5 +17,6 @@ __all__ = [
     "Subject",
     "VerificationFact",
     "Verify",
+    "contents_of",
     "evaluate",
 ]

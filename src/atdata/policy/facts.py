@@ -17,8 +17,6 @@ from atdata.atproto.syntax import AtUri, Did
 from atdata.errors import AtdataError
 from atdata.records import Entry, Record
 
-DATASET, SCHEMA, LENS = "dataset", "schema", "lens"
-
 
 @dataclass(frozen=True)
 class Subject:

@@ -1,0 +1,232 @@
+"""Trust policies on the network: the facts they ask for, gathered now, and the one place where they are enforced.
+
+An entry becomes a dataset in `opening.py`, and nowhere else; that asks `check_policy` before any byte of a shard moves.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeAlias
+
+from atdata.atmosphere.client import AtmosphereClient
+from atdata.atmosphere.labelers import LabelReader
+from atdata.atproto import cbor
+from atdata.atproto.cid import Cid
+from atdata.atproto.datamodel import check_record
+from atdata.atproto.fetch import fetch_blocks
+from atdata.atproto.labels import in_force
+from atdata.atproto.repo.car import read_car
+from atdata.atproto.syntax import AtUri, Did
+from atdata.atproto.verify import VerifiedRecord
+from atdata.errors import AtdataError, PolicyError, UsageError
+from atdata.files import atomic_file, disk_errors, write_all
+from atdata.policy import (
+    LabelReading,
+    LensFacts,
+    Policy,
+    PolicyFacts,
+    PolicyVerdict,
+    Subject,
+    contents_of,
+    evaluate,
+)
+from atdata.records import Entry, LensRecord, Record, Schema
+from atdata.records.nsids import collections
+
+GivenPolicy: TypeAlias = "Policy | str | os.PathLike[str] | None"
+
+_KINDS: tuple[type[Record], ...] = (Entry, Schema, LensRecord)
+
+
+def policy_in_force(client: AtmosphereClient, given: GivenPolicy = None) -> Policy | None:
+    """The policy that was given, or else the one in the file that the settings name, read now; `None` without either.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    chosen = client.settings.policy if given is None else given
+    return chosen if chosen is None or isinstance(chosen, Policy) else Policy.load(chosen)
+
+
+def check_policy(
+    client: AtmosphereClient, entry: Entry, given: GivenPolicy = None, lenses: Sequence[LensRecord] = ()
+) -> PolicyVerdict | None:
+    """The verdict of the policy in force over an entry; `None` where there is none.
+
+    Args:
+        client: to find facts with.
+        entry: as it was read from the network.
+        given: a policy, or the path of one; by default the one of the settings.
+        lenses: through which its samples will be seen, in their order, as they were read from the network.
+
+    Raises:
+        PolicyError: it refuses; `verdict` says why.
+        UsageError: the policy cannot be read, or the entry is not of the network.
+    """
+    policy = policy_in_force(client, given)
+    if policy is None:
+        return None
+    verdict = judge(client, entry, policy, lenses)
+    if not verdict.allowed:
+        first, *more = verdict.refusals
+        raise PolicyError(
+            "a trust policy refuses a dataset",
+            uri=entry.uri,
+            path=policy.name,
+            expected=first.rule,
+            actual=first.fact + (f", and {len(more)} more" if more else ""),
+            hint="The error's verdict names every fact; so does: atdata policy check REF",
+            verdict=verdict,
+        )
+    return verdict
+
+
+def judge(client: AtmosphereClient, entry: Entry, policy: Policy, lenses: Sequence[LensRecord] = ()) -> PolicyVerdict:
+    """The verdict of a policy over an entry. Its facts are read now; see `check_policy` for the arguments.
+
+    Raises:
+        UsageError: the entry, or a lens, is not of the network.
+    """
+    return evaluate(policy, Inquiry(client, policy).facts(entry, lenses))
+
+
+@dataclass(frozen=True)
+class RecordVersions:
+    """Keeps records that were judged, by their CIDs: a label may be about a version that no server has any more.
+
+    Attributes:
+        root: the cache folder.
+    """
+
+    root: Path
+
+    def keep(self, cid: Cid, block: bytes) -> None:
+        """Keep the bytes of a record."""
+        path = self._path(cid)
+        with disk_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.exists():
+                with atomic_file(path) as file:
+                    write_all(file, block, path)
+
+    def kept(self, cid: Cid) -> bytes | None:
+        """The bytes with a CID, if they were kept."""
+        try:
+            block = self._path(cid).read_bytes()
+        except OSError:
+            return None
+        return block if Cid.of_cbor(block) == cid else None
+
+    def _path(self, cid: Cid) -> Path:
+        return self.root / "records" / str(cid)
+
+
+class Inquiry:
+    """One inquiry into what a policy asks about a dataset. Whatever fails is itself a fact.
+
+    Args:
+        client: to find facts with.
+        policy: that asks.
+    """
+
+    def __init__(self, client: AtmosphereClient, policy: Policy) -> None:
+        self._reader, self._policy = client.reader, policy
+        self._versions = RecordVersions(client.settings.cache)
+        self._missing: dict[AtUri, str] = {}
+
+    def facts(self, entry: Entry, lenses: Sequence[LensRecord]) -> PolicyFacts:
+        """The facts about an entry, its schemas, and the lenses on the way."""
+        dataset = self._subject("dataset", entry)
+        schemas = self._schemas(entry)
+        found = tuple(self._lens(lens) for lens in lenses)
+        subjects = (dataset, *schemas, *(lens.subject for lens in found))
+        readings = self._readings(subjects)
+        now = datetime.now(UTC)
+        return PolicyFacts(
+            at=now,
+            dataset=dataset,
+            schemas=schemas,
+            lenses=found,
+            readings=readings,
+            versions=self._labelled_versions(subjects, readings, now),
+            undigested=tuple(shard.url for shard in entry.shards if shard.digest is None),
+            missing=self._missing,
+        )
+
+    def _schemas(self, entry: Entry) -> tuple[Subject, ...]:
+        """The schemas, where a rule may be about them."""
+        if not self._policy.forbid and not self._policy.pins:
+            return ()
+        found = []
+        for uri in filter(None, (entry.schema_ref, entry.metadata_schema_ref)):
+            try:
+                found.append(self._subject("schema", self._reader.read(uri, Schema)))
+            except AtdataError as error:
+                self._missing[uri] = error.what
+        return tuple(found)
+
+    def _lens(self, lens: LensRecord) -> LensFacts:
+        return LensFacts(self._subject("lens", lens))
+
+    def _subject(self, kind: str, record: Record) -> Subject:
+        if record.evidence is None:
+            raise UsageError(
+                "a policy judges what was read from the network",
+                actual=str(record.uri),
+                hint="Read the record from there: its publisher's signature comes with it.",
+            )
+        verified = record.evidence.verify()
+        block = read_car(record.evidence.car).blocks[verified.cid]
+        self._versions.keep(verified.cid, block)
+        contents = contents_of(type(record).from_record(verified.value, str(verified.uri.collection)))
+        return Subject(kind, verified.uri, verified.cid, contents, proof_of(verified))
+
+    def _readings(self, subjects: Sequence[Subject]) -> dict[Did, LabelReading | str]:
+        uris = [str(uri) for subject in subjects for uri in (subject.uri, subject.publisher)]
+        labels, found = LabelReader(self._reader), dict[Did, LabelReading | str]()
+        for labeler in self._policy.labelers:
+            try:
+                found[labeler] = labels.read(labeler, uris)
+            except AtdataError as error:
+                found[labeler] = error.what
+        return found
+
+    def _labelled_versions(
+        self, subjects: Sequence[Subject], readings: Mapping[Did, LabelReading | str], now: datetime
+    ) -> dict[tuple[AtUri, Cid], frozenset[Cid]]:
+        """The contents of other versions of the records that a label forbids, where they can be had."""
+        found: dict[tuple[AtUri, Cid], frozenset[Cid]] = {}
+        for reading in readings.values():
+            if isinstance(reading, str):
+                continue
+            for label in in_force((*reading.labels, *reading.earlier), now):
+                for subject in subjects:
+                    asked = (label.src, label.val) in self._policy.forbidden and label.uri == subject.uri
+                    if asked and label.cid not in (None, subject.cid) and label.cid is not None:
+                        contents = self._contents(subject.uri, label.cid)
+                        found |= {} if contents is None else {(subject.uri, label.cid): contents}
+        return found
+
+    def _contents(self, uri: AtUri, cid: Cid) -> frozenset[Cid] | None:
+        """The contents of a version of a record: one that was kept, or that its server still has."""
+        try:
+            block = self._versions.kept(cid)
+            if block is None:
+                identity = self._reader.identity(uri.authority)
+                block = (self._reader.transport.run(fetch_blocks(identity, [cid])) or {}).get(cid)
+            if block is None or cid != Cid.of_cbor(block):
+                return None
+            collection = str(uri.collection)
+            kind = next(kind for kind in _KINDS if collection in collections(kind.NSID))
+            return contents_of(kind.from_record(check_record(cbor.decode(block)), collection))
+        except (AtdataError, StopIteration):
+            return None
+
+
+def proof_of(verified: VerifiedRecord) -> str:
+    """The proof of a record, for people to read."""
+    return f"commit {verified.commit_cid}, rev {verified.commit.rev}, signed by {verified.identity.key.did_key}"
