@@ -16,12 +16,15 @@ import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack, chdir
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sybil import Example, Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 from sybil.sybil import SybilCollection
+
+if TYPE_CHECKING:
+    from atdata.testing import Devnet
 
 ROOT = Path(__file__).parent
 VARIABLES = (
@@ -31,6 +34,7 @@ VARIABLES = (
     "ATDATA_CACHE",
     "ATDATA_DATA",
     "ATDATA_INDEX_URL",
+    "ATDATA_POLICY",
     "ATDATA_POSTGRES_URL",
     "ATDATA_REDIS_URL",
     "AWS_ACCESS_KEY_ID",
@@ -76,7 +80,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("served")
 
 
-def begin(namespace: dict[str, Any]) -> None:
+def begin(namespace: dict[str, Any]) -> Devnet:
     """A network, an account, a folder, and a login on the command line."""
     from atdata.cli import account
     from atdata.testing import Devnet
@@ -92,6 +96,7 @@ def begin(namespace: dict[str, Any]) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     os.environ.update({**net.environment, **home, "PATH": path})
     account.save(net.client(alice))
+    return net
 
 
 def begin_with_buckets(namespace: dict[str, Any]) -> None:
@@ -114,13 +119,19 @@ def begin_with_buckets(namespace: dict[str, Any]) -> None:
     client.put_bucket_policy(Bucket="lab-public", Policy=policy)
 
 
-def begin_with_what_is_published(namespace: dict[str, Any]) -> None:
+def begin_with_what_is_published(namespace: dict[str, Any]) -> Devnet:
     """For the pages about loading: what the page about publishing has published."""
-    begin(namespace)
+    net = begin(namespace)
     page = (ROOT / "docs" / "network" / "publish.md").read_text("utf-8")
     published: dict[str, Any] = {"__name__": "publish"}
     for code in re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE):
         exec(compile(code, "publish.md", "exec", dont_inherit=True), published)
+    return net
+
+
+def begin_with_a_labeler(namespace: dict[str, Any]) -> None:
+    """For the page about policies: `labeler`, beside what is published."""
+    namespace["labeler"] = begin_with_what_is_published(namespace).create_labeler()
 
 
 def begin_with_services(namespace: dict[str, Any]) -> None:
@@ -160,21 +171,23 @@ def run_console(example: Example) -> None:
 
 PARSERS = [PythonCodeBlockParser(), CodeBlockParser(language="console", evaluator=run_console)]
 LOADING = ["docs/network/load.md", "docs/network/trust.md"]
+LABELLED = ["docs/network/policies.md"]
 TEAM = ["docs/local.md", "docs/promotion.md"]
 SERVICES = ["docs/deployment.md"]
 
 EVERYTHING = ["README.md", "docs/*.md", "docs/*/*.md"]
 
 
-def pages(patterns: list[str], setup: Callable[[dict[str, Any]], None], excludes: list[str] | None = None) -> Sybil:
+def pages(patterns: list[str], setup: Callable[[dict[str, Any]], object], excludes: list[str] | None = None) -> Sybil:
     return Sybil(parsers=PARSERS, path=str(ROOT), patterns=patterns, excludes=excludes or [], setup=setup, teardown=end)
 
 
 pytest_collect_file = SybilCollection(
     [
         pages(LOADING, begin_with_what_is_published),
+        pages(LABELLED, begin_with_a_labeler),
         pages(TEAM, begin_with_buckets),
         pages(SERVICES, begin_with_services),
-        pages(EVERYTHING, begin, excludes=[*LOADING, *TEAM, *SERVICES]),
+        pages(EVERYTHING, begin, excludes=[*LOADING, *LABELLED, *TEAM, *SERVICES]),
     ]
 ).pytest()

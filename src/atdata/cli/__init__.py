@@ -16,6 +16,7 @@ from atdata.cli import (
     importing,
     index,
     login,
+    policy,
     promote,
     publish,
     schema,
@@ -64,6 +65,7 @@ for verb in (versions.add, versions.append, versions.history, versions.diff, ver
     index.app.command()(verb)
 app.add_typer(index.app, name="index")
 app.add_typer(schema.app, name="schema")
+app.add_typer(policy.app, name="policy")
 app.command()(doctor.doctor)
 app.command()(services.up)
 app.command()(services.down)

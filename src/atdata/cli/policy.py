@@ -1,0 +1,70 @@
+"""`atdata policy`: the verdict of a trust policy, without reading a shard."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, check_policy
+from atdata.cli.index import is_public
+from atdata.cli.options import Json
+from atdata.cli.output import facts, say, say_json, table
+from atdata.errors import PolicyError, UsageError
+from atdata.policy import PolicyVerdict
+
+app = typer.Typer(help="What a trust policy says of a dataset.", no_args_is_help=True)
+
+
+@app.callback()
+def _group() -> None:
+    pass
+
+
+@app.command()
+def check(
+    ref: Annotated[str, typer.Argument(help="@handle/name[@version], or at://...")],
+    policy: Annotated[
+        str | None, typer.Option("--policy", help="The file of the policy; ATDATA_POLICY by default.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Judge a dataset by a policy, now: every fact that was used, and every one that could not be had.
+
+    A refusal ends with a non-zero exit.
+    """
+    if not is_public(ref):
+        raise UsageError("a policy is about datasets of the network", expected="@handle/name, or at://...", actual=ref)
+    client = AtmosphereClient()
+    try:
+        verdict = check_policy(client, AtmosphereIndex(client).get_dataset(ref), policy)
+    except PolicyError as refused:
+        verdict = refused.verdict
+    if verdict is None:
+        raise UsageError("no policy is given", hint="Name its file with --policy, or in ATDATA_POLICY.")
+    if json:
+        say_json(_as_json(verdict))
+    else:
+        _show(verdict)
+    if not verdict.allowed:
+        raise typer.Exit(1)
+
+
+def _show(verdict: PolicyVerdict) -> None:
+    card = verdict.card()
+    for grid in card.grids:
+        table(grid.columns, [[str(cell) for cell in row] for row in grid.rows])
+    say()
+    facts(card.known)
+    say("✓ allowed" if verdict.allowed else "✗ refused", style="bold green" if verdict.allowed else "bold red")
+
+
+def _as_json(verdict: PolicyVerdict) -> dict[str, object]:
+    return {
+        "policy": verdict.policy,
+        "record": str(verdict.uri),
+        "cid": str(verdict.cid),
+        "judged": verdict.at.isoformat(),
+        "allowed": verdict.allowed,
+        "findings": [vars(finding) for finding in verdict.findings],
+    }
