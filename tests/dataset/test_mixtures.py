@@ -784,10 +784,20 @@ def test_what_says_nothing_of_weights_is_refused(data):
     for weights in ([1], [1, 1, 1], [0, 0], [1, -1]):
         with pytest.raises(UsageError, match="weight"):
             loader.set_weights(weights)
-    for other in (data["a"], atdata.concat(data["a"]), data["a"].repeat(2), mixed(data, a=1, b=1).take(9)):
+    with pytest.raises(UsageError, match="have no weights any more") as caught:
+        mixed(data, a=1, b=1).take(9).loader(4, rank=0, world_size=1).set_weights([1, 1])
+    assert caught.value.actual == "9 of a mix of 2"
+    for other in (data["a"], atdata.concat(data["a"]), data["a"].repeat(2)):
         with pytest.raises(UsageError, match="only a mixture has weights"):
             other.loader(4, rank=0, world_size=1).set_weights([1, 1])
     list(itertools.islice(loader, 3))
+    for wrong in ({"batches": 10**15}, {"batches": 36}, {"step": 35}, {"step": 10**6}):
+        with pytest.raises(UsageError, match="the pass has fewer steps") as caught:
+            loader.set_weights([1, 3], **wrong)
+        with pytest.raises(UsageError, match="the pass has fewer steps"):
+            loader.state_dict(**wrong)
+        assert caught.value.expected == f"35 steps at most, and {'step=34' if 'step' in wrong else 'batches=35'}"
+    assert loader.state_dict(batches=35)["epoch"] == 1
     loader.set_weights([1, 3])
     state = loader.state_dict()
     said = state["mixture"]

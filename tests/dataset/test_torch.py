@@ -189,6 +189,37 @@ def test_a_stateful_dataloader_knows_what_its_workers_passed_over(data, count):
     assert sorted(seen) == KEPT
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_filtered_dicts_from_workers_are_saved_as_the_error_says(data, count):
+    def loader_of(**options: Any) -> Any:
+        return data.filter(some).loader(10, rank=0, world_size=1, format="torch", **options)
+
+    loader = loader_of()
+    batches = data_loading.DataLoader(loader, batch_size=None, num_workers=count)
+    assert type(next(iter(batches))) is dict
+    for arguments in ({}, {"batches": 1}):
+        with pytest.raises(atdata.errors.UsageError) as caught:
+            loader.state_dict(**arguments)
+        assert "StatefulDataLoader(loader, batch_size=None, num_workers=n)" in caught.value.hint
+        assert "batch.step" not in caught.value.hint
+    # The lines that it says.
+    batches = stateful.StatefulDataLoader(loader_of(), batch_size=None, num_workers=count)
+    used = [next(iter(batches))]
+    state = batches.state_dict()
+    again = stateful.StatefulDataLoader(loader_of(), batch_size=None, num_workers=count)
+    again.load_state_dict(state)
+    found = [batch["id"].tolist() for batch in (*used, *again)]
+    assert sorted(found) == KEPT
+    padded = loader_of(equal_steps="pad")
+    whole = [batch["id"].tolist() for batch in padded]
+    padded.set_epoch(0)
+    batches = data_loading.DataLoader(padded, batch_size=None, num_workers=count)
+    first = next(iter(batches))["id"].tolist()
+    again = loader_of(equal_steps="pad")
+    again.load_state_dict(padded.state_dict(batches=1))
+    assert [first, *(batch["id"].tolist() for batch in again)] == whole
+
+
 def test_workers_that_stay_learn_which_epoch_is_next(data):
     loader = data.loader(10, shuffle="global", rank=0, world_size=1)
     batches = data_loading.DataLoader(
@@ -299,6 +330,51 @@ def test_a_dataloader_reads_a_dataset_as_one_that_has_places(data, method, typed
         assert batch["values"][:, 0].tolist() == batch["id"].tolist()
     plain = data_loading.DataLoader(dataset, batch_size=10, **options)
     assert [batch["id"].tolist() for batch in plain] == expected(data, False, 0)
+
+
+@atdata.packable
+class Foreign:
+    """A sample with arrays in the byte order of another machine."""
+
+    number: int
+    values: NDArray[np.float32]
+    track: NDArray[np.int16]
+
+
+def values_of(sample: Any) -> Any:
+    return sample["values"] if isinstance(sample, dict) else sample.values
+
+
+def pair_of(sample: Foreign) -> Any:
+    return sample.number, [sample.values]
+
+
+def named(sample: Foreign) -> Any:
+    return {"values": sample.values}
+
+
+@pytest.mark.parametrize("count", [0, 1])
+@pytest.mark.parametrize("size", [None, 2])
+def test_whatever_a_view_gives_a_dataloader_gives_tensors_of_it(tmp_path, count, size):
+    rows = [Foreign(n, np.arange(3, dtype=">f4"), np.full(n + 1, n, ">i2")) for n in range(4)]
+    foreign = atdata.write_samples(rows, tmp_path / "a.tar")
+    untyped = Dataset(tmp_path / "a.tar")
+    views = {
+        "columns": (foreign.columns("number", "values", "track"), lambda batch: batch["values"]),
+        "untyped": (untyped, lambda batch: batch["values"]),
+        "concat": (atdata.concat(untyped, untyped), lambda batch: batch["values"]),
+        "dicts": (foreign.map(named), lambda batch: batch["values"]),
+        "arrays": (foreign.map(values_of), lambda batch: batch),
+        "pairs": (foreign.map(pair_of), lambda batch: batch[1][0]),
+    }
+    for name, (view, values) in views.items():
+        for batch in data_loading.DataLoader(view, batch_size=size, num_workers=count):
+            found = values(batch)
+            assert (found.dtype, found.tolist()) == (torch.float32, [0, 1, 2] if size is None else [[0, 1, 2]] * 2), (
+                name
+            )
+    whole = list(data_loading.DataLoader(foreign, batch_size=None))
+    assert [sample.number for sample in whole] == [0, 1, 2, 3]
 
 
 def test_a_filtered_dataset_has_no_places_and_says_what_has(data):

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atdata.arguments import checked_call, checked_text, checked_type
-from atdata.dataset.delivery import Format, extend_collation
+from atdata.dataset.delivery import Format, convert_samples, items
 from atdata.dataset.entry import IndexEntry
 from atdata.dataset.identity import By, find, part_of, sides
 from atdata.dataset.iteration import Batches, Samples, Shuffle
@@ -317,14 +317,14 @@ class Dataset(MaybeSized, Tables[T], Looks[T]):
             DigestError: fetched bytes are not the published ones.
         """
         if isinstance(which, int | np.integer) and not isinstance(which, bool):
+            convert_samples()
             (sample,) = self._batch(self._numbers(self._position(int(which)))).samples
             return sample
         return self._batch(self._numbers(self._positions(which)))
 
     def __getitems__(self, which: Sequence[int]) -> list[T]:
         """Some samples: so a DataLoader asks for those of a batch."""
-        extend_collation()
-        return self._batch(self._numbers(self._positions(which))).samples
+        return items(self._batch(self._numbers(self._positions(which))).samples)
 
     def select(self, which: slice | Sequence[int] | NDArray[np.integer[Any]]) -> Dataset[T]:
         """A view of some samples, in the order given.

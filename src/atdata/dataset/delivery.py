@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, Literal, Self, TypeAlias, get_args
 
+import numpy as np
+
 from atdata.dataset import segments
 from atdata.dataset.frameworks import collates, keep_as_they_are
 from atdata.dataset.segments import Lease, begin_lending, receive
@@ -96,6 +98,32 @@ def extend_collation() -> None:
     if known is not None and SampleBatch not in known:
         known |= dict.fromkeys((SampleBatch, Outgoing), _whole)
         known |= dict.fromkeys((PackableSample, DictSample), _side_by_side)
+
+
+def items(samples: list[Any]) -> list[Any]:
+    """Samples, and whatever else a map gives, as a DataLoader can collate them: PyTorch takes no arrays in another byte order."""
+    extend_collation()
+    return [sample if isinstance(sample, PackableSample | DictSample) else _native(sample) for sample in samples]
+
+
+def convert_samples() -> None:
+    """Have a DataLoader that reads samples one by one convert their arrays to tensors."""
+    keep_as_they_are(_converted)
+
+
+def _converted(sample: Any) -> Any:
+    if isinstance(sample, DictSample):
+        return {name: tensor(name, value) if isinstance(value, np.ndarray) else value for name, value in sample.items()}
+    return sys.modules["torch.utils.data"].default_convert(_native(sample))
+
+
+def _native(value: Any) -> Any:
+    """The same with arrays in this machine's byte order."""
+    if isinstance(value, np.ndarray):
+        return value.astype(value.dtype.newbyteorder("="), copy=False)
+    if type(value) is dict:
+        return {key: _native(item) for key, item in value.items()}
+    return type(value)(map(_native, value)) if type(value) in (list, tuple) else value
 
 
 def _side_by_side(samples: Sequence[Any], **_: Any) -> dict[str, Any]:

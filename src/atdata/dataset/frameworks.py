@@ -9,7 +9,7 @@ A loader finds its readers on the call stack, also where it is inside a dataset 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
@@ -43,14 +43,17 @@ def refuse_sampling() -> None:
         )
 
 
-def keep_as_they_are() -> None:
+def keep_as_they_are(instead: Callable[[Any], Any] | None = None) -> None:
     """Have a DataLoader that reads give out columns of tensors as they are: the conversion that it has for what somebody
     else may give it looks at each text by itself.
+
+    Args:
+        instead: a conversion of ours in its place.
     """
     convert = getattr(sys.modules.get("torch.utils.data"), "default_convert", None)
     for reader in _readers(*_FETCHERS):
         if convert is not None and reader.collate_fn is convert:
-            reader.collate_fn = _as_it_is
+            reader.collate_fn = instead or _as_it_is
 
 
 def _as_it_is(batch: Any) -> Any:

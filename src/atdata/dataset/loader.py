@@ -30,6 +30,10 @@ B = TypeVar("B")  # what a loader gives: batches, or dicts of their columns
 EqualSteps: TypeAlias = Literal["pad", "drop"]
 
 _VERSION = 1
+_STATEFUL = (
+    "Batches with format= do not say their step. Let torchdata count: batches = StatefulDataLoader(loader, batch_size=None,"
+    " num_workers=n), and batches.state_dict(); or leave format= out; or use equal_steps='pad', which skips no step."
+)
 
 
 class _Progress(NamedTuple):
@@ -264,7 +268,7 @@ class Loader(MaybeSized, Generic[B]):
             step: `batch.step` of the last batch that was used.
 
         Raises:
-            UsageError: the arguments do not tell what was used.
+            UsageError: the arguments do not tell what was used, or more than the pass has.
         """
         progress = self._used(batches, step)
         state = {**self._identity(), **weighing(self.view), "epoch": progress.epoch, "position": progress.start}
@@ -348,23 +352,47 @@ class Loader(MaybeSized, Generic[B]):
                     actual=step,
                     hint="Use torchdata's StatefulDataLoader, one worker, or equal_steps='pad'.",
                 )
-            return progress._replace(taken=checked_int(step, "step") + 1)
+            return self._in_epoch(progress._replace(taken=checked_int(step, "step") + 1), "step", step)
         if batches is not None:
             if self.view.filtered and self._equal_steps is None:
                 raise UsageError(
                     "steps that the filter empties are skipped, so a number of batches does not tell the step",
                     path="batches",
-                    hint="Give the step of the last batch that was used: state_dict(step=batch.step).",
+                    hint=self._how,
                 )
-            return progress._replace(taken=checked_int(batches, "batches"))
-        hint = "Give the number of batches of this pass that were used, state_dict(batches=n), or the step of the last one,"
-        hint += " state_dict(step=batch.step)."
+            return self._in_epoch(progress._replace(taken=checked_int(batches, "batches")), "batches", batches)
+        hint = self._how
         if last is not None:
             raise UsageError("workers prefetch batches, so the loader cannot know how many were used", hint=hint)
         if self._prefetcher is not None and progress.taken:
             raise UsageError(
                 f"{self._prefetcher} prefetches one batch, so the loader cannot know how many were used",
                 hint=f"{hint} Lightning prefetches none of a loader with equal_steps='pad'.",
+            )
+        return progress
+
+    @property
+    def _how(self) -> str:
+        """The line that tells what of this loader was used where something reads ahead."""
+        by_step = "the step of the last batch that was used: state_dict(step=batch.step)."
+        if self.view.filtered and self._equal_steps is None:
+            return f"Give {by_step}" if self._format is None else _STATEFUL
+        by_count = "the number of batches of this pass that were used: state_dict(batches=n)"
+        return f"Give {by_count}." if self._format else f"Give {by_count}; or {by_step}"
+
+    def _in_epoch(self, progress: _Progress, path: str, given: int) -> _Progress:
+        """The progress, if the epoch has so many steps."""
+        size = self.batch_size * (progress.world or self.rank.world_size)
+        view = of_epoch(self.view, progress.epoch)
+        needed = progress.start + (progress.taken - 1) * size + (size if self._equal_steps == "drop" else 1)
+        if progress.taken and (end := view.resolve_stop(needed)) < needed:
+            steps = (end - progress.start + (0 if self._equal_steps == "drop" else size - 1)) // size
+            raise UsageError(
+                "the pass has fewer steps",
+                path=path,
+                expected=f"{steps} steps at most, and {path}={steps - (path == 'step')}",
+                actual=given,
+                hint="Count those of this pass alone, which may have begun in the middle of an epoch.",
             )
         return progress
 

@@ -355,7 +355,13 @@ def reweighted(view: View[Any], weights: Sequence[Any], state: Mapping[str, Any]
     Raises:
         UsageError: it is no mixture, or the weights are not what they must be.
     """
-    if not isinstance(view, Mixture) or isinstance(view, Repetition) or view.selection is not None:
+    if isinstance(view, Mixture) and view.selection is not None:
+        raise UsageError(
+            "some samples of a mixture have no weights any more",
+            actual=f"{len(view.selection)} of a {view.about.title}",
+            hint="Make the loader of the mixture before take, skip, select or split. A shorter epoch: atdata.mix(..., stop=n).",
+        )
+    if not isinstance(view, Mixture) or isinstance(view, Repetition):
         raise UsageError("only a mixture has weights", actual=view.about.title, hint="Make one with atdata.mix({...}).")
     if shares_of(weights) == view.weights:
         return weighing(view)  # the shares go on where they are
