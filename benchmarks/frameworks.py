@@ -1,6 +1,7 @@
 """Loaders inside the frameworks that train with them, against the same loader alone: passes that take turns in one process,
-page cache warm, columns of numbers (what a model takes), and a step that does nothing. Beside them what users of
-PyTorch read otherwise: LitData, MosaicML's streaming and `datasets`, each with a copy of the same samples, in its own loader.
+page cache warm, columns of numbers (what a model takes), and a step that does nothing. From a framework that has a loop of
+its own, what that takes is counted with the loader: the same loop over as many batches that are ready. Beside them what users
+of PyTorch read otherwise: LitData, MosaicML's streaming and `datasets`, each with a copy of the same samples, in its own loader.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from atdata import Dataset
 
 GOALS = {("A", 4096): 0.8, ("B", 256): 0.9, ("A", 256): None}
 OTHERS = ("datasets", "LitData", "MosaicML")
+READY = ", ready batches"
 
 Pass = Callable[[], Any]
 
@@ -45,6 +47,7 @@ def passes(data: Dataset[Any], size: int, folder: Path) -> dict[str, Pass]:
         return data.loader(size, rank=0, world_size=1, format=format)
 
     found = {"loader": drained(loader())}
+    steps = -(-len(data) // size)
     if installed("torch"):
         from torch.utils.data import DataLoader
 
@@ -59,12 +62,14 @@ def passes(data: Dataset[Any], size: int, folder: Path) -> dict[str, Pass]:
         found["accelerate"] = drained(prepare("cpu", loader()))
     if installed("lightning"):
         found["Lightning"] = lightning(loader())
+        found["Lightning" + READY] = lightning(ready(loader(), steps))
     if installed("grain"):
         from atdata.integrations.grain import batches
 
         found["grain"] = drained(batches(loader(None)))
     if installed("transformers", "accelerate"):
-        found["Trainer"] = trainer(loader(), -(-len(data) // size), folder)
+        found["Trainer"] = trainer(loader(), steps, folder)
+        found["Trainer" + READY] = trainer(ready(loader(), steps), steps, folder)
     others = {
         "datasets": (hugging_face, "datasets"),
         "LitData": (litdata, "litdata"),
@@ -74,6 +79,13 @@ def passes(data: Dataset[Any], size: int, folder: Path) -> dict[str, Pass]:
         if installed(module, "torch"):
             found[name] = made(data, size, folder)
     return found
+
+
+def ready(loader: Any, steps: int) -> Any:
+    """As many batches as a pass has, which need not be read."""
+    from torch.utils.data import DataLoader
+
+    return DataLoader([next(iter(loader))] * steps, batch_size=None)  # type: ignore[arg-type]
 
 
 def lightning(batches: Any) -> Pass:
@@ -107,6 +119,10 @@ def trainer(batches: Any, steps: int, folder: Path) -> Pass:
     transformers.logging.set_verbosity_error()
 
     class Nothing(LoaderTrainer, transformers.Trainer):
+        def get_train_dataloader(self) -> Any:
+            is_ready = isinstance(batches, torch.utils.data.DataLoader)
+            return batches if is_ready else super().get_train_dataloader()
+
         def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
             return torch.zeros(())
 
@@ -182,9 +198,15 @@ def measure(workload: Workload, data: Dataset[Any], size: int, folder: Path, rou
     print(
         f"frameworks {workload.name}, batches of {size}: {workload.count / min(times['loader']):,.0f} samples/s alone"
     )
+    nothing = [0.0] * rounds
     for name, taken in times.items():
-        ratio = statistics.median(one / other for one, other in zip(times["loader"], taken, strict=True))
+        own = times.get(name + READY, nothing)  # what the framework's loop takes by itself
+        alone = [one + other for one, other in zip(times["loader"], own, strict=True)]
+        ratio = statistics.median(one / other for one, other in zip(alone, taken, strict=True))
         cost = 1e6 * (min(taken) - min(times["loader"])) / steps
+        if name.endswith(READY):
+            print(f"  {name}: {1e6 * min(taken) / steps:,.0f} us a batch")
+            continue
         wanted = goal is not None and name not in ("loader", *OTHERS)
         reached &= not wanted or ratio >= (goal or 0)
         print(f"  {name}: {ratio:.2f}{f' (goal {goal})' if wanted else ''}, {cost:,.0f} us a batch beside the loader")
