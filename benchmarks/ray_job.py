@@ -98,7 +98,7 @@ def main(options: argparse.Namespace) -> bool:
     )
     with tempfile.TemporaryDirectory(prefix="atdata-bench-", dir=options.folder) as scratch:
         folder = Path(scratch)
-        few = write(folder / "few", 2 * WORKERS * PER_SHARD)
+        few = write(folder / "few", 8 * WORKERS * PER_SHARD)  # their start counts for little
         timed(few, folder / "few", "ray")  # starts the workers
         speed = len(few) / timed(few, folder / "few", "processes")[0]
         count = round(speed * (SECONDS / 10 if options.quick else SECONDS * 1.5) / PER_SHARD + 1) * PER_SHARD
