@@ -14,6 +14,7 @@ from pathlib import Path
 
 import frameworks
 import importing
+import lenses
 import members
 import mixtures
 import opening
@@ -36,6 +37,7 @@ BENCHMARKS: dict[str, Callable[[argparse.Namespace], bool]] = {
     "frameworks": frameworks.main,
     "importing": import_benchmark,
     "index": index.main,
+    "lenses": lenses.main,
     "members": members.main,
     "mixtures": mixtures.main,
     "opening": lambda _: opening.main(),

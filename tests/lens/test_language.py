@@ -17,7 +17,7 @@ import atdata
 from atdata import ClassLabel, Dataset, DictSample, SampleBatch, Shape, Unit, packable
 from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
-from atdata.errors import LensError, NoHomeError, SampleError
+from atdata.errors import ArgumentTypeError, LensError, NoHomeError, SampleError
 from atdata.lens import Complement, DataLens, Program, register
 from atdata.samples.stacking import stack
 from atdata.schema import schema_of, to_json_schema, type_of
@@ -537,3 +537,20 @@ def test_a_view_of_more_kinds_may_hold_what_the_source_does_not_take():
         lens.put(lens.view_type(None, f4(1, 2)), sample)
     with pytest.raises(NoHomeError):
         lens.put(lens.view_type(1, f4(1, 2, 3)), sample)
+
+
+def test_a_dataset_goes_through_the_lens_that_is_given(tmp_path: Path):
+    """And not through the one that is registered; one between other types is refused."""
+    source, view = kind("Dose", n=float), kind("Seen", n=float)
+    atdata.write_samples([source(2.0)], tmp_path / "a.tar")
+    data = Dataset(str(tmp_path / "a.tar"), sample_type=source)
+    twice, thrice = (one(source, view, {"op": "scale", "field": "n", "factor": factor}) for factor in (2, 3))
+    register(twice)
+    assert data.as_type(view)[0] == view(4.0)
+    assert data.as_type(view, lens=thrice)[0] == view(6.0)
+    assert data.as_type(source, lens=one(source, source)).as_type(view, lens=thrice)[0] == view(6.0)
+    with pytest.raises(LensError, match="joins other types"):
+        data.as_type(view, lens=DataLens(DRIFT, V1, V3))
+    wrong: Any = thrice.get
+    with pytest.raises(ArgumentTypeError, match="lens must be"):
+        data.as_type(view, lens=wrong)

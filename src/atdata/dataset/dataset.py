@@ -30,7 +30,7 @@ from atdata.dataset.transforms import Filter, Map, Transform
 from atdata.dataset.view import MaybeSized, ShardView, View
 from atdata.display import Card, Grid
 from atdata.errors import FieldTypeError, NotFoundError, UsageError
-from atdata.lens import find_lens, registered_lens
+from atdata.lens import Lens, find_lens, fitted, registered_lens
 from atdata.numbers import Ints, checked_int
 from atdata.samples import DictSample, PackableSample, SampleBatch, fields_of
 from atdata.samples.layout import Layout
@@ -417,23 +417,29 @@ class Dataset(MaybeSized, Tables[T], Looks[T]):
 
     # --- views
 
-    def as_type(self, view_type: type[V], *, layout: Mapping[str, str] | None = None) -> Dataset[V]:
+    def as_type(
+        self, view_type: type[V], *, lens: Lens[Any, Any] | None = None, layout: Mapping[str, str] | None = None
+    ) -> Dataset[V]:
         """A view of the samples through the registered lens to another type, or with only some of their fields.
 
         A dataset without a type becomes one of `view_type`, whose fields stand in the files that a layout names.
 
         Args:
             view_type: the type.
+            lens: to go through this one instead.
             layout: as for `Dataset`, of one without a type.
 
         Raises:
             LensNotFoundError: there is no lens to it.
+            LensError: the lens is one between other types.
             FieldTypeError: it is not a sample type.
             UsageError: the layout does not fit, or the dataset has a type.
         """
         _checked(view_type)
         said = None if layout is None else Layout.of(layout)
-        return self._seen(self.view.each(lambda view: _as_type(view, view_type, said)))
+        if lens is not None:
+            checked_type(lens, Lens, "lens", "Give a lens: @atdata.lens, or DataLens(program, Source, View).")
+        return self._seen(self.view.each(lambda view: _as_type(view, view_type, said, lens)))
 
     def columns(self, *names: str) -> Dataset[DictSample]:
         """A view that reads some fields and decodes nothing else; its samples are `DictSample`s.
@@ -573,11 +579,16 @@ def dataset_of(view: View[T]) -> Dataset[T]:
     return dataset
 
 
-def _as_type(view: ShardView[Any], view_type: type[Any], layout: Layout | None) -> ShardView[Any]:
+def _as_type(
+    view: ShardView[Any], view_type: type[Any], layout: Layout | None, given: Lens[Any, Any] | None
+) -> ShardView[Any]:
     if view.fields is not None or view.transforms:
         raise UsageError("as_type must come before columns, map and filter", hint="Call as_type first.")
     stored, lens, said = view.stored_type, view.lens, view.layout
-    if lens is None and stored is DictSample and registered_lens(stored, view_type) is None:
+    if given is not None:
+        given = fitted(given, view.sample_type, view_type)
+        lens = given if lens is None else lens.then(given)
+    elif lens is None and stored is DictSample and registered_lens(stored, view_type) is None:
         stored, said = view_type, said if layout is None else layout
         if said is not None and stored is not DictSample:
             said.check(fields_of(stored))

@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from atdata.lens.functions import Composed, Identity, Lens, Projection, no_putter
-from atdata.lens.registry import find_lens, lens, register, registered_lens
+from atdata.lens.registry import find_lens, fitted, lens, register, registered_lens, registered_lenses
 
 if TYPE_CHECKING:
     from atdata.lens.language import Complement, DataLens, Program
@@ -26,10 +26,12 @@ __all__ = [
     "Program",
     "Projection",
     "find_lens",
+    "fitted",
     "lens",
     "no_putter",
     "register",
     "registered_lens",
+    "registered_lenses",
 ]
 
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
-from atdata.errors import LensNotFoundError
+from atdata.errors import LensError, LensNotFoundError
 from atdata.lens.functions import Composed, Lens, Projection, Recast, types_of
 from atdata.lens.types import schema_key
 from atdata.samples import PackableSample, fields_of
@@ -59,8 +59,24 @@ def registered_lens(source_type: type[S], view_type: type[V]) -> Lens[S, V] | No
     return None if found is None else fitted(found, source_type, view_type)
 
 
+def registered_lenses() -> list[Lens[Any, Any]]:
+    """All lenses that were registered."""
+    return [made for seen in _registry.values() for made in seen.values()]
+
+
 def fitted(found: Lens[Any, Any], source_type: type[S], view_type: type[V]) -> Lens[S, V]:
-    """A lens for these classes of the schemas that it joins."""
+    """A lens for these classes of the schemas that it joins.
+
+    Raises:
+        LensError: it joins other schemas.
+    """
+    wanted = [schema_key(source_type), schema_key(view_type)]
+    if [schema_key(found.source_type), schema_key(found.view_type)] != wanted:
+        raise LensError(
+            f"the lens {found.name} joins other types",
+            expected=f"{source_type.__name__} -> {view_type.__name__}",
+            actual=f"{found.source_type.__name__} -> {found.view_type.__name__}",
+        )
     if found.source_type is not source_type:
         found = Composed(Recast(source_type, found.source_type), found)
     return found if found.view_type is view_type else Composed(found, Recast(found.view_type, view_type))

@@ -80,7 +80,7 @@ def best_ways(edges: Iterable[LensEdge], source: Cid, target: Cid) -> list[LensW
     cycles end.
     """
     leading = defaultdict(list)
-    for edge in sorted(edges, key=lambda edge: (edge.key, str(edge.target))):
+    for edge in sorted(edges, key=lambda edge: (edge.key, edge.target)):
         leading[edge.source].append(edge)
     costs: dict[Cid, Cost] = {source: (0, 0, 0)}
     last: dict[Cid, list[LensEdge]] = {source: []}
