@@ -307,3 +307,14 @@ class PdsSuite:
         status = pds.get("com.atproto.sync.getRepoStatus", did=pds.did)[1]
         assert (status["did"], status["active"]) == (pds.did, True)
         assert pds.did in [repo["did"] for repo in pds.get("com.atproto.sync.listRepos", limit=1000)[1]["repos"]]
+
+    def test_an_account_that_is_deactivated(self, pds: PdsUnderTest) -> None:
+        assert pds.put("a", RECORD)[0] == 200
+        assert pds.post("com.atproto.server.deactivateAccount", {})[0] == 200
+        status = pds.get("com.atproto.sync.getRepoStatus", did=pds.did)
+        assert status == (200, {"did": pds.did, "active": False, "status": "deactivated"})
+        for method, more in (("getLatestCommit", {}), ("getRecord", {"collection": COLLECTION, "rkey": "a"})):
+            assert error(pds.get(f"com.atproto.sync.{method}", did=pds.did, **more)) == (400, "RepoDeactivated")
+        assert pds.post("com.atproto.server.activateAccount")[0] == 200
+        assert pds.get("com.atproto.sync.getRepoStatus", did=pds.did)[1]["active"] is True
+        assert pds.get("com.atproto.sync.getRecord", did=pds.did, collection=COLLECTION, rkey="a")[0] == 200

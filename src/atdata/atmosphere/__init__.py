@@ -8,6 +8,7 @@ from atdata.atmosphere.labels import LabelLoader, LabelPublisher
 from atdata.atmosphere.lenses import LensLoader, LensPublisher
 from atdata.atmosphere.schemas import SchemaLoader, SchemaPublisher
 from atdata.atmosphere.trust import check_policy
+from atdata.atmosphere.verifications import VerificationLoader, VerificationPublisher
 from atdata.atproto.syntax import AtUri, BlobUri
 from atdata.atproto.verify import Evidence
 
@@ -27,5 +28,7 @@ __all__ = [
     "PDSBlobStore",
     "SchemaLoader",
     "SchemaPublisher",
+    "VerificationLoader",
+    "VerificationPublisher",
     "check_policy",
 ]

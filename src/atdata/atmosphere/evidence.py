@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from atdata.atproto.cid import Cid
 from atdata.atproto.fetch import (
+    fetch_active,
     fetch_blocks,
     fetch_identity,
     fetch_record,
@@ -29,10 +30,10 @@ from atdata.atproto.repo.proof import ProvenCommit, prove_commit
 from atdata.atproto.repo.view import RepositoryView
 from atdata.atproto.syntax import AtUri, Did, Handle, Nsid, Tid, typed_identifier
 from atdata.atproto.verify import Evidence, VerifiedIdentity, VerifiedRecord, verify_identity, verify_record
-from atdata.errors import IdentityError, LexiconError, NetworkError, RollbackError, UsageError
+from atdata.errors import IdentityError, LexiconError, NetworkError, NotFoundError, RollbackError, UsageError
 from atdata.files import atomic_file, disk_errors, write_all
 from atdata.json_reader import read_json
-from atdata.records import Entry, Label, LensRecord, Listing, Malformed, Record, Schema, parse_record
+from atdata.records import Entry, Label, LensRecord, LensVerification, Listing, Malformed, Record, Schema, parse_record
 from atdata.records.address import AUTHORITY
 from atdata.records.nsids import collections
 from atdata.settings import Settings
@@ -219,6 +220,16 @@ class EvidenceReader:
                 listing.add(_listed(identity, proven, leaf, blocks, kind))
         return listing
 
+    def check_active(self, identity: VerifiedIdentity) -> None:
+        """Refuse an account that is deactivated, suspended or taken down, by the word of its server.
+
+        Raises:
+            NotFoundError: it is, or the server has no such account.
+            NetworkError: the server does not say.
+        """
+        if not self.transport.run(fetch_active(identity)):
+            raise NotFoundError("an account is not active", uri=AtUri.of(identity.did), actual="its server says so")
+
     def follow(self, identity: VerifiedIdentity, view: RepositoryView, *, remember: bool = True) -> ProvenCommit:
         """Bring a view of an account's repository to the newest commit.
 
@@ -273,7 +284,7 @@ class EvidenceReader:
         Raises:
             VerificationError, NetworkError: as `collection`.
         """
-        kinds: tuple[type[Record], ...] = (Schema, Entry, Label, LensRecord)
+        kinds: tuple[type[Record], ...] = (Schema, Entry, Label, LensRecord, LensVerification)
         return [passed for kind in kinds for passed in self.read_all(who, kind).malformed]
 
 

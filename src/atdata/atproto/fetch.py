@@ -146,6 +146,17 @@ def fetch_record(identity: VerifiedIdentity, collection: Nsid, rkey: RecordKey) 
     return answer.body
 
 
+def fetch_active(identity: VerifiedIdentity) -> Steps[bool]:
+    """True if the account's server says that the account is active. Nobody signs that.
+
+    Raises:
+        NotFoundError: the server does not have the account.
+        XrpcError: it does not say.
+    """
+    answer = yield from _sync(identity, "getRepoStatus", (("did", str(identity.did)),), MAX_DOCUMENT)
+    return _json(answer).get("active") is True
+
+
 def fetch_view(identity: VerifiedIdentity, view: RepositoryView) -> Steps[ProvenCommit]:
     """Bring a view of a repository to its newest commit, and prove it complete.
 

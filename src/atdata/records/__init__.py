@@ -9,12 +9,15 @@ from atdata.records.manifests import ShardManifest
 from atdata.records.record import IndexKeys, Record, check_outgoing, lexicons, newest
 from atdata.records.schema import Schema
 from atdata.records.storage import Blob, BlobStorage, ExternalStorage, HttpStorage, S3Storage, Storage
+from atdata.records.verification import METHODS, CodeHash, LensVerification, Trial
 from atdata.records.version import Version, VersionRange, is_semver
 
 __all__ = [
+    "METHODS",
     "Address",
     "Blob",
     "BlobStorage",
+    "CodeHash",
     "CodeReference",
     "Entry",
     "ExternalStorage",
@@ -23,6 +26,7 @@ __all__ = [
     "Label",
     "LensProgram",
     "LensRecord",
+    "LensVerification",
     "Listing",
     "Malformed",
     "Predecessor",
@@ -34,6 +38,7 @@ __all__ = [
     "ShardManifest",
     "Size",
     "Storage",
+    "Trial",
     "Version",
     "VersionRange",
     "check_outgoing",

@@ -44,7 +44,7 @@ def first_found(value: Mapping[str, Any], allowed: Allowed) -> Violation | None:
 
 def _address_fields(value: Mapping[str, Any]) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     """The fields that are addresses and nothing else, each with the schemes that it takes."""
-    for name in ("getterCode", "putterCode"):
+    for name in ("getterCode", "putterCode", "proofRef"):
         code = value.get(name)
         if isinstance(code, Mapping) and "repository" in code:
             yield f"{name}.repository", str(code["repository"]), ("https", "at")

@@ -141,6 +141,16 @@ class Pds:
         account = self._account_of(request)
         return Answer.json({"did": account.did, "handle": account.handle, "active": account.active})
 
+    @_answers("POST", "server.deactivateAccount")
+    def _deactivate_account(self, request: Request) -> Answer:
+        self._account_of(request).active = False
+        return Answer(200)
+
+    @_answers("POST", "server.activateAccount")
+    def _activate_account(self, request: Request) -> Answer:
+        self._account_of(request).active = True
+        return Answer(200)
+
     @_answers("GET", "identity.resolveHandle")
     def _resolve_handle(self, request: Request) -> Answer:
         account = self._find(request.param("handle"))
@@ -280,8 +290,9 @@ class Pds:
 
     @_answers("GET", "sync.getRepoStatus")
     def _get_repo_status(self, request: Request) -> Answer:
-        account = self._synced(request)
-        return Answer.json({"did": account.did, "active": account.active, "rev": account.repo.head.rev})
+        account = self._hosted(request)
+        state = {"rev": account.repo.head.rev} if account.active else {"status": "deactivated"}
+        return Answer.json({"did": account.did, "active": account.active, **state})
 
     @_answers("GET", "sync.listRepos")
     def _list_repos(self, _request: Request) -> Answer:
@@ -313,10 +324,14 @@ class Pds:
             raise Refusal(400, "RepoNotFound", f"Could not find repo: {who}")
         return account
 
-    def _synced(self, request: Request) -> PdsAccount:
+    def _hosted(self, request: Request) -> PdsAccount:
         account = self.accounts.get(Did(request.param("did")))
         if account is None:
             raise Refusal(400, "RepoNotFound", f"Could not find repo for DID: {request.param('did')}")
+        return account
+
+    def _synced(self, request: Request) -> PdsAccount:
+        account = self._hosted(request)
         if not account.active:
             raise Refusal(400, "RepoDeactivated", f"Repo has been deactivated: {account.did}")
         return account
