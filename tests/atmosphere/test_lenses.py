@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,8 @@ import pytest
 
 import atdata
 from atdata.atmosphere import LensLoader, LensPublisher, SchemaPublisher
-from atdata.atproto import cbor
-from atdata.atproto.cid import Cid
 from atdata.errors import ConflictError, LensError, NotFoundError, UsageError
-from atdata.lens import no_putter
+from atdata.lens import DataLens, Program, no_putter
 from atdata.records import ProgramMember
 from atdata.testing import DevAccount
 from support.networks import Network, get, list_records, official_verdicts, unavailable
@@ -191,16 +188,7 @@ def test_a_lens_between_published_types_is_used(network: Network, checkout: Path
 
 
 RELEASE = "https://git.example.org/atdata@" + "0b" * 20
-VALUE = {"language": "atdata-lens", "version": 1, "steps": [{"drop": "score"}]}
-
-
-@dataclass(frozen=True)
-class Program:
-    value: dict[str, Any]
-
-    @property
-    def cid(self) -> Cid:
-        return Cid.of_cbor(cbor.encode(self.value))
+KEEP, OTHER = (Program.of({"op": "drop", "field": field}) for field in ("score", "scorf"))  # by one character
 
 
 @pytest.fixture
@@ -217,19 +205,21 @@ def test_a_program_is_published_and_names_the_released_interpreter(
     network: Network, alice: DevAccount, ends: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ATDATA_LENS_INTERPRETER", RELEASE)
-    publisher, program = LensPublisher(network.client(alice)), Program(VALUE)
-    uri = publisher.publish(name="keep", program=program, **ends)
-    assert publisher.publish(name="keep", program=program, **ends) == uri, "the same lens is one record"
+    publisher = LensPublisher(network.client(alice))
+    uri = publisher.publish(name="keep", program=KEEP, **ends)
+    assert publisher.publish(name="keep", program=KEEP, **ends) == uri, "the same lens is one record"
     record = LensLoader(network.client()).get(uri)
-    assert record["program"] == {**VALUE, "cid": str(program.cid)}
+    assert record["program"] == {**KEEP.value, "cid": str(KEEP.cid)}
     assert record.program is not None
-    assert record.program.cid == program.cid
+    assert record.program.cid == KEEP.cid
     for code in (record.getter_code, record.putter_code):
         assert f"{code.repository}@{code.commit}" == RELEASE
     assert record.has_putter
     if not unavailable():
         listed = list_records(alice.pds_url, alice.did, "science.alt.dataset.lens")
         assert [verdict["ok"] for verdict in official_verdicts(listed)] == [True]
+    lens = DataLens(KEEP, Full, Simple, name="keep")
+    assert publisher.publish_from_lens(lens, **ends) == uri, "the lens is its program"
     with pytest.raises(LensError, match="needs something that does it"):
         publisher.publish(name="nothing", **ends)
 
@@ -238,21 +228,20 @@ def test_a_lens_is_changed_on_purpose_only(
     network: Network, alice: DevAccount, bob: DevAccount, ends: dict[str, Any]
 ) -> None:
     publisher, loader = LensPublisher(network.client(alice)), LensLoader(network.client())
-    uri = publisher.publish(name="keep", program=Program(VALUE), rkey="keep", description="Keep it", **ends)
+    uri = publisher.publish(name="keep", program=KEEP, rkey="keep", description="Keep it", **ends)
     first = loader.get(uri)
-    other = Program({**VALUE, "steps": [{"drop": "scorf"}]})
     with pytest.raises(ConflictError):
-        publisher.publish(name="keep", program=other, rkey="keep", **ends)
+        publisher.publish(name="keep", program=OTHER, rkey="keep", **ends)
     assert loader.get(uri).cid == first.cid
-    changed = publisher.update(uri, program=other)
+    changed = publisher.update(uri, program=OTHER)
     stands = loader.get(uri)
-    assert (stands.uri, stands.cid, stands.program) == (uri, changed.cid, ProgramMember.of(other))
+    assert (stands.uri, stands.cid, stands.program) == (uri, changed.cid, ProgramMember.of(OTHER))
     assert stands.cid != first.cid
     assert (stands.created_at, stands.description) == (first.created_at, "Keep it"), "what is not said stays"
     before = repository_rev(alice)
-    assert publisher.update(uri, program=other).cid == stands.cid
+    assert publisher.update(uri, program=OTHER).cid == stands.cid
     assert repository_rev(alice) == before, "the same again writes nothing"
-    assert publisher.update(uri, program=Program(VALUE)).cid == first.cid
+    assert publisher.update(uri, program=KEEP).cid == first.cid
     assert publisher.update(uri, description=None).description is None
     with pytest.raises(NotFoundError):
         publisher.update(f"{uri}x", description="y")
@@ -268,7 +257,7 @@ def test_a_code_lens_becomes_a_program(network: Network, alice: DevAccount, ends
     publisher = LensPublisher(network.client(alice))
     code = {"repository": "https://example.com/r", "commit": "0" * 40, "path": "a.py:f"}
     uri = publisher.publish(name="keep", getter_code=code, putter_code=code, **ends)
-    changed = publisher.update(uri, program=Program(VALUE))
+    changed = publisher.update(uri, program=KEEP)
     assert changed.getter_code.path != "a.py:f"
     assert publisher.update(uri, program=None, getter_code=code, putter_code=code).program is None
 

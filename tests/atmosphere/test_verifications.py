@@ -19,8 +19,6 @@ from atdata.atmosphere import (
 )
 from atdata.atmosphere.repository import State
 from atdata.atmosphere.verifications import Discount, JudgedVerification, VerificationReport
-from atdata.atproto import cbor
-from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import RecordKey, Tid
 from atdata.errors import (
     ConflictError,
@@ -33,13 +31,14 @@ from atdata.errors import (
     VerificationError,
 )
 from atdata.index.deciding import Decision, Write
+from atdata.lens import Program
 from atdata.records import LensRecord, LensVerification
 from atdata.testing import DevAccount, Lie, OldState, Teller, identity_lies, proof_lies
 from atdata.testing.http import Answer, Request, ask
 from support.networks import Network, fresh_handle, get, list_records, official_verdicts, post, unavailable
 
 COLLECTION = "science.alt.dataset.lensVerification"
-VALUE = {"language": "atdata-lens", "version": 1, "steps": [{"drop": "score"}]}
+KEEP, OTHER = (Program.of({"op": "drop", "field": field}) for field in ("score", "scorf"))  # by one character
 HASH = {"algorithm": "sha256", "digest": "0a" * 32}
 TRIAL = {"samples": 200, "seed": "7", "space": "Full:1.0.0", "language": "atdata-lens 1"}
 
@@ -55,22 +54,13 @@ class Simple:
     label: str
 
 
-@dataclass(frozen=True)
-class Program:
-    value: dict[str, Any]
-
-    @property
-    def cid(self) -> Cid:
-        return Cid.of_cbor(cbor.encode(self.value))
-
-
 @pytest.fixture
 def lens(network: Network, alice: DevAccount) -> str:
     """A lens of the first account."""
     client = network.client(alice)
     schemas = SchemaPublisher(client)
     ends = {"source_schema": schemas.publish(Full), "target_schema": schemas.publish(Simple)}
-    return str(LensPublisher(client).publish(name="keep", program=Program(VALUE), rkey="keep", **ends))
+    return str(LensPublisher(client).publish(name="keep", program=KEEP, rkey="keep", **ends))
 
 
 @pytest.fixture
@@ -178,8 +168,7 @@ def test_a_lens_that_changes_drops_them_all_at_once(
     VerificationPublisher(network.client(third)).publish(lens, "codeReview")
     before = report(network, lens, bob, third)
     assert len(before.counting) == 3
-    changed = {**VALUE, "steps": [{"drop": "scorf"}]}  # by one character
-    LensPublisher(network.client(alice)).update(lens, program=Program(changed))
+    LensPublisher(network.client(alice)).update(lens, program=OTHER)
     after = report(network, lens, bob, third)
     assert after.counting == ()
     assert set(reasons(after)) == {Discount.STALE}
@@ -188,7 +177,7 @@ def test_a_lens_that_changes_drops_them_all_at_once(
     verifier.publish(lens, "codeReview", lens_commit=str(after.lens.cid))
     assert [item.verifier for item in report(network, lens, bob, third).counting] == [bob.did]
     # The very version of before is what they verified.
-    LensPublisher(network.client(alice)).update(lens, program=Program(VALUE))
+    LensPublisher(network.client(alice)).update(lens, program=KEEP)
     assert len(report(network, lens, bob, third).counting) == 3
 
 
@@ -339,7 +328,7 @@ def scene(network: Network) -> Scene:
         client = network.client(author)
         schemas = SchemaPublisher(client)
         ends = {"source_schema": schemas.publish(Full), "target_schema": schemas.publish(Simple)}
-        lens = str(LensPublisher(client).publish(name="keep", program=Program(VALUE), rkey="keep", **ends))
+        lens = str(LensPublisher(client).publish(name="keep", program=KEEP, rkey="keep", **ends))
         for account in (author, verifier):
             fill(network.client(account))
         VerificationPublisher(network.client(verifier)).publish(lens, "codeReview")

@@ -171,7 +171,7 @@ def test_the_functions_that_records_name_are_in_the_release() -> None:
         ["git", "-C", root, "cat-file", "-e", f"{interpreter.commit}^{{commit}}"], stderr=subprocess.DEVNULL
     ).returncode:
         pytest.skip("the history of the repository is not here")
-    for code in (interpreter.no_putter,):
+    for code in (interpreter.getter, interpreter.putter, interpreter.no_putter):
         path, _, name = code.path.partition(":")
         text = subprocess.run(
             ["git", "-C", root, "show", f"{interpreter.commit}:{path}"], capture_output=True, text=True, check=True

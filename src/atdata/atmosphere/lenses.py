@@ -19,7 +19,7 @@ from atdata.atproto.syntax import AtUri
 from atdata.errors import LensError, NotFoundError, UsageError
 from atdata.index.deciding import Decision, Write, located
 from atdata.index.lenses import check_versions
-from atdata.lens import Lens
+from atdata.lens import DataLens, Lens
 from atdata.records import CodeReference, LensProgram, LensRecord, Listing, ProgramMember
 from atdata.records.facts import Text
 from atdata.records.lens import Interpreter
@@ -75,7 +75,7 @@ class LensPublisher:
     ) -> AtUri:
         """Publish a lens object. Repository, commit and path come from the git checkout that holds its functions.
 
-        The record of a lens without a putter names one that refuses.
+        The record of a lens without a putter names one that refuses; that of a `DataLens` holds its program.
 
         Args:
             lens: what to publish.
@@ -90,14 +90,21 @@ class LensPublisher:
         Raises:
             LensError: nothing says which code at which commit the functions are.
         """
-        putter = lens.putter_function
+        if isinstance(lens, DataLens):
+            does: dict[str, Any] = {"program": lens.program}
+        else:
+            getter, putter = lens.getter_function, lens.putter_function
+            description = inspect.getdoc(getter) if description is None else description
+            codes = [
+                None if function is None else _code_of(function, repository, commit) for function in (getter, putter)
+            ]
+            does = dict(zip(("getter_code", "putter_code"), codes, strict=True))
         return self.publish(
             name=lens.name if name is None else name,
             source_schema=source_schema,
             target_schema=target_schema,
-            getter_code=_code_of(lens.getter_function, repository, commit),
-            putter_code=None if putter is None else _code_of(putter, repository, commit),
-            description=inspect.getdoc(lens.getter_function) if description is None else description,
+            description=description,
+            **does,
             **facts,
         )
 

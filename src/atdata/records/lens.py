@@ -29,11 +29,12 @@ _CONTENT = (
 )
 _MEMBERS = (*_CONTENT, "name", "description", "language", "metadata", "createdAt")
 
-_RELEASE = "1c050595559abf7822f5f6bd31d22a17dd8163c0"
+_RELEASE = "1bdebc4c891cf95285faf1dcff38e82f0585b92f"
 """The commit of atdata in which the functions below are: what records name is never another (decision 39)."""
-_GETTER, _PUTTER = "src/atdata/lens/program.py:Program.get", "src/atdata/lens/program.py:Program.put"
+_LANGUAGE = "src/atdata/lens/language/lens.py"
+_GETTER, _PUTTER = f"{_LANGUAGE}:DataLens._see", f"{_LANGUAGE}:DataLens._put_back"
 _REFUSES = ":no_putter"
-_NO_PUTTER = f"src/atdata/lens.py{_REFUSES}"
+_NO_PUTTER = f"src/atdata/lens/functions.py{_REFUSES}"
 
 
 @dataclass(frozen=True)
