@@ -212,6 +212,16 @@ CASES: dict[str, Case] = {
     "found to fail by somebody else": Case(
         True, LENSES, lens=LensFacts(A_LENS, (verified(), verified("fails", OTHER)))
     ),
+    "discounted": Case(
+        False, LENSES, lens=LensFacts(A_LENS, (replace(verified(), discount="superseded"),)), finds="superseded, so"
+    ),
+    "discounted, and found to fail": Case(
+        True, LENSES, lens=LensFacts(A_LENS, (verified(), replace(verified("fails"), discount="superseded")))
+    ),
+    "a verifier whose account is gone": Case(
+        True, LENSES, lens=LensFacts(A_LENS, (verified(),), silent={BEN: "it is not active"}), finds="it is not active"
+    ),
+    "no other verifier": Case(False, LENSES, lens=LensFacts(A_LENS, silent={ANN: "it is not active"})),
     "an unknown verdict": Case(False, LENSES, lens=LensFacts(A_LENS, (verified(), verified("perhaps", BEN)))),
     "a verifier that cannot be reached": Case(
         False, LENSES, lens=LensFacts(A_LENS, (verified(),), {BEN: GONE}), finds=GONE

@@ -138,14 +138,16 @@ class AtmosphereIndex(RecordIndex[AccountRecords]):
     ) -> DatasetDict[T]:
         """The datasets of an entry, by split; see `load`."""
         checked_type(entry, Entry, "entry", "Get it with index.get_dataset(ref).")
-        kind = self.client.read(entry.schema_ref, Schema).type_for(sample_type)
-        return DatasetDict(datasets_of(self.client, entry, kind, entry.splits, allow_unverified))
+        schema = self.client.read(entry.schema_ref, Schema)
+        kind = schema.type_for(sample_type)
+        return DatasetDict(datasets_of(self.client, entry, kind, entry.splits, allow_unverified, through=[schema]))
 
     def dataset(self, entry: Entry) -> Dataset[Any]:
         """See `RecordIndex.dataset`."""
         checked_type(entry, Entry, "entry", "Get it with index.get_dataset(ref).")
-        kind = self.client.read(entry.schema_ref, Schema).sample_type
-        return datasets_of(self.client, entry, kind, {"": entry.shards}, allow_unverified=True)[""]
+        schema = self.client.read(entry.schema_ref, Schema)
+        whole = {"": entry.shards}
+        return datasets_of(self.client, entry, schema.sample_type, whole, allow_unverified=True, through=[schema])[""]
 
     def _put_lens(self, draft: LensRecord, rkey: RecordKey) -> LensRecord:
         def decide(state: State) -> Decision[LensRecord]:

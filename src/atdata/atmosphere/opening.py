@@ -14,7 +14,7 @@ from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.trust import GivenPolicy, check_policy
 from atdata.dataset import Dataset
 from atdata.errors import LexiconError, UnverifiedError, UsageError
-from atdata.records import Entry, LensRecord
+from atdata.records import Entry, LensRecord, Schema
 from atdata.records.storage import open_storage
 from atdata.shards import ShardRef
 from atdata.shards.ports import DataSource, RangeSource
@@ -31,7 +31,7 @@ def datasets_of(
     source: DataSource | None = None,
     manifests: bool = True,
     policy: GivenPolicy = None,
-    lenses: Sequence[LensRecord] = (),
+    through: Sequence[Schema | LensRecord] = (),
 ) -> dict[str, Dataset[T]]:
     """Some shards of a verified entry as datasets, once the trust policy in force allows it.
 
@@ -47,13 +47,14 @@ def datasets_of(
         source: where they are, with the caller's own credentials.
         manifests: whether to use those that the entry lists.
         policy: a trust policy, or its file; by default that of the settings.
-        lenses: those on the way from the entry's schema to `sample_type`, as they were read from the network.
+        through: the records that samples are read through, as they were read from the network: the entry's schema, and
+            the lenses on the way from it to `sample_type`.
 
     Raises:
         PolicyError: the policy refuses.
         UnverifiedError: there is a shard without a digest, and that was not allowed.
     """
-    check_policy(client, entry, policy, lenses)
+    check_policy(client, entry, policy, through)
     return {
         name: _dataset_of(client, entry, sample_type, shards, allow_unverified, source, manifests)
         for name, shards in splits.items()

@@ -53,7 +53,7 @@ def policy_in_force(client: AtmosphereClient, given: GivenPolicy = None) -> Poli
 
 
 def check_policy(
-    client: AtmosphereClient, entry: Entry, given: GivenPolicy = None, lenses: Sequence[LensRecord] = ()
+    client: AtmosphereClient, entry: Entry, given: GivenPolicy = None, through: Sequence[Schema | LensRecord] = ()
 ) -> PolicyVerdict | None:
     """The verdict of the policy in force over an entry; `None` where there is none.
 
@@ -61,7 +61,8 @@ def check_policy(
         client: to find facts with.
         entry: as it was read from the network.
         given: a policy, or the path of one; by default the one of the settings.
-        lenses: through which its samples will be seen, in their order, as they were read from the network.
+        through: the records that its samples are read through, as they were read from the network: its schema, which
+            is read here where it is not given, and the lenses on the way.
 
     Raises:
         PolicyError: it refuses; `verdict` says why.
@@ -70,7 +71,7 @@ def check_policy(
     policy = policy_in_force(client, given)
     if policy is None:
         return None
-    verdict = judge(client, entry, policy, lenses)
+    verdict = judge(client, entry, policy, through)
     if not verdict.allowed:
         first, *more = verdict.refusals
         raise PolicyError(
@@ -85,13 +86,15 @@ def check_policy(
     return verdict
 
 
-def judge(client: AtmosphereClient, entry: Entry, policy: Policy, lenses: Sequence[LensRecord] = ()) -> PolicyVerdict:
+def judge(
+    client: AtmosphereClient, entry: Entry, policy: Policy, through: Sequence[Schema | LensRecord] = ()
+) -> PolicyVerdict:
     """The verdict of a policy over an entry. Its facts are read now; see `check_policy` for the arguments.
 
     Raises:
-        UsageError: the entry, or a lens, is not of the network.
+        UsageError: one of the records is not of the network.
     """
-    return evaluate(policy, Inquiry(client, policy).facts(entry, lenses))
+    return evaluate(policy, Inquiry(client, policy).facts(entry, through))
 
 
 @dataclass(frozen=True)
@@ -138,11 +141,11 @@ class Inquiry:
         self._versions = RecordVersions(client.settings.cache)
         self._missing: dict[AtUri, str] = {}
 
-    def facts(self, entry: Entry, lenses: Sequence[LensRecord]) -> PolicyFacts:
+    def facts(self, entry: Entry, through: Sequence[Schema | LensRecord]) -> PolicyFacts:
         """The facts about an entry, its schemas, and the lenses on the way."""
         dataset = self._subject("dataset", entry)
-        schemas = self._schemas(entry)
-        found = tuple(self._lens(lens) for lens in lenses)
+        schemas = self._schemas(entry, [record for record in through if isinstance(record, Schema)])
+        found = tuple(self._lens(record) for record in through if isinstance(record, LensRecord))
         subjects = (dataset, *schemas, *(lens.subject for lens in found))
         readings = self._readings(subjects)
         now = datetime.now(UTC)
@@ -157,16 +160,18 @@ class Inquiry:
             missing=self._missing,
         )
 
-    def _schemas(self, entry: Entry) -> tuple[Subject, ...]:
-        """The schemas, where a rule may be about them."""
+    def _schemas(self, entry: Entry, given: Sequence[Schema]) -> tuple[Subject, ...]:
+        """The schemas: those that are used, and where a rule may be about them, the others that the entry names."""
+        found = [self._subject("schema", schema) for schema in given]
         if not self._policy.forbid and not self._policy.pins:
-            return ()
-        found = []
+            return tuple(found)
+        known = [subject.uri for subject in found]
         for uri in filter(None, (entry.schema_ref, entry.metadata_schema_ref)):
-            try:
-                found.append(self._subject("schema", self._reader.read(uri, Schema)))
-            except AtdataError as error:
-                self._missing[uri] = error.what
+            if uri not in known:
+                try:
+                    found.append(self._subject("schema", self._reader.read(uri, Schema)))
+                except AtdataError as error:
+                    self._missing[uri] = error.what
         return tuple(found)
 
     def _lens(self, lens: LensRecord) -> LensFacts:

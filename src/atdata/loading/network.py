@@ -25,12 +25,21 @@ def load_entry(client: AtmosphereClient, entry: Entry, wanted: LoadRequest) -> d
         UnverifiedError: a shard has no digest, and `allow_unverified` is off.
         CompatibilityError: the requested type does not read what the schema describes.
     """
-    kind = client.read(entry.schema_ref, Schema).type_for(wanted.sample_type)
+    schema = client.read(entry.schema_ref, Schema)
+    kind = schema.type_for(wanted.sample_type)
     same = {name for name in entry.splits if wanted.split and canonical(name) == canonical(wanted.split)}
     alone = {wanted.split} & entry.splits.keys() or same or entry.splits.keys()
     splits = {name: shards for name, shards in entry.splits.items() if name in alone}
     return datasets_of(
-        client, entry, kind, splits, wanted.allow_unverified, wanted.source, wanted.manifests, wanted.policy
+        client,
+        entry,
+        kind,
+        splits,
+        allow_unverified=wanted.allow_unverified,
+        source=wanted.source,
+        manifests=wanted.manifests,
+        policy=wanted.policy,
+        through=[schema],
     )
 
 

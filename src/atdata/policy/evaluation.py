@@ -160,6 +160,8 @@ def _verified_by(rule: Verify, lens: LensFacts) -> Iterator[PolicyFinding]:
         record, proof = f"{verification.uri} {verification.cid}", verification.proof
         if verification.lens_commit != subject.cid:
             yield PolicyFinding(name, HOLDS, f"{what}: of another version, so it does not count", record, proof)
+        elif verification.discount:
+            yield PolicyFinding(name, HOLDS, f"{what}: {verification.discount}, so it does not count", record, proof)
         elif verification.verdict == FAILS:
             yield PolicyFinding(name, REFUSES, f"{what}: it fails", record, proof)
         elif verification.verdict == HOLDS:
@@ -172,6 +174,8 @@ def _verified_by(rule: Verify, lens: LensFacts) -> Iterator[PolicyFinding]:
             yield PolicyFinding(
                 name, UNKNOWN, f"the verifications of {verifier}: {lens.unavailable[verifier]}", verifier
             )
+        elif verifier in lens.silent:
+            yield PolicyFinding(name, HOLDS, f"{verifier} says nothing: {lens.silent[verifier]}", verifier)
     enough = len(saying) >= rule.count
     what = f"{len(saying)} of the {rule.count} verifiers that have to say that this version holds"
     yield PolicyFinding(name, HOLDS if enough else REFUSES, what, _record(subject), subject.proof)

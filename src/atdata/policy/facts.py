@@ -85,6 +85,7 @@ class VerificationFact:
         uri: the record of it.
         cid: its version.
         proof: what proves it, for people to read.
+        discount: why it does not count, where it does not.
     """
 
     verifier: Did
@@ -95,6 +96,7 @@ class VerificationFact:
     uri: AtUri
     cid: Cid
     proof: str
+    discount: str = ""
 
 
 @dataclass(frozen=True)
@@ -105,11 +107,13 @@ class LensFacts:
         subject: the lens.
         verifications: those found, of any verifiers and versions.
         unavailable: verifiers whose verifications could not be had, and why.
+        silent: verifiers that say nothing that could count, and why.
     """
 
     subject: Subject
     verifications: tuple[VerificationFact, ...] = ()
     unavailable: Mapping[Did, str] = field(default_factory=dict)
+    silent: Mapping[Did, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
