@@ -287,6 +287,14 @@ def test_of_what_is_said_one_after_the_other_the_last_word_counts(said: list[Sig
     assert set(in_force(words, NOW)) == set(state.values())
 
 
+def test_a_labeler_that_says_much_is_folded_all_the_same() -> None:
+    said = [label(number % 9, cid=A, val="bad", exp=number + 11) for number in range(3_000)]
+    said += [label(number % 9, cid=B, neg=True, exp=number + 11) for number in range(3_000)]
+    standing = in_force(said, NOW)
+    assert {one.cts for one in standing} == {START + timedelta(hours=8)}
+    assert undisputed(said, NOW) == ()
+
+
 @given(
     st.text(min_size=1, max_size=20).filter(lambda text: text.encode("utf-8", "replace").decode() == text),
     st.sampled_from(URIS),

@@ -23,10 +23,13 @@ from atdata.atproto.keys import PublicKey
 from atdata.atproto.labels import SignedLabel
 from atdata.atproto.syntax import Did
 from atdata.atproto.verify import VerifiedLabeler, verify_labeler
-from atdata.errors import AtdataError, DataModelError, NetworkError
+from atdata.errors import AtdataError, DataModelError, LimitError, NetworkError
 from atdata.files import atomic_file, disk_errors, write_all
 from atdata.json_reader import read_json
 from atdata.policy import LabelReading
+
+MAX_KEPT = 20_000
+"""Labels of one labeler for one address that are kept."""
 
 
 @dataclass(frozen=True)
@@ -76,11 +79,23 @@ class LabelMemory:
             ) from error
 
     def keep(self, labeler: Did, uri: str, now: KeptLabels) -> None:
-        """Keep the labels of an address, and those that were kept before."""
+        """Keep the labels of an address, and those that were kept before.
+
+        Raises:
+            LimitError: they are more than anybody says in earnest.
+            DataModelError: what was kept cannot be read.
+        """
         path = self._path(labeler, uri)
         with disk_errors(path), locked(path.with_suffix(".lock")):
             before = self.kept(labeler, uri)
             distinct = {label.signed: (key, label) for key, label in (*(before.labels if before else ()), *now.labels)}
+            if len(distinct) > MAX_KEPT:
+                raise LimitError(
+                    "a labeler has said more of an address than is kept",
+                    uri=uri,
+                    expected=f"at most {MAX_KEPT} labels",
+                    hint=f"Name another labeler, or remove {path}.",
+                )
             labels = [{"key": key, "label": label.to_json()} for key, label in distinct.values()]
             kept = {"labeler": labeler, "uri": uri, "readAt": format_datetime(now.read_at), "labels": labels}
             with atomic_file(path) as file:

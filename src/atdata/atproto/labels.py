@@ -24,7 +24,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
 from typing import Any, Self
 
 from atdata.atproto import cbor
@@ -159,10 +158,6 @@ class SignedLabel:
             error.step, error.uri = "label", self.uri
             raise
 
-    @cached_property
-    def _state(self) -> tuple[str, str, str]:
-        return self.src, self.uri, self.val
-
     def ended(self, at: datetime) -> bool:
         """True if it has expired at a moment."""
         return self.exp is not None and self.exp <= at
@@ -175,40 +170,66 @@ def in_force(labels: Iterable[SignedLabel], at: datetime) -> tuple[SignedLabel, 
         labels: everything that was read, negations too, of any labelers, in any order, any of them several times.
         at: the moment, with its time zone.
     """
-    return tuple(label for label, others in _with_others(labels) if _in_force(label, others, at))
+    return tuple(label for said in _by_state(labels, at) for label in said.labels if said.holds(label))
 
 
 def undisputed(labels: Iterable[SignedLabel], at: datetime) -> tuple[SignedLabel, ...]:
     """The labels in force of which nothing that their labeler said makes a doubt."""
     return tuple(
         label
-        for label, others in _with_others(labels)
-        if _in_force(label, others, at) and not any(_disputes(other, label, at) for other in others)
+        for said in _by_state(labels, at)
+        for label in said.labels
+        if said.holds(label) and not said.disputes(label)
     )
 
 
-def _with_others(labels: Iterable[SignedLabel]) -> list[tuple[SignedLabel, list[SignedLabel]]]:
-    """Each label that is no negation, with all that its labeler said of the same address and value."""
+class _Said:
+    """All that one labeler said of one address and value: of each kind of word the time of the last."""
+
+    def __init__(self, words: list[SignedLabel], at: datetime) -> None:
+        self.labels = [word for word in words if not word.neg]
+        self._at = at
+        self._label, self._ended = _Last(), _Last()
+        self._negation, self._any_negation = _Last(), _Last()
+        for word in words:
+            if word.neg:
+                self._any_negation.note(None, word.cts)
+            if not word.ended(at):
+                (self._negation if word.neg else self._label).note(word.cid, word.cts)
+            elif not word.neg:
+                self._label.note(word.cid, word.cts)
+                self._ended.note(word.cid, word.cts)
+
+    def holds(self, label: SignedLabel) -> bool:
+        """True if it has not ended, none stands in its place, and no negation that has not ended came after it."""
+        replaced = self._label.after(label.cid, label.cts)  # also by one that has ended
+        negated = self._negation.after(None, label.cts) or self._negation.after(label.cid, label.cts)
+        return not label.ended(self._at) and not replaced and not negated
+
+    def disputes(self, label: SignedLabel) -> bool:
+        """True if any negation is not older, or one of the same version and time has ended."""
+        return self._any_negation.since(None, label.cts) or self._ended.since(label.cid, label.cts)
+
+
+class _Last(dict[Cid | None, datetime]):
+    """The time of the last word on each version."""
+
+    def note(self, cid: Cid | None, cts: datetime) -> None:
+        self[cid] = max(cts, self.get(cid, cts))
+
+    def after(self, cid: Cid | None, cts: datetime) -> bool:
+        return cid in self and self[cid] > cts
+
+    def since(self, cid: Cid | None, cts: datetime) -> bool:
+        return cid in self and self[cid] >= cts
+
+
+def _by_state(labels: Iterable[SignedLabel], at: datetime) -> list[_Said]:
     distinct = {label.signed: label for label in labels}  # a label that was signed again is the same
     said: Mapping[tuple[str, str, str], list[SignedLabel]] = defaultdict(list)
     for _, label in sorted(distinct.items()):
-        said[label._state].append(label)
-    return [(label, others) for _, others in sorted(said.items()) for label in others if not label.neg]
-
-
-def _in_force(label: SignedLabel, others: list[SignedLabel], at: datetime) -> bool:
-    if label.ended(at):
-        return False
-    later = [other for other in others if other.cts > label.cts]
-    if any(other.cid == label.cid and not other.neg for other in later):
-        return False  # the later one stands in its place, also where that has expired
-    return not any(other.neg and not other.ended(at) and other.cid in (None, label.cid) for other in later)
-
-
-def _disputes(other: SignedLabel, label: SignedLabel, at: datetime) -> bool:
-    if other.cts < label.cts:
-        return False
-    return other.neg or (other.cid == label.cid and other.ended(at))
+        said[label.src, label.uri, label.val].append(label)
+    return [_Said(words, at) for _, words in sorted(said.items())]
 
 
 def _member(members: Mapping[str, Any], name: str, form: Callable[[str], Any]) -> Any:
