@@ -6,6 +6,7 @@ Servers
     services     Redis and PostgreSQL, with a fresh database for each test
     s3_servers   S3, with buckets for each test, and a proxy that fails as told
     pds_suite    what atdata relies on in a PDS: a suite that the Devnet passes, and the real one
+    git_server   repositories, served by git itself
     rawhttp      a web server that does what it is told, byte by byte
 
 Processes

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import os
 import pickle
-import ssl
 import subprocess
 import sys
 import textwrap
@@ -14,20 +12,16 @@ import tracemalloc
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from atdata.errors import AtdataError, LimitError, NetworkError, UsageError
 from atdata.transport import Get, Transport, TxtLookup
 from atdata.transport.budget import TRIES
 from atdata.transport.http import MAX_WAIT
 from atdata.transport.steps import drive
-from support.rawhttp import RESET, RawServer, answer
+from support.rawhttp import RESET, RawServer, answer, certificate
 
 
 class Naps(list[float]):
@@ -312,26 +306,6 @@ def test_connections_are_used_again(naps):
 
 
 # --- https -----------------------------------------------------------------------------------------------------------
-
-
-def certificate(folder: Path, *names: str) -> tuple[ssl.SSLContext, Path]:
-    """A server's side of TLS for some names, and the certificate that a client must trust."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
-    now = dt.datetime.now(dt.UTC)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(n) for n in names]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    forms = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    (folder / "key.pem").write_bytes(key.private_bytes(serialization.Encoding.PEM, *forms))
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
-    return context, folder / "cert.pem"
 
 
 @pytest.mark.parametrize(
