@@ -15,12 +15,15 @@ from atdata.lens.functions import Composed, Identity, Lens, Projection, no_putte
 from atdata.lens.registry import find_lens, fitted, lens, register, registered_lens, registered_lenses
 
 if TYPE_CHECKING:
+    from atdata.lens.code import CodeLens, FunctionCode
     from atdata.lens.language import Complement, DataLens, Program
 
 __all__ = [
+    "CodeLens",
     "Complement",
     "Composed",
     "DataLens",
+    "FunctionCode",
     "Identity",
     "Lens",
     "Program",
@@ -35,7 +38,15 @@ __all__ = [
 ]
 
 
+# What not every program needs comes when it is asked for.
+_LAZY = {
+    "atdata.lens.code": ("CodeLens", "FunctionCode"),
+    "atdata.lens.language": ("Complement", "DataLens", "Program"),
+}
+_HOMES = {name: module for module, names in _LAZY.items() for name in names}
+
+
 def __getattr__(name: str) -> Any:
-    if name in ("Complement", "DataLens", "Program"):  # not before programs are used
-        return getattr(import_module("atdata.lens.language"), name)
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'atdata.lens' has no attribute {name!r}")
