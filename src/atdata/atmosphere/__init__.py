@@ -2,6 +2,7 @@
 
 from atdata.atmosphere.blobs import BlobSource, PDSBlobStore
 from atdata.atmosphere.client import AtmosphereClient
+from atdata.atmosphere.code_lenses import AllowedCode
 from atdata.atmosphere.datasets import DatasetLoader, DatasetPublisher
 from atdata.atmosphere.index import AtmosphereIndex
 from atdata.atmosphere.labels import LabelLoader, LabelPublisher
@@ -13,6 +14,7 @@ from atdata.atproto.syntax import AtUri, BlobUri
 from atdata.atproto.verify import Evidence
 
 __all__ = [
+    "AllowedCode",
     "AtUri",
     "AtmosphereClient",
     "AtmosphereIndex",

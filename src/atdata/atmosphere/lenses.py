@@ -1,11 +1,11 @@
-"""Lens records: `LensPublisher` and `LensLoader`. Code is named, never fetched or run here."""
+"""Lens records: `LensPublisher` and `LensLoader`. Code is named, and fetched or run by `LensLoader.load` alone, if asked."""
 
 from __future__ import annotations
 
 import inspect
 import re
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,15 @@ from typing import Any
 from msgspec import UNSET, UnsetType
 
 from atdata.atmosphere.client import AtmosphereClient
+from atdata.atmosphere.code_lenses import AllowedCode, code_lens
 from atdata.atmosphere.index import AtmosphereIndex
 from atdata.atmosphere.repository import State
 from atdata.atproto.syntax import AtUri
 from atdata.errors import LensError, NotFoundError, UsageError
 from atdata.index.deciding import Decision, Write, located
 from atdata.index.lenses import check_versions
-from atdata.lens import DataLens, Lens
+from atdata.lens import DataLens, Lens, Program
+from atdata.lens.types import schema_key
 from atdata.records import CodeReference, LensProgram, LensRecord, Listing, ProgramMember
 from atdata.records.facts import Text
 from atdata.records.lens import Interpreter
@@ -185,7 +187,54 @@ class LensLoader:
     """Reads lenses of anybody's; each is verified."""
 
     def __init__(self, client: AtmosphereClient) -> None:
-        self._index = AtmosphereIndex(client)
+        self._client, self._index = client, AtmosphereIndex(client)
+
+    def load(
+        self,
+        uri: str,
+        *,
+        allow_code: AllowedCode | Iterable[AllowedCode] | None = None,
+        source_type: type[Any] | None = None,
+        view_type: type[Any] | None = None,
+    ) -> Lens[Any, Any]:
+        """The lens at an address, to be used. One that is data is built from it. One that is code is fetched and run only
+        if its repository, commit and digest are allowed, and then in a process without network, files or other processes.
+
+        Args:
+            uri: the lens.
+            allow_code: the code that may be fetched and run; several where getter and putter are in different files.
+            source_type: the class of its source schema; by default one made of it.
+            view_type: likewise of its target schema.
+
+        Raises:
+            CodeError: the code cannot be loaded; `reason` says why.
+            DigestError: the code is another than allowed.
+            LensError: it is code that is not allowed, or a class is not of its schema.
+            NetworkError, NotFoundError: the lens, a schema or the code cannot be had.
+            SandboxError: no process can be had here that code may run in.
+            VerificationError: a link to it broke.
+        """
+        record = self.get(uri)
+        types = (
+            self._type(record.source_schema, source_type, "source_type"),
+            self._type(record.target_schema, view_type, "view_type"),
+        )
+        if record.program is not None:
+            return DataLens(Program.parse(record.program.value), *types, name=record.name)
+        return code_lens(record, allow_code, self._client.settings, *types)
+
+    def _type(self, schema: AtUri, given: type[Any] | None, name: str) -> type[Any]:
+        """The class for a schema: the one that is given, if it is of that schema."""
+        made = self._index.decode_schema(str(schema))
+        if given is not None and schema_key(given) != schema_key(made):
+            raise LensError(
+                f"{name}= is not of the lens's schema",
+                uri=str(schema),
+                expected=made.__name__,
+                actual=given.__name__,
+                hint="Leave it out to have one made, or give the class that was published.",
+            )
+        return made if given is None else given
 
     def get(self, uri: str) -> LensRecord:
         """The lens at an address.
