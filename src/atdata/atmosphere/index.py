@@ -19,9 +19,9 @@ from atdata.dataset import Dataset, DatasetDict
 from atdata.dataset.stores import AbstractDataStore
 from atdata.dataset.view import of_shards
 from atdata.errors import UsageError
-from atdata.index import RecordIndex, choose_schema, entry_of
+from atdata.index import RecordIndex, choose_schema, entry_of, once
 from atdata.index.appending import Sending
-from atdata.index.deciding import Decision, Write
+from atdata.index.deciding import Decision
 from atdata.index.publication import Publication
 from atdata.index.storage import planned_storage
 from atdata.records import BlobStorage, Entry, LensRecord, Record, Schema
@@ -111,15 +111,6 @@ class AtmosphereIndex(RecordIndex[AccountRecords]):
         owner, name, version = named_publicly(ref)
         return entry_of(partial(self.get_label, name, version, owner), partial(self.records.read, kind=Entry))
 
-    def put_schema(self, draft: Schema, version: str | None = None, rkey: str | None = None) -> Schema:
-        """See `RecordIndex.put_schema`; decided on the state of the repository that is written to."""
-
-        def decide(state: State) -> Decision[Schema]:
-            schema = choose_schema(state.named(Schema, draft.name), draft, version)
-            return _once(state, schema, schema.rkey if rkey is None else RecordKey(rkey))
-
-        return self.records.transact([Schema], decide)
-
     def load(
         self,
         name: str,
@@ -152,14 +143,6 @@ class AtmosphereIndex(RecordIndex[AccountRecords]):
     def _put_lens(self, draft: LensRecord, rkey: RecordKey) -> LensRecord:
         def decide(state: State) -> Decision[LensRecord]:
             known = state.named(LensRecord, draft.name).of_content(draft.index_keys.content)
-            return _once(state, known or draft, rkey)
+            return once(state, known or draft, rkey)
 
         return self.records.transact([LensRecord], decide)
-
-
-def _once(state: State, record: R, rkey: RecordKey) -> Decision[R]:
-    """A record that is there already, or will be."""
-    if record.uri is not None:
-        return Decision(record)
-    placed = state.place(record, rkey)
-    return Decision(placed, [Write.create(placed)])

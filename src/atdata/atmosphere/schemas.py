@@ -9,6 +9,7 @@ from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.index import AtmosphereIndex
 from atdata.atproto.syntax import AtUri
 from atdata.records import Listing, Schema
+from atdata.schema import CompatibilityMode
 
 
 class SchemaPublisher:
@@ -26,10 +27,17 @@ class SchemaPublisher:
         description: str | None = None,
         metadata: Mapping[str, Any] | None = None,
         rkey: str | None = None,
+        compat: CompatibilityMode | None = None,
     ) -> AtUri:
         """Publish a sample type; see `AtmosphereIndex.publish_schema`."""
         return self._index.publish_schema(
-            sample_type, name=name, version=version, description=description, metadata=metadata, rkey=rkey
+            sample_type,
+            name=name,
+            version=version,
+            description=description,
+            metadata=metadata,
+            rkey=rkey,
+            compat=compat,
         )
 
 

@@ -1,14 +1,15 @@
 """Indexes: what every one of them does, over a store of records: a PDS, or a database."""
 
+from atdata.index.evolving import choose_schema, next_after
 from atdata.index.index import UPDATE, RecordIndex
 from atdata.index.names import (
     NamedRecords,
     check_listed,
-    choose_schema,
     entry_of,
     label_in,
     next_patch,
     next_version,
+    once,
     planned_label,
     retracted,
 )
@@ -28,8 +29,10 @@ __all__ = [
     "choose_schema",
     "entry_of",
     "label_in",
+    "next_after",
     "next_patch",
     "next_version",
+    "once",
     "planned_label",
     "retracted",
 ]

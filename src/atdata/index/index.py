@@ -15,15 +15,18 @@ from atdata.atproto.syntax import AtUri, RecordKey
 from atdata.dataset import Dataset
 from atdata.errors import ConflictError, NotFoundError, SchemaError, UsageError
 from atdata.index.checks import check_first, check_fits
+from atdata.index.deciding import Decision
+from atdata.index.evolving import choose_schema
 from atdata.index.lenses import LensIndex
-from atdata.index.names import choose_schema
-from atdata.index.ports import RecordStore
+from atdata.index.names import once
+from atdata.index.ports import RecordState, RecordStore
 from atdata.index.publication import Publication
 from atdata.index.versions import VersionedIndex
 from atdata.records import Entry, Label, Listing, Record, Schema
 from atdata.records.facts import Facts, Text, changed, warn_of_not_taken
 from atdata.records.record import check_named, newest_first
 from atdata.samples import DictSample, PackableSample
+from atdata.schema import CompatibilityMode
 
 R = TypeVar("R", bound=Record)
 Store = TypeVar("Store", bound=RecordStore)
@@ -52,60 +55,57 @@ class RecordIndex(VersionedIndex[Store], LensIndex[Store]):
         description: str | None = None,
         metadata: Mapping[str, Any] | None = None,
         rkey: str | None = None,
+        compat: CompatibilityMode | None = None,
     ) -> AtUri:
         """List a sample type. The same content again is the same record; the first one stands.
 
         Args:
             sample_type: the type.
             name: what to call it; its own name by default.
-            version: a semantic version; by default the one that has this content, else the next patch.
+            version: a semantic version; by default the one that has this content, else the one that follows the newest by
+                what has changed (`SchemaComparison.step`): a patch, a minor or a major version.
             description: what one sample is.
             metadata: licence, tags, and anything else.
             rkey: a record key of the caller's choice.
+            compat: the readers that this version must not break, and later ones neither: the record keeps it for them. By
+                default what the version before it keeps. While one is kept, `version` may not say less than has changed.
 
         Raises:
             ConflictError: the version stands for other content.
+            CompatibilityError: it would break readers that `compat` protects; `path` names the field.
+            UsageError: the version says less than has changed; there is no such mode.
             FieldTypeError: it is no sample type.
         """
         drafted = "0.0.0" if version is None else version
         check_named("?" if name is None else name, version)
-        draft = Schema.of(sample_type, version=drafted, name=name, description=description, metadata=metadata)
+        draft = Schema.of(
+            sample_type, version=drafted, name=name, description=description, metadata=metadata, compatibility=compat
+        )
         stands = self.put_schema(draft, version, rkey)
-        warn_of_not_taken(stands, Facts.of(description, metadata=metadata).said, _ANEW)
+        said = Facts.of(description, metadata=metadata).said | ({} if compat is None else {"compatibility": compat})
+        warn_of_not_taken(stands, said, _ANEW)
         return stands.located
 
     def put_schema(self, draft: Schema, version: str | None = None, rkey: str | None = None) -> Schema:
-        """List a schema under a version, or find that it is listed.
+        """List a schema under a version, or find that it is listed; decided on the state that is written to.
 
         Args:
             draft: what to list; its own version counts for nothing.
-            version: by default the newest that has this content, else the next patch.
+            version: as for `publish_schema`.
             rkey: a record key of the caller's choice.
 
         Raises:
             ConflictError: the version, or the key, stands for other content.
+            CompatibilityError, UsageError: as for `publish_schema`.
         """
-        planned = self.planned_schema(draft, version)
-        while planned.uri is None:
-            try:
-                return self._create_schema(planned, planned.rkey if rkey is None else RecordKey(rkey))
-            except ConflictError:
-                again = self.planned_schema(draft, version)
-                if rkey is not None or again.version == planned.version:  # nobody was faster; it is taken
-                    raise
-                planned = again
-        return planned
 
-    def _create_schema(self, schema: Schema, rkey: RecordKey) -> Schema:
-        return self.records.create(schema, rkey, lambda found: found.identity == schema.identity)
+        def decide(state: RecordState) -> Decision[Schema]:
+            named = state.named(Schema, draft.name)
+            last = named.newest()
+            schema = choose_schema(named, draft, version)
+            return once(state, schema, schema.rkey if rkey is None else RecordKey(rkey), last)
 
-    def planned_schema(self, draft: Schema, version: str | None) -> Schema:
-        """The listed schema of this content; where there is none the draft, under the version it would have.
-
-        Raises:
-            ConflictError: the version stands for other content.
-        """
-        return choose_schema(self.records.named(None, Schema, draft.name), draft, version)
+        return self.records.transact([Schema], decide)
 
     def get_schema(self, ref: str) -> Schema:
         """The schema at an address.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Generic, Self, TypeVar
 
 from atdata.atproto.cid import Cid
-from atdata.atproto.syntax import AtUri, Tid
+from atdata.atproto.syntax import AtUri, RecordKey, Tid
 from atdata.errors import AtdataError, ConflictError, LexiconError, LimitError, NotFoundError, RetractedError
 from atdata.index.deciding import Decision, Write
 from atdata.index.ports import Named, RecordState, RecordStore
@@ -17,7 +17,6 @@ from atdata.records import (
     Listing,
     Malformed,
     Record,
-    Schema,
     Version,
     is_semver,
     newest,
@@ -89,35 +88,6 @@ class NamedRecords(Generic[R]):
             actual=malformed[0].reason.what,
             hint=f"Its publisher can delete it, or write it again.{until}",
         )
-
-
-def choose_schema(named: Named[Schema], draft: Schema, version: str | None) -> Schema:
-    """The schema of a content among those listed under its name, or the draft, under the version it would have.
-
-    Args:
-        named: those of the draft's name.
-        draft: what to list.
-        version: by default the newest that has this content, else the next patch.
-
-    Raises:
-        ConflictError: the version stands for other content.
-    """
-    content = draft.index_keys.content
-    if version is None:
-        last = named.newest()  # first: what is listed after this look takes the next version, and is noticed
-        if found := named.of_content(content):
-            return found
-        return replace(draft, version=next_patch(None if last is None else last.version))
-    draft, taken = replace(draft, version=version), named.of_version(version)
-    if taken is not None and taken.index_keys.content != content:
-        raise ConflictError(
-            f"the schema {draft.name} {version} stands for other content",
-            uri=taken.uri,
-            expected=str(taken.identity),
-            actual=str(draft.identity),
-            hint="What was published stays; give the new fields a new version.",
-        )
-    return taken or draft
 
 
 def next_patch(newest_version: str | None) -> str:
@@ -227,6 +197,14 @@ def label_in(
         return Decision(label)
     placed = state.place(label, Tid.now())
     return Decision(placed, [Write.create(placed)])
+
+
+def once(state: RecordState, record: R, rkey: RecordKey, after: Record | None = None) -> Decision[R]:
+    """A record that is there already, or will be under a key; then nothing newer than `after` has the name."""
+    if record.uri is not None:
+        return Decision(record)
+    placed = state.place(record, rkey)
+    return Decision(placed, [Write.create(placed)], after)
 
 
 def planned_label(named: Named[Label], draft: Label) -> Label:

@@ -15,7 +15,7 @@ from atdata.dataset import Dataset, DatasetDict
 from atdata.dataset.stores import AbstractDataStore
 from atdata.display import Card, Grid
 from atdata.errors import ConflictError, NotFoundError, UnverifiedError, UsageError
-from atdata.index import UPDATE, RecordIndex, planned_label
+from atdata.index import UPDATE, RecordIndex, choose_schema, planned_label
 from atdata.index.appending import Sending, StoredShards
 from atdata.index.lenses import takes
 from atdata.index.publication import Publication
@@ -94,7 +94,7 @@ class LocalIndex(RecordIndex[LocalRecords]):
         with planned_storage(dataset, publication, self.data_store, self.settings.cache, digests=digests) as storage:
             check_places(storage.shards)
             while True:
-                schema = self._schema_for(dataset, publication)
+                schema, last = self._schema_for(dataset, publication)
                 plan = self._plan(
                     schema, publication.entry(schema, storage.storage, storage.size, storage.layout), publication
                 )
@@ -103,7 +103,7 @@ class LocalIndex(RecordIndex[LocalRecords]):
                 if plan.entry.data_urls == [shard.url for shard in storage.shards]:  # else it is listed elsewhere
                     storage.upload()
                 with suppress(TakenError):  # somebody was faster; what they wrote is found now
-                    self.records.put(plan.fresh)
+                    self.records.put(plan.fresh, last if plan.fresh and plan.fresh[0] is schema else None)
                     break
         warn_of_not_taken(plan.entry, publication.facts.said, UPDATE)
         return plan.entry
@@ -151,13 +151,16 @@ class LocalIndex(RecordIndex[LocalRecords]):
         index.data_store = None
         return index.insert_dataset(dataset, name=name, **facts)
 
-    def _schema_for(self, dataset: Dataset[Any], publication: Publication) -> Schema:
-        """The schema of a dataset about to be inserted: where it is, or where it will be."""
+    def _schema_for(self, dataset: Dataset[Any], publication: Publication) -> tuple[Schema, Schema | None]:
+        """The schema of a dataset about to be inserted, where it is, or where it will be; and the one it comes after then."""
         if publication.schema_ref is not None:
-            return self.schema_for(dataset, publication.schema_ref)
+            return self.schema_for(dataset, publication.schema_ref), None
         version = publication.schema_version
-        planned = self.planned_schema(self.draft_schema(dataset, version), version)
-        return self.records.placed(planned, planned.rkey)
+        draft = self.draft_schema(dataset, version)
+        named = self.records.named(None, Schema, draft.name)
+        last = named.newest()  # first: who lists one after this look is noticed
+        planned = choose_schema(named, draft, version)
+        return self.records.placed(planned, planned.rkey), last
 
     def _plan(self, schema: Schema, draft: Entry, publication: Publication) -> _Plan:
         """The records to write, and the entry that will stand."""
