@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,16 +13,26 @@ from typing import Any
 import pytest
 
 import atdata
-from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, DatasetLoader, PDSBlobStore
+from atdata.atmosphere import (
+    AtmosphereClient,
+    AtmosphereIndex,
+    DatasetLoader,
+    LensPublisher,
+    PDSBlobStore,
+    SchemaPublisher,
+    VerificationPublisher,
+    check_policy,
+)
 from atdata.atmosphere.labelers import LabelReader
 from atdata.atmosphere.trust import judge
 from atdata.atproto.syntax import Did
 from atdata.errors import AddressError, AtdataError, DataModelError, PolicyError, UsageError
-from atdata.policy import Forbid, Policy, Require
-from atdata.records import Entry
+from atdata.lens import Program
+from atdata.policy import Forbid, Policy, Require, Verify
+from atdata.records import Entry, LensRecord
 from atdata.testing import DevAccount, Devnet, Labeler, Lie, Teller, label_lies
-from atdata.testing.http import Answer, Request
-from support.networks import fresh_handle
+from atdata.testing.http import Answer, Request, ask
+from support.networks import Network, fresh_handle, post
 
 
 @atdata.packable
@@ -263,6 +273,96 @@ def test_many_labels_are_read_page_by_page(scene: Scene) -> None:
     assert scene.is_open()
     scene.labeler.label(scene.entry.located, "retracted")
     assert not scene.is_open()
+
+
+# --- lenses on the way, on the Devnet and on the official server
+
+
+@atdata.packable
+class Full:
+    label: str
+    score: float
+
+
+@atdata.packable
+class Simple:
+    label: str
+
+
+@dataclass
+class Way:
+    """An entry, and the lens through which it is to be seen."""
+
+    network: Network
+    client: AtmosphereClient
+    entry: Entry
+    uri: str
+
+    def verdict(self, *rules: Verify, **more: Any) -> Any:
+        reader = self.network.client()
+        lens = reader.read(self.uri, LensRecord)
+        try:
+            return check_policy(reader, reader.read(self.entry.located, Entry), Policy(verify=rules, **more), [lens])
+        except PolicyError as refused:
+            return refused.verdict
+
+
+@pytest.fixture
+def way(network: Network, alice: DevAccount, tmp_path: Path) -> Way:
+    client = network.client(alice)
+    index, schemas = AtmosphereIndex(client, data_store=PDSBlobStore(client)), SchemaPublisher(client)
+    rows = atdata.write_samples([Full("a", 1.0)], tmp_path / "full.tar")
+    entry = index.insert_dataset(rows, name="full")
+    ends = {"source_schema": str(entry.schema_ref), "target_schema": schemas.publish(Simple)}
+    keep = Program.of({"op": "drop", "field": "score"})
+    return Way(network, client, entry, str(LensPublisher(client).publish(name="keep", program=keep, rkey="k", **ends)))
+
+
+def test_a_lens_is_refused_until_it_is_verified_in_its_version(way: Way, bob: DevAccount) -> None:
+    rule = Verify((bob.did,), ("codeReview",))
+    assert not way.verdict().allowed
+    assert way.verdict(unverified=frozenset({"lenses"})).allowed
+    assert not way.verdict(rule).allowed
+    verifier = VerificationPublisher(way.network.client(bob))
+    verifier.publish(way.uri, "automatedTest")
+    assert not way.verdict(rule).allowed
+    uri = verifier.publish(way.uri, "codeReview")
+    verdict = way.verdict(rule)
+    assert verdict.allowed, verdict
+    assert any(found.record.startswith(uri) and found.proof.startswith("commit bafy") for found in verdict.findings)
+    lens = way.client.read(way.uri, LensRecord)
+    way.client.records.swap(replace(lens, description="another version"), lens)
+    changed = way.verdict(rule)
+    assert not changed.allowed
+    assert "of another version" in str(changed)
+    verifier.publish(way.uri, "codeReview")
+    assert way.verdict(rule).allowed
+    verifier.publish(way.uri, "codeReview", verdict="fails")
+    refused = way.verdict(rule)
+    assert "it fails" in str(refused)
+    assert not refused.allowed
+
+
+def test_a_verifier_that_is_gone_says_nothing_and_one_that_cannot_be_read_refuses(way: Way, bob: DevAccount) -> None:
+    VerificationPublisher(way.client).publish(way.uri, "codeReview")
+    VerificationPublisher(way.network.client(bob)).publish(way.uri, "codeReview")
+    either = Verify((Did(way.client.did), bob.did))
+    assert way.verdict(either).allowed
+    session = {"identifier": bob.handle, "password": bob.password}
+    token = post(bob.pds_url, "com.atproto.server.createSession", session)["accessJwt"]
+    ask(
+        "POST",
+        f"{bob.pds_url}/xrpc/com.atproto.server.deactivateAccount",
+        {"authorization": f"Bearer {token}", "content-type": "application/json"},
+        b"{}",
+    )
+    gone = way.verdict(either)
+    assert gone.allowed, gone
+    assert "not active" in str(gone)
+    assert not way.verdict(Verify((bob.did,))).allowed
+    unknown = way.verdict(Verify((Did(way.client.did), Did("did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"))))
+    assert not unknown.allowed
+    assert {found.outcome for found in unknown.refusals} == {"unknown"}
 
 
 # --- what labelers and their servers make of it

@@ -70,7 +70,7 @@ def verified(
     verdict: str = "holds", who: Did = ANN, method: str = "codeReview", commit: Cid = V3, lens: AtUri = LENS
 ) -> VerificationFact:
     uri = AtUri.of(who, "science.alt.dataset.lensVerification", "one")
-    return VerificationFact(who, lens, commit, method, verdict, uri, V4, "commit")
+    return VerificationFact(who, lens, str(commit), method, verdict, uri, V4, "commit")
 
 
 @dataclass(frozen=True)

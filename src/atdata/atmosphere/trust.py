@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.labelers import LabelReader
+from atdata.atmosphere.verifications import Discount, JudgedVerification, VerificationLoader
 from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
 from atdata.atproto.datamodel import check_record
@@ -22,7 +23,7 @@ from atdata.atproto.labels import in_force
 from atdata.atproto.repo.car import read_car
 from atdata.atproto.syntax import AtUri, Did
 from atdata.atproto.verify import VerifiedRecord
-from atdata.errors import AtdataError, PolicyError, UsageError
+from atdata.errors import AtdataError, PolicyError, ProofError, UsageError
 from atdata.files import atomic_file, disk_errors, write_all
 from atdata.policy import (
     LabelReading,
@@ -31,10 +32,11 @@ from atdata.policy import (
     PolicyFacts,
     PolicyVerdict,
     Subject,
+    VerificationFact,
     contents_of,
     evaluate,
 )
-from atdata.records import Entry, LensRecord, Record, Schema
+from atdata.records import Entry, LensRecord, LensVerification, Record, Schema
 from atdata.records.nsids import collections
 
 GivenPolicy: TypeAlias = "Policy | str | os.PathLike[str] | None"
@@ -137,7 +139,7 @@ class Inquiry:
     """
 
     def __init__(self, client: AtmosphereClient, policy: Policy) -> None:
-        self._reader, self._policy = client.reader, policy
+        self._client, self._reader, self._policy = client, client.reader, policy
         self._versions = RecordVersions(client.settings.cache)
         self._missing: dict[AtUri, str] = {}
 
@@ -175,7 +177,25 @@ class Inquiry:
         return tuple(found)
 
     def _lens(self, lens: LensRecord) -> LensFacts:
-        return LensFacts(self._subject("lens", lens))
+        """A lens, and what the verifiers that the policy names say of it, now."""
+        subject, verifiers = self._subject("lens", lens), self._policy.verifiers
+        if not verifiers:
+            return LensFacts(subject)
+        try:
+            report = VerificationLoader(self._client).of(str(subject.uri), verifiers=verifiers)
+            if report.lens.cid != subject.cid:
+                raise ProofError("the lens has changed since it was read", uri=subject.uri)
+        except AtdataError as error:
+            return LensFacts(subject, unavailable=dict.fromkeys(verifiers, error.what))
+        found, unavailable, silent = list[VerificationFact](), dict[Did, str](), dict[Did, str]()
+        for item in report:
+            if item.record is not None:
+                found.append(_verification(item, item.record))
+            elif item.reason in (Discount.MALFORMED, Discount.UNPROVEN):
+                unavailable[Did(item.verifier)] = item.why if item.error is None else f"{item.why}: {item.error.what}"
+            else:
+                silent[Did(item.verifier)] = item.why
+        return LensFacts(subject, tuple(found), unavailable, silent)
 
     def _subject(self, kind: str, record: Record) -> Subject:
         if record.evidence is None:
@@ -230,6 +250,21 @@ class Inquiry:
             return contents_of(kind.from_record(check_record(cbor.decode(block)), collection))
         except (AtdataError, StopIteration):
             return None
+
+
+def _verification(item: JudgedVerification, record: LensVerification) -> VerificationFact:
+    negative = item.reason is Discount.NEGATIVE
+    return VerificationFact(
+        verifier=Did(item.verifier),
+        lens=record.lens,
+        lens_commit=record.lens_commit,
+        method=record.method,
+        verdict="fails" if negative else "holds",
+        uri=record.located,
+        cid=record.cid or Cid.of_cbor(cbor.encode(record.to_record())),
+        proof="" if record.evidence is None else proof_of(record.evidence.verify()),
+        discount="" if negative else item.why,
+    )
 
 
 def proof_of(verified: VerifiedRecord) -> str:

@@ -158,7 +158,7 @@ def _verified_by(rule: Verify, lens: LensFacts) -> Iterator[PolicyFinding]:
             continue
         what = f"{verification.verifier} by {verification.method}"
         record, proof = f"{verification.uri} {verification.cid}", verification.proof
-        if verification.lens_commit != subject.cid:
+        if verification.lens_commit != str(subject.cid):
             yield PolicyFinding(name, HOLDS, f"{what}: of another version, so it does not count", record, proof)
         elif verification.discount:
             yield PolicyFinding(name, HOLDS, f"{what}: {verification.discount}, so it does not count", record, proof)

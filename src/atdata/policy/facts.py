@@ -79,7 +79,7 @@ class VerificationFact:
     Attributes:
         verifier: who says it.
         lens: of which lens.
-        lens_commit: in which version.
+        lens_commit: in which version, as the record has it.
         method: how it was verified, such as `codeReview`.
         verdict: `holds` or `fails`.
         uri: the record of it.
@@ -90,7 +90,7 @@ class VerificationFact:
 
     verifier: Did
     lens: AtUri
-    lens_commit: Cid
+    lens_commit: str
     method: str
     verdict: str
     uri: AtUri
