@@ -148,7 +148,7 @@ def test_what_is_said_again_is_one_record(
 def test_the_official_validator_accepts_them(
     network: Network, lens: str, bob: DevAccount, verifier: VerificationPublisher
 ) -> None:
-    proof = {"repository": "https://example.com/proofs", "commit": "0" * 40, "path": "a.lean:lawful"}
+    proof = {"repository": "https://example.com/proofs", "commit": "0" * 40, "path": "proofs/a.lean"}
     verifier.publish(lens, "formalProof", proof_ref=proof, description="Lean 4")
     verifier.publish(lens, "signedHash", code_hash=HASH)
     verifier.publish(lens, "codeReview", verdict="holds")

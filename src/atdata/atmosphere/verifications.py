@@ -76,7 +76,7 @@ class VerificationPublisher:
             lens_commit=str(lens.cid),
             method=method,
             code_hash=None if code_hash is None else CodeHash.of(code_hash),
-            proof_ref=None if proof_ref is None else CodeReference.of(proof_ref, "proof_ref"),
+            proof_ref=None if proof_ref is None else CodeReference.of(proof_ref, "proof_ref", function=False),
             description=description,
             verdict=verdict,
             trial=None if trial is None else Trial.of(trial),

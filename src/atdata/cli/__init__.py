@@ -15,6 +15,7 @@ from atdata.cli import (
     doctor,
     importing,
     index,
+    lens,
     login,
     policy,
     promote,
@@ -65,6 +66,7 @@ for verb in (versions.add, versions.append, versions.history, versions.diff, ver
     index.app.command()(verb)
 app.add_typer(index.app, name="index")
 app.add_typer(schema.app, name="schema")
+app.add_typer(lens.app, name="lens")
 app.add_typer(policy.app, name="policy")
 app.command()(doctor.doctor)
 app.command()(services.up)

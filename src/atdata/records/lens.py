@@ -56,8 +56,8 @@ class CodeReference:
     language: str | None = None
 
     @classmethod
-    def of(cls, value: Mapping[str, Any] | CodeReference, where: str) -> CodeReference:
-        """A reference that the caller wrote down.
+    def of(cls, value: Mapping[str, Any] | CodeReference, where: str, *, function: bool = True) -> CodeReference:
+        """A reference that the caller wrote down; to a `function`, or else to whatever is at its path.
 
         Raises:
             LensError: a part is missing, or does not pin the code.
@@ -88,13 +88,12 @@ class CodeReference:
                 expected="https://...",
                 actual=value["repository"],
             )
-        if ":" not in value["path"]:
+        if function and ":" not in value["path"]:
             raise LensError(
                 "a code reference must name a function", path=f"{where}.path", expected="dir/file.py:function"
             )
-        return cls(
-            value["repository"], value["commit"], value["path"], value.get("branch"), value.get("language", "python")
-        )
+        language = value.get("language", "python" if function else None)
+        return cls(value["repository"], value["commit"], value["path"], value.get("branch"), language)
 
     def to_record(self) -> dict[str, Any]:
         """The wire form."""

@@ -1,0 +1,92 @@
+"""Promise: `atdata lens` shows lenses and who verified them, and publishes a person's own word about one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import atdata
+from atdata.atmosphere import LensPublisher, SchemaPublisher
+from atdata.lens import Program
+from atdata.testing import DevAccount
+from support.networks import Network, list_records
+from support.terminal import Terminal
+
+KEEP, OTHER = (Program.of({"op": "drop", "field": field}) for field in ("score", "scorf"))
+
+
+@atdata.packable
+class Full:
+    label: str
+    score: float
+
+
+@atdata.packable
+class Simple:
+    label: str
+
+
+@pytest.fixture
+def lens(network: Network, alice: DevAccount, monkeypatch: pytest.MonkeyPatch) -> str:
+    for name, value in network.environment.items():
+        monkeypatch.setenv(name, value)
+    schemas = SchemaPublisher(network.client(alice))
+    ends = {"source_schema": schemas.publish(Full), "target_schema": schemas.publish(Simple)}
+    code = {"repository": "https://example.com/r", "commit": "0" * 40, "path": "a.py:f"}
+    publisher = LensPublisher(network.client(alice))
+    publisher.publish(name="\x1b[31mred", getter_code=code, **{**ends, "source_schema": ends["target_schema"]})
+    facts = {"source_schema_version": "1.x", "description": "Keep the label."}
+    return str(publisher.publish(name="keep", program=KEEP, **facts, **ends))
+
+
+@pytest.fixture
+def terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    return Terminal(capsys, monkeypatch)
+
+
+def test_lenses_are_shown_and_found(terminal: Terminal, lens: str, alice: DevAccount) -> None:
+    assert terminal.run("lens", "show", lens) == 0
+    for said in ("keep", alice.handle, "Keep the label.", "(1.x)", "atdata-lens 1, 1 step", str(KEEP.cid)):
+        assert said in terminal.out
+    shown = terminal.json("lens", "show", lens)
+    assert (shown["uri"], shown["program"]["cid"]) == (lens, str(KEEP.cid))
+    assert terminal.run("lens", "find", "--repo", f"@{alice.handle}") == 0
+    assert lens in terminal.out
+    assert "\x1b[31mred" not in terminal.out, "a stranger's text colours nothing"
+    found = terminal.json("lens", "find", "--repo", alice.did, "--from", shown["sourceSchema"])
+    assert [each["uri"] for each in found] == [lens]
+    ends = ("--from", shown["sourceSchema"], "--to", shown["sourceSchema"])
+    assert terminal.json("lens", "find", "--repo", alice.did, *ends) == []
+    assert terminal.run("lens", "find", "--repo", alice.did, "--to", shown["targetSchema"]) == 2
+    assert terminal.run("lens", "show", f"{lens}x") == 4
+
+
+def test_a_persons_verification_is_published_and_shown(
+    network: Network, terminal: Terminal, lens: str, alice: DevAccount, bob: DevAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ATDATA_PASSWORD", bob.password)
+    assert terminal.run("login", bob.handle) == 0
+    review = ("lens", "verify", lens, "--method", "codeReview")
+    plan = terminal.json(*review)
+    assert (plan["lens"], plan["verdict"]) == (lens, "holds")
+    assert listed(bob) == [], "nothing is published unasked"
+    assert terminal.run(*review, "--publish", "--json") == 2, "--json asks no questions"
+    assert terminal.run(*review, "--publish", "--yes", "--description", "Read it.") == 0
+    hashed = ("lens", "verify", lens, "--method", "signedHash", "--code-hash", f"sha256:{'0a' * 32}")
+    proof = f"https://example.com/proofs@{'0' * 40}:proofs/keep.lean"
+    assert terminal.json(*hashed, "--proof", proof, "--publish", "--yes")["method"] == "signedHash"
+    assert [record["value"].get("proofRef", {}).get("path") for record in listed(bob)] == ["proofs/keep.lean", None]
+    assert terminal.run("lens", "verifications", lens, "--by", f"@{bob.handle}", "--by", alice.did) == 0
+    assert "2 of 3 lines count" in terminal.out
+    assert "says nothing about this lens" in terminal.out
+    LensPublisher(network.client(alice)).update(lens, program=OTHER)
+    found = terminal.json("lens", "verifications", lens, "--by", bob.did)["verifications"]
+    assert [(item["counts"], item["reason"]) for item in found] == [(False, "stale")] * 2
+    assert terminal.run("lens", "verify", lens, "--method", "signedHash", "--publish", "--yes") == 2
+    assert terminal.run("lens", "verify", lens, "--method", "vibes", "--publish", "--yes") == 2
+    assert terminal.run("lens", "verify", lens, "--method", "formalProof", "--proof", "nothing") == 2
+
+
+def listed(account: DevAccount) -> list[dict[str, Any]]:
+    return list_records(account.pds_url, account.did, "science.alt.dataset.lensVerification")
