@@ -42,6 +42,7 @@ VARIABLES = (
     "AWS_ENDPOINT_URL_S3",
     "AWS_SECRET_ACCESS_KEY",
     "PATH",
+    "SSL_CERT_FILE",
 )
 
 MARKERS = (
@@ -134,6 +135,26 @@ def begin_with_a_labeler(namespace: dict[str, Any]) -> None:
     namespace["labeler"] = begin_with_what_is_published(namespace).create_labeler()
 
 
+def begin_with_a_repository(namespace: dict[str, Any]) -> None:
+    """For the page about lenses that are code: a git server over https with the file that is the page's first block."""
+    from support.git_server import backend, make_repository
+    from support.hostile import can_lock
+    from support.rawhttp import RawServer, certificate
+
+    if not can_lock():
+        pytest.xfail("this kernel filters no system calls: code is refused, as it must be")
+    begin(namespace)
+    page = (ROOT / "docs" / "network" / "code-lenses.md").read_text("utf-8")
+    file = page.partition("```python\n")[2].partition("```")[0]
+    checkout = Path(".git-server").absolute() / "lenses"
+    commit = make_repository(checkout, {"lenses/vision.py": file})
+    tls, trusted = certificate(checkout.parent, "127.0.0.1")
+    server = namespace["_running"].enter_context(RawServer(backend(checkout.parent), tls=tls))
+    os.environ["SSL_CERT_FILE"] = str(trusted)
+    repository = f"https://127.0.0.1:{server.port}/lenses/.git"
+    namespace.update(repository=repository, commit=commit, checkout=str(checkout))
+
+
 def begin_with_services(namespace: dict[str, Any]) -> None:
     """For the page about deployment: databases that run, and are named in the environment."""
     from atdata.settings import Settings
@@ -172,6 +193,7 @@ def run_console(example: Example) -> None:
 PARSERS = [PythonCodeBlockParser(), CodeBlockParser(language="console", evaluator=run_console)]
 LOADING = ["docs/network/load.md", "docs/network/trust.md"]
 LABELLED = ["docs/network/policies.md"]
+CODE = ["docs/network/code-lenses.md"]
 TEAM = ["docs/local.md", "docs/promotion.md"]
 SERVICES = ["docs/deployment.md"]
 
@@ -186,8 +208,9 @@ pytest_collect_file = SybilCollection(
     [
         pages(LOADING, begin_with_what_is_published),
         pages(LABELLED, begin_with_a_labeler),
+        pages(CODE, begin_with_a_repository),
         pages(TEAM, begin_with_buckets),
         pages(SERVICES, begin_with_services),
-        pages(EVERYTHING, begin, excludes=[*LOADING, *LABELLED, *TEAM, *SERVICES]),
+        pages(EVERYTHING, begin, excludes=[*LOADING, *LABELLED, *CODE, *TEAM, *SERVICES]),
     ]
 ).pytest()
