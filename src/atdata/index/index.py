@@ -101,9 +101,15 @@ class RecordIndex(VersionedIndex[Store], LensIndex[Store]):
 
         def decide(state: RecordState) -> Decision[Schema]:
             named = state.named(Schema, draft.name)
-            last = named.newest()
-            schema = choose_schema(named, draft, version)
-            return once(state, schema, schema.rkey if rkey is None else RecordKey(rkey), last)
+            while True:
+                last = named.newest()  # first: who lists one after this look is noticed
+                schema = choose_schema(named, draft, version)
+                try:
+                    return once(state, schema, schema.rkey if rkey is None else RecordKey(rkey), last)
+                except ConflictError:
+                    again = choose_schema(named, draft, version)
+                    if again.uri is None and again.version == schema.version:  # nobody was faster; the key is taken
+                        raise
 
         return self.records.transact([Schema], decide)
 
