@@ -18,14 +18,15 @@ from typing import Any
 import httpcore
 import pytest
 
-from atdata.atmosphere import SchemaPublisher
+from atdata.atmosphere import LensPublisher, SchemaPublisher, VerificationLoader
 from atdata.atmosphere.repository import State
+from atdata.atmosphere.verifications import Discount
 from atdata.errors import AtdataError, ConflictError, ContentionError
 from atdata.index.deciding import Decision
 from atdata.records import Label
 from atdata.testing import DevAccount
 from support.networks import Network, RealNet, fresh_handle, get, list_records, post
-from support.rivals import Job, Rivals, Row
+from support.rivals import CODE, Job, Rivals, Row
 
 pytestmark = pytest.mark.slow
 
@@ -257,3 +258,23 @@ def test_many_records_are_read_in_few_requests_and_what_changes_alone(realnet: R
     server.requests.clear()
     assert len(client.records.read_all(None, Label)) == 502
     assert len(server.requests) < FEW, "and so are listings"
+
+
+def test_a_verification(network: Network, rivals: Rivals, tmp_path: Path) -> None:
+    for number in range(ROUNDS):
+        account = network.create_account(fresh_handle())
+        homes, client = own_homes(tmp_path / str(number), 4), network.client(account)
+        schema = str(SchemaPublisher(client).publish(Row))
+        lens = str(
+            LensPublisher(client).publish(name="l", getter_code=CODE, source_schema=schema, target_schema=schema)
+        )
+        found = rivals.run(jobs(network, account, homes, "verification", [{"lens": lens, "verdict": "holds"}] * 4))
+        assert len(set(map(str, found))) == 1, found
+        assert len(list_records(account.pds_url, account.did, "science.alt.dataset.lensVerification")) == 1
+        # Of two that are said at once one is the last, and it alone counts.
+        other = [{"lens": lens, "verdict": verdict} for verdict in ("fails", "holds", "fails", "holds")]
+        rivals.run(jobs(network, account, homes, "verification", other))
+        report = VerificationLoader(network.client()).of(lens, verifiers=[account.did])
+        reasons = [item.reason for item in report]
+        assert reasons[0] in (None, Discount.NEGATIVE)
+        assert set(reasons[1:]) == {Discount.SUPERSEDED}

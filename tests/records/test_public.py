@@ -31,10 +31,12 @@ from atdata.records import (
     HttpStorage,
     Label,
     LensRecord,
+    LensVerification,
     Record,
     S3Storage,
     Schema,
     ShardManifest,
+    Trial,
 )
 from atdata.records.public import check_public
 from atdata.records.public.hosts import Reach, reach
@@ -67,6 +69,12 @@ def code(**facts: Any) -> CodeReference:
 def lens(**facts: Any) -> LensRecord:
     codes = {"getter_code": code(), "putter_code": code()}
     return LensRecord(**{"name": "l", "source_schema": SCHEMA, "target_schema": SCHEMA, **codes, **facts})
+
+
+def verification(**facts: Any) -> LensVerification:
+    lens = AtUri(f"at://{DID}/science.alt.dataset.lens/3jzfcijpj2z2a")
+    said = {"lens": lens, "lens_commit": str(Cid.of_cbor(b"\xa0")), "method": "automatedTest", "verdict": "fails"}
+    return LensVerification(**{**said, **facts})
 
 
 def http(url: str) -> Entry:
@@ -110,6 +118,10 @@ TEXTS: dict[str, Callable[[str], Record]] = {
     "lens: metadata.note": lambda text: lens(metadata={"note": text}),
     "getterCode.path": lambda text: lens(getter_code=code(path=text)),
     "putterCode.branch": lambda text: lens(putter_code=code(branch=text)),
+    "verification: description": lambda text: verification(description=text),
+    "proofRef.path": lambda text: verification(proof_ref=code(path=text)),
+    "trial.space": lambda text: verification(trial=Trial(1, "1", text, "x")),
+    "counterexample.sample.note": lambda text: verification(counterexample={"sample": {"note": text}}),
     "schema: name": lambda text: schema(name=text),
     "schema: version": lambda text: schema(version=text),
     "schema: description": lambda text: schema(description=text),
@@ -126,6 +138,7 @@ ADDRESSES: dict[str, Callable[[str], Record]] = {
     "storage.urls[1]": lambda url: entry(storage=ExternalStorage(("https://example.com/a.tar", url))),
     "storage.endpoint": lambda url: s3(endpoint=url),
     "getterCode.repository": lambda url: lens(getter_code=code(repository=url)),
+    "proofRef.repository": lambda url: verification(proof_ref=code(repository=url)),
     "putterCode.repository": lambda url: lens(putter_code=code(repository=url)),
 }
 PATH_IS_ELSEWHERE = {"schema: arrayFormatVersions": "schema.arrayFormatVersions.ndarrayBytes"}

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import atdata
-from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, PDSBlobStore
+from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, PDSBlobStore, VerificationPublisher
 from atdata.local import LocalIndex
 from atdata.promote import promote_to_atmosphere
 
@@ -105,6 +105,12 @@ def lens(job: Job, _own: str) -> Ready:
     index, schema = AtmosphereIndex(job.client()), job.facts["schema"]
     facts = {"source_schema": schema, "target_schema": schema, "getter_code": CODE, "putter_code": CODE}
     return lambda: index.publish_lens(name="shrink", **facts)
+
+
+def verification(job: Job, _own: str) -> Ready:
+    """Say that a lens holds, or that it fails."""
+    publisher, facts = VerificationPublisher(job.client()), job.facts
+    return lambda: publisher.publish(facts["lens"], "codeReview", verdict=facts["verdict"])
 
 
 def label(job: Job, _own: str) -> Ready:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -16,7 +18,7 @@ from atdata.errors import AtdataError, ConflictError, NotFoundError, UsageError
 from atdata.index.deciding import Decision, Write
 from atdata.records import CodeHash, CodeReference, LensRecord, LensVerification, Listing, Malformed, Trial
 from atdata.records.facts import Facts, warn_of_not_taken
-from atdata.records.record import moment, newest_first
+from atdata.records.record import datetime_text, moment, newest_first
 
 _ANEW = "A verification stays as it was published; delete it, and publish another."
 
@@ -89,9 +91,8 @@ class VerificationPublisher:
             last = next((found for found in said if _subject(found) == _subject(draft)), None)
             if last is not None and last.index_keys.content == draft.index_keys.content:
                 return Decision(last)
-            # It comes after the last, also where that was dated ahead.
-            late = last is not None and moment(last.created_at) > moment(draft.created_at)
-            new = state.place(replace(draft, created_at=last.created_at) if last and late else draft, Tid.now())
+            new = draft if last is None else replace(draft, created_at=_after(last.created_at, draft.created_at))
+            new = state.place(new, Tid.now())
             return Decision(new, [Write.create(new)])
 
         stands = self._client.records.transact([LensVerification], decide)
@@ -283,6 +284,15 @@ def _discount(found: LensVerification, lens: LensRecord, said_anew: bool) -> Dis
     if not found.is_valid:
         return Discount.INVALID
     return None if found.holds else Discount.NEGATIVE
+
+
+def _after(last: str, present: str) -> str:
+    """The time of what is said after something else, also where that was dated ahead."""
+    if moment(present) > moment(last):
+        return present
+    with suppress(OverflowError):  # at the end of time
+        return datetime_text(moment(last) + timedelta(milliseconds=1))
+    return last
 
 
 def _subject(found: LensVerification) -> tuple[str, str]:

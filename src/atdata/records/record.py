@@ -207,7 +207,12 @@ def lexicons() -> LexiconCatalog:
 
 def now() -> str:
     """The present moment as an AT Protocol datetime."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return datetime_text(datetime.now(UTC))
+
+
+def datetime_text(when: datetime) -> str:
+    """A moment as an AT Protocol datetime."""
+    return when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def moment(text: str) -> datetime:
