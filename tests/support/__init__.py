@@ -20,6 +20,7 @@ Processes
 
 Material
     kinds        all kinds of fields, one row each, and values of them
+    lawless      lenses that break a law, and lenses that keep them
     arrays       strategies over dtypes, shapes and layouts, and specimens picked by hand
     plantings    secrets, made up, that must never be public, and texts that may be
     oracles      where foreign test vectors and the public lexicons lie

@@ -13,21 +13,29 @@ from typing import TYPE_CHECKING, Any
 
 from atdata.lens.functions import Composed, Identity, Lens, Projection, no_putter
 from atdata.lens.registry import find_lens, fitted, lens, register, registered_lens, registered_lenses
+from atdata.lens.ulps import Ulps
 
 if TYPE_CHECKING:
     from atdata.lens.code import CodeLens, FunctionCode
+    from atdata.lens.counterexamples import Counterexample
     from atdata.lens.language import Complement, DataLens, Program
+    from atdata.lens.laws import LawReport, Tally, check_laws
 
 __all__ = [
     "CodeLens",
     "Complement",
     "Composed",
+    "Counterexample",
     "DataLens",
     "FunctionCode",
     "Identity",
+    "LawReport",
     "Lens",
     "Program",
     "Projection",
+    "Tally",
+    "Ulps",
+    "check_laws",
     "find_lens",
     "fitted",
     "lens",
@@ -42,6 +50,7 @@ __all__ = [
 _LAZY = {
     "atdata.lens.code": ("CodeLens", "FunctionCode"),
     "atdata.lens.language": ("Complement", "DataLens", "Program"),
+    "atdata.lens.laws": ("Counterexample", "LawReport", "Tally", "check_laws"),
 }
 _HOMES = {name: module for module, names in _LAZY.items() for name in names}
 

@@ -15,12 +15,17 @@ import sys
 import typing
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
-from typing import Any, Generic, NoReturn, TypeVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from atdata.errors import LensError
 from atdata.lens.types import between, chosen, converter, free, merger, schema_key
+from atdata.lens.ulps import Ulps, alike
 from atdata.samples import DictSample, PackableSample, fields_of
 from atdata.samples.packable import is_plain
+
+if TYPE_CHECKING:
+    from atdata.lens.laws import LawReport
 
 S = TypeVar("S")
 V = TypeVar("V")
@@ -39,9 +44,12 @@ class Lens(Generic[S, V]):
         source_type: what `get` takes; by default what its annotation says.
         view_type: what `get` gives; by default what its annotation says.
         name: what to call it; by default as `get`.
+        rounding: of fields of floats, by name or path (`pose.x`): how far what was put and what is seen, or two sources, may
+            lie apart there; a number is that of ulps.
 
     Attributes:
         getter_function: the function behind `get`.
+        rounding: as given; for one made by a decorator it may be set.
 
     Raises:
         LensError: the types are not given, and the annotations do not name them.
@@ -55,7 +63,9 @@ class Lens(Generic[S, V]):
         source_type: type[S] | None = None,
         view_type: type[V] | None = None,
         name: str | None = None,
+        rounding: Mapping[str, Ulps | int] = MappingProxyType({}),
     ) -> None:
+        self.rounding = rounding
         self.name = str(getattr(get, "__name__", "lens") if name is None else name)
         if source_type is None or view_type is None:
             source_type, view_type = types_of(get, sys._getframe(1).f_locals, source_type, view_type)
@@ -138,28 +148,40 @@ class Lens(Generic[S, V]):
     def __matmul__(self, first: Lens[W, S]) -> Lens[W, V]:
         return first.then(self)
 
-    def check_laws(self, samples: Iterable[S], views: Iterable[V] = ()) -> None:
-        """Check the lens laws on some samples, putting the views of all of them and some more.
+    def check_laws(
+        self, samples: Iterable[S] = (), views: Iterable[V] = (), *, count: int | None = None, seed: str = ""
+    ) -> LawReport:
+        """Try the laws as `atdata.lens.check_laws` does: on samples that are given, putting their views and some more, or
+        on generated ones where none are given.
+
+        Args:
+            samples: samples of the source type.
+            views: views to put into each.
+            count: the number of samples to generate.
+            seed: another seed, other samples.
 
         Raises:
             LensError: a law does not hold; `path` names it, `expected` and `actual` show the two sides.
+            UsageError: samples of a type without fields are to be generated.
         """
-        samples = list(samples)
-        views = [*map(self.get, samples), *views]
-        for source in samples:
-            _law(self.name, "GetPut", source, self.put(self.get(source), source))
-            for first, second in zip(views, [*views[1:], *views[:1]], strict=True):
-                changed = self.put(first, source)
-                _law(self.name, "PutGet", first, self.get(changed))
-                _law(self.name, "PutPut", self.put(second, source), self.put(second, changed))
+        from atdata.lens.laws import check_laws
+
+        report = check_laws(self, samples, views, count=count, seed=seed)
+        report.raise_for_failure()
+        return report
+
+    @property
+    def rounded_fields(self) -> frozenset[str]:
+        """The fields of the source and of the view in which numbers may be rounded."""
+        return frozenset(self.rounding)
 
     def same_view(self, one: V, other: V) -> bool:
         """True if two views are equal by the laws: bit for bit, but for what a lens says that it rounds."""
-        return _packed(one) == _packed(other)
+        return alike(self.view_type, self.rounding, one, other)
 
     def same_source(self, one: S, other: S) -> bool:
         """True if two sources are equal by the laws: bit for bit, but for what a lens says that it rounds."""
-        return _packed(one) == _packed(other)
+        return alike(self.source_type, self.rounding, one, other)
 
     def __reduce__(self) -> str | tuple[Any, ...]:
         module = sys.modules.get(self.__module__)
@@ -167,6 +189,7 @@ class Lens(Generic[S, V]):
             return str(self.name)  # by name, like the function that it decorates
         make: Any = Lens
         named = {"source_type": self.source_type, "view_type": self.view_type, "name": self.name}
+        named |= {"rounding": dict(self.rounding)} if self.rounding else {}
         return partial(make, self.getter_function, self._put, **named), ()
 
     def __repr__(self) -> str:
@@ -296,11 +319,6 @@ class Projection(Lens[S, V]):
         return Projection, (self.source_type, self.view_type)
 
 
-def _packed(sample: Any) -> bytes:
-    packed: bytes = sample.packed
-    return packed
-
-
 def _same(source: S) -> S:
     return source
 
@@ -360,13 +378,3 @@ def signature_types(function: Callable[..., Any], local: dict[str, Any]) -> list
         raise LensError(what, actual=error, hint=hint) from error
     names = [*inspect.signature(function).parameters, "return"]
     return [hints[name] if isinstance(hints.get(name), type) else None for name in names]
-
-
-def _law(name: str, law: str, expected: Any, actual: Any) -> None:
-    if expected != actual:
-        comparable = isinstance(expected, PackableSample) and type(expected) is type(actual)
-        fields = fields_of(type(expected)) if comparable else ()
-        broken = [f.name for f in fields if not f.type.same(getattr(expected, f.name), getattr(actual, f.name))]
-        one, other = (", ".join(f"{n}={getattr(s, n)!r}" for n in broken) or repr(s) for s in (expected, actual))
-        hint = "Correct its getter or its putter; the laws are in atdata.lens."
-        raise LensError(f"the lens {name} breaks the law {law}", path=law, expected=one, actual=other, hint=hint)

@@ -37,7 +37,8 @@ def lens(function: Callable[[S], V]) -> Lens[S, V]:
         ...     return Person(*name.name.split(" "))
         >>> named.put(Name("Ada King"), Person("Ada", "Lovelace"))
         Person(first='Ada', last='King')
-        >>> named.check_laws([Person("Ada", "Lovelace")], views=[Name("Ada King")])
+        >>> named.check_laws([Person("Ada", "Lovelace")], views=[Name("Ada King")]).verdict
+        'holds'
 
     Raises:
         LensError: the annotations do not name two sample types.

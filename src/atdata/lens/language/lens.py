@@ -192,6 +192,11 @@ class DataLens(Lens[S, V]):
 
     # --- rounding
 
+    @property
+    def rounded_fields(self) -> frozenset[str]:
+        """See `Lens`."""
+        return frozenset((*self._source_rounding, *self._view_rounding))
+
     def same_view(self, one: V, other: V) -> bool:
         """See `Lens`: numbers that are computed with may differ by what that rounds."""
         return _are_same(self._view, self._view_rounding, one, other)

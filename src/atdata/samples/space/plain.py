@@ -14,9 +14,14 @@ from atdata.samples.space.space import Space
 
 _TEXTS = (
     *("", "a", " ", "A", "0", "-1", "1.5", "\0", "\n", "é", "e\u0301", "\u212b", "ß", "İ", "😀", "\ufeff", "\u202e"),
+    *("a b", "a b c", "a-b", "a_b", "a|b", "a\tb", "a;b", "a=b", "a, b", "a.b.c"),
     *("a\0", " a ", "\r\n", "a,b", "a:b", "a/b", "None", "nan", "\u1112\u1161\u11ab", "\U0010ffff", "a" * 100),
 )
 _LETTERS = "abcxyzABC019 _-.,:;/\\'\"\n\t\0éßñ\u0301\u0308ΩЖ中한😀\u200d\u202e\uffff\U0001f1e6"
+_WORDS, _BETWEEN = (
+    ("a", "b", "Ada", "éa", "10", "", "x y"),
+    (" ", " ", ",", "-", "_", "/", ":", ";", "\n", "\t", "|", ", "),
+)
 _POWERS = (7, 8, 15, 16, 31, 32, 53)
 _INTS = (
     *(0, 1, -1, 2, 10),
@@ -57,6 +62,8 @@ def _draw_float(chance: Chance) -> float:
 
 
 def _draw_text(chance: Chance) -> str:
+    if not chance.below(4):  # what lenses split
+        return chance.pick(_BETWEEN).join(chance.pick(_WORDS) for _ in range(2 + chance.below(2)))
     letters = [chance.pick(_LETTERS) for _ in range(chance.below(9))]
     return "".join(chr(chance.below(0xD800)) if not chance.below(8) else letter for letter in letters)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 import re
 import struct
@@ -17,11 +18,13 @@ from atdata.samples.kinds.kind import Derived, FieldType, Misfit
 from atdata.samples.kinds.moments import DateTime, Duration, Time
 from atdata.samples.kinds.nested import SampleOf
 from atdata.samples.kinds.tuples import TupleOf
-from atdata.samples.npy import array_in, decode_array, encode_array, read_header
+from atdata.samples.npy import array_in, decode_array, encode_array
 from atdata.samples.space import plain, space_of
 from atdata.samples.space.arrays import item_edges
 
 _PLAIN = Plain()
+_MICROSECOND = dt.timedelta(microseconds=1)
+_LISTED = 256  # items of an array, of which the size counts, and not that of their bytes
 _MANY = 64  # places in a text, a list or an array that are looked at one by one
 _CUT = (r"\.\d+", r"[+-]\d\d:\d\d(:\d\d(\.\d+)?)?$", r"\d\d:\d\d:\d\d")
 
@@ -88,24 +91,17 @@ def _letter_size(letter: str) -> int:
 
 
 def _bytes_size(data: bytes) -> int:
-    start, more = 0, 0
-    if array_in(data) is not None:
-        dtype, fortran, shape, start = read_header(data)
-        more = (
-            dtype.itemsize.bit_length()
-            + 4 * (dtype.str[0] == ">")
-            + 4 * fortran
-            + 2 * len(shape)
-            + 2 * math.prod(shape)
-        )
-    raw = data[start:]
-    return (
-        2
-        + more
-        + (0 if start else 2 * len(raw))
-        + 3 * (len(raw) - raw.count(0))
-        + int.from_bytes(raw, "big").bit_count()
-    )
+    array = array_in(data)
+    if array is None:
+        return 2 + 2 * len(data) + _raw_size(data)
+    unusual = (array.dtype.str[0] == ">") + (array.flags.f_contiguous and not array.flags.c_contiguous)
+    head: int = 2 + array.dtype.itemsize.bit_length() + 4 * unusual + 2 * array.ndim + sum(array.shape) + 2 * array.size
+    listed = array.dtype.kind in "iuf" and array.size <= _LISTED and array.dtype.itemsize <= 8
+    return head + (sum(map(_size, array.reshape(-1).tolist())) if listed else _raw_size(array.tobytes()))
+
+
+def _raw_size(raw: bytes) -> int:
+    return 3 * (len(raw) - raw.count(0)) + int.from_bytes(raw, "big").bit_count()
 
 
 def simpler(kind: FieldType, value: Any) -> Iterator[Any]:
@@ -137,7 +133,10 @@ def _parts(kind: FieldType, value: Any) -> Iterator[Any]:
             yield from ({**value, key: less} for less in simpler(kind.inner, item))
             others = value.keys() - {key}
             yield from ({new if k == key else k: v for k, v in value.items()} for new in "ab" if new not in others)
-    elif isinstance(kind, DateTime | Time | Duration):
+    elif isinstance(kind, Duration):
+        whole = kind.decoder(value) // _MICROSECOND
+        yield from (kind.encoder(_MICROSECOND * less) for less in _smaller_ints(whole))
+    elif isinstance(kind, DateTime | Time):
         yield from (re.sub(pattern, "00:00:00" if at == 2 else "", value) for at, pattern in enumerate(_CUT))
     elif type(value) in _SMALLER and space_of(kind) in (plain.PLAIN, *plain.SCALARS.values()):
         yield from _SMALLER[type(value)](value)
@@ -163,14 +162,9 @@ def _smaller_floats(value: float) -> Iterator[float]:
     yield abs(value)
     if math.isfinite(value):
         fraction, exponent = math.frexp(value)
-        yield from (
-            math.ldexp(int(math.ldexp(fraction, bits)), exponent - bits) for bits in (1, 2, 4, 8, 16, 24, 32, 40, 48)
-        )
-        yield from (
-            math.ldexp(fraction, exponent // 2),
-            math.ldexp(fraction, exponent - 1),
-            math.ldexp(fraction, exponent + 1),
-        )
+        yield from (math.ldexp(int(math.ldexp(fraction, bits)), exponent - bits) for bits in range(1, 53))
+        nearer = (0, 1, exponent // 2, exponent - 1 if exponent > 0 else exponent + 1)
+        yield from (math.ldexp(fraction, other) for other in nearer)
 
 
 def _smaller_texts(value: str) -> Iterator[str]:
@@ -204,23 +198,27 @@ def _smaller_arrays(kind: Array, value: bytes) -> Iterator[bytes]:
     """Yields an array with fewer items, in C's order, and with items that are zero or the least of their boundary values."""
     array = decode_array(value)
     changed = [
-        array[(slice(None),) * axis + (slice(size // 2 if half else 1),)]
-        for axis, size in enumerate(array.shape)
-        for half in (False, True)
-        if size > 1
+        array.reshape(-1)[:0],
+        array.reshape(-1)[:1],
+        array.reshape(-1),
+        np.ascontiguousarray(array).reshape(array.shape),
     ]
-    changed += [array.reshape(-1)] if array.ndim > 1 else []
-    changed.append(np.ascontiguousarray(array).reshape(array.shape))
+    changed.append(array.astype(array.dtype.newbyteorder("<"), order="K"))
+    for axis, size in enumerate(array.shape):
+        parts = [slice(0), slice(size // 2), slice(size // 2, None)]
+        changed += [array[(slice(None),) * axis + (part,)] for part in parts]
+        changed += [np.delete(array, place, axis) for place in range(min(size, _MANY))]
     flat = array.reshape(-1, order="A")
+    order: Any = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
     for at in range(min(flat.size, _MANY)):
-        for item in item_edges(array.dtype)[:3]:
+        items = [np.frombuffer(item, array.dtype)[0] for item in item_edges(array.dtype)[:3]]
+        if array.dtype.kind in "iuf" and array.dtype.itemsize <= 8 and flat.size <= _LISTED:
+            least = np.iinfo(array.dtype).min if array.dtype.kind in "iu" else -math.inf
+            items += [less for less in _SMALLER[type(flat[at].item())](flat[at].item()) if not less < least]
+        for item in items:
             other = flat.copy(order="K")
-            other[at : at + 1] = np.frombuffer(item, array.dtype)
-            changed.append(
-                other.reshape(
-                    array.shape, order="F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
-                )
-            )
+            other[at] = item
+            changed.append(other.reshape(array.shape, order=order))
     for candidate in changed:
         try:
             kind.check_items(candidate.dtype, candidate.shape)
