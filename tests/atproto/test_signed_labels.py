@@ -154,6 +154,26 @@ def test_other_values_are_refused(value: Any) -> None:
         SignedLabel.parse(value)
 
 
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8) | st.just("\ud800"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*LABEL, "$bytes", "$link"]), inner),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.sampled_from([*LABEL, "neg", "exp", "$type"]), JSON, max_size=4))
+def test_whatever_stands_in_a_label_it_is_read_or_refused(change: dict[str, Any]) -> None:
+    try:
+        label = SignedLabel.parse({**LABEL, **change})
+    except DataModelError:
+        return
+    try:
+        label.verify(OZONE)
+    except SignatureError:
+        return
+    assert label == SignedLabel.parse(LABEL)
+
+
 def test_the_key_of_labels_and_no_other_is_taken_from_a_document() -> None:
     document = DidDocument.parse(DOCUMENT, LABEL["src"])
     assert (document.label_key, document.labeler) == (OZONE, "http://localhost:42075")
