@@ -8,10 +8,10 @@ them; what the libraries of a kind make of them (Parquet, messages of Arrow) has
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from itertools import islice
 from typing import Any
 
-from atdata.errors import FieldTypeError
+from atdata.errors import FieldTypeError, LimitError
 from atdata.samples.kinds.arrays import Array
 from atdata.samples.kinds.choices import ClassLabel, EnumOf, LiteralOf
 from atdata.samples.kinds.containers import DictOf, ListOf, Maybe, Plain
@@ -32,7 +32,7 @@ from atdata.samples.packable import fields_of
 from atdata.samples.space import others, plain
 from atdata.samples.space.arrays import arrays
 from atdata.samples.space.chance import Chance
-from atdata.samples.space.space import Space, different
+from atdata.samples.space.space import Space, different, size_in_bytes
 
 SPACE = "atdata-space/1"
 """The name of what is drawn here. Whoever changes a value that is drawn gives it the next number."""
@@ -67,7 +67,15 @@ SPACES: dict[type[FieldType], Callable[[Any], Space]] = {
 """The space of each kind of field."""
 
 
-@lru_cache(maxsize=256)
+MAX_SAMPLE = 1 << 26
+"""Bytes of the simplest sample of a type. Larger ones are not made, whatever a schema asks for."""
+
+_MOST = 256  # boundary values of what has parts
+_LARGE = 1 << 20  # bytes of boundary values of which few are kept
+_kept: dict[FieldType, Space] = {}
+_kept_large: dict[FieldType, Space] = {}
+
+
 def space_of(kind: FieldType) -> Space:
     """The space of a kind of field.
 
@@ -76,12 +84,20 @@ def space_of(kind: FieldType) -> Space:
         LimitError: its smallest values are too large.
         MissingExtraError: the library of the kind is not installed.
     """
+    found = _kept.get(kind) or _kept_large.get(kind)
+    if found is not None:
+        return found
     make = SPACES.get(type(kind))
     if make is None:
         raise FieldTypeError(
             "no values are known to try such a field with", actual=kind, hint="Give samples of your own."
         )
-    return make(kind)
+    found = make(kind)
+    kept, most = (_kept, 1024) if sum(map(size_in_bytes, found.edges)) <= _LARGE else (_kept_large, 2)
+    if len(kept) >= most:
+        kept.clear()
+    kept[kind] = found
+    return found
 
 
 class SampleSpace:
@@ -97,20 +113,14 @@ class SampleSpace:
 
     Raises:
         FieldTypeError: it is no sample type, or nothing is known to try a field with.
-        LimitError: the smallest values of a field are too large.
+        LimitError: the smallest values are too large.
         MissingExtraError: the library of a field is not installed.
     """
 
     def __init__(self, sample_type: type) -> None:
-        self.spaces = {part.name: _checked(part) for part in fields_of(sample_type)}
+        self.spaces = _bounded((part.name, _checked(part)) for part in fields_of(sample_type))
         self.simplest = {name: space.simplest for name, space in self.spaces.items()}
-        deepest = max((len(space.edges) for space in self.spaces.values()), default=0)
-        self.edges = [
-            (name, space.edges[level])
-            for level in range(1, deepest)
-            for name, space in self.spaces.items()
-            if level < len(space.edges)
-        ]
+        self.edges = [*_in_turn(self.spaces)]
 
     def sample(self, number: int, seed: str) -> dict[str, Any]:
         """The sample with a number, for a seed. Equal words give equal samples, whatever was asked for before."""
@@ -128,12 +138,33 @@ class SampleSpace:
         return self.spaces[name].any(chance) if chance.below(8) else self.simplest[name]
 
 
+def _in_turn(spaces: dict[Any, Space]) -> Iterator[tuple[Any, Any]]:
+    """Yields the boundary values of parts, but for the simplest: the second of each, then the third."""
+    deepest = max((len(space.edges) for space in spaces.values()), default=0)
+    for level in range(1, deepest):
+        yield from ((name, space.edges[level]) for name, space in spaces.items() if level < len(space.edges))
+
+
 def _checked(part: Field) -> Space:
     try:
         return space_of(part.type)
     except FieldTypeError as error:
         error.path = part.name
         raise
+
+
+def _bounded(spaces: Iterator[tuple[Any, Space]]) -> dict[Any, Space]:
+    """The spaces of the parts of a value, as long as their simplest values together are not too large."""
+    found, size = {}, 0
+    for name, space in spaces:
+        found[name], size = space, size + size_in_bytes(space.simplest)
+        if size > MAX_SAMPLE:
+            raise LimitError(
+                "samples of a type are too large to be made up",
+                expected=f"at most {MAX_SAMPLE} bytes",
+                hint="Try what you have with real samples.",
+            )
+    return found
 
 
 # Kinds that hold others
@@ -176,9 +207,9 @@ def _as_list(pairs: Iterator[tuple[Any, Any]]) -> list[Any]:
 
 def _together(kinds: Iterator[tuple[Any, FieldType]], made: Callable[[Iterator[tuple[Any, Any]]], Any]) -> Space:
     """The space of values that have parts: boundary values of each part, the others simple."""
-    spaces = {name: space_of(kind) for name, kind in kinds}
+    spaces = _bounded((name, space_of(kind)) for name, kind in kinds)
     simple = {name: space.simplest for name, space in spaces.items()}
-    single = [{**simple, name: edge} for name, space in spaces.items() for edge in space.edges[1:]]
+    single = ({**simple, name: edge} for name, edge in islice(_in_turn(spaces), _MOST))
     return Space(
         different(made(iter(values.items())) for values in (simple, *single)),
         lambda chance: made((name, space.any(chance)) for name, space in spaces.items()),

@@ -33,6 +33,11 @@ class Space:
         return chance.pick(self.edges) if chance.below(2) else self.draw(chance)
 
 
+def size_in_bytes(value: Any) -> int:
+    """The number of bytes of a stored value."""
+    return len(msgspec.msgpack.encode(value))
+
+
 def different(values: Iterable[Any]) -> tuple[Any, ...]:
     """Values in their order, each once; told apart by their bytes."""
     return tuple({msgspec.msgpack.encode(value): value for value in reversed([*values])}.values())[::-1]
