@@ -511,3 +511,15 @@ def test_a_lens_travels_with_its_rounding():
 
 def _seen(s: Any) -> Any:
     return Feet(s.length, s.n)
+
+
+def test_of_a_wide_sample_a_record_has_the_first_fields():
+    wide = packable(type("Wide", (), {"__annotations__": {f"f{n:02}": int for n in range(60)}}))
+    dropped = Lens(lambda s: s, lambda v, s: s, source_type=wide, view_type=wide, name="wide")
+    found = check_laws(dropped).counterexample
+    assert found is not None
+    shown = found.as_data()["source"]
+    assert [*shown][-2:] == ["f39", "..."]
+    assert shown["..."] == "20 more"
+    assert len(found.views) == 1
+    assert len(far(found.views[0])) == 1

@@ -7,6 +7,7 @@ import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import islice
 from typing import Any
 
 from atdata.plain import plain
@@ -19,7 +20,8 @@ from atdata.samples.space.smaller import simpler
 MOST = 2000
 """Trials that are made to find a smaller counterexample."""
 
-_WIDE = 60
+_WIDE = 60  # characters of a value, of bytes twice that, before they are cut
+_FIELDS = 40  # of a sample, in a record
 
 
 @dataclass(frozen=True)
@@ -41,10 +43,10 @@ class Counterexample:
     actual: Mapping[str, str]
 
     def as_data(self) -> dict[str, Any]:
-        """The same as JSON without numbers, for a record."""
-        views = [shown_sample(view.packed) for view in self.views]
-        both = {"expected": dict(self.expected), "actual": dict(self.actual)}
-        return {"law": self.law, "source": shown_sample(self.source.packed), "views": views, **both}
+        """The same as JSON without numbers, for a record: of each sample the first fields."""
+        (_, source), *views = self.given
+        both = {"expected": _few(self.expected), "actual": _few(self.actual)}
+        return {"law": self.law, "source": _few(source), "views": [_few(view) for _, view in views], **both}
 
     @property
     def given(self) -> list[tuple[str, Mapping[str, str]]]:
@@ -56,6 +58,11 @@ class Counterexample:
     def __str__(self) -> str:
         rows = [*self.given, ("expected", self.expected), ("actual", self.actual)]
         return "\n".join([f"breaks {self.law}", *(f"  {name:<12} {joined(values)}" for name, values in rows)])
+
+
+def _few(values: Mapping[str, str]) -> dict[str, str]:
+    more = {"...": f"{len(values) - _FIELDS} more"} if len(values) > _FIELDS else {}
+    return {**dict(islice(values.items(), _FIELDS)), **more}
 
 
 def joined(values: Mapping[str, str]) -> str:
