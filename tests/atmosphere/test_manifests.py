@@ -27,7 +27,7 @@ from atdata.atmosphere import (
     SchemaPublisher,
 )
 from atdata.atmosphere import manifests as making
-from atdata.atmosphere.datasets import dataset_of
+from atdata.atmosphere.opening import datasets_of
 from atdata.atproto.syntax import RecordKey
 from atdata.dataset import Dataset
 from atdata.errors import DigestError, LexiconError, LimitError, MissingExtraError, ShardNotFoundError, UsageError
@@ -436,7 +436,7 @@ def test_ill_formed_manifests_do_not_keep_the_rest_from_being_read(devnet: Devne
     with pytest.raises(LexiconError) as caught:
         _ = stranger.pinned
     assert str(caught.value.path).startswith("manifests")
-    data = dataset_of(devnet.client(), stranger, Row, stranger.shards)
+    data = datasets_of(devnet.client(), stranger, Row, {"": stranger.shards})[""]
     assert data[17] == ROWS[17]
     assert data.get("000000023") == ROWS[23]
     assert list(data) == ROWS
