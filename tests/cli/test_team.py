@@ -381,3 +381,44 @@ def test_what_is_said_of_a_published_dataset(
     assert terminal.run(*publish, "--license", "MIT") == 0
     assert terminal.err.startswith("note: 'rows' is listed already and stands as it is; not taken: license")
     assert ".py" not in terminal.err
+
+
+def test_schemas_are_compared(terminal: Terminal, devnet: Devnet) -> None:
+    @atdata.packable
+    class Wide:
+        x: NDArray[np.float32]
+        n: int
+        note: str | None
+
+    @atdata.packable
+    class Other:
+        x: NDArray[np.float64]
+        m: int
+
+    index = LocalIndex()
+    for each in (Row, Wide, Other):
+        index.publish_schema(each, name="Row")
+    found = terminal.json("schema", "diff", "Row@1.0.0", "Row@1.1.0")
+    assert (found["compatibility"], found["step"]) == ("full", "minor")
+    assert found["fields"][2] == {
+        "name": "note", "before": None, "after": "str | None", "compatibility": "full", "reason": "added",
+    }  # fmt: skip
+    assert terminal.run("schema", "diff", "Row@1.0.0", "atdata://local/schema/Row@2.0.0") == 0
+    for word in (
+        "removed, or renamed to m",
+        "NDArray[float32] became NDArray[float64]",
+        "none: neither",
+        "a major version",
+    ):
+        assert word in terminal.out
+    assert terminal.run("schema", "diff", "Row@1.0.0", "Row@1.1.0", "--require", "full_transitive") == 0
+    assert terminal.run("schema", "diff", "Row@1.0.0", "Row", "--require", "backward") == 1
+    assert terminal.run("schema", "diff", "Row@1.0.0", "Row", "--require", "sideways") == 2
+    assert terminal.run("schema", "diff", "Row@1.0.0", "Row@9.0.0") == 4
+
+    atdata.write_samples([Wide(np.zeros(2, np.float32), 1, None)], "wide.tar")
+    found = terminal.json("schema", "diff", "wide.tar", "./wide.tar")
+    assert (found["compatibility"], found["step"]) == ("identical", None)
+    client = devnet.client(devnet.create_account(fresh_handle()))
+    uri = AtmosphereIndex(client).publish_schema(Wide)
+    assert terminal.json("schema", "diff", "Row", str(uri))["step"] == "major"
