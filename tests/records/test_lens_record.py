@@ -14,6 +14,7 @@ from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import AtUri
 from atdata.errors import DataModelError, LensError, LexiconError
+from atdata.lens.language import LANGUAGE, VERSION
 from atdata.records import CodeReference, LensRecord, ProgramMember, check_outgoing
 from atdata.records.lens import Interpreter
 from atdata.settings import Settings
@@ -166,17 +167,27 @@ def test_the_interpreter_that_records_name_is_one_setting() -> None:
 
 
 def test_the_functions_that_records_name_are_in_the_release() -> None:
+    """And they speak the version of the language that is written now."""
     interpreter, root = Interpreter.of(Settings.of()), Path(__file__).parents[2]
-    if subprocess.run(
-        ["git", "-C", root, "cat-file", "-e", f"{interpreter.commit}^{{commit}}"], stderr=subprocess.DEVNULL
-    ).returncode:
+    there = ["git", "-C", str(root), "cat-file", "-e", f"{interpreter.commit}^{{commit}}"]
+    if subprocess.run(there, stderr=subprocess.DEVNULL).returncode:
         pytest.skip("the history of the repository is not here")
+
+    def released(path: str) -> list[ast.stmt]:
+        show = ["git", "-C", str(root), "show", f"{interpreter.commit}:{path}"]
+        return ast.parse(subprocess.run(show, capture_output=True, text=True, check=True).stdout).body
+
     for code in (interpreter.getter, interpreter.putter, interpreter.no_putter):
         path, _, name = code.path.partition(":")
-        text = subprocess.run(
-            ["git", "-C", root, "show", f"{interpreter.commit}:{path}"], capture_output=True, text=True, check=True
-        ).stdout
-        nodes: list[ast.stmt] = ast.parse(text).body
+        nodes = released(path)
         for part in name.split("."):
             [found] = [node for node in nodes if getattr(node, "name", None) == part]
             nodes = getattr(found, "body", [])
+    said = {
+        node.targets[0].id: node.value.value
+        for node in released("src/atdata/lens/language/program.py")
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and isinstance(node.value, ast.Constant)
+    }
+    assert (said["LANGUAGE"], said["VERSION"]) == (LANGUAGE, VERSION)
