@@ -106,6 +106,8 @@ def lock(memory: int) -> None:
     }
     for name, (which, most) in limits.items():
         try:
+            hard = resource.getrlimit(which)[1]  # whoever started us may allow less
+            most = most if hard == resource.RLIM_INFINITY else min(most, hard)
             resource.setrlimit(which, (most, most))
         except (OSError, ValueError) as error:
             raise SandboxError.of(name, f"the limit cannot be set: {error}") from error
