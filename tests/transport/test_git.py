@@ -6,8 +6,12 @@ import base64
 import os
 import socket
 import ssl
+import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -258,6 +262,45 @@ def test_a_large_pack_is_bounded(
 def test_a_server_that_says_nothing_is_left(tls: tuple[ssl.SSLContext, Path]) -> None:
     with RawServer(lambda _: [b"HTTP/1.1 200 OK\r\n", 30.0], tls=tls[0]) as server, pytest.raises(NetworkError):
         read_committed_file(url(server), "0" * 40, "x.py", replace(SETTINGS, patience=2))
+
+
+FETCHING = """
+import sys
+from atdata.settings import Settings
+from atdata.transport.git import read_committed_file
+read_committed_file(sys.argv[1], "0" * 40, "x.py", Settings(allow_loopback=True))
+"""
+
+
+def programs(text: str) -> list[int]:
+    """The processes that run with some text among their arguments."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if text.encode() in path.read_bytes():
+                found.append(int(path.parent.name))
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="no process can be looked for in /proc")
+def test_git_ends_with_whoever_started_it(tls: tuple[ssl.SSLContext, Path]) -> None:
+    asked = threading.Event()
+
+    def silent(_: Request) -> Iterator[bytes | float]:
+        asked.set()
+        yield 120.0
+
+    with RawServer(silent, tls=tls[0]) as server:
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        with subprocess.Popen([sys.executable, "-c", FETCHING, url(server)], env=environment) as parent:
+            assert asked.wait(60)
+            assert len(programs(url(server))) > 1
+            parent.kill()
+        for _ in range(1000):
+            if not programs(url(server)):
+                return
+            time.sleep(0.02)
+        raise AssertionError(f"git is left: {programs(url(server))}")
 
 
 @pytest.mark.parametrize("body", [b"", b"hello", b"0000", os.urandom(100), b"001e# service=git-upload-pack\n0000"])
