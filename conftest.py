@@ -147,7 +147,7 @@ def begin_with_a_repository(namespace: dict[str, Any]) -> None:
     page = (ROOT / "docs" / "network" / "code-lenses.md").read_text("utf-8")
     file = page.partition("```python\n")[2].partition("```")[0]
     checkout = Path(".git-server").absolute() / "lenses"
-    commit = make_repository(checkout, {"lenses/vision.py": file})
+    commit = make_repository(checkout, {"lenses/strand.py": file})
     tls, trusted = certificate(checkout.parent, "127.0.0.1")
     server = namespace["_running"].enter_context(RawServer(backend(checkout.parent), tls=tls))
     os.environ["SSL_CERT_FILE"] = str(trusted)

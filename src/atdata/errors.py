@@ -207,13 +207,14 @@ class CodeError(LensError):
     Attributes:
         reason: one of `REASONS`: it raised an exception, its process crashed, it took too much time or memory, or it
             answered what is no answer.
+        raised: the name of the exception's class, if it was one; as the code says.
     """
 
     REASONS = ("exception", "crash", "time", "memory", "answer")
 
-    def __init__(self, what: str, *, reason: str = "crash", **facts: Any) -> None:
+    def __init__(self, what: str, *, reason: str = "crash", raised: str = "", **facts: Any) -> None:
         super().__init__(what, **facts)
-        self.reason = reason
+        self.reason, self.raised = reason, raised
 
 
 class SandboxError(AtdataError, RuntimeError):

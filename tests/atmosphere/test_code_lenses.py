@@ -7,13 +7,14 @@ import ssl
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 import atdata
+from atdata import Shape
 from atdata.atmosphere import AllowedCode, AtUri, LensLoader, LensPublisher, SchemaPublisher
 from atdata.atmosphere.code_lenses import code_lens
 from atdata.errors import (
@@ -22,6 +23,7 @@ from atdata.errors import (
     DigestError,
     LensError,
     NetworkError,
+    NoHomeError,
     SandboxError,
     UsageError,
 )
@@ -35,52 +37,72 @@ from support.networks import Network
 from support.rawhttp import RawServer, certificate
 
 FILE = """
+from typing import Annotated
+
 import numpy as np
 from numpy.typing import NDArray
 
 import atdata
+from atdata import Shape
+from atdata.errors import NoHomeError
 
 @atdata.packable
 class Full:
     label: str
-    image: NDArray[np.float32]
+    image: Annotated[NDArray[np.float32], Shape(None, None)]
 
 @atdata.packable
 class Simple:
     label: str
-    mean: float
+    height: int
 
 @atdata.lens
 def simplify(source: Full) -> Simple:
-    return Simple(source.label.upper(), float(source.image.mean()))
+    return Simple(source.label[::-1], source.image.shape[0])
 
 @simplify.putter
 def restore(view: Simple, source: Full) -> Full:
-    return Full(view.label.lower(), source.image)
+    if view.height != source.image.shape[0]:
+        raise NoHomeError("an image has one height")
+    return Full(view.label[::-1], source.image)
+
+def forgets(view: Simple, source: Full) -> Full:
+    return Full(view.label[::-1], source.image)
+
+def crashes(view: Simple, source: Full) -> Full:
+    import os
+    os._exit(1)
+
+def waits(view: Simple, source: Full) -> Full:
+    while True:
+        pass
 
 def reach(source: Full) -> Simple:
     import os
     os.kill(os.getppid(), 9)
 """
 PUT = """
+from atdata.errors import NoHomeError
 def back(view, source):
-    return {"label": view.label.lower(), "image": source.image}
+    if view.height != len(source.image):
+        raise NoHomeError("an image has one height")
+    return {"label": view.label[::-1], "image": source.image}
 """
 
 
 @atdata.packable
 class Full:
     label: str
-    image: NDArray[np.float32]
+    image: Annotated[NDArray[np.float32], Shape(None, None)]
 
 
 @atdata.packable
 class Simple:
     label: str
-    mean: float
+    height: int
 
 
-SAMPLE, VIEW = Full("cat", np.ones(3, np.float32)), Simple("CAT", 1.0)
+SAMPLE, VIEW = Full("cat", np.ones((3, 2), np.float32)), Simple("tac", 3)
 
 
 COMMIT, DIGEST = "0123456789" * 4, "sha256:" + "0123456789abcdef" * 4
@@ -167,20 +189,20 @@ def loads(loader: LensLoader, lab: Lab) -> Iterator[Any]:
 def test_allowed_code_runs(lab: Lab, loads: Any) -> None:
     seen = loads(lab.publish(), lab.allowed(), source_type=Full, view_type=Simple)
     assert seen.get(SAMPLE) == VIEW
-    assert seen.put(Simple("DOG", 0.0), SAMPLE) == Full("dog", SAMPLE.image)
+    assert seen.put(Simple("god", 3), SAMPLE) == Full("dog", SAMPLE.image)
     assert seen.name == "simplify"
 
 
 def test_types_are_made_of_the_schemas(lab: Lab, loads: Any) -> None:
     seen = loads(lab.publish(), lab.allowed())
-    view = seen.get(seen.source_type("cat", np.ones(3, np.float32)))
-    assert (seen.source_type.__name__, view.label, view.mean) == ("Full", "CAT", 1.0)
+    view = seen.get(seen.source_type("cat", SAMPLE.image))
+    assert (seen.source_type.__name__, view.label, view.height) == ("Full", "tac", 3)
 
 
 def test_getter_and_putter_may_be_in_different_files(lab: Lab, loads: Any) -> None:
     uri = lab.publish(putter=lab.code("back", "lenses/back.py"))
     seen = loads(uri, lab.allowed(), lab.allowed(PUT), source_type=Full, view_type=Simple)
-    assert seen.put(Simple("DOG", 0.0), SAMPLE) == Full("dog", SAMPLE.image)
+    assert seen.put(Simple("god", 3), SAMPLE) == Full("dog", SAMPLE.image)
 
 
 def test_a_lens_without_a_putter_needs_no_permission_for_one(lab: Lab, loads: Any) -> None:
@@ -309,6 +331,25 @@ def test_code_that_does_harm_does_none(lab: Lab, loads: Any) -> None:
     seen = loads(lab.publish("reach", None), lab.allowed(), source_type=Full, view_type=Simple)
     with pytest.raises(CodeError, match="the lens simplify"):
         seen.get(SAMPLE)
+
+
+def test_code_that_breaks_a_law_is_not_used(lab: Lab, loads: Any) -> None:
+    with pytest.raises(LensError, match="the lens simplify breaks the law PutGet"):
+        loads(lab.publish("simplify", "forgets"), lab.allowed())
+
+
+@pytest.mark.parametrize(("putter", "reason"), [("crashes", "crash"), ("waits", "time")])
+def test_code_that_stops_is_tried_no_further(lab: Lab, loads: Any, putter: str, reason: str) -> None:
+    with pytest.raises(CodeError) as caught:
+        loads(lab.publish("simplify", putter), lab.allowed(seconds=2 if reason == "time" else 120))
+    assert caught.value.reason == reason
+
+
+def test_where_it_is_not_defined_it_says_so(lab: Lab, loads: Any) -> None:
+    seen = loads(lab.publish(), lab.allowed(), source_type=Full, view_type=Simple)
+    with pytest.raises(NoHomeError, match="the lens simplify is not defined there"):
+        seen.put(Simple("god", 4), SAMPLE)
+    assert seen.get(SAMPLE) == VIEW
 
 
 def test_code_that_cannot_be_loaded(lab: Lab, loads: Any) -> None:

@@ -6,14 +6,15 @@ import hashlib
 import math
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
 from atdata.arguments import checked_type
-from atdata.errors import DigestError, LensError, UsageError
+from atdata.errors import CodeError, DigestError, LensError, UsageError
 from atdata.lens import CodeLens, FunctionCode
 from atdata.records import CodeReference, LensRecord
-from atdata.sandbox import SandboxLimits, check_platform
+from atdata.sandbox import Sandbox, SandboxLimits, check_platform
 from atdata.settings import Settings
 from atdata.transport.git import read_committed_file
 
@@ -99,7 +100,7 @@ def code_lens(
     source_type: type[Any],
     view_type: type[Any],
 ) -> CodeLens[Any, Any]:
-    """The lens of a record of code, fetched, held against its digest and started in its sandbox.
+    """The lens of a record of code, fetched, held against its digest, and started in its sandbox once it has kept the laws.
 
     Args:
         record: the lens.
@@ -110,9 +111,10 @@ def code_lens(
 
     Raises:
         AddressError, LimitError, NetworkError, NotFoundError: the file cannot be had.
-        CodeError: it cannot be loaded.
+        CodeError: it cannot be loaded, or crashes or takes too much as it is tried.
         DigestError: the file is another than allowed.
-        LensError: code of the record is not allowed, or named in another way than by file and function of Python.
+        LensError: code of the record is not allowed, or named in another way than by file and function of Python; or it
+            breaks a law.
         SandboxError: no sandbox can be had here.
     """
     permissions = [allowed] if isinstance(allowed, AllowedCode) else list(allowed or ())
@@ -134,9 +136,41 @@ def code_lens(
     ]
     first = matching["getterCode"][0]
     limits = SandboxLimits(seconds=first.seconds, memory=first.memory)
-    made = CodeLens(*sides, source_type=source_type, view_type=view_type, name=record.name, limits=limits)
+    said: dict[str, Any] = {"source_type": source_type, "view_type": view_type, "name": record.name, "limits": limits}
+    if record.has_putter:
+        _check_laws(_OnTrial(*sides, **said))
+    made = CodeLens(*sides, **said)
     made.start()
     return made
+
+
+class _Stopped(BaseException):
+    """A trial that ends here: no smaller counterexample is looked for, each of which would take as long."""
+
+    def __init__(self, error: CodeError) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+class _OnTrial(CodeLens[Any, Any]):
+    """A lens of code while its laws are tried, in a process that is not the one it will be used in."""
+
+    def _call(self, sandbox: Sandbox, requests: list[list[bytes]]) -> list[list[bytes]]:
+        try:
+            return super()._call(sandbox, requests)
+        except CodeError as error:
+            if error.reason in ("crash", "time", "memory"):
+                raise _Stopped(error) from None
+            raise
+
+
+def _check_laws(lens: _OnTrial) -> None:
+    with closing(lens):
+        try:
+            lens.start()
+            lens.check_laws()
+        except _Stopped as stopped:
+            raise stopped.error from None
 
 
 def _permitted(

@@ -199,6 +199,7 @@ class LensLoader:
     ) -> Lens[Any, Any]:
         """The lens at an address, to be used. One that is data is built from it. One that is code is fetched and run only
         if its repository, commit and digest are allowed, and then in a process without network, files or other processes.
+        One that can be put through is given only after its laws held, on generated samples.
 
         Args:
             uri: the lens.
@@ -209,7 +210,7 @@ class LensLoader:
         Raises:
             CodeError: the code cannot be loaded; `reason` says why.
             DigestError: the code is another than allowed.
-            LensError: it is code that is not allowed, or a class is not of its schema.
+            LensError: it is code that is not allowed, a law does not hold, or a class is not of its schema.
             NetworkError, NotFoundError: the lens, a schema or the code cannot be had.
             SandboxError: no process can be had here that code may run in.
             VerificationError: a link to it broke.
@@ -220,7 +221,9 @@ class LensLoader:
             self._type(record.target_schema, view_type, "view_type"),
         )
         if record.program is not None:
-            return DataLens(Program.parse(record.program.value), *types, name=record.name)
+            made = DataLens(Program.parse(record.program.value), *types, name=record.name)
+            made.check_laws()
+            return made
         return code_lens(record, allow_code, self._client.settings, *types)
 
     def _type(self, schema: AtUri, given: type[Any] | None, name: str) -> type[Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from atdata.errors import CodeError, LensError, SampleError
+from atdata.errors import CodeError, LensError, NoHomeError, SampleError
 from atdata.lens.code_worker import MODULES
 from atdata.lens.functions import Lens
 from atdata.lens.types import chosen
@@ -74,6 +74,7 @@ class CodeLens(Lens[S, V]):
 
         Raises:
             CodeError: the code fails on one of them, or gives what is no view; `reason` says how.
+            NoHomeError: one of them has no view.
             SampleError: one of them does not fit its type.
             SandboxError: no sandbox can be had here.
         """
@@ -85,6 +86,7 @@ class CodeLens(Lens[S, V]):
         Raises:
             CodeError: the code fails on one of them, or gives what is no sample; `reason` says how.
             LensError: the lens has no putter.
+            NoHomeError: a view has no home in its sample.
             SampleError: a view or a sample does not fit its type.
             SandboxError: no sandbox can be had here.
         """
@@ -134,7 +136,7 @@ class CodeLens(Lens[S, V]):
         read: Callable[[bytes], Any] = result.from_bytes
         sandbox, found = self._sandbox(), []
         for some in _in_pieces(([name, *request] for request in requests), _SENT):
-            for answer in sandbox.call(some):
+            for answer in self._call(sandbox, some):
                 try:
                     (data,) = answer
                     found.append(read(data))
@@ -150,6 +152,14 @@ class CodeLens(Lens[S, V]):
                         hint="Its code gives another type than its record says.",
                     ) from None
         return found
+
+    def _call(self, sandbox: Sandbox, requests: list[list[bytes]]) -> list[list[bytes]]:
+        try:
+            return sandbox.call(requests)
+        except CodeError as error:
+            if error.raised == NoHomeError.__name__:  # it says so where it is not defined, as any lens does
+                raise NoHomeError(f"the lens {self.name} is not defined there", actual=error.actual) from None
+            raise
 
     def _sandbox(self) -> Sandbox:
         """The running process, or a new one that has loaded the code."""

@@ -133,11 +133,11 @@ class Sandbox:
                 raise
         status, *said = answers[-1] if answers else [b"done"]
         if status != b"done":
-            reason, text = (*(part.decode("utf-8", "replace") for part in said), "", "")[:2]
+            reason, text, raised = (*(part.decode("utf-8", "replace") for part in said), "", "", "")[:3]
             known = reason in CodeError.REASONS
             if len(answers) < len(requests) or not known:
                 self.close()  # what else it answers is nobody's
-            self._fail(reason if known else "answer", text)
+            self._fail(reason if known else "answer", text, raised)
         return [parts for _, *parts in answers]
 
     def _exchange(self, sent: bytes, count: int, seconds: float) -> list[list[bytes]]:
@@ -260,10 +260,15 @@ class Sandbox:
         printed = self._printed.decode("utf-8", "replace").strip()[-500:]
         self._fail("crash", f"{how}; it printed: {printed}" if printed else how)
 
-    def _fail(self, reason: str, said: str) -> NoReturn:
+    def _fail(self, reason: str, said: str, raised: str = "") -> NoReturn:
         hint = "Look at its code; it may be allowed more time or memory."
         raise CodeError(
-            f"{self.what} failed in its sandbox", reason=reason, step=reason, actual=said[:_SAID], hint=hint
+            f"{self.what} failed in its sandbox",
+            reason=reason,
+            raised=raised[:100],
+            step=reason,
+            actual=said[:_SAID],
+            hint=hint,
         )
 
 

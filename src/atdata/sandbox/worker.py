@@ -51,7 +51,7 @@ def _answer(entry: Entry, request: Sequence[bytes]) -> bytes:
             said = "".join(traceback.format_exception_only(error)).strip()[-MOST_TEXT:] + _line(error)
         except BaseException:  # noqa: BLE001  its text is the code's too
             said = "an exception that says nothing"
-        return to_bytes([b"failed", b"exception", said.encode("utf-8", "replace")])
+        return to_bytes([b"failed", b"exception", said.encode("utf-8", "replace"), type(error).__name__.encode()])
 
 
 def _line(error: BaseException) -> str:
