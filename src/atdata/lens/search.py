@@ -44,7 +44,7 @@ class LensEdge:
 
     @property
     def cost(self) -> Cost:
-        """What it adds to that of a way: lenses that lose something, that nobody verified, and lenses."""
+        """The numbers it adds to those of a way: of lenses that lose something, that nobody verified, and of all."""
         return bool(self.losses), not self.verified, 1
 
 

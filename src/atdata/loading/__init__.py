@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from atdata.arguments import path_text
@@ -63,6 +64,7 @@ def load_dataset(
     source: DataSource | None = None,
     manifests: bool = True,
     policy: Policy | str | os.PathLike[str] | None = None,
+    lenses: Sequence[str] = (),
     client: AtmosphereClient | None = None,
     **settings: Any,
 ) -> Dataset[Any] | DatasetDict[Any]:
@@ -87,6 +89,9 @@ def load_dataset(
         manifests: whether to use the manifests that an entry lists; without them every shard is read whole.
         policy: a trust policy that the entry has to keep before any of its shards is read, or the path of its file; by
             default the file in `ATDATA_POLICY`, if it is set. It is about datasets of the network.
+        lenses: where to look for lenses, where the samples are of another type than `sample_type`: DIDs, handles, or
+            addresses of lenses; besides those that are registered here, and those in the repositories of the publishers of
+            the dataset's schema and of the schemas that are on the way.
         client: to read with; by default one that is not logged in.
         settings: `plc_url=`, `resolver_url=`, `allow_loopback=`, `cache=`, `patience=`, `least_rate=`; see `atdata.settings`.
 
@@ -96,7 +101,8 @@ def load_dataset(
         PolicyError: the trust policy refuses; its `verdict` names every fact.
         UnverifiedError: a shard has no digest, and `allow_unverified` was not given.
         VerificationError: a link of the chain does not hold; `step` names it.
-        CompatibilityError (ValueError): `sample_type` does not read what the dataset's schema describes.
+        CompatibilityError (ValueError): `sample_type` does not read what the dataset's schema describes, and no lens leads
+            to it.
         ShardNotFoundError (FileNotFoundError): no file is at a path, or matches a pattern.
     """
     if isinstance(ref, str):
@@ -104,7 +110,7 @@ def load_dataset(
     else:  # a path always names files
         text, index = path_text(ref, "ref"), None
         text = f"./{text}" if is_reference(text) else text
-    wanted = LoadRequest(sample_type, split, allow_unverified, source, manifests, policy)
+    wanted = LoadRequest(sample_type, split, allow_unverified, source, manifests, policy, tuple(lenses))
     if is_reference(text) and data_files is not None:
         raise UsageError("data_files= needs a folder or a URL, not the name of a dataset", actual=text)
     if is_reference(text) and parts_of(text)[0] != LOCAL:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from atdata.atmosphere import AtmosphereClient, AtmosphereIndex
+from atdata.atmosphere.lens_network import FoundLens, LensNetwork
 from atdata.atmosphere.opening import datasets_of
 from atdata.atproto.syntax import AtUri
 from atdata.dataset import Dataset
-from atdata.errors import NotFoundError, RetractedError
+from atdata.errors import CompatibilityError, LensNotFoundError, NotFoundError, RetractedError
 from atdata.index import NamedRecords, entry_of
 from atdata.loading.references import LoadRequest, parts_of
 from atdata.loading.splits import canonical
@@ -23,14 +24,19 @@ def load_entry(client: AtmosphereClient, entry: Entry, wanted: LoadRequest) -> d
     Raises:
         PolicyError: the trust policy in force refuses.
         UnverifiedError: a shard has no digest, and `allow_unverified` is off.
-        CompatibilityError: the requested type does not read what the schema describes.
+        CompatibilityError: the requested type does not read what the schema describes, and no lens leads to it.
+        AmbiguousLensError: several lead there that are equally good, and show different samples.
     """
     schema = client.read(entry.schema_ref, Schema)
-    kind = schema.type_for(wanted.sample_type)
+    found: FoundLens | None = None
+    try:
+        kind = schema.type_for(wanted.sample_type)
+    except CompatibilityError as error:
+        kind, found = schema.sample_type, _lens_to(client, schema, wanted, error)
     same = {name for name in entry.splits if wanted.split and canonical(name) == canonical(wanted.split)}
     alone = {wanted.split} & entry.splits.keys() or same or entry.splits.keys()
     splits = {name: shards for name, shards in entry.splits.items() if name in alone}
-    return datasets_of(
+    datasets = datasets_of(
         client,
         entry,
         kind,
@@ -39,8 +45,21 @@ def load_entry(client: AtmosphereClient, entry: Entry, wanted: LoadRequest) -> d
         source=wanted.source,
         manifests=wanted.manifests,
         policy=wanted.policy,
-        through=[schema],
+        through=[schema, *(found.records if found else ())],
     )
+    if found is None:
+        return datasets
+    return {name: dataset.as_type(found.lens.view_type, lens=found.lens) for name, dataset in datasets.items()}
+
+
+def _lens_to(client: AtmosphereClient, schema: Schema, wanted: LoadRequest, misfit: CompatibilityError) -> FoundLens:
+    """The best lens from a schema to the type that is asked for, which does not read it."""
+    network = LensNetwork(client, wanted.lenses, wanted.policy)
+    try:
+        return network.find(schema, cast(type[Any], wanted.sample_type))
+    except LensNotFoundError as none:
+        misfit.hint = f"{none.what} ({none.actual}). {none.hint}"
+        raise misfit from none
 
 
 def find_entry(client: AtmosphereClient, ref: str) -> Entry:

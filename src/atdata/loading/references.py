@@ -62,6 +62,7 @@ class LoadRequest:
     source: DataSource | None
     manifests: bool
     policy: Policy | str | os.PathLike[str] | None = None
+    lenses: tuple[str, ...] = ()
 
 
 def cleaned(text: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from atdata.errors import NoHomeError
 from atdata.lens.language.conversions import NOTHING, Conversion
-from atdata.lens.language.rounding import Operation
+from atdata.lens.language.rounding import FloatOperation
 from atdata.lens.language.trees import (
     Fields,
     Path,
@@ -50,6 +50,7 @@ class BoundStep:
         column: what `forward` does for columns; `None` where samples are seen one by one.
         rounds: the operation on floats, where there is one.
         loss: what the view lacks, for people; `None` where nothing is lost.
+        known: all values of the output that have a source, where they are few.
     """
 
     number: int
@@ -61,8 +62,9 @@ class BoundStep:
     backward: Callable[[Values, Values], Values]
     kinds: tuple[FieldType, ...]
     column: Callable[[Values, int], Values] | None = None
-    rounds: Operation | None = None
+    rounds: FloatOperation | None = None
     loss: str | None = None
+    known: tuple[Any, ...] = ()
     _coders: tuple[Coder, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
@@ -103,6 +105,7 @@ class BoundStep:
                 back = old
             else:
                 back = self.backward(given, (NOTHING,) * len(self.inputs) if old is None else old)
+                self._check_seen_again(back, codes)
         except Misfit as misfit:
             raise self._homeless(misfit, "a changed view has no home in the source", self.outputs) from None
         inputs = [(path, value) for path, value in zip(self.inputs, back, strict=True) if value is not NOTHING]
@@ -127,6 +130,15 @@ class BoundStep:
         rows = zip(*map(values_of, columns), strict=True) if columns else iter([()] * count)
         found = [self.forward(row) for row in rows]
         return tuple(stack([row[place] for row in found]) for place in range(len(self.outputs)))
+
+    def _check_seen_again(self, back: Values, codes: Sequence[Any]) -> None:
+        """Check PutGet: that what is put is seen again, to the bit where nothing rounds. It raises `Misfit`."""
+        if any(value is NOTHING for value in back):
+            return
+        seen = self.forward(back)
+        for code, value, given in zip(self._coders, seen, codes, strict=True):
+            if self.rounds is None and pack({"": code(value)}) != pack({"": given}):
+                raise Misfit("a value that is seen again as it is", "one that would become another, or of another form")
 
     def _shows(self, old: Values, codes: Sequence[Any]) -> bool:
         """True if the old values show just what the view has, bit for bit."""
@@ -183,4 +195,5 @@ def converting(number: int, text: str, path: Path, after: Fields, conversion: Co
         lambda given, _: (column(given[0]),),
         conversion.rounds,
         f"{shown(path)} is rounded ({conversion.rounds.dtype})" if conversion.rounds else None,
+        conversion.known,
     )

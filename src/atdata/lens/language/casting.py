@@ -13,7 +13,7 @@ import numpy as np
 
 from atdata.errors import LensError
 from atdata.lens.language.conversions import NOTHING, Conversion, keep_unchanged, ordered_as
-from atdata.lens.language.rounding import Operation
+from atdata.lens.language.rounding import FloatOperation
 from atdata.samples import Array, FieldType, Scalar
 from atdata.samples.kinds import Misfit
 from atdata.samples.kinds.scalars import INT_MAX, INT_MIN
@@ -145,11 +145,15 @@ def _of_arrays(kind: Array, to: str, least: Fraction | None, most: Fraction | No
 
     def backward(view: Any, old: Any) -> Any:
         found = cast_array(in_range(view), source)
-        return found if old is NOTHING else keep_unchanged(found, view, old, forward)
+        if old is NOTHING:
+            return found
+        if view.itemsize == 1:  # whose bytes have no order: that of the source stays
+            found = found.astype(ordered_as(found.dtype, old), order="K")
+        return keep_unchanged(found, view, old, forward)
 
     floats = source in _MANTISSA and to in _MANTISSA and source != to
     narrow = min(source, to, key=lambda name: _MANTISSA.get(name, 0))
-    rounds = Operation(narrow) if floats else None
+    rounds = FloatOperation(narrow) if floats else None
     return Conversion(Array(DTYPES[to], kind.shape), forward, backward, forward, rounds)
 
 

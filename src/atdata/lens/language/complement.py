@@ -12,7 +12,7 @@ from atdata.samples.codec import pack, unpack
 
 @dataclass(frozen=True)
 class Complement:
-    """What a view of one sample lacks of it: with the view it is the sample again.
+    """All that a view of one sample lacks of it: with the view it is the sample again.
 
     Attributes:
         view: the sha-256 of the view, packed, in hex.

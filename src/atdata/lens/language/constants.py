@@ -82,7 +82,7 @@ def constant(kind: FieldType, data: Any, where: str) -> Callable[[], Any]:
 
 
 def _stored(kind: FieldType, data: Any) -> Any:
-    """What is stored for a value in a program. It raises `Misfit`."""
+    """The stored value for a value in a program. It raises `Misfit`."""
     if isinstance(kind, Maybe):
         return None if data is None else _stored(kind.inner, data)
     if isinstance(kind, Derived):

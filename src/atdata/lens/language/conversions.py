@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from atdata.lens.language.rounding import Operation
+from atdata.lens.language.rounding import FloatOperation
 from atdata.samples import FieldType, ListOf, Maybe
 from atdata.samples.forms import Numbers
 from atdata.samples.kinds import Misfit
@@ -30,13 +30,15 @@ class Conversion:
         backward: from a value of the view, and that of the source, or `NOTHING`.
         array: what `forward` does, for arrays of any number of dimensions; `None` where values are converted one by one.
         rounds: the operation on floats, where there is one.
+        known: all values of the view that have a source, where they are few.
     """
 
     kind: FieldType
     forward: Forward
     backward: Backward
     array: Forward | None = None
-    rounds: Operation | None = None
+    rounds: FloatOperation | None = None
+    known: tuple[Any, ...] = ()
 
     def column(self, column: Any) -> Any:
         """A column of the view."""
@@ -88,6 +90,7 @@ def lifted(kind: FieldType, convert: Callable[[FieldType], Conversion]) -> Conve
             forward=lambda value: [forward(item) for item in value],
             backward=each,
             array=None,
+            known=tuple([value] for value in inner.known),
         )
     return convert(kind)
 

@@ -1,4 +1,4 @@
-"""What the steps of a program declare that they round, in the fields of both sides."""
+"""The rounding that the steps of a program declare, in the fields of both sides."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class _Way:
 
 
 def roundings_of(steps: Sequence[BoundStep], names: Iterable[str]) -> tuple[Roundings, Roundings]:
-    """What some steps allow in the fields of the source, and in those of the view. Of a field that holds samples, what is
+    """The rounding that some steps allow in the fields of the source, and in those of the view. Of a field that holds samples, what is
     allowed for one number in it is allowed for all.
     """
     ways: dict[str, frozenset[_Way]] = {name: frozenset([_Way(frozenset([name]), Rounding())]) for name in names}

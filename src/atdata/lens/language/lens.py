@@ -11,7 +11,7 @@ from atdata.lens.language.complement import Complement, digest_of
 from atdata.lens.language.declared import roundings_of
 from atdata.lens.language.program import Program
 from atdata.lens.language.rounding import Roundings, are_close
-from atdata.lens.language.trees import Tree, values_of
+from atdata.lens.language.trees import Tree, added, removed, values_of
 from atdata.lens.types import closer, coder, opener
 from atdata.samples import fields_of
 from atdata.samples.codec import pack, unpack
@@ -90,7 +90,7 @@ class DataLens(Lens[S, V]):
 
     @property
     def losses(self) -> tuple[str, ...]:
-        """What the view lacks, for people; nothing where the sample follows from it."""
+        """The losses of the view, for people; none where the sample follows from it."""
         return tuple(step.loss for step in self.steps if step.loss is not None)
 
     def explain(self) -> str:
@@ -122,6 +122,26 @@ class DataLens(Lens[S, V]):
             trees.append(step.get(trees[-1]))
         return trees
 
+    def source_of(self, view: V, source: S, number: int = 0) -> S:
+        """A sample that has a view like this one, as far as the program can say what that takes.
+
+        Args:
+            view: what is wanted.
+            source: what the program leaves open is taken from here.
+            number: chooses among the values that a step knows, where it knows few.
+
+        Raises:
+            NoHomeError: none can be made.
+        """
+        tree = self._view.opened(view)
+        for step in reversed(self.steps):
+            if step.known:
+                (path,) = step.outputs
+                tree = added(removed(tree, path), path, step.known[number % len(step.known)])
+            tree = step.put(tree, None)
+        found: S = self._source.closed(self._source.checked(self._source.opened(source) | tree))
+        return found
+
     # --- columns
 
     def reads(self, names: Collection[str] | None = None) -> tuple[str, ...] | None:
@@ -129,10 +149,14 @@ class DataLens(Lens[S, V]):
         if not is_plain(self.view_type):
             return None
         needed = {name for name in self._view.names if names is None or name in names}
+        dropped = set[str]()  # what a step makes may have no view, and is looked at although it is dropped
         for step in reversed(self.steps):
-            if needed & {path[0] for path in step.outputs}:
-                needed -= {path[0] for path in step.outputs if len(path) == 1}
-                needed |= {path[0] for path in step.inputs}
+            made, taken = ({path[0] for path in paths} for paths in (step.outputs, step.inputs))
+            whole = {path[0] for path in step.outputs if len(path) == 1}
+            if needed & made or (names is None and dropped & made and not step.moves):
+                needed = (needed - whole) | taken
+            elif dropped & made or not made:
+                dropped = (dropped - whole) | taken
         return tuple(name for name in self._source.names if name in needed)
 
     def map_columns(self, columns: Mapping[str, Any], count: int) -> dict[str, Any]:
@@ -145,7 +169,7 @@ class DataLens(Lens[S, V]):
     # --- complements
 
     def complement(self, source: S) -> Complement:
-        """What the view of a sample lacks of it.
+        """The complement of the view of a sample: all that it lacks.
 
         Raises:
             NoHomeError: the sample has no view.

@@ -17,7 +17,7 @@ import msgspec
 from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
 from atdata.errors import DataModelError, FieldTypeError, LensError, SchemaError
-from atdata.lens.language import steps
+from atdata.lens.language import parting, steps, value_steps
 from atdata.lens.language.binding import BoundStep
 from atdata.lens.language.constants import check_plain_data
 from atdata.lens.language.trees import Fields
@@ -40,15 +40,15 @@ class _Form(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         | steps.Move
         | steps.Add
         | steps.Drop
-        | steps.Wrap
-        | steps.Unwrap
-        | steps.Scale
-        | steps.Cast
-        | steps.Map
+        | value_steps.Wrap
+        | value_steps.Unwrap
+        | value_steps.Scale
+        | value_steps.Cast
+        | value_steps.MapValues
         | steps.Nest
         | steps.Hoist
-        | steps.Split
-        | steps.Join
+        | parting.Split
+        | parting.Join
     ]
 
 

@@ -20,11 +20,11 @@ ULPS = 4
 Allowed: TypeAlias = Callable[[float], float]
 """The difference that is allowed between two numbers, the larger of which has a size."""
 Roundings: TypeAlias = "dict[str, Allowed]"
-"""What is allowed in a field, where anything is."""
+"""The differences that are allowed, by field."""
 
 
 @dataclass(frozen=True)
-class Operation:
+class FloatOperation:
     """One operation on floats: `x * factor + offset`, in a dtype.
 
     Attributes:
@@ -39,15 +39,15 @@ class Operation:
 
 @dataclass(frozen=True)
 class Rounding:
-    """What the numbers of one field went through on their way from the source to the view.
+    """The operations that the numbers of one field went through on their way from the source to the view.
 
     Attributes:
         operations: in order.
     """
 
-    operations: tuple[Operation, ...] = ()
+    operations: tuple[FloatOperation, ...] = ()
 
-    def then(self, operation: Operation) -> Rounding:
+    def then(self, operation: FloatOperation) -> Rounding:
         """The same and one operation more."""
         return Rounding((*self.operations, operation))
 

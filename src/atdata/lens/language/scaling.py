@@ -11,7 +11,7 @@ import numpy as np
 
 from atdata.errors import LensError
 from atdata.lens.language.conversions import NOTHING, Conversion, keep_unchanged
-from atdata.lens.language.rounding import Operation
+from atdata.lens.language.rounding import FloatOperation
 from atdata.samples import Array, FieldType, Scalar
 from atdata.samples.kinds import Misfit
 
@@ -75,10 +75,10 @@ class _Affine:
         return cls(dtype, *numbers)
 
     @property
-    def operation(self) -> Operation:
-        """What it rounds."""
+    def operation(self) -> FloatOperation:
+        """The rounding it declares."""
         factor = float(self.multiplier) / float(self.divisor)
-        return Operation(self.dtype, factor, float(self.offset))
+        return FloatOperation(self.dtype, factor, float(self.offset))
 
     def forward(self, array: Any) -> Any:
         """The view of an array. It raises `Misfit` where finite numbers would become infinite."""
@@ -148,13 +148,13 @@ def _of_integers(kind: FieldType, factor: int, offset: int) -> Conversion:
 
 def scale_integers(array: Any, factor: int, offset: int) -> Any:
     """`array * factor + offset`, exactly, in the array's dtype. It raises `Misfit` for a number that the dtype lacks."""
-    return _in_dtype(_exact(array) * factor + offset, array)
+    return _in_dtype(np.asarray(_exact(array) * factor + offset, object), array)
 
 
 def unscale_integers(array: Any, factor: int, offset: int) -> Any:
     """The array that `scale_integers` makes this one of."""
-    exact = _exact(array) - offset
-    whole = np.floor_divide(exact, factor)
+    exact = np.asarray(_exact(array) - offset, object)
+    whole = np.asarray(np.floor_divide(exact, factor), object)
     if np.any(whole * factor != exact):
         raise Misfit(f"multiples of {factor}" + (f", plus {offset}" if offset else ""), "other numbers")
     return _in_dtype(whole, array)
@@ -162,7 +162,7 @@ def unscale_integers(array: Any, factor: int, offset: int) -> Any:
 
 def _exact(array: Any) -> Any:
     """The numbers as Python has them, of any size."""
-    return np.array(array, object)
+    return np.array(array, object).reshape(array.shape)
 
 
 def _in_dtype(numbers: Any, array: Any) -> Any:
