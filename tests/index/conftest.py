@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,12 @@ class Place:
     where: Any
     folder: Path
     network: Any = None
+    opened: list[LocalIndex] = field(default_factory=list)
 
     def open(self) -> Any:
         if self.network is None:
-            return LocalIndex(self.where, data_store=LocalDiskStore(self.folder / "store"))
+            self.opened.append(LocalIndex(self.where, data_store=LocalDiskStore(self.folder / "store")))
+            return self.opened[-1]
         client = self.network.client(self.where)
         return AtmosphereIndex(client, data_store=PDSBlobStore(client))
 
@@ -53,7 +55,10 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
         yield Place(kind, net.create_account(fresh_handle()), tmp_path, net)
         return
     where = tmp_path / "index.sqlite" if kind == "sqlite" else request.getfixturevalue(f"{kind}_url")
-    yield Place(kind, where, tmp_path)
+    made = Place(kind, where, tmp_path)
+    yield made
+    for index in made.opened:  # what a failure holds in a circle would be closed in any order
+        index.records.database.close()
 
 
 @pytest.fixture

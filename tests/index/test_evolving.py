@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +10,7 @@ import pytest
 
 import atdata
 from atdata.atmosphere import SchemaLoader, SchemaPublisher
-from atdata.errors import CompatibilityError, ConflictError, LimitError, NotTakenWarning, UsageError
+from atdata.errors import CompatibilityError, ConflictError, LimitError, NotTakenWarning, SchemaError, UsageError
 from atdata.index import next_after
 from atdata.records import Schema
 from atdata.samples import Doc, Unit, fields_of
@@ -86,6 +87,29 @@ def sample_of(sample_type: Any) -> Any:
     return sample_type(**named)
 
 
+def test_a_dataset_of_another_unit_says_so(index: Any) -> None:
+    meters = kind(x=Annotated[float, Unit("m")], n=int)
+    for name, each in (("old", METRIC), ("new", meters)):
+        index.insert_dataset(atdata.write_samples([sample_of(each)], f"{name}.tar", manifest=True), name=name)
+    assert index.diff("old", "new").fields.changed == {"x": ("float (nm)", "float (m)")}
+    with pytest.raises(SchemaError, match="the samples are not what the dataset holds"):
+        index.append("old", atdata.write_samples([sample_of(meters)], "more.tar"))
+    with pytest.raises(SchemaError, match="the samples are not what the schema describes"):
+        schema = index.get_dataset("old").schema_ref
+        index.insert_dataset(
+            atdata.write_samples([sample_of(meters)], "more.tar", overwrite=True), name="more", schema_ref=schema
+        )
+    with pytest.raises(CompatibilityError, match="Spectrum does not read samples of the schema Spectrum") as caught:
+        index.load("old", sample_type=meters)
+    assert (caught.value.path, caught.value.expected, caught.value.actual) == (
+        "Spectrum.x",
+        "the unit m",
+        "the unit nm",
+    )
+    (sample,) = index.load("old", sample_type=FIRST)["train"]
+    assert sample == FIRST(1.0, 1), "who says no unit takes any"
+
+
 def test_each_mode(index: Any) -> None:
     for number, (mode, takes) in enumerate({"none": "mlnr", "backward": "ml", "forward": "mn", "full": "m"}.items()):
         for letter, after in {"m": MORE, "l": LESS, "n": NEEDY, "r": RENAMED}.items():
@@ -107,6 +131,24 @@ def test_transitive_modes_look_at_all_versions(index: Any) -> None:
     with pytest.raises(CompatibilityError, match="would break readers: n") as caught:
         index.publish_schema(back, name="backward_transitive")
     assert "1.0.0" in str(caught.value.expected)
+
+
+def test_two_at_once_are_held_to_each_other(place: Any) -> None:
+    """Each alone may come after 1.0.0, under numbers that do not collide; but not both, whoever is first."""
+    words, numbers = kind(x=float, n=int, note=str | None), kind(x=float, n=int, note=int | None)
+    one, other = place.open(), place.open()
+    with ThreadPoolExecutor(2) as both:
+        for number in range(6):
+            name = f"Spectrum{number}"
+            one.publish_schema(FIRST, name=name, compat="backward")
+            ends = [
+                both.submit(one.publish_schema, words, name=name),
+                both.submit(other.publish_schema, numbers, name=name, version="1.2.0"),
+            ]
+            errors = [end.exception() for end in ends]
+            assert [type(error) for error in errors if error is not None] == [CompatibilityError], errors
+            versions = {schema.version for schema in one.list_schemas() if schema.name == name}
+            assert versions == {"1.0.0", "1.1.0" if errors[1] else "1.2.0"}
 
 
 def test_a_version_that_is_asked_for(index: Any) -> None:

@@ -27,7 +27,7 @@ _FACTS = ("description", "license", "metadata", "tags")
 
 @dataclass(frozen=True)
 class FieldChanges:
-    """The changes from the fields of one schema to those of another; types as text.
+    """The changes from the fields of one schema to those of another; types, and units, as text.
 
     Attributes:
         added: fields that only the other has, with their types.
@@ -42,7 +42,7 @@ class FieldChanges:
     @classmethod
     def between(cls, one: Schema, other: Schema) -> FieldChanges:
         """The changes from one schema to another."""
-        before, after = ({item.name: str(item.type) for item in s.sample_schema.fields} for s in (one, other))
+        before, after = ({item.name: item.shown for item in s.sample_schema.fields} for s in (one, other))
         return cls(
             {name: kind for name, kind in after.items() if name not in before},
             {name: kind for name, kind in before.items() if name not in after},
