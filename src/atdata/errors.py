@@ -205,12 +205,12 @@ class CodeError(LensError):
     """Code that failed, or was stopped, in its sandbox.
 
     Attributes:
-        reason: one of `REASONS`: it raised an exception, its process crashed, it took too much time or memory, or it
-            answered what is no answer.
+        reason: one of `REASONS`: it raised an exception, its process crashed, it took too much time or memory, it
+            answered what is no answer, or its process was closed before it was asked.
         raised: the name of the exception's class, if it was one; as the code says.
     """
 
-    REASONS = ("exception", "crash", "time", "memory", "answer")
+    REASONS = ("exception", "crash", "time", "memory", "answer", "closed")
 
     def __init__(self, what: str, *, reason: str = "crash", raised: str = "", **facts: Any) -> None:
         super().__init__(what, **facts)

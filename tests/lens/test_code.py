@@ -96,6 +96,11 @@ def leaves(source: Picture):
     import os
     os._exit(3)
 
+def leaves_at_times(source: Picture):
+    if source.label == "leave":
+        leaves(source)
+    return simplify.get(source)
+
 def loops(source: Picture):
     while True:
         pass
@@ -274,6 +279,24 @@ def test_threads_may_use_it(simplify: CodeLens[Full, Simple]) -> None:
     for thread in threads:
         thread.join()
     assert found == [VIEWS] * 4
+
+
+def test_what_ends_the_process_of_one_thread_is_not_another_s_failure() -> None:
+    made, found = lens_of("leaves_at_times"), list[list[Simple]]()
+
+    def fail() -> None:
+        for _ in range(3):
+            with pytest.raises(CodeError, match="status 3"):
+                made.get(Full("leave", 0.0, SAMPLES[0].image))
+
+    threads = [threading.Thread(target=fail)]
+    threads += [threading.Thread(target=lambda: found.append([made.get(s) for s in SAMPLES])) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    made.close()
+    assert found == [VIEWS] * 2
 
 
 def test_its_text_is_neither_compiled_nor_run_here(simplify: CodeLens[Full, Simple]) -> None:

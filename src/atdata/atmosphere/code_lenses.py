@@ -14,7 +14,7 @@ from atdata.arguments import checked_type
 from atdata.errors import CodeError, DigestError, LensError, UsageError
 from atdata.lens import CodeLens, FunctionCode
 from atdata.records import CodeReference, LensRecord
-from atdata.sandbox import Sandbox, SandboxLimits, check_platform
+from atdata.sandbox import SandboxLimits, check_platform
 from atdata.settings import Settings
 from atdata.transport.git import read_committed_file
 
@@ -155,9 +155,9 @@ class _Stopped(BaseException):
 class _OnTrial(CodeLens[Any, Any]):
     """A lens of code while its laws are tried, in a process that is not the one it will be used in."""
 
-    def _call(self, sandbox: Sandbox, requests: list[list[bytes]]) -> list[list[bytes]]:
+    def _call(self, requests: list[list[bytes]]) -> list[list[bytes]]:
         try:
-            return super()._call(sandbox, requests)
+            return super()._call(requests)
         except CodeError as error:
             if error.reason in ("crash", "time", "memory"):
                 raise _Stopped(error) from None

@@ -134,9 +134,9 @@ class CodeLens(Lens[S, V]):
 
     def _all(self, name: bytes, requests: Iterable[Sequence[bytes]], result: type[Any]) -> list[Any]:
         read: Callable[[bytes], Any] = result.from_bytes
-        sandbox, found = self._sandbox(), []
+        found: list[Any] = []
         for some in _in_pieces(([name, *request] for request in requests), _SENT):
-            for answer in self._call(sandbox, some):
+            for answer in self._call(some):
                 try:
                     (data,) = answer
                     found.append(read(data))
@@ -153,13 +153,16 @@ class CodeLens(Lens[S, V]):
                     ) from None
         return found
 
-    def _call(self, sandbox: Sandbox, requests: list[list[bytes]]) -> list[list[bytes]]:
-        try:
-            return sandbox.call(requests)
-        except CodeError as error:
-            if error.raised == NoHomeError.__name__:  # it says so where it is not defined, as any lens does
-                raise NoHomeError(f"the lens {self.name} is not defined there", actual=error.actual) from None
-            raise
+    def _call(self, requests: list[list[bytes]]) -> list[list[bytes]]:
+        while True:
+            try:
+                return self._sandbox().call(requests)
+            except CodeError as error:
+                if error.reason == "closed":  # a call of another thread has ended it: this one was not asked
+                    continue
+                if error.raised == NoHomeError.__name__:  # it says so where it is not defined, as any lens does
+                    raise NoHomeError(f"the lens {self.name} is not defined there", actual=error.actual) from None
+                raise
 
     def _sandbox(self) -> Sandbox:
         """The running process, or a new one that has loaded the code."""

@@ -90,7 +90,7 @@ class Sandbox:
     def __init__(self, what: str, entry: str, modules: Sequence[str] = (), limits: SandboxLimits | None = None) -> None:
         check_platform()
         self.what, self.limits = what, limits or SandboxLimits()
-        self._lock, self._received, self._printed = threading.Lock(), bytearray(), b""
+        self._lock, self._received, self._printed = threading.RLock(), bytearray(), b""
         # Started by a thread that lasts: the kernel ends the process with the thread that started it.
         try:
             self._child = _starter().submit(_start, entry, tuple(modules), self.limits.memory).result()
@@ -109,39 +109,43 @@ class Sandbox:
     @property
     def alive(self) -> bool:
         """True until the process has ended, or was closed."""
-        return self._end.alive and self._child.owner == os.getpid()
+        return self._end.alive and self._child.owner == os.getpid() and self._child.process.poll() is None
 
     def close(self) -> None:
-        """Kill the process. It may be called twice."""
-        self._end()
+        """Kill the process: whoever waits for an answer of it is told so. It may be called twice."""
+        if self._child.owner != os.getpid():  # a fork, in which nobody may hold the lock, and nobody can give it back
+            self._end()
+            return
+        self._child.process.kill()
+        with self._lock:
+            self._end()
 
     def call(self, requests: Sequence[Sequence[bytes]]) -> list[list[bytes]]:
         """The answers to some requests, each of which has the time of one call.
 
         Raises:
-            CodeError: the code raised, crashed, took too much or answered nonsense; `reason` says which. The process has
-                ended then, but after an exception in the last request.
+            CodeError: the code raised, crashed, took too much or answered nonsense, or its process was closed before;
+                `reason` says which. After an exception the process goes on, otherwise it has ended.
         """
         with self._lock:
             if not self.alive:
-                self._fail("crash", "its process has ended")
+                self._fail("closed", "its process ended before it was asked")
             try:
                 self._check_silence()
                 answers = self._exchange(b"".join(map(to_bytes, requests)), len(requests), self.limits.seconds)
-            except BaseException:
-                self.close()
+                failed = next((said for status, *said in answers if status != b"done"), None)
+                if failed is not None:
+                    reason, text, raised = (*(part.decode("utf-8", "replace") for part in failed), "", "", "")[:3]
+                    known = reason in ("exception", "memory")  # more it does not say itself
+                    self._fail(reason if known else "answer", text, raised)
+            except BaseException as error:
+                if not (isinstance(error, CodeError) and error.reason in ("exception", "memory")):
+                    self._end()
                 raise
-        status, *said = answers[-1] if answers else [b"done"]
-        if status != b"done":
-            reason, text, raised = (*(part.decode("utf-8", "replace") for part in said), "", "", "")[:3]
-            known = reason in CodeError.REASONS
-            if len(answers) < len(requests) or not known:
-                self.close()  # what else it answers is nobody's
-            self._fail(reason if known else "answer", text, raised)
         return [parts for _, *parts in answers]
 
     def _exchange(self, sent: bytes, count: int, seconds: float) -> list[list[bytes]]:
-        """Send, and take messages up to the first that is no answer: the rest would be late or wrong."""
+        """Send, and take as many messages as there are requests: also what fails is answered."""
         rest, found, left = memoryview(sent), list[list[bytes]](), self.limits.answers
         with selectors.DefaultSelector() as selector:
             for number in (self._child.answers, *self._printing()):
@@ -163,8 +167,6 @@ class Sandbox:
                 while len(found) < count and (message := self._message(left)) is not None:
                     found.append(message)
                     left -= sum(map(len, message))
-                    if message[0] == b"failed":
-                        return found
                 if len(found) == count:
                     return found
                 if len(found) > before:
