@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -90,3 +91,73 @@ def test_a_persons_verification_is_published_and_shown(
 
 def listed(account: DevAccount) -> list[dict[str, Any]]:
     return list_records(account.pds_url, account.did, "science.alt.dataset.lensVerification")
+
+
+DROP = '{"language": "atdata-lens", "version": 1, "steps": [{"op": "drop", "field": "score"}]}'
+NEVER = DROP.replace('"op": "drop"', '"op": "cast", "to": "int", "min": 5, "max": 3')
+
+
+def test_a_program_is_tried_and_published(
+    network: Network, terminal: Terminal, lens: str, alice: DevAccount, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = terminal.json("lens", "show", lens)
+    ends = ("--from", shown["sourceSchema"], "--to", shown["targetSchema"])
+    good, never = tmp_path / "keep.json", tmp_path / "never.json"
+    good.write_text(DROP)
+    never.write_text(NEVER[:-2] + ', {"op": "drop", "field": "score"}]}')
+    assert terminal.run("lens", "check", str(good), *ends) == 0
+    for said in ("1. drop score", "loses: score is left out", "GetPut", "holds"):
+        assert said in terminal.out
+    assert terminal.run("lens", "check", str(never), *ends) == 1
+    assert "nothing is known" in terminal.out
+    assert terminal.run("lens", "check", str(good)) == 2
+    assert terminal.run("lens", "check", str(tmp_path / "absent.json"), *ends) == 2
+    assert terminal.json("lens", "check", lens, "--samples", "20")["verdict"] == "holds"
+
+    monkeypatch.setenv("ATDATA_PASSWORD", alice.password)
+    assert terminal.run("login", alice.handle) == 0
+    before = len(list_records(alice.pds_url, alice.did, "science.alt.dataset.lens"))
+    assert terminal.run("lens", "publish", str(never), "--name", "never", *ends, "--yes") == 1
+    assert len(list_records(alice.pds_url, alice.did, "science.alt.dataset.lens")) == before
+    made = terminal.json("lens", "publish", str(good), "--name", "kept", *ends, "--yes")
+    assert (made["verdict"], terminal.json("lens", "show", made["uri"])["name"]) == ("holds", "kept")
+
+
+def test_a_test_is_published_and_repeated(
+    terminal: Terminal, lens: str, bob: DevAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By anybody, on the same samples."""
+    monkeypatch.setenv("ATDATA_PASSWORD", bob.password)
+    assert terminal.run("login", bob.handle) == 0
+    assert terminal.run("lens", "verify", lens) == 0
+    assert "Nothing is published" in terminal.out
+    assert listed(bob) == []
+    assert terminal.run("lens", "verify", lens, "--verdict", "holds") == 2, "it finds that itself"
+    found = terminal.json("lens", "verify", lens, "--samples", "30", "--publish", "--yes")
+    assert (found["verdict"], found["trial"]["samples"], found["trial"]["language"]) == ("holds", 30, "atdata-lens 1")
+    (record,) = [record["value"] for record in listed(bob)]
+    assert (record["verificationMethod"], record["verdict"], record["trial"]) == (
+        "automatedTest",
+        "holds",
+        found["trial"],
+    )
+    again = terminal.json("lens", "repeat", found["uri"])
+    assert (again["said"], again["verdict"], again["trial"]) == ("holds", "holds", found["trial"])
+    assert again["laws"] == found["laws"]
+    assert terminal.run("lens", "repeat", found["uri"]) == 0
+    assert "as it was said: holds" in terminal.out
+    said = ("lens", "verify", lens, "--method", "codeReview", "--publish", "--yes")
+    assert terminal.run("lens", "repeat", terminal.json(*said)["uri"]) == 2
+
+
+def test_a_way_is_explained(terminal: Terminal, lens: str, alice: DevAccount) -> None:
+    shown = terminal.json("lens", "show", lens)
+    ends = (shown["sourceSchema"], "--to", shown["targetSchema"])
+    assert terminal.run("lens", "explain", *ends) == 0
+    for said in ("keep", "score is left out", "passed over"):
+        assert said in terminal.out
+    (way,) = terminal.json("lens", "explain", *ends)["lenses"]
+    assert (way["name"], way["verified"], way["losses"]) == ("keep", False, ["score is left out"])
+    back = (shown["targetSchema"], "--to", shown["sourceSchema"])
+    assert terminal.run("lens", "explain", *back) == 4
+    assert "no lens leads from Simple 1.0.0 to Full" in terminal.err

@@ -20,6 +20,7 @@ from atdata.errors import (
     ConflictError,
     FieldTypeError,
     IdentifierError,
+    LensNotFoundError,
     LimitError,
     MissingExtraError,
     NetworkError,
@@ -36,7 +37,7 @@ _LONGEST = 10_000  # characters of a stranger's text; --json has all of it
 _CODES: list[tuple[type[AtdataError] | tuple[type[AtdataError], ...], int]] = [
     (AuthError, 5),
     (NetworkError, 3),
-    ((NotFoundError, ShardNotFoundError), 4),
+    ((NotFoundError, ShardNotFoundError, LensNotFoundError), 4),
     ((UsageError, LimitError, ConflictError, MissingExtraError, FieldTypeError, IdentifierError), 2),
 ]
 

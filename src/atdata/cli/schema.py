@@ -99,7 +99,7 @@ def diff(
     json: Json = False,
 ) -> None:
     """Compare two schemas field by field: who still reads whose samples, and which number the change asks for."""
-    found = compare(_described(before, index), _described(after, index))
+    found = compare(described(before, index), described(after, index))
     broken = [] if require is None else found.breaking(require)
     if json:
         say_json(
@@ -135,7 +135,7 @@ def diff(
         raise typer.Exit(1)
 
 
-def _described(ref: str, index: str | None) -> SampleSchema:
+def described(ref: str, index: str | None) -> SampleSchema:
     """The schema that a reference is of: of the index, of the network, or of what is at a path."""
     if is_public(ref):
         network = AtmosphereIndex(AtmosphereClient())
