@@ -21,6 +21,7 @@ from atdata.errors import LensError, NotFoundError, UsageError
 from atdata.index.deciding import Decision, Write, located
 from atdata.index.lenses import check_versions
 from atdata.lens import DataLens, Lens, Program
+from atdata.lens.language.trying import laws_of
 from atdata.lens.types import schema_key
 from atdata.records import CodeReference, LensProgram, LensRecord, Listing, ProgramMember
 from atdata.records.facts import Text
@@ -222,7 +223,7 @@ class LensLoader:
         )
         if record.program is not None:
             made = DataLens(Program.parse(record.program.value), *types, name=record.name)
-            made.check_laws()
+            laws_of(made).raise_for_failure()
             return made
         return code_lens(record, allow_code, self._client.settings, *types)
 

@@ -5,13 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from atdata.atproto.cid import Cid
 from atdata.errors import LensError, SampleError
 from atdata.lens.language.lens import DataLens
+from atdata.lens.language.program import VERSION
 from atdata.lens.laws import COUNT, LawReport, canonical, check_laws
+from atdata.lens.types import schema_cid
 from atdata.samples.space import SampleSpace
 
 MADE = 50
 """Samples that are made of generated views."""
+
+_reports: dict[tuple[Cid, Cid, Cid, int], LawReport] = {}
+
+
+def laws_of(lens: DataLens[Any, Any]) -> LawReport:
+    """The laws of a program between two types, tried once in a process: what is found depends on the program, the two
+    schemas and the version of the language alone.
+
+    Raises:
+        FieldTypeError, LimitError: no samples of such types can be generated.
+        MissingExtraError: the library of a field is not installed.
+    """
+    key = (lens.program.cid, schema_cid(lens.source_type), schema_cid(lens.view_type), VERSION)
+    if key not in _reports:
+        _reports[key] = try_program(lens)
+    return _reports[key]
 
 
 def try_program(lens: DataLens[Any, Any], *, count: int = COUNT, seed: str = "") -> LawReport:
