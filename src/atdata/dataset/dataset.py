@@ -21,13 +21,14 @@ from atdata.dataset.iteration import Batches, Samples, Shuffle
 from atdata.dataset.loader import EqualSteps, Loader
 from atdata.dataset.looks import Looks, count
 from atdata.dataset.mapping.run import Engine, map_shards
-from atdata.dataset.mixture import Repetition, Weight, shares_of
+from atdata.dataset.mixture import Repetition
 from atdata.dataset.order import WINDOW, Order
 from atdata.dataset.ranks import Ranks
 from atdata.dataset.reading.table import ShardTable
 from atdata.dataset.tables.frames import Tables
 from atdata.dataset.transforms import Filter, Map, Transform
 from atdata.dataset.view import MaybeSized, ShardView, View
+from atdata.dataset.weights import Weight, shares_of
 from atdata.display import Card, Grid
 from atdata.errors import FieldTypeError, NotFoundError, UsageError
 from atdata.lens import Lens, find_lens, fitted, registered_lens

@@ -1,4 +1,4 @@
-"""The number of a pass over a loader, where every pass has worker processes of its own.
+"""Passes over a loader: the progress of one, and its number, where every pass has worker processes of its own.
 
 A DataLoader copies the loader to new workers for each pass and keeps no count of passes. The workers of one pass
 share a seed: the first of them records it, and the others find it.
@@ -54,6 +54,20 @@ class Pass(NamedTuple):
     def of(cls, number: int, epoch: int, start: int, weighing: str, world: int, skipped: int | None) -> Pass:
         """The pass that a row tells of."""
         return cls(number, epoch, start, json.loads(weighing), world, skipped)
+
+
+class PassProgress(NamedTuple):
+    """The progress of a pass: it began at `start`, and this process has taken `taken` steps since, as one of `world` ranks."""
+
+    epoch: int
+    start: int = 0
+    taken: int = 0
+    world: int | None = None
+
+    @classmethod
+    def of(cls, begun: Pass) -> PassProgress:
+        """The progress of a pass of which nothing is taken yet."""
+        return cls(begun.epoch, begun.start, 0, begun.world)
 
 
 class EpochCounter:

@@ -11,10 +11,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache, partial
-from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 from atdata.dataset.delivery import FORMATS, Format, delivery
-from atdata.dataset.epochs import EpochCounter, Pass
+from atdata.dataset.epochs import EpochCounter, PassProgress
 from atdata.dataset.frameworks import prefetching_framework, refuse_sampling, refuse_sharing, refuse_skipping
 from atdata.dataset.mixture import of_epoch, reweighted, settled, weighed, weighing
 from atdata.dataset.order import Mode, Order
@@ -34,15 +34,6 @@ _STATEFUL = (
     "Batches with format= do not say their step. Let torchdata count: batches = StatefulDataLoader(loader, batch_size=None,"
     " num_workers=n), and batches.state_dict(); or leave format= out; or use equal_steps='pad', which skips no step."
 )
-
-
-class _Progress(NamedTuple):
-    """The progress of a pass: it began at `start`, and this process has taken `taken` steps since, as one of `world` ranks."""
-
-    epoch: int
-    start: int = 0
-    taken: int = 0
-    world: int | None = None
 
 
 class Loader(MaybeSized, Generic[B]):
@@ -88,7 +79,7 @@ class Loader(MaybeSized, Generic[B]):
         self._pass_number = 0  # of the current pass, in a worker
         self._inherited: InheritedRank | None = None
         self._prefetcher: str | None = None  # the framework that prefetches a batch of the current pass
-        self._set_next(_Progress(0))
+        self._set_next(PassProgress(0))
         self._epoch_is_set = False  # by a caller or by a pass before
 
     @property  # type: ignore[misc]
@@ -105,10 +96,10 @@ class Loader(MaybeSized, Generic[B]):
     def __reduce__(self) -> tuple[Any, ...]:
         return object.__new__, (Loader,), self.__getstate__()  # else pickle compares the type with `__class__`
 
-    def _set_next(self, progress: _Progress) -> None:
+    def _set_next(self, progress: PassProgress) -> None:
         """Set where the next pass begins."""
         self._next = progress
-        self._current: _Progress | None = None
+        self._current: PassProgress | None = None
         self._prefetcher = None
         self._epoch_is_set = True
         self._epochs.set_next(progress.epoch, progress.start, weighing(self.view))
@@ -148,20 +139,20 @@ class Loader(MaybeSized, Generic[B]):
         rank, worker = self.rank, Worker.here()
         if worker.seed is None:
             progress = self._next._replace(world=rank.world_size)
-            self._set_next(_Progress(progress.epoch + 1))
+            self._set_next(PassProgress(progress.epoch + 1))
         else:
             next_ = self._next.epoch, self._next.start, weighing(self.view)
             current = self._epochs.start_pass(f"{worker.seed}:{self._passes}", next_, self._resumed, rank.world_size)
             place = {"epoch": current.epoch, "position": current.start}
             self.view = weighed(self.view, {**current.weighing, **place})
             self._pass_number = current.number
-            progress = self._next._replace(world=rank.world_size) if self._resumed else _progress_of(current)
+            progress = self._next._replace(world=rank.world_size) if self._resumed else PassProgress.of(current)
             self._resumed, self._passes = False, self._passes + 1
         inherited = self._prefetcher if worker.seed is not None else None
         self._current, self._prefetcher = progress, prefetching_framework() or inherited
         return map(delivery(self._format, worker.seed is not None), self._batches(progress, worker, rank))
 
-    def _batches(self, progress: _Progress, worker: Worker, rank: Rank) -> Iterator[SampleBatch[Any]]:
+    def _batches(self, progress: PassProgress, worker: Worker, rank: Rank) -> Iterator[SampleBatch[Any]]:
         begun, view = self.view, of_epoch(self.view, progress.epoch)
         order = self._order_of(view, progress.epoch)
         step = worker.number + progress.taken * worker.count
@@ -172,7 +163,7 @@ class Loader(MaybeSized, Generic[B]):
             if self.view is not begun:
                 hint = "Begin the next one, which goes on where they were changed: for batch in loader."
                 raise UsageError("the weights of the mixture were changed during this pass", hint=hint)
-            self._current = progress = _Progress(progress.epoch, progress.start, progress.taken + 1, progress.world)
+            self._current = progress = PassProgress(progress.epoch, progress.start, progress.taken + 1, progress.world)
             empty = filtered and not len(batch)
             if empty and self._equal_steps is not None:
                 kept = padding.batch(progress.start + (step * rank.world_size + rank.rank + 1) * self.batch_size)
@@ -186,7 +177,7 @@ class Loader(MaybeSized, Generic[B]):
                 self._epochs.note_skipped(self._pass_number, step)
                 has_skipped = True
             step += worker.count
-        self._current, self._prefetcher = _Progress(progress.epoch + 1, world=progress.world), None
+        self._current, self._prefetcher = PassProgress(progress.epoch + 1, world=progress.world), None
 
     def _positions(self, view: View[Any], start: int, first: int, stride: int, rank: Rank) -> Iterator[tuple[int, int]]:
         """Positions of a rank's batches. With `pad`, positions beyond the end stand for the epoch's first ones."""
@@ -245,7 +236,7 @@ class Loader(MaybeSized, Generic[B]):
         waiting = self._next.start > 0 and self._current is None and self._epochs.last() is None
         if not waiting:
             self.view = settled(self.view)
-            self._set_next(_Progress(epoch))
+            self._set_next(PassProgress(epoch))
         elif epoch != self._next.epoch:
             raise UsageError(
                 "the loaded state is of another epoch",
@@ -288,7 +279,7 @@ class Loader(MaybeSized, Generic[B]):
             ResumeError: the state is of other data, of another view of them, or of another order; it says which.
         """
         check_identity(state, self._identity())
-        progress = _Progress(*map(partial(number_in, state), ("epoch", "position", "taken"), (-1, -1, 0)))
+        progress = PassProgress(*map(partial(number_in, state), ("epoch", "position", "taken"), (-1, -1, 0)))
         view = weighed(self.view, state)
         now = of_epoch(view, progress.epoch)
         if progress.start and now.resolve_stop(progress.start + 1) <= progress.start:
@@ -334,12 +325,12 @@ class Loader(MaybeSized, Generic[B]):
         order = {name: getattr(self._order, name) for name in ("mode", "seed", "window")}
         return {"version": _VERSION, **order, **self.view.fingerprint()._asdict()}
 
-    def _progress(self) -> _Progress:
+    def _progress(self) -> PassProgress:
         """The progress of the pass that was started last, as far as this object knows; else the start of the next one."""
         last = self._epochs.last() if Worker.here().seed is None else None
-        return _progress_of(last) if last is not None else self._current or self._next
+        return PassProgress.of(last) if last is not None else self._current or self._next
 
-    def _used(self, batches: int | None, step: int | None) -> _Progress:
+    def _used(self, batches: int | None, step: int | None) -> PassProgress:
         """The progress of the current pass, counting the batches that were used."""
         progress, last = self._progress(), self._epochs.last() if Worker.here().seed is None else None
         if step is not None:
@@ -380,7 +371,7 @@ class Loader(MaybeSized, Generic[B]):
         by_count = "the number of batches of this pass that were used: state_dict(batches=n)"
         return f"Give {by_count}." if self._format else f"Give {by_count}; or {by_step}"
 
-    def _in_epoch(self, progress: _Progress, path: str, given: int) -> _Progress:
+    def _in_epoch(self, progress: PassProgress, path: str, given: int) -> PassProgress:
         """The progress, if the epoch has so many steps."""
         size = self.batch_size * (progress.world or self.rank.world_size)
         view = of_epoch(self.view, progress.epoch)
@@ -404,7 +395,3 @@ class Loader(MaybeSized, Generic[B]):
 @lru_cache(maxsize=1)
 def _class_with(base: type[Any]) -> type[Any]:
     return type("Loader", (Loader, base), {"__module__": __name__})
-
-
-def _progress_of(started: Pass) -> _Progress:
-    return _Progress(started.epoch, started.start, 0, started.world)

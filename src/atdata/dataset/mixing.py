@@ -8,9 +8,10 @@ from typing import Any, TypeVar, overload
 from atdata.arguments import checked_type
 from atdata.dataset.combined import ONE_TYPE, CombinedView, Concatenation, unlike
 from atdata.dataset.dataset import Dataset, dataset_of
-from atdata.dataset.mixture import Mixture, Stop, Weight
+from atdata.dataset.mixture import Mixture, Stop
 from atdata.dataset.transforms import Map, function_name
 from atdata.dataset.view import View
+from atdata.dataset.weights import Weight
 from atdata.errors import LensNotFoundError, UsageError
 from atdata.samples import DictSample, fields_of
 

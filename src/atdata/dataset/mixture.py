@@ -8,36 +8,29 @@ its epoch; where it begins again, in another.
 from __future__ import annotations
 
 import hashlib
-import itertools
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
-from atdata.arguments import checked_type
 from atdata.dataset.combined import CombinedView
 from atdata.dataset.order import Order
 from atdata.dataset.resuming import no_state
 from atdata.dataset.shares import Shares, Turns
 from atdata.dataset.view import About, View
+from atdata.dataset.weights import WeightChange, rounded, shares_of, weight_in
 from atdata.errors import UsageError
 from atdata.numbers import Ints, checked_int
 
 T = TypeVar("T")
 
-_LONGEST = 1000  # characters of a weight in a state
-_MOST_OWED = 10_000  # samples, in a state; fewer than there are datasets are
-_FINEST = 10**12  # part of a sample that is owed
 _AT_ONCE = 4  # components that are opened before they are due
 
 
-Weight: TypeAlias = int | float | Fraction | Decimal
 Stop: TypeAlias = "Literal['first', 'longest', 'all'] | int"
 
 
@@ -60,28 +53,7 @@ class Segment(NamedTuple):
 
     def owed_at(self, position: int) -> tuple[Fraction, ...]:
         """The samples that are owed to each component before a position, with a common denominator of 12 digits at most."""
-        return _rounded(self.shares.owed_at(position - self.start))
-
-
-class WeightChange(NamedTuple):
-    """A change of weights in an epoch.
-
-    Attributes:
-        epoch: which.
-        since: the first position with the new weights.
-        counts: the samples of each component before it.
-        owed: to each component there, in samples.
-    """
-
-    epoch: int
-    since: int
-    counts: tuple[int, ...]
-    owed: tuple[Fraction, ...]
-
-    @classmethod
-    def at_start(cls, components: int) -> WeightChange:
-        """One before all samples."""
-        return cls(0, 0, (0,) * components, (Fraction(0),) * components)
+        return rounded(self.shares.owed_at(position - self.start))
 
 
 @dataclass(frozen=True)
@@ -294,43 +266,6 @@ class Repetition(Mixture[T]):
         return Plan(self._segments(), self.times * self.extents[0])
 
 
-def shares_of(weights: Sequence[Weight], path: str = "weights") -> tuple[Fraction, ...]:
-    """Weights as exact shares of 1. A float stands for the decimal number that it prints as.
-
-    Args:
-        weights: numbers of any kind.
-        path: the name of the argument.
-
-    Raises:
-        UsageError: one is no number, negative or not finite, or all are 0.
-    """
-    checked_type(weights, Iterable, path, "Give one for each dataset.")
-    exact = tuple(_exact(weight, path) for weight in weights)
-    total = sum(exact)
-    if not total:
-        actual = repr(list(weights))[:80]
-        raise UsageError(f"{path} must not all be 0", path=path, actual=actual, hint="Give at least one above 0.")
-    return tuple(weight / total for weight in exact)
-
-
-def _exact(weight: Any, path: str) -> Fraction:
-    try:
-        if isinstance(weight, bool | np.bool_ | str | bytes):
-            raise TypeError
-        plain = isinstance(weight, int | np.integer | Fraction | Decimal)
-        exact = Fraction(int(weight) if isinstance(weight, np.integer) else weight if plain else str(weight))
-    except (TypeError, ValueError, OverflowError):
-        exact = None
-    if exact is None or exact < 0:
-        raise UsageError(
-            f"{path} must be numbers, 0 or more",
-            path=path,
-            actual=repr(weight)[:80],
-            hint="Give integers, fractions, decimals or floats; they are shares of their sum.",
-        )
-    return exact
-
-
 # Mixtures among other views, as a loader has them.
 
 
@@ -343,10 +278,7 @@ def weighing(view: View[Any]) -> dict[str, Any]:
     """The part of a state that tells how weights were changed; nothing where they were not."""
     if not isinstance(view, Mixture) or view.changed is None:
         return {}
-    epoch, since, counts, owed = view.changed
-    whole = math.lcm(*(number.denominator for number in owed))
-    changed = {"epoch": epoch, "since": since, "counts": list(counts), "owed": [int(n * whole) for n in owed]}
-    return {"mixture": {"weights": list(map(str, view.weights)), **changed, "of": whole}}
+    return {"mixture": {"weights": list(map(str, view.weights)), **view.changed.to_state()}}
 
 
 def reweighted(view: View[Any], weights: Sequence[Any], state: Mapping[str, Any]) -> dict[str, Any]:
@@ -382,56 +314,9 @@ def weighed(view: View[T], state: Mapping[str, Any]) -> View[T]:
         return view
     if isinstance(view, Mixture):
         with suppress(KeyError, TypeError, ValueError, ZeroDivisionError, UsageError):
-            owed = tuple(_owed_in(number, said["of"]) for number in said["owed"])
-            changed = WeightChange(said["epoch"], said["since"], tuple(said["counts"]), owed)
-            _check_change(changed, len(view.components), (state["epoch"], state["position"]))
-            return view.reweighted([_weight_in(weight) for weight in said["weights"]], changed)
+            changed = WeightChange.of_state(said, len(view.components), (state["epoch"], state["position"]))
+            return view.reweighted([weight_in(weight) for weight in said["weights"]], changed)
     raise no_state("mixture", repr(said)[:160])
-
-
-def _check_change(changed: WeightChange, components: int, place: tuple[int, int]) -> None:
-    """Refuse a change that no loader can have noted at a place.
-
-    Raises:
-        ValueError: none can.
-    """
-    numbers = (changed.epoch, changed.since, *changed.counts)
-    if not all(type(number) is int and 0 <= number < 1 << 63 for number in numbers):
-        raise ValueError(changed)
-    if len(changed.counts) != components or sum(changed.counts) != changed.since or numbers[:2] > place:
-        raise ValueError(changed)
-    if (
-        len(changed.owed) != components
-        or sum(changed.owed, Fraction(0))
-        or any(abs(owed) > _MOST_OWED for owed in changed.owed)
-    ):
-        raise ValueError(changed)
-
-
-def _rounded(owed: Sequence[Fraction]) -> tuple[Fraction, ...]:
-    """The same numbers, together 0; each less than 1e-12 off, if they have no common denominator up to that."""
-    whole = math.lcm(*(number.denominator for number in owed))
-    if whole <= _FINEST:
-        return tuple(owed)
-    below = [math.floor(number * _FINEST) for number in owed]
-    missing = -sum(below)  # fewer than there are of those that were rounded
-    rounded = [number * _FINEST != least for number, least in zip(owed, below, strict=True)]
-    return tuple(
-        Fraction(least + (up and rank <= missing), _FINEST)
-        for least, up, rank in zip(below, rounded, itertools.accumulate(rounded), strict=True)
-    )
-
-
-def _owed_in(number: Any, whole: Any) -> Fraction:
-    if type(number) is not int or type(whole) is not int or not 0 < whole <= _FINEST:
-        raise ValueError(number)
-    return Fraction(number, whole)
-
-
-def _weight_in(text: Any) -> Fraction:
-    if not isinstance(text, str) or len(text) > _LONGEST:
-        raise ValueError(text)
-    return Fraction(text)
 
 
 def settled(view: View[T]) -> View[T]:
