@@ -22,7 +22,7 @@ MODULES = (
     *("numpy", "numpy.fft", "numpy.linalg", "numpy.ma", "numpy.polynomial", "numpy.random", "numpy.typing"),
     *("atdata", "atdata.lens", "atdata.samples", "atdata.errors"),
 )
-"""What the file may import, and what that imports: nothing else is read once the process is locked."""
+"""The modules that the file may import; with what these import, the last that is read before the process is locked."""
 
 _modules: dict[bytes, types.ModuleType] = {}
 _functions: dict[bytes, Callable[..., bytes]] = {}

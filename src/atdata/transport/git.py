@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import ssl
 import subprocess
 import tempfile
 from collections.abc import Mapping
@@ -101,7 +100,7 @@ class _Git:
         }
 
     def run(self, more: Mapping[str, str], *arguments: str, sent: bytes = b"") -> bytes:
-        """What a command prints.
+        """The bytes that a command prints.
 
         Raises:
             NetworkError: it fails, or takes too long.
@@ -135,6 +134,8 @@ class _Git:
 
 def _network(proxy: str, settings: Settings) -> dict[str, str]:
     """The environment of a command that may reach one server, by one protocol, through one proxy."""
+    import ssl
+
     said = {
         "protocol.version": "2",
         "protocol.allow": "never",
