@@ -143,6 +143,7 @@ class EpochCounter:
         import sqlite3
 
         db = sqlite3.connect(self._path, timeout=60, isolation_level="IMMEDIATE")
+        db.execute("PRAGMA synchronous = OFF")  # nobody needs it any more after the machine has failed
         db.executescript(_SCHEMA)
         return db
 
