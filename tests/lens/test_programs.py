@@ -105,10 +105,10 @@ def random_step(chance: random.Random, fields: dict[str, Any], number: int) -> d
 
 def random_program(chance: random.Random, source: Any) -> DataLens[Any, Any]:
     """A program of a few steps that fit each other."""
-    from atdata.lens.language.program import _plain
+    from atdata.lens.language.program import bare_field
     from atdata.samples import fields_of
 
-    fields = {one.name: _plain(one) for one in fields_of(source)}
+    fields = {one.name: bare_field(one) for one in fields_of(source)}
     given: list[dict[str, Any]] = []
     for number in range(40):
         step = random_step(chance, fields, number)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from atdata.lens.code import CodeLens, FunctionCode
     from atdata.lens.counterexamples import Counterexample
     from atdata.lens.language import Complement, DataLens, Program
+    from atdata.lens.language.proposing import Proposal, propose
     from atdata.lens.laws import LawReport, Tally, check_laws
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "Lens",
     "Program",
     "Projection",
+    "Proposal",
     "Tally",
     "Ulps",
     "check_laws",
@@ -40,6 +42,7 @@ __all__ = [
     "fitted",
     "lens",
     "no_putter",
+    "propose",
     "register",
     "registered_lens",
     "registered_lenses",
@@ -50,6 +53,7 @@ __all__ = [
 _LAZY = {
     "atdata.lens.code": ("CodeLens", "FunctionCode"),
     "atdata.lens.language": ("Complement", "DataLens", "Program"),
+    "atdata.lens.language.proposing": ("Proposal", "propose"),
     "atdata.lens.laws": ("Counterexample", "LawReport", "Tally", "check_laws"),
 }
 _HOMES = {name: module for module, names in _LAZY.items() for name in names}

@@ -127,7 +127,18 @@ class Program:
         Raises:
             LensError: a step finds no field that it could work on, or the whole does not reach the whole schema.
         """
-        fields: Fields = {field.name: _plain(field) for field in fields_of(source_type)}
+        fields: Fields = {field.name: bare_field(field) for field in fields_of(source_type)}
+        bound = self.bind_fields(fields)
+        reached = bound[-1].after if bound else fields
+        _check_reached(reached, {field.name: field for field in fields_of(view_type)}, view_type.__name__)
+        return bound
+
+    def bind_fields(self, fields: Fields) -> tuple[BoundStep, ...]:
+        """Its steps, on some fields, wherever they lead.
+
+        Raises:
+            LensError: a step finds no field that it could work on.
+        """
         bound = []
         for number, step in enumerate(self._form.steps):
             try:
@@ -137,14 +148,14 @@ class Program:
                     "a step of a program has no possible type", path=f"steps[{number}]", actual=error.what
                 ) from None
             fields = bound[-1].after
-        _check_reached(fields, {field.name: field for field in fields_of(view_type)}, view_type.__name__)
         return tuple(bound)
 
     def __str__(self) -> str:
         return json.dumps(self.value, indent=2, ensure_ascii=False)
 
 
-def _plain(field: Field) -> Field:
+def bare_field(field: Field) -> Field:
+    """A field as programs see it: without documentation, a default, or classes."""
     return Field(field.name, undocumented(field.type.as_data()), unit=field.unit)
 
 
@@ -169,7 +180,7 @@ def _check_reached(reached: Fields, wanted: Fields, name: str) -> None:
 
 
 def _check_field(path: str, found: Field, wanted: Field, name: str) -> None:
-    if found.unit != wanted.unit or not _fits(wanted.type, found.type):
+    if found.unit != wanted.unit or not fits(wanted.type, found.type):
         raise LensError(
             f"a program makes another type of a field than {name} has",
             path=path,
@@ -178,20 +189,20 @@ def _check_field(path: str, found: Field, wanted: Field, name: str) -> None:
         )
 
 
-def _fits(wanted: FieldType, found: FieldType) -> bool:
+def fits(wanted: FieldType, found: FieldType) -> bool:
     """True if all values of one kind are values of another, and none loses anything by it."""
     if isinstance(wanted, SampleOf) and isinstance(found, SampleOf):
         theirs = {part.name: part for part in found.fields}
         return theirs.keys() == {part.name for part in wanted.fields} and all(
-            part.unit == theirs[part.name].unit and _fits(part.type, theirs[part.name].type) for part in wanted.fields
+            part.unit == theirs[part.name].unit and fits(part.type, theirs[part.name].type) for part in wanted.fields
         )
     if isinstance(wanted, Maybe):
-        return _fits(wanted.inner, found.inner if isinstance(found, Maybe) else found)
+        return fits(wanted.inner, found.inner if isinstance(found, Maybe) else found)
     if isinstance(wanted, ListOf | DictOf):
-        return type(found) is type(wanted) and _fits(wanted.inner, found.inner)
+        return type(found) is type(wanted) and fits(wanted.inner, found.inner)
     if isinstance(wanted, TupleOf) and isinstance(found, TupleOf):
         alike = wanted.variadic == found.variadic and len(wanted.items) == len(found.items)
-        return alike and all(map(_fits, wanted.items, found.items))
+        return alike and all(map(fits, wanted.items, found.items))
     if isinstance(wanted, Array):
         return accepts(wanted, found)
     return undocumented(wanted.as_data()) == found
