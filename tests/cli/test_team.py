@@ -7,15 +7,17 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 import atdata
+from atdata import Unit
 from atdata.atmosphere import AtmosphereIndex
 from atdata.files.own import scratch_name
+from atdata.lens import DataLens, Program
 from atdata.local import LocalIndex, S3DataStore
 from atdata.shards import Digest, ShardRef
 from atdata.shards.cache import ShardCache
@@ -422,3 +424,46 @@ def test_schemas_are_compared(terminal: Terminal, devnet: Devnet) -> None:
     client = devnet.client(devnet.create_account(fresh_handle()))
     uri = AtmosphereIndex(client).publish_schema(Wide)
     assert terminal.json("schema", "diff", "Row", str(uri))["step"] == "major"
+
+
+def test_a_lens_is_proposed_where_a_change_stops_readers(terminal: Terminal) -> None:
+    @atdata.packable
+    class Lab:
+        wavelength: Annotated[float, Unit("nm")]
+        operator: str
+
+    @atdata.packable
+    class LabInUm:
+        wave_length: Annotated[float, Unit("um")]
+        operator: str
+
+    @atdata.packable
+    class LabInParts:
+        wave_length: Annotated[float, Unit("um")]
+        first: str
+        last: str
+
+    index = LocalIndex()
+    for each in (Lab, LabInUm, LabInParts):
+        index.publish_schema(each, name="Lab")
+    assert terminal.run("schema", "diff", "Lab@1.0.0", "Lab@2.0.0", "--lens", "lens.json") == 0
+    for said in ("This lens is proposed; its laws held on", '"to": "wave_length"}', "nm became um, which is exact"):
+        assert said in terminal.out
+    program = Program.parse(Path("lens.json").read_text())
+    found = terminal.json("schema", "diff", "Lab@1.0.0", "Lab@2.0.0")["lens"]
+    assert found["program"] == program.value
+    assert found["questions"] == []
+    assert DataLens(program, Lab, LabInUm)(Lab(500.0, "Ada King")).wave_length == 0.5
+
+    assert terminal.run("schema", "diff", "Lab@1.0.0", "Lab@2.0.0", "--lens", "lens.json") == 2, (
+        "nothing is overwritten"
+    )
+    assert terminal.run("schema", "diff", "Lab@2.0.0", "Lab@3.0.0", "--lens", "parts.json") == 2
+    assert "No lens is proposed before somebody answers" in terminal.err
+    assert not Path("parts.json").exists()
+    assert terminal.run("schema", "diff", "Lab@2.0.0", "Lab@3.0.0") == 0
+    for said in ('"separator": ?1(" ")', "?1 it is a guess that first, last are parts of operator"):
+        assert said in terminal.out
+    found = terminal.json("schema", "diff", "Lab@2.0.0", "Lab@3.0.0")["lens"]
+    assert (found["program"], len(found["questions"])) == (None, 1)
+    assert terminal.json("schema", "diff", "Lab@3.0.0", "Lab@3.0.0")["lens"] is None

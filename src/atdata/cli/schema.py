@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.text import Text
@@ -13,12 +13,21 @@ from atdata.atmosphere import AtmosphereClient, AtmosphereIndex
 from atdata.atproto.syntax import AtUri
 from atdata.cli.index import confirm, is_public
 from atdata.cli.options import Index, Json, Limit, Prefix, Yes
-from atdata.cli.output import facts, say, say_json, table
-from atdata.errors import SchemaError
+from atdata.cli.output import facts, note, say, say_json, table
+from atdata.errors import SchemaError, UsageError
 from atdata.importers import open_path, type_name_of
+from atdata.lens import Proposal, propose
 from atdata.local import LocalIndex
 from atdata.records import Schema
-from atdata.schema import CompatibilityMode, FieldComparison, SampleSchema, compare, schema_of
+from atdata.schema import (
+    CompatibilityMode,
+    FieldComparison,
+    SampleSchema,
+    SchemaComparison,
+    compare,
+    schema_of,
+    type_of,
+)
 from atdata.shards.listing import SUFFIX
 
 app = typer.Typer(no_args_is_help=True, help="The sample types that your team's index lists.")
@@ -95,12 +104,19 @@ def diff(
     require: Annotated[
         CompatibilityMode | None, typer.Option(help="Fail where these readers would be stopped, with exit code 1.")
     ] = None,
+    lens: Annotated[
+        Path | None,
+        typer.Option(help="Write the program of the lens that is proposed to this new file; nothing runs it."),
+    ] = None,
     index: Index = None,
     json: Json = False,
 ) -> None:
-    """Compare two schemas field by field: who still reads whose samples, and which number the change asks for."""
+    """Compare two schemas field by field: who still reads whose samples, which number the change asks for, and, where it
+    stops readers, which lens may lead from one to the other.
+    """
     found = compare(described(before, index), described(after, index))
     broken = [] if require is None else found.breaking(require)
+    proposal = _proposed(found, lens)
     if json:
         say_json(
             {
@@ -116,6 +132,7 @@ def diff(
                     }
                     for field in found.fields
                 ],
+                "lens": None if proposal is None else _as_data(proposal),
             }
         )
     else:
@@ -131,8 +148,46 @@ def diff(
         table(["field", "before", "after", "compatibility", "why"], rows)
         say()
         facts({"compatibility": _MEANINGS[found.compatibility], "asks for": found.step and f"a {found.step} version"})
+        if proposal is not None:
+            say()
+            say(proposal.title, style="bold")
+            for line in proposal.lines:
+                say(line)
     if broken:
         raise typer.Exit(1)
+
+
+def _proposed(found: SchemaComparison, file: Path | None) -> Proposal | None:
+    """The lens that is proposed where a change stops readers, or where a file is to have it; written there."""
+    if file is None and found.compatibility.holds_backward() and found.compatibility.holds_forward():
+        return None
+    try:
+        proposal = propose(type_of(found.before), type_of(found.after))
+    except SchemaError as error:
+        if file is not None:
+            raise
+        note(f"no lens is proposed: {error.what}")
+        return None
+    if file is not None:
+        if proposal.program is None:
+            hint = "Run it without --lens to read the draft, answer, and write the program."
+            raise UsageError("there is no program to write", path="--lens", actual=proposal.title, hint=hint)
+        try:
+            with file.open("x", encoding="utf-8") as stream:
+                stream.write(f"{proposal.program}\n")
+        except FileExistsError:
+            raise UsageError("the file of a program exists", path=str(file), hint="Name a new one.") from None
+    return proposal
+
+
+def _as_data(proposal: Proposal) -> dict[str, Any]:
+    """A proposal for `--json`: its steps are text, as some have open places."""
+    return {
+        "program": None if proposal.program is None else proposal.program.value,
+        "steps": [{"step": str(step), "why": step.why} for step in proposal.steps],
+        "questions": proposal.questions,
+        "problem": proposal.problem,
+    }
 
 
 def described(ref: str, index: str | None) -> SampleSchema:

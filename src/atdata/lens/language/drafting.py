@@ -20,9 +20,9 @@ from atdata.samples.kinds import SampleOf
 from atdata.samples.kinds.field import Field
 
 _APART = 0.1
-"""By so much a name is more likely than another, or they are equally likely."""
+"""The least distance between two likelihoods that are not equal."""
 _COST = 0.15
-"""By so much each step of conversion makes a pair less likely."""
+"""The likelihood that a pair loses by each step of conversion."""
 _MOST = 2_500
 """Pairs of fields that are compared."""
 _PARTS = (("first", "last"), ("given", "family"), ("forename", "surname"))

@@ -6,7 +6,7 @@ import re
 from difflib import SequenceMatcher
 
 ALIKE = 0.6
-"""From here on names are alike, as for `difflib.get_close_matches`."""
+"""The likeness of names that are alike, as `difflib.get_close_matches` has it."""
 
 _WORD = re.compile(r"[A-Z]?[^\W\d_A-Z]+|[A-Z]+|\d+")
 _BEGINNING = 3
