@@ -310,6 +310,14 @@ def test_what_nobody_can_know_is_asked_and_is_no_program(name):
     assert "No lens is proposed before somebody answers" in str(found)
 
 
+def test_fields_that_are_too_many_to_compare_are_asked_for():
+    names = [f"{one}{other}" for one in "abcdefgh" for other in "abcdefgh"]
+    found = propose(*(kind(n=int, **{f"{start}_{name}": int | None for name in names}) for start in ("old", "new")))
+    assert found.program is None
+    assert len(found.questions) == len(names)
+    assert "one of the many that are gone" in found.questions[0]
+
+
 def test_answers_make_a_program_of_a_draft():
     source, view, (text,), _ = ASKED["a text in parts"]
     program = Program.of(json.loads(text.replace('?1(" ")', '" "')))

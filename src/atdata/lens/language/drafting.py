@@ -265,6 +265,8 @@ class _Level:
             value = self._draft.value_of(path, field, what)
         elif not isinstance(field.type, Maybe):
             value = self._draft.value_of(path, field, "is new, and no sample goes without")
+        elif len(self._gone) * len(self._come) > _MOST:
+            value = self._draft.value_of(path, field, "is new, or one of the many that are gone")
         why = "it is new, and may be None" if value is None else "it is new"
         self._draft.add(why, op="add", field=shown(path), type=node_of(field), value=value)
 
