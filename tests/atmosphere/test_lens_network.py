@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,7 +23,14 @@ from atdata.atmosphere import (
 )
 from atdata.atmosphere.lens_network import LensNetwork
 from atdata.atproto.syntax import AtUri, Did
-from atdata.errors import AmbiguousLensError, CompatibilityError, LensNotFoundError, PolicyError
+from atdata.errors import (
+    AmbiguousLensError,
+    ArgumentTypeError,
+    CompatibilityError,
+    LensNotFoundError,
+    PolicyError,
+    UsageError,
+)
 from atdata.lens import Program
 from atdata.policy import Policy, Verify
 from atdata.records import Schema
@@ -193,6 +201,46 @@ def test_ways_that_are_equally_good_and_differ_are_refused(labs: Labs):
     client = labs.network.client()
     found = LensNetwork(client, policy=policy(labs)).find(client.read(labs.schemas[2], Schema), V1)
     assert [record.uri for record in found.records][1] == uri
+
+
+def test_an_address_that_is_named_is_taken_of_ways_as_good(labs: Labs):
+    """As the error says."""
+    program = Program.parse(TO_V1.text.replace("1000", "999"))
+    ends = {"source_schema": str(labs.schemas[1]), "target_schema": str(labs.schemas[0])}
+    other = LensPublisher(labs.clients[1]).publish(name="other", program=program, rkey="other", **ends)
+    for uri, factor in ((labs.lenses[0], 1000), (other, 999)):
+        assert labs.load(lenses=[str(uri)])[4].mz[1] == np.float32(4 / 8) * np.float32(factor)
+    with pytest.raises(ArgumentTypeError):
+        labs.load(lenses=str(other))
+
+
+def test_a_record_that_leads_nowhere_keeps_nobody_from_others(labs: Labs):
+    """Whatever a stranger names there, or the publisher by mistake."""
+    publisher = LensPublisher(labs.clients[2])
+    for number, (source, versions) in enumerate(
+        [
+            (str(labs.lenses[0]), None),
+            ("at://nope.invalid/science.alt.dataset.schema/A:1.0.0", None),
+            (f"at://did:plc:{'a' * 24}/science.alt.dataset.schema/A:1.0.0", None),
+            (str(labs.schemas[2]), "junk"),
+        ]
+    ):
+        with suppress(UsageError):
+            publisher.publish(
+                name=f"bad{number}",
+                program=TO_V2,
+                source_schema=source,
+                target_schema=str(labs.schemas[1]),
+                source_schema_version=versions,
+                rkey=f"bad{number}",
+            )
+    assert len(labs.load()) == 20
+
+
+def test_a_label_on_a_schema_on_the_way_forbids(labs: Labs):
+    client = labs.network.client()
+    found = LensNetwork(client).find(client.read(labs.schemas[2], Schema), V1)
+    assert {schema.uri for schema in found.schemas} == set(labs.schemas)
 
 
 def test_lenses_of_others_are_found_where_one_says(labs: Labs, network: Network):

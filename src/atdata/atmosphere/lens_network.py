@@ -16,7 +16,7 @@ from atdata.atmosphere.trust import GivenPolicy, policy_in_force
 from atdata.atmosphere.verifications import judge
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import AtUri, Did
-from atdata.errors import AtdataError, LensError, NotFoundError, SchemaError
+from atdata.errors import AtdataError, NotFoundError
 from atdata.lens import DataLens, Lens, Program, fitted, registered_lenses
 from atdata.lens.comparing import difference
 from atdata.lens.language.trying import laws_of
@@ -37,12 +37,14 @@ class FoundLens:
         lens: all of it as one lens.
         way: the lenses, with what each loses and whether it is verified.
         records: of those that are from the network, in their order.
+        schemas: the records of the schemas on the way.
         passed: lenses that were not used, and why.
     """
 
     lens: Lens[Any, Any]
     way: LensWay
     records: tuple[LensRecord, ...]
+    schemas: tuple[Schema, ...] = ()
     passed: Mapping[str, str] = field(default_factory=dict)
 
     def explain(self) -> str:
@@ -62,6 +64,7 @@ class LensNetwork:
 
     def __init__(self, client: AtmosphereClient, repositories: Sequence[str] = (), policy: GivenPolicy = None) -> None:
         self._client, self._given, self._policy = client, tuple(repositories), policy_in_force(client, policy)
+        self._named: set[AtUri] = set()
         self._types: dict[Cid, type[Any]] = {}
         self._names: dict[Cid, str] = {}
         self._schemas: dict[AtUri, Schema | None] = {}
@@ -91,8 +94,12 @@ class LensNetwork:
                 break
             edges.remove(broken)
         lens = self._joined(way, schema.sample_type)
-        records = tuple(edge.lens.record for edge in way.edges if isinstance(edge.lens, _Remote))
-        return FoundLens(fitted(lens, schema.sample_type, sample_type), way, records, self.passed)
+        remote = [edge.lens for edge in way.edges if isinstance(edge.lens, _Remote)]
+        records = tuple(one.record for one in remote)
+        schemas = {one.located: one for lens in remote for one in (lens.source, lens.target)}
+        return FoundLens(
+            fitted(lens, schema.sample_type, sample_type), way, records, tuple(schemas.values()), self.passed
+        )
 
     # --- edges
 
@@ -107,15 +114,16 @@ class LensNetwork:
                 self._names.setdefault(cid, kind.__name__)
             losses = getattr(lens, "losses", () if lens.putter_function else ("there is no way back",))
             key = f"{lens.__module__}.{lens.name}"
-            yield LensEdge(ends[0], ends[1], key, lens.name, tuple(losses), True, lens)
+            yield LensEdge(ends[0], ends[1], key, lens.name, tuple(losses), verified=True, named=True, lens=lens)
 
     def _in_repositories(self, schema: Schema) -> Iterator[LensEdge]:
         """Yields the programs in repositories: those given, those of the schema's publisher, and then of the publishers of
         the schemas that lenses lead to.
         """
-        waiting = [repo for repo in self._given if not repo.startswith("at://")]
+        waiting = [repo.removeprefix("@") for repo in self._given if not repo.startswith("at://")]
         waiting += [uri.authority for uri in (schema.uri,) if uri is not None]
         records = [self._client.read(uri, LensRecord) for uri in self._given if uri.startswith("at://")]
+        self._named |= {record.located for record in records}
         looked: set[str] = set()
         while waiting or records:
             for record in records:
@@ -146,19 +154,20 @@ class LensNetwork:
             program = Program.parse(record.program.value)
             sources = self._versions(record.source_schema, record.source_schema_version)
             targets = self._versions(record.target_schema, record.target_schema_version)
-        except (LensError, SchemaError, NotFoundError) as error:
+        except AtdataError as error:  # whatever a stranger's record leads to, other lenses do not need it
             self.passed[key] = error.what
             return
         for source in sources:
             for target in targets:
                 try:
                     lens = DataLens(program, source.sample_type, target.sample_type, record.name)
-                except (LensError, SchemaError) as error:
+                except AtdataError as error:
                     self.passed.setdefault(key, error.what)
                     continue
                 ends = self._node(source), self._node(target)
-                remote = _Remote(record, lens, target)
-                yield LensEdge(*ends, key, record.name, lens.losses, self._is_verified(record), remote)
+                remote = _Remote(record, lens, source, target)
+                verified, named = self._is_verified(record), record.located in self._named
+                yield LensEdge(*ends, key, record.name, lens.losses, verified, named, remote)
 
     def _versions(self, uri: AtUri, wanted: str | None) -> list[Schema]:
         """The schema at an address, and other versions of its name in a range."""
@@ -252,4 +261,5 @@ class _Remote:
 
     record: LensRecord
     lens: DataLens[Any, Any]
+    source: Schema
     target: Schema

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from atdata.atproto.cid import Cid
 from atdata.errors import AmbiguousLensError, LensNotFoundError
 
-Cost: TypeAlias = tuple[int, int, int]
+Cost: TypeAlias = tuple[int, int, int, int]
 
 MOST_WAYS = 8
 """Equally good ways that are compared: more are not told apart any better."""
@@ -31,6 +31,7 @@ class LensEdge:
         name: what people call it.
         losses: what its view lacks, for people.
         verified: whether those that one trusts have verified it.
+        named: whether it was named to be used: of ways that are else as good, those of named lenses are taken.
         lens: the lens, or how to get it.
     """
 
@@ -40,12 +41,15 @@ class LensEdge:
     name: str
     losses: tuple[str, ...] = ()
     verified: bool = False
+    named: bool = False
     lens: Any = field(default=None, compare=False)
 
     @property
     def cost(self) -> Cost:
-        """The numbers it adds to those of a way: of lenses that lose something, that nobody verified, and of all."""
-        return bool(self.losses), not self.verified, 1
+        """The numbers it adds to those of a way: of lenses that lose something, that nobody verified, of all, and of those
+        that nobody named.
+        """
+        return bool(self.losses), not self.verified, 1, not self.named
 
 
 @dataclass(frozen=True)
@@ -60,9 +64,9 @@ class LensWay:
 
     @property
     def cost(self) -> Cost:
-        """The numbers of lenses that lose something, that nobody verified, and of all."""
-        lossy, unverified, count = (sum(edge.cost[place] for edge in self.edges) for place in range(3))
-        return lossy, unverified, count
+        """The numbers of lenses that lose something, that nobody verified, of all, and of those that nobody named."""
+        lossy, unverified, count, unnamed = (sum(edge.cost[place] for edge in self.edges) for place in range(4))
+        return lossy, unverified, count, unnamed
 
     def __str__(self) -> str:
         lines = []
@@ -82,9 +86,9 @@ def best_ways(edges: Iterable[LensEdge], source: Cid, target: Cid) -> list[LensW
     leading = defaultdict(list)
     for edge in sorted(edges, key=lambda edge: (edge.key, edge.target)):
         leading[edge.source].append(edge)
-    costs: dict[Cid, Cost] = {source: (0, 0, 0)}
+    costs: dict[Cid, Cost] = {source: (0, 0, 0, 0)}
     last: dict[Cid, list[LensEdge]] = {source: []}
-    waiting, done = [((0, 0, 0), source)], set[Cid]()
+    waiting, done = [((0, 0, 0, 0), source)], set[Cid]()
     while waiting:
         cost, schema = heapq.heappop(waiting)
         if schema in done:
@@ -104,7 +108,7 @@ def best_ways(edges: Iterable[LensEdge], source: Cid, target: Cid) -> list[LensW
 
 
 def _sum(one: Cost, other: Cost) -> Cost:
-    return one[0] + other[0], one[1] + other[1], one[2] + other[2]
+    return one[0] + other[0], one[1] + other[1], one[2] + other[2], one[3] + other[3]
 
 
 def _ways(last: dict[Cid, list[LensEdge]], source: Cid, target: Cid) -> Iterator[LensWay]:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from atdata.arguments import path_text
+from atdata.arguments import checked_text, checked_type, path_text
 from atdata.dataset import Dataset, DatasetDict
 from atdata.errors import ShardNotFoundError, UsageError
 from atdata.loading.fetching import fetch_all
@@ -110,7 +110,10 @@ def load_dataset(
     else:  # a path always names files
         text, index = path_text(ref, "ref"), None
         text = f"./{text}" if is_reference(text) else text
-    wanted = LoadRequest(sample_type, split, allow_unverified, source, manifests, policy, tuple(lenses))
+    hint = 'Give a list of DIDs, handles, or addresses: ["@lab.example"].'
+    listed = lenses if isinstance(lenses, tuple) else checked_type(lenses, list, "lenses", hint)
+    places = tuple(checked_text(place, "lenses", hint) for place in listed)
+    wanted = LoadRequest(sample_type, split, allow_unverified, source, manifests, policy, places)
     if is_reference(text) and data_files is not None:
         raise UsageError("data_files= needs a folder or a URL, not the name of a dataset", actual=text)
     if is_reference(text) and parts_of(text)[0] != LOCAL:

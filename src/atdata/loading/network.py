@@ -14,7 +14,7 @@ from atdata.errors import CompatibilityError, LensNotFoundError, NotFoundError, 
 from atdata.index import NamedRecords, entry_of
 from atdata.loading.references import LoadRequest, parts_of
 from atdata.loading.splits import canonical
-from atdata.records import Entry, Schema
+from atdata.records import Entry, LensRecord, Schema
 from atdata.shards.listing import did_you_mean
 
 
@@ -45,11 +45,18 @@ def load_entry(client: AtmosphereClient, entry: Entry, wanted: LoadRequest) -> d
         source=wanted.source,
         manifests=wanted.manifests,
         policy=wanted.policy,
-        through=[schema, *(found.records if found else ())],
+        through=[schema, *_on_the_way(schema, found)],
     )
     if found is None:
         return datasets
     return {name: dataset.as_type(found.lens.view_type, lens=found.lens) for name, dataset in datasets.items()}
+
+
+def _on_the_way(schema: Schema, found: FoundLens | None) -> list[Schema | LensRecord]:
+    """The records that samples are read through besides their schema."""
+    if found is None:
+        return []
+    return [*(other for other in found.schemas if other.located != schema.located), *found.records]
 
 
 def _lens_to(client: AtmosphereClient, schema: Schema, wanted: LoadRequest, misfit: CompatibilityError) -> FoundLens:
@@ -58,7 +65,8 @@ def _lens_to(client: AtmosphereClient, schema: Schema, wanted: LoadRequest, misf
     try:
         return network.find(schema, cast(type[Any], wanted.sample_type))
     except LensNotFoundError as none:
-        misfit.hint = f"{none.what} ({none.actual}). {none.hint}"
+        passed = "".join(f" Passed over: {key}: {why}." for key, why in sorted(network.passed.items())[:3])
+        misfit.hint = f"{none.what} ({none.actual}).{passed} {none.hint}"
         raise misfit from none
 
 

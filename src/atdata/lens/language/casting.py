@@ -41,7 +41,8 @@ def casting(kind: FieldType, to: str, least: Fraction | None, most: Fraction | N
     Raises:
         LensError: no value of the one is a value of the other.
     """
-    if isinstance(kind, Array) and to in DTYPES and DTYPES.get(np.dtype(kind.scalar or object).name) is kind.scalar:
+    known = isinstance(kind, Array) and kind.scalar in DTYPES.values()
+    if isinstance(kind, Array) and known and to in DTYPES:
         return _of_arrays(kind, to, least, most)
     ways = _WAYS.get((kind.kind, to)) if isinstance(kind, Scalar) else None
     if ways is None or ((least is not None or most is not None) and to not in ("int", "float")):
@@ -145,11 +146,7 @@ def _of_arrays(kind: Array, to: str, least: Fraction | None, most: Fraction | No
 
     def backward(view: Any, old: Any) -> Any:
         found = cast_array(in_range(view), source)
-        if old is NOTHING:
-            return found
-        if view.itemsize == 1:  # whose bytes have no order: that of the source stays
-            found = found.astype(ordered_as(found.dtype, old), order="K")
-        return keep_unchanged(found, view, old, forward)
+        return found if old is NOTHING else keep_unchanged(found, view, old, forward)
 
     floats = source in _MANTISSA and to in _MANTISSA and source != to
     narrow = min(source, to, key=lambda name: _MANTISSA.get(name, 0))
@@ -162,6 +159,8 @@ def cast_array(array: Any, to: str) -> Any:
     raises `Misfit` where they are not, and where a float would become infinite.
     """
     dtype, given = ordered_as(to, array), array.dtype
+    if dtype.itemsize == 1 and not given.isnative:
+        raise Misfit("numbers in the byte order of this machine, as single bytes have none", given.str)
     if given.kind == "f" and dtype.kind != "f":
         _check_whole(array, given)
     if dtype.kind in "iu":

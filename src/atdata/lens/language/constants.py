@@ -161,6 +161,6 @@ def check_plain_data(value: Any, where: str = "program", depth: int = 0) -> None
             "a program holds what JSON cannot say exactly",
             path=where,
             expected="text, truth values, null, integers up to 2**53 - 1, lists and objects",
-            actual=repr(value)[:80],
+            actual="a larger integer" if isinstance(value, int) else type(value).__name__,
             hint='Write other numbers as text: "0.001".',
         )

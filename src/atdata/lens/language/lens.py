@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
+from atdata.arguments import checked_type
 from atdata.errors import LensError, NoHomeError
 from atdata.lens.functions import Lens
 from atdata.lens.language.complement import Complement, digest_of
@@ -52,6 +53,14 @@ class _Side:
             {name: tree[name] if close is None else close(tree[name]) for name, close in self.closers.items()}
         )
 
+    def holds(self, tree: Tree) -> bool:
+        """True if the type takes the values of a tree."""
+        try:
+            self.checked(tree)
+        except NoHomeError:
+            return False
+        return True
+
     def checked(self, tree: Tree) -> Tree:
         """A tree whose values the type takes.
 
@@ -83,6 +92,7 @@ class DataLens(Lens[S, V]):
     """
 
     def __init__(self, program: Program, source_type: type[S], view_type: type[V], name: str = "program") -> None:
+        checked_type(program, Program, "program", "Give a program: Program.of(...), or Program.parse(text).")
         super().__init__(self._see, self._put_back, source_type=source_type, view_type=view_type, name=name)
         self.program, self.steps = program, program.bind(source_type, view_type)
         self._source, self._view = _Side(source_type), _Side(view_type)
@@ -101,9 +111,15 @@ class DataLens(Lens[S, V]):
     # --- get and put
 
     def _see(self, source: S) -> V:
-        tree = self._source.opened(source)
-        for step in self.steps:
-            tree = step.get(tree)
+        tree = opened = self._source.opened(source)
+        try:
+            for step in self.steps:
+                tree = step.get(tree)
+        except (TypeError, ValueError, AttributeError, KeyError):
+            if self._source.holds(opened):
+                raise
+            name = self.source_type.__name__
+            raise LensError(f"a sample is no {name}: a field has a value of another type", expected=name) from None
         view: V = self._view.closed(tree)
         return view
 
@@ -193,6 +209,8 @@ class DataLens(Lens[S, V]):
         Raises:
             LensError: the complement is that of another sample.
         """
+        checked_type(complement, Complement, "complement", "Give what lens.complement(sample) made.")
+        checked_type(view, self.view_type, "view", "Give the view as it was seen.")
         complement.check_view(digest_of(view))
         tree = self._found(self._view.opened(view))
         for name, stored in unpack(complement.values).items():

@@ -29,7 +29,8 @@ from atdata.samples.kinds.field import Field
 
 LANGUAGE = "atdata-lens"
 VERSION = 1
-MOST_STEPS = 1000
+MOST_STEPS, MOST_LEVELS = 200, 16
+"""Steps of a program, and levels of lists and samples in each other that it may make."""
 
 
 class _Form(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -148,6 +149,10 @@ class Program:
                     "a step of a program has no possible type", path=f"steps[{number}]", actual=error.what
                 ) from None
             fields = bound[-1].after
+            if any(_levels(field.type) > MOST_LEVELS for field in fields.values()):
+                raise LensError(
+                    "a program makes too many levels", path=f"steps[{number}]", expected=f"at most {MOST_LEVELS}"
+                )
         return tuple(bound)
 
     def __str__(self) -> str:
@@ -157,6 +162,15 @@ class Program:
 def bare_field(field: Field) -> Field:
     """A field as programs see it: without documentation, a default, or classes."""
     return Field(field.name, undocumented(field.type.as_data()), unit=field.unit)
+
+
+def _levels(kind: FieldType) -> int:
+    """The number of containers in each other."""
+    if isinstance(kind, SampleOf):
+        return 1 + max((_levels(part.type) for part in kind.fields), default=0)
+    if isinstance(kind, TupleOf):
+        return 1 + max(map(_levels, kind.items), default=0)
+    return 1 + _levels(kind.inner) if isinstance(kind, Maybe | ListOf | DictOf) else 0
 
 
 def _check_reached(reached: Fields, wanted: Fields, name: str) -> None:

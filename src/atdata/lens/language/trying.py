@@ -19,6 +19,13 @@ MADE = 50
 _reports: dict[tuple[Cid, Cid, Cid, int], LawReport] = {}
 
 
+def enough(lens: DataLens[Any, Any]) -> int:
+    """The number of samples that a program is tried on where nobody says: fewer for a long one, which takes longer for each
+    and must not keep its reader waiting.
+    """
+    return max(10, min(COUNT, 4000 // max(1, len(lens.steps))))
+
+
 def laws_of(lens: DataLens[Any, Any]) -> LawReport:
     """The laws of a program between two types, tried once in a process: what is found depends on the program, the two
     schemas and the version of the language alone.
@@ -29,7 +36,7 @@ def laws_of(lens: DataLens[Any, Any]) -> LawReport:
     """
     key = (lens.program.cid, schema_cid(lens.source_type), schema_cid(lens.view_type), VERSION)
     if key not in _reports:
-        _reports[key] = try_program(lens)
+        _reports[key] = try_program(lens, count=enough(lens))
     return _reports[key]
 
 
@@ -46,13 +53,13 @@ def try_program(lens: DataLens[Any, Any], *, count: int = COUNT, seed: str = "")
         FieldTypeError, LimitError: no samples of such types can be generated.
         MissingExtraError: the library of a field is not installed.
     """
-    return check_laws(lens, _made(lens, seed), count=count, seed=seed)
+    return check_laws(lens, _made(lens, seed, min(MADE, count)), count=count, seed=seed)
 
 
-def _made(lens: DataLens[Any, Any], seed: str) -> Iterator[Any]:
+def _made(lens: DataLens[Any, Any], seed: str, most: int) -> Iterator[Any]:
     """Yields samples that have a view. Texts with a separator, or words that are mapped, would else be rare."""
     spaces = SampleSpace(lens.view_type), SampleSpace(lens.source_type)
-    for number in range(MADE):
+    for number in range(most):
         packed = [
             canonical(kind, space.sample(number, seed))
             for kind, space in zip((lens.view_type, lens.source_type), spaces, strict=True)
