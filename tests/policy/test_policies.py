@@ -384,6 +384,7 @@ def test_a_policy_in_a_file_is_the_policy_in_code(tmp_path: Any) -> None:
         '[[require]]\nlabels = ["x"]\nlabelers = ["did:web:a.test"]\ncount = 0',
         '[[require]]\nlabels = ["x"]\nlabelers = ["did:web:a.test", "did:web:a.test"]\ncount = 2',
         '[[verify]]\nverifiers = ["did:web:a.test"]\nmethods = "codeReview"',
+        '[[verify]]\nverifiers = ["did:web:a.test"]\nmethods = ["codereview"]',
         "[[verify]]\nverifiers = []",
         'unverified = ["lenses"]\n[[verify]]\nverifiers = ["did:web:a.test"]',
         '[pins]\n"at://did:web:a.test" = "bafy"',
@@ -421,6 +422,7 @@ def test_a_file_that_is_no_policy_is_an_error(tmp_path: Any, content: bytes | No
         lambda: Forbid(("x" * 129,), (ANN,)),
         lambda: Require(("x",), (ANN,), 2),
         lambda: Verify(()),
+        lambda: Verify((ANN,), ("reading",)),
     ],
 )
 def test_what_cannot_be_meant_is_refused_in_code_too(make: Any) -> None:

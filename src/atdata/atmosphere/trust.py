@@ -82,7 +82,9 @@ def check_policy(
             path=policy.name,
             expected=first.rule,
             actual=first.fact + (f", and {len(more)} more" if more else ""),
-            hint="The error's verdict names every fact; so does: atdata policy check REF",
+            hint="The error's verdict names every fact."
+            if any(isinstance(record, LensRecord) for record in through)
+            else "The error's verdict names every fact; so does: atdata policy check REF",
             verdict=verdict,
         )
     return verdict

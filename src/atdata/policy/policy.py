@@ -44,6 +44,7 @@ from atdata.atproto.syntax import AtUri, Did
 from atdata.errors import IdentifierError, UsageError
 from atdata.numbers import checked_int
 from atdata.paths import checked_path
+from atdata.records import METHODS
 
 T = TypeVar("T")
 
@@ -102,6 +103,9 @@ class Verify:
 
     def __post_init__(self) -> None:
         _set(self, verifiers=_dids(self.verifiers, "verifiers"), methods=_texts(self.methods, "methods"))
+        if unknown := set(self.methods) - set(METHODS):
+            known = ", ".join(METHODS)
+            raise _unmeant("a policy asks for a method that it does not know", "methods", known, min(unknown))
         _check_count(self.count, self.verifiers)
 
 
