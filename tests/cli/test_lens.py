@@ -18,13 +18,13 @@ KEEP, OTHER = (Program.of({"op": "drop", "field": field}) for field in ("score",
 
 
 @atdata.packable
-class Full:
+class Measured:
     label: str
     score: float
 
 
 @atdata.packable
-class Simple:
+class Labelled:
     label: str
 
 
@@ -33,7 +33,7 @@ def lens(network: Network, alice: DevAccount, monkeypatch: pytest.MonkeyPatch) -
     for name, value in network.environment.items():
         monkeypatch.setenv(name, value)
     schemas = SchemaPublisher(network.client(alice))
-    ends = {"source_schema": schemas.publish(Full), "target_schema": schemas.publish(Simple)}
+    ends = {"source_schema": schemas.publish(Measured), "target_schema": schemas.publish(Labelled)}
     code = {"repository": "https://example.com/r", "commit": "0" * 40, "path": "a.py:f"}
     publisher = LensPublisher(network.client(alice))
     publisher.publish(name="\x1b[31mred", getter_code=code, **{**ends, "source_schema": ends["target_schema"]})
@@ -160,4 +160,4 @@ def test_a_way_is_explained(terminal: Terminal, lens: str, alice: DevAccount) ->
     assert (way["name"], way["verified"], way["losses"]) == ("keep", False, ["score is left out"])
     back = (shown["targetSchema"], "--to", shown["sourceSchema"])
     assert terminal.run("lens", "explain", *back) == 4
-    assert "no lens leads from Simple 1.0.0 to Full" in terminal.err
+    assert "no lens leads from Labelled 1.0.0 to Measured" in terminal.err

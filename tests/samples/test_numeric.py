@@ -398,16 +398,27 @@ def full() -> Sparse:
     return Sparse([1], [1.0], [True], [1], (1,), ["a"], [[1]], np.ones(1, "i2"), np.ones((1, 4), "u1"), 1)
 
 
+JAX_WITHOUT_ITEMS = """
+import sys
+from pathlib import Path
+from samples.test_numeric import batches_without_items
+
+for batch in batches_without_items(Path(sys.argv[1])):
+    found = batch.to_jax()
+    names = ("ints", "floats", "flags")
+    assert [str(found[name]["values"].dtype) for name in names] == ["int32", "float32", "bool"]
+    assert found["texts"] == [[]] * len(batch)
+"""
+
+
 def test_columns_without_items_are_those_of_jax(tmp_path):
+    """In a process of its own: one that has JAX must not fork, and other tests do."""
     need("jax")
-    for batch in batches_without_items(tmp_path):
-        found = batch.to_jax()
-        assert [str(found[name]["values"].dtype) for name in ("ints", "floats", "flags")] == [
-            "int32",
-            "float32",
-            "bool",
-        ]
-        assert found["texts"] == [[]] * len(batch)
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-c", JAX_WITHOUT_ITEMS, str(tmp_path)]
+    folder = Path(__file__).parents[1]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-4000:]
 
 
 @pytest.mark.parametrize("workers", [0, 1])
