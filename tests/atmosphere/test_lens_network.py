@@ -214,6 +214,22 @@ def test_an_address_that_is_named_is_taken_of_ways_as_good(labs: Labs):
         labs.load(lenses=str(other))
 
 
+def test_a_lens_that_a_verifier_says_fails_is_no_verified_one(labs: Labs):
+    """As for the policy itself, whatever else is said of it: else it would be chosen, and then refused."""
+    program = Program.parse(TO_V1.text.replace("1000", "999"))
+    ends = {"source_schema": str(labs.schemas[1]), "target_schema": str(labs.schemas[0])}
+    other = LensPublisher(labs.clients[1]).publish(name="other", program=program, rkey="other", **ends)
+    verifier = VerificationPublisher(labs.clients[3])
+    for uri, method, verdict in (
+        (labs.lenses[0], "codeReview", "holds"),
+        (labs.lenses[0], "formalProof", "fails"),
+        (other, "codeReview", "holds"),
+        (labs.lenses[1], "codeReview", "holds"),
+    ):
+        verifier.publish(str(uri), method, verdict=verdict)
+    assert labs.load(policy=policy(labs))[4].mz[1] == np.float32(4 / 8) * np.float32(999)
+
+
 def test_a_record_that_leads_nowhere_keeps_nobody_from_others(labs: Labs):
     """Whatever a stranger names there, or the publisher by mistake."""
     publisher = LensPublisher(labs.clients[2])

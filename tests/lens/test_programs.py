@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from atdata import Shape, packable
 from atdata.errors import LensError
 from atdata.lens import DataLens, Program
-from atdata.lens.language.trying import try_program
+from atdata.lens.language.trying import enough, try_program
+from atdata.lens.laws import COUNT
 from atdata.schema import SampleSchema, type_of
 
 F16, F32, F64, I32 = NDArray[np.float16], NDArray[np.float32], NDArray[np.float64], NDArray[np.int32]
@@ -134,3 +135,12 @@ def test_programs_of_random_steps_keep_the_laws(seed):
     lens = random_program(chance, source)
     report = try_program(lens, count=40)
     assert report.counterexample is None, f"{lens.program}\n{report}"
+
+
+def test_a_long_program_keeps_nobody_waiting():
+    """A stranger's may be as long as programs can be: it is tried on fewer samples."""
+    steps = [{"op": "scale", "field": "x", "factor": factor} for factor in (2, "0.5")] * 100
+    assert enough(DataLens(Program.of(*steps), kind(x=float), kind(x=float))) == 20
+    assert enough(DataLens(Program.of(*steps[:20]), kind(x=float), kind(x=float))) == COUNT
+    with pytest.raises(LensError, match="too many steps"):
+        Program.of(*steps, steps[0])

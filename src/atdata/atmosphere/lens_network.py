@@ -9,20 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 from atdata.atmosphere.client import AtmosphereClient
-from atdata.atmosphere.trust import GivenPolicy, policy_in_force
-from atdata.atmosphere.verifications import judge
+from atdata.atmosphere.trust import GivenPolicy, Inquiry, policy_in_force
 from atdata.atproto.cid import Cid
-from atdata.atproto.syntax import AtUri, Did
+from atdata.atproto.syntax import AtUri
 from atdata.errors import AtdataError, NotFoundError
 from atdata.lens import DataLens, Lens, Program, fitted, registered_lenses
 from atdata.lens.comparing import difference
 from atdata.lens.language.trying import laws_of
 from atdata.lens.search import LensEdge, LensWay, find_way
 from atdata.lens.types import schema_cid
-from atdata.records import LensRecord, LensVerification, Listing, Schema, VersionRange
+from atdata.policy import is_verified
+from atdata.records import LensRecord, Schema, VersionRange
 from atdata.samples import DictSample
 
 MOST_REPOSITORIES = 20
@@ -69,7 +70,6 @@ class LensNetwork:
         self._names: dict[Cid, str] = {}
         self._schemas: dict[AtUri, Schema | None] = {}
         self._listed: dict[str, list[Schema]] = {}
-        self._verifications: dict[str, Listing[LensVerification] | None] = {}
         self.passed: dict[str, str] = {}
 
     def find(self, schema: Schema, sample_type: type[Any]) -> FoundLens:
@@ -157,17 +157,20 @@ class LensNetwork:
         except AtdataError as error:  # whatever a stranger's record leads to, other lenses do not need it
             self.passed[key] = error.what
             return
-        for source in sources:
-            for target in targets:
-                try:
-                    lens = DataLens(program, source.sample_type, target.sample_type, record.name)
-                except AtdataError as error:
-                    self.passed.setdefault(key, error.what)
-                    continue
-                ends = self._node(source), self._node(target)
-                remote = _Remote(record, lens, source, target)
-                verified, named = self._is_verified(record), record.located in self._named
-                yield LensEdge(*ends, key, record.name, lens.losses, verified, named, remote)
+        found, why = list[_Remote](), "it joins no versions of its schemas"
+        for source, target in product(sources, targets):
+            try:
+                lens = DataLens(program, source.sample_type, target.sample_type, record.name)
+                found.append(_Remote(record, lens, source, target))
+            except AtdataError as error:
+                why = error.what
+        if not found:
+            self.passed[key] = why
+            return
+        verified, named = self._is_verified(record), record.located in self._named
+        for remote in found:
+            ends = self._node(remote.source), self._node(remote.target)
+            yield LensEdge(*ends, key, record.name, remote.lens.losses, verified, named, remote)
 
     def _versions(self, uri: AtUri, wanted: str | None) -> list[Schema]:
         """The schema at an address, and other versions of its name in a range."""
@@ -201,32 +204,10 @@ class LensNetwork:
     # --- trust
 
     def _is_verified(self, record: LensRecord) -> bool:
-        """True if the rules of the policy about verified lenses are kept, as far as its verifiers can be asked."""
-        rules = self._policy.verify if self._policy is not None else ()
-        return bool(rules) and all(
-            len(self._verifiers(record, [str(did) for did in rule.verifiers], rule.methods)) >= rule.count
-            for rule in rules
-        )
-
-    def _verifiers(self, record: LensRecord, verifiers: Sequence[str], methods: Sequence[str]) -> set[str]:
-        found = set()
-        for verifier in verifiers:
-            if verifier not in self._verifications:
-                self._verifications[verifier] = self._verifications_by(verifier)
-            listing = self._verifications[verifier]
-            judged = [] if listing is None else judge(Did(verifier), record, listing)
-            if any(one.counts and one.record and (not methods or one.record.method in methods) for one in judged):
-                found.add(verifier)
-        return found
-
-    def _verifications_by(self, verifier: str) -> Listing[LensVerification] | None:
-        try:
-            identity = self._client.reader.identity(verifier)
-            self._client.reader.check_active(identity)
-            return self._client.reader.read_all(verifier, LensVerification)
-        except AtdataError as error:
-            self.passed[verifier] = error.what
-            return None
+        """True if the policy in force asks for verified lenses, and this is one."""
+        policy = self._policy
+        asked = policy is not None and policy.verify
+        return policy is not None and bool(asked) and is_verified(policy, Inquiry(self._client, policy).lens(record))
 
     def _keeps_laws(self, edge: LensEdge) -> bool:
         """True if a program from the network keeps the laws between its two schemas."""

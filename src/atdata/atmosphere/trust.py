@@ -149,7 +149,7 @@ class Inquiry:
         """The facts about an entry, its schemas, and the lenses on the way."""
         dataset = self._subject("dataset", entry)
         schemas = self._schemas(entry, [record for record in through if isinstance(record, Schema)])
-        found = tuple(self._lens(record) for record in through if isinstance(record, LensRecord))
+        found = tuple(self.lens(record) for record in through if isinstance(record, LensRecord))
         subjects = (dataset, *schemas, *(lens.subject for lens in found))
         readings = self._readings(subjects)
         now = datetime.now(UTC)
@@ -178,7 +178,7 @@ class Inquiry:
                     self._missing[uri] = error.what
         return tuple(found)
 
-    def _lens(self, lens: LensRecord) -> LensFacts:
+    def lens(self, lens: LensRecord) -> LensFacts:
         """A lens, and what the verifiers that the policy names say of it, now."""
         subject, verifiers = self._subject("lens", lens), self._policy.verifiers
         if not verifiers:

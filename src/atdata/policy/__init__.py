@@ -1,6 +1,6 @@
 """Trust policies: data that say whose word a dataset needs before any of it is read, and the pure judge of them."""
 
-from atdata.policy.evaluation import evaluate
+from atdata.policy.evaluation import evaluate, is_verified
 from atdata.policy.facts import LabelReading, LensFacts, PolicyFacts, Subject, VerificationFact, contents_of
 from atdata.policy.policy import Forbid, Policy, Require, Verify
 from atdata.policy.verdict import PolicyFinding, PolicyVerdict
@@ -19,4 +19,5 @@ __all__ = [
     "Verify",
     "contents_of",
     "evaluate",
+    "is_verified",
 ]

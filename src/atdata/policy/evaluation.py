@@ -35,6 +35,16 @@ def evaluate(policy: Policy, facts: PolicyFacts) -> PolicyVerdict:
     return PolicyVerdict(policy.name, facts.dataset.uri, facts.dataset.cid, facts.at, tuple(found))
 
 
+def is_verified(policy: Policy, lens: LensFacts) -> bool:
+    """True if a policy asks for verified lenses, and this is one by all its rules.
+
+    Args:
+        policy: the rules.
+        lens: it, and what the verifiers say whom the policy names.
+    """
+    return bool(policy.verify) and all(finding.outcome == HOLDS for finding in _verified(policy, lens))
+
+
 def _proven(facts: PolicyFacts) -> Iterator[PolicyFinding]:
     for subject in facts.subjects:
         yield PolicyFinding("proven", HOLDS, f"the {subject.kind}", _record(subject), subject.proof)

@@ -9,10 +9,11 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from atdata.lens.language.rounding import FloatOperation
+from atdata.lens.language.trees import values_of
 from atdata.samples import FieldType, ListOf, Maybe
 from atdata.samples.forms import Numbers
 from atdata.samples.kinds import Misfit
-from atdata.samples.stacking import stack, unstack
+from atdata.samples.stacking import stack
 
 NOTHING: Any = object()
 """Stands for the source where there is none."""
@@ -46,8 +47,7 @@ class Conversion:
             return self.array(column)
         if self.array is not None and isinstance(column, Numbers):
             return self._numbers(self.array, column)
-        values = column.tolist() if isinstance(column, Numbers) else unstack(column)
-        return stack([self.forward(value) for value in values])
+        return stack([self.forward(value) for value in values_of(column)])
 
     def _numbers(self, convert: Forward, column: Numbers) -> Numbers:
         if column.mask is None:

@@ -120,10 +120,7 @@ class _OfText:
 
     def part(self, value: str) -> Values:
         """The parts of a text."""
-        if self._at == "all":
-            parts = value.split(self._separator)
-        else:
-            parts = value.split(self._separator, 1) if self._at == "first" else value.rsplit(self._separator, 1)
+        parts = self._parted(value)
         if len(parts) != self._count:
             raise Misfit(f"{self._count} parts {self}", f"{len(parts)} in {value!r:.60}")
         return self._checked(tuple(parts))
@@ -132,15 +129,14 @@ class _OfText:
         """The text of some parts."""
         return self._separator.join(self._checked(parts))
 
+    def _parted(self, text: str) -> list[str]:
+        if self._at == "all":
+            return text.split(self._separator)
+        return text.split(self._separator, 1) if self._at == "first" else text.rsplit(self._separator, 1)
+
     def _checked(self, parts: Values) -> Values:
         """The parts, if their text has just these parts: `aaa` is two ways an `aa` and something."""
-        text = self._separator.join(parts)
-        again = (
-            text.split(self._separator)
-            if self._at == "all"
-            else (text.split(self._separator, 1) if self._at == "first" else text.rsplit(self._separator, 1))
-        )
-        if tuple(again) != parts:
+        if self._parted(self._separator.join(parts)) != [*parts]:
             raise Misfit(f"parts that stand apart {self}", ", ".join(f"{part!r:.40}" for part in parts))
         return parts
 

@@ -15,6 +15,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from atdata.lens.ulps import ulp
+
 ULPS = 4
 
 Allowed: TypeAlias = Callable[[float], float]
@@ -80,10 +82,7 @@ class Rounding:
 
 def _spacing(dtype: str, size: float) -> float:
     """The unit in the last place of numbers of a size."""
-    bits, smallest = {"float16": (10, -24), "float32": (23, -149), "float64": (52, -1074)}[dtype]
-    if not size or math.isinf(size) or math.isnan(size):
-        return math.ldexp(1.0, smallest)
-    return math.ldexp(1.0, max(math.frexp(size)[1] - 1 - bits, smallest))
+    return float(ulp(size if math.isfinite(size) else 0.0, dtype))
 
 
 def are_close(one: Any, other: Any, allowed: Allowed) -> bool:

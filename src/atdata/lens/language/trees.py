@@ -9,8 +9,10 @@ import re
 from typing import Any, TypeAlias
 
 from atdata.errors import LensError
+from atdata.samples.forms import Numbers
 from atdata.samples.kinds import SampleOf
 from atdata.samples.kinds.field import Field
+from atdata.samples.stacking import unstack
 
 Path: TypeAlias = tuple[str, ...]
 Fields: TypeAlias = dict[str, Field]
@@ -154,8 +156,5 @@ def column_added(columns: Tree, path: Path, values: Any) -> Tree:
 
 def values_of(column: Any) -> list[Any]:
     """The values of a column one by one."""
-    from atdata.samples.forms import Numbers
-    from atdata.samples.stacking import unstack
-
     values: list[Any] = column.tolist() if isinstance(column, Numbers) else unstack(column)
     return values
