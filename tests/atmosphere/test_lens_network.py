@@ -53,6 +53,7 @@ TO_V1 = Program.of(  # of lab B: a unit, and a name
     {"op": "scale", "field": "wavelength", "factor": 1000, "unit": "nm"},
     {"op": "rename", "field": "wavelength", "to": "mz"},
 )
+OTHER = Program.of({"op": "scale", "field": "wavelength", "factor": "0.5"}, *TO_V1.value["steps"])  # shows others
 TO_V2 = Program.of(  # of lab C: a field that was split, and one that was not there
     {"op": "join", "fields": ["first", "last"], "separator": " ", "at": "first", "to": "operator"},
     {"op": "drop", "field": "raw"},
@@ -156,12 +157,12 @@ def test_a_policy_has_each_lens_verified_in_its_version(labs: Labs):
     with pytest.raises(PolicyError):
         labs.load(policy=policy(labs, methods=("codeReview",)))
 
-    labs.change(0, Program.parse(TO_V1.text.replace("1000", "1001")))
+    labs.change(1, Program.parse(TO_V2.text.replace('"separator":" "', '"separator":"-"')))
     with pytest.raises(PolicyError) as raised:
         labs.load(policy=policy(labs))
     assert "of another version" in str(raised.value.verdict)
-    labs.verify(0)
-    assert labs.load(policy=policy(labs))[0].mz[0] == np.float32(500.5)
+    labs.verify(1)
+    assert labs.load(policy=policy(labs))[0].operator == "Ada-King 0"
 
 
 def test_a_program_that_does_not_lead_where_it_says_is_not_used(labs: Labs):
@@ -187,10 +188,9 @@ def test_a_program_whose_laws_cannot_be_tried_is_not_used(labs: Labs):
 
 def test_ways_that_are_equally_good_and_differ_are_refused(labs: Labs):
     """Until one of them is verified."""
-    other = Program.parse(TO_V1.text.replace("1000", "999"))
     uri = LensPublisher(labs.clients[1]).publish(
         name="other",
-        program=other,
+        program=OTHER,
         source_schema=str(labs.schemas[1]),
         target_schema=str(labs.schemas[0]),
         rkey="other",
@@ -205,10 +205,9 @@ def test_ways_that_are_equally_good_and_differ_are_refused(labs: Labs):
 
 def test_an_address_that_is_named_is_taken_of_ways_as_good(labs: Labs):
     """As the error says."""
-    program = Program.parse(TO_V1.text.replace("1000", "999"))
     ends = {"source_schema": str(labs.schemas[1]), "target_schema": str(labs.schemas[0])}
-    other = LensPublisher(labs.clients[1]).publish(name="other", program=program, rkey="other", **ends)
-    for uri, factor in ((labs.lenses[0], 1000), (other, 999)):
+    other = LensPublisher(labs.clients[1]).publish(name="other", program=OTHER, rkey="other", **ends)
+    for uri, factor in ((labs.lenses[0], 1000), (other, 500)):
         assert labs.load(lenses=[str(uri)])[4].mz[1] == np.float32(4 / 8) * np.float32(factor)
     with pytest.raises(ArgumentTypeError):
         labs.load(lenses=str(other))
@@ -216,9 +215,8 @@ def test_an_address_that_is_named_is_taken_of_ways_as_good(labs: Labs):
 
 def test_a_lens_that_a_verifier_says_fails_is_no_verified_one(labs: Labs):
     """As for the policy itself, whatever else is said of it: else it would be chosen, and then refused."""
-    program = Program.parse(TO_V1.text.replace("1000", "999"))
     ends = {"source_schema": str(labs.schemas[1]), "target_schema": str(labs.schemas[0])}
-    other = LensPublisher(labs.clients[1]).publish(name="other", program=program, rkey="other", **ends)
+    other = LensPublisher(labs.clients[1]).publish(name="other", program=OTHER, rkey="other", **ends)
     verifier = VerificationPublisher(labs.clients[3])
     for uri, method, verdict in (
         (labs.lenses[0], "codeReview", "holds"),
@@ -227,7 +225,7 @@ def test_a_lens_that_a_verifier_says_fails_is_no_verified_one(labs: Labs):
         (labs.lenses[1], "codeReview", "holds"),
     ):
         verifier.publish(str(uri), method, verdict=verdict)
-    assert labs.load(policy=policy(labs))[4].mz[1] == np.float32(4 / 8) * np.float32(999)
+    assert labs.load(policy=policy(labs))[4].mz[1] == np.float32(4 / 8) * np.float32(500)
 
 
 def test_a_record_that_leads_nowhere_keeps_nobody_from_others(labs: Labs):

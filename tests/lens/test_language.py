@@ -197,6 +197,60 @@ def test_what_would_become_infinite_is_an_error(type_, value):
         lens.map_columns({"x": column}, 1)
 
 
+UNITS = {
+    "the factor": ("um", "nm", {"factor": 999}, '"factor": 1000, "offset": 0'),
+    "the factor left out": ("um", "nm", {}, '"factor": 1000'),
+    "the factor of the way back": ("um", "nm", {"factor": "0.001"}, '"factor": 1000'),
+    "an offset that is none": ("um", "nm", {"factor": 1000, "offset": 1}, '"offset": 0'),
+    "an offset that is wrong": ("Cel", "K", {"offset": "273.16"}, '"factor": 1, "offset": "273.15"'),
+    "the same unit": ("nm", "nm", {"factor": 2}, '"factor": 1, "offset": 0'),
+    "two that are one": ("l", "L", {"factor": 2}, '"factor": 1'),
+    "parts": ("mm/s", "m/s", {"factor": "0.01"}, '"factor": "0.001"'),
+    "powers": ("mm2", "m2", {"factor": "0.001"}, '"factor": "0.000001"'),
+    "no decimal": ("s", "min", {"factor": "0.0166"}, '"factor": "0.016666666666666667"'),
+    "no decimal, nearly": ("s", "min", {"factor": "0.01666666666666667"}, '"factor": "0.016666666666666667"'),
+    "far beyond": ("Ym9.Ym9/min", "ym9.ym9/s", {"factor": "9" * 100}, '"factor": "1.6666666666666667E+862"'),
+}
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_a_scale_between_known_units_has_the_factor_between_them(name):
+    old, new, step, said = UNITS[name]
+    types = [kind(x=Annotated[float, Unit(unit)]) for unit in (old, new)]
+    with pytest.raises(LensError, match="do not become numbers in") as raised:
+        one(*types, {"op": "scale", "field": "x", "unit": new, **step})
+    assert said in str(raised.value.expected)
+    assert raised.value.path == "steps[0].factor"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "step", "seen"),
+    [
+        ("um", "nm", {"factor": 1000}, 2000.0),
+        ("um", "nm", {"factor": "1e3"}, 2000.0),
+        ("s", "min", {"factor": "0.016666666666666667"}, 2 / 60),
+        ("s", "min", {"factor": "0.0166666666666666666666666667"}, 2 / 60),
+        ("Cel", "K", {"offset": "273.15"}, 275.15),
+        ("furlong", "nm", {"factor": 999}, 1998.0),
+        ("deg", "rad", {"factor": "0.017"}, 0.034),
+        ("eV", "J", {"factor": 2}, 4.0),
+    ],
+)
+def test_where_a_unit_is_not_known_any_factor_is_taken(old, new, step, seen):
+    lens = one(
+        *(kind(x=Annotated[float, Unit(unit)]) for unit in (old, new)),
+        {"op": "scale", "field": "x", "unit": new, **step},
+    )
+    assert lens(lens.source_type(2.0)).x == pytest.approx(seen, rel=1e-15)
+
+
+def test_a_scale_that_names_no_unit_changes_numbers_that_keep_theirs():
+    metre, plain = kind(x=Annotated[float, Unit("m")]), kind(x=float)
+    assert one(metre, metre, {"op": "scale", "field": "x", "factor": 3})(metre(2.0)).x == 6.0
+    assert one(metre, plain, {"op": "scale", "field": "x", "factor": 3, "unit": None})(metre(2.0)).x == 6.0
+    assert one(plain, metre, {"op": "scale", "field": "x", "factor": 3, "unit": "m"})(plain(2.0)).x == 6.0
+
+
 def test_scale_integers_exactly():
     small, large = NDArray[np.int16], NDArray[np.uint64]
     lens = one(
@@ -471,7 +525,7 @@ def test_a_complement_is_bound_to_its_sample():
         ([{"op": "join", "fields": ["mz", "name"], "separator": " ", "to": "x"}], "only text|several units"),
         (DRIFT.value["steps"][:-1], "does not reach the whole"),
         (DRIFT.value["steps"][:5] + DRIFT.value["steps"][6:], "leaves over"),
-        ([*DRIFT.value["steps"], {"op": "scale", "field": "mass", "factor": 1, "unit": "nm"}], "another type"),
+        ([*DRIFT.value["steps"], {"op": "scale", "field": "mass", "factor": 1000, "unit": "nm"}], "another type"),
         ([*DRIFT.value["steps"], {"op": "cast", "field": "count", "to": "int"}], "another type"),
     ],
 )

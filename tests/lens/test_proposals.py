@@ -262,7 +262,7 @@ ASKED: dict[str, tuple[Any, Any, list[str], list[str]]] = {
         kind(x=unit("s")),
         kind(x=unit("min")),
         ['{"op": "scale", "field": "x", "factor": ?1, "unit": "min"}'],
-        ["the factor is 1/60, which is no decimal"],
+        ["the factor is 1/60, which is no decimal, as near as 0.016666666666666667"],
     ),
     "a unit where none was": (
         kind(temp=float, n=int),

@@ -13,7 +13,7 @@ from typing import Any
 
 from atdata.lens.language.likeness import ALIKE, likeness, words
 from atdata.lens.language.trees import Fields, Path, shown
-from atdata.lens.language.units import conversion
+from atdata.lens.language.units import conversion, shown_decimal
 from atdata.lens.language.ways import Change, has_way, node_of, reached, way
 from atdata.samples import Array, Maybe, Scalar
 from atdata.samples.kinds import SampleOf
@@ -121,7 +121,11 @@ class Draft:
             factor = self.ask(f"{said}: was it the same? Else by what is it to be multiplied?", 1)
         else:
             known = conversion(old.unit, str(new.unit))
-            exact = "is not known" if known is None else f"is {known[0]}, which is no decimal"
+            exact = (
+                "is not known"
+                if known is None
+                else f"is {known[0]}, which is no decimal, as near as {shown_decimal(known[0])}"
+            )
             said = f"{shown(path)} was in {old.unit} and is in {new.unit}; the factor {exact}"
             factor = self.ask(f"{said}: by what is it to be multiplied?")
         rest = way(dataclasses.replace(old, unit=new.unit), new) or []

@@ -77,6 +77,17 @@ def decimal_of(number: Fraction) -> int | str | None:
     return format(found, "f") if -12 <= found.adjusted() <= 15 else format(found, "e").replace("e+", "e")
 
 
+def is_as_good(given: Fraction, number: Fraction) -> bool:
+    """True if a number is another, or as near to it as doubles are where no decimal is exact."""
+    return given == number or (decimal_of(number) is None and abs(given - number) <= abs(number) / 2**53)
+
+
+def shown_decimal(number: Fraction) -> int | str:
+    """A number as programs write it: where no decimal is exact, one that is as good."""
+    exact = decimal_of(number)
+    return str(Context(prec=17).divide(number.numerator, number.denominator)) if exact is None else exact
+
+
 def _parsed(code: str) -> tuple[Fraction, Counter[str]] | None:
     """The factor of a code to the units it is made of, and these with their exponents; `None` for what is not known."""
     factor, units, at = Fraction(1), Counter[str](), 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any, TypeAlias
 
 import msgspec
@@ -14,6 +15,7 @@ from atdata.lens.language.conversions import Conversion, lifted
 from atdata.lens.language.scaling import scaling
 from atdata.lens.language.steps import Step, member_of, same
 from atdata.lens.language.trees import Fields, field_at, path_of, shown, with_field, without
+from atdata.lens.language.units import conversion, is_as_good, shown_decimal
 from atdata.lens.types import coder, opener
 from atdata.samples import FieldType, ListOf, Scalar
 from atdata.samples.codec import pack
@@ -45,7 +47,7 @@ class Unwrap(Step, frozen=True):
 
 class Scale(Step, frozen=True):
     """Multiplies numbers by an exact factor, and adds an exact offset: `{"op": "scale", "field": "mass", "factor": "0.001",
-    "unit": "kg"}`.
+    "unit": "kg"}`. Between units that are known the factor is the one between them.
     """
 
     field: str
@@ -59,6 +61,9 @@ class Scale(Step, frozen=True):
             exact(self.factor, member_of(number, "factor")),
             exact(self.offset, member_of(number, "offset")),
         )
+        old = field_at(fields, path_of(self.field, member_of(number, "field")), member_of(number, "field"))
+        if old.unit is not None and isinstance(self.unit, str):
+            _check_conversion(self, (factor, offset), old.unit, self.unit, number)
 
         def convert(kind: FieldType) -> Conversion:
             return scaling(kind, factor, offset, member_of(number, "field"))
@@ -66,6 +71,21 @@ class Scale(Step, frozen=True):
         plus = f" + {self.offset}" if offset else ""
         unit = f" ({self.unit})" if isinstance(self.unit, str) else ""
         return _converted(self.field, fields, number, f"scale {{}} * {self.factor}{plus}{unit}", convert, self.unit)
+
+
+def _check_conversion(step: Scale, given: tuple[Fraction, Fraction], old: str, new: str, number: int) -> None:
+    """Check that the numbers of a step are those between two units, where these are known."""
+    known = conversion(old, new)
+    if known is None or all(map(is_as_good, given, known)):
+        return
+    factor, offset = map(shown_decimal, known)
+    raise LensError(
+        f"numbers in {old} do not become numbers in {new} by this factor and offset",
+        path=member_of(number, "factor"),
+        expected=f'"factor": {factor!r}, "offset": {offset!r}'.replace("'", '"'),
+        actual=f'"factor": {step.factor!r:.40}, "offset": {step.offset!r:.40}'.replace("'", '"'),
+        hint="Correct them; leave out the unit where numbers change and their unit does not.",
+    )
 
 
 class Cast(Step, frozen=True):
