@@ -20,9 +20,9 @@ import pytest
 
 from atdata.atmosphere import LensPublisher, SchemaPublisher, VerificationLoader
 from atdata.atmosphere.repository import State
-from atdata.atmosphere.verifications import Discount
 from atdata.errors import AtdataError, ConflictError, ContentionError
 from atdata.index.deciding import Decision
+from atdata.index.verifications import Discount
 from atdata.records import Label
 from atdata.testing import DevAccount
 from support.networks import Network, RealNet, fresh_handle, get, list_records, post

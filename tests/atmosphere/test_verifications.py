@@ -18,7 +18,6 @@ from atdata.atmosphere import (
     VerificationPublisher,
 )
 from atdata.atmosphere.repository import State
-from atdata.atmosphere.verifications import Discount, JudgedVerification, VerificationReport
 from atdata.atproto.syntax import RecordKey, Tid
 from atdata.errors import (
     ConflictError,
@@ -31,6 +30,7 @@ from atdata.errors import (
     VerificationError,
 )
 from atdata.index.deciding import Decision, Write
+from atdata.index.verifications import Discount, JudgedVerification, VerificationReport
 from atdata.lens import Program
 from atdata.records import LensRecord, LensVerification
 from atdata.testing import DevAccount, Lie, OldState, Teller, identity_lies, proof_lies

@@ -10,8 +10,12 @@ import pytest
 import atdata
 from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
-from atdata.errors import ConflictError, LensError, UsageError
+from atdata.atproto.syntax import AtUri
+from atdata.errors import ArgumentTypeError, ConflictError, LensError, NotFoundError, UsageError
+from atdata.index.verifications import Discount, VerificationReport
 from atdata.local import LocalIndex
+from atdata.local.integrity import check
+from atdata.records import LensRecord
 
 CODE = {"repository": "https://example.com/lenses.git", "commit": "0" * 40, "path": "lenses.py:shorten"}
 
@@ -66,6 +70,73 @@ def test_programs_and_ranges_of_versions(index: LocalIndex) -> None:
     assert not index.get_lens("exact").has_putter
     with pytest.raises(UsageError):
         index.publish_lens(name="other", program=Keep(), source_schema_version="2.x", **ends)
+
+
+@pytest.fixture
+def lens(index: LocalIndex) -> LensRecord:
+    ends = {"source_schema": index.publish_schema(Long), "target_schema": index.publish_schema(Short)}
+    return index.get_lens(index.publish_lens(name="keep", program=Keep(), **ends))
+
+
+def reasons(report: VerificationReport) -> list[Discount | None]:
+    return [item.reason for item in report]
+
+
+def test_verifications_are_kept_and_the_last_word_counts(index: LocalIndex, lens: LensRecord) -> None:
+    """Also where the same is said again after something else."""
+    assert list(index.verifications_of("keep")) == []
+    uri = index.publish_verification("keep", "codeReview", description="Read it.")
+    assert index.publish_verification(lens, "codeReview", description="Read it.") == uri, "the same is one record"
+    (item,) = index.verifications_of(lens.located)
+    assert (item.verifier, item.counts, item.uri) == ("local", True, uri)
+    assert item.record is not None
+    assert (item.record.lens, item.record.lens_commit) == (lens.uri, str(lens.cid))
+    index.publish_verification("keep", "codeReview", verdict="fails", counterexample={"text": ""})
+    assert reasons(index.verifications_of("keep")) == [Discount.NEGATIVE, Discount.SUPERSEDED]
+    index.publish_verification("keep", "codeReview", description="Read it.")
+    index.publish_verification("keep", "automatedTest", trial={"samples": 1, "seed": "", "space": "s", "language": "l"})
+    report = index.verifications_of("keep")
+    assert sorted(map(str, reasons(report))) == ["None", "None", "superseded", "superseded"]
+    assert {item.record.method for item in report.counting if item.record} == {"codeReview", "automatedTest"}
+    assert len(index.list_verifications()) == 4
+    assert len(index.list_verifications(limit=3)) == 3
+    assert check(index) == []
+
+
+def test_a_verification_is_of_one_lens_in_one_version(index: LocalIndex, lens: LensRecord) -> None:
+    """The lens may be one of the network, as it was read from there."""
+    where = AtUri.of("did:web:lab.test", LensRecord.NSID, "keep")
+    remote = lens.at(where, Cid.of_cbor(b"\x01"))
+    longer = lens.at(AtUri.of("did:web:lab.test", LensRecord.NSID, "keeper"), Cid.of_cbor(b"\x01"))
+    index.publish_verification(remote, "codeReview")
+    assert reasons(index.verifications_of(remote)) == [None]
+    assert reasons(index.verifications_of(remote.at(where, Cid.of_cbor(b"\x02")))) == [Discount.STALE]
+    index.publish_verification(longer, "codeReview", verdict="fails")
+    assert reasons(index.verifications_of(remote)) == [None]
+    assert list(index.verifications_of("keep")) == []
+    with pytest.raises(ConflictError, match="changed since"):
+        index.publish_verification(remote, "codeReview", lens_commit=str(lens.cid))
+
+
+def test_what_verifies_nothing_is_refused(index: LocalIndex, lens: LensRecord) -> None:
+    for method, facts in (("vibes", {}), ("signedHash", {}), ("codeReview", {"verdict": "perhaps"})):
+        with pytest.raises(UsageError):
+            index.publish_verification(lens, method, **facts)
+    with pytest.raises(NotFoundError):
+        index.publish_verification("nothing", "codeReview")
+    with pytest.raises(ArgumentTypeError):
+        index.publish_verification(5, "codeReview")
+    with pytest.raises(UsageError):
+        index.list_verifications("alice.test")
+    assert index.list_verifications() == []
+
+
+def test_verifications_are_copied_with_their_lenses(index: LocalIndex, lens: LensRecord, tmp_path: Path) -> None:
+    index.publish_verification(lens, "codeReview")
+    other = LocalIndex(tmp_path / "other.sqlite")
+    assert index.copy_to(other).copied == 4
+    assert reasons(other.verifications_of("keep")) == [None]
+    assert index.copy_to(other).same == 4
 
 
 @atdata.packable

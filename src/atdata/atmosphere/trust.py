@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.labelers import LabelReader
-from atdata.atmosphere.verifications import Discount, JudgedVerification, VerificationLoader
+from atdata.atmosphere.verifications import VerificationLoader
 from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
 from atdata.atproto.datamodel import check_record
@@ -25,6 +25,7 @@ from atdata.atproto.syntax import AtUri, Did
 from atdata.atproto.verify import VerifiedRecord
 from atdata.errors import AtdataError, PolicyError, ProofError, UsageError
 from atdata.files import atomic_file, disk_errors, write_all
+from atdata.index.verifications import Discount, JudgedVerification
 from atdata.policy import (
     LabelReading,
     LensFacts,

@@ -1,26 +1,27 @@
-"""lensVerification records: `VerificationPublisher`, `VerificationLoader`, and which of them count for a lens."""
+"""lensVerification records on the network: `VerificationPublisher` and `VerificationLoader`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from datetime import timedelta
-from enum import StrEnum
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from atdata.arguments import checked_text
 from atdata.atmosphere.client import AtmosphereClient
-from atdata.atmosphere.repository import State
-from atdata.atproto.syntax import AtUri, Did, Tid, typed_identifier
+from atdata.atproto.syntax import AtUri, typed_identifier
 from atdata.atproto.verify import VerifiedIdentity
-from atdata.errors import AtdataError, ConflictError, NotFoundError, UsageError
-from atdata.index.deciding import Decision, Write
-from atdata.records import CodeHash, CodeReference, LensRecord, LensVerification, Listing, Malformed, Trial
+from atdata.errors import AtdataError, NotFoundError, UsageError
+from atdata.index.verifications import (
+    ANEW,
+    Discount,
+    JudgedVerification,
+    VerificationReport,
+    drafted,
+    judge,
+    said_last,
+)
+from atdata.records import CodeHash, CodeReference, LensRecord, LensVerification, Listing, Trial
 from atdata.records.facts import Facts, warn_of_not_taken
-from atdata.records.record import datetime_text, moment, newest_first
-
-_ANEW = "A verification stays as it was published; delete it, and publish another."
 
 
 class VerificationPublisher:
@@ -64,128 +65,20 @@ class VerificationPublisher:
             ConflictError: the lens is no longer the version that was verified.
             UsageError, LensError: an argument cannot be meant; nothing was written.
         """
-        lens = self._client.read(checked_text(lens_uri, "lens_uri"), LensRecord)
-        if lens_commit is not None and lens_commit != str(lens.cid):
-            raise ConflictError(
-                "the lens has changed since it was verified",
-                uri=lens.located,
-                expected=lens_commit,
-                actual=lens.cid,
-                hint="Verify it as it is now.",
-            )
-        draft = LensVerification(
-            lens=lens.located,
-            lens_commit=str(lens.cid),
-            method=method,
-            code_hash=None if code_hash is None else CodeHash.of(code_hash),
-            proof_ref=None if proof_ref is None else CodeReference.of(proof_ref, "proof_ref", function=False),
+        draft = drafted(
+            self._client.read(checked_text(lens_uri, "lens_uri"), LensRecord),
+            method,
+            code_hash=code_hash,
+            proof_ref=proof_ref,
             description=description,
             verdict=verdict,
-            trial=None if trial is None else Trial.of(trial),
+            trial=trial,
             counterexample=counterexample,
+            lens_commit=lens_commit,
         )
-        draft.check_complete()
-
-        def decide(state: State) -> Decision[LensVerification]:
-            said = state.named(LensVerification, draft.name).all()
-            last = next((found for found in said if _subject(found) == _subject(draft)), None)
-            if last is not None and last.index_keys.content == draft.index_keys.content:
-                return Decision(last)
-            new = draft if last is None else replace(draft, created_at=_after(last.created_at, draft.created_at))
-            new = state.place(new, Tid.now())
-            return Decision(new, [Write.create(new)])
-
-        stands = self._client.records.transact([LensVerification], decide)
-        warn_of_not_taken(stands, Facts.of(description).said, _ANEW)
+        stands = self._client.records.transact([LensVerification], partial(said_last, draft=draft))
+        warn_of_not_taken(stands, Facts.of(description).said, ANEW)
         return stands.located
-
-
-class Discount(StrEnum):
-    """The reason for which a verification does not count."""
-
-    STALE = "stale"
-    NEGATIVE = "negative"
-    INVALID = "invalid"
-    SUPERSEDED = "superseded"
-    MALFORMED = "malformed"
-    INACTIVE = "inactive"
-    UNPROVEN = "unproven"
-    ABSENT = "absent"
-
-    @property
-    def words(self) -> str:
-        """The reason in words."""
-        return _WORDS[self]
-
-
-_WORDS = {
-    Discount.STALE: "it is of another version of the lens",
-    Discount.NEGATIVE: "it does not say that the lens holds",
-    Discount.INVALID: "it is a signedHash without the hash of the code",
-    Discount.SUPERSEDED: "its verifier has said something else since",
-    Discount.MALFORMED: "it cannot be read",
-    Discount.INACTIVE: "its verifier's account is not active, or not there",
-    Discount.UNPROVEN: "it cannot be proven what its verifier says",
-    Discount.ABSENT: "its verifier says nothing about this lens",
-}
-
-
-@dataclass(frozen=True)
-class JudgedVerification:
-    """A verification and whether it counts; or a verifier of whom there is none that could.
-
-    Attributes:
-        verifier: the account, as a DID; as it was asked for, where that is not known.
-        reason: why it does not count; `None` where it does.
-        record: the verification, proven, with its evidence.
-        uri: its address.
-        error: what went wrong, where something did.
-    """
-
-    verifier: str
-    reason: Discount | None
-    record: LensVerification | None = None
-    uri: str | None = None
-    error: AtdataError | None = field(default=None, compare=False)
-
-    @property
-    def counts(self) -> bool:
-        """True if it is a valid verification of the lens as it is, by an active account, that says that the lens holds."""
-        return self.reason is None
-
-    @property
-    def why(self) -> str:
-        """The reason in words; an empty text where it counts."""
-        return "" if self.reason is None else self.reason.words
-
-
-@dataclass(frozen=True)
-class VerificationReport:
-    """The verifications of a lens by some accounts, each with whether it counts, and why not.
-
-    Attributes:
-        lens: the lens as it is now, proven.
-        found: the verifications, in the order of the verifiers that were asked for, the newest first.
-    """
-
-    lens: LensRecord
-    found: tuple[JudgedVerification, ...]
-
-    @property
-    def counting(self) -> tuple[JudgedVerification, ...]:
-        """Verifications that count."""
-        return tuple(item for item in self.found if item.counts)
-
-    def __iter__(self) -> Iterator[JudgedVerification]:
-        return iter(self.found)
-
-    def __bool__(self) -> bool:
-        """Refuses: whoever asks must say how many, whose, and by which method.
-
-        Raises:
-            UsageError: always.
-        """
-        raise UsageError("a report on verifications is no yes or no", hint="Ask for those that count: report.counting.")
 
 
 class VerificationLoader:
@@ -253,52 +146,3 @@ class VerificationLoader:
         listing = self._client.reader.read_all(identity.did, LensVerification)
         found = judge(identity.did, lens, listing)
         return found or [JudgedVerification(str(identity.did), Discount.ABSENT)]
-
-
-def judge(verifier: Did, lens: LensRecord, listing: Listing[LensVerification]) -> list[JudgedVerification]:
-    """The verifications of a lens among all that an active account has, the newest first, and whether each counts.
-
-    Args:
-        verifier: the account.
-        lens: as it is now.
-        listing: all that the account has, proven complete.
-    """
-    about = newest_first(found for found in listing if found.lens == lens.uri)
-    said: set[tuple[str, str]] = set()
-    judged = []
-    for found in about:
-        reason = _discount(found, lens, _subject(found) in said)
-        said.add(_subject(found))
-        judged.append(JudgedVerification(str(verifier), reason, found, str(found.uri)))
-    unread = (passed for passed in listing.malformed if _names(passed, lens))
-    return judged + [
-        JudgedVerification(str(verifier), Discount.MALFORMED, uri=passed.uri, error=passed.reason) for passed in unread
-    ]
-
-
-def _discount(found: LensVerification, lens: LensRecord, said_anew: bool) -> Discount | None:
-    if found.lens_commit != str(lens.cid):
-        return Discount.STALE
-    if said_anew:
-        return Discount.SUPERSEDED
-    if not found.is_valid:
-        return Discount.INVALID
-    return None if found.holds else Discount.NEGATIVE
-
-
-def _after(last: str, present: str) -> str:
-    """The time of what is said after something else, also where that was dated ahead."""
-    if moment(present) > moment(last):
-        return present
-    with suppress(OverflowError):  # at the end of time
-        return datetime_text(moment(last) + timedelta(milliseconds=1))
-    return last
-
-
-def _subject(found: LensVerification) -> tuple[str, str]:
-    """The version and the method: about these an account says one thing, the last."""
-    return found.lens_commit, found.method
-
-
-def _names(passed: Malformed, lens: LensRecord) -> bool:
-    return isinstance(passed.value, Mapping) and passed.value.get("lens") == str(lens.uri)

@@ -43,7 +43,8 @@ _COUNTS = tuple(item.name for item in fields(CopiedRecords))
 
 
 def copy_records(source: Database, target: Database) -> CopiedRecords:
-    """Copy all records of an index: schemas, entries, labels (retracted ones too) and lenses, in the order of their making.
+    """Copy all records of an index: schemas, entries, labels (retracted ones too), lenses and their verifications, in the
+    order of their making.
 
     What is there already is not written again, so the same call once more goes on where one that was killed has stopped.
     Where the two say something else about the same dataset or version, the source is right, but for this: a version that

@@ -26,6 +26,7 @@ from atdata.local.opening import open_database
 from atdata.local.records import LocalRecords, check_owner
 from atdata.local.redis import RedisClient, RedisDatabase
 from atdata.local.sources import check_places, source_of_entry
+from atdata.local.verifications import LocalVerifications
 from atdata.records import Entry, Label, LensRecord, Listing, Record, Schema
 from atdata.records.address import named_locally
 from atdata.records.facts import warn_of_not_taken
@@ -44,8 +45,8 @@ R = TypeVar("R", bound=Record)
 _SHOWN = 20  # datasets in a notebook
 
 
-class LocalIndex(RecordIndex[LocalRecords]):
-    """Datasets, schemas, labels and lenses in a database: a SQLite file, Redis, or PostgreSQL.
+class LocalIndex(RecordIndex[LocalRecords], LocalVerifications):
+    """Datasets, schemas, labels, lenses and their verifications in a database: a SQLite file, Redis, or PostgreSQL.
 
     Args:
         where: `redis://...`, `rediss://...`, `unix://...`, `postgresql://...`, `sqlite:///...` or the path of a file.

@@ -6,10 +6,10 @@ from atdata.errors import AtdataError
 from atdata.index import RecordIndex
 from atdata.local.database import Database, FoundRow, RecordRow
 from atdata.local.records import LocalRecords, record_of, row_of, rows_of
-from atdata.records import Entry, Label, LensRecord, Record, Schema
+from atdata.records import Entry, Label, LensRecord, LensVerification, Record, Schema
 
-KINDS: tuple[type[Record], ...] = (Schema, Entry, Label, LensRecord)
-"""The kinds of records that an index holds."""
+KINDS: tuple[type[Record], ...] = (Schema, Entry, Label, LensRecord, LensVerification)
+"""The kinds of records that an index holds, each after those it refers to."""
 
 
 def check(index: RecordIndex[LocalRecords]) -> list[str]:

@@ -38,17 +38,21 @@ class IndexKeys(NamedTuple):
         version: of the name; `None` for a record without one.
         content: what it says, whatever it is called and whenever it was written.
         target: the record it is nothing without.
+        occasion: tells it from others with its content, where the same may be said again.
     """
 
     name: str
     version: str | None
     content: Cid
     target: AtUri | None = None
+    occasion: str = ""
 
     @property
     def unique_key(self) -> str:
-        """The key that an index has only once under a name: a version, or, without one, a content."""
-        return f"content:{self.content}" if self.version is None else self.unique_key_of(self.version)
+        """The key that an index has only once under a name: a version, or, without one, a content, or an occasion of it."""
+        if self.version is not None:
+            return self.unique_key_of(self.version)
+        return f"content:{self.content}" + (f" {self.occasion}" if self.occasion else "")
 
     @staticmethod
     def unique_key_of(version: str) -> str:

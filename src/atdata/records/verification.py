@@ -143,10 +143,10 @@ class LensVerification(Record):
 
     @property
     def index_keys(self) -> IndexKeys:
-        """The keys of it: the lens's address, and as content all that it says but in words."""
+        """The keys of it: the lens's address, and as content all that it says but in words; that may be said again."""
         wire = self.to_record()
         said = {name: wire[name] for name in _CONTENT if name in wire}
-        return IndexKeys(self.name, None, Cid.of_cbor(cbor.encode(said)), self.lens)
+        return IndexKeys(self.name, None, Cid.of_cbor(cbor.encode(said)), self.lens, self.created_at)
 
     @property
     def holds(self) -> bool:

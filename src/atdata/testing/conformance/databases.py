@@ -15,7 +15,7 @@ from atdata.testing.conformance.ports import raises
 NAMES = (
     *("a", "aa", "b", "A", "", " ", "a b", "a/b", "a\\b", 'a"b', "a'b", "a''b", "'; DROP TABLE atdata_records; --"),
     *("%", "_", "a%", "a_", "*", "a*", "?", "[a]", "[", "(", "-", "+", "{atdata}", "a:b", "\\x61", "$1", "%s", "%(a)s"),
-    *("\0", "a\0", "a\0b", "\0\0", "a\n", "a\r\nb", "\t", "\x01", "\x7f"),
+    *("\0", "a\0", "a\0b", "\0\0", "a\n", "a\r\nb", "\t", "\x01", "\x7f", "at://a.b/x.lens/k", "at://a.b/x.lens/k-2"),
     *("é", "e\u0301", "ÿ", "ß", "名前", "🙂", "\U0010ffff", "\uffff", "a" * 900, "名" * 300, "a" * 899 + "b"),
 )
 """Names are data: each of these is a name like any other."""
