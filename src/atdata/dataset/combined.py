@@ -22,7 +22,8 @@ import numpy as np
 from atdata.dataset.order import Order
 from atdata.dataset.reading.joining import join_columns
 from atdata.dataset.reading.reader import BLOCKS, Batch
-from atdata.dataset.view import About, Fingerprint, Part, ShardView, View
+from atdata.dataset.transforms import Part
+from atdata.dataset.view import About, Fingerprint, ShardView, View
 from atdata.errors import AtdataError, UsageError
 from atdata.numbers import Ints
 from atdata.samples import DictSample, SampleBatch

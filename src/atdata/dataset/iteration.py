@@ -11,7 +11,7 @@ import numpy as np
 
 from atdata.dataset.order import Order
 from atdata.dataset.view import MaybeSized, View
-from atdata.errors import AtdataError, SampleError, UnsizedError
+from atdata.errors import AtdataError, LensError, SampleError, UnsizedError, UsageError
 from atdata.numbers import checked_int
 from atdata.samples import SampleBatch
 from atdata.samples.stacking import unstack
@@ -20,6 +20,7 @@ T = TypeVar("T")
 Shuffle: TypeAlias = Literal["global", "window"]
 
 _CHUNK = 1024
+_OF_SAMPLES = (SampleError, LensError, UsageError)  # errors of what is done with one sample
 
 
 class Samples(MaybeSized, Generic[T]):
@@ -33,7 +34,7 @@ class Samples(MaybeSized, Generic[T]):
             try:
                 batch = next(self.view.read([numbers]))
             except Exception as error:
-                if isinstance(error, AtdataError) and not isinstance(error, SampleError):
+                if isinstance(error, AtdataError) and not isinstance(error, _OF_SAMPLES):
                     raise
                 for number in numbers:  # all that is before the one that is bad, or that a function refuses, is yielded
                     yield from _owned(next(self.view.read([np.array([number])])))

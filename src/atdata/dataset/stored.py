@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeGuard
 
 from atdata.dataset.iteration import Samples
 from atdata.dataset.order import Order
 from atdata.dataset.reading.members import MemberReader
+from atdata.dataset.reading.naming import named
+from atdata.dataset.transforms import views_of
 from atdata.dataset.view import ShardView, View, of_shards
 from atdata.errors import SampleError
 from atdata.samples import DictSample, PackableSample, fields_of
@@ -41,24 +44,29 @@ def rows_by_shard(view: View[Any]) -> Iterator[Iterator[Row]]:
 def packed_by_shard(view: View[Any]) -> Iterator[Iterator[SampleRow]]:
     """Yields keys, packed samples and samples as a view sees them; where it selects or transforms them, in one piece."""
     if keeps_shards(view):
-        decode = decoder(view)
-        for rows in rows_by_shard(view):
+        for shard, rows in zip(view.table.refs, rows_by_shard(view), strict=True):
+            seen = decoded(view, rows, shard.url)
             if view.lens is None:
-                yield (_kept(key, stored, decode(stored)) for key, stored in rows)
+                yield itertools.starmap(_kept, seen)
             else:
-                yield (_packed(key, decode(stored)) for key, stored in rows)
+                yield (_packed(key, sample) for key, _, sample in seen)
     else:
         samples: Iterable[Any] = Samples(view, Order(0))
         yield (_packed(f"{number:09d}", sample) for number, sample in enumerate(samples))
 
 
-def decoder(view: ShardView[Any]) -> Callable[[bytes], Any]:
-    """The function from a stored sample to the sample, seen through the view's lens."""
+def decoded(view: ShardView[Any], rows: Iterable[Row], uri: str) -> Iterator[SampleRow]:
+    """Yields the rows of a shard with their samples, seen through the view's lens. An error names the sample."""
     decode = stored_decoder(view.stored_type, view.layout)
-    if view.lens is None:
-        return decode
-    see = view.lens.get
-    return lambda stored: see(decode(stored))
+    for place, (key, stored) in enumerate(rows):
+        try:
+            sample = decode(stored)
+            if view.lens is not None:
+                (sample,) = views_of(view.lens, [sample])
+        except Exception as error:
+            named(error, uri, key, place)
+            raise
+        yield key, stored, sample
 
 
 def stored_decoder(sample_type: type[Any], layout: Layout | None) -> Callable[[bytes], Any]:

@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
 from atdata.arguments import checked_call, checked_type
-from atdata.errors import UsageError
+from atdata.errors import LensError, UsageError
 from atdata.lens import Lens
 from atdata.numbers import Ints
 from atdata.samples import DictSample, PackableSample, SampleBatch
 
-Transform: TypeAlias = Callable[[SampleBatch[Any]], SampleBatch[Any]]
-"""One batch to another. `str` names what it does, the same in every process and run."""
+Part: TypeAlias = "tuple[SampleBatch[Any], Ints | None]"
+"""A batch; and where its samples stand among those that it was made of, if some of them were left out."""
+
+
+class Transform(Protocol):
+    """One batch to another. `str` names what it does, the same in every process and run."""
+
+    def apply(self, batch: SampleBatch[Any]) -> Part:
+        """The batch that comes of one."""
+
+
+def applied(transforms: Iterable[Transform], batch: SampleBatch[Any]) -> Part:
+    """The batch that comes of one by several transforms, one after the other."""
+    kept: Ints | None = None
+    for transform in transforms:
+        batch, places = transform.apply(batch)
+        if places is not None:
+            kept = places if kept is None else kept[places]
+    return batch, kept
 
 
 @dataclass(frozen=True)
@@ -36,18 +53,39 @@ class ApplyLens:
         parts = [] if self.lens is None else [f"as_type({self.lens.view_type.__name__}) by {self.lens.name}"]
         return ", ".join([*parts, f"columns({', '.join(self.fields)})"] if self.fields is not None else parts)
 
-    def __call__(self, batch: SampleBatch[Any]) -> SampleBatch[Any]:
+    def apply(self, batch: SampleBatch[Any]) -> Part:
         """The batch through the lens, or with the chosen fields."""
         if self.lens is not None:
             if batch.rows is None and self.lens.reads() is not None:
                 batch = SampleBatch(self.lens.view_type, self.lens.map_columns(batch.stored, len(batch)))
             else:
-                batch = SampleBatch.of(self.lens.view_type, list(map(self.lens.get, batch.samples)))
+                batch = SampleBatch.of(self.lens.view_type, views_of(self.lens, batch.samples))
         if self.fields is not None:
             none = [None] * len(batch)  # samples without a type may lack a field
             columns = {name: batch.stored.get(name, none) for name in self.fields}
             batch = SampleBatch(DictSample, columns, declared=batch.declared)
-        return batch
+        return batch, None
+
+
+def views_of(lens: Lens[Any, Any], samples: Iterable[Any]) -> list[Any]:
+    """The views of some samples.
+
+    Raises:
+        LensError: one is no sample of the view's type.
+    """
+    get, kind = lens.get, lens.view_type
+    views = [get(sample) for sample in samples]  # `map` would end, without a word, where a getter raises StopIteration
+    if {*map(type, views)} - {kind}:
+        wanted = Mapping if issubclass(kind, DictSample) else kind
+        for view in views:
+            if not isinstance(view, wanted):
+                raise LensError(
+                    f"the lens {lens.name} gives another type than it says",
+                    expected=kind.__name__,
+                    actual=type(view).__name__,
+                    hint="Let its getter return a sample of that type, or raise NoHomeError where there is none.",
+                )
+    return views
 
 
 @dataclass(frozen=True)
@@ -72,9 +110,9 @@ class Map:
         known = isinstance(sample_type, type) and issubclass(sample_type, PackableSample)
         return cls(function, sample_type if known and sample_type is not None else DictSample)
 
-    def __call__(self, batch: SampleBatch[Any]) -> SampleBatch[Any]:
+    def apply(self, batch: SampleBatch[Any]) -> Part:
         """The batch of the results."""
-        rows = list(map(self.function, batch.samples))
+        rows = [self.function(sample) for sample in batch.samples]  # as in `views_of`
         for row in rows:
             if self.sample_type is not DictSample and not isinstance(row, self.sample_type):
                 raise UsageError(
@@ -85,7 +123,7 @@ class Map:
                 )
         kinds = set(map(type, rows))
         kind = kinds.pop() if len(kinds) == 1 else object
-        return SampleBatch.of(kind if issubclass(kind, PackableSample) else self.sample_type, rows)
+        return SampleBatch.of(kind if issubclass(kind, PackableSample) else self.sample_type, rows), None
 
 
 @dataclass(frozen=True)
@@ -97,28 +135,25 @@ class Filter:
     def __str__(self) -> str:
         return f"filter({function_name(self.keep)})"
 
-    def __call__(self, batch: SampleBatch[Any]) -> SampleBatch[Any]:
+    def apply(self, batch: SampleBatch[Any]) -> Part:
         """The kept samples of the batch."""
-        return self.left(batch, self.places(batch))
-
-    def places(self, batch: SampleBatch[Any]) -> Ints:
-        """The places in a batch of the samples that are kept."""
         kept = [index for index, sample in enumerate(batch.samples) if self.keep(sample)]
-        return np.array(kept, np.int64)
+        places = np.array(kept, np.int64)
+        return some_of(batch, places), places
 
-    @staticmethod
-    def left(batch: SampleBatch[Any], places: Ints) -> SampleBatch[Any]:
-        """The samples at some places of a batch."""
-        if len(places) == len(batch):
-            return batch
-        kept = places.tolist()
-        if batch.rows is not None:
-            return SampleBatch.of(batch.sample_type, [batch.rows[index] for index in kept])
-        columns = {
-            name: [column[i] for i in kept] if isinstance(column, list) else column[places]
-            for name, column in batch.stored.items()
-        }
-        return SampleBatch(batch.sample_type, columns, declared=batch.declared)
+
+def some_of(batch: SampleBatch[Any], places: Ints) -> SampleBatch[Any]:
+    """The samples at some places of a batch, in order."""
+    if len(places) == len(batch):
+        return batch
+    kept = places.tolist()
+    if batch.rows is not None:
+        return SampleBatch.of(batch.sample_type, [batch.rows[index] for index in kept])
+    columns = {
+        name: [column[i] for i in kept] if isinstance(column, list) else column[places]
+        for name, column in batch.stored.items()
+    }
+    return SampleBatch(batch.sample_type, columns, declared=batch.declared)
 
 
 def function_name(function: Callable[..., Any]) -> str:

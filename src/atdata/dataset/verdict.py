@@ -10,7 +10,7 @@ from typing import Any
 
 from atdata.dataset.reading.manifests import check_offsets
 from atdata.dataset.reading.table import wrong_claim
-from atdata.dataset.stored import decoder
+from atdata.dataset.stored import decoded
 from atdata.dataset.view import View, of_shards
 from atdata.errors import DigestError, MissingExtraError
 from atdata.manifest import Manifest, pinned_header, pinned_manifest
@@ -56,7 +56,7 @@ def read_for_verdict(view: View[Any], title: str = "") -> Verdict:
         UsageError: the view is of several datasets together.
     """
     view = of_shards(view)
-    table, decode = view.table, decoder(view)
+    table = view.table
     cache = replace(table.shards.cache, revalidate=True)
     sizes = [shard.size or 0 for shard in table.refs]
     total = samples = manifests = 0
@@ -67,8 +67,7 @@ def read_for_verdict(view: View[Any], title: str = "") -> Verdict:
             if shard.ref.manifest is not None:
                 manifests += 1
                 rows = _checked_against(_manifest(shard, cache), rows, shard)
-            for _, packed in rows:
-                decode(packed)
+            for _, packed, _ in decoded(view, rows, shard.ref.url):
                 samples += 1
                 bars.advance(BLOCK + len(packed) + -len(packed) % BLOCK)
             total += shard.size

@@ -9,17 +9,19 @@ from __future__ import annotations
 import hashlib
 import itertools
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, Self, TypeAlias, TypeVar
+from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 import numpy as np
 
 from atdata.dataset.order import Order
+from atdata.dataset.reading.naming import named
 from atdata.dataset.reading.reader import Batch, SampleReader, block_size
 from atdata.dataset.reading.table import ShardTable
-from atdata.dataset.transforms import ApplyLens, Filter, Map, Transform
+from atdata.dataset.transforms import ApplyLens, Filter, Map, Part, Transform, applied, some_of
 from atdata.errors import UnsizedError, UsageError
 from atdata.lens import Lens
 from atdata.numbers import Ints
@@ -79,10 +81,6 @@ class About(NamedTuple):
     def shards(self) -> tuple[ShardRef, ...]:
         """All shards, in order."""
         return tuple(itertools.chain.from_iterable(table.refs for table in self.tables))
-
-
-Part: TypeAlias = "tuple[SampleBatch[Any], Ints | None]"
-"""A batch; and where its samples stand among the numbers that were asked for, if a filter left some of them out."""
 
 
 class View(MaybeSized, Generic[T]):
@@ -261,19 +259,26 @@ class ShardView(View[T]):
         return super().numbers(order, ranges)
 
     def parts(self, numbers: Iterable[Batch | None]) -> Iterator[Part]:
-        """Yields a batch for each group of numbers."""
-        transforms = self._pipeline
+        """Yields a batch for each group of numbers. An error of a lens or a function names the sample it failed on."""
+        transforms, asked = self._pipeline, deque[Batch]()
         if self.table.gives_ranges:
             numbers = (some if some is None else self.table.with_ranges(some) for some in numbers)
-        for batch in self.reader().batches(numbers):
-            kept: Ints | None = None
-            for transform in transforms:
-                if isinstance(transform, Filter):
-                    places = transform.places(batch)
-                    batch, kept = transform.left(batch, places), places if kept is None else kept[places]
-                else:
-                    batch = transform(batch)
-            yield batch, kept
+        for batch in self.reader().batches(_noted(numbers, asked)):
+            yield self._through(transforms, batch, asked.popleft())
+
+    def _through(self, transforms: Sequence[Transform], batch: SampleBatch[Any], numbers: Batch) -> Part:
+        """What transforms make of a batch of samples with some numbers."""
+        try:
+            return applied(transforms, batch)
+        except Exception as error:  # noqa: BLE001  somebody's functions may raise anything
+            failed = error
+        for place, number in enumerate(numbers):
+            try:
+                applied(transforms, some_of(batch, np.array([place])))
+            except Exception as error:  # noqa: BLE001
+                failed = named(error, *self.table.place_of(int(number)))
+                break
+        raise failed
 
     def reader(self) -> SampleReader:
         """A reader of the stored fields that this view needs."""
@@ -302,6 +307,14 @@ class ShardView(View[T]):
     def only(self, numbers: Ints) -> ShardView[T]:
         """Some of the samples, in the order given."""
         return replace(self, selection=numbers)
+
+
+def _noted(numbers: Iterable[Batch | None], asked: deque[Batch]) -> Iterator[Batch | None]:
+    """The same groups of numbers, each noted when it is asked for."""
+    for some in numbers:
+        if some is not None:
+            asked.append(some)
+        yield some
 
 
 def of_shards(view: View[T]) -> ShardView[T]:

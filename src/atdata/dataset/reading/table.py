@@ -13,7 +13,7 @@ import numpy as np
 
 from atdata.dataset.reading.open_shards import OpenShards
 from atdata.dataset.reading.random_access import RandomAccessShards
-from atdata.errors import DigestError, NotFoundError, ShardError, UnverifiedError
+from atdata.errors import AtdataError, DigestError, NotFoundError, ShardError, UnverifiedError
 from atdata.numbers import Ints
 from atdata.shards.cache import ShardCache
 from atdata.shards.ports import DataSource, ShardRef
@@ -170,6 +170,14 @@ class ShardTable:
         if len(numbers) and isinstance(self.shards, RandomAccessShards):
             self.shards.fetch({shard: places for shard, _, places in self.groups(np.asarray(numbers, np.int64))})
         return numbers
+
+    def place_of(self, sample: int) -> tuple[str, str | None, int]:
+        """The address of the shard that a sample is in, its key, and its place there; no key where that cannot be had."""
+        shard = self.shard_of(sample)
+        place = sample - self._bounds[shard]
+        with suppress(AtdataError):
+            return self.refs[shard].url, self.shards.keys(shard)[place], place
+        return self.refs[shard].url, None, place
 
     def groups(self, samples: Ints) -> Iterator[tuple[int, Ints, Ints]]:
         """Yields each shard of some samples, where among them its samples are, and their numbers in it."""
