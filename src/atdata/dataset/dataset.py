@@ -26,7 +26,7 @@ from atdata.dataset.order import WINDOW, Order
 from atdata.dataset.ranks import Ranks
 from atdata.dataset.reading.table import ShardTable
 from atdata.dataset.tables.frames import Tables
-from atdata.dataset.transforms import Filter, Map, Transform
+from atdata.dataset.transforms import Filter, Map, Transform, Undefined
 from atdata.dataset.view import MaybeSized, ShardView, View
 from atdata.dataset.weights import Weight, shares_of
 from atdata.display import Card, Grid
@@ -419,7 +419,12 @@ class Dataset(MaybeSized, Tables[T], Looks[T]):
     # --- views
 
     def as_type(
-        self, view_type: type[V], *, lens: Lens[Any, Any] | None = None, layout: Mapping[str, str] | None = None
+        self,
+        view_type: type[V],
+        *,
+        lens: Lens[Any, Any] | None = None,
+        layout: Mapping[str, str] | None = None,
+        undefined: Undefined | None = None,
     ) -> Dataset[V]:
         """A view of the samples through the registered lens to another type, or with only some of their fields.
 
@@ -429,6 +434,8 @@ class Dataset(MaybeSized, Tables[T], Looks[T]):
             view_type: the type.
             lens: to go through this one instead.
             layout: as for `Dataset`, of one without a type.
+            undefined: what is done about samples of which the lens has no view, for which it raises `NoHomeError`: `raise`,
+                or `skip`, which leaves them out as `filter` does. By default what was said before, else `raise`.
 
         Raises:
             LensNotFoundError: there is no lens to it.
@@ -438,9 +445,13 @@ class Dataset(MaybeSized, Tables[T], Looks[T]):
         """
         _checked(view_type)
         said = None if layout is None else Layout.of(layout)
+        if undefined not in (None, "raise", "skip"):
+            raise UsageError(
+                "unknown value of undefined", path="undefined", expected="'raise' or 'skip'", actual=undefined
+            )
         if lens is not None:
             checked_type(lens, Lens, "lens", "Give a lens: @atdata.lens, or DataLens(program, Source, View).")
-        return self._seen(self.view.each(lambda view: _as_type(view, view_type, said, lens)))
+        return self._seen(self.view.each(lambda view: _as_type(view, view_type, said, lens, undefined)))
 
     def columns(self, *names: str) -> Dataset[DictSample]:
         """A view that reads some fields and decodes nothing else; its samples are `DictSample`s.
@@ -581,7 +592,11 @@ def dataset_of(view: View[T]) -> Dataset[T]:
 
 
 def _as_type(
-    view: ShardView[Any], view_type: type[Any], layout: Layout | None, given: Lens[Any, Any] | None
+    view: ShardView[Any],
+    view_type: type[Any],
+    layout: Layout | None,
+    given: Lens[Any, Any] | None,
+    undefined: Undefined | None,
 ) -> ShardView[Any]:
     if view.fields is not None or view.transforms:
         raise UsageError("as_type must come before columns, map and filter", hint="Call as_type first.")
@@ -599,7 +614,8 @@ def _as_type(
     elif view.sample_type is not view_type:
         next_lens = find_lens(view.sample_type, view_type)
         lens = next_lens if lens is None else lens.then(next_lens)
-    return replace(view, stored_type=stored, lens=lens, sample_type=view_type, layout=said)
+    undefined = undefined or view.undefined
+    return replace(view, stored_type=stored, lens=lens, sample_type=view_type, layout=said, undefined=undefined)
 
 
 def _columns(view: ShardView[Any], names: tuple[str, ...]) -> ShardView[Any]:

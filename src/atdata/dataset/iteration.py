@@ -68,11 +68,11 @@ class Batches(MaybeSized, Generic[T]):
         self.view, self.order, self.batch_size = view, order, checked_int(batch_size, "batch_size", 1)
 
     def __iter__(self) -> Iterator[SampleBatch[T]]:
-        numbers = self.view.numbers(self.order, self._ranges())
+        numbers = self.view.numbers(self.order, self.ranges())
         return (batch for batch in self.view.read(numbers) if len(batch))
 
-    def _ranges(self) -> Iterator[tuple[int, int]]:
-        """Positions `[start, stop)` of each batch."""
+    def ranges(self) -> Iterator[tuple[int, int]]:
+        """Yields the positions `[start, stop)` of each batch."""
         if self.order.mode == "ordered":
             self.view.prefetch_first()
         start = 0

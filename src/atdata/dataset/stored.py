@@ -12,7 +12,7 @@ from atdata.dataset.reading.members import MemberReader
 from atdata.dataset.reading.naming import named
 from atdata.dataset.transforms import views_of
 from atdata.dataset.view import ShardView, View, of_shards
-from atdata.errors import SampleError
+from atdata.errors import NoHomeError, SampleError
 from atdata.samples import DictSample, PackableSample, fields_of
 from atdata.samples.layout import Layout
 from atdata.shards.index import SampleMembers
@@ -28,7 +28,8 @@ def is_whole(view: View[Any]) -> TypeGuard[ShardView[Any]]:
 
 def keeps_shards(view: View[Any]) -> TypeGuard[ShardView[Any]]:
     """True if each sample of a view stands for one that is stored, in the same shard and place."""
-    return isinstance(view, ShardView) and view.selection is None and not view.transforms and view.fields is None
+    whole = isinstance(view, ShardView) and view.selection is None and not view.transforms and view.fields is None
+    return whole and not view.filtered
 
 
 def rows_by_shard(view: View[Any]) -> Iterator[Iterator[Row]]:
@@ -56,7 +57,9 @@ def packed_by_shard(view: View[Any]) -> Iterator[Iterator[SampleRow]]:
 
 
 def decoded(view: ShardView[Any], rows: Iterable[Row], uri: str) -> Iterator[SampleRow]:
-    """Yields the rows of a shard with their samples, seen through the view's lens. An error names the sample."""
+    """Yields the rows of a shard with their samples, seen through the view's lens; with `None` for one of which it has no view,
+    if the view skips such. An error names the sample.
+    """
     decode = stored_decoder(view.stored_type, view.layout)
     for place, (key, stored) in enumerate(rows):
         try:
@@ -64,8 +67,10 @@ def decoded(view: ShardView[Any], rows: Iterable[Row], uri: str) -> Iterator[Sam
             if view.lens is not None:
                 (sample,) = views_of(view.lens, [sample])
         except Exception as error:
-            named(error, uri, key, place)
-            raise
+            if not (isinstance(error, NoHomeError) and view.undefined == "skip"):
+                named(error, uri, key, place)
+                raise
+            sample = None
         yield key, stored, sample
 
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 
 from atdata.arguments import checked_call, checked_type
-from atdata.errors import LensError, UsageError
+from atdata.errors import LensError, NoHomeError, UsageError
 from atdata.lens import Lens
 from atdata.numbers import Ints
 from atdata.samples import DictSample, PackableSample, SampleBatch
+
+Undefined: TypeAlias = Literal["raise", "skip"]
 
 Part: TypeAlias = "tuple[SampleBatch[Any], Ints | None]"
 """A batch; and where its samples stand among those that it was made of, if some of them were left out."""
@@ -44,27 +47,60 @@ class ApplyLens:
     Attributes:
         lens: to the type of the view.
         fields: names of the fields to keep.
+        undefined: what is done about samples of which the lens has no view.
     """
 
     lens: Lens[Any, Any] | None
     fields: tuple[str, ...] | None
+    undefined: Undefined = "raise"
 
     def __str__(self) -> str:
         parts = [] if self.lens is None else [f"as_type({self.lens.view_type.__name__}) by {self.lens.name}"]
+        parts += ["undefined skipped"] if self.undefined == "skip" else []
         return ", ".join([*parts, f"columns({', '.join(self.fields)})"] if self.fields is not None else parts)
 
     def apply(self, batch: SampleBatch[Any]) -> Part:
         """The batch through the lens, or with the chosen fields."""
+        places: Ints | None = None
         if self.lens is not None:
-            if batch.rows is None and self.lens.reads() is not None:
-                batch = SampleBatch(self.lens.view_type, self.lens.map_columns(batch.stored, len(batch)))
-            else:
-                batch = SampleBatch.of(self.lens.view_type, views_of(self.lens, batch.samples))
+            try:
+                batch = _seen(self.lens, batch)
+            except NoHomeError:
+                if self.undefined == "raise":
+                    raise
+                places = np.array(list(_defined(self.lens, batch)), np.int64)
+                batch = _seen(self.lens, some_of(batch, places))
         if self.fields is not None:
             none = [None] * len(batch)  # samples without a type may lack a field
             columns = {name: batch.stored.get(name, none) for name in self.fields}
             batch = SampleBatch(DictSample, columns, declared=batch.declared)
-        return batch, None
+        return batch, places
+
+
+def _seen(lens: Lens[Any, Any], batch: SampleBatch[Any]) -> SampleBatch[Any]:
+    """The batch through a lens, by columns where the lens maps them."""
+    if len(batch) and batch.rows is None and lens.reads() is not None:
+        return SampleBatch(lens.view_type, lens.map_columns(batch.stored, len(batch)))
+    return SampleBatch.of(lens.view_type, views_of(lens, batch.samples))
+
+
+def _defined(lens: Lens[Any, Any], batch: SampleBatch[Any], first: int = 0) -> Iterable[int]:
+    """The places of the samples that a lens has a view of; where most have one, few calls tell.
+
+    Args:
+        lens: the lens.
+        batch: some samples in a row.
+        first: the place of the first of them.
+    """
+    try:
+        _seen(lens, batch)
+        return range(first, first + len(batch))
+    except NoHomeError:
+        if len(batch) == 1:
+            return ()
+    half = len(batch) // 2
+    parts = some_of(batch, np.arange(half)), some_of(batch, np.arange(half, len(batch)))
+    return itertools.chain(_defined(lens, parts[0], first), _defined(lens, parts[1], first + half))
 
 
 def views_of(lens: Lens[Any, Any], samples: Iterable[Any]) -> list[Any]:

@@ -20,8 +20,8 @@ import numpy as np
 from atdata.dataset.order import Order
 from atdata.dataset.reading.naming import named
 from atdata.dataset.reading.reader import Batch, SampleReader, block_size
-from atdata.dataset.reading.table import ShardTable
-from atdata.dataset.transforms import ApplyLens, Filter, Map, Part, Transform, applied, some_of
+from atdata.dataset.reading.table import ShardTable, place_of
+from atdata.dataset.transforms import ApplyLens, Filter, Map, Part, Transform, Undefined, applied, some_of
 from atdata.errors import UnsizedError, UsageError
 from atdata.lens import Lens
 from atdata.numbers import Ints
@@ -198,6 +198,7 @@ class ShardView(View[T]):
         selection: the numbers of the samples, int64 `[n]`; `None` stands for all.
         parted: how often `split` has made it a part of another.
         layout: the files that fields stand in, where a sample is one file a field; `None` for what the type implies.
+        undefined: what is done about samples of which the lens has no view.
     """
 
     table: ShardTable
@@ -209,6 +210,7 @@ class ShardView(View[T]):
     selection: Ints | None = None
     parted: int = 0
     layout: Layout | None = None
+    undefined: Undefined = "raise"
 
     def _size(self) -> int:
         return len(self.table)
@@ -229,8 +231,9 @@ class ShardView(View[T]):
 
     @property
     def filtered(self) -> bool:
-        """True if samples are filtered: only reading can tell which are kept."""
-        return any(isinstance(transform, Filter) for transform in self.transforms)
+        """True if samples are filtered, or skipped: only reading can tell which are kept."""
+        skips = self.lens is not None and self.undefined == "skip"
+        return skips or any(isinstance(transform, Filter) for transform in self.transforms)
 
     def resolve_stop(self, stop: int | None, *, open_shards: bool = True) -> int:
         """`stop`, or the number of positions if that is less."""
@@ -263,11 +266,14 @@ class ShardView(View[T]):
         transforms, asked = self._pipeline, deque[Batch]()
         if self.table.gives_ranges:
             numbers = (some if some is None else self.table.with_ranges(some) for some in numbers)
+        if not transforms:
+            yield from ((batch, None) for batch in self.reader().batches(numbers))
+            return
         for batch in self.reader().batches(_noted(numbers, asked)):
             yield self._through(transforms, batch, asked.popleft())
 
     def _through(self, transforms: Sequence[Transform], batch: SampleBatch[Any], numbers: Batch) -> Part:
-        """What transforms make of a batch of samples with some numbers."""
+        """The batch that transforms make of one of samples with some numbers."""
         try:
             return applied(transforms, batch)
         except Exception as error:  # noqa: BLE001  somebody's functions may raise anything
@@ -276,19 +282,20 @@ class ShardView(View[T]):
             try:
                 applied(transforms, some_of(batch, np.array([place])))
             except Exception as error:  # noqa: BLE001
-                failed = named(error, *self.table.place_of(int(number)))
+                failed = named(error, *place_of(self.table, int(number)))
                 break
         raise failed
 
     def reader(self) -> SampleReader:
         """A reader of the stored fields that this view needs."""
-        wanted = self.fields if self.lens is None else self.lens.reads(self.fields)
+        fields = self.fields if self.undefined == "raise" else None  # what is skipped is no matter of what is asked for
+        wanted = self.fields if self.lens is None else self.lens.reads(fields)
         return SampleReader(self.table, self.stored_type, wanted, self.layout)
 
     @property
     def _pipeline(self) -> tuple[Transform, ...]:
         seen = self.lens is not None or self.fields is not None
-        return (ApplyLens(self.lens, self.fields), *self.transforms) if seen else self.transforms
+        return (ApplyLens(self.lens, self.fields, self.undefined), *self.transforms) if seen else self.transforms
 
     def fingerprint(self) -> Fingerprint:
         """The identity of an epoch of this view: the same in every process and every run."""

@@ -171,14 +171,6 @@ class ShardTable:
             self.shards.fetch({shard: places for shard, _, places in self.groups(np.asarray(numbers, np.int64))})
         return numbers
 
-    def place_of(self, sample: int) -> tuple[str, str | None, int]:
-        """The address of the shard that a sample is in, its key, and its place there; no key where that cannot be had."""
-        shard = self.shard_of(sample)
-        place = sample - self._bounds[shard]
-        with suppress(AtdataError):
-            return self.refs[shard].url, self.shards.keys(shard)[place], place
-        return self.refs[shard].url, None, place
-
     def groups(self, samples: Ints) -> Iterator[tuple[int, Ints, Ints]]:
         """Yields each shard of some samples, where among them its samples are, and their numbers in it."""
         shards, places = self.locate(samples)
@@ -221,6 +213,15 @@ def known_counts(table: ShardTable) -> list[int | None]:
         with suppress(ShardError, DigestError, UnverifiedError):  # what is wrong is said when the shard is read
             counts[shard] = table.shards.manifests.count(shard) if count is None else count
     return counts
+
+
+def place_of(table: ShardTable, sample: int) -> tuple[str, str | None, int]:
+    """The address of the shard that a sample is in, its key, and its place there; no key where that cannot be had."""
+    shard = table.shard_of(sample)
+    place = sample - table.span_of(shard)[0]
+    with suppress(AtdataError):
+        return table.refs[shard].url, table.shards.keys(shard)[place], place
+    return table.refs[shard].url, None, place
 
 
 def wrong_claim(claimed: int | None, actual: int) -> ShardError:
