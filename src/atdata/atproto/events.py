@@ -156,4 +156,4 @@ class UnknownEvent:
 
 
 Event: TypeAlias = CommitEvent | SyncEvent | IdentityEvent | AccountEvent | InfoEvent | ErrorEvent | UnknownEvent
-"""Whatever a frame may hold."""
+"""Any event that a frame may hold."""

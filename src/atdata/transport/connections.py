@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from atdata.errors import AddressError, AtdataError, MissingExtraError, NetworkError, UsageError, bare
 from atdata.transport.budget import Budget
-from atdata.transport.guard import check_address, resolve
+from atdata.transport.guard import to_dial
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpcore
 
 CONNECT_TIMEOUT = 10.0
-MAX_ADDRESSES = 4  # of one name: each may take CONNECT_TIMEOUT
 _TOO_SLOW = "a server is too slow"
 
 
@@ -198,9 +199,23 @@ def _close_pools() -> None:
 
 
 def _open_pool(allow_loopback: bool | None) -> Any:
+    context = tls_context()
+    import httpcore
+
+    return httpcore.ConnectionPool(
+        ssl_context=context, network_backend=_backend(allow_loopback), max_connections=32, keepalive_expiry=20
+    )
+
+
+def tls_context() -> ssl.SSLContext:
+    """A client's side of TLS, with the authorities that are trusted here.
+
+    Raises:
+        MissingExtraError: what brings them is not installed.
+    """
     try:
         import certifi
-        import httpcore
+        import httpcore  # noqa: F401  comes with the same extra
     except ImportError as error:
         raise MissingExtraError.of("atmosphere", "Reading over HTTP") from error
     import ssl
@@ -208,9 +223,7 @@ def _open_pool(allow_loopback: bool | None) -> Any:
     context = ssl.create_default_context()
     if "SSL_CERT_FILE" not in os.environ:  # some Pythons ship without access to the system's authorities
         context.load_verify_locations(certifi.where())
-    return httpcore.ConnectionPool(
-        ssl_context=context, network_backend=_backend(allow_loopback), max_connections=32, keepalive_expiry=20
-    )
+    return context
 
 
 def _backend(allow_loopback: bool | None) -> httpcore.NetworkBackend:
@@ -278,9 +291,7 @@ def _backend(allow_loopback: bool | None) -> httpcore.NetworkBackend:
             failure: Exception = AddressError(
                 "a host name does not resolve", actual=host, hint="Check the name and the network."
             )
-            for address in resolve(host)[:MAX_ADDRESSES]:
-                if allow_loopback is not None:
-                    check_address(address, host, allow_loopback)
+            for address in to_dial(host, allow_loopback):
                 left = within(timeout, httpcore.ConnectTimeout)
                 try:
                     return Counted(super().connect_tcp(str(address), port, left, *args, **kwargs))

@@ -10,11 +10,14 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
+from collections.abc import Iterator
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from atdata.errors import AddressError
 from atdata.transport.addresses import Address, is_loopback, is_public
 
+MAX_ADDRESSES = 4
+"""Addresses of one name that are tried: each may take as long as a connection may."""
 _WAY_OUT = "Addresses found in records must be https and public; ATDATA_ALLOW_LOOPBACK=1 allows this machine's own."
 
 
@@ -64,6 +67,18 @@ def origin_of(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
 
 
+def http_form(url: str) -> str:
+    """The http or https URL of a ws or wss one: the same server, to which the same rules apply.
+
+    Raises:
+        AddressError: it is no ws or wss URL.
+    """
+    parts = split_url(url)
+    if parts.scheme not in ("ws", "wss"):
+        raise AddressError("an address is not a ws or wss URL", actual=ascii(url)[:200])
+    return parts._replace(scheme="http" if parts.scheme == "ws" else "https").geturl()
+
+
 def check_scheme(url: str, allow_loopback: bool) -> None:
     """Refuse plain http, except to this machine where that was allowed.
 
@@ -102,6 +117,18 @@ def check_address(address: Address, host: str, allow_loopback: bool) -> None:
     """
     if not (is_public(address) or (allow_loopback and is_loopback(address))):
         raise AddressError("an untrusted address is not public", uri=host, actual=str(address), hint=_WAY_OUT)
+
+
+def to_dial(host: str, allow_loopback: bool | None) -> Iterator[Address]:
+    """The addresses of a host to try in turn, each checked as it is given; with `None` no address is refused.
+
+    Raises:
+        AddressError: there are none, or the next one must not be dialled.
+    """
+    for address in resolve(host)[:MAX_ADDRESSES]:
+        if allow_loopback is not None:
+            check_address(address, host, allow_loopback)
+        yield address
 
 
 def _is_loopback_literal(host: str) -> bool:

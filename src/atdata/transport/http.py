@@ -19,8 +19,9 @@ from atdata.settings import Settings
 from atdata.transport.budget import Budget, backoff
 from atdata.transport.connections import Exchange
 from atdata.transport.dns import lookup_txt
-from atdata.transport.guard import check_scheme, join_url, origin_of, split_url
+from atdata.transport.guard import check_scheme, http_form, join_url, origin_of, split_url
 from atdata.transport.steps import SMALL, Effect, Get, Steps, TxtLookup, drive
+from atdata.transport.websocket import WebSocket
 
 T = TypeVar("T")
 
@@ -181,6 +182,24 @@ class Transport:
             Exchange(method, url, sent, content, self.allow_loopback if guarded else None, budget)
         ) as exchange:
             yield Stream(exchange.status, exchange.headers, url, _counted(exchange.chunks(), budget))
+
+    def websocket(self, url: str, max_message: int) -> WebSocket:
+        """A connection over which a server sends messages. Nothing is tried again, no redirect followed.
+
+        Raises:
+            AddressError: the server must not be dialled.
+            NetworkError: it cannot be reached, or does not speak WebSocket.
+        """
+        guarded = origin_of(http_form(url)) not in self.trusted_origins
+        if guarded:
+            check_scheme(http_form(url), self.allow_loopback)
+        return WebSocket(
+            url,
+            max_message=max_message,
+            allow_loopback=self.allow_loopback if guarded else None,
+            silence=self.patience / 5,
+            least_rate=self.least_rate,
+        )
 
     def _perform(self, effect: Effect) -> Any:
         return lookup_txt(effect.name) if isinstance(effect, TxtLookup) else self.get(effect)

@@ -17,10 +17,9 @@ from contextlib import closing, suppress
 from typing import Self
 
 from atdata.errors import AddressError, AtdataError, LimitError, NetworkError
-from atdata.transport.guard import check_address, origin_of, resolve, split_url
+from atdata.transport.guard import origin_of, split_url, to_dial
 
 _CONNECT_TIMEOUT = 10.0
-_ADDRESSES = 4  # of one name
 _HEAD = 1 << 13
 _PIECE = 1 << 16
 _WAIT = 0.5  # seconds after which it looks again whether it was closed
@@ -115,8 +114,7 @@ class Tunnel:
 
     def _dial(self) -> socket.socket:
         failure: Exception = OSError("no address")
-        for address in resolve(self._host)[:_ADDRESSES]:
-            check_address(address, self._host, self._allow_loopback)
+        for address in to_dial(self._host, self._allow_loopback):
             try:
                 return socket.create_connection((str(address), self._port), _CONNECT_TIMEOUT)
             except OSError as error:
