@@ -188,7 +188,10 @@ def test_a_lens_between_published_types_is_used(network: Network, checkout: Path
 
 
 RELEASE = "https://git.example.org/atdata@" + "0b" * 20
-KEEP, OTHER = (Program.of({"op": "drop", "field": field}) for field in ("score", "scorf"))  # by one character
+KEEP, OTHER = (  # by one character
+    Program.of({"op": "scale", "field": "score", "factor": factor}, {"op": "drop", "field": "score"})
+    for factor in (2, 3)
+)
 
 
 @pytest.fixture
@@ -293,3 +296,103 @@ def test_ranges_of_versions_are_honoured(
             publisher.publish(name="wrong", getter_code=code, **said, **ends)
     with pytest.raises(UsageError, match="leave out"):
         publisher.update(uri, source_schema_version="1.0.0")
+
+
+UNFIT = {
+    "a field that is not there": [{"op": "drop", "field": "scorf"}],
+    "not the whole of the target": [{"op": "drop", "field": "score"}, {"op": "rename", "field": "label", "to": "name"}],
+    "more than the target has": [],
+    "another type": [{"op": "drop", "field": "label"}, {"op": "rename", "field": "score", "to": "label"}],
+    "another unit": [{"op": "scale", "field": "score", "factor": 2, "unit": "m"}, {"op": "drop", "field": "label"}],
+}
+
+
+@pytest.mark.parametrize("why", UNFIT)
+def test_a_program_that_does_not_fit_its_schemas_is_not_written(
+    network: Network, alice: DevAccount, ends: dict[str, Any], why: str
+) -> None:
+    publisher, loader = LensPublisher(network.client(alice)), LensLoader(network.client())
+    program = Program.of(*UNFIT[why])
+    uri = publisher.publish(name="keep", program=KEEP, **ends)
+    before = repository_rev(alice)
+    for write in (
+        lambda: publisher.publish(name="unfit", program=program, **ends),
+        lambda: publisher.update(uri, program=program),
+        lambda: publisher.update(uri, source_schema=ends["target_schema"]),
+    ):
+        with pytest.raises(LensError) as caught:
+            write()
+        assert caught.value.path
+        assert caught.value.hint
+    assert repository_rev(alice) == before, "nothing is written"
+    assert loader.get(uri).program == ProgramMember.of(KEEP)
+
+
+def test_a_lens_object_between_other_types_than_the_schemas_is_not_written(
+    network: Network, alice: DevAccount, ends: dict[str, Any]
+) -> None:
+    publisher = LensPublisher(network.client(alice))
+    swapped = {"source_schema": ends["target_schema"], "target_schema": ends["source_schema"]}
+    with pytest.raises(LensError, match="there is no field score"):
+        publisher.publish_from_lens(DataLens(KEEP, Full, Simple), **swapped)
+    assert LensLoader(network.client(alice)).list_all() == []
+
+
+def test_what_is_no_schema_is_no_end_of_a_lens(
+    network: Network, alice: DevAccount, bob: DevAccount, ends: dict[str, Any]
+) -> None:
+    """Neither of a program, nor of code; and who names a schema by a handle has it by the DID in the record."""
+    publisher = LensPublisher(network.client(alice))
+    uri = publisher.publish(name="keep", program=KEEP, **ends)
+    full, missing = str(ends["source_schema"]), f"{ends['source_schema']}9"
+    code = {"repository": "https://example.com/r", "commit": "0" * 40, "path": "a.py:f"}
+    before = repository_rev(alice)
+    for wrong, error in (
+        (str(uri), UsageError),
+        ("Full", UsageError),
+        ("https://example.com/Full", UsageError),
+        (f"at://{alice.did}", UsageError),
+        ("", UsageError),
+        (None, UsageError),
+        (missing, NotFoundError),
+        (missing.replace(alice.did, bob.did), NotFoundError),
+    ):
+        for end in ("source_schema", "target_schema"):
+            for does in ({"program": KEEP}, {"getter_code": code}):
+                with pytest.raises(error) as caught:
+                    publisher.publish(name="x", **does, **{**ends, end: wrong})
+                assert caught.value.path == end
+                assert end in caught.value.what
+                assert caught.value.hint
+            with pytest.raises(error):
+                publisher.update(uri, **{end: wrong})
+    assert repository_rev(alice) == before
+    other = SchemaPublisher(network.client(bob)).publish(Full, version="3.0.0")
+    named = publisher.publish(
+        name="named",
+        program=KEEP,
+        source_schema=str(other).replace(bob.did, bob.handle),
+        target_schema=full.replace("/Full:1.2.0", "/Simple:1.0.0").replace(alice.did, alice.handle),
+    )
+    record = LensLoader(network.client()).get(named)
+    assert (record.source_schema, record.target_schema) == (other, ends["target_schema"])
+
+
+def test_a_range_of_versions_that_is_none_is_told_how_to_be_one(
+    network: Network, alice: DevAccount, ends: dict[str, Any]
+) -> None:
+    publisher = LensPublisher(network.client(alice))
+    uri = publisher.publish(name="keep", program=KEEP, **ends)
+    before = repository_rev(alice)
+    for path in ("source_schema_version", "target_schema_version"):
+        for wrong in ("two", ">=1.0.0 and <2", 5, ["1.x"]):
+            for write in (
+                lambda said: publisher.publish(name="x", program=KEEP, **said, **ends),
+                lambda said: publisher.update(uri, **said),
+            ):
+                with pytest.raises(UsageError) as caught:
+                    write({path: wrong})
+                assert caught.value.path == path
+                assert path in caught.value.what
+                assert ">=1.0.0 <2.0.0" in (caught.value.hint or "")
+    assert repository_rev(alice) == before

@@ -38,7 +38,10 @@ from atdata.testing.http import Answer, Request, ask
 from support.networks import Network, fresh_handle, get, list_records, official_verdicts, post, unavailable
 
 COLLECTION = "science.alt.dataset.lensVerification"
-KEEP, OTHER = (Program.of({"op": "drop", "field": field}) for field in ("score", "scorf"))  # by one character
+KEEP, OTHER = (  # by one character
+    Program.of({"op": "scale", "field": "score", "factor": factor}, {"op": "drop", "field": "score"})
+    for factor in (2, 3)
+)
 HASH = {"algorithm": "sha256", "digest": "0a" * 32}
 TRIAL = {"samples": 200, "seed": "7", "space": "Full:1.0.0", "language": "atdata-lens 1"}
 

@@ -14,7 +14,8 @@ from atdata.testing import DevAccount
 from support.networks import Network, list_records
 from support.terminal import Terminal
 
-KEEP, OTHER = (Program.of({"op": "drop", "field": field}) for field in ("score", "scorf"))
+KEEP = Program.of({"op": "drop", "field": "score"})
+OTHER = Program.of({"op": "scale", "field": "score", "factor": 2}, *KEEP.value["steps"])
 
 
 @atdata.packable

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
 import atdata
-from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import AtUri
 from atdata.errors import ArgumentTypeError, ConflictError, LensError, NotFoundError, UsageError
 from atdata.index.verifications import Discount, VerificationReport
+from atdata.lens import Program
 from atdata.local import LocalIndex
 from atdata.local.integrity import check
 from atdata.records import LensRecord
 
 CODE = {"repository": "https://example.com/lenses.git", "commit": "0" * 40, "path": "lenses.py:shorten"}
+KEEP = Program.of({"op": "drop", "field": "number"})
 
 
 @atdata.packable
@@ -62,20 +63,20 @@ def test_programs_and_ranges_of_versions(index: LocalIndex) -> None:
     later = index.publish_schema(Longer, name="Long", version="1.1.0")
     ends = {"source_schema": source, "target_schema": target}
     exact = index.publish_lens(name="exact", getter_code=CODE, **ends)
-    ranged = index.publish_lens(name="ranged", program=Keep(), source_schema_version="1.x", **ends)
-    assert index.publish_lens(name="ranged", program=Keep(), source_schema_version="1.x", **ends) == ranged
+    ranged = index.publish_lens(name="ranged", program=KEEP, source_schema_version="1.x", **ends)
+    assert index.publish_lens(name="ranged", program=KEEP, source_schema_version="1.x", **ends) == ranged
     assert [lens.uri for lens in index.find_lenses("Long@1.0.0")] == [ranged, exact]
     assert [lens.uri for lens in index.find_lenses(str(later), "Short")] == [ranged]
-    assert index.get_lens("ranged").program.cid == Keep().cid
+    assert index.get_lens("ranged").program.cid == KEEP.cid
     assert not index.get_lens("exact").has_putter
     with pytest.raises(UsageError):
-        index.publish_lens(name="other", program=Keep(), source_schema_version="2.x", **ends)
+        index.publish_lens(name="other", program=KEEP, source_schema_version="2.x", **ends)
 
 
 @pytest.fixture
 def lens(index: LocalIndex) -> LensRecord:
     ends = {"source_schema": index.publish_schema(Long), "target_schema": index.publish_schema(Short)}
-    return index.get_lens(index.publish_lens(name="keep", program=Keep(), **ends))
+    return index.get_lens(index.publish_lens(name="keep", program=KEEP, **ends))
 
 
 def reasons(report: VerificationReport) -> list[Discount | None]:
@@ -146,8 +147,22 @@ class Longer:
     more: str | None = None
 
 
-class Keep:
-    """A program."""
-
-    value: ClassVar[dict[str, Any]] = {"language": "atdata-lens", "version": 1, "steps": []}
-    cid = Cid.of_cbor(cbor.encode(value))
+def test_what_does_not_lead_between_its_schemas_is_not_listed(index: LocalIndex) -> None:
+    """By the same rule as on the network."""
+    ends = {"source_schema": index.publish_schema(Long), "target_schema": index.publish_schema(Short)}
+    swapped = {"source_schema": ends["target_schema"], "target_schema": ends["source_schema"]}
+    for said in ({"program": Program.of(), **ends}, {"program": KEEP, **swapped}):
+        with pytest.raises(LensError):
+            index.publish_lens(name="unfit", **said)
+    for end in ends:
+        for does in ({"program": KEEP}, {"getter_code": CODE}):
+            for wrong in ("at://did:plc:x/science.alt.dataset.schema/A", "nonsense", f"{ends[end]}9", None):
+                with pytest.raises((UsageError, NotFoundError)) as caught:
+                    index.publish_lens(name="unfit", **does, **{**ends, end: wrong})
+                assert caught.value.path == end
+                assert caught.value.hint
+            with pytest.raises(UsageError, match=f"{end}_version is neither"):
+                index.publish_lens(name="unfit", **does, **ends, **{f"{end}_version": "two"})
+    assert index.list_lenses() == []
+    index.publish_lens(name="named", program=KEEP, source_schema="Long", target_schema="Short@1.0.0")
+    assert [index.get_lens("named").source_schema, index.get_lens("named").target_schema] == [*ends.values()]

@@ -19,7 +19,7 @@ from atdata.atmosphere.repository import State
 from atdata.atproto.syntax import AtUri
 from atdata.errors import LensError, NotFoundError, UsageError
 from atdata.index.deciding import Decision, Write, located
-from atdata.index.lenses import check_versions
+from atdata.index.lenses import check_lens, schema_at
 from atdata.lens import DataLens, Lens, Program
 from atdata.lens.language.trying import laws_of
 from atdata.lens.types import schema_key
@@ -148,12 +148,12 @@ class LensPublisher:
 
         Raises:
             NotFoundError: the account has no such lens.
-            LensError, UsageError: as `publish`.
+            LensError, UsageError, SchemaError: as `publish`; nothing was written.
         """
         said: dict[str, Any] = {
             "name": name,
-            "source_schema": source_schema if isinstance(source_schema, UnsetType) else AtUri(source_schema),
-            "target_schema": target_schema if isinstance(target_schema, UnsetType) else AtUri(target_schema),
+            "source_schema": self._schema_or_unset(source_schema, "source_schema"),
+            "target_schema": self._schema_or_unset(target_schema, "target_schema"),
             "getter_code": _code_or_unset(getter_code, "getter_code"),
             "putter_code": _code_or_unset(putter_code, "putter_code"),
             "program": program if program is None or isinstance(program, UnsetType) else ProgramMember.of(program),
@@ -178,10 +178,16 @@ class LensPublisher:
                 interpreter = Interpreter.of(self._client.settings)
                 codes = {"getter_code": interpreter.getter, "putter_code": interpreter.putter}
             new = located(replace(there, **{**codes, **said}), uri)
-            check_versions(new, self._index.get_schema)
-            return Decision(new, [] if new.cid == there.cid else [Write.update(new, there)])
+            if new.cid == there.cid:
+                return Decision(new)
+            source = schema_at(new.source_schema, "source_schema", self._index.get_schema)
+            check_lens(new, source, schema_at(new.target_schema, "target_schema", self._index.get_schema))
+            return Decision(new, [Write.update(new, there)])
 
         return self._client.records.transact([LensRecord], decide)
+
+    def _schema_or_unset(self, ref: str | UnsetType, path: str) -> AtUri | UnsetType:
+        return ref if isinstance(ref, UnsetType) else schema_at(ref, path, self._index.get_schema).located
 
 
 class LensLoader:

@@ -11,12 +11,15 @@ from atdata.arguments import checked_text
 from atdata.atproto.syntax import AtUri, RecordKey, Tid
 from atdata.errors import IdentifierError, LensError, LexiconError, NotFoundError, UsageError
 from atdata.index.ports import RecordStore
+from atdata.lens import DataLens, Program
 from atdata.records import CodeReference, LensProgram, LensRecord, Listing, ProgramMember, Schema, VersionRange
 from atdata.records.facts import Facts, warn_of_not_taken
 from atdata.records.lens import Interpreter
 from atdata.settings import Settings
 
 Store = TypeVar("Store", bound=RecordStore)
+
+_SCHEMA = "Give the address that publish_schema gave: at://.../science.alt.dataset.schema/Name:1.0.0."
 
 _ANEW = "LensPublisher.update(uri, ...) changes a lens of one's own account; every verification of it ends with that."
 
@@ -69,21 +72,26 @@ class LensIndex(Generic[Store]):
 
         Raises:
             LensError: there is neither code nor a program, a code reference does not pin one function, or a program has
-                another CID than it says.
-            UsageError: a range is none, or the schema's own version is not in it.
+                another CID than it says, or does not lead from the whole of the one schema to the whole of the other.
+            UsageError: an address is that of no schema; a range is none, or the schema's own version is not in it.
+            NotFoundError: a schema is not there.
+            SchemaError: a program leads from or to a schema that no sample type can be built from.
             ConflictError: the record key is taken by another lens.
+            VerificationError, NetworkError: on the network: it cannot be proven what a schema is.
         """
+        source = schema_at(source_schema, "source_schema", self.get_schema)
+        target = schema_at(target_schema, "target_schema", self.get_schema)
         draft = LensRecord(
             name=name,
-            source_schema=AtUri(source_schema),
-            target_schema=AtUri(target_schema),
+            source_schema=source.located,
+            target_schema=target.located,
             **codes_of(program, getter_code, putter_code, self.settings),
             source_schema_version=source_schema_version,
             target_schema_version=target_schema_version,
             description=description,
             metadata=dict(metadata or {}),
         )
-        check_versions(draft, self.get_schema)
+        check_lens(draft, source, target)
         stands = self._put_lens(draft, Tid.now() if rkey is None else RecordKey(rkey))
         warn_of_not_taken(stands, Facts.of(description, metadata=metadata).said, _ANEW)
         return stands.located
@@ -147,23 +155,59 @@ def codes_of(
     }
 
 
-def check_versions(draft: LensRecord, read: Callable[[str], Schema]) -> None:
-    """Refuse ranges of versions that are none, or that leave out the schema itself.
+def schema_at(ref: str, path: str, read: Callable[[str], Schema]) -> Schema:
+    """The schema that one end of a lens names.
+
+    Args:
+        ref: its address, as the caller wrote it.
+        path: the name of the argument.
+        read: reads a schema.
 
     Raises:
-        UsageError: one is; `path` names it.
+        UsageError: it is the address of something else, or none.
+        NotFoundError: there is no such schema.
+        VerificationError, NetworkError: it cannot be proven what it is.
     """
-    for path, declared, versions in (
-        ("source_schema_version", draft.source_schema, draft.source_schema_version),
-        ("target_schema_version", draft.target_schema, draft.target_schema_version),
+    given = checked_text(ref, path, _SCHEMA)
+    try:
+        return read(given)
+    except (UsageError, IdentifierError) as error:
+        raise UsageError(
+            f"{path} is the address of no schema", path=path, actual=given[:200], hint=error.hint or _SCHEMA
+        ) from error
+    except NotFoundError as error:
+        raise NotFoundError(
+            f"{path} is the address of no schema that is there", path=path, actual=given[:200], hint=_SCHEMA
+        ) from error
+
+
+def check_lens(draft: LensRecord, source: Schema, target: Schema) -> None:
+    """Refuse a lens that is not one between its two schemas: a program has to lead from the whole of the one to the whole
+    of the other, and ranges of versions to be some, with the schema's own version in them.
+
+    Raises:
+        LensError: the program does not.
+        SchemaError: no sample type can be built from a schema.
+        UsageError: a range is none, or leaves out the schema itself; `path` names it.
+    """
+    for path, schema, versions in (
+        ("source_schema_version", source, draft.source_schema_version),
+        ("target_schema_version", target, draft.target_schema_version),
     ):
-        if versions is not None and (own := read(declared).version) not in VersionRange.parse(versions):
+        if versions is not None and schema.version not in VersionRange.parse(versions, path):
             raise UsageError(
                 "the versions that a lens takes leave out that of its own schema",
                 path=path,
-                expected=f"a range with {own}",
+                expected=f"a range with {schema.version}",
                 actual=versions,
+                hint=f"Write a range that takes {schema.version} too, or leave it out.",
             )
+    if draft.program is not None:
+        try:
+            DataLens(Program.parse(draft.program.value), source.sample_type, target.sample_type, draft.name)
+        except LensError as error:
+            error.hint = error.hint or "Nothing was written. Change the program, or name the schemas it leads between."
+            raise
 
 
 def takes(declared: AtUri, versions: str | None, asked: str, read: Callable[[str], Schema]) -> bool:

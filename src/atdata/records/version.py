@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Self, TypeAlias
 
+from atdata.arguments import checked_text
 from atdata.errors import UsageError
 
 _NUMBER = r"0|[1-9][0-9]{0,8}"
@@ -78,7 +79,12 @@ _HOLDS: dict[str, Callable[[Any, Any], bool]] = {
 _PARTIAL_TEXT = rf"({_NUMBER}|[xX*])(?:\.({_NUMBER}|[xX*])(?:\.({_NUMBER}|[xX*]){_TAIL})?)?"
 _PARTIAL = re.compile(_PARTIAL_TEXT)
 _SIMPLE = re.compile(rf"([\^~]|[<>]=?|=?)({_PARTIAL_TEXT})")
+_FORM = "Write it as package.json of npm does: >=1.0.0 <2.0.0, ^1.2, 1.x."
 _SPACED = re.compile(r"([\^~<>=]) +")  # between an operator and its version
+
+
+class _NoRangeError(ValueError):
+    """A text that is no range."""
 
 
 @dataclass(frozen=True)
@@ -109,13 +115,27 @@ class VersionRange:
     alternatives: tuple[tuple[VersionBound, ...], ...]
 
     @classmethod
-    def parse(cls, text: str) -> Self:
+    def parse(cls, text: str, path: str | None = None) -> Self:
         """The range that some text is.
+
+        Args:
+            text: as it was written.
+            path: the name of the argument that it is, where it is one.
 
         Raises:
             UsageError: it is none.
         """
-        return cls(text, tuple(tuple(_bounds(part.strip(" "), text)) for part in text.split("||")))
+        checked_text(text, path or "a range of versions", _FORM)
+        try:
+            return cls(text, tuple(tuple(_bounds(part.strip(" "))) for part in text.split("||")))
+        except _NoRangeError:
+            raise UsageError(
+                f"{path or 'a text'} is neither a semantic version nor a range of them",
+                path=path,
+                expected="like 1.0.0, >=1.0.0 <2.0.0, ^1.2, 1.x",
+                actual=repr(text)[:120],
+                hint=_FORM,
+            ) from None
 
     def __contains__(self, version: object) -> bool:
         found = Version.parse(version) if isinstance(version, str) else None
@@ -134,27 +154,27 @@ def _within(version: Version, bounds: tuple[VersionBound, ...]) -> bool:
     return named and all(bound.holds(version) for bound in bounds)
 
 
-def _bounds(part: str, text: str) -> Iterator[VersionBound]:
+def _bounds(part: str) -> Iterator[VersionBound]:
     """Yields the comparisons of one alternative."""
     low, hyphen, high = part.partition(" - ")
     if hyphen:
         for sign, end in ((">=", low), ("<=", high)):
             if (match := _PARTIAL.fullmatch(end.strip(" "))) is None:
-                raise _no_range(text)
-            yield from _compared(sign, match.groups(), text)
+                raise _NoRangeError
+            yield from _compared(sign, match.groups())
         return
     for word in filter(None, _SPACED.sub(r"\1", part).split(" ")):
         if (match := _SIMPLE.fullmatch(word)) is None:
-            raise _no_range(text)
-        yield from _compared(match[1] or "=", match.groups()[2:], text)
+            raise _NoRangeError
+        yield from _compared(match[1] or "=", match.groups()[2:])
 
 
-def _compared(sign: str, parts: tuple[str | None, ...], text: str) -> Iterator[VersionBound]:
+def _compared(sign: str, parts: tuple[str | None, ...]) -> Iterator[VersionBound]:
     """Yields the comparisons that an operator and a version, some of whose numbers may be left open, stand for."""
     numbers = [int(part) if part and part.isdigit() else None for part in parts[:3]]
     known = [number for number in numbers if number is not None]
     if numbers[: len(known)] != known:
-        raise _no_range(text)  # what follows an open number is open
+        raise _NoRangeError  # what follows an open number is open
     whole, first = len(known) == 3, Version.of((*known, 0, 0)[:3], parts[3] if len(known) == 3 else None)
     if not known:  # any, but none that comes before or after all
         if sign in ("<", ">"):
@@ -181,12 +201,3 @@ def _after(numbers: list[int]) -> tuple[int, ...]:
 def _least(numbers: tuple[int, ...]) -> Version:
     """The least of all versions with three numbers."""
     return Version.of(numbers, "0")
-
-
-def _no_range(text: str) -> UsageError:
-    return UsageError(
-        "a text is neither a semantic version nor a range of them",
-        expected="like 1.0.0, >=1.0.0 <2.0.0, ^1.2, 1.x",
-        actual=repr(text)[:120],
-        hint="Write it as package.json of npm does.",
-    )
