@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
 
 from atdata.errors import ArgumentTypeError
+
+T = TypeVar("T")
 
 _TEXT, _PATH = "must be text", "must be a path"
 
@@ -23,7 +26,43 @@ def checked_text(given: Any, path: str, hint: str | None = None) -> str:
     """
     if isinstance(given, str):
         return given
-    raise _wrong(given, path, _TEXT, hint)
+    raise _wrong(given, path, _TEXT, hint or "Give text.")
+
+
+def maybe_text(given: Any, path: str, hint: str | None = None) -> str | None:
+    """A text, or `None`.
+
+    Raises:
+        ArgumentTypeError: it is neither.
+    """
+    return None if given is None else checked_text(given, path, hint or "Give text, or leave it out.")
+
+
+def checked_map(given: Any, path: str, hint: str | None = None) -> dict[str, Any]:
+    """A map as a dict of its own.
+
+    Raises:
+        ArgumentTypeError: it is none, or has a name that is no text.
+    """
+    if isinstance(given, Mapping) and all(isinstance(name, str) for name in given):
+        return dict(given)
+    raise _wrong(given, path, "must be a map", hint or "Give a dict, its names text.")
+
+
+def checked_list(given: Any, kind: type[T], path: str, hint: str | None = None) -> tuple[T, ...]:
+    """The items of a list, each an object of a class. One object alone is no list, and neither is a text or a map.
+
+    Raises:
+        ArgumentTypeError: it is none, or has another item.
+    """
+    must = f"must be a list of {'texts' if kind is str else kind.__name__}"
+    if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
+        raise _wrong(given, path, must, hint or "Put what is meant into a list.")
+    items = tuple(given)
+    for item in items:
+        if not isinstance(item, kind):
+            raise _wrong(item, path, must, hint or "Each item has to be one.")
+    return items
 
 
 def path_text(given: Any, path: str = "path") -> str:
@@ -46,7 +85,8 @@ def checked_type(given: Any, kind: Any, path: str, hint: str | None = None) -> A
     """
     if isinstance(given, kind):
         return given
-    raise _wrong(given, path, f"must be of type {kind.__name__}", hint)
+    name = getattr(kind, "__name__", str(kind))  # a union has none
+    raise _wrong(given, path, f"must be of type {name}", hint or f"Give an object of type {name}.")
 
 
 def checked_call(given: Any, path: str, hint: str | None = None) -> None:
@@ -56,7 +96,7 @@ def checked_call(given: Any, path: str, hint: str | None = None) -> None:
         ArgumentTypeError: it cannot.
     """
     if not callable(given):
-        raise _wrong(given, path, "must be a function", hint)
+        raise _wrong(given, path, "must be a function", hint or "Give a function.")
 
 
 def _wrong(given: Any, path: str, must: str, hint: str | None) -> ArgumentTypeError:

@@ -29,7 +29,14 @@ def checked_int(number: Any, path: str, least: int | None = 0) -> int:
             raise TypeError
         value = operator.index(number)
     except TypeError:
-        raise UsageError(f"{path} must be an integer", path=path, actual=repr(number)[:80]) from None
+        raise UsageError(
+            f"{path} must be an integer", path=path, actual=repr(number)[:80], hint="Give an int."
+        ) from None
     if least is not None and not least <= value < 1 << 63:
-        raise UsageError(f"{path} must be at least {least} and below 2**63", path=path, actual=value)
+        raise UsageError(
+            f"{path} must be at least {least} and below 2**63",
+            path=path,
+            actual=value,
+            hint="Give a number in that range.",
+        )
     return value

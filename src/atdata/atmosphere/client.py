@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Any, TypeVar
 
+from atdata.arguments import checked_type
 from atdata.atmosphere.evidence import reader_of
 from atdata.atmosphere.records import AccountRecords
 from atdata.atproto.cid import Cid
@@ -23,6 +24,16 @@ T = TypeVar("T")
 
 LEXICON_BLOB_LIMIT = 52_428_800
 """Bytes a shard may have by the lexicon of `storageBlobs`, whatever a server would take."""
+
+
+def checked_client(given: Any) -> AtmosphereClient:
+    """A client that a caller gives.
+
+    Raises:
+        ArgumentTypeError: it is none.
+    """
+    client: AtmosphereClient = checked_type(given, AtmosphereClient, "client", "Give an AtmosphereClient().")
+    return client
 
 
 class AtmosphereClient:

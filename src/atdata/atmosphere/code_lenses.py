@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-from atdata.arguments import checked_type
+from atdata.arguments import checked_list, checked_type
 from atdata.errors import CodeError, DigestError, LensError, UsageError
 from atdata.lens import CodeLens, FunctionCode
 from atdata.records import CodeReference, LensRecord
@@ -93,6 +93,17 @@ class AllowedCode:
         return self.code.rpartition("@")[2]
 
 
+def permitted(allowed: AllowedCode | Iterable[AllowedCode] | None) -> Sequence[AllowedCode]:
+    """The permissions that a caller gives: one, several, or none.
+
+    Raises:
+        ArgumentTypeError: something else.
+    """
+    if allowed is None or isinstance(allowed, AllowedCode):
+        return () if allowed is None else (allowed,)
+    return checked_list(allowed, AllowedCode, "allow_code", "Give AllowedCode(...), or several in a list.")
+
+
 def code_lens(
     record: LensRecord,
     allowed: AllowedCode | Iterable[AllowedCode] | None,
@@ -117,9 +128,7 @@ def code_lens(
             breaks a law.
         SandboxError: no sandbox can be had here.
     """
-    permissions = [allowed] if isinstance(allowed, AllowedCode) else list(allowed or ())
-    for permission in permissions:
-        checked_type(permission, AllowedCode, "allow_code", "Give AllowedCode(...), or several.")
+    permissions = permitted(allowed)
     named = {"getterCode": record.getter_code} | ({"putterCode": record.putter_code} if record.has_putter else {})
     matching = {side: _permitted(record, reference, side, permissions) for side, reference in named.items()}
     places = {side: _place(reference, side) for side, reference in named.items()}

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from atdata.arguments import checked_text, checked_type
-from atdata.atmosphere.client import AtmosphereClient
+from atdata.atmosphere.client import AtmosphereClient, checked_client
 from atdata.atmosphere.manifests import find_manifests, manifest_observer
 from atdata.atmosphere.opening import datasets_of
 from atdata.atmosphere.publishing import Packed, publish, sending
@@ -47,7 +47,7 @@ class AtmosphereIndex(RecordIndex[AccountRecords]):
     """
 
     def __init__(self, client: AtmosphereClient, data_store: AbstractDataStore | None = None) -> None:
-        super().__init__(client.records, data_store)
+        super().__init__(checked_client(client).records, data_store)
         self.client, self.settings = client, client.settings
 
     def _insert(self, dataset: Dataset[Any], publication: Publication) -> Entry:

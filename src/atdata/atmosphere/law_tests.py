@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from atdata.atmosphere.client import AtmosphereClient
+from atdata.arguments import checked_type, maybe_text
+from atdata.atmosphere.client import AtmosphereClient, checked_client
 from atdata.atmosphere.verifications import VerificationLoader, VerificationPublisher
 from atdata.atproto.syntax import AtUri
 from atdata.errors import ConflictError, LensError, UsageError
@@ -17,6 +18,7 @@ from atdata.lens import DataLens, LawReport, Program
 from atdata.lens.language import LANGUAGE, VERSION
 from atdata.lens.language.trying import try_program
 from atdata.lens.laws import COUNT
+from atdata.numbers import checked_int
 from atdata.records import LensRecord, LensVerification, Schema
 from atdata.samples.space import SPACE
 
@@ -52,6 +54,8 @@ def lens_of(client: AtmosphereClient, record: LensRecord) -> DataLens[Any, Any]:
         NotFoundError: a schema is not there.
         VerificationError: a link to one broke.
     """
+    checked_client(client)
+    checked_type(record, LensRecord, "record", "Get it with LensLoader(client).get(uri).")
     if record.program is None:
         raise LensError(
             "the lens is code, which is not run",
@@ -73,10 +77,13 @@ def try_lens(client: AtmosphereClient, uri: str, *, count: int = COUNT, seed: st
 
     Raises:
         LensError: it is code, or its program does not lead from the whole of the one to the whole of the other.
+        UsageError: the count is no number of samples, or the seed no text.
         NotFoundError: the lens or a schema is not there.
         VerificationError: a link to one broke.
     """
-    record = client.read(uri, LensRecord)
+    checked_int(count, "count", 1)
+    maybe_text(seed, "seed")
+    record = checked_client(client).read(uri, LensRecord)
     chosen = str(record.cid) if seed is None else seed
     return LawTest(record, try_program(lens_of(client, record), count=count, seed=chosen))
 
@@ -88,6 +95,7 @@ def publish_test(client: AtmosphereClient, tested: LawTest, *, description: str 
         ConflictError: the lens has changed since.
         NotFoundError, VerificationError: the lens cannot be read.
     """
+    checked_type(tested, LawTest, "tested", "Give what try_lens(client, uri) found.")
     found = tested.report.counterexample
     return VerificationPublisher(client).publish(
         str(tested.record.located),
@@ -120,7 +128,11 @@ def repeat_test(client: AtmosphereClient, uri: str) -> tuple[LensVerification, L
     trial = said.trial
     if said.method != METHOD or trial is None:
         raise UsageError(
-            "a verification says no test that could be repeated", uri=uri, expected=f"{METHOD}, with a trial"
+            "a verification says no test that could be repeated",
+            uri=uri,
+            expected=f"{METHOD}, with a trial",
+            actual=said.method,
+            hint="Try it yourself: try_lens(client, uri), or `atdata lens verify`.",
         )
     if (trial.space, trial.language) != (SPACE, _LANGUAGE) or trial.samples > MOST_SAMPLES:
         raise UsageError(
@@ -133,6 +145,10 @@ def repeat_test(client: AtmosphereClient, uri: str) -> tuple[LensVerification, L
     tested = try_lens(client, str(said.lens), count=trial.samples, seed=trial.seed)
     if str(tested.record.cid) != said.lens_commit:
         raise ConflictError(
-            "the lens has changed since it was verified", uri=uri, expected=said.lens_commit, actual=tested.record.cid
+            "the lens has changed since it was verified",
+            uri=uri,
+            expected=said.lens_commit,
+            actual=tested.record.cid,
+            hint="Verify it as it is now.",
         )
     return said, tested

@@ -12,18 +12,19 @@ from typing import Any
 
 from msgspec import UNSET, UnsetType
 
+from atdata.arguments import checked_map, checked_text, checked_type, maybe_text
 from atdata.atmosphere.client import AtmosphereClient
-from atdata.atmosphere.code_lenses import AllowedCode, code_lens
+from atdata.atmosphere.code_lenses import AllowedCode, code_lens, permitted
 from atdata.atmosphere.index import AtmosphereIndex
 from atdata.atmosphere.repository import State
-from atdata.atproto.syntax import AtUri
+from atdata.atproto.syntax import AtUri, Did
 from atdata.errors import LensError, NotFoundError, UsageError
 from atdata.index.deciding import Decision, Write, located
-from atdata.index.lenses import check_lens, schema_at
+from atdata.index.lenses import check_lens, schema_address, schema_at
 from atdata.lens import DataLens, Lens, Program
 from atdata.lens.language.trying import laws_of
 from atdata.lens.types import schema_key
-from atdata.records import CodeReference, LensProgram, LensRecord, Listing, ProgramMember
+from atdata.records import CodeReference, LensProgram, LensRecord, Listing, ProgramMember, VersionRange
 from atdata.records.facts import Text
 from atdata.records.lens import Interpreter
 
@@ -32,7 +33,7 @@ class LensPublisher:
     """Publishes lenses under the client's account."""
 
     def __init__(self, client: AtmosphereClient) -> None:
-        self._client, self._index = client, AtmosphereIndex(client)
+        self._index, self._client = AtmosphereIndex(client), client
 
     def publish(
         self,
@@ -91,8 +92,12 @@ class LensPublisher:
             facts: other arguments of `publish`.
 
         Raises:
-            LensError: nothing says which code at which commit the functions are.
+            LensError: nothing says which code at which commit the functions are; or as `publish`.
+            UsageError, NotFoundError: as `publish`.
         """
+        checked_type(lens, Lens, "lens", "Give what @lens, Lens(get, put=...) or DataLens(...) made.")
+        for text, path in ((repository, "repository"), (commit, "commit")):
+            maybe_text(text, path)
         if isinstance(lens, DataLens):
             does: dict[str, Any] = {"program": lens.program}
         else:
@@ -151,16 +156,18 @@ class LensPublisher:
             LensError, UsageError, SchemaError: as `publish`; nothing was written.
         """
         said: dict[str, Any] = {
-            "name": name,
+            "name": name if isinstance(name, UnsetType) else checked_text(name, "name"),
             "source_schema": self._schema_or_unset(source_schema, "source_schema"),
             "target_schema": self._schema_or_unset(target_schema, "target_schema"),
             "getter_code": _code_or_unset(getter_code, "getter_code"),
             "putter_code": _code_or_unset(putter_code, "putter_code"),
             "program": program if program is None or isinstance(program, UnsetType) else ProgramMember.of(program),
-            "source_schema_version": source_schema_version,
-            "target_schema_version": target_schema_version,
-            "description": description,
-            "metadata": {} if metadata is None else metadata,
+            "source_schema_version": _range(source_schema_version, "source_schema_version"),
+            "target_schema_version": _range(target_schema_version, "target_schema_version"),
+            "description": description
+            if isinstance(description, UnsetType)
+            else maybe_text(description, "description"),
+            "metadata": _metadata(metadata),
         }
         return self._update(AtUri(uri), {key: value for key, value in said.items() if value is not UNSET})
 
@@ -194,7 +201,7 @@ class LensLoader:
     """Reads lenses of anybody's; each is verified."""
 
     def __init__(self, client: AtmosphereClient) -> None:
-        self._client, self._index = client, AtmosphereIndex(client)
+        self._index, self._client = AtmosphereIndex(client), client
 
     def load(
         self,
@@ -222,6 +229,7 @@ class LensLoader:
             SandboxError: no process can be had here that code may run in.
             VerificationError: a link to it broke.
         """
+        permissions = permitted(allow_code)
         record = self.get(uri)
         types = (
             self._type(record.source_schema, source_type, "source_type"),
@@ -231,10 +239,12 @@ class LensLoader:
             made = DataLens(Program.parse(record.program.value), *types, name=record.name)
             laws_of(made).raise_for_failure()
             return made
-        return code_lens(record, allow_code, self._client.settings, *types)
+        return code_lens(record, permissions, self._client.settings, *types)
 
     def _type(self, schema: AtUri, given: type[Any] | None, name: str) -> type[Any]:
         """The class for a schema: the one that is given, if it is of that schema."""
+        if given is not None:
+            checked_type(given, type, name, "Give a class made by @packable, or leave it out.")
         made = self._index.decode_schema(str(schema))
         if given is not None and schema_key(given) != schema_key(made):
             raise LensError(
@@ -265,8 +275,28 @@ class LensLoader:
         """Lenses between two schemas, or from one to any, among those of a DID or handle, or the client's own.
 
         Also those whose ranges take the versions of the schemas.
+
+        Raises:
+            UsageError: an address is that of no schema.
         """
-        return self._index.find_lenses(source_schema_uri, target_schema_uri, repo)
+        source = self._by_did(source_schema_uri, "source_schema_uri")
+        target = None if target_schema_uri is None else self._by_did(target_schema_uri, "target_schema_uri")
+        return self._index.find_lenses(source, target, repo)
+
+    def _by_did(self, schema: str, path: str) -> AtUri:
+        """The address of a schema as records name it."""
+        uri = schema_address(schema, path)
+        if isinstance(uri.authority, Did):
+            return uri
+        return uri.with_authority(self._client.reader.identity(uri.authority).did)
+
+
+def _range(given: Text, path: str) -> Text:
+    return given if given is None or isinstance(given, UnsetType) else VersionRange.parse(given, path).text
+
+
+def _metadata(given: Mapping[str, Any] | UnsetType | None) -> Mapping[str, Any] | UnsetType:
+    return given if isinstance(given, UnsetType) else checked_map({} if given is None else given, "metadata")
 
 
 def _code_or_unset(code: Mapping[str, Any] | CodeReference | UnsetType, where: str) -> CodeReference | UnsetType:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from atdata.arguments import checked_text
-from atdata.atmosphere.client import AtmosphereClient
+from atdata.arguments import checked_list, checked_text
+from atdata.atmosphere.client import AtmosphereClient, checked_client
 from atdata.atproto.syntax import AtUri, typed_identifier
 from atdata.atproto.verify import VerifiedIdentity
 from atdata.errors import AtdataError, NotFoundError, UsageError
@@ -23,12 +23,14 @@ from atdata.index.verifications import (
 from atdata.records import CodeHash, CodeReference, LensRecord, LensVerification, Listing, Trial
 from atdata.records.facts import Facts, warn_of_not_taken
 
+_LENS = "Give the address of a lens: at://..."
+
 
 class VerificationPublisher:
     """Publishes what the client's account found out about lenses."""
 
     def __init__(self, client: AtmosphereClient) -> None:
-        self._client = client
+        self._client = checked_client(client)
 
     def publish(
         self,
@@ -63,10 +65,10 @@ class VerificationPublisher:
             NotFoundError: there is no such lens.
             VerificationError: a link to it broke; `step` names it.
             ConflictError: the lens is no longer the version that was verified.
-            UsageError, LensError: an argument cannot be meant; nothing was written.
+            UsageError, LensError, DataModelError, LexiconError: an argument cannot be meant; nothing was written.
         """
         draft = drafted(
-            self._client.read(checked_text(lens_uri, "lens_uri"), LensRecord),
+            self._client.read(checked_text(lens_uri, "lens_uri", _LENS), LensRecord),
             method,
             code_hash=code_hash,
             proof_ref=proof_ref,
@@ -85,7 +87,7 @@ class VerificationLoader:
     """Reads verifications of anybody's; each is verified itself."""
 
     def __init__(self, client: AtmosphereClient) -> None:
-        self._client = client
+        self._client = checked_client(client)
 
     def get(self, uri: str) -> LensVerification:
         """The verification at an address. Whether it counts is another question: see `of`.
@@ -115,23 +117,26 @@ class VerificationLoader:
             VerificationError, NetworkError: it cannot be proven what the lens is now.
             UsageError, IdentifierError: there are no verifiers, or one is neither DID nor handle.
         """
-        if isinstance(verifiers, str) or not verifiers:
+        hint = 'Name them in a list: verifiers=["did:plc:..."].'
+        named = () if isinstance(verifiers, str) else checked_list(verifiers, str, "verifiers", hint)
+        if not named:
             raise UsageError(
                 "nobody says whose verifications are meant",
                 path="verifiers",
                 expected="a list of DIDs or handles",
                 actual=repr(verifiers)[:100],
+                hint=hint,
             )
-        lens = self._client.read(checked_text(lens_uri, "lens_uri"), LensRecord)
+        accounts = [str(typed_identifier(who)) for who in named]
+        lens = self._client.read(checked_text(lens_uri, "lens_uri", _LENS), LensRecord)
         judged: dict[str, list[JudgedVerification]] = {}
-        for who in verifiers:
-            verifier, found = self._by(who, lens)
+        for account in accounts:
+            verifier, found = self._by(account, lens)
             judged.setdefault(verifier, found)
         return VerificationReport(lens, tuple(item for found in judged.values() for item in found))
 
-    def _by(self, who: str, lens: LensRecord) -> tuple[str, list[JudgedVerification]]:
+    def _by(self, verifier: str, lens: LensRecord) -> tuple[str, list[JudgedVerification]]:
         """The verifications by one account."""
-        verifier = str(typed_identifier(checked_text(who, "verifiers")))
         try:
             identity = self._client.reader.identity(verifier)
             verifier = str(identity.did)

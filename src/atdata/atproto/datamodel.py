@@ -124,13 +124,14 @@ def _deeper(depth: int, here: Place) -> int:
 
 def _check_text(text: object, here: Place) -> None:
     if not isinstance(text, str):
-        raise _wrong("a name that is not text", here, actual=kind_of(text))
+        raise _wrong("a name that is not text", here, actual=kind_of(text), hint="Names in a map are text.")
     if text.isascii():
         return
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
-        raise _wrong("text with lone surrogates", here, actual=ascii(text[:100])) from None
+        hint = "Half of a surrogate pair is no character: write whole ones."
+        raise _wrong("text with lone surrogates", here, actual=ascii(text[:100]), hint=hint) from None
 
 
 def _check_integer(number: int, limit: int, here: Place) -> None:
@@ -231,7 +232,8 @@ def _check(value: object, here: Place, depth: int) -> None:
                 "a float", here, actual=value, hint="Records hold no floats: use a string, bytes, or scaled integers."
             )
         case _:
-            raise _wrong("not in the data model", here, actual=kind_of(value))
+            hint = "Records hold text, integers, booleans, bytes, CIDs, and lists and maps of them."
+            raise _wrong("not in the data model", here, actual=kind_of(value), hint=hint)
 
 
 def _check_map(value: dict[Any, Any], here: Place, depth: int) -> None:

@@ -12,9 +12,19 @@ from atdata.atproto.syntax import AtUri, RecordKey, Tid
 from atdata.errors import IdentifierError, LensError, LexiconError, NotFoundError, UsageError
 from atdata.index.ports import RecordStore
 from atdata.lens import DataLens, Program
-from atdata.records import CodeReference, LensProgram, LensRecord, Listing, ProgramMember, Schema, VersionRange
+from atdata.records import (
+    CodeReference,
+    LensProgram,
+    LensRecord,
+    Listing,
+    ProgramMember,
+    Schema,
+    VersionRange,
+    check_outgoing,
+)
 from atdata.records.facts import Facts, warn_of_not_taken
 from atdata.records.lens import Interpreter
+from atdata.records.nsids import collections
 from atdata.settings import Settings
 
 Store = TypeVar("Store", bound=RecordStore)
@@ -79,21 +89,23 @@ class LensIndex(Generic[Store]):
             ConflictError: the record key is taken by another lens.
             VerificationError, NetworkError: on the network: it cannot be proven what a schema is.
         """
+        facts = Facts.of(description, metadata=metadata)
         source = schema_at(source_schema, "source_schema", self.get_schema)
         target = schema_at(target_schema, "target_schema", self.get_schema)
         draft = LensRecord(
-            name=name,
+            name=checked_text(name, "name"),
             source_schema=source.located,
             target_schema=target.located,
             **codes_of(program, getter_code, putter_code, self.settings),
             source_schema_version=source_schema_version,
             target_schema_version=target_schema_version,
             description=description,
-            metadata=dict(metadata or {}),
+            metadata=facts.metadata or {},
         )
         check_lens(draft, source, target)
+        check_outgoing(draft, bounded=False)  # before it is looked up: what is wrong is so in any case
         stands = self._put_lens(draft, Tid.now() if rkey is None else RecordKey(rkey))
-        warn_of_not_taken(stands, Facts.of(description, metadata=metadata).said, _ANEW)
+        warn_of_not_taken(stands, facts.said, _ANEW)
         return stands.located
 
     def _put_lens(self, draft: LensRecord, rkey: RecordKey) -> LensRecord:
@@ -116,14 +128,18 @@ class LensIndex(Generic[Store]):
     def find_lenses(
         self, source_schema: str, target_schema: str | None = None, repo: str | None = None
     ) -> list[LensRecord]:
-        """Lenses between two schemas, or from one to any, newest first; also those whose ranges take their versions."""
-        checked_text(source_schema, "source_schema")
-        read = cache(self.get_schema)
+        """Lenses between two schemas, or from one to any, newest first; also those whose ranges take their versions.
+
+        Raises:
+            UsageError: an address is that of no schema.
+        """
+        source, read = schema_address(source_schema, "source_schema"), cache(self.get_schema)
+        target = None if target_schema is None else schema_address(target_schema, "target_schema")
         return [
             lens
             for lens in self.list_lenses(repo)
-            if takes(lens.source_schema, lens.source_schema_version, source_schema, read)
-            and (target_schema is None or takes(lens.target_schema, lens.target_schema_version, target_schema, read))
+            if takes(lens.source_schema, lens.source_schema_version, source, read)
+            and (target is None or takes(lens.target_schema, lens.target_schema_version, target, read))
         ]
 
 
@@ -153,6 +169,21 @@ def codes_of(
         "putter_code": CodeReference.of(putter or {}, "putter_code"),
         "program": None if program is None else ProgramMember.of(program),
     }
+
+
+def schema_address(ref: str, path: str) -> AtUri:
+    """The address of a schema, as the caller wrote it.
+
+    Raises:
+        UsageError: it is the address of something else, or none; `path` names the argument.
+    """
+    try:
+        uri = AtUri(checked_text(ref, path, _SCHEMA))
+        if uri.rkey is not None and uri.collection in collections(Schema.NSID):
+            return uri
+    except IdentifierError:
+        pass
+    raise UsageError(f"{path} is the address of no schema", path=path, actual=ref[:200], hint=_SCHEMA)
 
 
 def schema_at(ref: str, path: str, read: Callable[[str], Schema]) -> Schema:

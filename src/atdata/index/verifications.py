@@ -9,11 +9,22 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
+from atdata.arguments import checked_map, checked_text, maybe_text
 from atdata.atproto.syntax import Tid
 from atdata.errors import AtdataError, ConflictError, UsageError
 from atdata.index.deciding import Decision, Write
 from atdata.index.ports import RecordState
-from atdata.records import CodeHash, CodeReference, LensRecord, LensVerification, Listing, Malformed, Trial
+from atdata.records import (
+    METHODS,
+    CodeHash,
+    CodeReference,
+    LensRecord,
+    LensVerification,
+    Listing,
+    Malformed,
+    Trial,
+    check_outgoing,
+)
 from atdata.records.record import datetime_text, moment, newest_first
 
 ANEW = "A verification stays as it was published; publish another, by the same method: the last one counts."
@@ -36,9 +47,21 @@ def drafted(
 
     Raises:
         ConflictError: the lens is no longer the version that was verified.
-        UsageError, LensError: an argument cannot be meant.
+        UsageError, LensError, DataModelError, LexiconError: an argument cannot be meant; `path` names it.
     """
-    if lens_commit is not None and lens_commit != str(lens.cid):
+    draft = LensVerification(
+        lens=lens.located,
+        lens_commit=str(lens.cid) if lens_commit is None else checked_text(lens_commit, "lens_commit"),
+        method=checked_text(method, "method", f"Give one of {', '.join(METHODS)}."),
+        code_hash=None if code_hash is None else CodeHash.of(code_hash),
+        proof_ref=None if proof_ref is None else CodeReference.of(proof_ref, "proof_ref", function=False),
+        description=maybe_text(description, "description"),
+        verdict=maybe_text(verdict, "verdict", "Give holds or fails, or leave it out."),
+        trial=None if trial is None else Trial.of(trial),
+        counterexample=None if counterexample is None else checked_map(counterexample, "counterexample"),
+    )
+    check_outgoing(draft, bounded=False)  # before it is looked up: what is wrong is so in any case
+    if draft.lens_commit != str(lens.cid):
         raise ConflictError(
             "the lens has changed since it was verified",
             uri=lens.located,
@@ -46,18 +69,6 @@ def drafted(
             actual=lens.cid,
             hint="Verify it as it is now.",
         )
-    draft = LensVerification(
-        lens=lens.located,
-        lens_commit=str(lens.cid),
-        method=method,
-        code_hash=None if code_hash is None else CodeHash.of(code_hash),
-        proof_ref=None if proof_ref is None else CodeReference.of(proof_ref, "proof_ref", function=False),
-        description=description,
-        verdict=verdict,
-        trial=None if trial is None else Trial.of(trial),
-        counterexample=counterexample,
-    )
-    draft.check_complete()
     return draft
 
 

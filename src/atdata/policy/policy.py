@@ -37,7 +37,7 @@ from typing import Any, Literal, Self, TypeVar
 
 import msgspec
 
-from atdata.arguments import checked_type
+from atdata.arguments import checked_list, checked_map, checked_text
 from atdata.atproto.cid import Cid
 from atdata.atproto.labels import MAX_VALUE
 from atdata.atproto.syntax import AtUri, Did
@@ -50,6 +50,8 @@ T = TypeVar("T")
 
 SHARDS, LENSES = "shards", "lenses"
 MAX_FILE = 1 << 20
+
+_PINS = 'Write pins={"at://did/collection/key": "bafy..."}.'
 
 
 @dataclass(frozen=True)
@@ -138,23 +140,23 @@ class Policy:
     name: str = "policy"
 
     def __post_init__(self) -> None:
-        for kind, rules in ((Forbid, self.forbid), (Require, self.require), (Verify, self.verify)):
-            for rule in rules:
-                checked_type(rule, kind, kind.__name__.lower())
-        unverified = frozenset(_texts(tuple(self.unverified), "unverified"))
+        kinds: dict[str, type[Any]] = {"forbid": Forbid, "require": Require, "verify": Verify}
+        rules: dict[str, Any] = {name: _rules(getattr(self, name), kind, name) for name, kind in kinds.items()}
+        unverified = frozenset(_texts(self.unverified, "unverified"))
         if unknown := unverified - {SHARDS, LENSES}:
             raise _unmeant("a policy allows what it does not know", "unverified", f"{SHARDS}, {LENSES}", min(unknown))
-        if self.verify and LENSES in unverified:
+        if rules["verify"] and LENSES in unverified:
             raise UsageError(
                 "a policy asks for verified lenses, and allows others", path="unverified", hint="Leave one of them out."
             )
         checked_int(self.max_age, "max_age")
+        checked_text(self.name, "name")
         _set(
             self,
             publishers=None if self.publishers is None else _dids(self.publishers, "publishers"),
-            pins={_address(uri): _version(cid) for uri, cid in self.pins.items()},
+            pins={_address(uri): _version(cid) for uri, cid in checked_map(self.pins, "pins", _PINS).items()},
             unverified=unverified,
-            **{name: tuple(getattr(self, name)) for name in ("forbid", "require", "verify")},
+            **rules,
         )
 
     @property
@@ -184,6 +186,8 @@ class Policy:
         Raises:
             UsageError: it is no TOML, has what no policy has, or cannot be meant; `path` names the place.
         """
+        checked_text(text, "text", "Give the text of a policy; Policy.load(path) reads a file.")
+        checked_text(name, "name")
         try:
             wire = msgspec.convert(tomllib.loads(text), _Wire)
         except (tomllib.TOMLDecodeError, msgspec.ValidationError, RecursionError) as error:
@@ -268,13 +272,16 @@ def _set(rule: object, **members: Any) -> None:
 
 
 def _unmeant(what: str, path: str, expected: object, actual: object, hint: str | None = None) -> UsageError:
-    return UsageError(what, path=path, expected=expected, actual=actual, hint=hint)
+    default = f"Correct {path}; the documentation of `atdata.policy.Policy` shows what stands where."
+    return UsageError(what, path=path, expected=expected, actual=actual, hint=hint or default)
 
 
 def _texts(given: Any, path: str) -> tuple[str, ...]:
-    if isinstance(given, str) or not isinstance(given, Sequence) or not all(isinstance(text, str) for text in given):
-        raise _unmeant("a rule of a policy must list texts", path, "a list of texts", repr(given)[:80])
-    return tuple(given)
+    return checked_list(given, str, path, f'Write {path}=("...",).')
+
+
+def _rules(given: Any, kind: type[T], path: str) -> tuple[T, ...]:
+    return checked_list(given, kind, path, f"Write {path}=({kind.__name__}(...),): several rules may be given.")
 
 
 def _values(given: Any) -> tuple[str, ...]:

@@ -9,8 +9,9 @@ from typing import Any, TypeAlias, TypedDict
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from atdata.arguments import checked_list, checked_map, maybe_text
 from atdata.atproto.syntax import AtUri
-from atdata.errors import NotTakenWarning, UsageError, warn
+from atdata.errors import NotTakenWarning, warn
 from atdata.records.content import write_content
 from atdata.records.entry import SPLITS, Entry, pack_metadata
 from atdata.records.record import Record
@@ -63,13 +64,13 @@ class Facts:
         """The facts that a caller says.
 
         Raises:
-            UsageError: the tags are one text, or the metadata are no map.
+            UsageError: one of another type; the tags are one text, or the metadata are no map.
         """
         return cls(
-            description,
+            maybe_text(description, "description"),
             None if tags is None else _tags(tags),
-            license,
-            None if metadata is None else _map(metadata),
+            maybe_text(license, "license"),
+            None if metadata is None else checked_map(metadata, "metadata"),
         )
 
     @classmethod
@@ -114,19 +115,19 @@ def changed(
     """An entry of which something else is said; see `RecordIndex.update_dataset`. `content` are `with_content`.
 
     Raises:
-        UsageError: the tags are one text, or the metadata are no map.
+        UsageError: one of another type; the tags are one text, or the metadata are no map.
     """
     said: dict[str, Any] = {}
     if description is not UNSET:
-        said["description"] = description
+        said["description"] = maybe_text(description, "description")
     if tags is not UNSET:
         said["tags"] = () if tags is None else _tags(tags)
     if license is not UNSET:
-        said["license"] = license
+        said["license"] = maybe_text(license, "license")
     if metadata is None:
         said["metadata"] = {name: entry.metadata[name] for name in _OURS if name in entry.metadata}
     elif metadata is not UNSET:
-        merged = {**entry.metadata, **_map(metadata)}
+        merged = {**entry.metadata, **checked_map(metadata, "metadata")}
         said["metadata"] = {name: merged[name] for name in merged if metadata.get(name, ...) is not None}
     differing = {name: value for name, value in said.items() if not _same(getattr(entry, name), value)}
     if content is not UNSET and not _equal(Facts.of_entry(entry).content, content.content):
@@ -142,17 +143,7 @@ def warn_of_not_taken(stands: Record, said: Mapping[str, Any], hint: str) -> Non
 
 
 def _tags(tags: Any) -> tuple[str, ...]:
-    if not isinstance(tags, Sequence) or isinstance(tags, str) or not all(isinstance(tag, str) for tag in tags):
-        raise UsageError(
-            "tags must be a list of words", path="tags", actual=repr(tags)[:80], hint='Write tags=["..."].'
-        )
-    return tuple(tags)
-
-
-def _map(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    if not isinstance(metadata, Mapping):
-        raise UsageError("metadata must be a map", path="metadata", actual=type(metadata).__name__)
-    return dict(metadata)
+    return checked_list(tags, str, "tags", 'Write tags=["..."].')
 
 
 def _same(stands: Any, said: Any) -> bool:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, Protocol, Self
 
+from atdata.arguments import maybe_text
 from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
 from atdata.atproto.datamodel import KINDS, check_record, kind_of
 from atdata.atproto.syntax import AtUri, Nsid
-from atdata.errors import DataModelError, LensError, LexiconError
+from atdata.errors import ArgumentTypeError, DataModelError, LensError, LexiconError
 from atdata.records import nsids
 from atdata.records.record import IndexKeys, Record, rest_of, without_none
 from atdata.settings import Settings
@@ -62,9 +63,7 @@ class CodeReference:
         Raises:
             LensError: a part is missing, or does not pin the code.
         """
-        if isinstance(value, CodeReference):
-            return value
-        given: Any = value
+        given: Any = asdict(value) if isinstance(value, CodeReference) else value
         parts = given if isinstance(given, Mapping) else {}
         missing = [name for name in ("repository", "commit", "path") if not isinstance(parts.get(name), str)]
         if missing:
@@ -72,28 +71,37 @@ class CodeReference:
                 "a code reference lacks some of its parts",
                 path=f"{where}.{missing[0]}",
                 expected="repository, commit, path",
+                actual=None if parts else type(given).__name__,
+                hint='Write {"repository": url, "commit": full hash, "path": "dir/file.py:function"}.',
             )
-        if not _COMMIT.fullmatch(value["commit"]):
+        branch, language = (maybe_text(parts.get(name), f"{where}.{name}") for name in ("branch", "language"))
+        if not _COMMIT.fullmatch(parts["commit"]):
             raise LensError(
                 "a code reference must pin a full commit hash",
                 path=f"{where}.commit",
                 expected="the full hash, 40 hexadecimal digits",
-                actual=value["commit"],
+                actual=parts["commit"],
                 hint="git rev-parse HEAD prints it.",
             )
-        if not value["repository"].startswith(("https://", "at://")):
+        if not parts["repository"].startswith(("https://", "at://")):
             raise LensError(
                 "a code reference must name a repository that strangers can reach",
                 path=f"{where}.repository",
                 expected="https://...",
-                actual=value["repository"],
+                actual=parts["repository"],
+                hint="Name the URL that others clone it from.",
             )
-        if function and ":" not in value["path"]:
+        if function and ":" not in parts["path"]:
             raise LensError(
-                "a code reference must name a function", path=f"{where}.path", expected="dir/file.py:function"
+                "a code reference must name a function",
+                path=f"{where}.path",
+                expected="dir/file.py:function",
+                actual=parts["path"],
+                hint="Write the function's name after the file's, with a colon between.",
             )
-        language = value.get("language", "python" if function else None)
-        return cls(value["repository"], value["commit"], value["path"], value.get("branch"), language)
+        if "language" not in parts and function:
+            language = "python"
+        return cls(parts["repository"], parts["commit"], parts["path"], branch, language)
 
     def to_record(self) -> dict[str, Any]:
         """The wire form."""
@@ -189,8 +197,14 @@ class ProgramMember:
         """The member for a program.
 
         Raises:
-            LensError: it is none, or has another CID than it says.
+            ArgumentTypeError: it is none.
+            LensError: it is one that no record can hold, or has another CID than it says.
         """
+        if isinstance(program, type) or not isinstance(getattr(program, "value", None), Mapping):
+            hint = "Give Program.of(step, ...), or Program.parse(what a file says)."
+            raise ArgumentTypeError(
+                "program must be a program of lenses", path="program", actual=type(program).__name__, hint=hint
+            )
         try:
             return cls.from_record({**program.value, "cid": str(program.cid)})
         except (LexiconError, DataModelError) as error:

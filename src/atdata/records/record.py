@@ -241,8 +241,8 @@ def check_outgoing(record: Record, bounded: bool = True) -> dict[str, Any]:
         DigestError: it lists a shard without a digest where readers look for one.
         LimitError: it is too large for a record.
     """
-    record.check_complete()
     value = check_record(record.to_record())
+    record.check_complete()
     lexicons().validate_record(value, record.NSID)
     type(record).from_record(value)  # also what open unions leave unsaid: we read all that we write
     size = json_size(value) if bounded else 0

@@ -48,18 +48,16 @@ class CodeHash:
         Raises:
             UsageError: it is none.
         """
-        if isinstance(value, CodeHash):
-            made = value
-        else:
-            given: Any = value
-            parts = given if isinstance(given, Mapping) else {}
-            made = cls(str(parts.get("algorithm", "")), str(parts.get("digest", "")))
+        given: Any = asdict(value) if isinstance(value, CodeHash) else value
+        parts = given if isinstance(given, Mapping) else {}
+        made = cls(str(parts.get("algorithm", "")), str(parts.get("digest", "")))
         if not made.is_digest:
             raise UsageError(
                 "a code hash is no digest",
                 path="code_hash",
                 expected='{"algorithm": "sha256", "digest": "..."}, in hexadecimal digits',
                 actual=repr(value)[:200],
+                hint="Give the digest of the very bytes: sha256sum FILE prints it.",
             )
         return made
 
@@ -97,7 +95,13 @@ class Trial:
         """
         made = value if isinstance(value, Trial) else cls.from_record(value)
         if made is None or cls.from_record(asdict(made)) is None:
-            raise UsageError("a trial lacks some of its parts", path="trial", expected=", ".join(_TRIAL), actual=value)
+            raise UsageError(
+                "a trial lacks some of its parts",
+                path="trial",
+                expected=", ".join(_TRIAL),
+                actual=repr(value)[:200],
+                hint='Write {"samples": count, "seed": text, "space": text, "language": text}.',
+            )
         return made
 
     @classmethod
@@ -168,7 +172,7 @@ class LensVerification(Record):
                 path="method",
                 expected=", ".join(METHODS),
                 actual=self.method,
-                hint=did_you_mean(self.method, METHODS),
+                hint=did_you_mean(self.method, METHODS) or "Name one of these.",
             )
         if not self.is_valid:
             raise UsageError(
@@ -176,11 +180,22 @@ class LensVerification(Record):
             )
         if self.verdict not in (None, HOLDS, FAILS) or (self.counterexample is not None and self.verdict != FAILS):
             expected = f"{HOLDS}, or {FAILS}, which alone has a counterexample"
-            raise UsageError("a verdict is none", path="verdict", expected=expected, actual=self.verdict)
+            raise UsageError(
+                "a verdict is none",
+                path="verdict",
+                expected=expected,
+                actual=self.verdict,
+                hint=f"Give verdict={FAILS!r}, or leave the counterexample out."
+                if self.verdict in (None, HOLDS)
+                else f"Give {HOLDS} or {FAILS}, or leave it out.",
+            )
         try:
             Cid.parse(self.lens_commit)
         except IdentifierError as error:
-            raise UsageError("the version of a lens is a CID", path="lens_commit", actual=self.lens_commit) from error
+            hint = "Take it from the lens's record: LensLoader(client).get(uri).cid."
+            raise UsageError(
+                "the version of a lens is a CID", path="lens_commit", actual=self.lens_commit, hint=hint
+            ) from error
 
     def to_record(self) -> dict[str, Any]:
         """The wire form."""
