@@ -55,7 +55,7 @@ class ApplyLens:
     undefined: Undefined = "raise"
 
     def __str__(self) -> str:
-        parts = [] if self.lens is None else [f"as_type({self.lens.view_type.__name__}) by {self.lens.name}"]
+        parts = [] if self.lens is None else [f"as_type({self.lens.view_type.__name__}) by {self.lens}"]
         parts += ["undefined skipped"] if self.undefined == "skip" else []
         return ", ".join([*parts, f"columns({', '.join(self.fields)})"] if self.fields is not None else parts)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -120,6 +121,10 @@ class CodeLens(Lens[S, V]):
         for sandbox in self._started.values():
             sandbox.close()
         self._started = {}
+
+    def __str__(self) -> str:
+        code = repr((self._getter.path, self._getter.function, self._getter.source))
+        return f"{self.name} {hashlib.sha256(code.encode()).hexdigest()[:16]}"
 
     def __reduce__(self) -> tuple[Any, ...]:
         make: Any = CodeLens

@@ -192,6 +192,10 @@ class Lens(Generic[S, V]):
         named |= {"rounding": dict(self.rounding)} if self.rounding else {}
         return partial(make, self.getter_function, self._put, **named), ()
 
+    def __str__(self) -> str:
+        """The name of what it does, the same in every process and run, as far as that is known."""
+        return self.name
+
     def __repr__(self) -> str:
         return f"Lens({self.name}: {self.source_type.__name__} -> {self.view_type.__name__})"
 
@@ -233,6 +237,9 @@ class Composed(Lens[S, W]):
         """The function behind `put`, if both lenses have one."""
         both = self.first.putter_function and self.second.putter_function
         return self._put_both if both else None
+
+    def __str__(self) -> str:
+        return f"{self.first}.{self.second}"
 
     def _get_both(self, source: S) -> W:
         return self.second.get(self.first.get(source))

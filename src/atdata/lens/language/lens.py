@@ -108,6 +108,9 @@ class DataLens(Lens[S, V]):
         lines = [f"{number + 1}. {step.text}" for number, step in enumerate(self.steps)]
         return "\n".join([*lines, *(f"loses: {loss}" for loss in self.losses)])
 
+    def __str__(self) -> str:
+        return f"{self.name} {self.program.cid}"
+
     # --- get and put
 
     def _see(self, source: S) -> V:
