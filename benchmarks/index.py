@@ -134,10 +134,10 @@ def compare(small: str, large: str, lookup: str) -> tuple[list[str], bool]:
 def bare_sqlite(folder: Path, content: list[RecordRow]) -> Callable[[RecordRow], None]:
     import sqlite3
 
-    from atdata.local.sqlite import SqliteDatabase
+    from atdata.local.opening import open_database
 
     path = folder / "bare.sqlite"
-    with closing(SqliteDatabase(path)) as made:
+    with closing(open_database(path)) as made:
         made.insert(content)
     db = sqlite3.connect(path, isolation_level=None)
     return lambda row: db.execute(STATEMENT, values(row)) and None

@@ -40,7 +40,7 @@ LARGE_FACES = {
     "Database": 16,  # a port, and what implements it
     "MemoryDatabase": 16,
     "RedisDatabase": 17,
-    "SqlDatabase": 15,
+    "SqlDatabase": 16,
     "Derived": 14,  # all that there is to say of a kind of field
     "SampleOf": 13,
     "TupleOf": 14,

@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 
 from atdata.local.database import Database
-from atdata.local.postgres import PostgresDatabase
-from atdata.local.redis import RedisDatabase
-from atdata.local.sqlite import SqliteDatabase
+from atdata.local.opening import open_database
 from atdata.testing import MemoryDatabase
 from atdata.testing.conformance.databases import DatabaseSuite, SharedDatabaseSuite
 
@@ -24,7 +22,7 @@ class TestMemory(DatabaseSuite):
 class TestSqlite(SharedDatabaseSuite):
     @pytest.fixture
     def database(self, tmp_path: Path) -> Iterator[Database]:
-        database = SqliteDatabase(tmp_path / "folder" / "index.sqlite")
+        database = open_database(tmp_path / "folder" / "index.sqlite")
         yield database
         database.close()
 
@@ -32,7 +30,7 @@ class TestSqlite(SharedDatabaseSuite):
 class TestRedis(SharedDatabaseSuite):
     @pytest.fixture
     def database(self, redis_url: str) -> Iterator[Database]:
-        database = RedisDatabase(redis_url)
+        database = open_database(redis_url)
         yield database
         database.close()
 
@@ -40,6 +38,6 @@ class TestRedis(SharedDatabaseSuite):
 class TestPostgres(SharedDatabaseSuite):
     @pytest.fixture
     def database(self, postgres_url: str) -> Iterator[Database]:
-        database = PostgresDatabase(postgres_url)
+        database = open_database(postgres_url)
         yield database
         database.close()

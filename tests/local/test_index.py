@@ -298,7 +298,7 @@ def raised(kind: type[BaseException], work: Callable[[], Any]) -> BaseException:
 
 def failing(url: str, monkeypatch: pytest.MonkeyPatch) -> AtdataError:
     """The error of every call on an index, which must be one of ours, of one kind, with no secret in it."""
-    monkeypatch.setattr("atdata.local.database._PATIENCE", (0.01,))
+    monkeypatch.setattr("atdata.databases.servers._PATIENCE", (0.01,))
     index = LocalIndex(url)
     assert SECRET not in repr(index) + repr(index.records) + repr(index.settings)
     calls: list[Callable[[], Any]] = [

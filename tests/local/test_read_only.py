@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 import atdata
+from atdata.databases.sqlite import SqliteConnection
 from atdata.errors import StorageError
 from atdata.local import LocalIndex
-from atdata.local.sqlite import SqliteDatabase
 
 
 @atdata.packable
@@ -36,7 +36,6 @@ WRITER = """
 import sys, atdata
 from atdata.errors import StorageError
 from atdata.local import LocalIndex
-from atdata.local.sqlite import SqliteDatabase
 index = LocalIndex(sys.argv[1])
 print(len(index.list_datasets()))
 sys.stdin.readline()
@@ -62,7 +61,7 @@ def test_a_file_that_may_only_be_read_is_read(tmp_path: Path, written: str) -> N
     writer = None
     if written == "meanwhile":  # then the newest is in the log, which somebody has open
         writer = subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(index.records.database.path)],  # type: ignore[attr-defined]
+            [sys.executable, "-c", WRITER, str(folder / "index.sqlite")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -119,25 +118,17 @@ def test_what_is_written_is_in_the_file_that_is_there(tmp_path: Path) -> None:
 def test_a_file_that_goes_while_it_is_written_to(tmp_path: Path) -> None:
     index = LocalIndex(tmp_path / "team.db")
     index.insert_dataset(rows(1), name="one")
-    decide = SqliteDatabase.insert
+    write = SqliteConnection.write
 
-    def removed(self: Any, *args: Any, **kwargs: Any) -> Any:
-        database: Any = self
-        work = database._run
+    def removed(self: Any, work: Any, **options: Any) -> Any:
+        def doing(cursor: Any) -> Any:
+            done = work(cursor)
+            (tmp_path / "team.db").unlink()
+            return done
 
-        def run(do: Any, *rest: Any, **options: Any) -> Any:
-            def doing(cursor: Any) -> Any:
-                done = do(cursor)
-                (tmp_path / "team.db").unlink()
-                return done
-
-            return work(doing, *rest, **options)
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(database, "_run", run, raising=False)
-            return decide(self, *args, **kwargs)
+        return write(self, doing, **options)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(SqliteDatabase, "insert", removed)
+        patch.setattr(SqliteConnection, "write", removed)
         with pytest.raises(StorageError, match="was removed or replaced"):
             index.insert_dataset(rows(2), name="two")

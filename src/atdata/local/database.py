@@ -7,18 +7,13 @@ pattern is ever made of them.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol, TypeVar
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
-from atdata.errors import ConflictError, NetworkError, NotFoundError, UsageError
-
-T = TypeVar("T")
+from atdata.errors import ConflictError, NotFoundError
 
 FORMAT = 1
 """The version of the rows' format. A database that a later one has written is left alone."""
-
-_PATIENCE = (0.05, 0.2, 0.5, 1.0, 2.0)  # seconds; a server that is restarted is back by then
 
 
 class RecordRow(NamedTuple):
@@ -146,22 +141,6 @@ class Database(Protocol):
         """Let go of connections; the next call makes new ones."""
 
 
-def patiently(work: Callable[[], T], lost: Callable[[Exception], bool], forget: Callable[[], None]) -> T:
-    """Do some work once; once more, where the connection was lost on the way.
-
-    The server may have done it before the connection broke, so it must be such that doing it twice is harmless.
-    """
-    for pause in (*_PATIENCE, None):
-        try:
-            return work()
-        except Exception as error:
-            if pause is None or not lost(error):
-                raise
-            forget()
-            time.sleep(pause)
-    raise AssertionError
-
-
 def taken() -> TakenError:
     """The error for a key or unique key that is taken."""
     return TakenError("another record is there already")
@@ -175,44 +154,3 @@ def still_needed() -> ConflictError:
 def nothing_there() -> NotFoundError:
     """The error for a row that refers to nothing."""
     return NotFoundError("a record refers to one that is not there")
-
-
-def check_format(found: int) -> None:
-    """Leave a database alone that we do not understand.
-
-    Raises:
-        UsageError: a later version has written it.
-    """
-    if found != FORMAT:
-        raise UsageError(
-            "the index was written by another version of atdata",
-            expected=f"format {FORMAT}",
-            actual=f"format {found}",
-            hint="Update atdata.",
-        )
-
-
-def public_address(url: str) -> str:
-    """An address without user, password and options; of one that can be read in two ways only the scheme."""
-    scheme, _, rest = url.partition("://")
-    place, _, options = rest.partition("?")
-    return f"{scheme}://" + ("" if "@" in options else place.rpartition("@")[2])
-
-
-def no_address(what: str, url: str) -> UsageError:
-    """The error for a URL that cannot be read. What the driver said may hold parts of a password."""
-    return UsageError(
-        f"{what} cannot read this address",
-        uri=public_address(url),
-        hint="Are characters such as : / ? # @ in the password percent-encoded?",
-    )
-
-
-def unreachable(what: str, address: str, error: Exception, said: str | None = None) -> NetworkError:
-    """The error for a server that does not answer, or says why it does not take us."""
-    return NetworkError(
-        f"{what} does not answer" if said is None else f"{what} does not take connections",
-        uri=address,
-        actual=said or type(error).__name__,
-        hint="Is it running, and is the address right? `atdata up` starts one on this machine.",
-    )

@@ -6,11 +6,11 @@ import os
 import re
 
 from atdata.arguments import path_text
+from atdata.databases import open_connection
 from atdata.errors import UsageError
 from atdata.local.database import Database
-from atdata.local.postgres import PostgresDatabase
 from atdata.local.redis import RedisDatabase
-from atdata.local.sqlite import SqliteDatabase
+from atdata.local.sql import TABLES, SqlDatabase
 from atdata.paths import checked_path
 from atdata.redaction import Secret, revealed, secret_address
 from atdata.shards.addresses import scheme_of
@@ -19,6 +19,9 @@ _CONNECTION = re.compile(
     r"(?i)(?:^|[\s;])(?:host|hostaddr|user|user id|password|dbname|port|service|server)\s*=|^[^/\\:]*:[^/\\]*@"
     r"|^(?:redis|rediss|postgres|postgresql):"
 )
+
+
+_WHAT = "the index"  # as errors call it
 
 
 def _no_file(where: str) -> str:
@@ -49,10 +52,10 @@ def open_database(where: str | os.PathLike[str]) -> Database:
         case "redis" | "rediss" | "unix":
             return RedisDatabase(Secret(where))
         case "postgresql" | "postgres":
-            return PostgresDatabase(Secret(where))
+            return SqlDatabase(open_connection(Secret(where), [TABLES], what=_WHAT))
         case "sqlite" | "file":
-            path = str(revealed(where))
-            return SqliteDatabase(checked_path(path.removeprefix("sqlite://").removeprefix("file://")).absolute())
+            path = str(revealed(where)).removeprefix("sqlite://").removeprefix("file://")
+            return SqlDatabase(open_connection(checked_path(path), [TABLES], what=_WHAT))
         case other:
             raise UsageError(
                 f"an index cannot be kept at {other}://",

@@ -13,20 +13,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import msgspec
 
+from atdata.databases import check_format
+from atdata.databases.servers import no_address, patiently, public_address, unreachable
 from atdata.errors import AuthError, MissingExtraError, NetworkError, UsageError, bare
-from atdata.local.database import (
-    FORMAT,
-    FoundRow,
-    RecordRow,
-    check_format,
-    no_address,
-    nothing_there,
-    patiently,
-    public_address,
-    still_needed,
-    taken,
-    unreachable,
-)
+from atdata.local.database import FORMAT, FoundRow, RecordRow, nothing_there, still_needed, taken
 from atdata.local.scripts import DELETE, INSERT, LAST, OF_SLOT, REPLACE, UNDER
 from atdata.redaction import Secret, revealed
 
@@ -236,7 +226,7 @@ class RedisDatabase:
                 found = client.get(_FORMAT)
             except UnicodeError:  # a host that has no encoding
                 raise no_address("Redis", self.address) from None
-            check_format(int(found or FORMAT))
+            check_format("the index", FORMAT, int(found or FORMAT))
             self._client = client
         return self._client
 

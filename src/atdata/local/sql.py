@@ -1,16 +1,14 @@
-"""An index in a database that speaks SQL: the statements, for all dialects."""
+"""The index in a database that speaks SQL: the statements, for all dialects."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
+from atdata.databases import SqlConnection, SqlTables
 from atdata.local.database import FoundRow, RecordRow, nothing_there, still_needed, taken
 
-T = TypeVar("T")
-
-TABLE = (
+_FORMAT_1 = (
     """
     CREATE TABLE atdata_records (
         number {number},
@@ -33,6 +31,7 @@ TABLE = (
     "CREATE INDEX atdata_cid ON atdata_records (collection, cid, number)",
     "CREATE INDEX atdata_target ON atdata_records (target, collection, number)",
 )
+TABLES = SqlTables("atdata", steps=(_FORMAT_1,), in_header=True)
 """Text that people choose is stored as its UTF-8 bytes: every database sorts those alike, and takes them all."""
 
 _INSERT = """
@@ -50,32 +49,21 @@ _RANKED = "ORDER BY rank DESC, number DESC"
 
 
 class SqlDatabase:
-    """Rows in one table. A dialect connects, and runs some work as one transaction."""
+    """Rows in one table.
 
-    MARK: ClassVar[str] = "?"
-    """The driver's mark of a parameter."""
+    Args:
+        connection: to the database that has it; it was opened with `TABLES`.
+    """
 
-    LOCK: ClassVar[str] = ""
-    """The dialect's words to lock the rows that are found until the transaction ends, where not all is locked."""
-
-    @abstractmethod
-    def _run(
-        self, work: Callable[[Any], T], violated: Callable[[], Exception] | None = None, *, one: bool = False
-    ) -> T:
-        """Do some work with a cursor, and again where the connection was lost.
-
-        Args:
-            work: what to do.
-            violated: for work that writes, all of it or none: the error for a reference that would lead nowhere.
-            one: whether it writes with one statement, which is all or nothing by itself.
-        """
+    def __init__(self, connection: SqlConnection) -> None:
+        self._connection = connection
 
     def insert(self, rows: Sequence[RecordRow], after: RecordRow | None = None) -> None:
         """See `Database`."""
 
         def work(cursor: Any) -> None:
             if after is not None:  # locked first, so that the look afterwards sees what others wrote after it
-                cursor.execute(self._sql(f"{_FOUND} WHERE key = ? {self.LOCK}"), [after.key])
+                cursor.execute(self._sql(f"{_FOUND} WHERE key = ? {self._connection.dialect.lock}"), [after.key])
                 newest = f"{_FOUND} WHERE collection = ? AND name = ? {_RANKED} LIMIT 1"
                 cursor.execute(self._sql(newest), [after.collection, _raw(after.name)])
                 if (found := cursor.fetchone()) is None or found[1] != after.rkey:
@@ -94,7 +82,7 @@ class SqlDatabase:
                 if not cursor.rowcount and self._one(cursor, "WHERE key = ?", row.key, row.cid) is None:
                     raise taken()
 
-        self._run(work, nothing_there, one=len(rows) == 1 and after is None)
+        self._connection.write(work, violated=nothing_there, one=len(rows) == 1 and after is None)
 
     def swap(self, row: RecordRow, cid: str) -> None:
         """See `Database`."""
@@ -114,7 +102,7 @@ class SqlDatabase:
                 if not cursor.rowcount and self._there(cursor, row.key):
                     raise taken()
 
-        self._run(work, still_needed, one=len(swaps) + len(gone) == 1)
+        self._connection.write(work, violated=still_needed, one=len(swaps) + len(gone) == 1)
 
     def _there(self, cursor: Any, key: str) -> bool:
         cursor.execute(self._sql(f"{_FOUND} WHERE key = ?"), [key])
@@ -127,7 +115,7 @@ class SqlDatabase:
             gone = [(row.key, row.cid) for row in _referring_first(rows)]
             cursor.executemany(self._sql("DELETE FROM atdata_records WHERE key = ? AND cid = ?"), gone)
 
-        self._run(work, still_needed)
+        self._connection.write(work, violated=still_needed)
 
     def _one(self, cursor: Any, where: str, key: str, cid: str) -> Any:
         cursor.execute(self._sql(f"{_FOUND} {where} AND cid = ?"), [key, cid])
@@ -182,11 +170,15 @@ class SqlDatabase:
             cursor.execute(_LOST)
             return [f"{key} refers to {target}, which is not there" for key, target in cursor.fetchall()]
 
-        return self._run(work)
+        return [*self._connection.faults(), *self._connection.read(work, one=True)]
 
     def risks(self) -> list[str]:
         """See `Database`."""
         return []
+
+    def close(self) -> None:
+        """See `Database`."""
+        self._connection.close()
 
     def __len__(self) -> int:
         """The number of rows."""
@@ -195,10 +187,13 @@ class SqlDatabase:
             cursor.execute("SELECT count(*) FROM atdata_records")
             return int(cursor.fetchone()[0])
 
-        return self._run(work)
+        return self._connection.read(work, one=True)
 
     def __bool__(self) -> bool:
         return True
+
+    def __repr__(self) -> str:
+        return f"SqlDatabase({self._connection!r})"
 
     def _first(self, where: str, *values: object) -> FoundRow | None:
         found = self._all(where, *values)
@@ -211,11 +206,13 @@ class SqlDatabase:
 
         return [
             FoundRow(number, str(rkey), str(cid), bytes(value) if isinstance(value, bytes | memoryview) else b"")
-            for number, rkey, cid, value in self._run(work)  # a database may hold what we did not put there
+            for number, rkey, cid, value in self._connection.read(
+                work, one=True
+            )  # a database may hold what we did not put there
         ]
 
     def _sql(self, text: str) -> str:
-        return text.replace("?", self.MARK)
+        return self._connection.dialect.sql(text)
 
 
 def _referring_first(rows: Sequence[RecordRow]) -> list[RecordRow]:
