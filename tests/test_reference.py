@@ -32,7 +32,8 @@ INSIDE = {
     "atdata.dataset.view.View": "Dataset.view",
     "atdata.lens.language.binding.BoundStep": "Program.bind",
     "atdata.samples.kinds.kind.FieldType": "what a sample type declares",
-    "atdata.testing.devnet.pds.PdsAccount": "the servers of a Devnet",
+    "atdata.testing.devnet.accounts.PdsAccount": "the servers of a Devnet",
+    "atdata.testing.devnet.pds.Pds": "the servers of a Devnet",
     "atdata.testing.http.Answer": "the servers of a Devnet",
 }
 

@@ -12,6 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from atdata.testing.websocket import Messages, send_messages
+
 MAX_BODY = 1 << 30
 
 
@@ -40,12 +42,16 @@ class Request:
 
 @dataclass
 class Answer:
-    """An answer. `cut` bytes into its body the connection breaks, where that is set."""
+    """An answer. `cut` bytes into its body the connection breaks, where that is set.
+
+    Where it has `messages`, it is that the connection goes over to WebSocket, and they are sent.
+    """
 
     status: int = 200
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
     cut: int | None = None
+    messages: Messages | None = None
 
     @classmethod
     def json(cls, value: Any, status: int = 200) -> Answer:
@@ -157,6 +163,10 @@ def _handler_of(server: HttpServer) -> type[BaseHTTPRequestHandler]:
             headers = {name.lower(): value for name, value in self.headers.items()}
             request = Request(self.command, unquote(parts.path), parse_qs(parts.query), headers, body, self.path)
             answer = server.answer(request)
+            if answer.messages is not None and headers.get("upgrade", "").lower() == "websocket":
+                self.close_connection = True
+                send_messages(self.connection, self.path, headers, answer.messages)
+                return
             self.send_response_only(answer.status)
             for name, value in {**answer.headers, "content-length": str(len(answer.body))}.items():
                 self.send_header(name, value)

@@ -6,16 +6,17 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
 from atdata.atmosphere import AtmosphereClient
-from atdata.atproto.plc import build_operation, sign_operation
 from atdata.atproto.syntax import Did, Handle
+from atdata.testing.devnet.accounts import PdsAccount
 from atdata.testing.devnet.labeler import Labeler
-from atdata.testing.devnet.pds import Pds, PdsAccount
+from atdata.testing.devnet.pds import Pds
 from atdata.testing.devnet.plc import PlcDirectory
+from atdata.testing.devnet.relay import Relay
 from atdata.testing.http import Answer, HttpServer, Request
 
 BLOB_LIMIT = 52_428_800
@@ -32,7 +33,7 @@ class DevAccount:
 
 
 class Devnet:
-    """A PLC directory and PDSes in this process, on loopback, with real keys, signed commits, proofs and limits.
+    """A PLC directory and PDSes in this process, on loopback, with real keys, signed commits, proofs, firehoses and limits.
 
     Use it as a context. Everything it holds is in memory, and gone at its end.
 
@@ -49,6 +50,7 @@ class Devnet:
         for pds, server in zip(self.pdses, self.pds_servers, strict=True):
             pds.url = server.url
         self.labeler_servers: list[HttpServer] = []
+        self.relay_servers: list[HttpServer] = []
         self._running = ExitStack()
         self._folder = Path()
 
@@ -94,9 +96,22 @@ class Devnet:
         self.labeler_servers.append(server)
         return labeler
 
+    def create_relay(self) -> Relay:
+        """A new relay, which sends on what all the PDSes say from now on."""
+        relay = Relay(self.pdses)
+        server = self._running.enter_context(HttpServer(relay.handle))
+        relay.url = server.url
+        self.relay_servers.append(server)
+        return relay
+
     def account(self, did: str) -> PdsAccount:
         """A PDS's own view of an account: its keys and its repository."""
-        return next(pds.accounts[did] for pds in self.pdses if did in pds.accounts)
+        return self.host(did).accounts[did]
+
+    def host(self, did: str) -> Pds:
+        """The PDS that has an account, and by which anything can happen to it; of two, the one that it did not leave."""
+        having = [pds for pds in self.pdses if did in pds.accounts]
+        return next((pds for pds in having if not pds.accounts[did].moved), having[0])
 
     def client(self, account: DevAccount | None = None, *, folder: str | None = None) -> AtmosphereClient:
         """A client of this network, logged in as an account where one is given.
@@ -119,19 +134,16 @@ class Devnet:
 
     def rename(self, account: DevAccount, handle: str) -> None:
         """Give an account another handle: a signed operation in the directory, and the server's own record."""
-        held = self.account(account.did)
-        held.handle = Handle(handle).normalized
-        log = self.plc._logs[account.did]
-        operation = build_operation(
-            rotation_keys=[held.rotation_key.public.did_key],
-            signing_key=held.repo.key.public.did_key,
-            handle=held.handle,
-            pds=account.pds_url,
-            prev=None,
-        )
-        self.plc.submit(account.did, sign_operation({**operation, "prev": log[-1]["cid"]}, held.rotation_key))
+        self.host(account.did).rename(account.did, handle)
+
+    def migrate(self, account: DevAccount, server: int) -> DevAccount:
+        """Move an account to another PDS, with its repository and a new signing key; at the old one it is deactivated."""
+        old, new = self.host(account.did), self.pdses[server]
+        new.take_in(old.accounts[account.did])
+        old.leave(account.did)
+        return replace(account, pds_url=new.url)
 
     def tell(self, tamper: Callable[[Request, Answer], Answer] | None) -> None:
         """Let every server pass its answers through a function first; `None` ends it."""
-        for server in (self.plc_server, *self.pds_servers, *self.labeler_servers):
+        for server in (self.plc_server, *self.pds_servers, *self.labeler_servers, *self.relay_servers):
             server.tamper = tamper

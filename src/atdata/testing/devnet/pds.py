@@ -11,40 +11,27 @@ import hashlib
 import hmac
 import json
 import secrets
-import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
 from atdata.atproto.datamodel import check_record, from_json, to_json
-from atdata.atproto.keys import PrivateKey
-from atdata.atproto.plc import build_operation, did_of_genesis, sign_operation
 from atdata.atproto.repo.car import write_car
 from atdata.atproto.syntax import AtUri, Did, Handle, Nsid, RecordKey, Tid
 from atdata.errors import AtdataError, IdentifierError
+from atdata.testing.devnet.accounts import AccountHost, PdsAccount
+from atdata.testing.devnet.firehose import SUBSCRIBE
 from atdata.testing.devnet.plc import PlcDirectory
-from atdata.testing.devnet.repo import Repo, StoredBlob
+from atdata.testing.devnet.repo import StoredBlob
 from atdata.testing.http import Answer, Refusal, Request
 
 MAX_RECORD = 150 * 1024  # bytes of a whole request
 MAX_WRITES = 200
+ADMIN_PASSWORD = "admin-pass"  # noqa: S105  of a server that is gone with the process
 _APPLY = "com.atproto.repo.applyWrites"
 ACCESS_SECONDS, REFRESH_SECONDS = 2 * 3600, 90 * 86400
-
-
-@dataclass
-class PdsAccount:
-    """An account of this server."""
-
-    did: Did
-    handle: Handle
-    password: str = field(repr=False)
-    repo: Repo
-    rotation_key: PrivateKey
-    active: bool = True
 
 
 _Method: TypeAlias = "Callable[[Pds, Request], Answer]"
@@ -61,49 +48,25 @@ def _answers(verb: str, name: str) -> Callable[[_Method], _Method]:
     return register
 
 
-class Pds:
+class Pds(AccountHost):
     """The server's state and its XRPC interface.
 
     Attributes:
-        url: where it is reached, and what DID documents say.
         blob_limit: bytes a blob may have.
-        accounts: by DID.
     """
 
     def __init__(self, plc: PlcDirectory, blob_limit: int) -> None:
-        self.url = ""
+        super().__init__(plc)
         self.blob_limit = blob_limit
-        self.accounts: dict[str, PdsAccount] = {}
-        self._plc = plc
         self._secret = secrets.token_bytes(32)
         self._issued_after = 0.0
-        self._lock = threading.RLock()
-
-    def create_account(self, handle: str, password: str) -> PdsAccount:
-        """A new account with keys and a DID of its own.
-
-        Raises:
-            Refusal: the handle is taken.
-        """
-        name = Handle(handle).normalized
-        with self._lock:
-            if any(account.handle == name for account in self.accounts.values()):
-                raise Refusal(400, "InvalidRequest", f"Handle already taken: {name}")
-            key, rotation = PrivateKey.generate("k256"), PrivateKey.generate("k256")
-            operation = build_operation(
-                rotation_keys=[rotation.public.did_key], signing_key=key.public.did_key, handle=name, pds=self.url
-            )
-            signed = sign_operation(operation, rotation)
-            did = did_of_genesis(signed)
-            self._plc.submit(did, signed)
-            account = PdsAccount(did, name, password, Repo(did, key), rotation)
-            self.accounts[did] = account
-            return account
 
     def handle(self, request: Request) -> Answer:
         """Answer a request."""
         if not request.path.startswith("/xrpc/"):
             return Answer(404, b"not found", {"content-type": "text/plain"})
+        if request.path == SUBSCRIBE:
+            return self.firehose.answer(request)
         name = request.path.removeprefix("/xrpc/")
         method = _METHODS.get((request.method, name))
         if method is None:
@@ -143,13 +106,32 @@ class Pds:
 
     @_answers("POST", "server.deactivateAccount")
     def _deactivate_account(self, request: Request) -> Answer:
-        self._account_of(request).active = False
+        self.deactivate(self._account_of(request).did)
         return Answer(200)
 
     @_answers("POST", "server.activateAccount")
     def _activate_account(self, request: Request) -> Answer:
-        self._account_of(request).active = True
+        self.activate(self._account_of(request).did)
         return Answer(200)
+
+    @_answers("POST", "identity.updateHandle")
+    def _update_handle(self, request: Request) -> Answer:
+        account, name = self._account_of(request), Handle(request.json()["handle"]).normalized
+        if self._find(name) not in (None, account):
+            raise Refusal(400, "InvalidRequest", f"Handle already taken: {name}")
+        self.rename(account.did, name)
+        return Answer(200)
+
+    @_answers("POST", "admin.deleteAccount")
+    def _delete_account(self, request: Request) -> Answer:
+        self.delete_account(self._administered(request, request.json()["did"]))
+        return Answer(200)
+
+    @_answers("POST", "admin.updateSubjectStatus")
+    def _update_subject_status(self, request: Request) -> Answer:
+        body = request.json()
+        self.take_down(self._administered(request, body["subject"]["did"]), body["takedown"]["applied"])
+        return Answer.json({"subject": body["subject"], "takedown": body["takedown"]})
 
     @_answers("GET", "identity.resolveHandle")
     def _resolve_handle(self, request: Request) -> Answer:
@@ -200,7 +182,7 @@ class Pds:
             at = None if held is None else str(Cid.of_cbor(held))
             if body["swapRecord"] != at:
                 raise Refusal(400, "InvalidSwap", f"Record was at {at}")
-        account.repo.write({key: record})
+        self.write(account.did, {key: record})
         return self._written(account, key)
 
     @_answers("POST", "repo.createRecord")
@@ -209,7 +191,7 @@ class Pds:
         key = f"{Nsid(body['collection'])}/{RecordKey(body.get('rkey') or Tid.now())}"
         if key in account.repo.records:
             raise Refusal(500, "InternalServerError", "Internal Server Error")
-        account.repo.write({key: self._record(request, body)})
+        self.write(account.did, {key: self._record(request, body)})
         return self._written(account, key)
 
     @_answers("POST", "repo.deleteRecord")
@@ -218,7 +200,7 @@ class Pds:
         key = f"{Nsid(body['collection'])}/{RecordKey(body['rkey'])}"
         if key not in account.repo.records:
             return Answer.json({})
-        account.repo.write({key: None})
+        self.write(account.did, {key: None})
         return Answer.json({"commit": _head(account)})
 
     @_answers("POST", "repo.applyWrites")
@@ -240,7 +222,7 @@ class Pds:
             there ^= {key} if action != "update" else set()
             place = {} if record is None else _place(account, key, cbor.encode(record))
             results.append({**place, "$type": f"{_APPLY}#{action}Result"})
-        account.repo.write({key: record for _, key, record in writes})
+        self.write(account.did, {key: record for _, key, record in writes})
         return Answer.json({"commit": _head(account), "results": results})
 
     def _write(
@@ -272,8 +254,8 @@ class Pds:
 
     @_answers("GET", "sync.getBlocks")
     def _get_blocks(self, request: Request) -> Answer:
-        blocks = self._synced(request).repo.all_blocks()
         wanted = [Cid.parse(text) for text in request.query.get("cids", [])]
+        blocks = self._synced(request).repo.some_blocks(wanted)
         if lacking := [str(cid) for cid in wanted if cid not in blocks]:
             raise Refusal(400, "InvalidRequest", f"Could not find cids: {','.join(lacking)}")
         return _car(write_car([], {cid: blocks[cid] for cid in wanted}))
@@ -291,13 +273,16 @@ class Pds:
     @_answers("GET", "sync.getRepoStatus")
     def _get_repo_status(self, request: Request) -> Answer:
         account = self._hosted(request)
-        state = {"rev": account.repo.head.rev} if account.active else {"status": "deactivated"}
+        state = {"rev": account.repo.head.rev} if account.active else {"status": account.status}
         return Answer.json({"did": account.did, "active": account.active, **state})
 
     @_answers("GET", "sync.listRepos")
     def _list_repos(self, _request: Request) -> Answer:
         heads = [(account, account.repo.head) for account in self.accounts.values()]
-        repos = [{"did": a.did, "head": str(head.cid), "rev": head.rev, "active": a.active} for a, head in heads]
+        repos = [
+            {"did": a.did, "head": str(head.cid), "rev": head.rev, "active": a.active, **_status(a)}
+            for a, head in heads
+        ]
         return Answer.json({"repos": repos})
 
     @_answers("GET", "sync.listBlobs")
@@ -332,9 +317,20 @@ class Pds:
 
     def _synced(self, request: Request) -> PdsAccount:
         account = self._hosted(request)
+        if account.status == "takendown":
+            raise Refusal(400, "RepoTakendown", f"Repo has been takendown: {account.did}")
         if not account.active:
             raise Refusal(400, "RepoDeactivated", f"Repo has been deactivated: {account.did}")
         return account
+
+    def _administered(self, request: Request, did: str) -> str:
+        """The DID of an account here, where the server's owner asks."""
+        word = base64.b64encode(f"admin:{ADMIN_PASSWORD}".encode()).decode()
+        if not hmac.compare_digest(request.headers.get("authorization", ""), f"Basic {word}"):
+            raise Refusal(401, "AuthenticationRequired", "Authentication Required")
+        if did not in self.accounts:
+            raise Refusal(400, "NotFound", f"Account not found: {did}")
+        return did
 
     def _writer(self, request: Request) -> tuple[PdsAccount, dict[str, Any]]:
         account, body = self._account_of(request), request.json()
@@ -396,6 +392,10 @@ class Pds:
         if claims["exp"] < time.time() or too_old:
             raise Refusal(400, "ExpiredToken", "Token has expired")
         return self.accounts[claims["sub"]]
+
+
+def _status(account: PdsAccount) -> dict[str, str]:
+    return {} if account.status is None else {"status": account.status}
 
 
 def _head(account: PdsAccount) -> dict[str, Any]:

@@ -35,6 +35,10 @@ class PlcDirectory:
             verify_audit_log(did, [*kept, entry])
             self._logs[did] = [*kept, entry]
 
+    def newest(self, did: str) -> str:
+        """The CID of the newest operation of a DID: what another one follows."""
+        return str(self._logs[did][-1]["cid"])
+
     def handle(self, request: Request) -> Answer:
         """Answer a request."""
         did, _, what = request.path.strip("/").partition("/")
