@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from atdata.errors import LensError, NoHomeError, UsageError
 from atdata.lens import DataLens, Identity, Lens, Program, Ulps, check_laws
 from atdata.lens.counterexamples import shown_sample
-from atdata.lens.ulps import near, ulp
+from atdata.lens.ulps import alike, near, ulp
 from atdata.samples import DictSample, fields_of, packable
 from atdata.samples.codec import pack, unpack
 from atdata.samples.space import SPACE, SampleSpace
@@ -166,9 +166,9 @@ def test_values_that_were_found_by_chance_are_cut_down_to_what_breaks_the_law():
 
 def test_a_check_with_equality_would_pass_many_of_them():
     def equal(one: Any, other: Any) -> bool:
-        return all(alike(getattr(one, f.name), getattr(other, f.name)) for f in dataclasses.fields(one))
+        return all(same_value(getattr(one, f.name), getattr(other, f.name)) for f in dataclasses.fields(one))
 
-    def alike(one: Any, other: Any) -> bool:
+    def same_value(one: Any, other: Any) -> bool:
         if isinstance(one, np.ndarray):
             return bool(np.array_equal(one, other, equal_nan=one.dtype.kind in "fc"))
         return bool(one == other or (one != one and other != other))
@@ -505,8 +505,9 @@ def test_a_lens_travels_with_its_rounding():
     lens = Lens(_seen, source_type=Metres, view_type=Feet, rounding={"size": Ulps(2, 32.0)})
     back = pickle.loads(pickle.dumps(lens))
     assert back.rounding == {"size": Ulps(2, 32.0)}
-    assert back.same_view(Feet(1.0, 0), Feet(math.nextafter(1.0, 2.0), 0))
-    assert not back.same_source(Metres(1.0, 0), Metres(math.nextafter(1.0, 2.0), 0))
+    one, other = ([kind(length, 0).packed for kind in (Feet, Metres)] for length in (1.0, math.nextafter(1.0, 2.0)))
+    assert alike(Feet, back.tolerances.view, one[0], other[0])
+    assert not alike(Metres, back.tolerances.source, one[1], other[1])
 
 
 def _seen(s: Any) -> Any:

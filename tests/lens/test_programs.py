@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from atdata import Shape, packable
-from atdata.errors import LensError
-from atdata.lens import DataLens, Program
+from atdata.errors import LensError, NoHomeError
+from atdata.lens import DataLens, Program, check_laws
 from atdata.lens.language.trying import enough, try_program
 from atdata.lens.laws import COUNT
 from atdata.schema import SampleSchema, type_of
@@ -73,6 +73,77 @@ for source, to, view in (
 def test_each_step_keeps_the_laws(name):
     source, view, step = CASES[name]
     try_program(DataLens(Program.of(step), source, view)).raise_for_failure()
+
+
+def scale(**members: Any) -> dict[str, Any]:
+    return {"op": "scale", "field": "x", **members}
+
+
+def cast(to: str, **members: Any) -> dict[str, Any]:
+    return {"op": "cast", "field": "x", "to": to, **members}
+
+
+ROUNDED = {
+    "to text": (float, str, scale(factor="0.1"), cast("str")),
+    "from text": (str, float, cast("float"), scale(factor="0.1")),
+    "to whole numbers": (float, int, scale(factor="0.1"), cast("int")),
+    "to whole numbers and back": (float, float, scale(factor="0.1"), cast("int"), cast("float")),
+    "arrays to whole numbers": (F32, I32, scale(factor=3, offset=7), cast("int32")),
+    "in a list": (list[float], list[str], scale(factor="0.7"), cast("str")),
+    "to a range": (F64, F64, scale(factor="0.1"), cast("float64", min=-5, max="0.7")),
+    "from values that are listed": (
+        str,
+        float,
+        {"op": "map", "field": "x", "values": [["low", "-inf"], ["ten", 10]], "type": {"type": "number"}},
+        scale(factor="0.1"),
+    ),
+    "to values that are listed": (
+        float,
+        int,
+        scale(factor=10),
+        {"op": "map", "field": "x", "values": [["inf", 1], [7, 2], [3, 3]], "type": {"type": "integer"}},
+    ),
+    "twice, far down": (float, float, scale(factor="1e-200"), scale(factor="1e-200")),
+    "to short floats": (F64, F16, scale(factor=10), cast("float16")),
+}
+
+
+@pytest.mark.parametrize("name", ROUNDED)
+def test_what_is_rounded_and_then_converted_keeps_the_laws(name):
+    """What is put is seen again, or has no home. Text may say that a number is infinite."""
+    source, view, *steps = ROUNDED[name]
+    lens = DataLens(Program.of(*steps), kind(x=source), kind(x=view))
+    values = {
+        str: ["low", "ten", "inf", "-inf", "nan", "0.3", "7.0", "1e+308"],
+        int: [1, 2, 3, 7, 33],
+        float: [float("inf"), 0.3, 1e308, 3.0],
+    }
+    sources, views = (
+        [side(x) for x in values.get(given, [])] for side, given in ((lens.source_type, source), (lens.view_type, view))
+    )
+    report = check_laws(lens, [sample for sample in sources if seen(lens, sample)], views, count=40)
+    assert report.verdict == "holds", report
+    assert try_program(lens, count=40).counterexample is None
+
+
+def seen(lens: Any, sample: Any) -> bool:
+    try:
+        lens(sample)
+    except NoHomeError:
+        return False
+    return True
+
+
+def test_what_would_not_be_seen_again_has_no_home():
+    lens = DataLens(Program.of(scale(factor="0.1"), cast("str")), kind(x=float), kind(x=str))
+    sample = lens.source_type(20.0)
+    assert lens(sample).x == "2.0"
+    assert lens.put(lens.view_type("0.25"), sample).x == 2.5
+    homeless = [f"{number / 100}" for number in range(1000) if number / 100 / 0.1 / 10 != number / 100]
+    assert homeless
+    with pytest.raises(NoHomeError, match="would not be seen again"):
+        for text in homeless:
+            lens.put(lens.view_type(text), sample)
 
 
 # --- programs of random steps ----------------------------------------------------------------------------------------

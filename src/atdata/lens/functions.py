@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from atdata.errors import LensError
 from atdata.lens.types import between, chosen, converter, free, merger, schema_key
-from atdata.lens.ulps import Ulps, alike
+from atdata.lens.ulps import Tolerances, Ulps
 from atdata.samples import DictSample, PackableSample, fields_of
 from atdata.samples.packable import is_plain
 
@@ -171,17 +171,9 @@ class Lens(Generic[S, V]):
         return report
 
     @property
-    def rounded_fields(self) -> frozenset[str]:
-        """The fields of the source and of the view in which numbers may be rounded."""
-        return frozenset(self.rounding)
-
-    def same_view(self, one: V, other: V) -> bool:
-        """True if two views are equal by the laws: bit for bit, but for what a lens says that it rounds."""
-        return alike(self.view_type, self.rounding, one, other)
-
-    def same_source(self, one: S, other: S) -> bool:
-        """True if two sources are equal by the laws: bit for bit, but for what a lens says that it rounds."""
-        return alike(self.source_type, self.rounding, one, other)
+    def tolerances(self) -> Tolerances:
+        """How far numbers may lie apart by the laws, as the lens declares it."""
+        return Tolerances.declared(self.rounding)
 
     def __reduce__(self) -> str | tuple[Any, ...]:
         module = sys.modules.get(self.__module__)

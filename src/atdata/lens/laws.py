@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Literal
@@ -10,7 +10,7 @@ from typing import Any, Literal
 from atdata.arguments import checked_text
 from atdata.errors import LensError, UsageError
 from atdata.lens.counterexamples import Counterexample, Shrinker, differing, joined
-from atdata.lens.ulps import Ulps, alike, roundings
+from atdata.lens.ulps import Tolerances, Ulps, alike
 from atdata.lens.watched import NO_HOME, Breach, LensLike, Watched
 from atdata.numbers import checked_int
 from atdata.samples import PackableSample, fields_of
@@ -133,7 +133,7 @@ def check_laws(
         count: the number of samples to generate; by default `COUNT`, and none where samples are given.
         seed: any text: another seed, other samples.
         rounding: by the name of a field, of the view for PutGet and of the source for PutPut, or by its path (`pose.x`); a
-            number is that of ulps. By default what the lens declares: its `rounding`, `same_view` and `same_source`.
+            number is that of ulps. By default what the lens declares: its `tolerances`.
 
     Raises:
         FieldTypeError, LimitError: no samples of such types can be generated.
@@ -144,7 +144,8 @@ def check_laws(
     started = perf_counter()
     given, put = list(samples), [view.packed for view in views]
     wanted = (0 if given else COUNT) if count is None else checked_int(count, "count")
-    trial = _Trial(lens, None if rounding is None else roundings(rounding), checked_text(seed, "seed"), put)
+    tolerances = lens.tolerances if rounding is None else Tolerances.declared(rounding)
+    trial = _Trial(lens, tolerances, checked_text(seed, "seed"), put)
     sources = [*(sample.packed for sample in given), *trial.generated(wanted)]
     breach = None if lens.putter_function is None else trial.run(sources, mixed=wanted > 0)
     return LawReport(
@@ -162,9 +163,8 @@ def check_laws(
 class _Trial:
     """The laws of one lens, and how often each was tried."""
 
-    def __init__(self, lens: LensLike, rounding: dict[str, Ulps] | None, seed: str, views: list[bytes]) -> None:
-        self._lens, self._rounding, self._seed, self._views = lens, rounding, seed, views
-        self._rounded = lens.rounded_fields if rounding is None else frozenset(rounding)
+    def __init__(self, lens: LensLike, tolerances: Tolerances, seed: str, views: list[bytes]) -> None:
+        self._lens, self._tolerances, self._seed, self._views = lens, tolerances, seed, views
         self.counts = {law: [0, 0] for law in LAWS}
         self._known: dict[tuple[bytes, ...], bytes | None] = {}
         typed = issubclass(lens.source_type, PackableSample) and issubclass(lens.view_type, PackableSample)
@@ -206,7 +206,7 @@ class _Trial:
         return None
 
     def _tried(self, law: str, parts: Sequence[bytes], other: bytes) -> Breach | None:
-        watched = Watched(self._lens, self._rounded, self._known, other)
+        watched = Watched(self._lens, self._tolerances.finite, self._known, other)
         try:
             defined: bool = getattr(self, LAWS[law])(watched, *parts)
             watched.finish()
@@ -264,7 +264,7 @@ class _Trial:
         if (back := lens.put(view, source)) is None:
             return False
         seen = lens.get(back)
-        if seen is None or not self._same(self._lens.view_type, self._lens.same_view, view, seen):
+        if seen is None or not alike(self._lens.view_type, self._tolerances.view, view, seen):
             raise Breach("PutGet", view, NO_HOME if seen is None else seen)
         return True
 
@@ -273,7 +273,7 @@ class _Trial:
         twice = None if between is None else lens.put(second, between)
         if twice is None:
             return False
-        if once is None or not self._same(self._lens.source_type, self._lens.same_source, once, twice):
+        if once is None or not alike(self._lens.source_type, self._tolerances.source, once, twice):
             raise Breach("PutPut", NO_HOME if once is None else once, twice)
         return True
 
@@ -283,17 +283,9 @@ class _Trial:
             raise Breach("Columns", one[0] if one else NO_HOME, other[0] if other else NO_HOME)
         return one is not None
 
-    def _same(self, sample_type: Any, declared: Callable[[Any, Any], bool], one: bytes, other: bytes) -> bool:
-        if one == other:
-            return True
-        samples = sample_type.from_bytes(one), sample_type.from_bytes(other)
-        if self._rounding is not None:
-            return alike(sample_type, self._rounding, *samples)
-        return declared(*samples)
-
     def _smallest(self, law: str, parts: Sequence[bytes], breach: Breach, other: bytes) -> Counterexample:
         types = [self._lens.source_type, self._lens.view_type, self._lens.view_type][: len(parts)]
-        quiet = _Trial(self._lens, self._rounding, self._seed, [])
+        quiet = _Trial(self._lens, self._tolerances, self._seed, [])
 
         def again(samples: Sequence[dict[str, Any]]) -> tuple[Breach, list[bytes]] | None:
             packed = [canonical(kind, sample) for kind, sample in zip(types, samples, strict=True)]

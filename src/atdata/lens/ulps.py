@@ -1,14 +1,14 @@
 """The rounding that a lens of floats declares: where two sides of a law need not be the same to the bit, and how far apart
-they may lie.
+they may lie. Functions say it as `Ulps`, programs by what their steps compute; here both are compared.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from atdata.samples.kinds import DictOf, FieldType, ListOf, bare
 from atdata.samples.kinds.field import Field
 from atdata.samples.kinds.nested import SampleOf
 from atdata.samples.npy import array_in, read_header
+
+Tolerance: TypeAlias = Callable[[float, str], "Fraction | float"]
+"""The distance that two finite numbers may have, by the larger magnitude of the two and the format of their field."""
 
 _FORMATS = {"float16": (11, -14), "float32": (24, -126), "float64": (53, -1022)}  # bits of precision, least exponent
 
@@ -59,39 +62,69 @@ class Ulps:
                 actual=self,
             )
 
+    def __call__(self, size: float, own: str) -> Fraction:
+        """The distance that is allowed: see `Tolerance`."""
+        return self.count * ulp(max(size, abs(self.operand)), self.format or own)
+
     def near(self, one: Any, other: Any) -> bool:
         """True if two stored values are near."""
-        if isinstance(one, float) and isinstance(other, float):
-            return pack({"": one}) == pack({"": other}) or self._close(one, other, "float64")
-        if isinstance(one, list) and isinstance(other, list):
-            return len(one) == len(other) and all(map(self.near, one, other))
-        if isinstance(one, dict) and isinstance(other, dict):
-            return [*one] == [*other] and all(self.near(value, other[key]) for key, value in one.items())
-        if isinstance(one, bytes) and isinstance(other, bytes) and one != other:
-            return self._near_arrays(one, other)
-        return pack({"": one}) == pack({"": other})
+        return are_near(self, one, other)
 
-    def _near_arrays(self, one: bytes, other: bytes) -> bool:
-        first, second = _floats(one), _floats(other)
-        if (
-            first is None
-            or second is None
-            or read_header(one) != read_header(other)
-            or first.dtype.name not in _FORMATS
-        ):
-            return False
-        unsigned = f"u{first.itemsize}"
-        places = np.flatnonzero(first.view(unsigned) != second.view(unsigned))
-        pairs = zip(first[places].tolist(), second[places].tolist(), strict=True)
-        return all(self._close(a, b, first.dtype.name) for a, b in pairs)
 
-    def _close(self, one: float, other: float, own: str) -> bool:
-        if math.isnan(one) and math.isnan(other):
-            return True
-        if not (math.isfinite(one) and math.isfinite(other)):
-            return False
-        largest = max(abs(one), abs(other), abs(self.operand))
-        return abs(Fraction(one) - Fraction(other)) <= self.count * ulp(largest, self.format or own)
+@dataclass(frozen=True)
+class Tolerances:
+    """The rounding of a lens, on both of its sides.
+
+    Attributes:
+        source: of fields of the source, by name or path.
+        view: of fields of the view.
+        finite: the fields on either side in which finite numbers must not become infinite.
+    """
+
+    source: Mapping[str, Tolerance] = field(default_factory=dict)
+    view: Mapping[str, Tolerance] = field(default_factory=dict)
+    finite: frozenset[str] = frozenset()
+
+    @classmethod
+    def declared(cls, rounding: Mapping[str, Ulps | int]) -> Tolerances:
+        """Those of the rounding that somebody declares, where a number is one of ulps.
+
+        Raises:
+            UsageError: a rounding is malformed.
+        """
+        each = {name: found if isinstance(found, Ulps) else Ulps(found) for name, found in rounding.items()}
+        return cls(each, each, frozenset(each))
+
+
+def are_near(tolerance: Tolerance, one: Any, other: Any) -> bool:
+    """True if two stored values are the same to the bit, but for floats that lie as near as a tolerance says."""
+    if isinstance(one, float) and isinstance(other, float):
+        return pack({"": one}) == pack({"": other}) or _close(tolerance, one, other, "float64")
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(are_near(tolerance, a, b) for a, b in zip(one, other, strict=True))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return [*one] == [*other] and all(are_near(tolerance, value, other[key]) for key, value in one.items())
+    if isinstance(one, bytes) and isinstance(other, bytes) and one != other:
+        return _near_arrays(tolerance, one, other)
+    return pack({"": one}) == pack({"": other})
+
+
+def _near_arrays(tolerance: Tolerance, one: bytes, other: bytes) -> bool:
+    first, second = _floats(one), _floats(other)
+    if first is None or second is None or read_header(one) != read_header(other) or first.dtype.name not in _FORMATS:
+        return False
+    unsigned = f"u{first.itemsize}"
+    places = np.flatnonzero(first.view(unsigned) != second.view(unsigned))
+    pairs = zip(first[places].tolist(), second[places].tolist(), strict=True)
+    return all(_close(tolerance, a, b, first.dtype.name) for a, b in pairs)
+
+
+def _close(tolerance: Tolerance, one: float, other: float, own: str) -> bool:
+    if math.isnan(one) and math.isnan(other):
+        return True
+    if not (math.isfinite(one) and math.isfinite(other)):
+        return False
+    return abs(Fraction(one) - Fraction(other)) <= tolerance(max(abs(one), abs(other)), own)
 
 
 def ulp(value: float, name: str = "float64") -> Fraction:
@@ -101,54 +134,49 @@ def ulp(value: float, name: str = "float64") -> Fraction:
     return Fraction(2) ** (exponent - precision + 1)
 
 
-def alike(sample_type: type, rounding: Mapping[str, Ulps | int], one: Any, other: Any) -> bool:
-    """True if two samples of a type are stored alike, but for declared rounding. See `near`."""
-    if one.packed == other.packed or not rounding:
-        return bool(one.packed == other.packed)
+def alike(sample_type: type, tolerances: Mapping[str, Tolerance], one: bytes, other: bytes) -> bool:
+    """True if two packed samples of a type are the same to the bit, but for declared rounding. See `near`."""
+    if one == other or not tolerances:
+        return one == other
     fields = fields_of(sample_type) if issubclass(sample_type, PackableSample) else ()
-    return near(fields, roundings(rounding), unpack(one.packed), unpack(other.packed))
-
-
-def roundings(declared: Mapping[str, Ulps | int]) -> dict[str, Ulps]:
-    """Declared roundings, where a number is one of ulps."""
-    return {name: found if isinstance(found, Ulps) else Ulps(found) for name, found in declared.items()}
+    return near(fields, tolerances, unpack(one), unpack(other))
 
 
 def near(
-    fields: Sequence[Field], rounding: Mapping[str, Ulps], one: Mapping[str, Any], other: Mapping[str, Any]
+    fields: Sequence[Field], tolerances: Mapping[str, Tolerance], one: Mapping[str, Any], other: Mapping[str, Any]
 ) -> bool:
     """True if two samples, as stored maps, are the same to the bit but for declared rounding.
 
     Args:
         fields: of their type.
-        rounding: of fields by name; a field of a sample in a field, or in a list or dict of them, by its path: `pose.x`.
+        tolerances: of fields by name; a field of a sample in a field, or in a list or dict of them, by its path: `pose.x`.
         one, other: the samples.
     """
-    kinds = {field.name: field.type for field in fields}
+    kinds = {part.name: part.type for part in fields}
     return [*one] == [*other] and all(
-        _near(kinds.get(name), name, rounding, value, other[name]) for name, value in one.items()
+        _near(kinds.get(name), name, tolerances, value, other[name]) for name, value in one.items()
     )
 
 
-def _near(kind: FieldType | None, path: str, rounding: Mapping[str, Ulps], one: Any, other: Any) -> bool:
-    if (found := rounding.get(path)) is not None:
-        return found.near(one, other)
+def _near(kind: FieldType | None, path: str, tolerances: Mapping[str, Tolerance], one: Any, other: Any) -> bool:
+    if (found := tolerances.get(path)) is not None:
+        return are_near(found, one, other)
     inner = None if kind is None else bare(kind)
-    if type(one) is type(other) and any(name.startswith(f"{path}.") for name in rounding):
+    if type(one) is type(other) and any(name.startswith(f"{path}.") for name in tolerances):
         if isinstance(inner, SampleOf) and isinstance(one, dict):
             kinds = {part.name: part.type for part in inner.fields}
             return [*one] == [*other] and all(
-                _near(kinds.get(name), f"{path}.{name}", rounding, value, other[name]) for name, value in one.items()
+                _near(kinds.get(name), f"{path}.{name}", tolerances, value, other[name]) for name, value in one.items()
             )
         if isinstance(inner, ListOf) and isinstance(one, list):
             items = zip(one, other, strict=False)
-            return len(one) == len(other) and all(_near(inner.inner, path, rounding, a, b) for a, b in items)
+            return len(one) == len(other) and all(_near(inner.inner, path, tolerances, a, b) for a, b in items)
         if isinstance(inner, DictOf) and isinstance(one, dict):
-            return [*one] == [*other] and all(_near(inner.inner, path, rounding, one[key], other[key]) for key in one)
+            return [*one] == [*other] and all(_near(inner.inner, path, tolerances, one[key], other[key]) for key in one)
     return pack({"": one}) == pack({"": other})
 
 
-def rounded(paths: Iterable[str], stored: Mapping[str, Any]) -> Iterator[Any]:
+def values_in(paths: Iterable[str], stored: Mapping[str, Any]) -> Iterator[Any]:
     """Yields the values of a sample in some fields, by name or path."""
     for path in paths:
         yield from _at(stored, path.split("."))

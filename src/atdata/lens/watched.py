@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from atdata.errors import AtdataError, NoHomeError
-from atdata.lens.ulps import has_infinity, rounded
+from atdata.lens.ulps import Tolerances, has_infinity, values_in
 from atdata.samples import SampleBatch, fields_of
 from atdata.samples.codec import unpack
 from atdata.samples.columns import ColumnDecoder
@@ -31,7 +31,7 @@ class LensLike(Protocol):
         """See `Lens`."""
 
     @property
-    def rounded_fields(self) -> frozenset[str]:
+    def tolerances(self) -> Tolerances:
         """See `Lens`."""
 
     def get(self, source: Any) -> Any:
@@ -44,12 +44,6 @@ class LensLike(Protocol):
         """See `Lens`."""
 
     def map_columns(self, columns: Mapping[str, Any], count: int) -> dict[str, Any]:
-        """See `Lens`."""
-
-    def same_view(self, one: Any, other: Any) -> bool:
-        """See `Lens`."""
-
-    def same_source(self, one: Any, other: Any) -> bool:
         """See `Lens`."""
 
 
@@ -77,7 +71,7 @@ class Watched:
 
     Args:
         lens: the lens.
-        rounded_fields: names or paths of those in which numbers may be rounded.
+        finite: the fields, by name or path, in which finite numbers must not become infinite.
         known: results of earlier calls.
         other: another source, which is looked at last.
     """
@@ -85,11 +79,11 @@ class Watched:
     def __init__(
         self,
         lens: LensLike,
-        rounded_fields: Collection[str],
+        finite: Collection[str],
         known: dict[tuple[bytes, ...], bytes | None],
         other: bytes,
     ) -> None:
-        self.lens, self._rounded, self._known, self._other = lens, rounded_fields, known, other
+        self.lens, self._finite, self._known, self._other = lens, finite, known, other
         self._held: list[tuple[Any, bytes]] = []
 
     def get(self, source: bytes) -> bytes | None:
@@ -178,7 +172,7 @@ class Watched:
         return packed
 
     def _check_finite(self, given: list[bytes], result: bytes) -> None:
-        overflowed = bool(self._rounded) and has_infinity([*rounded(self._rounded, unpack(result))])
+        overflowed = bool(self._finite) and has_infinity([*values_in(self._finite, unpack(result))])
         if overflowed and not any(has_infinity(unpack(data)) for data in given):
             raise Breach("Finite", "finite numbers, or NoHomeError", result)
 

@@ -75,6 +75,11 @@ class BoundStep:
         """True if values go from one place to another as they are."""
         return self.forward is _as_they_are
 
+    @property
+    def converts(self) -> bool:
+        """True if the values of one field become others, in the same place."""
+        return self.inputs == self.outputs != ()
+
     def get(self, source: Tree) -> Tree:
         """The view of a sample.
 

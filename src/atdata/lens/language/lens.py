@@ -9,11 +9,11 @@ from atdata.arguments import checked_type
 from atdata.errors import LensError, NoHomeError
 from atdata.lens.functions import Lens
 from atdata.lens.language.complement import Complement, digest_of
-from atdata.lens.language.declared import roundings_of
-from atdata.lens.language.program import Program
-from atdata.lens.language.rounding import Roundings, are_close
+from atdata.lens.language.declared import tolerances_of
+from atdata.lens.language.program import Program, bare_field
 from atdata.lens.language.trees import Tree, added, removed, values_of
 from atdata.lens.types import closer, coder, opener
+from atdata.lens.ulps import Tolerances, are_near
 from atdata.samples import fields_of
 from atdata.samples.codec import pack, unpack
 from atdata.samples.kinds import Misfit
@@ -96,7 +96,8 @@ class DataLens(Lens[S, V]):
         super().__init__(self._see, self._put_back, source_type=source_type, view_type=view_type, name=name)
         self.program, self.steps = program, program.bind(source_type, view_type)
         self._source, self._view = _Side(source_type), _Side(view_type)
-        self._source_rounding, self._view_rounding = roundings_of(self.steps, self._source.names)
+        fields = {field.name: bare_field(field) for field in fields_of(source_type)}
+        self._tolerances, self._looked_at_again = tolerances_of(self.steps, fields)
 
     @property
     def losses(self) -> tuple[str, ...]:
@@ -131,8 +132,31 @@ class DataLens(Lens[S, V]):
         tree = self._view.opened(view)
         for step, before in zip(reversed(self.steps), reversed(trees[:-1]), strict=True):
             tree = step.put(tree, before)
+        self._check_seen_again(view, tree)
         back: S = self._source.closed(self._source.checked(tree))
         return back
+
+    def _check_seen_again(self, view: V, source: Tree) -> None:
+        """Check PutGet where a step converts what another has rounded, such as to text: each step alone keeps it.
+
+        Raises:
+            NoHomeError: what is put would be seen as something else.
+        """
+        if not self._looked_at_again:
+            return
+        given, seen = self._view.opened(view), source
+        for step in self.steps:
+            seen = step.get(seen)
+        for name in self._looked_at_again:
+            code = self._view.coders[name]
+            if not are_near(self._tolerances.view[name], code(given[name]), code(seen[name])):
+                raise NoHomeError(
+                    "a changed view would not be seen again as it is, since numbers are rounded",
+                    path=name,
+                    expected=f"{given[name]!r:.60}",
+                    actual=f"{seen[name]!r:.60}",
+                    hint="Change it to what is seen.",
+                )
 
     def _trees(self, source: S) -> list[Tree]:
         """The sample before and after each step."""
@@ -235,20 +259,10 @@ class DataLens(Lens[S, V]):
                 return {}
         return {name: value for name, value in view.items() if name in self._source.kinds}
 
-    # --- rounding
-
     @property
-    def rounded_fields(self) -> frozenset[str]:
-        """See `Lens`."""
-        return frozenset((*self._source_rounding, *self._view_rounding))
-
-    def same_view(self, one: V, other: V) -> bool:
-        """See `Lens`: numbers that are computed with may differ by what that rounds."""
-        return _are_same(self._view, self._view_rounding, one, other)
-
-    def same_source(self, one: S, other: S) -> bool:
-        """See `Lens`: numbers that are computed with may differ by what that rounds."""
-        return _are_same(self._source, self._source_rounding, one, other)
+    def tolerances(self) -> Tolerances:
+        """See `Lens`: what the operations of the program round."""
+        return self._tolerances
 
     def __reduce__(self) -> tuple[Any, ...]:
         return DataLens, (self.program, self.source_type, self.view_type, self.name)
@@ -268,14 +282,3 @@ def _is_stored_as(code: Any, value: Any, stored: Any) -> bool:
         return pack({"": code(value)}) == pack({"": stored})
     except Misfit:
         return False
-
-
-def _are_same(side: _Side, roundings: Roundings, one: Any, other: Any) -> bool:
-    trees = side.opened(one), side.opened(other)
-    for name, code in side.coders.items():
-        values = trees[0][name], trees[1][name]
-        if not _is_stored_as(code, values[0], code(values[1])):
-            allowed = roundings.get(name)
-            if allowed is None or not are_close(*values, allowed):
-                return False
-    return True

@@ -9,20 +9,11 @@ for half a unit in the last place. `get` has two of them and `put` two more, one
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
-
-import numpy as np
 
 from atdata.lens.ulps import ulp
 
 ULPS = 4
-
-Allowed: TypeAlias = Callable[[float], float]
-"""The difference that is allowed between two numbers, the larger of which has a size."""
-Roundings: TypeAlias = "dict[str, Allowed]"
-"""The differences that are allowed, by field."""
 
 
 @dataclass(frozen=True)
@@ -53,20 +44,22 @@ class Rounding:
         """The same and one operation more."""
         return Rounding((*self.operations, operation))
 
-    def in_view(self, size: float) -> float:
-        """The difference that is allowed between two numbers of the view, the larger of which has a size."""
+    def in_view(self, size: float, _: str = "") -> float:
+        """The difference that is allowed between two numbers of the view, the larger of which has a size: a `Tolerance`."""
         sizes = [size]
         for operation in reversed(self.operations):
             sizes.append((sizes[-1] + abs(operation.offset)) / abs(operation.factor))
         return self._tolerance(sizes[::-1])
 
-    def in_source(self, size: float) -> float:
-        """The difference that is allowed between two numbers of the source, the larger of which has a size."""
-        sizes, gain = [size], 1.0
+    def in_source(self, size: float, _: str = "") -> float:
+        """The difference that is allowed between two numbers of the source, the larger of which has a size: likewise."""
+        sizes = [size]
         for operation in self.operations:
             sizes.append(sizes[-1] * abs(operation.factor) + abs(operation.offset))
-            gain *= abs(operation.factor)
-        return self._tolerance(sizes) / gain
+        allowed = self._tolerance(sizes)
+        for operation in self.operations:
+            allowed /= abs(operation.factor)
+        return allowed
 
     def _tolerance(self, sizes: list[float]) -> float:
         """The difference in the view, from the sizes of a number before, between and after the operations."""
@@ -83,33 +76,3 @@ class Rounding:
 def _spacing(dtype: str, size: float) -> float:
     """The unit in the last place of numbers of a size."""
     return float(ulp(size if math.isfinite(size) else 0.0, dtype))
-
-
-def are_close(one: Any, other: Any, allowed: Allowed) -> bool:
-    """True if two values of a field are equal but for numbers that differ by what is allowed: NaN is NaN, and infinity only
-    infinity.
-
-    Args:
-        one, other: the values: numbers, arrays, or lists and dicts of them.
-        allowed: the difference that is allowed for numbers of a size.
-    """
-    if isinstance(one, float) and isinstance(other, float):
-        return _close(one, other, allowed)
-    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
-        if one.dtype != other.dtype or one.shape != other.shape:
-            return False
-        if one.dtype.kind != "f":
-            return one.tobytes() == other.tobytes()
-        pairs = zip(one.ravel().tolist(), other.ravel().tolist(), strict=True)
-        return all(_close(float(a), float(b), allowed) for a, b in pairs)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(are_close(a, b, allowed) for a, b in zip(one, other, strict=True))
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(are_close(one[key], other[key], allowed) for key in one)
-    return type(one) is type(other) and bool(one == other)
-
-
-def _close(one: float, other: float, allowed: Allowed) -> bool:
-    if math.isfinite(one) and math.isfinite(other):
-        return abs(one - other) <= allowed(max(abs(one), abs(other)))
-    return one == other or (one != one and other != other)
