@@ -135,6 +135,10 @@ def test_later_data_are_opened_as_the_version_that_one_has(labs: Labs):
     changed.note = "better"
     put = lens.put(changed, SAMPLES[3])
     assert put.packed == V3(**{**SAMPLES[3].to_dict(), "note": "better"}).packed
+    kept = lens.complement(SAMPLES[3])  # the two programs are one, which knows what its view lacks
+    assert lens.restore(lens.get(SAMPLES[3]), kept).packed == SAMPLES[3].packed
+    assert lens.restore(lens.get(SAMPLES[3]), kept, changed).packed == put.packed
+    assert lens.check_laws(SAMPLES[:3], count=20).verdict == "holds"
 
 
 def test_why_a_way_was_chosen_is_told(labs: Labs):

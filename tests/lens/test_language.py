@@ -18,7 +18,7 @@ from atdata import ClassLabel, Dataset, DictSample, SampleBatch, Shape, Unit, pa
 from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
 from atdata.errors import ArgumentTypeError, LensError, NoHomeError, SampleError
-from atdata.lens import Complement, DataLens, Program, register
+from atdata.lens import Complement, DataLens, Lens, Program, Projection, find_lens, fitted, register
 from atdata.samples.stacking import stack
 from atdata.schema import schema_of, to_json_schema, type_of
 
@@ -650,3 +650,120 @@ def test_a_sample_that_was_spoilt_is_no_sample():
         Program.of({"op": "scale", "field": "a", "factor": 10**5000})
     with pytest.raises(ArgumentTypeError):
         lens.restore(lens(V1(**SAMPLE)), None)  # type: ignore[arg-type]
+
+
+FIRST, MIDDLE, LAST = kind("First", x=float, note=str), kind("Middle", x=float, note=str), kind("Last", y=float)
+TENTH = one(FIRST, MIDDLE, {"op": "scale", "field": "x", "factor": "0.1"})
+SHORT = one(MIDDLE, LAST, {"op": "rename", "field": "x", "to": "y"}, {"op": "drop", "field": "note"})
+
+
+def test_programs_one_after_the_other_are_one():
+    """With a complement, and the rounding of both."""
+    for both in (
+        TENTH | SHORT,
+        SHORT @ TENTH,
+        Lens.identity(FIRST) | TENTH | SHORT,
+        TENTH | Lens.identity(MIDDLE) | SHORT,
+    ):
+        assert isinstance(both, DataLens)
+        assert (both.name, both.program) == ("program.program", TENTH.program | SHORT.program)
+        sample: Any = FIRST(3.0, "n")
+        assert both(sample) == SHORT(TENTH(sample))
+        assert both.put(LAST(7.0), sample).packed == TENTH.put(SHORT.put(LAST(7.0), TENTH(sample)), sample).packed
+        assert both.restore(both(sample), both.complement(sample)).packed == sample.packed
+        assert both.restore(both(sample), both.complement(sample), LAST(5.0)) == FIRST(50.0, "n")
+        report = both.check_laws(count=40)
+        assert report.tallies["PutGet"].tested > 50
+        assert [*both.tolerances.view] == ["y"]
+        assert both.losses == ("x is rounded (float64)", "note is left out")
+    with pytest.raises(LensError, match="does not start"):
+        SHORT | TENTH
+
+
+def test_a_program_is_one_for_all_classes_of_its_schemas():
+    """So that it keeps its complement where one's own class, and one that was built from a schema, meet."""
+    built: Any = type_of(schema_of(MIDDLE))
+    again = one(built, LAST, *SHORT.program.value["steps"])
+    both: Any = TENTH | again
+    assert isinstance(both, DataLens)
+    other: Any = fitted(both, type_of(schema_of(FIRST)), type_of(schema_of(LAST)))
+    assert isinstance(other, DataLens)
+    sample = other.source_type(3.0, "n")
+    assert type(other(sample)) is other.view_type
+    assert other.restore(other(sample), other.complement(sample)) == sample
+
+
+def test_a_dataset_that_is_seen_through_two_programs_is_seen_through_one(tmp_path: Path):
+    atdata.write_samples([FIRST(2.0, "n")], tmp_path / "a.tar")
+    data = Dataset(str(tmp_path / "a.tar"), sample_type=FIRST).as_type(MIDDLE, lens=TENTH).as_type(LAST, lens=SHORT)
+    lens: Any = data.view.lens
+    assert isinstance(lens, DataLens)
+    assert [sample.y for sample in data] == [2.0 * 0.1]
+
+
+@packable
+class Doubled:
+    """A class that computes what its samples hold."""
+
+    x: float
+    note: str
+
+    def __post_init__(self) -> None:
+        self.x *= 2
+
+
+def test_programs_stay_two_where_the_class_between_them_computes():
+    there = one(FIRST, Doubled, {"op": "scale", "field": "x", "factor": 1})
+    back = one(Doubled, LAST, *SHORT.program.value["steps"])
+    both = there | back
+    assert not isinstance(both, DataLens)
+    assert both(FIRST(3.0, "n")) == LAST(6.0)
+    with pytest.raises(LensError, match="no complement: Doubled computes what its samples hold"):
+        both.complement(FIRST(3.0, "n"))
+    same = kind("Doubled", x=float, note=str)
+    assert fitted(back, same, LAST)(same(3.0, "n")) == LAST(6.0)
+    assert (find_lens(same, Doubled) | one(same, LAST, *SHORT.program.value["steps"]))(same(3.0, "n")) == LAST(6.0)
+
+
+def test_programs_that_are_too_long_for_one_stay_two():
+    steps = [{"op": "rename", "field": "x", "to": "y"}, {"op": "rename", "field": "y", "to": "x"}] * 60
+    long = one(kind(x=int), kind(x=int), *steps)
+    assert (long | long)(long.source_type(3)).x == 3
+    with pytest.raises(LensError, match="no complement: a program has too many steps"):
+        (long | long | long).restore(long.view_type(3), None)  # type: ignore[arg-type]
+
+
+def test_where_a_program_needs_more_than_another_gives_they_stay_two():
+    """Here the type between them has arrays of any one dtype: two of them can be joined."""
+    parts, some = kind(a=F32, b=F64), NDArray[Any]
+    wide, whole = kind(a=some, b=some), kind(x=some)
+    both = one(parts, wide) | one(wide, whole, {"op": "join", "fields": ["a", "b"], "index": 1, "to": "x"})
+    with pytest.raises(NoHomeError):
+        both(parts(f4(1), np.array([2.0])))
+    with pytest.raises(LensError, match="no complement: only two arrays"):
+        both.complement(parts(f4(1), np.array([2.0])))
+
+
+def test_a_composition_that_goes_through_a_function_says_what_it_cannot_do():
+    lost: Lens[Any, Any] = Lens(lambda s: LAST(s.x), source_type=MIDDLE, view_type=LAST, name="lost")
+    for both in (TENTH | lost, lost, TENTH | Projection(MIDDLE, kind("Middle", x=float))):
+        part = "lost" if both.view_type is LAST else "projection"
+        with pytest.raises(LensError, match=f"no complement: {part} is no program") as raised:
+            both.complement(FIRST(3.0, "n"))
+        assert "Keep the sample" in str(raised.value.hint)
+        with pytest.raises(LensError, match=f"no complement: {part} is no program"):
+            both.restore(LAST(3.0), None)  # type: ignore[arg-type]
+
+
+def test_a_composition_that_goes_through_a_function_is_held_to_what_is_set():
+    """Nobody knows what both round together."""
+
+    def put(view: Any, source: Any) -> Any:
+        return source if view.packed == LAST(source.x).packed else MIDDLE(view.y, source.note)
+
+    kept: Lens[Any, Any] = Lens(lambda s: LAST(s.x), put, source_type=MIDDLE, view_type=LAST, name="kept")
+    both = TENTH | kept
+    with pytest.raises(LensError, match=r"PutGet|PutPut"):
+        both.check_laws()
+    both.rounding = {"x": 8, "y": 8}
+    assert both.check_laws().verdict == "holds"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from atdata.lens.functions import Composed, Identity, Lens, Projection, no_putter
 from atdata.lens.registry import find_lens, fitted, lens, register, registered_lens, registered_lenses
-from atdata.lens.ulps import Ulps
+from atdata.lens.ulps import Tolerances, Ulps
 
 if TYPE_CHECKING:
     from atdata.lens.code import CodeLens, FunctionCode
@@ -36,6 +36,7 @@ __all__ = [
     "Projection",
     "Proposal",
     "Tally",
+    "Tolerances",
     "Ulps",
     "check_laws",
     "find_lens",

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from atdata.errors import LensError
-from atdata.lens.functions import Lens, signature_types
+from atdata.lens.functions import Lens
+from atdata.lens.signatures import signature_types
 from atdata.samples import DictSample, PackableSample
 
 MODULES = (

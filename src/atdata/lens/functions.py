@@ -10,21 +10,22 @@ A lens between a source type S and a view type V has `get: S -> V` and, where it
 
 from __future__ import annotations
 
-import inspect
 import sys
-import typing
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
+from atdata.arguments import checked_type
 from atdata.errors import LensError
+from atdata.lens.signatures import signature_types, types_of
 from atdata.lens.types import between, chosen, converter, free, merger, schema_key
 from atdata.lens.ulps import Tolerances, Ulps
-from atdata.samples import DictSample, PackableSample, fields_of
+from atdata.samples import fields_of
 from atdata.samples.packable import is_plain
 
 if TYPE_CHECKING:
+    from atdata.lens.complement import Complement
     from atdata.lens.laws import LawReport
 
 S = TypeVar("S")
@@ -136,17 +137,61 @@ class Lens(Generic[S, V]):
         return self._put
 
     def then(self, other: Lens[V, W]) -> Lens[S, W]:
-        """The composition of this lens and then another.
+        """The composition of this lens and then another: of two programs one, in all other cases `Composed`.
 
         Raises:
+            ArgumentTypeError: the other is no lens.
             LensError: the other's source type is not this one's view type.
         """
-        return Composed(self, other)
+        return Composed(self, _checked(other))
 
-    __or__ = then
+    def __or__(self, other: Lens[V, W]) -> Lens[S, W]:
+        return self.then(other)
 
     def __matmul__(self, first: Lens[W, S]) -> Lens[W, V]:
-        return first.then(self)
+        made: Lens[W, V] = _checked(first).then(self)
+        return made
+
+    def _between(self, source_type: type[Any], view_type: type[Any]) -> Lens[Any, Any]:
+        """The same lens for other classes of its two schemas."""
+        made: Lens[Any, Any] = self
+        if made.source_type is not source_type:
+            made = Composed(Recast(source_type, made.source_type), made)
+        return made if made.view_type is view_type else Composed(made, Recast(made.view_type, view_type))
+
+    def complement(self, source: S) -> Complement:  # noqa: ARG002
+        """The complement of the view of a sample: all that it lacks. Programs have one; see `DataLens`.
+
+        Raises:
+            LensError: this lens is no program, or goes through one that is none.
+            NoHomeError: the sample has no view.
+        """
+        raise self._no_complement()
+
+    def restore(self, view: V, complement: Complement, changed: V | None = None) -> S:  # noqa: ARG002
+        """The sample that a view and its complement are; where the view was changed since, as it is then.
+
+        Args:
+            view: as it was seen.
+            complement: what was made of the sample.
+            changed: what the view has become.
+
+        Raises:
+            LensError: the complement is that of another sample; or this lens has none.
+            NoHomeError: the changed view has no home in the sample.
+        """
+        raise self._no_complement()
+
+    @property
+    def _unknown(self) -> str:
+        """The reason why there is no complement."""
+        return f"{self.name} is no program"
+
+    def _no_complement(self) -> LensError:
+        return LensError(
+            f"the lens {self.name} has no complement: {self._unknown}",
+            hint="Keep the sample, and use put; or write the lens as a program (DataLens), of which it is known.",
+        )
 
     def check_laws(
         self, samples: Iterable[S] = (), views: Iterable[V] = (), *, count: int | None = None, seed: str = ""
@@ -172,7 +217,7 @@ class Lens(Generic[S, V]):
 
     @property
     def tolerances(self) -> Tolerances:
-        """How far numbers may lie apart by the laws, as the lens declares it."""
+        """The rounding that the lens declares: as far as that numbers may lie apart by the laws."""
         return Tolerances.declared(self.rounding)
 
     def __reduce__(self) -> str | tuple[Any, ...]:
@@ -193,19 +238,27 @@ class Lens(Generic[S, V]):
 
 
 class Composed(Lens[S, W]):
-    """The composition of two lenses."""
+    """The composition of two lenses that are not one program. It has no complement, and no rounding is known of it: what both
+    round together nobody said, so that its laws are tried to the bit unless its `rounding` is set.
 
-    def __init__(self, first: Lens[S, V], second: Lens[V, W]) -> None:
-        if first.view_type is not second.source_type:
-            same = schema_key(first.view_type) == schema_key(second.source_type)
-            first = Composed(first, Recast(first.view_type, second.source_type)) if same else first
-        if first.view_type is not second.source_type:
+    Args:
+        first, second: the lenses.
+        why: what keeps two programs from being one.
+
+    Raises:
+        LensError: the second does not start from the view type of the first.
+    """
+
+    def __init__(self, first: Lens[S, V], second: Lens[V, W], why: str = "") -> None:
+        self._why = why
+        if not are_joined(first, second):
             raise LensError(
                 "the second lens does not start from the view type of the first",
                 expected=first.view_type.__name__,
                 actual=second.source_type.__name__,
                 hint="Compose lenses A -> B and B -> C.",
             )
+        first = first._between(first.source_type, second.source_type)
         self.first, self.second = first, second
         super().__init__(
             self._get_both,
@@ -233,6 +286,10 @@ class Composed(Lens[S, W]):
     def __str__(self) -> str:
         return f"{self.first}.{self.second}"
 
+    @property
+    def _unknown(self) -> str:
+        return self.first._unknown or self.second._unknown or self._why
+
     def _get_both(self, source: S) -> W:
         return self.second.get(self.first.get(source))
 
@@ -240,25 +297,7 @@ class Composed(Lens[S, W]):
         return self.first.put(self.second.put(view, self.first.get(source)), source)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Composed, (self.first, self.second)
-
-
-class Identity(Lens[S, S]):
-    """The lens that shows samples as they are."""
-
-    def __init__(self, sample_type: type[S]) -> None:
-        super().__init__(_same, _first, source_type=sample_type, view_type=sample_type, name="identity")
-
-    def reads(self, names: Collection[str] | None = None) -> tuple[str, ...] | None:
-        """See `Lens`."""
-        return chosen(self.source_type, names) if is_plain(self.source_type) else None
-
-    def map_columns(self, columns: Mapping[str, Any], count: int) -> dict[str, Any]:  # noqa: ARG002
-        """See `Lens`."""
-        return dict(columns)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Identity, (self.source_type,)
+        return Composed, (self.first, self.second, self._why)
 
 
 class Recast(Lens[S, V]):
@@ -267,6 +306,13 @@ class Recast(Lens[S, V]):
     def __init__(self, source_type: type[S], view_type: type[V]) -> None:
         self._there, self._back = converter(source_type, view_type), converter(view_type, source_type)
         super().__init__(self._there, self._put_back, source_type=source_type, view_type=view_type, name="recast")
+
+    def then(self, other: Lens[V, W]) -> Lens[S, W]:
+        """See `Lens`."""
+        same = self.view_type is self.source_type or is_plain(self.view_type)
+        if same and are_joined(self, _checked(other)):
+            return other._between(self.source_type, other.view_type)
+        return super().then(other)
 
     def reads(self, names: Collection[str] | None = None) -> tuple[str, ...] | None:
         """See `Lens`."""
@@ -281,6 +327,20 @@ class Recast(Lens[S, V]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Recast, (self.source_type, self.view_type)
+
+
+class Identity(Recast[S, S]):
+    """The lens that shows samples as they are."""
+
+    def __init__(self, sample_type: type[S]) -> None:
+        Lens.__init__(self, _same, _first, source_type=sample_type, view_type=sample_type, name="identity")
+
+    def reads(self, names: Collection[str] | None = None) -> tuple[str, ...] | None:
+        """See `Lens`."""
+        return chosen(self.source_type, names) if is_plain(self.source_type) else None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Identity, (self.source_type,)
 
 
 class Projection(Lens[S, V]):
@@ -318,42 +378,22 @@ class Projection(Lens[S, V]):
         return Projection, (self.source_type, self.view_type)
 
 
+def are_joined(first: Lens[Any, Any], second: Lens[Any, Any]) -> bool:
+    """True if a lens starts from the view type of another, or from another class of its schema."""
+    one, other = first.view_type, second.source_type
+    return one is other or schema_key(one) == schema_key(other)
+
+
+def _checked(other: Any) -> Any:
+    return checked_type(other, Lens, "other", "Compose lenses: a | b.")
+
+
 def _same(source: S) -> S:
     return source
 
 
 def _first(view: S, _source: S) -> S:
     return view
-
-
-def types_of(
-    function: Callable[..., Any],
-    local: dict[str, Any],
-    source_type: type[Any] | None = None,
-    view_type: type[Any] | None = None,
-) -> tuple[type[Any], type[Any]]:
-    """The two sample types of a getter: those given, else those in its annotations.
-
-    Args:
-        function: the getter.
-        local: the names where it is declared.
-        source_type, view_type: what is known already.
-
-    Raises:
-        LensError: the annotations do not name two sample types.
-    """
-    found = signature_types(function, local)
-    source, view = [source_type or found[0], view_type or found[-1]] if len(found) == 2 else [None, None]
-    kinds = (PackableSample, DictSample)
-    if source is None or view is None or not issubclass(source, kinds) or not issubclass(view, kinds):
-        name = getattr(function, "__name__", "a function")
-        raise LensError(
-            f"{name} cannot be a lens: its annotations must be two sample types",
-            expected="(source: SampleType) -> SampleType, annotated",
-            actual=str(inspect.signature(function)),
-            hint="Annotate its parameter and its result with sample types.",
-        )
-    return source, view
 
 
 def no_putter(view: Any, source: Any) -> NoReturn:  # noqa: ARG001  a putter's parameters
@@ -363,17 +403,3 @@ def no_putter(view: Any, source: Any) -> NoReturn:  # noqa: ARG001  a putter's p
         LensError: whatever is put.
     """
     raise LensError("the lens has no putter", hint="Its views can be read, and not written back.")
-
-
-def signature_types(function: Callable[..., Any], local: dict[str, Any]) -> list[Any]:
-    """The classes in the annotations of a function's parameters and result; `None` for others."""
-    try:
-        hints = typing.get_type_hints(function, localns=local)
-    except (NameError, AttributeError, SyntaxError, TypeError) as error:
-        what, hint = (
-            f"an annotation of {function.__name__} cannot be resolved",
-            "Annotate it with classes that are defined.",
-        )
-        raise LensError(what, actual=error, hint=hint) from error
-    names = [*inspect.signature(function).parameters, "return"]
-    return [hints[name] if isinstance(hints.get(name), type) else None for name in names]

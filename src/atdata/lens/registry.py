@@ -7,7 +7,8 @@ from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
 from atdata.errors import LensError, LensNotFoundError
-from atdata.lens.functions import Composed, Lens, Projection, Recast, types_of
+from atdata.lens.functions import Lens, Projection, Recast
+from atdata.lens.signatures import types_of
 from atdata.lens.types import schema_key
 from atdata.samples import PackableSample, fields_of
 
@@ -78,9 +79,7 @@ def fitted(found: Lens[Any, Any], source_type: type[S], view_type: type[V]) -> L
             expected=f"{source_type.__name__} -> {view_type.__name__}",
             actual=f"{found.source_type.__name__} -> {found.view_type.__name__}",
         )
-    if found.source_type is not source_type:
-        found = Composed(Recast(source_type, found.source_type), found)
-    return found if found.view_type is view_type else Composed(found, Recast(found.view_type, view_type))
+    return found._between(source_type, view_type)
 
 
 def find_lens(source_type: type[S], view_type: type[V]) -> Lens[S, V]:

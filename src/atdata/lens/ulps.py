@@ -87,7 +87,7 @@ class Tolerances:
 
     @classmethod
     def declared(cls, rounding: Mapping[str, Ulps | int]) -> Tolerances:
-        """Those of the rounding that somebody declares, where a number is one of ulps.
+        """The rounding that somebody declares, where a number is one of ulps.
 
         Raises:
             UsageError: a rounding is malformed.

@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 from atdata.arguments import checked_type
 from atdata.errors import LensError, NoHomeError
-from atdata.lens.functions import Lens
-from atdata.lens.language.complement import Complement, digest_of
+from atdata.lens.complement import Complement, digest_of
+from atdata.lens.functions import Composed, Lens, Recast, are_joined
 from atdata.lens.language.declared import tolerances_of
 from atdata.lens.language.program import Program, bare_field
 from atdata.lens.language.trees import Tree, added, removed, values_of
@@ -22,6 +22,7 @@ from atdata.samples.stacking import stack
 
 S = TypeVar("S")
 V = TypeVar("V")
+W = TypeVar("W")
 
 
 class _Side:
@@ -111,6 +112,41 @@ class DataLens(Lens[S, V]):
 
     def __str__(self) -> str:
         return f"{self.name} {self.program.cid}"
+
+    # --- composition
+
+    def then(self, other: Lens[V, W]) -> Lens[S, W]:
+        """See `Lens`. Two programs are one, which has a complement and declares what both round; but not where the class
+        between them computes what its samples hold, or where one program cannot say it.
+        """
+        why = ""
+        if isinstance(other, Recast) and are_joined(self, other):
+            return self._between(self.source_type, other.view_type)
+        if isinstance(other, DataLens) and are_joined(self, other):
+            if is_plain(self.view_type) and is_plain(other.source_type):
+                try:
+                    return DataLens(
+                        self.program.then(other.program),
+                        self.source_type,
+                        other.view_type,
+                        f"{self.name}.{other.name}",
+                    )
+                except LensError as error:
+                    why = error.what
+            else:
+                why = f"{self.view_type.__name__} computes what its samples hold"
+            return Composed(self, other, why)
+        return super().then(other)
+
+    def _between(self, source_type: type[Any], view_type: type[Any]) -> Lens[Any, Any]:
+        changed = {self.source_type, self.view_type} - {source_type, view_type}
+        if not all(map(is_plain, changed)):
+            return super()._between(source_type, view_type)
+        return DataLens(self.program, source_type, view_type, self.name)
+
+    @property
+    def _unknown(self) -> str:
+        return ""
 
     # --- get and put
 

@@ -1,0 +1,55 @@
+"""The sample types in the signature of a function."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable
+from typing import Any
+
+from atdata.errors import LensError
+from atdata.samples import DictSample, PackableSample
+
+
+def types_of(
+    function: Callable[..., Any],
+    local: dict[str, Any],
+    source_type: type[Any] | None = None,
+    view_type: type[Any] | None = None,
+) -> tuple[type[Any], type[Any]]:
+    """The two sample types of a getter: those given, else those in its annotations.
+
+    Args:
+        function: the getter.
+        local: the names where it is declared.
+        source_type, view_type: what is known already.
+
+    Raises:
+        LensError: the annotations do not name two sample types.
+    """
+    found = signature_types(function, local)
+    source, view = [source_type or found[0], view_type or found[-1]] if len(found) == 2 else [None, None]
+    kinds = (PackableSample, DictSample)
+    if source is None or view is None or not issubclass(source, kinds) or not issubclass(view, kinds):
+        name = getattr(function, "__name__", "a function")
+        raise LensError(
+            f"{name} cannot be a lens: its annotations must be two sample types",
+            expected="(source: SampleType) -> SampleType, annotated",
+            actual=str(inspect.signature(function)),
+            hint="Annotate its parameter and its result with sample types.",
+        )
+    return source, view
+
+
+def signature_types(function: Callable[..., Any], local: dict[str, Any]) -> list[Any]:
+    """The classes in the annotations of a function's parameters and result; `None` for others."""
+    try:
+        hints = typing.get_type_hints(function, localns=local)
+    except (NameError, AttributeError, SyntaxError, TypeError) as error:
+        what, hint = (
+            f"an annotation of {function.__name__} cannot be resolved",
+            "Annotate it with classes that are defined.",
+        )
+        raise LensError(what, actual=error, hint=hint) from error
+    names = [*inspect.signature(function).parameters, "return"]
+    return [hints[name] if isinstance(hints.get(name), type) else None for name in names]
