@@ -1,12 +1,4 @@
-"""Lenses of two functions: `get`, and `put` where there is a way back.
-
-A lens between a source type S and a view type V has `get: S -> V` and, where it can be written through,
-`put: (V, S) -> S`. A lawful lens obeys (Foster et al., "Combinators for Bidirectional Tree Transformations", 2007):
-
-    GetPut  put(get(s), s) == s            what was not changed stays
-    PutGet  get(put(v, s)) == v            what was put is what is seen
-    PutPut  put(v2, put(v1, s)) == put(v2, s)
-"""
+"""Lenses of two functions: `get`, and `put` where there is a way back."""
 
 from __future__ import annotations
 
