@@ -121,7 +121,7 @@ class PostgresConnection:
                 self.close()
 
         try:
-            return patiently(once, lambda error: _passes(error, closed()), forget)
+            return patiently(once, lambda error: _passes(error, closed()), forget, _starting)
         except psycopg.Error as error:
             if violated and isinstance(error, psycopg.errors.ForeignKeyViolation):
                 raise violated() from bare(error)
@@ -234,6 +234,12 @@ def _passes(error: Exception, closed: bool) -> bool:
         return True
     final = _denies(error) or "does not exist" in str(error)  # it would say the same once more
     return isinstance(error, psycopg.OperationalError) and closed and not final
+
+
+def _starting(error: Exception) -> bool:
+    """True if the server will be ready soon; before there is a connection, it says so in words only."""
+    text = str(error)
+    return "the database system is starting up" in text or "the database system is in recovery mode" in text
 
 
 def _denies(error: Exception) -> bool:

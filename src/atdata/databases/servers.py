@@ -10,23 +10,44 @@ from atdata.errors import NetworkError, UsageError
 
 T = TypeVar("T")
 
-_PATIENCE = (0.05, 0.2, 0.5, 1.0, 2.0)  # seconds; a server that is restarted is back by then
+_PATIENCE = (0.05, 0.2, 0.5, 1.0, 2.0)  # seconds; a server that is restarted answers by then
+_STARTING = 60.0  # seconds; it may have much to read before it is ready
 
 
-def patiently(work: Callable[[], T], lost: Callable[[Exception], bool], forget: Callable[[], None]) -> T:
+def patiently(
+    work: Callable[[], T],
+    lost: Callable[[Exception], bool],
+    forget: Callable[[], None],
+    starting: Callable[[Exception], bool] = lambda _: False,
+) -> T:
     """Do some work once; once more, where the connection was lost on the way.
 
     The server may have done it before the connection broke, so it must be such that doing it twice is harmless.
+
+    Args:
+        work: what to do.
+        lost: says of an error that trying again may help.
+        forget: lets go of what is of no use any more, before that.
+        starting: says of such an error that the server is there, and will be ready: that is waited for longer.
     """
-    for pause in (*_PATIENCE, None):
+    pauses, until = list(_PATIENCE), None
+    while True:
         try:
             return work()
         except Exception as error:
-            if pause is None or not lost(error):
+            if not lost(error):
+                raise
+            if starting(error):
+                until = until or time.monotonic() + _STARTING
+                if time.monotonic() > until:
+                    raise
+                pause = _PATIENCE[-1]
+            elif pauses:
+                pause = pauses.pop(0)
+            else:
                 raise
             forget()
             time.sleep(pause)
-    raise AssertionError
 
 
 def public_address(url: str) -> str:

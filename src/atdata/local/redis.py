@@ -198,8 +198,11 @@ class RedisDatabase:
         def lost(error: Exception) -> bool:
             return isinstance(error, errors.ConnectionError | errors.TimeoutError) and not isinstance(error, refusals)
 
+        def starting(error: Exception) -> bool:
+            return isinstance(error, errors.BusyLoadingError)
+
         try:
-            return patiently(lambda: work(self._connected()), lost, lambda: None)
+            return patiently(lambda: work(self._connected()), lost, lambda: None, starting)
         except refusals as error:
             raise AuthError(
                 "Redis refuses the login", uri=self.address, hint="Check user, password and rights."
