@@ -31,6 +31,7 @@ AtdataError
 │   ├── DigestError                      bytes that are not the bytes that were published
 │   └── UnverifiedError                  nothing to check against, and nobody said that is acceptable
 ├── NotFoundError (KeyError)             no such record, entry, name, account
+│   ├── NoSampleError (IndexError)       ... or no sample of that number
 │   └── RetractedError                   ... any more: its publisher withdrew it
 ├── PolicyError                          a dataset that a trust policy refuses
 ├── ConflictError                        the name is taken by other content
@@ -103,13 +104,8 @@ class AtdataError(Exception):
     @property
     def facts(self) -> dict[str, str]:
         """The facts that are known, by name."""
-        facts = {
-            "step": self.step,
-            "where": self.uri,
-            "path": self.path,
-            "expected": self.expected,
-            "actual": self.actual,
-        }
+        names = {"step": "step", "where": "uri", "path": "path", "expected": "expected", "actual": "actual"}
+        facts = {name: getattr(self, attribute) for name, attribute in names.items()}
         return {name: value for name, value in facts.items() if value is not None}
 
     def __str__(self) -> str:
@@ -273,6 +269,10 @@ class UnverifiedError(VerificationError):
 
 class NotFoundError(AtdataError, KeyError):
     """No such record, entry, name or account."""
+
+
+class NoSampleError(NotFoundError, IndexError):
+    """No sample of a number. An `IndexError`, by which Python's protocol of sequences knows their end."""
 
 
 class RetractedError(NotFoundError):

@@ -25,6 +25,7 @@ from atdata.errors import (
     FieldTypeError,
     LensNotFoundError,
     LimitError,
+    NoSampleError,
     NotFoundError,
     SampleError,
     ShardError,
@@ -468,6 +469,23 @@ def test_stopping_early_leaves_nothing_running(data):
         deadline -= 1
         threading.Event().wait(0.01)
     assert deadline
+
+
+def test_a_number_beyond_the_end_is_an_error_that_says_so_and_ends_an_iteration(data):
+    for number in (10, -11, [3, 10], np.int64(99)):
+        with pytest.raises(NoSampleError, match="there is no sample") as caught:
+            data[number]
+        assert (caught.value.expected, isinstance(caught.value, IndexError)) == ("-10 to 9", True)
+        assert type(pickle.loads(pickle.dumps(caught.value))) is NoSampleError
+    with pytest.raises(NoSampleError, match="there is no sample 0") as caught:
+        data.take(0)[0]
+    assert caught.value.expected == "there are no samples"
+
+    class ByNumber:
+        def __getitem__(self, number: int) -> Digit:
+            return data[number]
+
+    assert list(ByNumber()) == digits(10)
 
 
 def test_a_dataset_counts_by_what_is_known_and_reads_only_the_rest(data, tmp_path):

@@ -30,7 +30,7 @@ from atdata.dataset.transforms import Filter, Map, Transform, Undefined
 from atdata.dataset.view import MaybeSized, ShardView, View
 from atdata.dataset.weights import Weight, shares_of
 from atdata.display import Card, Grid
-from atdata.errors import FieldTypeError, NotFoundError, UsageError
+from atdata.errors import FieldTypeError, NoSampleError, NotFoundError, UsageError
 from atdata.lens import Lens, find_lens, fitted, registered_lens
 from atdata.numbers import Ints, checked_int
 from atdata.samples import DictSample, PackableSample, SampleBatch, fields_of
@@ -314,7 +314,7 @@ class Dataset(MaybeSized, Tables[T], Looks[T]):
         verified by its own digest. If they are more than half of a shard, it is fetched whole and verified by its digest.
 
         Raises:
-            IndexError: there is no such sample.
+            NoSampleError: there is no such sample.
             DigestError: fetched bytes are not the published ones.
         """
         if isinstance(which, int | np.integer) and not isinstance(which, bool):
@@ -331,7 +331,7 @@ class Dataset(MaybeSized, Tables[T], Looks[T]):
         """A view of some samples, in the order given.
 
         Raises:
-            IndexError: there is no such sample.
+            NoSampleError: there is no such sample.
             UsageError: the samples are filtered, and only reading can tell their numbers.
         """
         return self._seen(self._random_access.only(self._numbers(self._positions(which))))
@@ -638,8 +638,10 @@ def _checked(sample_type: Any) -> type[Any]:
     raise FieldTypeError(f"{sample_type} is not a sample type", hint="Decorate the class with @atdata.packable.")
 
 
-def _no_sample(which: int, extent: int) -> IndexError:
-    return IndexError(f"sample {which} is out of range: there are {extent} samples")
+def _no_sample(which: int, extent: int) -> NoSampleError:
+    there = f"-{extent} to {extent - 1}" if extent else "there are no samples"
+    hint = "Numbers count from 0, and below it from the end."
+    return NoSampleError(f"there is no sample {which}", expected=there, actual=which, hint=hint)
 
 
 class DatasetDict(dict[str, Dataset[T]]):
