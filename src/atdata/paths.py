@@ -17,9 +17,11 @@ def checked_path(given: str | os.PathLike[str], *, home: bool = True) -> Path:
         home: whether `~` is the home folder.
 
     Raises:
-        UsageError: it is no path, or there is no such home folder, or what no path can hold: a NUL, or half of a surrogate pair.
+        UsageError: it is no path, or an empty one, or there is no such home folder, or it holds what none can: a NUL, or half of a surrogate pair.
     """
     text, hint = path_text(given), "Give the path of a file or folder of this machine."
+    if not text:
+        raise UsageError("a path is empty", actual=repr(text), hint=hint)
     try:
         if b"\0" in os.fsencode(text):
             raise UsageError("a path contains a NUL", actual=ascii(text)[:80], hint=hint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -162,3 +163,100 @@ def test_a_way_is_explained(terminal: Terminal, lens: str, alice: DevAccount) ->
     back = (shown["targetSchema"], "--to", shown["sourceSchema"])
     assert terminal.run("lens", "explain", *back) == 4
     assert "no lens leads from Labelled 1.0.0 to Measured" in terminal.err
+
+
+NONSENSE = ["zz", "", "at://", "../nowhere/zz", "a" * 300]
+ENDS = ("--from", "{source}", "--to", "{target}")
+SWEPT: dict[str, tuple[str, ...]] = {  # {} is where nonsense is put
+    "show": ("lens", "show", "{}"),
+    "find --repo": ("lens", "find", "--repo", "{}"),
+    "find --repo, the second": ("lens", "find", "--repo", "{owner}", "--repo", "{}"),
+    "find --from": ("lens", "find", "--repo", "{owner}", "--from", "{}"),
+    "find --to": ("lens", "find", "--repo", "{owner}", "--from", "{source}", "--to", "{}"),
+    "check": ("lens", "check", "{}"),
+    "check, between": ("lens", "check", "{}", *ENDS),
+    "check --from": ("lens", "check", "{file}", "--from", "{}", "--to", "{target}"),
+    "check --to": ("lens", "check", "{file}", "--from", "{source}", "--to", "{}"),
+    "check --index": ("lens", "check", "{file}", *ENDS, "--index", "{}"),
+    "check --samples": ("lens", "check", "{lens}", "--samples", "{}"),
+    "check of an address --from": ("lens", "check", "{lens}", "--from", "{}"),
+    "check of an address --to": ("lens", "check", "{lens}", "--to", "{}"),
+    "check of an address --index": ("lens", "check", "{lens}", "--index", "{}"),
+    "explain": ("lens", "explain", "{}", "--to", "{target}"),
+    "explain --to": ("lens", "explain", "{source}", "--to", "{}"),
+    "explain --repo": ("lens", "explain", "{source}", "--to", "{target}", "--repo", "{}"),
+    "explain --policy": ("lens", "explain", "{source}", "--to", "{target}", "--policy", "{}"),
+    "explain --index": ("lens", "explain", "{source}", "--to", "{target}", "--index", "{}"),
+    "publish": ("lens", "publish", "{}", "--name", "n", *ENDS, "--yes"),
+    "publish --from": ("lens", "publish", "{file}", "--name", "n", "--from", "{}", "--to", "{target}", "--yes"),
+    "publish --to": ("lens", "publish", "{file}", "--name", "n", "--from", "{source}", "--to", "{}", "--yes"),
+    "publish --source-versions": (
+        "lens",
+        "publish",
+        "{file}",
+        "--name",
+        "n",
+        *ENDS,
+        "--source-versions",
+        "!{}",
+        "--yes",
+    ),
+    "verify": ("lens", "verify", "{}"),
+    "verify --method": ("lens", "verify", "{lens}", "--method", "{}"),
+    "verify --verdict": ("lens", "verify", "{lens}", "--verdict", "{}"),
+    "verify --code-hash": ("lens", "verify", "{lens}", "--code-hash", "{}"),
+    "verify --proof": ("lens", "verify", "{lens}", "--proof", "{}"),
+    "verify --samples": ("lens", "verify", "{lens}", "--samples", "{}"),
+    "verify by review --verdict": ("lens", "verify", "{lens}", "--method", "codeReview", "--verdict", "{}"),
+    "verify by review --code-hash": ("lens", "verify", "{lens}", "--method", "codeReview", "--code-hash", "{}"),
+    "verify by review, a digest": ("lens", "verify", "{lens}", "--method", "codeReview", "--code-hash", "sha256:{}"),
+    "verify by review --proof": ("lens", "verify", "{lens}", "--method", "codeReview", "--proof", "{}"),
+    "verify by review, a commit": ("lens", "verify", "{lens}", "--method", "codeReview", "--proof", "https://x@{}:y"),
+    "verify by review --samples": ("lens", "verify", "{lens}", "--method", "codeReview", "--samples", "7{}"),
+    "verify by review --seed": ("lens", "verify", "{lens}", "--method", "codeReview", "--seed", "{}"),
+    "verify by a hash": ("lens", "verify", "{lens}", "--method", "signedHash", "--description", "{}"),
+    "repeat": ("lens", "repeat", "{}"),
+    "verifications": ("lens", "verifications", "{}", "--by", "{owner}"),
+    "verifications --by": ("lens", "verifications", "{lens}", "--by", "{}"),
+    "verifications --by, a name": ("lens", "verifications", "{lens}", "--by", "nobody{}.invalid"),
+    "verifications --by, a DID": ("lens", "verifications", "{lens}", "--by", "{owner}", "--by", "did:plc:" + "a" * 24),
+    "policy check": ("policy", "check", "{}", "--policy", "{file}"),
+    "policy check --policy": ("policy", "check", "@nobody.invalid/x", "--policy", "{}"),
+    "schema diff": ("schema", "diff", "{}", "{target}"),
+    "schema diff, the second": ("schema", "diff", "{source}", "{}"),
+    "schema diff --require": ("schema", "diff", "{source}", "{target}", "--require", "{}"),
+    "schema diff --lens": ("schema", "diff", "{source}", "{target}", "--lens", "nowhere/at/{}x"),
+    "schema diff --index": ("schema", "diff", "{source}", "{target}", "--index", "{}"),
+}
+
+
+@pytest.mark.parametrize("what", SWEPT)
+def test_nonsense_is_no_success(
+    terminal: Terminal, lens: str, alice: DevAccount, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And no fault: it ends with the exit code of its cause, and says why."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ATDATA_PASSWORD", alice.password)
+    assert terminal.run("login", alice.handle) == 0
+    shown = terminal.json("lens", "show", lens)
+    (tmp_path / "keep.json").write_text(DROP)
+    known = {"lens": lens, "owner": alice.did, "source": shown["sourceSchema"], "target": shown["targetSchema"]}
+    before = len(list_records(alice.pds_url, alice.did, "science.alt.dataset.lens")), listed(alice)
+    for nonsense in NONSENSE:
+        code = terminal.run(*(part.format(nonsense, file="keep.json", **known) for part in SWEPT[what]))
+        assert code in (1, 2, 4), (nonsense, code, terminal.out, terminal.err)
+        if "cannot be proven" not in terminal.out:  # which a table says
+            assert terminal.err.startswith("✗ "), (nonsense, terminal.err)
+        assert "Traceback" not in terminal.err
+    assert before == (len(list_records(alice.pds_url, alice.did, "science.alt.dataset.lens")), listed(alice))
+
+
+def test_what_may_be_meant_is_no_nonsense(terminal: Terminal, lens: str, alice: DevAccount) -> None:
+    shown = terminal.json("lens", "show", lens)
+    by_handle = shown["sourceSchema"].replace(alice.did, alice.handle)
+    assert [each["uri"] for each in terminal.json("lens", "find", "--repo", alice.did, "--from", by_handle)] == [lens]
+    assert terminal.run("lens", "verify", lens, "--seed", "x", "--samples", "5", "--description", "d") == 0
+    assert terminal.run("lens", "verifications", lens, "--by", alice.did) == 0, "that nobody verified it is an answer"
+    both = ("--by", alice.did, "--by", "nobody.invalid", "--json")
+    assert terminal.run("lens", "verifications", lens, *both) == 1
+    assert [item["reason"] for item in json.loads(terminal.out)["verifications"]] == ["absent", "unproven"]

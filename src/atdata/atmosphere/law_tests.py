@@ -45,6 +45,17 @@ class LawTest:
         """The samples, in the form of a verification: enough to try the same again."""
         return {**self.report.trial, "language": _LANGUAGE}
 
+    @property
+    def said(self) -> dict[str, Any]:
+        """The arguments of `VerificationPublisher.publish` that say it."""
+        found = self.report.counterexample
+        return {
+            "method": METHOD,
+            "verdict": self.report.verdict,
+            "trial": self.trial,
+            "counterexample": None if found is None else found.as_data(),
+        }
+
 
 def lens_of(client: AtmosphereClient, record: LensRecord) -> DataLens[Any, Any]:
     """The lens that the program of a record is between its two schemas.
@@ -96,15 +107,8 @@ def publish_test(client: AtmosphereClient, tested: LawTest, *, description: str 
         NotFoundError, VerificationError: the lens cannot be read.
     """
     checked_type(tested, LawTest, "tested", "Give what try_lens(client, uri) found.")
-    found = tested.report.counterexample
     return VerificationPublisher(client).publish(
-        str(tested.record.located),
-        METHOD,
-        verdict=tested.report.verdict,
-        trial=tested.trial,
-        counterexample=None if found is None else found.as_data(),
-        description=description,
-        lens_commit=str(tested.record.cid),
+        str(tested.record.located), **tested.said, description=description, lens_commit=str(tested.record.cid)
     )
 
 

@@ -23,6 +23,7 @@ from atdata.cli import (
     schema,
     services,
     show,
+    verifications,
     verify,
     versions,
 )
@@ -64,6 +65,8 @@ app.command()(promote.promote)
 app.command()(versions.retract)
 for verb in (versions.add, versions.append, versions.history, versions.diff, versions.copy):
     index.app.command()(verb)
+for word in (verifications.verify, verifications.repeat, verifications.verifications):
+    lens.app.command()(word)
 app.add_typer(index.app, name="index")
 app.add_typer(schema.app, name="schema")
 app.add_typer(lens.app, name="lens")

@@ -10,24 +10,22 @@ from atdata.atmosphere import (
     AtmosphereClient,
     LensLoader,
     LensPublisher,
-    VerificationLoader,
-    VerificationPublisher,
 )
-from atdata.atmosphere.law_tests import METHOD, lens_of, publish_test, repeat_test, try_lens
+from atdata.atmosphere.law_tests import lens_of, try_lens
 from atdata.atmosphere.lens_network import LensNetwork
 from atdata.atproto.syntax import AtUri
 from atdata.cli.account import logged_in
 from atdata.cli.index import confirm, is_public
 from atdata.cli.options import Index, Json, Yes
 from atdata.cli.output import facts, plural, say, say_json, table
-from atdata.cli.schema import described
+from atdata.cli.schema import check_index, described
 from atdata.errors import UsageError
 from atdata.lens import DataLens, LawReport, Program
 from atdata.lens.language.trying import try_program
 from atdata.lens.laws import COUNT
 from atdata.loading.network import find_entry
 from atdata.paths import checked_path
-from atdata.records import METHODS, CodeReference, LensRecord, Schema
+from atdata.records import CodeReference, LensRecord, Schema
 from atdata.schema import SampleSchema, type_of
 
 app = typer.Typer(no_args_is_help=True, help="Lenses on the network, and who verified them.")
@@ -46,7 +44,7 @@ def show(uri: Uri, json: Json = False) -> None:
     if json:
         say_json({"uri": str(lens.located), "cid": str(lens.cid), **lens})
         return
-    _show(client, lens)
+    say_lens(client, lens)
 
 
 @app.command()
@@ -60,7 +58,7 @@ def find(
     if target is not None and source is None:
         raise UsageError("--to needs --from", path="--from", hint="Say from which schema.")
     loader, found = LensLoader(AtmosphereClient()), list[LensRecord]()
-    for who in map(_account, repo):
+    for who in map(account_of, repo):
         found += loader.list_all(who) if source is None else loader.find_by_schemas(source, target, who)
     if json:
         say_json([{"uri": str(lens.located), "cid": str(lens.cid), **lens} for lens in found])
@@ -85,7 +83,14 @@ def check(
     json: Json = False,
 ) -> None:
     """Try the laws of a program on generated samples, and show what it does. A program that breaks one is exit code 1."""
+    check_index(index, *filter(None, (source, target)))
     if is_public(lens):
+        if source is not None or target is not None:
+            raise UsageError(
+                "a published lens has its types",
+                path="--from, --to",
+                hint="Leave both out, or name a file with a program.",
+            )
         tested = try_lens(AtmosphereClient(), lens, count=samples, seed=seed)
         made, report = lens_of(AtmosphereClient(), tested.record), tested.report
     else:
@@ -96,11 +101,11 @@ def check(
         made = _program(lens, described(source, index), described(target, index))
         report = try_program(made, count=samples, seed=seed or "")
     if json:
-        say_json({"steps": [step.text for step in made.steps], "losses": made.losses, **_report(report)})
+        say_json({"steps": [step.text for step in made.steps], "losses": made.losses, **report_as_data(report)})
     else:
         say(made.explain())
         say()
-        _say_report(report)
+        say_report(report)
     if report.verdict != "holds":
         raise typer.Exit(1)
 
@@ -117,10 +122,14 @@ def explain(
     json: Json = False,
 ) -> None:
     """Show through which lenses a dataset would be seen as another type: what they lose, and which are verified."""
+    check_index(index, target)
     client = AtmosphereClient()
+    for who in map(account_of, repo or []):
+        if not who.startswith("at://"):
+            client.reader.identity(who)  # else it would be passed over, as one that cannot be reached
     if not ref.startswith("at://") or AtUri(ref).collection != Schema.NSID:
         ref = str(find_entry(client, ref).schema_ref)
-    network = LensNetwork(client, list(map(_account, repo or [])), policy)
+    network = LensNetwork(client, list(map(account_of, repo or [])), policy)
     found = network.find(client.read(ref, Schema), type_of(described(target, index)))
     if json:
         lenses = [
@@ -161,7 +170,7 @@ def publish(
     if not json:
         say(made.explain())
         say()
-        _say_report(report)
+        say_report(report)
     report.raise_for_failure()
     if not yes:
         confirm(f"Publish it as {name}?", json)
@@ -175,142 +184,9 @@ def publish(
             description=description,
         )
     if json:
-        say_json({"uri": str(uri), "program": str(made.program.cid), **_report(report)})
+        say_json({"uri": str(uri), "program": str(made.program.cid), **report_as_data(report)})
     else:
         say(f"✓ published: {uri}", style="bold green")
-
-
-@app.command()
-def verify(
-    uri: Uri,
-    method: Annotated[str, typer.Option(help=f"How you verified it: {', '.join(METHODS)}.")] = METHOD,
-    verdict: Annotated[str | None, typer.Option(help="holds, which is meant where nothing is said, or fails.")] = None,
-    description: Annotated[str | None, typer.Option(help="What you verified.")] = None,
-    code_hash: Annotated[
-        str | None, typer.Option(help="The digest of the code, such as sha256:0a1b...; signedHash needs it.")
-    ] = None,
-    proof: Annotated[str | None, typer.Option(help="A proof, or tests: https://REPOSITORY@COMMIT:PATH.")] = None,
-    samples: Samples = COUNT,
-    seed: Seed = None,
-    publish: Annotated[bool, typer.Option("--publish", help="Publish it under your identity.")] = False,
-    yes: Yes = False,
-    json: Json = False,
-) -> None:
-    """Say that you verified a lens, as its record is now: in your own repository, for everybody to read.
-
-    By automatedTest the laws of its program are tried here and now, and the verdict is what was found.
-    """
-    if method == METHOD:
-        if verdict is not None or code_hash is not None or proof is not None:
-            raise UsageError(
-                "a test finds its verdict itself", hint=f"Leave out the others, or name another --method than {METHOD}."
-            )
-        _verify_by_test(uri, samples, seed, description, publish, yes, json)
-        return
-    said: dict[str, Any] = {
-        "method": method,
-        "verdict": verdict,
-        "description": description,
-        "code_hash": None
-        if code_hash is None
-        else dict(zip(("algorithm", "digest"), _two(code_hash, ":"), strict=True)),
-        "proof_ref": None if proof is None else _proof(proof),
-    }
-    client = AtmosphereClient()
-    lens = LensLoader(client).get(uri)
-    if not json:
-        _show(client, lens)
-    plan = {"lens": str(lens.located), "lensCommit": str(lens.cid), "method": method, "verdict": verdict or "holds"}
-    if not publish:
-        if json:
-            say_json(plan)
-        else:
-            say("Nothing is published: that takes --publish.", style="yellow")
-        return
-    if not yes:
-        confirm(f"Publish that this very version {plan['verdict']}, by {method}?", json)
-    with logged_in() as account:
-        found = VerificationPublisher(account).publish(str(lens.located), **said, lens_commit=str(lens.cid))
-    if json:
-        say_json({**plan, "uri": str(found)})
-    else:
-        say(f"✓ published: {found}", style="bold green")
-
-
-def _verify_by_test(
-    uri: str, samples: int, seed: str | None, description: str | None, publish: bool, yes: bool, json: bool
-) -> None:
-    client = AtmosphereClient()
-    tested = try_lens(client, uri, count=samples, seed=seed)
-    found = {"lens": str(tested.record.located), "lensCommit": str(tested.record.cid), "trial": tested.trial}
-    if not json:
-        _show(client, tested.record)
-        say()
-        _say_report(tested.report)
-    if publish:
-        if not yes:
-            confirm(f"Publish that this very version {tested.report.verdict}?", json)
-        with logged_in() as account:
-            written = publish_test(account, tested, description=description)
-        found["uri"] = str(written)
-        if not json:
-            say(f"✓ published: {written}", style="bold green")
-    elif not json:
-        say("Nothing is published: that takes --publish.", style="yellow")
-    if json:
-        say_json({**found, **_report(tested.report)})
-    elif tested.report.verdict != "holds" and not publish:
-        raise typer.Exit(1)
-
-
-@app.command()
-def repeat(
-    uri: Annotated[str, typer.Argument(help="The address of a verification: at://...")], json: Json = False
-) -> None:
-    """Repeat the test that a verification says, on the same samples. Another verdict is exit code 1."""
-    said, tested = repeat_test(AtmosphereClient(), uri)
-    claimed = said.verdict or "holds"
-    if json:
-        say_json({"said": claimed, "trial": tested.trial, **_report(tested.report)})
-    else:
-        _say_report(tested.report)
-        same = claimed == tested.report.verdict
-        say(f"{'✓ as' if same else '✗ not as'} it was said: {claimed}", style="bold green" if same else "bold red")
-    if claimed != tested.report.verdict:
-        raise typer.Exit(1)
-
-
-@app.command()
-def verifications(
-    uri: Uri,
-    by: Annotated[list[str], typer.Option(help="Whose verifications: @handle or DID; may be given several times.")],
-    json: Json = False,
-) -> None:
-    """Show who verified a lens, and which of it counts for the lens as it is now; of what does not, why."""
-    report = VerificationLoader(AtmosphereClient()).of(uri, verifiers=list(map(_account, by)))
-    if json:
-        shown = [
-            {
-                "verifier": item.verifier,
-                "counts": item.counts,
-                "reason": item.reason,
-                "why": item.why,
-                "error": None if item.error is None else item.error.what,
-                "uri": item.uri,
-                "record": None if item.record is None else dict(item.record),
-            }
-            for item in report
-        ]
-        say_json({"lens": str(report.lens.located), "cid": str(report.lens.cid), "verifications": shown})
-        return
-    say(f"{report.lens.name}  {report.lens.cid}", style="bold")
-    rows = []
-    for item in report:
-        method, at = ("", "") if item.record is None else (item.record.method, item.record.created_at[:10])
-        why = item.why if item.error is None else f"{item.why}: {item.error.what}"
-        rows.append(["counts" if item.counts else "does not", item.verifier, method, at, why])
-    table(["", "verifier", "method", "published", "why not"], rows)
-    say(f"{len(report.counting)} of {plural(len(rows), 'line')} count for this version.")
 
 
 def _program(file: str, source: SampleSchema, target: SampleSchema) -> DataLens[Any, Any]:
@@ -319,11 +195,14 @@ def _program(file: str, source: SampleSchema, target: SampleSchema) -> DataLens[
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError("a file with a program cannot be read", path=str(path), actual=error) from None
+        why = error.strerror if isinstance(error, OSError) else "no UTF-8"
+        hint = "Name a file with a program as JSON."
+        raise UsageError("a file with a program cannot be read", path=str(path), actual=why, hint=hint) from None
     return DataLens(Program.parse(text), type_of(source), type_of(target), name=path.stem)
 
 
-def _report(report: LawReport) -> dict[str, Any]:
+def report_as_data(report: LawReport) -> dict[str, Any]:
+    """The findings on laws, for `--json`."""
     found = report.counterexample
     return {
         "verdict": report.verdict,
@@ -332,7 +211,8 @@ def _report(report: LawReport) -> dict[str, Any]:
     }
 
 
-def _say_report(report: LawReport) -> None:
+def say_report(report: LawReport) -> None:
+    """Print the findings on laws."""
     rows = [[law, f"{tally.tested:,}", f"{tally.undefined:,}"] for law, tally in report.tallies.items()]
     table(["law", "tested", "not defined"], rows)
     holds = report.verdict == "holds"
@@ -343,7 +223,8 @@ def _say_report(report: LawReport) -> None:
         say(f"It was never defined for {', '.join(report.untested)}: nothing is known of its laws.", style="yellow")
 
 
-def _show(client: AtmosphereClient, lens: LensRecord) -> None:
+def say_lens(client: AtmosphereClient, lens: LensRecord) -> None:
+    """Print what a lens is, and whose."""
     say(lens.name, style="bold")
     publisher = lens.located.authority
     source, target = _ends(lens)
@@ -381,18 +262,6 @@ def _code(code: CodeReference) -> str:
     return f"{code.repository}@{code.commit}:{code.path}"
 
 
-def _proof(text: str) -> dict[str, str]:
-    repository, rest = _two(text, "@", last=True)
-    commit, path = _two(rest, ":")
-    return {"repository": repository, "commit": commit, "path": path}
-
-
-def _two(text: str, mark: str, *, last: bool = False) -> tuple[str, str]:
-    before, found, after = text.rpartition(mark) if last else text.partition(mark)
-    if not found:
-        raise UsageError(f"a text lacks its {mark}", actual=text, hint="See: atdata lens verify --help")
-    return before, after
-
-
-def _account(text: str) -> str:
+def account_of(text: str) -> str:
+    """The DID or handle that somebody typed with an @."""
     return text.removeprefix("@")

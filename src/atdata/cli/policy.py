@@ -34,7 +34,12 @@ def check(
     A refusal ends with a non-zero exit.
     """
     if not is_public(ref):
-        raise UsageError("a policy is about datasets of the network", expected="@handle/name, or at://...", actual=ref)
+        raise UsageError(
+            "a policy is about datasets of the network",
+            expected="@handle/name, or at://...",
+            actual=ref,
+            hint="Name a published dataset.",
+        )
     client = AtmosphereClient()
     try:
         verdict = check_policy(client, AtmosphereIndex(client).get_dataset(ref), policy)

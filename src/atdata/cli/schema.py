@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +19,7 @@ from atdata.errors import SchemaError, UsageError
 from atdata.importers import open_path, type_name_of
 from atdata.lens import Proposal, propose
 from atdata.local import LocalIndex
+from atdata.paths import checked_path
 from atdata.records import Schema
 from atdata.schema import (
     CompatibilityMode,
@@ -105,7 +107,7 @@ def diff(
         CompatibilityMode | None, typer.Option(help="Fail where these readers would be stopped, with exit code 1.")
     ] = None,
     lens: Annotated[
-        Path | None,
+        str | None,
         typer.Option(help="Write the program of the lens that is proposed to this new file; nothing runs it."),
     ] = None,
     index: Index = None,
@@ -114,9 +116,10 @@ def diff(
     """Compare two schemas field by field: who still reads whose samples, which number the change asks for, and, where it
     stops readers, which lens may lead from one to the other.
     """
+    check_index(index, before, after)
     found = compare(described(before, index), described(after, index))
     broken = [] if require is None else found.breaking(require)
-    proposal = _proposed(found, lens)
+    proposal = _proposed(found, None if lens is None else checked_path(lens))
     if json:
         say_json(
             {
@@ -177,6 +180,11 @@ def _proposed(found: SchemaComparison, file: Path | None) -> Proposal | None:
                 stream.write(f"{proposal.program}\n")
         except FileExistsError:
             raise UsageError("the file of a program exists", path=str(file), hint="Name a new one.") from None
+        except OSError as error:
+            hint = "Name a new file in a folder that is there."
+            raise UsageError(
+                "the file of a program cannot be written", path=str(file), actual=error.strerror, hint=hint
+            ) from None
     return proposal
 
 
@@ -192,15 +200,37 @@ def _as_data(proposal: Proposal) -> dict[str, Any]:
 
 def described(ref: str, index: str | None) -> SampleSchema:
     """The schema that a reference is of: of the index, of the network, or of what is at a path."""
+    if not ref.strip():
+        hint = "Give NAME, NAME@VERSION, an address, or shards."
+        raise UsageError("a reference to a type is empty", actual=repr(ref), hint=hint)
     if is_public(ref):
         network = AtmosphereIndex(AtmosphereClient())
         if not ref.startswith("at://") or AtUri(ref).collection != Schema.NSID:
             ref = network.get_dataset(ref).schema_ref
         return network.get_schema(ref).sample_schema
-    is_path = "/" in ref or ref.endswith(SUFFIX) or Path(ref).exists()
-    if is_path and not ref.startswith(("at://", "atdata://", "@local/")):
+    if not _is_listed(ref):
         return schema_of(open_path(ref, type_name_of(ref)).sample_type)
     return LocalIndex(index).get_schema(ref).sample_schema
+
+
+def check_index(index: str | None, *refs: str) -> None:
+    """Refuse an index in which none of some references to types is looked up.
+
+    Raises:
+        UsageError: it is one.
+    """
+    if index is not None and not any(map(_is_listed, refs)):
+        raise UsageError(
+            "no type is looked up in an index", path="--index", actual=index, hint="Leave it out, or name a type there."
+        )
+
+
+def _is_listed(ref: str) -> bool:
+    """True if a reference is of an index of one's own, and neither of the network nor of what is at a path."""
+    if is_public(ref) or not ref.strip():
+        return False
+    is_path = "/" in ref or ref.endswith(SUFFIX) or os.path.exists(ref)  # noqa: PTH110  a name may be too long for a file
+    return not is_path or ref.startswith(("at://", "atdata://", "@local/"))
 
 
 def _word(field: FieldComparison) -> Text:

@@ -232,7 +232,10 @@ class Policy:
             text = data.decode()
         except ValueError:
             raise UsageError(
-                "the file of a policy is no text", path=str(place), expected=f"at most {MAX_FILE} bytes of UTF-8"
+                "the file of a policy is no text",
+                path=str(place),
+                expected=f"at most {MAX_FILE} bytes of UTF-8",
+                hint="Name a file of TOML, as the documentation of `atdata.policy.Policy` shows one.",
             ) from None
         return cls.parse(text, str(place))
 
