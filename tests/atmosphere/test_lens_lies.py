@@ -4,9 +4,12 @@ it is said why; an address that was named is an error.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -26,9 +29,10 @@ from atdata.atproto.syntax import AtUri, Did, RecordKey
 from atdata.errors import CompatibilityError, LensNotFoundError, PolicyError, VerificationError
 from atdata.index.deciding import Decision, Write
 from atdata.lens import Program
-from atdata.policy import Policy, Verify
+from atdata.policy import Forbid, Policy, Verify
 from atdata.records import LensRecord, LensVerification, Schema
-from atdata.testing import DevAccount, Lie, OldState, Teller, identity_lies, proof_lies
+from atdata.testing import DevAccount, Devnet, Labeler, Lie, OldState, Teller, identity_lies, proof_lies
+from atdata.testing.http import Answer
 from support.networks import Network, fresh_handle, get
 
 
@@ -45,6 +49,7 @@ class Oldest:
 
 
 RENAME = Program.of({"op": "rename", "field": "length", "to": "size"})
+AGAIN = Program.of({"op": "rename", "field": "length", "to": "x"}, {"op": "rename", "field": "x", "to": "size"})
 DOUBLE = Program.of({"op": "scale", "field": "length", "factor": 2}, *RENAME.value["steps"])
 
 
@@ -190,3 +195,63 @@ def test_an_older_lens_is_not_shown_to_who_has_seen_a_newer(network: Network, tm
         assert caught.value.step == "rollback"
     with pytest.raises(CompatibilityError, match="older"):
         scene.load(network.client(folder=f"lenses{id(scene)}"), lenses=[scene.author.did])
+
+
+def test_what_was_kept_of_a_labeler_says_nothing_of_another_lens(devnet: Devnet, tmp_path: Path) -> None:
+    """`max_age` is of facts about just these records: a lens, a schema on the way, and nobody's verifications."""
+    scene, labeler = _fresh(devnet, tmp_path), devnet.create_labeler()
+    forbid = (Forbid(("retracted",), (labeler.did,)),)
+    strict = Policy(forbid=forbid, unverified=frozenset({"lenses"}))
+    patient = replace(strict, max_age=3600)
+    folder = f"kept{scene.author.did}"
+
+    def load(policy: Policy = patient, lens: str = scene.lens) -> list[Any]:
+        return scene.load(devnet.client(folder=folder), lenses=[lens], policy=policy)
+
+    with silent(devnet, labeler), pytest.raises(PolicyError):
+        load()
+    assert load(strict) == WANT
+    author = devnet.client(scene.author)
+    record = author.read(scene.lens, LensRecord)
+    ends = {"source_schema": str(record.source_schema), "target_schema": str(record.target_schema)}
+    another = LensPublisher(author).publish(name="another", program=AGAIN, rkey="again", **ends)
+    with silent(devnet, labeler):
+        assert load() == WANT
+        with pytest.raises(PolicyError):
+            load(strict)
+        with pytest.raises(PolicyError) as caught:
+            load(lens=str(another))
+        assert str(another) in str(caught.value.verdict)
+    for uri in (scene.lens, str(record.target_schema)):
+        cid = author.read(uri, LensRecord if uri == scene.lens else Schema).cid
+        labeler.label(uri, "retracted", cid)
+        with pytest.raises(PolicyError) as caught:
+            load()
+        assert any(uri in str(finding.record) for finding in caught.value.verdict.refusals)
+        with silent(devnet, labeler), pytest.raises(PolicyError):
+            load()
+        labeler.negate(uri, "retracted", cid)
+        assert load() == WANT
+
+    verified = replace(scene.policy, max_age=3600)
+    assert load(verified) == WANT
+    server = devnet.pds_servers[1]
+    server.before = lambda request: (
+        Answer.error(500, "InternalServerError", "down") if scene.verifier.did in unquote(request.target) else None
+    )
+    try:
+        with pytest.raises(PolicyError):
+            load(verified)
+    finally:
+        server.before = None
+
+
+@contextmanager
+def silent(net: Devnet, labeler: Labeler) -> Iterator[None]:
+    """A labeler that answers nothing meanwhile."""
+    server = next(s for s in net.labeler_servers if s._handle.__self__ is labeler)  # type: ignore[attr-defined]
+    server.before = lambda _request: Answer(501, b"{}", {"content-type": "application/json"})
+    try:
+        yield
+    finally:
+        server.before = None
