@@ -161,13 +161,48 @@ def test_no_altered_frame_is_attributed_to_anybody_else(event: Event, data: st.D
     assert skimmed[:4] == expected
 
 
-@given(commits)
-def test_a_key_that_begins_with_another_event_is_a_key(event: CommitEvent) -> None:
-    """A frame in a frame: what looks like the rest of a commit is text where text stands."""
-    inner = encode_frame(replace(event, did=BOB, operations=()))
-    hidden = StatedOperation("create", "app.test/" + inner.hex()[:200], CIDS[0])
-    outer = encode_frame(replace(event, did=ALICE, operations=(hidden, *event.operations), blocks=inner))
-    assert skim(outer).did == ALICE
+@pytest.mark.parametrize(
+    "text", ["drepox\x20{bob}", "factionfcreatecrevm{rev}cseq\x07drepox\x20{bob}", "x" * 90 + "drepo"]
+)
+@pytest.mark.parametrize("count", [1, 2, 30])
+def test_a_key_that_looks_like_the_rest_of_a_commit_is_a_key(text: str, count: int) -> None:
+    bob = "did:plc:" + "b" * 24
+    key = "app.test/" + text.format(bob=bob, rev=COMMIT.rev)
+    hidden = tuple(StatedOperation("create", key, CIDS[0]) for _ in range(count))
+    frame = encode_frame(replace(COMMIT, operations=hidden, blocks=encode_frame(replace(COMMIT, did=Did(bob)))))
+    assert skim(frame)[:4] == (1, "#commit", 7, ALICE)
+    assert skim(frame).names[1] < len(frame)
+
+
+def test_a_frame_that_is_cut_short_is_nobody_elses() -> None:
+    frame = encode_frame(COMMIT)
+    for end in range(len(frame)):
+        try:
+            assert skim(frame[:end])[:4] == (1, "#commit", 7, ALICE)
+        except DataModelError:
+            assert end < frame.index(ALICE.encode()) + len(ALICE)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        (b"cseq\x07", b"cseq\x18\x07"),
+        (b"cseq\x07", b"cseq\x1a\0\0\0\x07"),
+        (b"cseq\x07", b"cseq\x1b\0\0\0\0\0\0\0\x07"),
+        (b"cops\x82", b"cops\x98\x02"),
+        (b"cops\x82", b"cops\x9f"),
+        (HEADER + b"\xac", HEADER + b"\xa1"),
+        (HEADER + b"\xac", HEADER + b"\xbf"),
+        (b"dpath", b"dpat\xff"),
+        (b"drepox\x20", b"drepoy\0\x20"),
+    ],
+)
+def test_another_encoding_is_no_frame(right: bytes, wrong: bytes) -> None:
+    frame = encode_frame(COMMIT)
+    assert frame.count(right) >= 1
+    for read in (skim, parse_frame):
+        with pytest.raises(DataModelError):
+            read(frame.replace(right, wrong, 1))
 
 
 @given(commits, st.sampled_from(["app.test", "app.other", "org.example."]))
