@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -282,11 +283,18 @@ def test_a_write_changes_what_it_must(net: Devnet) -> None:
     """A repository that grew write by write is the one that is built at once, blocks and all."""
     account = net.create_account("alice.test")
     held, host = net.account(account.did), net.pdses[0]
-    for number in range(300):
-        key = f"{COLLECTION}/{number * 7919 % 97:03}"
-        host.write(account.did, {key: None if number % 3 == 2 else {**RECORD, "name": str(number % 5)}})
-        if number % 10 == 0:
-            host.write(account.did, {f"{COLLECTION}/{n:03}": None if n % 2 else RECORD for n in range(number % 40, 60)})
+    chance = random.Random(7)
+    for number in range(400):
+        size = chance.choice([1, 1, 1, 2, 5, 40, 0])
+        keys = [f"{COLLECTION}/{chance.randrange(150):03}" for _ in range(size)]
+        if number % 50 == 49:
+            keys = list(held.repo.records)
+        least = 0 if number % 50 == 49 else chance.choice([0, 4, 9])
+        writes = {
+            key: None if least == 0 or chance.randrange(10) > least else {**RECORD, "name": str(number % 5)}
+            for key in keys
+        }
+        host.write(account.did, writes)
         root, nodes = mst.build({key: Cid.of_cbor(block) for key, block in held.repo.records.items()})
         head = held.repo.head
         assert head.data == root

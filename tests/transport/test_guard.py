@@ -18,7 +18,17 @@ from hypothesis import strategies as st
 from atdata.errors import AddressError, NetworkError
 from atdata.transport import Get, Transport, addresses
 from atdata.transport.download import Download, read_range
-from atdata.transport.guard import check_address, check_scheme, join_url, origin_of, resolve, split_url
+from atdata.transport.guard import (
+    MAX_ADDRESSES,
+    check_address,
+    check_scheme,
+    http_form,
+    join_url,
+    origin_of,
+    resolve,
+    split_url,
+    to_dial,
+)
 from support.rawhttp import RawServer, answer
 
 # This machine, also as an IPv4 address inside an IPv6 one: mapped, NAT64, 6to4, Teredo.
@@ -339,3 +349,31 @@ def test_what_was_meant_for_one_server_is_not_told_another(server):
         assert [request.headers.get("authorization") for request in first.requests] == ["Bearer secret"] * 2
     assert [request.target for request in server.requests] == ["/there"]
     assert "authorization" not in server.requests[0].headers
+
+
+@pytest.mark.parametrize(
+    ("url", "same"),
+    [
+        ("ws://localhost:1/x?y=z", "http://localhost:1/x?y=z"),
+        ("wss://a.test", "https://a.test"),
+        ("WSS://a.test/", "https://a.test/"),
+    ],
+)
+def test_a_websocket_is_held_to_the_rules_of_its_server(url: str, same: str) -> None:
+    assert http_form(url) == same
+    for other in ("https://a.test/", "wsx://a.test/", "a.test", "ws:\n//a.test"):
+        with pytest.raises(AddressError):
+            http_form(other)
+
+
+def test_each_address_is_checked_as_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one that a name resolves to beside a good one; and no more of them than are tried."""
+    found = [ipaddress.ip_address(text) for text in ("93.184.216.34", "127.0.0.1", "10.0.0.5")]
+    monkeypatch.setattr("atdata.transport.guard.resolve", lambda _host: found)
+    addresses = to_dial("a.test", allow_loopback=True)
+    assert [next(addresses), next(addresses)] == found[:2]
+    with pytest.raises(AddressError):
+        next(addresses)
+    assert list(to_dial("a.test", allow_loopback=None)) == found
+    monkeypatch.setattr("atdata.transport.guard.resolve", lambda _host: found[:1] * 100)
+    assert len(list(to_dial("a.test", allow_loopback=False))) == MAX_ADDRESSES

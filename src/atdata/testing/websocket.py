@@ -49,6 +49,7 @@ def send_messages(connection: socket.socket, target: str, headers: Mapping[str, 
     protocol = ServerProtocol(max_size=_AT_ONCE)
     protocol.send_response(protocol.accept(Request(target, Headers(headers))))
     end = Closing(1000, "")
+    pending = 0
     for message in messages:
         if isinstance(message, Closing):
             end = message
@@ -57,7 +58,9 @@ def send_messages(connection: socket.socket, target: str, headers: Mapping[str, 
             _drip(connection, protocol, message)
         elif message is not None:
             protocol.send_binary(message)
-        if message is None or sum(map(len, protocol.writes)) > _AT_ONCE:
+            pending += len(message)
+        if message is None or pending > _AT_ONCE:
+            pending = 0
             _flush(connection, protocol)
             _listen(connection, protocol, 0)
         if protocol.state is not OPEN:

@@ -1,4 +1,4 @@
-"""Network I/O of the whole library: guarded HTTP, DNS, and the driver of network steps."""
+"""Network I/O of the whole library: guarded HTTP and WebSocket, DNS, and the driver of network steps."""
 
 from atdata.transport.http import Response, Transport
 from atdata.transport.steps import Get, Steps, TxtLookup

@@ -16,7 +16,6 @@ from atdata.atproto.repo import mst
 from atdata.atproto.repo.car import write_car
 from atdata.atproto.repo.commit import Commit
 from atdata.atproto.repo.diff import Operation, apply, covering_proof
-from atdata.atproto.repo.node import load_node
 from atdata.atproto.syntax import Did, Tid
 from atdata.testing.http import Refusal
 
@@ -136,8 +135,8 @@ class Repo:
         self.head = Commit.sign(self.key, self.did, Tid.now(), change.root)
         self.blocks.update({**change.blocks, self.head.cid: self.head.encode()})
         covering = covering_proof(change.root, keys, self.blocks)
-        gone = [cid for cid in blocks.read if cid not in covering and not self._stands(cid)]
-        for cid in (*gone, before.cid):
+        # A node that was read holds a neighbour of a key that changed; if it still stands, it is on the way to it.
+        for cid in (*(blocks.read.keys() - set(covering)), before.cid):
             self.blocks.pop(cid, None)
             self.since.pop(cid, None)
         for operation in operations:
@@ -147,15 +146,6 @@ class Repo:
         for cid in (self.head.cid, *change.blocks, *records):
             self.since.setdefault(cid, self.head.rev)
         return before, list(dict.fromkeys([*change.blocks, *covering]))
-
-    def _stands(self, cid: Cid) -> bool:
-        """True if a node is in the present tree."""
-        below = load_node(cid, self.blocks)
-        while not below.entries:
-            if below.left is None:
-                return cid == self.head.data
-            below = load_node(below.left, self.blocks)
-        return cid in mst.proof_path(self.head.data, below.entries[0].key, self.blocks)
 
     def _check_blobs(self, value: Any) -> None:
         for blob in _blobs(value):
