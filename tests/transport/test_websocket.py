@@ -242,6 +242,7 @@ def test_a_reader_that_takes_its_time_costs_the_server_nothing() -> None:
         assert client.receive() in ([b"x"], [b"x", b"y"])
         time.sleep(0.5)
         assert client.receive(0.01) in ([b"y"], [])
+        assert client.receive(0.01) == []
 
 
 def test_a_fast_server_does_not_fill_the_memory() -> None:
@@ -275,10 +276,12 @@ def test_another_thread_may_end_it(honest: str) -> None:
     reader = threading.Thread(target=lambda: got.append(client.receive()))
     reader.start()
     time.sleep(0.1)
+    closer = threading.Thread(target=client.close)
+    closer.start()
+    reader.join(10)
+    assert got == [[]], "it was woken, long before the server would have been asked"
+    closer.join()
     client.close()
-    client.close()
-    reader.join(5)
-    assert got == [[]]
     assert list(client) == []
 
 
