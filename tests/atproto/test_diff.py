@@ -61,7 +61,8 @@ def test_a_false_list_of_operations_does_not_lead_back(
 def test_two_trees_differ_in_what_was_changed(model: dict[str, Cid], edit: dict[str, Cid | None]) -> None:
     after, operations = edited(model, edit)
     (old, old_blocks), (new, new_blocks) = mst.build(model), mst.build(after)
-    assert list(diff(old, new, {**old_blocks, **new_blocks})) == sorted(operations, key=lambda operation: operation.key)
+    found = diff(old, new, {**old_blocks, **new_blocks})
+    assert list(found.operations) == sorted(operations, key=lambda operation: operation.key)
 
 
 @given(models, models)
@@ -72,7 +73,42 @@ def test_two_trees_differ_in_all_that_differs(left: dict[str, Cid], right: dict[
         for key in sorted({*left, *right})
         if left.get(key) != right.get(key)
     ]
-    assert list(diff(old, new, {**old_blocks, **new_blocks})) == expected
+    found = diff(old, new, {**old_blocks, **new_blocks})
+    assert list(found.operations) == expected
+    assert set(found.added) == new_blocks.keys() - old_blocks.keys()
+    assert set(found.removed) == old_blocks.keys() - new_blocks.keys()
+    assert found.missing == ()
+
+
+COLLECTIONS = ("a.b.one", "a.b.onemore", "a.b.two", "z.z.z")
+many_keys = st.builds("{}/{}".format, st.sampled_from(COLLECTIONS), st.integers(0, 200))
+repositories = st.dictionaries(many_keys, st.sampled_from(VALUES), max_size=80)
+
+
+@given(st.lists(repositories, min_size=1, max_size=4), st.sets(st.sampled_from(COLLECTIONS), min_size=1))
+def test_a_part_of_a_tree_is_followed_with_the_nodes_of_that_part_alone(
+    states: list[dict[str, Cid]], wanted: set[str]
+) -> None:
+    """What is held is always just what proves the part: nodes that were asked for, less those that are gone."""
+    prefixes = tuple(f"{collection}/" for collection in sorted(wanted))
+    held: dict[Cid, bytes] = {}
+    records: dict[str, Cid] = {}
+    root = None
+    for state in states:
+        after, server = mst.build(state)
+        brought: dict[Cid, bytes] = {}
+        while (found := diff(root, after, {**held, **brought}, prefixes)).missing:
+            assert not set(found.missing) & {*held, *brought}, "nothing is asked for twice"
+            brought |= {cid: server[cid] for cid in found.missing}
+        for operation in found.operations:
+            assert records.get(operation.key) == operation.prev
+            records = {**records, operation.key: operation.cid}
+        held = {cid: {**held, **brought}[cid] for cid in {*held, *found.added} - {*found.removed}}
+        records, root = {key: cid for key, cid in records.items() if cid}, after
+        assert records == {key: cid for key, cid in state.items() if key.startswith(prefixes)}
+        for key in records:
+            assert mst.lookup(after, key, held) == records[key]
+        assert held.keys() <= server.keys()
 
 
 def test_shared_subtrees_are_not_read() -> None:
@@ -81,8 +117,8 @@ def test_shared_subtrees_are_not_read() -> None:
     change = apply(root, [Operation("app.test/01500", VALUES[1], VALUES[0])], blocks)
     path = {*mst.proof_path(root, "app.test/01500", blocks), *change.blocks}
     needed = {cid: block for cid, block in {**blocks, **change.blocks}.items() if cid in path}
-    assert len(list(diff(root, change.root, needed))) == 1
-    assert list(diff(root, root, {})) == []
+    assert len(diff(root, change.root, needed).operations) == 1
+    assert diff(root, root, {}).operations == ()
 
 
 A, B = VALUES[:2]

@@ -110,33 +110,66 @@ def covering_proof(root: Cid, keys: Iterable[str], blocks: Mapping[Cid, bytes]) 
     return list(needed)
 
 
-def diff(before: Cid, after: Cid, blocks: Mapping[Cid, bytes]) -> Iterator[Operation]:
-    """The records created, updated and deleted between two trees, in the order of the keys.
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """The parts of two trees that differ.
 
-    Subtrees that both trees share are passed over, unread.
+    Attributes:
+        operations: the records created, updated and deleted, in the order of their keys; not all, while nodes are
+            `missing`.
+        added: the nodes of the tree after that the one before does not have.
+        removed: the nodes of the tree before that the one after does not have.
+        missing: nodes of the tree after whose blocks are not there. Fetch them and ask again.
+    """
+
+    operations: tuple[Operation, ...]
+    added: tuple[Cid, ...]
+    removed: tuple[Cid, ...]
+    missing: tuple[Cid, ...]
+
+
+def diff(before: Cid | None, after: Cid, blocks: Mapping[Cid, bytes], prefixes: tuple[str, ...] = ("",)) -> Difference:
+    """The difference of two trees, or of the parts of them that can hold keys with some prefixes.
+
+    Subtrees that both trees share are passed over, unread: their blocks need not be there.
+
+    Args:
+        before: the root of a tree of which those nodes that differ are among the blocks; `None` for no tree.
+        after: the root of the other.
+        blocks: nodes of both.
+        prefixes: of the keys; a collection's is `{nsid}/`.
 
     Raises:
-        MissingBlockError: a node that differs is not among the blocks.
+        MissingBlockError: a node of the tree before is not among the blocks.
         ProofError: a node is malformed or misplaced.
     """
-    old, new = _Walk(before, blocks), _Walk(after, blocks)
+    old, new = _Walk(before, blocks, prefixes), _Walk(after, blocks, prefixes)
+    operations, missing = list[Operation](), list[Cid]()
     while old.pending or new.pending:
         if isinstance(old.next, Subtree) and isinstance(new.next, Subtree) and old.next.cid == new.next.cid:
             old.pending.pop()
+            new.pending.pop()
+        elif isinstance(new.next, Subtree) and new.next.cid not in blocks:
+            missing.append(new.next.cid)
             new.pending.pop()
         elif (old.layer, new.layer) != (-1, -1):
             # The higher one is opened first, so that equal subtrees come to stand beside each other.
             (old if old.layer >= new.layer else new).open()
         else:
-            yield from _compare(old, new)
+            operations += _compare(old, new)
+    # What was read in both stands in both: it came to stand beside something else.
+    added = tuple(cid for cid in new.opened if cid not in old.opened)
+    removed = tuple(cid for cid in old.opened if cid not in new.opened)
+    return Difference(tuple(operations), added, removed, tuple(missing))
 
 
 class _Walk:
     """A walk through a tree in the order of its keys, opening only what it is told to."""
 
-    def __init__(self, root: Cid, blocks: Mapping[Cid, bytes]) -> None:
-        self._blocks = blocks
-        self.pending: list[Tree | Leaf] = [Subtree(root)]
+    def __init__(self, root: Cid | None, blocks: Mapping[Cid, bytes], prefixes: tuple[str, ...]) -> None:
+        self._blocks, self._prefixes = blocks, prefixes
+        self.pending: list[Tree | Leaf] = [] if root is None else [Subtree(root)]
+        self.opened: dict[Cid, None] = {}
 
     @property
     def next(self) -> Tree | Leaf | None:
@@ -152,7 +185,13 @@ class _Walk:
     def open(self) -> None:
         part = self.pending.pop()
         if isinstance(part, Subtree):
-            self.pending.extend(reversed(part.open(self._blocks).parts()))
+            self.opened[part.cid] = None
+            self.pending.extend(filter(self._is_wanted, reversed(part.open(self._blocks).parts())))
+
+    def _is_wanted(self, part: Tree | Leaf) -> bool:
+        if isinstance(part, Leaf):
+            return part.key.startswith(self._prefixes)
+        return isinstance(part, Subtree) and any(map(part.may_hold, self._prefixes))
 
 
 def _compare(old: _Walk, new: _Walk) -> Iterator[Operation]:
