@@ -1,0 +1,15 @@
+"""Verified copies of repositories, in a database: what is known of an account is proven, and proven again when asked.
+
+A copy holds, of each repository, the newest signed commit that was verified, the nodes of its tree that lead to records
+of our collections, and those records. It moves from one signed commit to the next (`writing.py`), and only so; what it
+is asked for is found by derived columns and links (`columns.py`), which can be made again from the records.
+"""
+
+from __future__ import annotations
+
+from atdata.replica.reading import Backlink, Reading
+from atdata.replica.replica import Replica
+from atdata.replica.stored import StoredRecord
+from atdata.replica.writing import Moved, RecordChange, Writing
+
+__all__ = ["Backlink", "Moved", "Reading", "RecordChange", "Replica", "StoredRecord", "Writing"]

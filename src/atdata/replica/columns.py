@@ -1,0 +1,99 @@
+"""The columns by which a record is found, and whom it names: made from its bytes, so that they can be made again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from atdata.atproto.cid import Cid
+from atdata.atproto.formats import parse_datetime
+from atdata.atproto.syntax import AtUri, Did
+from atdata.errors import AtdataError, IdentifierError
+from atdata.records import Entry, Label, LensRecord, LensVerification, Malformed, Record, Schema, parse_record
+from atdata.records.nsids import today
+from atdata.records.version import Version
+
+Validity: TypeAlias = Literal["valid", "older", "invalid"]
+"""Of a record: in today's form, in one of an older era, or none of its collection."""
+
+KINDS: dict[str, type[Record]] = {str(kind.NSID): kind for kind in (Entry, Schema, Label, LensRecord, LensVerification)}
+
+
+@dataclass(frozen=True, slots=True)
+class RecordLink:
+    """A record that another names.
+
+    Attributes:
+        relation: what it is to the other: `schema`, `metadataSchema`, `predecessor`, `dataset`, `sourceSchema`,
+            `targetSchema`, `lens`.
+        target: the address that is named.
+        cid: the version that is named, where one is; as it was written.
+    """
+
+    relation: str
+    target: AtUri
+    cid: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordColumns:
+    """The columns of a record. `created` is in microseconds since 1970; `name` and the rest are `None` where unread."""
+
+    kind: str
+    record: Record | Malformed
+    validity: Validity
+    reason: str | None
+    created: int | None
+    name: str | None
+    version: str | None
+    sort_key: bytes | None
+    content: Cid | None
+    target: AtUri | None
+    links: tuple[RecordLink, ...]
+
+
+def columns_of(did: Did, key: str, cid: Cid, block: bytes | None) -> RecordColumns:
+    """The columns of a record at a key of an account's tree. Nothing in it makes this fail."""
+    kind = today(key.partition("/")[0])
+    record = parse_record(KINDS[kind], did, key, cid, block)
+    if not isinstance(record, Malformed):
+        try:
+            keys, links = record.index_keys, tuple(links_of(record))
+        except AtdataError as reason:  # what it says can be read, and does not hold together
+            record = Malformed(str(record.uri), reason, dict(record))
+        else:
+            validity: Validity = "older" if record.older_forms else "valid"
+            found = (keys.name, keys.version, Version.parse(keys.version).key, keys.content, keys.target)
+            return RecordColumns(kind, record, validity, None, _moment(record.created_at), *found, links)
+    said = record.value if isinstance(record.value, dict) else {}
+    version = said.get("version") if isinstance(said.get("version"), str) else None
+    created, sort_key = _moment(said.get("createdAt")), Version.parse(version).key
+    return RecordColumns(
+        kind, record, "invalid", str(record.reason.what), created, record.name, version, sort_key, None, None, ()
+    )
+
+
+def links_of(record: Record) -> Iterator[RecordLink]:
+    """The records that a record names."""
+    if isinstance(record, Entry):
+        yield RecordLink("schema", record.schema_ref)
+        if record.metadata_schema_ref is not None:
+            yield RecordLink("metadataSchema", record.metadata_schema_ref)
+        if record.predecessor is not None and record.predecessor.uri is not None:
+            yield RecordLink("predecessor", record.predecessor.uri)
+    elif isinstance(record, Label):
+        yield RecordLink("dataset", record.dataset_uri)
+    elif isinstance(record, LensRecord):
+        yield RecordLink("sourceSchema", record.source_schema)
+        yield RecordLink("targetSchema", record.target_schema)
+    elif isinstance(record, LensVerification):
+        yield RecordLink("lens", record.lens, record.lens_commit)
+
+
+def _moment(text: Any) -> int | None:
+    """Microseconds since 1970 of what should be a datetime."""
+    try:
+        return int(parse_datetime(text).timestamp() * 1_000_000) if isinstance(text, str) else None
+    except (IdentifierError, OverflowError, ValueError):
+        return None

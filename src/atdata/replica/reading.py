@@ -1,0 +1,128 @@
+"""Questions to a replica. Of an account that is not active nothing is shown, and nothing of one that is unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from atdata.atproto.cid import Cid
+from atdata.atproto.repo import mst
+from atdata.atproto.repo.car import write_car
+from atdata.atproto.repo.commit import Commit
+from atdata.atproto.syntax import AtUri, Did
+from atdata.errors import NotFoundError
+from atdata.replica.statements import Statements
+from atdata.replica.stored import StoredRecord
+from atdata.replica.writing import HeadRow, KnownBlocks
+
+_FROM = f"SELECT {StoredRecord.COLUMNS} FROM replica_records r JOIN replica_accounts a ON a.id = r.account"  # noqa: S608  names of ours
+_SHOWN = "a.status = 'active'"
+
+
+@dataclass(frozen=True, slots=True)
+class Backlink:
+    """A record that names another: `record` is `relation` to it, naming the version `cid` if any."""
+
+    record: StoredRecord
+    relation: str
+    cid: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class BehindMark:
+    """A repository that must be compared with its own server: why, how often it was marked, and tried in vain."""
+
+    did: Did
+    reason: str
+    marks: int
+    tries: int
+
+
+class Reading:
+    """A snapshot of a replica.
+
+    Args:
+        sql: in a transaction.
+    """
+
+    def __init__(self, sql: Statements) -> None:
+        self.sql = sql
+
+    def head(self, did: Did) -> Commit | None:
+        """The newest commit of an account that was verified."""
+        found = HeadRow.read(self.sql, did)
+        return None if found is None or found.head is None else Commit.decode(found.head)
+
+    def get(self, uri: AtUri) -> StoredRecord | None:
+        """The record at an address, which names its account by DID."""
+        key = f"{uri.collection}/{uri.rkey}"
+        return self._one(f"WHERE a.did = ? AND r.key = ? AND {_SHOWN}", uri.authority, key.encode())
+
+    def named(self, did: Did, kind: str, name: str) -> list[StoredRecord]:
+        """The records of a kind that an account has under a name: by version, the newest first, of equals the latest."""
+        order = "ORDER BY r.sort_key DESC, r.sorted_at DESC, r.key DESC"
+        where = f"WHERE a.did = ? AND r.kind = ? AND r.name = ? AND {_SHOWN} {order}"
+        return self._all(where, did, kind, name.encode("utf-8", "surrogatepass"))
+
+    def of_account(self, did: Did, kind: str, limit: int, before: str | None = None) -> list[StoredRecord]:
+        """The records of a kind that an account has: the newest key first, those below `before` where it is given."""
+        below = "" if before is None else "AND r.key < ?"
+        where = f"WHERE a.did = ? AND r.kind = ? AND {_SHOWN} {below} ORDER BY r.key DESC LIMIT ?"
+        return self._all(where, did, kind, *([] if before is None else [before.encode()]), limit)
+
+    def latest(self, kind: str, limit: int, before: tuple[int, int] | None = None) -> list[StoredRecord]:
+        """The records of a kind, of all accounts: the newest first.
+
+        Args:
+            kind: of which.
+            limit: how many at most.
+            before: `sorted_at` and `number` of the last record of the page before.
+        """
+        below = "" if before is None else "AND (r.sorted_at, r.id) < (?, ?)"
+        where = f"WHERE r.kind = ? AND {_SHOWN} {below} ORDER BY r.sorted_at DESC, r.id DESC LIMIT ?"
+        return self._all(where, kind, *(before or ()), limit)
+
+    def naming(self, target: AtUri, relations: Sequence[str], limit: int, after: int = 0) -> list[Backlink]:
+        """The records that name another, in the order of their numbers, those after `after`."""
+        marks = ", ".join("?" * len(relations))
+        found = f"""SELECT {StoredRecord.COLUMNS}, l.relation, l.cid FROM replica_links l
+            JOIN replica_records r ON r.id = l.record JOIN replica_accounts a ON a.id = r.account
+            WHERE l.target = ? AND l.relation IN ({marks}) AND r.id > ? AND {_SHOWN} ORDER BY r.id LIMIT ?"""  # noqa: S608
+        rows = self.sql.all(found, str(target).encode(), *relations, after, limit)
+        return [Backlink(StoredRecord.of_row(row[:-2]), row[-2], row[-1] and bytes(row[-1]).decode()) for row in rows]
+
+    def behind(self, now: int, limit: int) -> list[BehindMark]:
+        """Repositories that must be compared with their servers, and may be tried at a moment; the longest due first."""
+        found = "SELECT did, behind, marks, tries FROM replica_accounts WHERE behind IS NOT NULL AND next_try <= ?"
+        rows = self.sql.all(f"{found} ORDER BY next_try, id LIMIT ?", now, limit)
+        return [BehindMark(Did(did), reason, marks, tries) for did, reason, marks, tries in rows]
+
+    def count(self, kind: str) -> int:
+        """The number of records of a kind that are shown."""
+        found = f"SELECT count(*) FROM replica_records r JOIN replica_accounts a ON a.id = r.account WHERE r.kind = ? AND {_SHOWN}"  # noqa: S608
+        return int(self.sql.first(found, kind)[0])
+
+    def proof(self, uri: AtUri) -> bytes:
+        """The CAR that proves the record at an address, or that there is none, at the head of its repository.
+
+        Raises:
+            NotFoundError: nothing is known of the account.
+            ProofError: the database was changed by something else.
+        """
+        did, key = Did(uri.authority), f"{uri.collection}/{uri.rkey}"
+        head = HeadRow.read(self.sql, did)
+        shown = head is not None and head.status == "active"
+        if head is None or head.head is None or head.root is None or not shown:
+            raise NotFoundError("nothing is known of an account", uri=uri, hint="It has to be fetched first.")
+        known = KnownBlocks(self.sql, head.account, {})
+        blocks = {cid: known[cid] for cid in mst.proof_path(head.root, key, known)}
+        record = mst.lookup(head.root, key, blocks)
+        if record is not None and record in known:
+            blocks[record] = known[record]
+        return write_car([Cid.of_cbor(head.head)], {Cid.of_cbor(head.head): head.head, **blocks})
+
+    def _one(self, where: str, *values: object) -> StoredRecord | None:
+        return next(iter(self._all(where, *values)), None)
+
+    def _all(self, where: str, *values: object) -> list[StoredRecord]:
+        return [StoredRecord.of_row(row) for row in self.sql.all(f"{_FROM} {where}", *values)]

@@ -1,0 +1,39 @@
+"""Statements with `?` for parameters, in whatever dialect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from atdata.databases import Dialect
+
+
+class Statements:
+    """A cursor that takes `?` for parameters.
+
+    Args:
+        cursor: the driver's.
+        dialect: its words.
+    """
+
+    def __init__(self, cursor: Any, dialect: Dialect) -> None:
+        self._cursor, self.dialect = cursor, dialect
+
+    def run(self, text: str, *values: object) -> Any:
+        """Do one statement; the driver's cursor, with its rows."""
+        self._cursor.execute(self.dialect.sql(text), values)
+        return self._cursor
+
+    def run_each(self, text: str, rows: Iterable[Sequence[object]]) -> None:
+        """Do a statement for each row of parameters."""
+        rows = list(rows)
+        if rows:
+            self._cursor.executemany(self.dialect.sql(text), rows)
+
+    def first(self, text: str, *values: object) -> Any:
+        """The first row that a statement finds; `None` where it finds none."""
+        return self.run(text, *values).fetchone()
+
+    def all(self, text: str, *values: object) -> list[Any]:
+        """All rows that a statement finds."""
+        return list(self.run(text, *values).fetchall())

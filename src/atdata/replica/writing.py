@@ -1,0 +1,299 @@
+"""The one way in which a replica changes: a repository is moved to a signed commit, in one transaction.
+
+What changed is found by walking the tree that is held and the signed one beside each other, in the part of our
+collections. Nobody's list of changes is believed, and no commit in between need have been seen: the records held are
+those that the signed tree has, or nothing is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from atdata.atproto.cid import Cid
+from atdata.atproto.repo.diff import Difference, Operation, diff
+from atdata.atproto.repo.proof import ProvenCommit
+from atdata.atproto.syntax import Did, Tid
+from atdata.errors import RollbackError
+from atdata.replica.columns import RecordColumns, columns_of
+from atdata.replica.statements import Statements
+from atdata.replica.tables import PREFIXES
+
+Status = Literal["active", "deactivated", "suspended", "takendown", "deleted"]
+"""Of an account; only an active one's records are shown to anybody."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordChange:
+    """A change of a record.
+
+    Attributes:
+        number: of its row.
+        action: what was done with it.
+        key: `collection/rkey`.
+        cid: the record after; `None` where it was deleted.
+        columns: of the record after.
+    """
+
+    number: int
+    action: Literal["create", "update", "delete"]
+    key: str
+    cid: Cid | None
+    columns: RecordColumns | None
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """The outcome of moving a repository to a commit.
+
+    Attributes:
+        changes: of our records, in the order of their keys.
+        missing: blocks that it takes and that nobody has brought: nodes, or records. Then nothing was written.
+        was_there: the repository was at this commit, or a later one, already.
+    """
+
+    changes: tuple[RecordChange, ...] = ()
+    missing: tuple[Cid, ...] = ()
+    was_there: bool = False
+
+
+class Derivation(Protocol):
+    """Tables made from records, kept in the transactions that change these, such as those of a search."""
+
+    def apply(self, sql: Statements, account: int, changes: Sequence[RecordChange]) -> None:
+        """Follow changes of an account's records."""
+
+    def show(self, sql: Statements, account: int, visible: bool) -> None:
+        """Hide all of an account, or show it again."""
+
+
+class KnownBlocks(Mapping[Cid, bytes]):
+    """Blocks that were brought, and those that a replica holds of an account, which are read when they are asked for."""
+
+    def __init__(self, sql: Statements, account: int | None, brought: Mapping[Cid, bytes]) -> None:
+        self._sql, self._account, self._brought = sql, account, brought
+        self._held: dict[Cid, bytes | None] = {}
+
+    def get(self, cid: Cid, default: Any = None) -> Any:
+        """A block; `default` where there is none."""
+        block = self._brought.get(cid)
+        if block is None and self._account is not None:
+            if cid not in self._held:
+                self._held[cid] = self._first("replica_nodes", cid) or self._first("replica_records", cid)
+            block = self._held[cid]
+        return default if block is None else block
+
+    def _first(self, table: str, cid: Cid) -> bytes | None:
+        found = f"SELECT block FROM {table} WHERE account = ? AND cid = ?"  # noqa: S608  a name of ours
+        row = self._sql.first(found, self._account, bytes(cid))
+        return None if row is None or row[0] is None else bytes(row[0])
+
+    def __getitem__(self, cid: Cid) -> bytes:
+        block: bytes | None = self.get(cid)
+        if block is None:
+            raise KeyError(cid)
+        return block
+
+    def __contains__(self, cid: object) -> bool:
+        return isinstance(cid, Cid) and self.get(cid) is not None
+
+    def __iter__(self) -> Iterator[Cid]:
+        raise NotImplementedError("there are many, and nobody needs them all")
+
+    def __len__(self) -> int:
+        raise NotImplementedError("nobody counts them")
+
+
+@dataclass(frozen=True, slots=True)
+class HeadRow:
+    """The head of a repository as it is kept; all `None` before the first commit."""
+
+    account: int
+    rev: str | None
+    root: Cid | None
+    head: bytes | None
+    status: str
+
+    @classmethod
+    def read(cls, sql: Statements, did: Did, *, lock: bool = False) -> HeadRow | None:
+        """That of an account; `None` where the account is unknown."""
+        words = sql.dialect.lock if lock else ""
+        row = sql.first(f"SELECT id, rev, root, head, status FROM replica_accounts WHERE did = ? {words}", did)  # noqa: S608
+        if row is None:
+            return None
+        account, rev, root, head, status = row
+        return cls(account, rev, root and Cid.from_bytes(root), None if head is None else bytes(head), status)
+
+
+class Writing:
+    """A transaction on a replica.
+
+    Args:
+        sql: in a transaction.
+        derivations: that follow.
+    """
+
+    def __init__(self, sql: Statements, derivations: Sequence[Derivation] = ()) -> None:
+        self.sql, self._derivations = sql, derivations
+
+    def head(self, did: Did) -> HeadRow:
+        """The head of an account's repository, locked; the account is made where there is none."""
+        found = HeadRow.read(self.sql, did, lock=True)
+        if found is None:
+            self.sql.run("INSERT INTO replica_accounts (did) VALUES (?) ON CONFLICT (did) DO NOTHING", did)
+            found = HeadRow.read(self.sql, did, lock=True)
+        assert found is not None
+        return found
+
+    def move(self, proven: ProvenCommit, brought: Mapping[Cid, bytes], now: int) -> Moved:
+        """Move a repository to a commit, of which the signature was verified.
+
+        Args:
+            proven: the commit.
+            brought: nodes and records, each what its CID names; what is held need not be among them.
+            now: in microseconds since 1970.
+
+        Raises:
+            RollbackError: there is another commit of the same revision.
+            ProofError: a node is malformed or misplaced, or one that is held is not what its CID names.
+        """
+        head, commit = self.head(proven.commit.did), proven.commit
+        if head.rev is not None and commit.rev <= head.rev:
+            _check_same(head, proven)
+            if commit.rev < head.rev or head.root is not None:
+                return Moved(was_there=True)
+        known = KnownBlocks(self.sql, head.account, brought)
+        found = diff(head.root, commit.data, known, PREFIXES)
+        operations = found.operations if head.root else self._against_rows(head.account, found.operations)
+        lacking = [cid for _, cid, _ in map(_parts, operations) if cid and cid.codec == "dag-cbor" and cid not in known]
+        if missing := (*found.missing, *dict.fromkeys(lacking)):
+            return Moved(missing=missing)
+        changes = [self._write(head.account, operation, commit.rev, known, commit.did, now) for operation in operations]
+        self._write_tree(head, proven, found, known)
+        self._log(head.account, changes, now)
+        for derivation in self._derivations:
+            derivation.apply(self.sql, head.account, changes)
+        return Moved(tuple(changes))
+
+    def _against_rows(self, account: int, listed: Sequence[Operation]) -> tuple[Operation, ...]:
+        """The changes from the records that are held to those of a whole tree."""
+        held = self.sql.all("SELECT key, cid FROM replica_records WHERE account = ?", account)
+        rows = {bytes(key).decode(): Cid.from_bytes(cid) for key, cid in held}
+        there = {operation.key: operation.cid for operation in listed}
+        found = [Operation(key, there.get(key), rows.get(key)) for key in sorted({*rows, *there})]
+        return tuple(operation for operation in found if operation.cid != operation.prev)
+
+    def _write_tree(self, head: HeadRow, proven: ProvenCommit, found: Difference, known: KnownBlocks) -> None:
+        if head.root is None:
+            self.sql.run("DELETE FROM replica_nodes WHERE account = ?", head.account)
+        gone = "DELETE FROM replica_nodes WHERE account = ? AND cid = ?"
+        self.sql.run_each(gone, [(head.account, bytes(cid)) for cid in found.removed])
+        new = "INSERT INTO replica_nodes (account, cid, block) VALUES (?, ?, ?)"
+        self.sql.run_each(new, [(head.account, bytes(cid), known[cid]) for cid in found.added])
+        update, commit = "UPDATE replica_accounts SET rev = ?, root = ?, head = ? WHERE id = ?", proven.commit
+        self.sql.run(update, str(commit.rev), bytes(commit.data), commit.encode(), head.account)
+
+    def _write(
+        self, account: int, operation: Operation, rev: Tid, known: KnownBlocks, did: Did, now: int
+    ) -> RecordChange:
+        """Write one record, or delete it."""
+        key, cid, prev = _parts(operation)
+        number, first_seen = None, now
+        if prev is not None:
+            held = "SELECT id, first_seen FROM replica_records WHERE account = ? AND key = ?"
+            number, first_seen = self.sql.first(held, account, key.encode())
+            self.sql.run("DELETE FROM replica_links WHERE record = ?", number)
+        if cid is None:
+            self.sql.run("DELETE FROM replica_records WHERE id = ?", number)
+            assert number is not None
+            return RecordChange(number, operation.action, key, None, None)
+        block = known.get(cid) if cid.codec == "dag-cbor" else None
+        columns = columns_of(did, key, cid, block)
+        sorted_at = first_seen if columns.created is None else min(columns.created, first_seen)
+        values = {
+            "cid": bytes(cid),
+            "block": block,
+            "rev": str(rev),
+            "verified_at": now,
+            "sorted_at": sorted_at,
+            "validity": columns.validity,
+            "reason": columns.reason,
+            "name": _raw(columns.name),
+            "version": _raw(columns.version),
+            "sort_key": columns.sort_key,
+            "content": columns.content and bytes(columns.content),
+            "target": _raw(columns.target),
+        }
+        if number is None:
+            values |= {"account": account, "kind": columns.kind, "key": key.encode(), "first_seen": first_seen}
+            marks = ", ".join("?" * len(values))
+            insert = f"INSERT INTO replica_records ({', '.join(values)}) VALUES ({marks}) RETURNING id"  # noqa: S608
+            (number,) = self.sql.first(insert, *values.values())
+        else:
+            update = f"UPDATE replica_records SET {', '.join(f'{name} = ?' for name in values)} WHERE id = ?"  # noqa: S608
+            self.sql.run(update, *values.values(), number)
+        links = [(number, link.relation, _raw(link.target), _raw(link.cid)) for link in columns.links]
+        self.sql.run_each("INSERT INTO replica_links (record, relation, target, cid) VALUES (?, ?, ?, ?)", links)
+        return RecordChange(number, operation.action, key, cid, columns)
+
+    def _log(self, account: int, changes: Sequence[RecordChange], now: int) -> None:
+        insert = "INSERT INTO replica_changes (moment, action, account, key, cid) VALUES (?, ?, ?, ?, ?)"
+        rows = [(now, c.action, account, c.key.encode(), c.cid and bytes(c.cid)) for c in changes]
+        self.sql.run_each(insert, rows)
+
+    def mark_behind(self, did: Did, reason: str) -> None:
+        """Note that a repository must be compared with its own server; the reason that was first given stays."""
+        account = self.head(did).account
+        update = "UPDATE replica_accounts SET behind = COALESCE(behind, ?), marks = marks + 1 WHERE id = ?"
+        self.sql.run(update, reason, account)
+
+    def caught_up(self, did: Did, marks: int) -> None:
+        """Take the mark off a repository that was compared, unless it was marked again since there were `marks`."""
+        update = "UPDATE replica_accounts SET behind = NULL, tries = 0, next_try = 0 WHERE did = ? AND marks = ?"
+        self.sql.run(update, did, marks)
+
+    def retry(self, did: Did, next_try: int) -> None:
+        """Let a repository that could not be compared be tried again at a moment."""
+        update = "UPDATE replica_accounts SET tries = tries + 1, next_try = ? WHERE did = ?"
+        self.sql.run(update, next_try, did)
+
+    def set_status(self, did: Did, status: Status) -> None:
+        """Show an account, or hide it."""
+        account = self.head(did).account
+        self.sql.run("UPDATE replica_accounts SET status = ? WHERE id = ?", status, account)
+        for derivation in self._derivations:
+            derivation.show(self.sql, account, status == "active")
+
+    def purge(self, did: Did, now: int) -> tuple[RecordChange, ...]:
+        """Forget all that an account wrote: its repository is gone, or was never to be kept."""
+        account = self.head(did).account
+        changes = [
+            self._write(account, operation, Tid.from_microseconds(0), KnownBlocks(self.sql, account, {}), did, now)
+            for operation in self._against_rows(account, ())
+        ]
+        self.sql.run("DELETE FROM replica_nodes WHERE account = ?", account)
+        self.sql.run("UPDATE replica_accounts SET rev = NULL, root = NULL, head = NULL WHERE id = ?", account)
+        self._log(account, changes, now)
+        for derivation in self._derivations:
+            derivation.apply(self.sql, account, changes)
+        return tuple(changes)
+
+
+def _parts(operation: Operation) -> tuple[str, Cid | None, Cid | None]:
+    return operation.key, operation.cid, operation.prev
+
+
+def _check_same(head: HeadRow, proven: ProvenCommit) -> None:
+    if proven.commit.rev == head.rev and head.head != proven.commit.encode():
+        raise RollbackError(
+            "there are two commits of one revision",
+            step="rollback",
+            uri=f"at://{proven.commit.did}",
+            expected=Cid.of_cbor(head.head or b""),
+            actual=proven.cid,
+        )
+
+
+def _raw(text: str | None) -> bytes | None:
+    return None if text is None else text.encode("utf-8", "surrogatepass")

@@ -1,0 +1,334 @@
+"""A replica holds what the signed trees say, and nothing else, whatever is brought to it, and proves it again."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from atdata.atproto import cbor
+from atdata.atproto.cid import Cid
+from atdata.atproto.keys import PrivateKey
+from atdata.atproto.repo import mst
+from atdata.atproto.repo.car import read_car
+from atdata.atproto.repo.commit import Commit
+from atdata.atproto.repo.proof import ProvenCommit, prove_record
+from atdata.atproto.syntax import AtUri, Did, Nsid, RecordKey, Tid
+from atdata.databases import open_connection
+from atdata.errors import NotFoundError, ProofError, RollbackError
+from atdata.replica import Moved, RecordChange, Replica, Writing
+from atdata.replica.statements import Statements
+from atdata.replica.tables import COLLECTIONS, TABLES
+
+DID, OTHER = Did("did:plc:ewvi7nxzyoun6zhxrhs64oiz"), Did("did:plc:z72i7hdynmk6r22z27h6tvur")
+KEY = PrivateKey.generate("k256")
+ENTRY, SCHEMA = "science.alt.dataset.entry", "science.alt.dataset.schema"
+FOREIGN = "app.bsky.feed.post"
+
+
+def entry(name: str, words: str = "", **members: Any) -> dict[str, Any]:
+    """A record that is valid today."""
+    shard = {"url": "https://example.org/a.tar", "checksum": {"algorithm": "sha256", "digest": "ab" * 32}}
+    return {
+        "$type": ENTRY,
+        "name": name,
+        "schemaRef": f"at://{OTHER}/{SCHEMA}/3k2aaaaaaaa2a",
+        "createdAt": "2026-01-01T00:00:00.000Z",
+        "storage": {"$type": "science.alt.dataset.storageHttp", "shards": [shard]},
+        **({"description": words} if words else {}),
+        **members,
+    }
+
+
+@dataclass
+class Account:
+    """An account whose repository is made here."""
+
+    did: Did = DID
+    records: dict[str, bytes] = field(default_factory=dict)
+
+    def commit(self, records: dict[str, Any]) -> tuple[ProvenCommit, dict[Cid, bytes]]:
+        """The newest commit, and all blocks of it."""
+        self.records = {
+            key: value if isinstance(value, bytes) else cbor.encode(value) for key, value in records.items()
+        }
+        root, nodes = mst.build({key: Cid.of_cbor(block) for key, block in self.records.items()})
+        commit = Commit.sign(KEY, self.did, Tid.now(), root)
+        contents = {Cid.of_cbor(block): block for block in self.records.values()}
+        return ProvenCommit(commit.cid, commit, {}), {**nodes, **contents}
+
+
+class Follower:
+    """Follows a change log, as whoever reads it does."""
+
+    def __init__(self) -> None:
+        self.rows: dict[int, tuple[str, Cid]] = {}
+
+    def apply(self, sql: Statements, account: int, changes: list[RecordChange]) -> None:
+        for change in changes:
+            if change.action == "create":
+                assert change.number not in self.rows
+            else:
+                assert self.rows[change.number][0] == change.key
+            if change.cid is None:
+                del self.rows[change.number]
+            else:
+                self.rows[change.number] = (change.key, change.cid)
+
+    def show(self, sql: Statements, account: int, visible: bool) -> None:
+        raise AssertionError("nobody asked")
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.served)])
+def replicas(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
+    """Makes replicas that hold nothing."""
+    count, url, made = itertools.count(), "", list[Replica]()
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgres_url")
+
+    def make(derivations: Any = ()) -> Replica:
+        where = url or tmp_path / f"{next(count)}.db"
+        made.append(Replica(open_connection(where, [TABLES], durable=False), derivations))
+        if url:
+            names = ("changes", "links", "records", "nodes", "accounts")
+            tables = ", ".join(f"replica_{name}" for name in names)
+            made[-1].write(lambda writing: writing.sql.run(f"TRUNCATE {tables} RESTART IDENTITY"))
+        return made[-1]
+
+    yield make
+    for replica in made:
+        replica.close()
+
+
+def bring(replica: Replica, proven: ProvenCommit, server: dict[Cid, bytes], now: int = 0) -> Moved:
+    """Move a replica to a commit, giving it only what it asks for."""
+    brought: dict[Cid, bytes] = {}
+
+    def move(writing: Writing) -> Moved:
+        return writing.move(proven, brought, now)
+
+    while (moved := replica.write(move)).missing:
+        assert not brought.keys() & set(moved.missing), "nothing is asked for twice"
+        brought |= {cid: server[cid] for cid in moved.missing}
+    return moved
+
+
+def ask(replica: Replica, question: str, *values: Any) -> Any:
+    return replica.read(lambda reading: getattr(reading, question)(*values))
+
+
+def held(replica: Replica, table: str) -> int:
+    return int(replica.read(lambda reading: reading.sql.first(f"SELECT count(*) FROM {table}")[0]))
+
+
+KEYS = st.builds(
+    "{}/{}".format, st.sampled_from([ENTRY, SCHEMA, "ac.foundation.dataset.record", FOREIGN]), st.integers(0, 99)
+)
+VALUES = st.one_of(
+    st.builds(entry, st.sampled_from(["a", "b", "\x00", "é"]), st.sampled_from(["", "words"])),
+    st.sampled_from([{"$type": ENTRY}, {"$type": ENTRY, "name": "a"}, b"\x61a", b"\xff", b"\xa1"]),
+)
+STATES = st.lists(st.dictionaries(KEYS, VALUES, max_size=30), min_size=1, max_size=5)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(STATES)
+def test_it_holds_what_the_newest_signed_tree_says(replicas: Any, states: list[dict[str, Any]]) -> None:
+    follower, account = Follower(), Account()
+    replica = replicas([follower])
+    for state in states:
+        proven, server = account.commit(state)
+        bring(replica, proven, server)
+        ours = {key: block for key, block in account.records.items() if key.partition("/")[0] in COLLECTIONS}
+        assert dict(follower.rows.values()) == {k: Cid.of_cbor(b) for k, b in ours.items()}
+        assert ask(replica, "head", DID) == proven.commit
+        assert held(replica, "replica_records") == len(ours)
+        for key, block in ours.items():
+            uri = AtUri(f"at://{DID}/{key}")
+            found = ask(replica, "get", uri)
+            assert found is not None
+            assert (found.block, found.cid, found.key) == (block, Cid.of_cbor(block), key)
+            collection, _, rkey = key.partition("/")
+            car = ask(replica, "proof", uri)
+            file = read_car(car)
+            assert file.roots == (proven.cid,)
+            assert mst.lookup(proven.commit.data, key, file.blocks) == Cid.of_cbor(block)
+            assert file.blocks[found.cid] == block
+            if found.validity == "valid":
+                proved = prove_record(car, DID, KEY.public, Nsid(collection), RecordKey(rkey))
+                assert (proved.block, proved.commit) == (block, proven.commit)
+        with pytest.raises(NotFoundError, match="no such record"):
+            car = ask(replica, "proof", AtUri(f"at://{DID}/{ENTRY}/nobody"))
+            prove_record(car, DID, KEY.public, Nsid(ENTRY), RecordKey("nobody"))
+        # Of the tree it holds what leads to our records, and no more.
+        path = {cid for key in ours for cid in mst.proof_path(proven.commit.data, key, server)}
+        assert len(path) <= held(replica, "replica_nodes") <= len(server)
+    log = replica.read(lambda reading: reading.sql.all("SELECT action, key, cid FROM replica_changes ORDER BY number"))
+    folded: dict[bytes, bytes] = {}
+    for action, key, cid in log:
+        assert (key in folded) == (action != "create")
+        folded = {**folded, key: cid} if action != "delete" else {k: v for k, v in folded.items() if k != key}
+    assert folded == {key.encode(): bytes(cid) for key, cid in follower.rows.values()}
+
+
+def test_an_older_commit_changes_nothing_and_a_second_one_of_a_revision_is_refused(replicas: Any) -> None:
+    replica, account = replicas(), Account()
+    first, first_blocks = account.commit({f"{ENTRY}/a": entry("a")})
+    second, blocks = account.commit({f"{ENTRY}/a": entry("b")})
+    assert len(bring(replica, second, blocks).changes) == 1
+    assert bring(replica, second, blocks).was_there
+    assert bring(replica, first, first_blocks).was_there
+    assert ask(replica, "head", DID) == second.commit
+    fork = Commit.sign(KEY, DID, second.commit.rev, first.commit.data)
+    with pytest.raises(RollbackError, match="two commits of one revision"):
+        bring(replica, ProvenCommit(fork.cid, fork, {}), first_blocks)
+    replica.write(lambda writing: writing.sql.run("UPDATE replica_accounts SET root = NULL"))
+    with pytest.raises(RollbackError):
+        bring(replica, ProvenCommit(fork.cid, fork, {}), first_blocks)
+    assert bring(replica, first, first_blocks).was_there
+
+
+def test_what_is_missing_is_said_and_nothing_is_written(replicas: Any) -> None:
+    replica, account = replicas(), Account()
+    proven, blocks = account.commit({f"{ENTRY}/{number}": entry(f"n{number}") for number in range(50)})
+    nodes_only = {cid: block for cid, block in blocks.items() if block not in account.records.values()}
+    moved = replica.write(lambda writing: writing.move(proven, nodes_only, 0))
+    assert set(moved.missing) == blocks.keys() - nodes_only.keys()
+    assert moved.changes == ()
+    assert ask(replica, "head", DID) is None
+    assert held(replica, "replica_nodes") == held(replica, "replica_records") == held(replica, "replica_changes") == 0
+
+
+def test_nodes_that_were_lost_are_brought_anew_with_what_was_deleted_meanwhile(replicas: Any) -> None:
+    replica, account = replicas(), Account()
+    before = {f"{ENTRY}/{number}": entry(f"n{number}") for number in range(50)}
+    bring(replica, *account.commit(before))
+    replica.write(lambda writing: writing.sql.run("UPDATE replica_accounts SET root = NULL"))
+    after = {key: value for key, value in before.items() if not key.endswith("7")} | {f"{ENTRY}/3": entry("other")}
+    proven, blocks = account.commit(after)
+    moved = bring(replica, proven, blocks)
+    assert sorted((change.action, change.key) for change in moved.changes) == [
+        *(("delete", f"{ENTRY}/{number}") for number in (17, 27, 37, 47, 7)),
+        ("update", f"{ENTRY}/3"),
+    ]
+    assert ask(replica, "proof", AtUri(f"at://{DID}/{ENTRY}/3"))
+
+
+def test_the_same_content_elsewhere_need_not_be_brought(replicas: Any) -> None:
+    replica, account = replicas(), Account()
+    bring(replica, *account.commit({f"{ENTRY}/a": entry("a")}))
+    proven, blocks = account.commit({f"{ENTRY}/a": entry("a"), f"{ENTRY}/b": entry("a")})
+    nodes = {cid: block for cid, block in blocks.items() if block not in account.records.values()}
+    assert len(bring(replica, proven, nodes).changes) == 1
+
+
+def test_a_changed_row_is_noticed(replicas: Any) -> None:
+    replica, account = replicas(), Account()
+    bring(replica, *account.commit({f"{ENTRY}/a": entry("a")}))
+    uri = AtUri(f"at://{DID}/{ENTRY}/a")
+    forged = cbor.encode(entry("forged"))
+    replica.write(lambda writing: writing.sql.run("UPDATE replica_records SET block = ?", forged))
+    with pytest.raises(ProofError, match="not what its CID names"):
+        ask(replica, "get", uri)
+    replica.write(lambda writing: writing.sql.run("UPDATE replica_nodes SET block = ?", forged))
+    with pytest.raises(ProofError, match="not what its CID names"):
+        ask(replica, "proof", uri)
+
+
+def test_records_are_found_by_name_version_time_and_link(replicas: Any) -> None:
+    replica, account = replicas(), Account()
+    target = f"at://{DID}/{ENTRY}/a"
+    labels = {
+        f"science.alt.dataset.label/{index}": {
+            "$type": "science.alt.dataset.label",
+            "name": "mnist",
+            "datasetUri": target,
+            "version": version,
+            "createdAt": "2026-01-01T00:00:00.000Z",
+        }
+        for index, version in enumerate(["1.10.0", "1.9.0", "2.0.0-rc.1", "1.10.0-beta"])
+    }
+    bring(replica, *account.commit({f"{ENTRY}/a": entry("a"), **labels}), now=7)
+    bring(replica, *Account(OTHER).commit({f"{ENTRY}/z": entry("z", createdAt="2999-01-01T00:00:00Z")}), now=9)
+
+    def ask(reading: Any) -> None:
+        found = reading.named(DID, "science.alt.dataset.label", "mnist")
+        assert [record.value["version"] for record in found] == ["2.0.0-rc.1", "1.10.0", "1.10.0-beta", "1.9.0"]
+        assert reading.named(OTHER, "science.alt.dataset.label", "mnist") == []
+        links = reading.naming(AtUri(target), ["dataset"], limit=3)
+        assert [link.record.key for link in links] == sorted(labels)[:3]
+        more = reading.naming(AtUri(target), ["dataset"], limit=3, after=links[-1].record.number)
+        assert [link.record.key for link in more] == sorted(labels)[3:]
+        assert reading.naming(AtUri(target), ["lens"], limit=3) == []
+        latest = reading.latest(ENTRY, 1)
+        assert [(record.did, record.sorted_at) for record in latest] == [(OTHER, 9)], "nobody dates ahead"
+        (older,) = reading.latest(ENTRY, 5, (latest[0].sorted_at, latest[0].number))
+        assert (older.did, older.sorted_at, older.first_seen, older.verified_at) == (DID, 7, 7, 7)
+        assert [r.key for r in reading.of_account(DID, "science.alt.dataset.label", 2)] == sorted(labels)[:1:-1]
+        assert reading.count(ENTRY) == 2
+
+    replica.read(ask)
+
+
+def test_an_account_that_is_not_active_is_hidden_and_comes_back(replicas: Any) -> None:
+    replica = replicas()
+    proven, blocks = Account().commit({f"{ENTRY}/a": entry("a")})
+    bring(replica, proven, blocks)
+    uri = AtUri(f"at://{DID}/{ENTRY}/a")
+    for status in ("deactivated", "suspended", "takendown", "deleted"):
+        replica.write(lambda writing, status=status: writing.set_status(DID, status))
+        assert replica.read(lambda reading: (reading.get(uri), reading.latest(ENTRY, 9), reading.count(ENTRY))) == (
+            None,
+            [],
+            0,
+        )
+        with pytest.raises(NotFoundError):
+            ask(replica, "proof", uri)
+    replica.write(lambda writing: writing.set_status(DID, "active"))
+    assert ask(replica, "count", ENTRY) == 1
+    follower = Follower()
+    gone = replica.write(lambda writing: writing.purge(DID, 5))
+    assert [(change.action, change.key) for change in gone] == [("delete", f"{ENTRY}/a")]
+    assert held(replica, "replica_records") == held(replica, "replica_nodes") == held(replica, "replica_links") == 0
+    assert ask(replica, "head", DID) is None
+    assert len(bring(replica, proven, blocks).changes) == 1, "it was recreated"
+    assert follower.rows == {}
+
+
+def test_a_mark_goes_only_if_it_was_not_renewed(replicas: Any) -> None:
+    replica = replicas()
+
+    def behind() -> list[Any]:
+        return ask(replica, "behind", 10, 9)
+
+    assert behind() == []
+    replica.write(lambda writing: writing.mark_behind(DID, "a gap"))
+    replica.write(lambda writing: writing.mark_behind(DID, "another"))
+    (mark,) = behind()
+    assert (mark.did, mark.reason, mark.marks, mark.tries) == (DID, "a gap", 2, 0)
+    replica.write(lambda writing: writing.caught_up(DID, 1))
+    assert behind() == [mark]
+    replica.write(lambda writing: writing.retry(DID, 11))
+    assert behind() == []
+    assert ask(replica, "behind", 11, 9)[0].tries == 1
+    replica.write(lambda writing: writing.caught_up(DID, 2))
+    assert ask(replica, "behind", 99, 9) == []
+
+
+def test_a_transaction_that_fails_leaves_nothing(replicas: Any) -> None:
+    replica = replicas()
+    proven, blocks = Account().commit({f"{ENTRY}/a": entry("a")})
+
+    def work(writing: Writing) -> None:
+        writing.move(proven, blocks, 0)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        replica.write(work)
+    assert held(replica, "replica_records") == held(replica, "replica_accounts") == 0
