@@ -26,6 +26,7 @@ _DIALECT = Dialect(
         "integer": "BIGINT",
         "text": 'TEXT COLLATE "C"',
         "bytes": "BYTEA",
+        "by_key": "",
     },
     lock="FOR UPDATE",
 )

@@ -25,6 +25,7 @@ _DIALECT = Dialect(
         "integer": "INTEGER",
         "text": "TEXT",
         "bytes": "BLOB",
+        "by_key": "WITHOUT ROWID",
     },
     lock="",
 )

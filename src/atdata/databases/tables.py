@@ -15,7 +15,8 @@ class Dialect(NamedTuple):
         name: of the dialect, `sqlite` or `postgresql`.
         mark: the driver's mark of a parameter.
         types: the types of columns: `number`, a key that each row gets and that grows, `integer` of 64 bits, `text` that
-            sorts by its code points and holds no NUL, `bytes`.
+            sorts by its code points and holds no NUL, `bytes`;
+            `by_key` stands behind a table whose rows are best kept in the order of its primary key.
         lock: the words that lock the rows that are found until the transaction ends, where not all is locked.
     """
 

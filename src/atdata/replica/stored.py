@@ -76,12 +76,12 @@ class StoredRecord:
 
     @property
     def value(self) -> Any:
-        """What it says: a value of the data model, or `None` where that cannot be read."""
+        """The value of the data model that it is, or `None` where that cannot be read."""
         try:
             return None if self.block is None else cbor.decode(self.block)
         except DataModelError:
             return None
 
     def parse(self) -> Record | Malformed:
-        """What it is."""
+        """The record as one of its kind."""
         return parse_record(KINDS[self.kind], self.did, self.key, self.cid, self.block)

@@ -21,7 +21,7 @@ from atdata.replica.statements import Statements
 from atdata.replica.tables import PREFIXES
 
 Status = Literal["active", "deactivated", "suspended", "takendown", "deleted"]
-"""Of an account; only an active one's records are shown to anybody."""
+"""The state of an account. Only an active one's records are shown to anybody."""
 
 
 @dataclass(frozen=True, slots=True)
