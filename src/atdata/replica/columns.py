@@ -15,7 +15,7 @@ from atdata.records.nsids import today
 from atdata.records.version import Version
 
 Validity: TypeAlias = Literal["valid", "older", "invalid"]
-"""The form of a record: today's form, in one of an older era, or none of its collection."""
+"""The form of a record: of today, of an older era, or none of its collection."""
 
 KINDS: dict[str, type[Record]] = {str(kind.NSID): kind for kind in (Entry, Schema, Label, LensRecord, LensVerification)}
 

@@ -117,7 +117,7 @@ class HeadRow:
 
     @classmethod
     def read(cls, sql: Statements, did: Did, *, lock: bool = False) -> HeadRow | None:
-        """That of an account; `None` where the account is unknown."""
+        """The head of an account; `None` where the account is unknown."""
         words = sql.dialect.lock if lock else ""
         row = sql.first(f"SELECT id, rev, root, head, status FROM replica_accounts WHERE did = ? {words}", did)  # noqa: S608
         if row is None:
