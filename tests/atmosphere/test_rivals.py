@@ -246,7 +246,7 @@ def test_many_records_are_read_in_few_requests_and_what_changes_alone(realnet: R
         seen.append(len(state.all(Label)))
         return Decision(None)
 
-    repository = client.records.repository(Label)
+    repository = client.records.repository()
     server.requests.clear()
     repository.transact(look)
     assert len(server.requests) < FEW

@@ -6,36 +6,32 @@ import fcntl
 import hashlib
 import json
 import time
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from atdata.atproto.cid import Cid
 from atdata.atproto.fetch import (
     fetch_active,
-    fetch_blocks,
     fetch_identity,
     fetch_record,
-    fetch_view,
+    fetch_update,
     resolve_handle,
 )
-from atdata.atproto.repo import mst
-from atdata.atproto.repo.car import write_car
 from atdata.atproto.repo.commit import Commit
-from atdata.atproto.repo.mst import Leaf
 from atdata.atproto.repo.proof import ProvenCommit, prove_commit
-from atdata.atproto.repo.view import RepositoryView
-from atdata.atproto.syntax import AtUri, Did, Handle, Nsid, Tid, typed_identifier
+from atdata.atproto.syntax import AtUri, Did, Handle, Tid, typed_identifier
 from atdata.atproto.verify import Evidence, VerifiedIdentity, VerifiedRecord, verify_identity, verify_record
 from atdata.errors import IdentityError, LexiconError, NetworkError, NotFoundError, RollbackError, UsageError
 from atdata.files import atomic_file, disk_errors, write_all
+from atdata.index import NamedRecords
 from atdata.json_reader import read_json
-from atdata.records import Entry, Label, LensRecord, LensVerification, Listing, Malformed, Record, Schema, parse_record
+from atdata.records import Listing, Malformed, Record
 from atdata.records.address import AUTHORITY
 from atdata.records.nsids import collections
+from atdata.replica import Reading, Replica, ReplicaCopy, StoredRecord, open_replica
 from atdata.settings import Settings
 from atdata.transport import Transport
 
@@ -195,31 +191,6 @@ class EvidenceReader:
         self._seen_commits.accept(identity.did, prove_commit(car, identity.did, identity.key).commit, before)
         return verify_record(Evidence(uri, identity.evidence, car), uri)
 
-    def collection(self, who: str, collection: Nsid, kind: type[R], limit: int | None = None) -> Listing[R]:
-        """The records of a collection, newest key first, proven complete as far as they go.
-
-        What is malformed is passed over, and kept in `malformed`.
-
-        Raises:
-            VerificationError: a link broke; `step` names it.
-            NetworkError: the account's server cannot be reached.
-        """
-        identity = self.identity(who)
-        view = RepositoryView((collection,), with_records=limit is None)
-        proven = self.follow(identity, view)
-        left, listing = list(reversed(view.leaves)), Listing[R]()
-        while left and (limit is None or len(listing) < limit):
-            part = left[: None if limit is None else limit - len(listing)]
-            del left[: len(part)]
-            lacking = [cid for _, cid in part if cid not in view.blocks and cid.codec == "dag-cbor"]
-            brought = self.transport.run(fetch_blocks(identity, lacking))
-            if brought is None:
-                raise NetworkError("a repository changed while it was read", uri=identity.did, hint="Try again.")
-            blocks = {**view.blocks, **brought}
-            for leaf in part:
-                listing.add(_listed(identity, proven, leaf, blocks, kind))
-        return listing
-
     def check_active(self, identity: VerifiedIdentity) -> None:
         """Refuse an account that is deactivated, suspended or taken down, by the word of its server.
 
@@ -230,12 +201,16 @@ class EvidenceReader:
         if not self.transport.run(fetch_active(identity)):
             raise NotFoundError("an account is not active", uri=AtUri.of(identity.did), actual="its server says so")
 
-    def follow(self, identity: VerifiedIdentity, view: RepositoryView, *, remember: bool = True) -> ProvenCommit:
-        """Bring a view of an account's repository to the newest commit.
+    @cached_property
+    def replica(self) -> Replica:
+        """The copies of repositories in the cache folder."""
+        return open_replica(self.settings.cache)
+
+    def follow(self, identity: VerifiedIdentity, *, remember: bool = True) -> ProvenCommit:
+        """Bring the copy of an account's repository to the newest commit.
 
         Args:
             identity: the account.
-            view: of its repository.
             remember: the commit, on disk, for later; where `False` it is for the caller to do (`remember`), once done.
 
         Raises:
@@ -243,10 +218,11 @@ class EvidenceReader:
             NetworkError: the account's server cannot be reached, or the repository changes too fast.
         """
         before = self._seen_commits.seen(identity.did)
-        if view.proven is not None and (before is None or view.proven.commit.rev > before.rev):
-            before = Seen(view.proven.commit.rev, str(view.proven.cid))
-        proven = self.transport.run(fetch_view(identity, view))
-        self._seen_commits.check(identity.did, proven.commit, before)
+
+        def check(proven: ProvenCommit) -> None:
+            self._seen_commits.check(identity.did, proven.commit, before)
+
+        proven = self.transport.run(fetch_update(identity, ReplicaCopy(self.replica, identity.did, check)))
         if remember and (before is None or proven.commit.rev > before.rev):
             self._seen_commits.remember(identity.did, proven.commit)
         return proven
@@ -267,25 +243,39 @@ class EvidenceReader:
         return as_record(self.record(uri), kind)
 
     def read_all(self, who: str, kind: type[R], limit: int | None = None) -> Listing[R]:
-        """Every record of a kind that an account has, in the collections of all eras, today's first.
+        """Every record of a kind that an account has, in the collections of all eras: today's first, newest key first.
 
         What is malformed is passed over, and kept in `malformed`.
-        """
-        found = Listing[R]()
-        for collection in collections(kind.NSID):
-            left = None if limit is None else limit - len(found)
-            if left != 0:
-                found.join(self.collection(who, collection, kind, left))
-        return found
-
-    def malformed(self, who: str) -> list[Malformed]:
-        """The malformed records of an account, of any kind.
 
         Raises:
-            VerificationError, NetworkError: as `collection`.
+            VerificationError: a link broke; `step` names it.
+            NetworkError: the account's server cannot be reached.
         """
-        kinds: tuple[type[Record], ...] = (Schema, Entry, Label, LensRecord, LensVerification)
-        return [passed for kind in kinds for passed in self.read_all(who, kind).malformed]
+        return self._ask(who, lambda reading, did: reading.of_account(did, kind.NSID, limit))
+
+    def _ask(self, who: str, question: Callable[[Reading, Did], list[StoredRecord]]) -> Listing[Any]:
+        """Records from the copy of an account's repository, which is brought to its newest commit first, with evidence."""
+        identity = self.identity(who)
+        self.follow(identity)
+
+        def work(reading: Reading) -> tuple[list[StoredRecord], Mapping[str, bytes]]:
+            rows = question(reading, identity.did)
+            return rows, reading.proofs(identity.did, [row.key for row in rows])
+
+        rows, cars = self.replica.read(work)
+        return parsed(rows, lambda row: Evidence(row.uri, identity.evidence, cars[row.key]))
+
+    def named(self, who: str, kind: type[R], name: str) -> NamedRecords[R]:
+        """The records of a kind that an account has under a name. Raises what `read_all` does."""
+        return named(self._ask(who, lambda reading, did: reading.named(did, kind.NSID, name)))
+
+    def targeting(self, kind: type[R], uri: AtUri) -> list[R]:
+        """The records of a kind that are nothing without one of the same account. Raises what `read_all` does."""
+        return self._ask(uri.authority, lambda reading, did: reading.targeting(did, kind.NSID, uri))
+
+    def malformed(self, who: str) -> list[Malformed]:
+        """The malformed records of an account, of any kind. Raises what `read_all` does."""
+        return self._ask(who, lambda reading, did: reading.invalid(did)).malformed
 
 
 @lru_cache(maxsize=32)
@@ -308,18 +298,20 @@ def as_record(verified: VerifiedRecord, kind: type[R]) -> R:
     return record.at(verified.uri, verified.cid, verified.evidence)
 
 
-def _listed(
-    identity: VerifiedIdentity, proven: ProvenCommit, leaf: Leaf, blocks: Mapping[Cid, bytes], kind: type[R]
-) -> R | Malformed:
-    """One of a collection's records, with evidence of its own: commit, path and record, and no more."""
-    block = blocks.get(leaf.value)
-    record = parse_record(kind, identity.did, leaf.key, leaf.value, block)
-    if isinstance(record, Malformed) or block is None:
-        return record
-    path = mst.proof_path(proven.commit.data, leaf.key, blocks)
-    shown = {cid: blocks[cid] for cid in (proven.cid, *path)} | {leaf.value: block}
-    evidence = Evidence(record.located, identity.evidence, write_car([proven.cid], shown))
-    return record.at(record.located, leaf.value, evidence)
+def parsed(
+    rows: Iterable[StoredRecord], evidence: Callable[[StoredRecord], Evidence | None] = lambda _: None
+) -> Listing[Any]:
+    """Records of a copy as what they are, each with evidence of its own."""
+    listing = Listing[Any]()
+    for row in rows:
+        record = row.parse()
+        listing.add(record if isinstance(record, Malformed) else record.at(row.uri, row.cid, evidence(row)))
+    return listing
+
+
+def named(listing: Listing[R]) -> NamedRecords[R]:
+    """The records of one name."""
+    return NamedRecords(listing, listing.malformed)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import fcntl
 import hashlib
 import json
 import re
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -35,12 +35,13 @@ from atdata.index.publication import Publication
 from atdata.index.storage import StoragePlan
 from atdata.json_reader import read_json
 from atdata.progress import progress
-from atdata.records import Blob, BlobStorage, Entry, Label, Schema, ShardManifest, Size, check_outgoing
+from atdata.records import Blob, BlobStorage, Entry, Schema, ShardManifest, Size, check_outgoing
 from atdata.records.facts import warn_of_not_taken
 from atdata.records.manifests import JSON, PARQUET
 from atdata.records.public import check_public
 from atdata.records.record import now
 from atdata.records.storage import TAR
+from atdata.replica import blobs_of
 from atdata.shards import ShardRef
 from atdata.shards.ports import DataSource
 
@@ -157,7 +158,7 @@ def publish(
         ContentionError: others wrote to the account faster, for a minute; no record was written.
         NetworkError: the server cannot be reached; the same call goes on from there.
     """
-    repository = client.records.repository(Schema, Entry, Label)
+    repository = client.records.repository()
     labels = labels or [(publication.name, publication.version)]
     with Journal.open(_journal_path(client, schema, labels, publication.rkey)) as journal:
         plan = _Plan(client, schema, choose, labels, publication.rkey, journal)
@@ -193,13 +194,13 @@ def _send(
         return repository.transact(lambda now: plan.decide(now, schema, stored), client.settings)
 
     try:
-        return write(upload(_referenced(state)))
+        return write(upload(state))
     except XrpcError as error:
         if error.error != "BlobNotFound":
             raise
     # The server dropped a blob since it was uploaded: no record had named it yet, or none did any more.
     plan.journal.forget_uploads()
-    return write(upload({}))
+    return write(upload(None))
 
 
 @contextmanager
@@ -220,7 +221,7 @@ def sending(client: AtmosphereClient, publication: Publication, schema: Schema, 
             if again:  # the server dropped a blob since it was uploaded: no record had named it yet
                 journal.forget_uploads()
             packed.plan.upload()
-            stored = upload({} if again else _referenced(client.records.state([Entry])))
+            stored = upload(None if again else client.records.state([Entry]))
             return StoredShards(packed.plan.shards, stored.storage, stored.manifests, packed.plan.layout)
 
         yield Sending(StoredShards(packed.plan.shards, entry.storage, entry.manifests, packed.plan.layout), send)
@@ -283,12 +284,13 @@ class _Upload:
     journal: Journal
     strict: bool
 
-    def __call__(self, had: Mapping[Cid, Blob]) -> Entry:
-        """The entry with its blobs as the server calls them."""
+    def __call__(self, state: State | None) -> Entry:
+        """The entry with its blobs as the server calls them; of those that its entries name in a state, none is sent."""
         if not self.shards and not self.files:
             return self.entry
         store, count = PDSBlobStore(self.client), max(len(self.shards), len(self.files))
         every = [*self.shards, *(file for pair in self.files for file in pair.shards)]
+        had = {} if state is None else _referenced(state, [Cid.parse(store.address(file).cid) for file in every])
 
         def put(file: ShardRef, kind: str, title: str) -> Blob:
             cid = Cid.parse(store.address(file).cid)
@@ -328,12 +330,10 @@ class _Upload:
         return ()
 
 
-def _referenced(state: State) -> dict[Cid, Blob]:
-    """The blobs that entries of the account name: its server has them."""
-    entries = state.all(Entry)
-    stored = [blob for entry in entries if isinstance(entry.storage, BlobStorage) for blob in entry.storage.listed]
-    pinned = [blob for entry in entries for item in entry.manifests for blob in (item.header, item.samples)]
-    return {blob.cid: blob for blob in [*stored, *pinned] if blob is not None and blob.size}
+def _referenced(state: State, cids: Iterable[Cid]) -> dict[Cid, Blob]:
+    """Those of some blobs that entries of the account name: its server has them."""
+    named = (blob for entry in state.naming_blobs(cids) for blob in blobs_of(entry))
+    return {blob.cid: blob for blob in named if blob.size}
 
 
 def fitting(entry: Entry, manifests: bool | None = None, check: Callable[[Entry], object] = check_outgoing) -> Entry:

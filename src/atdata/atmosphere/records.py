@@ -11,7 +11,7 @@ from atdata.atmosphere.repository import Repository, State, request_of
 from atdata.atproto.net import Account
 from atdata.atproto.syntax import AtUri, Did, RecordKey
 from atdata.errors import ConflictError, UsageError
-from atdata.index import Named, NamedRecords
+from atdata.index import Named
 from atdata.index.deciding import Decision, Write, located
 from atdata.numbers import checked_int
 from atdata.records import Listing, Record
@@ -57,26 +57,30 @@ class AccountRecords:
         return self._login.reader.read_all(self._did if owner is None else owner, kind, limit)
 
     def named(self, owner: str | None, kind: type[R], name: str) -> Named[R]:
-        """The records of a kind under a name: all are read, and verified, at once."""
-        return NamedRecords.among(self.read_all(owner, kind), checked_text(name, "name"))
+        """The records of a kind under a name: read, and verified, at once."""
+        return self._login.reader.named(self._did if owner is None else owner, kind, checked_text(name, "name"))
 
-    def repository(self, *kinds: type[Record]) -> Repository:
-        """The account's own records of some kinds, to be decided upon and written to."""
-        return Repository(self._login.reader, self._login.account, kinds)
+    def repository(self) -> Repository:
+        """The account's own records, to be decided upon and written to."""
+        return Repository(self._login.reader, self._login.account)
 
     def referring(self, record: Record, kind: type[R]) -> list[R]:
         """See `RecordStore`: those of the account that the record is of."""
         uri = record.located
         uri = uri.with_authority(self._login.reader.identity(uri.authority).did)
-        return [found for found in self.read_all(uri.authority, kind) if found.index_keys.target == uri]
+        return self._login.reader.targeting(kind, uri)
 
-    def state(self, kinds: Sequence[type[Record]]) -> State:
+    def state(self, kinds: Sequence[type[Record]]) -> State:  # noqa: ARG002  of all kinds there is a copy
         """See `RecordStore`."""
-        return self.repository(*kinds).read()
+        return self.repository().read()
 
-    def transact(self, kinds: Sequence[type[Record]], decide: Callable[[State], Decision[T]]) -> T:
+    def transact(
+        self,
+        kinds: Sequence[type[Record]],  # noqa: ARG002  of all kinds there is a copy
+        decide: Callable[[State], Decision[T]],
+    ) -> T:
         """Make true what a decision says about the account's own records; see `Repository.transact`."""
-        return self.repository(*kinds).transact(decide, self._login.settings)
+        return self.repository().transact(decide, self._login.settings)
 
     def check(self, writes: Sequence[Write]) -> None:
         """See `RecordStore`."""
@@ -95,7 +99,7 @@ class AccountRecords:
 
         def decide(state: State) -> Decision[R]:
             uri = AtUri.of(self._did, record.NSID, rkey)
-            there = next((found for found in state.all(type(record)) if found.uri == uri), None)
+            there = state.get(uri, type(record))
             if there is not None and same(there):
                 return Decision(there)
             placed = state.place(record, rkey)
@@ -116,7 +120,7 @@ class AccountRecords:
         new = located(record, AtUri.of(self._did, place.collection, place.rkey))
 
         def decide(state: State) -> Decision[R]:
-            there = state.keys.get(f"{place.collection}/{place.rkey}")
+            there = state.cid_at(place)
             if there not in (stands.cid, new.cid):
                 raise ConflictError("a record has changed since it was read", uri=place, expected=stands.cid)
             return Decision(new, [] if there == new.cid else [Write.update(new)])

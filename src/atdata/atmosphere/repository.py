@@ -11,17 +11,16 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
-from atdata.atmosphere.evidence import EvidenceReader
+from atdata.atmosphere.evidence import EvidenceReader, named, parsed
 from atdata.atproto.cid import Cid
 from atdata.atproto.datamodel import to_json
 from atdata.atproto.net import Account
 from atdata.atproto.net.session import encoded
-from atdata.atproto.repo.mst import Leaf
-from atdata.atproto.repo.view import RepositoryView
-from atdata.atproto.syntax import AtUri, Did, Nsid, RecordKey
+from atdata.atproto.repo.proof import ProvenCommit
+from atdata.atproto.syntax import AtUri, Did, RecordKey
 from atdata.errors import (
     AddressError,
     AuthError,
@@ -34,9 +33,10 @@ from atdata.errors import (
 )
 from atdata.index import NamedRecords
 from atdata.index.deciding import Decision, Write, located
-from atdata.records import Label, Listing, Record, check_outgoing, parse_record
-from atdata.records.nsids import collections, today
+from atdata.records import Entry, Label, Listing, Record, check_outgoing
+from atdata.records.nsids import collections
 from atdata.records.public import check_public
+from atdata.replica import Reading
 from atdata.settings import STRICT, Settings
 
 R = TypeVar("R", bound=Record)
@@ -52,55 +52,50 @@ _MAX_WRITES = 200  # in one request
 _PAUSE = 0.05
 
 
-class _Row(NamedTuple):
-    nsid: Nsid
-    name: str | None
-    cid: Cid
-    record: Any
-
-
 @dataclass(frozen=True)
 class State:
-    """Records of the account, some kinds of them, at one commit.
+    """The account's records at one commit, read when they are asked for.
 
     Attributes:
         did: the account.
         commit: the commit.
-        keys: `collection/rkey` of every record, malformed ones too.
-        rows: the records, the newest key first.
     """
 
     did: Did
     commit: Cid
-    keys: Mapping[str, Cid]
-    rows: Sequence[_Row] = field(repr=False)
+    _ask: Callable[[Callable[[Reading], Any]], Any] = field(repr=False)
 
     def all(self, kind: type[R]) -> Listing[R]:
-        """Every record of a kind."""
-        return self._listing(row.record for row in self.rows if row.nsid == kind.NSID)
+        """Every record of a kind, the newest key first."""
+        return parsed(self._ask(lambda reading: reading.of_account(self.did, kind.NSID)))
 
     def get(self, uri: AtUri, kind: type[R]) -> R | None:
         """See `RecordState`."""
-        return next((record for record in self.all(kind) if record.uri == uri), None)
+        if uri.authority != self.did or uri.collection not in collections(kind.NSID):
+            return None
+        found = self._ask(lambda reading: reading.get(uri))
+        return None if found is None else next(iter(parsed([found])), None)
 
     def labels_of(self, uri: AtUri) -> list[Label]:
         """See `RecordState`."""
-        return [label for label in self.all(Label) if label.index_keys.target == uri]
+        return parsed(self._ask(lambda reading: reading.targeting(self.did, Label.NSID, uri)))
 
     def named(self, kind: type[R], name: str) -> NamedRecords[R]:
         """The records of a kind under a name."""
-        listing: Listing[R] = self._listing(r.record for r in self.rows if r.name == name and r.nsid == kind.NSID)
-        return NamedRecords(listing, listing.malformed)
+        return named(parsed(self._ask(lambda reading: reading.named(self.did, kind.NSID, name))))
 
-    def _listing(self, records: Iterable[Any]) -> Listing[Any]:
-        listing = Listing[Any]()
-        for record in records:
-            listing.add(record)
-        return listing
+    def naming_blobs(self, cids: Iterable[Cid]) -> list[Entry]:
+        """The entries that name some blobs."""
+        return parsed(self._ask(lambda reading: reading.of_blobs(self.did, cids)))
+
+    def cid_at(self, uri: AtUri) -> Cid | None:
+        """The CID of what is at an address of the account, malformed or not; `None` where nothing is."""
+        found: Cid | None = self._ask(lambda reading: reading.cid_at(self.did, f"{uri.collection}/{uri.rkey}"))
+        return found
 
     def holds(self, record: Record) -> bool:
         """True if anything is at the address of a record."""
-        return f"{record.located.collection}/{record.located.rkey}" in self.keys
+        return self.cid_at(record.located) is not None
 
     def place(self, record: R, rkey: RecordKey) -> R:
         """A new record as it will be under a key.
@@ -109,33 +104,27 @@ class State:
             ConflictError: the key is taken.
         """
         placed = located(record, AtUri.of(self.did, record.NSID, rkey))
-        if self.holds(placed):
+        if (there := self.cid_at(placed.located)) is not None:
             raise ConflictError(
                 "the key of a record is taken by other content",
                 uri=placed.uri,
                 expected="equal content",
-                actual=str(self.keys[f"{record.NSID}/{rkey}"]),
+                actual=str(there),
                 hint="What was published stays; publish under a new version or name.",
             )
         return placed
 
 
 class Repository:
-    """The account's own records of some kinds, followed from commit to commit.
+    """The account's own records, followed from commit to commit.
 
     Args:
         reader: reads and verifies.
         account: logged in.
-        kinds: of the records that are decided upon.
     """
 
-    def __init__(self, reader: EvidenceReader, account: Account, kinds: Sequence[type[Record]]) -> None:
+    def __init__(self, reader: EvidenceReader, account: Account) -> None:
         self._reader, self._account = reader, account
-        self._kinds = {kind.NSID: kind for kind in kinds}
-        self._view = RepositoryView(tuple(nsid for kind in kinds for nsid in collections(kind.NSID)))
-        self._rows: dict[str, _Row] = {}
-        self._state: State | None = None
-        self._leaves: tuple[Leaf, ...] = ()
         self._checked: dict[Cid | None, Any] = {}
 
     @property
@@ -143,33 +132,15 @@ class Repository:
         """The account that the repository is of."""
         return self._account.session.did
 
-    def read(self, *, remember: bool = True) -> State:
+    def read(self) -> State:
         """The state at the newest commit; what was read before is not read again.
-
-        Args:
-            remember: see `EvidenceReader.follow`.
 
         Raises:
             VerificationError: a link broke; `step` names it.
             NetworkError: the account's server cannot be reached.
         """
-        commit = self._reader.follow(self._reader.identity(self.did), self._view, remember=remember).cid
-        if self._state is None or self._view.leaves != self._leaves:
-            self._leaves = self._view.leaves
-            self._state = State(self.did, commit, dict(self._leaves), [self._row(leaf) for leaf in self._leaves[::-1]])
-        return replace(self._state, commit=commit)
-
-    def _row(self, leaf: Leaf) -> _Row:
-        row = self._rows.get(leaf.key)
-        if row is None or row.cid != leaf.value:
-            row = self._rows[leaf.key] = self._parse(leaf)
-        return row
-
-    def _parse(self, leaf: Leaf) -> _Row:
-        nsid = Nsid(today(leaf.key.partition("/")[0]))
-        block = self._view.blocks.get(leaf.value)
-        record = parse_record(self._kinds[nsid], self.did, leaf.key, leaf.value, block)
-        return _Row(nsid, record.name, leaf.value, record)
+        proven = self._reader.follow(self._reader.identity(self.did))
+        return State(self.did, proven.cid, self._reader.replica.read)
 
     def transact(self, decide: Callable[[State], Decision[T]], settings: Settings = STRICT) -> T:
         """Make true what a decision says, on the very state that it was made on.
@@ -186,34 +157,45 @@ class Repository:
             NetworkError: the server cannot be reached. Whether the records were written the same call will find out.
             ProofError: the server stored something else.
         """
-        try:
-            return self._transact(decide, settings)
-        finally:
-            if self._view.proven is not None:
-                self._reader.remember(self._view.proven)
-
-    def _transact(self, decide: Callable[[State], Decision[T]], settings: Settings) -> T:
+        seen: ProvenCommit | None = None
         patient_until, tries = time.monotonic() + PATIENCE, 0
-        while True:
-            state = self.read(remember=False)  # what delays the write lets others come between
-            decision = decide(state)
-            if not decision.writes:
-                return decision.result
-            try:
-                body = request_of(state.did, decision.writes, state.commit, settings, self._checked)
-                # Sent twice by an impatient transport it is still carried out once: then the commit is another.
-                answer = self._account.procedure("com.atproto.repo.applyWrites", body)
-            except NetworkError as error:
-                if not _passes(error):
-                    raise
-                if time.monotonic() > patient_until:
-                    raise _outrun(state.did, error) from error
-            else:
-                if "results" in answer:  # a server need not say; then the next state does
-                    _check_stored(answer, decision.writes)
+        try:
+            while True:
+                # Remembered in the end: what delays the write lets others come between.
+                seen = self._reader.follow(self._reader.identity(self.did), remember=False)
+                decision = self._decide(seen.cid, decide)
+                if not decision.writes or self._write(decision, seen.cid, settings, patient_until):
                     return decision.result
-            # Those who failed together, and those who write in a steady rhythm, are met at another moment.
-            time.sleep(random.uniform(0, _PAUSE * min(tries := tries + 1, 4)))  # noqa: S311  not a secret
+                # Those who failed together, and those who write in a steady rhythm, are met at another moment.
+                time.sleep(random.uniform(0, _PAUSE * min(tries := tries + 1, 4)))  # noqa: S311  not a secret
+        finally:
+            if seen is not None:
+                self._reader.remember(seen)
+
+    def _decide(self, commit: Cid, decide: Callable[[State], Decision[T]]) -> Decision[T]:
+        """The decision on one state: whoever brings the copy further meanwhile changes nothing in it."""
+
+        def on(reading: Reading) -> Decision[T]:
+            return decide(State(self.did, commit, lambda work: work(reading)))
+
+        return self._reader.replica.read(on)
+
+    def _write(self, decision: Decision[T], commit: Cid, settings: Settings, patient_until: float) -> bool:
+        """Write what was decided; `False` where it must be decided again."""
+        try:
+            body = request_of(self.did, decision.writes, commit, settings, self._checked)
+            # Sent twice by an impatient transport it is still carried out once: then the commit is another.
+            answer = self._account.procedure("com.atproto.repo.applyWrites", body)
+        except NetworkError as error:
+            if not _passes(error):
+                raise
+            if time.monotonic() > patient_until:
+                raise _outrun(self.did, error) from error
+            return False
+        if "results" not in answer:  # a server need not say; then the next state does
+            return False
+        _check_stored(answer, decision.writes)
+        return True
 
 
 def request_of(

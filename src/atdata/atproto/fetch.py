@@ -8,17 +8,16 @@ https://atproto.com/specs/handle, /did, and the `com.atproto.sync` lexicons.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote, unquote
 
 from atdata.atproto.cid import Cid
 from atdata.atproto.repo.car import read_car
 from atdata.atproto.repo.proof import ProvenCommit, prove_commit
-from atdata.atproto.repo.view import RepositoryView
-from atdata.atproto.syntax import AtUri, Did, Handle, Nsid, RecordKey
+from atdata.atproto.syntax import AtUri, Did, Handle, Nsid, RecordKey, Tid
 from atdata.atproto.verify import IdentityEvidence, VerifiedIdentity, VerifiedLabeler
 from atdata.errors import (
     ContentionError,
@@ -157,10 +156,32 @@ def fetch_active(identity: VerifiedIdentity) -> Steps[bool]:
     return _json(answer).get("active") is True
 
 
-def fetch_view(identity: VerifiedIdentity, view: RepositoryView) -> Steps[ProvenCommit]:
-    """Bring a view of a repository to its newest commit, and prove it complete.
+class RepositoryCopy(Protocol):
+    """A copy of parts of a repository, which is brought from one commit to another."""
 
-    A server can thus neither invent records nor leave any out. What the view has is not fetched again; where the
+    @property
+    def collections(self) -> Sequence[Nsid]:
+        """The collections of which there is a copy."""
+
+    @property
+    def rev(self) -> Tid | None:
+        """The revision that there is a copy of."""
+
+    @property
+    def blocks(self) -> Mapping[Cid, bytes]:
+        """The blocks that were brought, and the copy's own commit."""
+
+    def add(self, blocks: Mapping[Cid, bytes]) -> None:
+        """Take blocks that were brought, each what its CID names."""
+
+    def move_to(self, proven: ProvenCommit) -> list[Cid]:
+        """Move the copy to a commit. The blocks that this takes; empty once it is there."""
+
+
+def fetch_update(identity: VerifiedIdentity, copy: RepositoryCopy) -> Steps[ProvenCommit]:
+    """Bring a copy of a repository to its newest commit, and prove it complete.
+
+    A server can thus neither invent records nor leave any out. What the copy has is not fetched again; where the
     repository changes meanwhile, the next round asks for what changed. Much is fetched as the whole repository at once.
 
     Raises:
@@ -168,34 +189,41 @@ def fetch_view(identity: VerifiedIdentity, view: RepositoryView) -> Steps[Proven
         LimitError: the part of the tree is larger than is read.
         ContentionError: the repository kept changing.
     """
-    whole = False
+    whole, left = False, MAX_BLOCKS
     for _ in range(ROUNDS):
-        car = yield from _newest(identity, view)
-        proven = view.move_to(prove_commit(car, identity.did, identity.key, view.blocks))
-        while missing := view.missing():
+        car = yield from _newest(identity, copy)
+        proven = _proven(identity, car, copy)
+        while missing := copy.move_to(proven):
             if len(missing) > MANY and not whole:
                 whole, everything = True, (yield from _whole(identity))
                 if everything is not None:
-                    proven = view.move_to(prove_commit(everything, identity.did, identity.key, view.blocks))
+                    proven = _proven(identity, everything, copy)
                 continue
-            brought = yield from fetch_blocks(identity, missing, MAX_BLOCKS - sum(map(len, view.blocks.values())))
+            brought = yield from fetch_blocks(identity, missing, left)
             if brought is None:
                 break
-            view.blocks.update(brought)
+            left -= sum(map(len, brought.values()))
+            copy.add(brought)
         else:
             return proven
     raise ContentionError("a repository changes faster than it can be read", uri=identity.did, hint="Try again later.")
 
 
-def _newest(identity: VerifiedIdentity, view: RepositoryView) -> Steps[bytes]:
-    """The newest commit, with what changed since the view's own."""
-    if view.proven is not None:
-        params = (("did", str(identity.did)), ("since", str(view.proven.commit.rev)))
+def _proven(identity: VerifiedIdentity, car: bytes, copy: RepositoryCopy) -> ProvenCommit:
+    proven = prove_commit(car, identity.did, identity.key, copy.blocks)
+    copy.add(proven.blocks)
+    return proven
+
+
+def _newest(identity: VerifiedIdentity, copy: RepositoryCopy) -> Steps[bytes]:
+    """The newest commit, with what changed since the copy's own."""
+    if copy.rev is not None:
+        params = (("did", str(identity.did)), ("since", str(copy.rev)))
         with suppress(XrpcError, LimitError):  # a server need not know `since`
             answer = yield from _sync(identity, "getRepo", params, MAX_CAR)
             return answer.body
     # The proof of absence of the lowest key brings the commit and the left edge of the range in one answer.
-    car = yield from fetch_record(identity, view.collections[0], RecordKey("-"))
+    car = yield from fetch_record(identity, copy.collections[0], RecordKey("-"))
     return car
 
 

@@ -7,9 +7,22 @@ is asked for is found by derived columns and links (`columns.py`), which can be 
 
 from __future__ import annotations
 
+from atdata.replica.columns import blobs_of
+from atdata.replica.copying import ReplicaCopy
 from atdata.replica.reading import Backlink, Reading
-from atdata.replica.replica import Replica
+from atdata.replica.replica import Replica, open_replica
 from atdata.replica.stored import StoredRecord
 from atdata.replica.writing import Moved, RecordChange, Writing
 
-__all__ = ["Backlink", "Moved", "Reading", "RecordChange", "Replica", "StoredRecord", "Writing"]
+__all__ = [
+    "Backlink",
+    "Moved",
+    "Reading",
+    "RecordChange",
+    "Replica",
+    "ReplicaCopy",
+    "StoredRecord",
+    "Writing",
+    "blobs_of",
+    "open_replica",
+]

@@ -10,7 +10,18 @@ from atdata.atproto.cid import Cid
 from atdata.atproto.formats import parse_datetime
 from atdata.atproto.syntax import AtUri, Did
 from atdata.errors import AtdataError, IdentifierError
-from atdata.records import Entry, Label, LensRecord, LensVerification, Malformed, Record, Schema, parse_record
+from atdata.records import (
+    Blob,
+    BlobStorage,
+    Entry,
+    Label,
+    LensRecord,
+    LensVerification,
+    Malformed,
+    Record,
+    Schema,
+    parse_record,
+)
 from atdata.records.nsids import today
 from atdata.records.version import Version
 
@@ -22,17 +33,17 @@ KINDS: dict[str, type[Record]] = {str(kind.NSID): kind for kind in (Entry, Schem
 
 @dataclass(frozen=True, slots=True)
 class RecordLink:
-    """A record that another names.
+    """A record or blob that a record names.
 
     Attributes:
         relation: what it is to the other: `schema`, `metadataSchema`, `predecessor`, `dataset`, `sourceSchema`,
-            `targetSchema`, `lens`.
-        target: the address that is named.
+            `targetSchema`, `lens`, `blob`.
+        target: the address that is named, or the CID of the blob.
         cid: the version that is named, where one is; as it was written.
     """
 
     relation: str
-    target: AtUri
+    target: str
     cid: str | None = None
 
 
@@ -59,7 +70,7 @@ def columns_of(did: Did, key: str, cid: Cid, block: bytes | None) -> RecordColum
     record = parse_record(KINDS[kind], did, key, cid, block)
     if not isinstance(record, Malformed):
         try:
-            keys, links = record.index_keys, tuple(links_of(record))
+            keys, links = record.index_keys, tuple(dict.fromkeys(links_of(record)))
         except AtdataError as reason:  # what it says can be read, and does not hold together
             record = Malformed(str(record.uri), reason, dict(record))
         else:
@@ -75,11 +86,13 @@ def columns_of(did: Did, key: str, cid: Cid, block: bytes | None) -> RecordColum
 
 
 def links_of(record: Record) -> Iterator[RecordLink]:
-    """The records that a record names."""
+    """The records and blobs that a record names, each once."""
     if isinstance(record, Entry):
         yield RecordLink("schema", record.schema_ref)
         if record.metadata_schema_ref is not None:
             yield RecordLink("metadataSchema", record.metadata_schema_ref)
+        for blob in blobs_of(record):
+            yield RecordLink("blob", str(blob.cid))
         if record.predecessor is not None and record.predecessor.uri is not None:
             yield RecordLink("predecessor", record.predecessor.uri)
     elif isinstance(record, Label):
@@ -89,6 +102,13 @@ def links_of(record: Record) -> Iterator[RecordLink]:
         yield RecordLink("targetSchema", record.target_schema)
     elif isinstance(record, LensVerification):
         yield RecordLink("lens", record.lens, record.lens_commit)
+
+
+def blobs_of(entry: Entry) -> list[Blob]:
+    """The blobs that an entry names: shards, and the parts of manifests."""
+    stored = entry.storage.listed if isinstance(entry.storage, BlobStorage) else ()
+    parts = [blob for item in entry.manifests for blob in (item.header, item.samples)]
+    return list({blob.cid: blob for blob in (*stored, *parts) if blob is not None}.values())
 
 
 def _moment(text: Any) -> int | None:

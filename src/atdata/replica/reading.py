@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from atdata.atproto.cid import Cid
@@ -64,11 +64,21 @@ class Reading:
         where = f"WHERE a.did = ? AND r.kind = ? AND r.name = ? AND {_SHOWN} {order}"
         return self._all(where, did, kind, name.encode("utf-8", "surrogatepass"))
 
-    def of_account(self, did: Did, kind: str, limit: int, before: str | None = None) -> list[StoredRecord]:
-        """The records of a kind that an account has: the newest key first, those below `before` where it is given."""
-        below = "" if before is None else "AND r.key < ?"
-        where = f"WHERE a.did = ? AND r.kind = ? AND {_SHOWN} {below} ORDER BY r.key DESC LIMIT ?"
-        return self._all(where, did, kind, *([] if before is None else [before.encode()]), limit)
+    def of_account(self, did: Did, kind: str, limit: int | None = None) -> list[StoredRecord]:
+        """The records of a kind that an account has, the newest key first: in the collections of all eras, today's first.
+
+        Args:
+            did: the account.
+            kind: of which.
+            limit: how many at most; those that are invalid do not count.
+        """
+        where, order = f"WHERE a.did = ? AND r.kind = ? AND {_SHOWN}", "ORDER BY r.key DESC"
+        if limit is None:
+            return self._all(f"{where} {order}", did, kind)
+        read = self._all(f"{where} AND r.validity <> 'invalid' {order} LIMIT ?", did, kind, limit)
+        last = read[-1].key.encode() if len(read) == limit and read else b""
+        passed = self._all(f"{where} AND r.validity = 'invalid' AND r.key > ?", did, kind, last)
+        return sorted([*read, *passed], key=lambda record: record.key, reverse=True)
 
     def latest(self, kind: str, limit: int, before: tuple[int, int] | None = None) -> list[StoredRecord]:
         """The records of a kind, of all accounts: the newest first.
@@ -81,6 +91,27 @@ class Reading:
         below = "" if before is None else "AND (r.sorted_at, r.id) < (?, ?)"
         where = f"WHERE r.kind = ? AND {_SHOWN} {below} ORDER BY r.sorted_at DESC, r.id DESC LIMIT ?"
         return self._all(where, kind, *(before or ()), limit)
+
+    def targeting(self, did: Did, kind: str, target: AtUri) -> list[StoredRecord]:
+        """The records of a kind that an account has, and that are nothing without another; the newest key first."""
+        where = f"WHERE a.did = ? AND r.kind = ? AND r.target = ? AND {_SHOWN} ORDER BY r.key DESC"
+        return self._all(where, did, kind, str(target).encode())
+
+    def of_blobs(self, did: Did, cids: Iterable[Cid]) -> list[StoredRecord]:
+        """The records of an account that name some blobs."""
+        named = f"JOIN replica_links l ON l.record = r.id WHERE l.target = ? AND l.relation = 'blob' AND a.did = ? AND {_SHOWN}"
+        found = {row.number: row for cid in cids for row in self._all(named, str(cid).encode(), did)}
+        return [found[number] for number in sorted(found)]
+
+    def invalid(self, did: Did) -> list[StoredRecord]:
+        """The records of an account that are none of their collection, the newest key first."""
+        return self._all(f"WHERE a.did = ? AND r.validity = 'invalid' AND {_SHOWN} ORDER BY r.key DESC", did)
+
+    def cid_at(self, did: Did, key: str) -> Cid | None:
+        """The CID at a key of an account's tree; `None` where nothing is."""
+        found = "SELECT r.cid FROM replica_records r JOIN replica_accounts a ON a.id = r.account WHERE a.did = ? AND r.key = ?"
+        row = self.sql.first(found, did, key.encode())
+        return None if row is None else Cid.from_bytes(row[0])
 
     def naming(self, target: AtUri, relations: Sequence[str], limit: int, after: int = 0) -> list[Backlink]:
         """The records that name another, in the order of their numbers, those after `after`."""
@@ -109,17 +140,22 @@ class Reading:
             NotFoundError: nothing is known of the account.
             ProofError: the database was changed by something else.
         """
-        did, key = Did(uri.authority), f"{uri.collection}/{uri.rkey}"
+        (car,) = self.proofs(Did(uri.authority), [f"{uri.collection}/{uri.rkey}"]).values()
+        return car
+
+    def proofs(self, did: Did, keys: Iterable[str]) -> dict[str, bytes]:
+        """`proof` of several keys of one account's tree. Raises what `proof` does."""
         head = HeadRow.read(self.sql, did)
-        shown = head is not None and head.status == "active"
-        if head is None or head.head is None or head.root is None or not shown:
-            raise NotFoundError("nothing is known of an account", uri=uri, hint="It has to be fetched first.")
-        known = KnownBlocks(self.sql, head.account, {})
-        blocks = {cid: known[cid] for cid in mst.proof_path(head.root, key, known)}
-        record = mst.lookup(head.root, key, blocks)
-        if record is not None and record in known:
-            blocks[record] = known[record]
-        return write_car([Cid.of_cbor(head.head)], {Cid.of_cbor(head.head): head.head, **blocks})
+        if head is None or head.head is None or head.root is None or head.status != "active":
+            raise NotFoundError("nothing is known of an account", uri=AtUri.of(did), hint="It has to be fetched first.")
+        known, commit = KnownBlocks(self.sql, head.account, {}), Cid.of_cbor(head.head)
+        found = {}
+        for key, record, path in mst.proof_paths(head.root, keys, known):
+            blocks = {commit: head.head, **{cid: known[cid] for cid in path}}
+            if record is not None and record in known:
+                blocks[record] = known[record]
+            found[key] = write_car([commit], blocks)
+        return found
 
     def _one(self, where: str, *values: object) -> StoredRecord | None:
         return next(iter(self._all(where, *values)), None)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
-from atdata.databases import SqlConnection
+from atdata.databases import SqlConnection, open_connection
 from atdata.replica.reading import Reading
 from atdata.replica.statements import Statements
+from atdata.replica.tables import TABLES
 from atdata.replica.writing import Derivation, Writing
 
 T = TypeVar("T")
@@ -41,3 +43,9 @@ class Replica:
 
     def _statements(self, cursor: Any) -> Statements:
         return Statements(cursor, self._connection.dialect)
+
+
+def open_replica(folder: Path) -> Replica:
+    """The replica in a cache folder, which all processes of a user share. All of it can be fetched again."""
+    where = folder / "repositories.sqlite"
+    return Replica(open_connection(where, [TABLES], what="the copy of repositories", durable=False))

@@ -8,7 +8,7 @@ root's layer, whatever a server sends.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -123,6 +123,29 @@ def proof_path(root: Cid, key: str, blocks: Mapping[Cid, bytes]) -> list[Cid]:
         ProofError: one of them is malformed or misplaced.
     """
     return [cid for cid, _ in _descend(root, key, blocks)]
+
+
+def proof_paths(
+    root: Cid, keys: Iterable[str], blocks: Mapping[Cid, bytes]
+) -> Iterator[tuple[str, Cid | None, list[Cid]]]:
+    """Each of some keys in their order, with what `lookup` and `proof_path` say of it; every node is read once.
+
+    Raises:
+        MissingBlockError: one of the nodes is not there.
+        ProofError: one of them is malformed or misplaced.
+    """
+    path: list[tuple[Subtree, Branch]] = []
+    for key in sorted(set(keys)):
+        while path and not path[-1][0].spans(key):
+            path.pop()
+        here: Subtree | None = path[-1][0] if path else Subtree(root)
+        while here is not None:
+            if not path or path[-1][0] is not here:
+                path.append((here, here.open(blocks)))
+            below = (tree for tree in path[-1][1].trees if isinstance(tree, Subtree) and tree.spans(key))
+            here = next(below, None)
+        found = next((leaf.value for leaf in path[-1][1].leaves if leaf.key == key), None)
+        yield key, found, [subtree.cid for subtree, _ in path]
 
 
 def _descend(root: Cid, key: str, blocks: Mapping[Cid, bytes]) -> Iterator[tuple[Cid, Branch]]:
