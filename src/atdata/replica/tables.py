@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from atdata.databases import Tables
+from atdata.databases import SqlTables
 from atdata.records.nsids import ENTRY, LABEL, LEGACY, LENS, LENS_VERIFICATION, SCHEMA, collections
 
 KINDS = (ENTRY, SCHEMA, LABEL, LENS, LENS_VERIFICATION)
@@ -83,4 +83,4 @@ _FIRST = (
     )""",
 )
 
-TABLES = Tables("replica", [_FIRST])
+TABLES = SqlTables("replica", [_FIRST])
