@@ -20,10 +20,10 @@ from atdata.records import (
     Malformed,
     Record,
     Schema,
+    Version,
     parse_record,
 )
 from atdata.records.nsids import today
-from atdata.records.version import Version
 
 Validity: TypeAlias = Literal["valid", "older", "invalid"]
 """The form of a record: of today, of an older era, or none of its collection."""
