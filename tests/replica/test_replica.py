@@ -147,7 +147,7 @@ def test_it_holds_what_the_newest_signed_tree_says(replicas: Any, states: list[d
         bring(replica, proven, server)
         ours = {key: block for key, block in account.records.items() if key.partition("/")[0] in COLLECTIONS}
         assert dict(follower.rows.values()) == {k: Cid.of_cbor(b) for k, b in ours.items()}
-        assert ask(replica, "head", DID) == proven.commit
+        assert replica.read(lambda reading: reading.account(DID).head()) == proven.commit
         assert held(replica, "replica_records") == len(ours)
         for key, block in ours.items():
             uri = AtUri(f"at://{DID}/{key}")
@@ -184,7 +184,7 @@ def test_an_older_commit_changes_nothing_and_a_second_one_of_a_revision_is_refus
     assert len(bring(replica, second, blocks).changes) == 1
     assert bring(replica, second, blocks).was_there
     assert bring(replica, first, first_blocks).was_there
-    assert ask(replica, "head", DID) == second.commit
+    assert replica.read(lambda reading: reading.account(DID).head()) == second.commit
     fork = Commit.sign(KEY, DID, second.commit.rev, first.commit.data)
     with pytest.raises(RollbackError, match="two commits of one revision"):
         bring(replica, ProvenCommit(fork.cid, fork, {}), first_blocks)
@@ -201,7 +201,7 @@ def test_what_is_missing_is_said_and_nothing_is_written(replicas: Any) -> None:
     moved = replica.write(lambda writing: writing.move(proven, nodes_only, 0))
     assert set(moved.missing) == blocks.keys() - nodes_only.keys()
     assert moved.changes == ()
-    assert ask(replica, "head", DID) is None
+    assert replica.read(lambda reading: reading.account(DID).head()) is None
     assert held(replica, "replica_nodes") == held(replica, "replica_records") == held(replica, "replica_changes") == 0
 
 
@@ -258,9 +258,9 @@ def test_records_are_found_by_name_version_time_and_link(replicas: Any) -> None:
     bring(replica, *Account(OTHER).commit({f"{ENTRY}/z": entry("z", createdAt="2999-01-01T00:00:00Z")}), now=9)
 
     def ask(reading: Any) -> None:
-        found = reading.named(DID, "science.alt.dataset.label", "mnist")
+        found = reading.account(DID).named("science.alt.dataset.label", "mnist")
         assert [record.value["version"] for record in found] == ["2.0.0-rc.1", "1.10.0", "1.10.0-beta", "1.9.0"]
-        assert reading.named(OTHER, "science.alt.dataset.label", "mnist") == []
+        assert reading.account(OTHER).named("science.alt.dataset.label", "mnist") == []
         links = reading.naming(AtUri(target), ["dataset"], limit=3)
         assert [link.record.key for link in links] == sorted(labels)[:3]
         more = reading.naming(AtUri(target), ["dataset"], limit=3, after=links[-1].record.number)
@@ -270,7 +270,7 @@ def test_records_are_found_by_name_version_time_and_link(replicas: Any) -> None:
         assert [(record.did, record.sorted_at) for record in latest] == [(OTHER, 9)], "nobody dates ahead"
         (older,) = reading.latest(ENTRY, 5, (latest[0].sorted_at, latest[0].number))
         assert (older.did, older.sorted_at, older.first_seen, older.verified_at) == (DID, 7, 7, 7)
-        assert [r.key for r in reading.of_account(DID, "science.alt.dataset.label", 2)] == sorted(labels)[:1:-1]
+        assert [r.key for r in reading.account(DID).all("science.alt.dataset.label", 2)] == sorted(labels)[:1:-1]
         assert reading.count(ENTRY) == 2
 
     replica.read(ask)
@@ -296,7 +296,7 @@ def test_an_account_that_is_not_active_is_hidden_and_comes_back(replicas: Any) -
     gone = replica.write(lambda writing: writing.purge(DID, 5))
     assert [(change.action, change.key) for change in gone] == [("delete", f"{ENTRY}/a")]
     assert held(replica, "replica_records") == held(replica, "replica_nodes") == held(replica, "replica_links") == 0
-    assert ask(replica, "head", DID) is None
+    assert replica.read(lambda reading: reading.account(DID).head()) is None
     assert len(bring(replica, proven, blocks).changes) == 1, "it was recreated"
     assert follower.rows == {}
 

@@ -31,7 +31,7 @@ from atdata.json_reader import read_json
 from atdata.records import Listing, Malformed, Record
 from atdata.records.address import AUTHORITY
 from atdata.records.nsids import collections
-from atdata.replica import Reading, Replica, ReplicaCopy, StoredRecord, open_replica
+from atdata.replica import AccountReading, Reading, Replica, ReplicaCopy, StoredRecord, open_replica
 from atdata.settings import Settings
 from atdata.transport import Transport
 
@@ -251,31 +251,32 @@ class EvidenceReader:
             VerificationError: a link broke; `step` names it.
             NetworkError: the account's server cannot be reached.
         """
-        return self._ask(who, lambda reading, did: reading.of_account(did, kind.NSID, limit))
+        return self._ask(who, lambda copy: copy.all(kind.NSID, limit))
 
-    def _ask(self, who: str, question: Callable[[Reading, Did], list[StoredRecord]]) -> Listing[Any]:
+    def _ask(self, who: str, question: Callable[[AccountReading], list[StoredRecord]]) -> Listing[Any]:
         """Records from the copy of an account's repository, which is brought to its newest commit first, with evidence."""
         identity = self.identity(who)
         self.follow(identity)
 
         def work(reading: Reading) -> tuple[list[StoredRecord], Mapping[str, bytes]]:
-            rows = question(reading, identity.did)
-            return rows, reading.proofs(identity.did, [row.key for row in rows])
+            copy = reading.account(identity.did)
+            rows = question(copy)
+            return rows, copy.proofs([row.key for row in rows])
 
         rows, cars = self.replica.read(work)
         return parsed(rows, lambda row: Evidence(row.uri, identity.evidence, cars[row.key]))
 
     def named(self, who: str, kind: type[R], name: str) -> NamedRecords[R]:
         """The records of a kind that an account has under a name. Raises what `read_all` does."""
-        return named(self._ask(who, lambda reading, did: reading.named(did, kind.NSID, name)))
+        return named(self._ask(who, lambda copy: copy.named(kind.NSID, name)))
 
     def targeting(self, kind: type[R], uri: AtUri) -> list[R]:
         """The records of a kind that are nothing without one of the same account. Raises what `read_all` does."""
-        return self._ask(uri.authority, lambda reading, did: reading.targeting(did, kind.NSID, uri))
+        return self._ask(uri.authority, lambda copy: copy.targeting(kind.NSID, uri))
 
     def malformed(self, who: str) -> list[Malformed]:
         """The malformed records of an account, of any kind. Raises what `read_all` does."""
-        return self._ask(who, lambda reading, did: reading.invalid(did)).malformed
+        return self._ask(who, lambda copy: copy.invalid()).malformed
 
 
 @lru_cache(maxsize=32)

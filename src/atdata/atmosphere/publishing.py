@@ -331,7 +331,7 @@ class _Upload:
 
 
 def _referenced(state: State, cids: Iterable[Cid]) -> dict[Cid, Blob]:
-    """Those of some blobs that entries of the account name: its server has them."""
+    """Blobs that entries of the account name, of some: its server has them."""
     named = (blob for entry in state.naming_blobs(cids) for blob in blobs_of(entry))
     return {blob.cid: blob for blob in named if blob.size}
 

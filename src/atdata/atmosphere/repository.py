@@ -36,7 +36,7 @@ from atdata.index.deciding import Decision, Write, located
 from atdata.records import Entry, Label, Listing, Record, check_outgoing
 from atdata.records.nsids import collections
 from atdata.records.public import check_public
-from atdata.replica import Reading
+from atdata.replica import AccountReading, Reading
 from atdata.settings import STRICT, Settings
 
 R = TypeVar("R", bound=Record)
@@ -63,34 +63,34 @@ class State:
 
     did: Did
     commit: Cid
-    _ask: Callable[[Callable[[Reading], Any]], Any] = field(repr=False)
+    _ask: Callable[[Callable[[AccountReading], Any]], Any] = field(repr=False)
 
     def all(self, kind: type[R]) -> Listing[R]:
         """Every record of a kind, the newest key first."""
-        return parsed(self._ask(lambda reading: reading.of_account(self.did, kind.NSID)))
+        return parsed(self._ask(lambda copy: copy.all(kind.NSID)))
 
     def get(self, uri: AtUri, kind: type[R]) -> R | None:
         """See `RecordState`."""
         if uri.authority != self.did or uri.collection not in collections(kind.NSID):
             return None
-        found = self._ask(lambda reading: reading.get(uri))
+        found = self._ask(lambda copy: copy.get(f"{uri.collection}/{uri.rkey}"))
         return None if found is None else next(iter(parsed([found])), None)
 
     def labels_of(self, uri: AtUri) -> list[Label]:
         """See `RecordState`."""
-        return parsed(self._ask(lambda reading: reading.targeting(self.did, Label.NSID, uri)))
+        return parsed(self._ask(lambda copy: copy.targeting(Label.NSID, uri)))
 
     def named(self, kind: type[R], name: str) -> NamedRecords[R]:
         """The records of a kind under a name."""
-        return named(parsed(self._ask(lambda reading: reading.named(self.did, kind.NSID, name))))
+        return named(parsed(self._ask(lambda copy: copy.named(kind.NSID, name))))
 
     def naming_blobs(self, cids: Iterable[Cid]) -> list[Entry]:
         """The entries that name some blobs."""
-        return parsed(self._ask(lambda reading: reading.of_blobs(self.did, cids)))
+        return parsed(self._ask(lambda copy: copy.naming_blobs(cids)))
 
     def cid_at(self, uri: AtUri) -> Cid | None:
         """The CID of what is at an address of the account, malformed or not; `None` where nothing is."""
-        found: Cid | None = self._ask(lambda reading: reading.cid_at(self.did, f"{uri.collection}/{uri.rkey}"))
+        found: Cid | None = self._ask(lambda copy: copy.cid_at(f"{uri.collection}/{uri.rkey}"))
         return found
 
     def holds(self, record: Record) -> bool:
@@ -140,7 +140,8 @@ class Repository:
             NetworkError: the account's server cannot be reached.
         """
         proven = self._reader.follow(self._reader.identity(self.did))
-        return State(self.did, proven.cid, self._reader.replica.read)
+        replica = self._reader.replica
+        return State(self.did, proven.cid, lambda work: replica.read(lambda reading: work(reading.account(self.did))))
 
     def transact(self, decide: Callable[[State], Decision[T]], settings: Settings = STRICT) -> T:
         """Make true what a decision says, on the very state that it was made on.
@@ -176,7 +177,7 @@ class Repository:
         """The decision on one state: whoever brings the copy further meanwhile changes nothing in it."""
 
         def on(reading: Reading) -> Decision[T]:
-            return decide(State(self.did, commit, lambda work: work(reading)))
+            return decide(State(self.did, commit, lambda work: work(reading.account(self.did))))
 
         return self._reader.replica.read(on)
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from atdata.replica.columns import blobs_of
 from atdata.replica.copying import ReplicaCopy
-from atdata.replica.reading import Backlink, Reading
+from atdata.replica.reading import AccountReading, Backlink, Reading
 from atdata.replica.replica import Replica, open_replica
 from atdata.replica.stored import StoredRecord
 from atdata.replica.writing import Moved, RecordChange, Writing
 
 __all__ = [
+    "AccountReading",
     "Backlink",
     "Moved",
     "Reading",

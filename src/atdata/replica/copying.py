@@ -28,7 +28,7 @@ class ReplicaCopy:
     def __init__(self, replica: Replica, did: Did, check: Callable[[ProvenCommit], None] = lambda _: None) -> None:
         self._replica, self._did, self._check = replica, did, check
         self.blocks: dict[Cid, bytes] = {}
-        self.head: Commit | None = replica.read(lambda reading: reading.head(did))
+        self.head: Commit | None = replica.read(lambda reading: reading.account(did).head())
         if self.head is not None:
             self.blocks[self.head.cid] = self.head.encode()
 

@@ -48,37 +48,13 @@ class Reading:
     def __init__(self, sql: Statements) -> None:
         self.sql = sql
 
-    def head(self, did: Did) -> Commit | None:
-        """The newest commit of an account that was verified."""
-        found = HeadRow.read(self.sql, did)
-        return None if found is None or found.head is None else Commit.decode(found.head)
+    def account(self, did: Did) -> AccountReading:
+        """The copy of one account's repository."""
+        return AccountReading(self.sql, did)
 
     def get(self, uri: AtUri) -> StoredRecord | None:
         """The record at an address, which names its account by DID."""
-        key = f"{uri.collection}/{uri.rkey}"
-        return self._one(f"WHERE a.did = ? AND r.key = ? AND {_SHOWN}", uri.authority, key.encode())
-
-    def named(self, did: Did, kind: str, name: str) -> list[StoredRecord]:
-        """The records of a kind that an account has under a name: by version, the newest first, of equals the latest."""
-        order = "ORDER BY r.sort_key DESC, r.sorted_at DESC, r.key DESC"
-        where = f"WHERE a.did = ? AND r.kind = ? AND r.name = ? AND {_SHOWN} {order}"
-        return self._all(where, did, kind, name.encode("utf-8", "surrogatepass"))
-
-    def of_account(self, did: Did, kind: str, limit: int | None = None) -> list[StoredRecord]:
-        """The records of a kind that an account has, the newest key first: in the collections of all eras, today's first.
-
-        Args:
-            did: the account.
-            kind: of which.
-            limit: how many at most; those that are invalid do not count.
-        """
-        where, order = f"WHERE a.did = ? AND r.kind = ? AND {_SHOWN}", "ORDER BY r.key DESC"
-        if limit is None:
-            return self._all(f"{where} {order}", did, kind)
-        read = self._all(f"{where} AND r.validity <> 'invalid' {order} LIMIT ?", did, kind, limit)
-        last = read[-1].key.encode() if len(read) == limit and read else b""
-        passed = self._all(f"{where} AND r.validity = 'invalid' AND r.key > ?", did, kind, last)
-        return sorted([*read, *passed], key=lambda record: record.key, reverse=True)
+        return self.account(Did(uri.authority)).get(f"{uri.collection}/{uri.rkey}")
 
     def latest(self, kind: str, limit: int, before: tuple[int, int] | None = None) -> list[StoredRecord]:
         """The records of a kind, of all accounts: the newest first.
@@ -91,27 +67,6 @@ class Reading:
         below = "" if before is None else "AND (r.sorted_at, r.id) < (?, ?)"
         where = f"WHERE r.kind = ? AND {_SHOWN} {below} ORDER BY r.sorted_at DESC, r.id DESC LIMIT ?"
         return self._all(where, kind, *(before or ()), limit)
-
-    def targeting(self, did: Did, kind: str, target: AtUri) -> list[StoredRecord]:
-        """The records of a kind that an account has, and that are nothing without another; the newest key first."""
-        where = f"WHERE a.did = ? AND r.kind = ? AND r.target = ? AND {_SHOWN} ORDER BY r.key DESC"
-        return self._all(where, did, kind, str(target).encode())
-
-    def of_blobs(self, did: Did, cids: Iterable[Cid]) -> list[StoredRecord]:
-        """The records of an account that name some blobs."""
-        named = f"JOIN replica_links l ON l.record = r.id WHERE l.target = ? AND l.relation = 'blob' AND a.did = ? AND {_SHOWN}"
-        found = {row.number: row for cid in cids for row in self._all(named, str(cid).encode(), did)}
-        return [found[number] for number in sorted(found)]
-
-    def invalid(self, did: Did) -> list[StoredRecord]:
-        """The records of an account that are none of their collection, the newest key first."""
-        return self._all(f"WHERE a.did = ? AND r.validity = 'invalid' AND {_SHOWN} ORDER BY r.key DESC", did)
-
-    def cid_at(self, did: Did, key: str) -> Cid | None:
-        """The CID at a key of an account's tree; `None` where nothing is."""
-        found = "SELECT r.cid FROM replica_records r JOIN replica_accounts a ON a.id = r.account WHERE a.did = ? AND r.key = ?"
-        row = self.sql.first(found, did, key.encode())
-        return None if row is None else Cid.from_bytes(row[0])
 
     def naming(self, target: AtUri, relations: Sequence[str], limit: int, after: int = 0) -> list[Backlink]:
         """The records that name another, in the order of their numbers, those after `after`."""
@@ -140,14 +95,87 @@ class Reading:
             NotFoundError: nothing is known of the account.
             ProofError: the database was changed by something else.
         """
-        (car,) = self.proofs(Did(uri.authority), [f"{uri.collection}/{uri.rkey}"]).values()
+        (car,) = self.account(Did(uri.authority)).proofs([f"{uri.collection}/{uri.rkey}"]).values()
         return car
 
-    def proofs(self, did: Did, keys: Iterable[str]) -> dict[str, bytes]:
-        """`proof` of several keys of one account's tree. Raises what `proof` does."""
-        head = HeadRow.read(self.sql, did)
+    def _all(self, where: str, *values: object) -> list[StoredRecord]:
+        return records_where(self.sql, where, *values)
+
+
+class AccountReading:
+    """A snapshot of the copy of one account's repository.
+
+    Args:
+        sql: in a transaction.
+        did: the account.
+    """
+
+    def __init__(self, sql: Statements, did: Did) -> None:
+        self.sql, self.did = sql, did
+
+    def head(self) -> Commit | None:
+        """The newest commit that was verified."""
+        found = HeadRow.read(self.sql, self.did)
+        return None if found is None or found.head is None else Commit.decode(found.head)
+
+    def get(self, key: str) -> StoredRecord | None:
+        """The record at a key of its tree."""
+        return next(iter(self._all(f"WHERE a.did = ? AND r.key = ? AND {_SHOWN}", self.did, key.encode())), None)
+
+    def named(self, kind: str, name: str) -> list[StoredRecord]:
+        """The records of a kind under a name: by version, the newest first, of equals the latest."""
+        order = "ORDER BY r.sort_key DESC, r.sorted_at DESC, r.key DESC"
+        where = f"WHERE a.did = ? AND r.kind = ? AND r.name = ? AND {_SHOWN} {order}"
+        return self._all(where, self.did, kind, name.encode("utf-8", "surrogatepass"))
+
+    def all(self, kind: str, limit: int | None = None) -> list[StoredRecord]:
+        """The records of a kind, the newest key first: in the collections of all eras, today's first.
+
+        Args:
+            kind: of which.
+            limit: how many at most; those that are invalid do not count.
+        """
+        where, order = f"WHERE a.did = ? AND r.kind = ? AND {_SHOWN}", "ORDER BY r.key DESC"
+        if limit is None:
+            return self._all(f"{where} {order}", self.did, kind)
+        read = self._all(f"{where} AND r.validity <> 'invalid' {order} LIMIT ?", self.did, kind, limit)
+        last = read[-1].key.encode() if len(read) == limit and read else b""
+        passed = self._all(f"{where} AND r.validity = 'invalid' AND r.key > ?", self.did, kind, last)
+        return sorted([*read, *passed], key=lambda record: record.key, reverse=True)
+
+    def targeting(self, kind: str, target: AtUri) -> list[StoredRecord]:
+        """The records of a kind that are nothing without another; the newest key first."""
+        where = f"WHERE a.did = ? AND r.kind = ? AND r.target = ? AND {_SHOWN} ORDER BY r.key DESC"
+        return self._all(where, self.did, kind, str(target).encode())
+
+    def naming_blobs(self, cids: Iterable[Cid]) -> list[StoredRecord]:
+        """The records that name some blobs."""
+        named = f"JOIN replica_links l ON l.record = r.id WHERE l.target = ? AND l.relation = 'blob' AND a.did = ? AND {_SHOWN}"
+        found = {row.number: row for cid in cids for row in self._all(named, str(cid).encode(), self.did)}
+        return [found[number] for number in sorted(found)]
+
+    def invalid(self) -> list[StoredRecord]:
+        """The records that are none of their collection, the newest key first."""
+        return self._all(f"WHERE a.did = ? AND r.validity = 'invalid' AND {_SHOWN} ORDER BY r.key DESC", self.did)
+
+    def cid_at(self, key: str) -> Cid | None:
+        """The CID at a key of its tree; `None` where nothing is."""
+        found = "SELECT r.cid FROM replica_records r JOIN replica_accounts a ON a.id = r.account WHERE a.did = ? AND r.key = ?"
+        row = self.sql.first(found, self.did, key.encode())
+        return None if row is None else Cid.from_bytes(row[0])
+
+    def proofs(self, keys: Iterable[str]) -> dict[str, bytes]:
+        """The CAR for each of some keys that proves the record there, or that there is none, at the head.
+
+        Raises:
+            NotFoundError: nothing is known of the account.
+            ProofError: the database was changed by something else.
+        """
+        head = HeadRow.read(self.sql, self.did)
         if head is None or head.head is None or head.root is None or head.status != "active":
-            raise NotFoundError("nothing is known of an account", uri=AtUri.of(did), hint="It has to be fetched first.")
+            raise NotFoundError(
+                "nothing is known of an account", uri=AtUri.of(self.did), hint="It has to be fetched first."
+            )
         known, commit = KnownBlocks(self.sql, head.account, {}), Cid.of_cbor(head.head)
         found = {}
         for key, record, path in mst.proof_paths(head.root, keys, known):
@@ -157,8 +185,10 @@ class Reading:
             found[key] = write_car([commit], blocks)
         return found
 
-    def _one(self, where: str, *values: object) -> StoredRecord | None:
-        return next(iter(self._all(where, *values)), None)
-
     def _all(self, where: str, *values: object) -> list[StoredRecord]:
-        return [StoredRecord.of_row(row) for row in self.sql.all(f"{_FROM} {where}", *values)]
+        return records_where(self.sql, where, *values)
+
+
+def records_where(sql: Statements, where: str, *values: object) -> list[StoredRecord]:
+    """The records that a condition holds for."""
+    return [StoredRecord.of_row(row) for row in sql.all(f"{_FROM} {where}", *values)]
