@@ -28,7 +28,9 @@ from atdata.policy import (
     Verify,
     evaluate,
 )
+from atdata.records.address import AUTHORITY
 
+LOCAL = "local"
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 KEY = PrivateKey.from_bytes("k256", bytes(range(1, 33)))
 PUBLISHER, OTHER = Did("did:web:publisher.test"), Did("did:web:other.test")
@@ -42,6 +44,7 @@ LENS = AtUri.of(OTHER, "science.alt.dataset.lens", "L")
 DATASET = Subject("dataset", ENTRY, V2, SAME, "commit")
 SCHEMAS = (Subject("schema", SCHEMA, V1, frozenset({V4}), "commit"),)
 A_LENS = Subject("lens", LENS, V3, frozenset({V3}), "commit")
+OWN_LENS = Subject("lens", AtUri.of(AUTHORITY, "science.alt.dataset.lens", "L"), V3, frozenset({V3}), "")
 
 
 def said(
@@ -67,9 +70,10 @@ def read(*labels: SignedLabel, who: Did = ANN, **facts: Any) -> LabelReading:
 
 
 def verified(
-    verdict: str = "holds", who: Did = ANN, method: str = "codeReview", commit: Cid = V3, lens: AtUri = LENS
+    verdict: str = "holds", who: str = ANN, method: str = "codeReview", commit: Cid = V3, lens: AtUri = LENS
 ) -> VerificationFact:
-    uri = AtUri.of(who, "science.alt.dataset.lensVerification", "one")
+    place = AUTHORITY if who == LOCAL else Did(who)
+    uri = AtUri.of(place, "science.alt.dataset.lensVerification", "one")
     return VerificationFact(who, lens, str(commit), method, verdict, uri, V4, "commit")
 
 
@@ -92,6 +96,7 @@ ONE_OF_BOTH = Policy(require=(Require(("reviewed",), (ANN, BEN)),))
 BOTH = Policy(require=(Require(("reviewed",), (ANN, BEN), 2),))
 LENSES = Policy(verify=(Verify((ANN, BEN), ("codeReview", "formalProof")),))
 TWO = Policy(verify=(Verify((ANN, BEN), (), 2),))
+HERE, EITHER = Policy(verify=(Verify((LOCAL,)),)), Policy(verify=(Verify((LOCAL, ANN)),))
 GONE = "it cannot be reached"
 HOUR_OLD = {"read_at": NOW - timedelta(hours=1), "unreachable": GONE}
 OK = said("reviewed")
@@ -228,6 +233,28 @@ CASES: dict[str, Case] = {
     ),
     "a stranger that cannot be reached": Case(True, LENSES, lens=LensFacts(A_LENS, (verified(),), {OTHER: GONE})),
     "verified by two": Case(True, TWO, lens=LensFacts(A_LENS, (verified(), verified(who=BEN, method="x")))),
+    # one's own index
+    "verified here": Case(True, HERE, lens=LensFacts(A_LENS, (verified(who=LOCAL),)), finds="local by codeReview"),
+    "verified here, which nobody asked for": Case(False, LENSES, lens=LensFacts(A_LENS, (verified(who=LOCAL),))),
+    "verified here in another version": Case(False, HERE, lens=LensFacts(A_LENS, (verified(who=LOCAL, commit=V1),))),
+    "verified by others where the word of here is asked for": Case(False, HERE, lens=LensFacts(A_LENS, (verified(),))),
+    "here it fails": Case(
+        False, EITHER, lens=LensFacts(A_LENS, (verified(), verified("fails", LOCAL))), finds="it fails"
+    ),
+    "the index cannot be read": Case(
+        False, EITHER, lens=LensFacts(A_LENS, (verified(),), {LOCAL: GONE}), finds="the verifications of local"
+    ),
+    "a lens of one's own, and no rule": Case(False, Policy(), lens=LensFacts(OWN_LENS), finds="own index"),
+    "a lens of one's own, allowed unverified": Case(
+        True, Policy(unverified=frozenset({"lenses"})), lens=LensFacts(OWN_LENS)
+    ),
+    "a lens of one's own, not verified": Case(False, HERE, lens=LensFacts(OWN_LENS)),
+    "a lens of one's own, verified here": Case(
+        True, HERE, lens=LensFacts(OWN_LENS, (verified(who=LOCAL, lens=OWN_LENS.uri),))
+    ),
+    "a lens of one's own that others cannot know": Case(
+        False, LENSES, lens=LensFacts(OWN_LENS, silent={ANN: "who could"}), finds="who could"
+    ),
     "verified twice by one": Case(False, TWO, lens=LensFacts(A_LENS, (verified(), verified(method="x")))),
 }
 
@@ -252,6 +279,18 @@ def test_the_verdict(name: str) -> None:
     assert all(finding.record for finding in verdict.findings)
     assert pickle.loads(pickle.dumps(verdict)) == verdict
     assert "<table>" in verdict._repr_html_()
+
+
+def test_of_ones_own_dataset_only_what_it_is_read_through_is_judged() -> None:
+    """No rule about publishers, required labels or shards is about it."""
+    own = Subject("dataset", AtUri.of(AUTHORITY, "science.alt.dataset.entry", "one"), V2, SAME, "")
+    strict = Policy(publishers=(OTHER,), require=YES.require, verify=LENSES.verify)
+    facts = PolicyFacts(NOW, own, lenses=(LensFacts(A_LENS, (verified(),)),), undigested=("a.tar",))
+    assert evaluate(strict, facts).allowed
+    assert not evaluate(strict, replace(facts, lenses=(LensFacts(A_LENS),))).allowed
+    assert not evaluate(strict, replace(facts, dataset=DATASET)).allowed
+    labelled = replace(facts, readings={ANN: read(said(uri=LENS, cid=None))})
+    assert not evaluate(replace(strict, forbid=NO.forbid), labelled).allowed
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if not case.allowed])
@@ -386,6 +425,11 @@ def test_a_policy_in_a_file_is_the_policy_in_code(tmp_path: Any) -> None:
         '[[verify]]\nverifiers = ["did:web:a.test"]\nmethods = "codeReview"',
         '[[verify]]\nverifiers = ["did:web:a.test"]\nmethods = ["codereview"]',
         "[[verify]]\nverifiers = []",
+        '[[verify]]\nverifiers = ["Local"]',
+        '[[verify]]\nverifiers = ["@local"]',
+        '[[verify]]\nverifiers = ["local", "local"]\ncount = 2',
+        '[[forbid]]\nlabels = ["x"]\nlabelers = ["local"]',
+        'publishers = ["local"]',
         'unverified = ["lenses"]\n[[verify]]\nverifiers = ["did:web:a.test"]',
         '[pins]\n"at://did:web:a.test" = "bafy"',
         f'[pins]\n"at://alice.test/x.y.z/1" = "{V1}"',

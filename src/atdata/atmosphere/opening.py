@@ -14,6 +14,7 @@ from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.trust import GivenPolicy, check_policy
 from atdata.dataset import Dataset
 from atdata.errors import LexiconError, UnverifiedError, UsageError
+from atdata.index.lenses import OwnLenses
 from atdata.records import Entry, LensRecord, Schema
 from atdata.records.storage import open_storage
 from atdata.shards import ShardRef
@@ -32,6 +33,7 @@ def datasets_of(
     manifests: bool = True,
     policy: GivenPolicy = None,
     through: Sequence[Schema | LensRecord] = (),
+    own: OwnLenses | None = None,
 ) -> dict[str, Dataset[T]]:
     """Some shards of a verified entry as datasets, once the trust policy in force allows it.
 
@@ -48,13 +50,14 @@ def datasets_of(
         manifests: whether to use those that the entry lists.
         policy: a trust policy, or its file; by default that of the settings.
         through: the records that samples are read through, as they were read from the network: the entry's schema, and
-            the lenses on the way from it to `sample_type`.
+            the lenses on the way from it to the type that is wanted.
+        own: one's own index, if there is one: lenses may be of it, and verified in it.
 
     Raises:
         PolicyError: the policy refuses.
         UnverifiedError: there is a shard without a digest, and that was not allowed.
     """
-    check_policy(client, entry, policy, through)
+    check_policy(client, entry, policy, through, own)
     return {
         name: _dataset_of(client, entry, sample_type, shards, allow_unverified, source, manifests)
         for name, shards in splits.items()

@@ -6,7 +6,7 @@ An entry becomes a dataset in `opening.py`, and nowhere else; that asks `check_p
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,8 +23,9 @@ from atdata.atproto.labels import in_force
 from atdata.atproto.repo.car import read_car
 from atdata.atproto.syntax import AtUri, Did
 from atdata.atproto.verify import VerifiedRecord
-from atdata.errors import AtdataError, PolicyError, ProofError, UsageError
+from atdata.errors import AtdataError, NotFoundError, PolicyError, ProofError, UsageError
 from atdata.files import atomic_file, disk_errors, write_all
+from atdata.index.lenses import OwnLenses
 from atdata.index.verifications import Discount, JudgedVerification
 from atdata.policy import (
     LabelReading,
@@ -38,6 +39,7 @@ from atdata.policy import (
     evaluate,
 )
 from atdata.records import Entry, LensRecord, LensVerification, Record, Schema
+from atdata.records.address import AUTHORITY, LOCAL
 from atdata.records.nsids import collections
 
 GivenPolicy: TypeAlias = "Policy | str | os.PathLike[str] | None"
@@ -56,25 +58,30 @@ def policy_in_force(client: AtmosphereClient, given: GivenPolicy = None) -> Poli
 
 
 def check_policy(
-    client: AtmosphereClient, entry: Entry, given: GivenPolicy = None, through: Sequence[Schema | LensRecord] = ()
+    client: AtmosphereClient,
+    entry: Entry,
+    given: GivenPolicy = None,
+    through: Sequence[Schema | LensRecord] = (),
+    own: OwnLenses | None = None,
 ) -> PolicyVerdict | None:
     """The verdict of the policy in force over an entry; `None` where there is none.
 
     Args:
         client: to find facts with.
-        entry: as it was read from the network.
+        entry: as it was read from the network; or of one's own index, where only what it is read through is judged.
         given: a policy, or the path of one; by default the one of the settings.
-        through: the records that its samples are read through, as they were read from the network: its schema, which
-            is read here where it is not given, and the lenses on the way.
+        through: the records that its samples are read through, as they were read from the network, or from one's own
+            index: its schema, which is read here where it is not given, and the lenses on the way.
+        own: one's own index, if there is one.
 
     Raises:
         PolicyError: it refuses; `verdict` says why.
-        UsageError: the policy cannot be read, or the entry is not of the network.
+        UsageError: the policy cannot be read, or a record is neither of the network nor of one's own index.
     """
     policy = policy_in_force(client, given)
     if policy is None:
         return None
-    verdict = judge(client, entry, policy, through)
+    verdict = judge(client, entry, policy, through, own)
     if not verdict.allowed:
         first, *more = verdict.refusals
         raise PolicyError(
@@ -83,23 +90,26 @@ def check_policy(
             path=policy.name,
             expected=first.rule,
             actual=first.fact + (f", and {len(more)} more" if more else ""),
-            hint="The error's verdict names every fact."
-            if any(isinstance(record, LensRecord) for record in through)
-            else "The error's verdict names every fact; so does: atdata policy check REF",
+            hint="The error's verdict names every fact; so does: atdata policy check REF"
+            + (" --type MODULE:TYPE" if any(isinstance(record, LensRecord) for record in through) else ""),
             verdict=verdict,
         )
     return verdict
 
 
 def judge(
-    client: AtmosphereClient, entry: Entry, policy: Policy, through: Sequence[Schema | LensRecord] = ()
+    client: AtmosphereClient,
+    entry: Entry,
+    policy: Policy,
+    through: Sequence[Schema | LensRecord] = (),
+    own: OwnLenses | None = None,
 ) -> PolicyVerdict:
     """The verdict of a policy over an entry. Its facts are read now; see `check_policy` for the arguments.
 
     Raises:
-        UsageError: one of the records is not of the network.
+        UsageError: one of the records is neither of the network nor of one's own index.
     """
-    return evaluate(policy, Inquiry(client, policy).facts(entry, through))
+    return evaluate(policy, Inquiry(client, policy, own).facts(entry, through))
 
 
 @dataclass(frozen=True)
@@ -139,10 +149,11 @@ class Inquiry:
     Args:
         client: to find facts with.
         policy: that asks.
+        own: one's own index, if there is one.
     """
 
-    def __init__(self, client: AtmosphereClient, policy: Policy) -> None:
-        self._client, self._reader, self._policy = client, client.reader, policy
+    def __init__(self, client: AtmosphereClient, policy: Policy, own: OwnLenses | None = None) -> None:
+        self._client, self._reader, self._policy, self._own = client, client.reader, policy, own
         self._versions = RecordVersions(client.settings.cache)
         self._missing: dict[AtUri, str] = {}
 
@@ -172,7 +183,7 @@ class Inquiry:
             return tuple(found)
         known = [subject.uri for subject in found]
         for uri in filter(None, (entry.schema_ref, entry.metadata_schema_ref)):
-            if uri not in known:
+            if uri not in known and not (entry.evidence is None and uri.authority == AUTHORITY):
                 try:
                     found.append(self._subject("schema", self._reader.read(uri, Schema)))
                 except AtdataError as error:
@@ -182,28 +193,46 @@ class Inquiry:
     def lens(self, lens: LensRecord) -> LensFacts:
         """A lens, and what the verifiers that the policy names say of it, now."""
         subject, verifiers = self._subject("lens", lens), self._policy.verifiers
-        if not verifiers:
-            return LensFacts(subject)
-        try:
-            report = VerificationLoader(self._client).of(str(subject.uri), verifiers=verifiers)
-            if report.lens.cid != subject.cid:
-                raise ProofError("the lens has changed since it was read", uri=subject.uri)
-        except AtdataError as error:
-            return LensFacts(subject, unavailable=dict.fromkeys(verifiers, error.what))
-        found, unavailable, silent = list[VerificationFact](), dict[Did, str](), dict[Did, str]()
-        for item in report:
-            if item.record is not None:
-                found.append(_verification(item, item.record))
-            elif item.reason in (Discount.MALFORMED, Discount.UNPROVEN):
-                unavailable[Did(item.verifier)] = item.why if item.error is None else f"{item.why}: {item.error.what}"
-            else:
-                silent[Did(item.verifier)] = item.why
+        found, unavailable, silent = list[VerificationFact](), dict[str, str](), dict[str, str]()
+        others = [verifier for verifier in verifiers if verifier != LOCAL]
+        if subject.is_own:
+            silent |= dict.fromkeys(others, "nobody else knows what is in one's own index")
+            others = []
+        for asked, said in ((others, self._said_by), ([LOCAL] if LOCAL in verifiers else [], self._said_here)):
+            try:
+                report = said(lens, subject, asked) if asked else ()
+            except AtdataError as error:
+                unavailable |= dict.fromkeys(asked, error.what)
+                continue
+            for item in report:
+                if item.record is not None:
+                    found.append(_verification(item, item.record))
+                elif item.reason in (Discount.MALFORMED, Discount.UNPROVEN):
+                    unavailable[item.verifier] = item.why if item.error is None else f"{item.why}: {item.error.what}"
+                else:
+                    silent[item.verifier] = item.why
         return LensFacts(subject, tuple(found), unavailable, silent)
 
+    def _said_by(self, _lens: LensRecord, subject: Subject, verifiers: Sequence[str]) -> Iterable[JudgedVerification]:
+        """The verifications by accounts of the network."""
+        report = VerificationLoader(self._client).of(str(subject.uri), verifiers=verifiers)
+        if report.lens.cid != subject.cid:
+            raise ProofError("the lens has changed since it was read", uri=subject.uri)
+        return report
+
+    def _said_here(self, lens: LensRecord, subject: Subject, _local: Sequence[str]) -> Iterable[JudgedVerification]:
+        """The verifications that one's own index keeps."""
+        if self._own is None:
+            raise NotFoundError("there is no index of one's own")
+        report = self._own.verifications_of(lens.at(subject.uri, subject.cid))
+        return report if report.found else (JudgedVerification(LOCAL, Discount.ABSENT),)
+
     def _subject(self, kind: str, record: Record) -> Subject:
+        if record.evidence is None and record.located.authority == AUTHORITY and record.cid is not None:
+            return Subject(kind, record.located, record.cid, contents_of(record), "kept here, where nobody signs")
         if record.evidence is None:
             raise UsageError(
-                "a policy judges what was read from the network",
+                "a policy judges what was read from the network, or from one's own index",
                 actual=str(record.uri),
                 hint="Read the record from there: its publisher's signature comes with it.",
             )
@@ -214,7 +243,8 @@ class Inquiry:
         return Subject(kind, verified.uri, verified.cid, contents, proof_of(verified))
 
     def _readings(self, subjects: Sequence[Subject]) -> dict[Did, LabelReading | str]:
-        uris = [str(uri) for subject in subjects for uri in (subject.uri, subject.publisher)]
+        public = [subject for subject in subjects if not subject.is_own]
+        uris = [str(uri) for subject in public for uri in (subject.uri, subject.publisher)]
         labels, found = LabelReader(self._reader), dict[Did, LabelReading | str]()
         for labeler in self._policy.labelers:
             try:
@@ -258,14 +288,14 @@ class Inquiry:
 def _verification(item: JudgedVerification, record: LensVerification) -> VerificationFact:
     negative = item.reason is Discount.NEGATIVE
     return VerificationFact(
-        verifier=Did(item.verifier),
+        verifier=item.verifier,
         lens=record.lens,
         lens_commit=record.lens_commit,
         method=record.method,
         verdict="fails" if negative else "holds",
         uri=record.located,
         cid=record.cid or Cid.of_cbor(cbor.encode(record.to_record())),
-        proof="" if record.evidence is None else proof_of(record.evidence.verify()),
+        proof="kept here, where nobody signs" if record.evidence is None else proof_of(record.evidence.verify()),
         discount="" if negative else item.why,
     )
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from atdata.arguments import checked_text
 from atdata.atproto.syntax import AtUri, RecordKey, Tid
 from atdata.errors import IdentifierError, LensError, LexiconError, NotFoundError, UsageError
 from atdata.index.ports import RecordStore
+from atdata.index.verifications import VerificationReport
 from atdata.lens import DataLens, Program
 from atdata.records import (
     CodeReference,
@@ -30,6 +31,26 @@ from atdata.settings import Settings
 Store = TypeVar("Store", bound=RecordStore)
 
 _SCHEMA = "Give the address that publish_schema gave: at://.../science.alt.dataset.schema/Name:1.0.0."
+
+class OwnLenses(Protocol):
+    """The lenses of one's own index, and what it keeps of their verifications; such as `LocalIndex`."""
+
+    def list_lenses(self) -> Listing[LensRecord]:
+        """All of them."""
+
+    def list_schemas(self) -> Listing[Schema]:
+        """All schemas of the index."""
+
+    def get_schema(self, ref: str) -> Schema:
+        """The schema at an address in the index.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+
+    def verifications_of(self, lens: LensRecord) -> VerificationReport:
+        """The verifications of a lens, of the index or of the network, that the index keeps."""
+
 
 _ANEW = "LensPublisher.update(uri, ...) changes a lens of one's own account; every verification of it ends with that."
 

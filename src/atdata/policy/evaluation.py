@@ -47,15 +47,16 @@ def is_verified(policy: Policy, lens: LensFacts) -> bool:
 
 def _proven(facts: PolicyFacts) -> Iterator[PolicyFinding]:
     for subject in facts.subjects:
-        yield PolicyFinding("proven", HOLDS, f"the {subject.kind}", _record(subject), subject.proof)
+        rule = "own index" if subject.is_own else "proven"
+        yield PolicyFinding(rule, HOLDS, f"the {subject.kind}", _record(subject), subject.proof)
     for uri, why in facts.missing.items():
         yield PolicyFinding("proven", UNKNOWN, f"a record could not be had: {why}", uri)
 
 
 def _publisher(policy: Policy, facts: PolicyFacts) -> Iterator[PolicyFinding]:
-    if policy.publishers is None:
-        return
     dataset = facts.dataset
+    if policy.publishers is None or dataset.is_own:
+        return
     allowed = dataset.publisher in policy.publishers
     said = "one of the publishers" if allowed else "none of the publishers"
     yield PolicyFinding(
@@ -74,7 +75,7 @@ def _pins(policy: Policy, facts: PolicyFacts) -> Iterator[PolicyFinding]:
 
 def _shards(policy: Policy, facts: PolicyFacts) -> Iterator[PolicyFinding]:
     count = len(facts.undigested)
-    if count:
+    if count and not facts.dataset.is_own:
         outcome = HOLDS if SHARDS in policy.unverified else REFUSES
         what = f"{count} without a digest, such as {facts.undigested[0]}"
         yield PolicyFinding("verified shards", outcome, what, _record(facts.dataset), facts.dataset.proof)
@@ -129,6 +130,8 @@ def _unread(rule: str, reading: LabelReading) -> Iterator[PolicyFinding]:
 
 def _required(policy: Policy, rule: Require, facts: PolicyFacts) -> Iterator[PolicyFinding]:
     dataset = facts.dataset
+    if dataset.is_own:
+        return
     readings = {labeler: _reading(policy, labeler, facts) for labeler in rule.labelers}
     silent = {labeler: why for labeler, why in readings.items() if isinstance(why, str)}
     for reading in readings.values():
@@ -161,7 +164,7 @@ def _verified(policy: Policy, lens: LensFacts) -> Iterator[PolicyFinding]:
 
 
 def _verified_by(rule: Verify, lens: LensFacts) -> Iterator[PolicyFinding]:
-    subject, name, saying = lens.subject, "verified lenses", set[Did]()
+    subject, name, saying = lens.subject, "verified lenses", set[str]()
     for verification in lens.verifications:
         listed = verification.verifier in rule.verifiers and verification.lens == subject.uri
         if not listed or (rule.methods and verification.method not in rule.methods):

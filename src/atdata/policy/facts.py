@@ -16,6 +16,7 @@ from atdata.atproto.labels import SignedLabel
 from atdata.atproto.syntax import AtUri, Did
 from atdata.errors import AtdataError
 from atdata.records import Entry, Record
+from atdata.records.address import AUTHORITY
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,10 @@ class Subject:
 
     Attributes:
         kind: `dataset`, `schema` or `lens`.
-        uri: where it is, under the publisher's DID.
+        uri: where it is, under the publisher's DID, or in one's own index.
         cid: its version.
         contents: what it says, whatever it is called; see `contents_of`.
-        proof: what proves it, for people to read.
+        proof: what proves it, for people to read; nothing proves what is in one's own index.
     """
 
     kind: str
@@ -37,9 +38,14 @@ class Subject:
     proof: str
 
     @property
-    def publisher(self) -> Did:
-        """The account whose repository it is in."""
-        return Did(self.uri.authority)
+    def publisher(self) -> Did | None:
+        """The account whose repository it is in; `None` where it is in one's own index, in which nobody signs."""
+        return None if self.is_own else Did(self.uri.authority)
+
+    @property
+    def is_own(self) -> bool:
+        """True if it is in one's own index."""
+        return self.uri.authority == AUTHORITY
 
 
 @dataclass(frozen=True)
@@ -74,10 +80,10 @@ class LabelReading:
 
 @dataclass(frozen=True)
 class VerificationFact:
-    """A verification of a lens, proven to be its verifier's, whose account is active.
+    """A verification of a lens, proven to be its verifier's, whose account is active; or one of one's own index.
 
     Attributes:
-        verifier: who says it.
+        verifier: who says it: a DID, or `local`.
         lens: of which lens.
         lens_commit: in which version, as the record has it.
         method: how it was verified, such as `codeReview`.
@@ -88,7 +94,7 @@ class VerificationFact:
         discount: why it does not count, where it does not.
     """
 
-    verifier: Did
+    verifier: str
     lens: AtUri
     lens_commit: str
     method: str
@@ -112,8 +118,8 @@ class LensFacts:
 
     subject: Subject
     verifications: tuple[VerificationFact, ...] = ()
-    unavailable: Mapping[Did, str] = field(default_factory=dict)
-    silent: Mapping[Did, str] = field(default_factory=dict)
+    unavailable: Mapping[str, str] = field(default_factory=dict)
+    silent: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -122,7 +128,7 @@ class PolicyFacts:
 
     Attributes:
         at: the moment of the judgement, with its time zone.
-        dataset: the entry.
+        dataset: the entry. Of one's own, only what it is read through is judged.
         schemas: the records of its schemas.
         lenses: those on the way, in their order.
         readings: of each labeler what it says, or why that could not be had.

@@ -16,7 +16,7 @@ labelers = ["did:plc:..."]
 count = 1
 
 [[verify]]                         # each lens on the way verified, by at least `count` of these
-verifiers = ["did:plc:..."]
+verifiers = ["did:plc:...", "local"]        # "local": whoever may write to one's own index
 methods = ["codeReview", "automatedTest"]   # left out, in any way
 count = 1
 
@@ -24,7 +24,7 @@ count = 1
 "at://did:plc:.../science.alt.dataset.entry/..." = "bafy..."
 ```
 
-People are named by DID: a handle may pass to somebody else.
+People are named by DID: a handle may pass to somebody else. Of the verifiers one may be `local`: what one's own index keeps.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ from atdata.errors import IdentifierError, UsageError
 from atdata.numbers import checked_int
 from atdata.paths import checked_path
 from atdata.records import METHODS
+from atdata.records.address import LOCAL
 
 T = TypeVar("T")
 
@@ -94,17 +95,17 @@ class Verify:
     """A rule: each lens on the way is verified, in the version that is used, and no verifier says that it fails.
 
     Attributes:
-        verifiers: whose word counts.
+        verifiers: whose word counts: DIDs, or `local` for the verifications that one's own index keeps.
         methods: how, such as `codeReview`; where none is named, in any way.
         count: how many of the verifiers have to say so.
     """
 
-    verifiers: tuple[Did, ...]
+    verifiers: tuple[str, ...]
     methods: tuple[str, ...] = ()
     count: int = 1
 
     def __post_init__(self) -> None:
-        _set(self, verifiers=_dids(self.verifiers, "verifiers"), methods=_texts(self.methods, "methods"))
+        _set(self, verifiers=_dids(self.verifiers, "verifiers", LOCAL), methods=_texts(self.methods, "methods"))
         if unknown := set(self.methods) - set(METHODS):
             known = ", ".join(METHODS)
             raise _unmeant("a policy asks for a method that it does not know", "methods", known, min(unknown))
@@ -166,8 +167,8 @@ class Policy:
         return tuple(dict.fromkeys(labeler for rule in rules for labeler in rule.labelers))
 
     @property
-    def verifiers(self) -> tuple[Did, ...]:
-        """The verifiers whose verifications it asks for."""
+    def verifiers(self) -> tuple[str, ...]:
+        """The verifiers whose verifications it asks for: DIDs, and maybe `local`."""
         return tuple(dict.fromkeys(verifier for rule in self.verify for verifier in rule.verifiers))
 
     @property
@@ -198,9 +199,7 @@ class Policy:
             require=tuple(
                 Require(tuple(rule.labels), tuple(map(_did, rule.labelers)), rule.count) for rule in wire.require
             ),
-            verify=tuple(
-                Verify(tuple(map(_did, rule.verifiers)), tuple(rule.methods), rule.count) for rule in wire.verify
-            ),
+            verify=tuple(Verify(tuple(rule.verifiers), tuple(rule.methods), rule.count) for rule in wire.verify),
             publishers=None if wire.publishers is None else tuple(map(_did, wire.publishers)),
             pins={_address(uri): _version(cid) for uri, cid in wire.pins.items()},
             unverified=frozenset(wire.unverified),
@@ -294,8 +293,8 @@ def _values(given: Any) -> tuple[str, ...]:
     return values
 
 
-def _dids(given: Any, path: str) -> tuple[Did, ...]:
-    dids = tuple(map(_did, _texts(given, path)))
+def _dids(given: Any, path: str, *others: str) -> tuple[Any, ...]:
+    dids = tuple(text if text in others else _did(text) for text in _texts(given, path))
     if not dids:
         raise _unmeant("a rule of a policy names nobody", path, "DIDs", "none", "Name somebody, or leave it out.")
     return tuple(dict.fromkeys(dids))
@@ -326,6 +325,6 @@ def _version(text: str | Cid) -> Cid:
         raise _unmeant("a policy pins a record to what is no version", "pins", "a CID", error.actual) from error
 
 
-def _check_count(count: int, who: Sequence[Did]) -> None:
+def _check_count(count: int, who: Sequence[str]) -> None:
     if checked_int(count, "count", 1) > len(who):
         raise _unmeant("a rule of a policy asks for more than it names", "count", f"at most {len(who)}", count, None)
