@@ -49,6 +49,11 @@ class Settings:
     lens_interpreter: str | None = None
     policy: Path | None = None
 
+    @property
+    def index_file(self) -> Path:
+        """The file of the index where no other place is set."""
+        return self.data / "index.sqlite"
+
     @classmethod
     def of(
         cls,

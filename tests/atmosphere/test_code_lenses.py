@@ -14,12 +14,22 @@ import pytest
 from numpy.typing import NDArray
 
 import atdata
-from atdata import Shape
-from atdata.atmosphere import AllowedCode, AtUri, LensLoader, LensPublisher, SchemaPublisher
+from atdata import Shape, load_dataset
+from atdata.atmosphere import (
+    AllowedCode,
+    AtmosphereIndex,
+    AtUri,
+    LensLoader,
+    LensPublisher,
+    PDSBlobStore,
+    SchemaPublisher,
+)
 from atdata.atmosphere.code_lenses import code_lens
 from atdata.errors import (
     AddressError,
+    ArgumentTypeError,
     CodeError,
+    CompatibilityError,
     DigestError,
     LensError,
     NetworkError,
@@ -27,7 +37,8 @@ from atdata.errors import (
     SandboxError,
     UsageError,
 )
-from atdata.lens import register
+from atdata.lens import Program, register
+from atdata.local import LocalIndex
 from atdata.records import CodeReference, LensRecord
 from atdata.settings import STRICT
 from atdata.testing import DevAccount
@@ -100,6 +111,11 @@ class Full:
 class Simple:
     label: str
     height: int
+
+
+@atdata.packable
+class Other:
+    else_: str
 
 
 SAMPLE, VIEW = Full("cat", np.ones((3, 2), np.float32)), Simple("tac", 3)
@@ -212,11 +228,122 @@ def test_a_lens_without_a_putter_needs_no_permission_for_one(lab: Lab, loads: An
         seen.put(VIEW, SAMPLE)
 
 
-def test_a_dataset_is_read_through_it(lab: Lab, loads: Any, tmp_path: Path) -> None:
+def test_a_dataset_is_read_through_it(lab: Lab, loads: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["atdata.lens.registry"], "_registry", {})  # what this registers is no other test's
     seen = loads(lab.publish(), lab.allowed(), source_type=Full, view_type=Simple)
     register(seen)
     dataset = atdata.write_samples([SAMPLE] * 5, tmp_path / "full.tar")
     assert list(dataset.as_type(Simple).ordered()) == [VIEW] * 5
+
+
+class Published:
+    """A dataset that the lab published, in a type that its lens leads from."""
+
+    def __init__(self, network: Network, lab: Lab, tmp_path: Path) -> None:
+        self.network, self.index = network, LocalIndex(tmp_path / "team.sqlite")
+        data = atdata.write_samples([SAMPLE] * 5, tmp_path / "full.tar")
+        store = AtmosphereIndex(lab.client, data_store=PDSBlobStore(lab.client))
+        store.insert_dataset(data, name="full", schema_ref=str(lab.schemas["source_schema"]))
+        self.ref = f"@{lab.client.handle}/full"
+
+    def load(self, *allowed: AllowedCode, **options: Any) -> Any:
+        options = {"client": self.network.client(), "index": self.index, "allow_code": allowed, **options}
+        return load_dataset(self.ref, Simple, split="train", **options)
+
+    def load_locked(self, *allowed: AllowedCode, **options: Any) -> Any:
+        """The same; where the kernel has no sandbox, it is promised that the code is refused."""
+        if not can_lock():
+            with pytest.raises(CompatibilityError, match="sandbox"):
+                self.load(*allowed, **options)
+            pytest.xfail("this kernel filters no system calls: the code was refused, as it must be")
+        return self.load(*allowed, **options)
+
+
+@pytest.fixture
+def published(network: Network, lab: Lab, tmp_path: Path) -> Iterator[Published]:
+    made = Published(network, lab, tmp_path)
+    yield made
+    made.index.records.database.close()
+
+
+def test_a_dataset_is_opened_through_code_that_is_allowed(lab: Lab, published: Published) -> None:
+    uri = lab.publish()
+    with pytest.raises(CompatibilityError, match="it is code, which nobody allowed to run") as raised:
+        published.load(allow_code=None)
+    assert str(uri) in str(raised.value)
+    assert lab.server.connections == 0
+    seen = published.load_locked(lab.allowed())
+    assert list(seen.ordered()) == [VIEW] * 5
+    assert seen.view.lens.put(Simple("god", 3), SAMPLE).packed == Full("dog", SAMPLE.image).packed
+
+
+def test_nothing_is_fetched_that_no_way_needs(lab: Lab, published: Published) -> None:
+    """What is allowed for another type, or where the samples are read as they are."""
+    lab.publish()
+    options: dict[str, Any] = {"client": published.network.client(), "allow_code": lab.allowed(), "split": "train"}
+    assert len(load_dataset(published.ref, Full, **options)) == 5
+    with pytest.raises(CompatibilityError):
+        load_dataset(published.ref, Other, **options)
+    assert lab.server.connections == 0
+
+
+def test_a_program_is_taken_before_code_that_loses_more(lab: Lab, published: Published) -> None:
+    """Without fetching that."""
+    lab.publish("simplify", None)
+    ends = {"source_schema": str(lab.schemas["source_schema"]), "target_schema": str(lab.schemas["target_schema"])}
+    steps = [
+        {"op": "drop", "field": "image"},
+        {"op": "add", "field": "height", "type": {"type": "integer"}, "value": 3},
+    ]
+    published.index.publish_schema(Full)
+    LensPublisher(lab.client).publish(name="data", program=Program.of(*steps), **ends)
+    uri = str(LensLoader(lab.client).list_all()[0].located)
+    assert published.load(lab.allowed(), lenses=[uri])[0] == Simple("cat", 3)
+    assert lab.server.connections == 0
+
+
+@pytest.mark.parametrize("lie", ["file", "law", "platform", "server"])
+def test_code_that_cannot_be_had_or_breaks_a_law_is_passed_over(
+    lab: Lab, published: Published, lie: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the error says why; nothing is read through it."""
+    uri = lab.publish("simplify", "forgets" if lie == "law" else "restore")
+    allowed = lab.allowed(FILE + "\n") if lie == "file" else lab.allowed()
+    if lie == "platform":
+        monkeypatch.setattr(sys, "platform", "darwin")
+    if lie == "server":
+        lab.server.script = lambda _: b"HTTP/1.1 500 x\r\ncontent-length: 0\r\n\r\n"
+    if lie == "law" and not can_lock():
+        pytest.xfail("this kernel filters no system calls: no code runs")
+    why = {
+        "file": "a file of code is not the one that was allowed",
+        "law": "the lens simplify breaks the law PutGet",
+        "platform": "(platform)",
+        "server": "",
+    }[lie]
+    with pytest.raises(CompatibilityError) as raised:
+        published.load(allowed)
+    assert f"Passed over: {uri}#" in str(raised.value)
+    assert why in str(raised.value)
+    assert (lab.server.connections == 0) == (lie == "platform")
+
+
+def test_code_in_ones_own_index_needs_the_same_permission(lab: Lab, published: Published) -> None:
+    ends = {
+        "source_schema": published.index.publish_schema(Full),
+        "target_schema": published.index.publish_schema(Simple),
+    }
+    published.index.publish_lens(name="own", getter_code=lab.code("simplify"), putter_code=lab.code("restore"), **ends)
+    with pytest.raises(CompatibilityError, match="nobody allowed"):
+        published.load()
+    assert lab.server.connections == 0
+    assert published.load_locked(lab.allowed())[0] == VIEW
+
+
+@pytest.mark.parametrize("allowed", [True, "https://h/r", [True], {"repository": "x"}])
+def test_what_is_no_permission_allows_nothing(published: Published, allowed: Any) -> None:
+    with pytest.raises(ArgumentTypeError):
+        published.load(allow_code=allowed)
 
 
 def events_of(work: Any) -> list[str]:

@@ -82,6 +82,17 @@ class AllowedCode:
                 actual=f"seconds={self.seconds}, memory={self.memory}",
             )
 
+    @classmethod
+    def all_of(cls, given: AllowedCode | Iterable[AllowedCode] | None) -> tuple[AllowedCode, ...]:
+        """The permissions that a caller gives as `allow_code=`: one, several, or none.
+
+        Raises:
+            ArgumentTypeError: something else is among them.
+        """
+        if given is None or isinstance(given, AllowedCode):
+            return () if given is None else (given,)
+        return tuple(checked_list(given, AllowedCode, "allow_code", "Give AllowedCode(...), or several in a list."))
+
     @property
     def repository(self) -> str:
         """The repository's URL."""
@@ -93,15 +104,15 @@ class AllowedCode:
         return self.code.rpartition("@")[2]
 
 
-def permitted(allowed: AllowedCode | Iterable[AllowedCode] | None) -> Sequence[AllowedCode]:
-    """The permissions that a caller gives: one, several, or none.
+def is_allowed(record: LensRecord, allowed: Sequence[AllowedCode]) -> bool:
+    """True if there is a permission for all the code of a record. Its files are held against their digests once fetched."""
+    known = {(one.repository, one.commit) for one in allowed}
+    return all((reference.repository, reference.commit) in known for reference in _named(record).values())
 
-    Raises:
-        ArgumentTypeError: something else.
-    """
-    if allowed is None or isinstance(allowed, AllowedCode):
-        return () if allowed is None else (allowed,)
-    return checked_list(allowed, AllowedCode, "allow_code", "Give AllowedCode(...), or several in a list.")
+
+def _named(record: LensRecord) -> dict[str, CodeReference]:
+    """The code of a record that has to run, by member."""
+    return {"getterCode": record.getter_code} | ({"putterCode": record.putter_code} if record.has_putter else {})
 
 
 def code_lens(
@@ -128,9 +139,8 @@ def code_lens(
             breaks a law.
         SandboxError: no sandbox can be had here.
     """
-    permissions = permitted(allowed)
-    named = {"getterCode": record.getter_code} | ({"putterCode": record.putter_code} if record.has_putter else {})
-    matching = {side: _permitted(record, reference, side, permissions) for side, reference in named.items()}
+    given, named = AllowedCode.all_of(allowed), _named(record)
+    matching = {side: _permitted(record, reference, side, given) for side, reference in named.items()}
     places = {side: _place(reference, side) for side, reference in named.items()}
     check_platform()
     files: dict[tuple[str, str, str], bytes] = {}

@@ -14,7 +14,7 @@ from msgspec import UNSET, UnsetType
 
 from atdata.arguments import checked_map, checked_text, checked_type, maybe_text
 from atdata.atmosphere.client import AtmosphereClient
-from atdata.atmosphere.code_lenses import AllowedCode, code_lens, permitted
+from atdata.atmosphere.code_lenses import AllowedCode, code_lens
 from atdata.atmosphere.index import AtmosphereIndex
 from atdata.atmosphere.repository import State
 from atdata.atproto.syntax import AtUri, Did
@@ -229,7 +229,7 @@ class LensLoader:
             SandboxError: no process can be had here that code may run in.
             VerificationError: a link to it broke.
         """
-        permissions = permitted(allow_code)
+        permissions = AllowedCode.all_of(allow_code)
         record = self.get(uri)
         types = (
             self._type(record.source_schema, source_type, "source_type"),

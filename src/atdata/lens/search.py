@@ -32,6 +32,7 @@ class LensEdge:
         losses: what its view lacks, for people.
         verified: whether those that one trusts have verified it.
         named: whether it was named to be used: of ways that are else as good, those of named lenses are taken.
+        place: where it is from, for people.
         lens: the lens, or how to get it.
     """
 
@@ -42,6 +43,7 @@ class LensEdge:
     losses: tuple[str, ...] = ()
     verified: bool = False
     named: bool = False
+    place: str = ""
     lens: Any = field(default=None, compare=False)
 
     @property
@@ -72,7 +74,8 @@ class LensWay:
         lines = []
         for number, edge in enumerate(self.edges, 1):
             said = ["verified" if edge.verified else "not verified", *(edge.losses or ["loses nothing"])]
-            lines.append(f"{number}. {edge.name}: {'; '.join(said)} ({edge.key})")
+            place = f", {edge.place}" if edge.place else ""
+            lines.append(f"{number}. {edge.name}: {'; '.join(said)} ({edge.key}{place})")
         return "\n".join(lines) or "the schemas are one"
 
 

@@ -6,7 +6,7 @@ import os
 import re
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from atdata.atproto.syntax import AtUri, parse_identifier, without_marks
 from atdata.dataset import DatasetDict
@@ -18,6 +18,10 @@ from atdata.settings import Settings
 from atdata.shards.addresses import scheme_of
 from atdata.shards.listing import is_file, is_folder
 from atdata.shards.ports import DataSource
+
+if TYPE_CHECKING:
+    from atdata.atmosphere import AllowedCode
+    from atdata.local import LocalIndex
 
 _PROFILE = re.compile(r"https?://[^/?#]+/profile/([^/?#]+)/?")  # as the applications of the network show accounts
 _PROFILE_RECORD = "app.bsky.actor.profile"
@@ -57,12 +61,14 @@ class LoadRequest:
     """The arguments of `load_dataset` about the dataset that a reference names."""
 
     sample_type: type[Any] | None
-    split: str | None
-    allow_unverified: bool
-    source: DataSource | None
-    manifests: bool
+    split: str | None = None
+    allow_unverified: bool = False
+    source: DataSource | None = None
+    manifests: bool = True
     policy: Policy | str | os.PathLike[str] | None = None
     lenses: tuple[str, ...] = ()
+    allow_code: tuple[AllowedCode, ...] = ()
+    index: object = None
 
 
 def cleaned(text: str) -> str:
@@ -101,24 +107,37 @@ def _account_error(ref: str, owner: str) -> UsageError:
     )
 
 
-def load_named(
-    name: str, version: str | None, index: object, wanted: LoadRequest, settings: Settings
-) -> DatasetDict[Any]:
+def load_named(name: str, version: str | None, wanted: LoadRequest, settings: Settings) -> DatasetDict[Any]:
     """A dataset of the caller's own index; by default of the one in the settings.
 
     Raises:
         NotFoundError: there is none of that name.
+        CompatibilityError: the type that is asked for does not read its samples.
     """
     if wanted.source is not None:
         raise UsageError("source= needs an entry on the network", hint="Leave it out: the index knows its shards.")
-    if index is None:
-        from atdata.local import LocalIndex  # only here: other ways of loading need no index
-
-        index = LocalIndex(cache=settings.cache, data=settings.data, index_url=settings.index_url)
+    index = _default_index(settings) if wanted.index is None else wanted.index
     if not isinstance(index, NameIndex):
         hint = "Give an index with a method load, such as atdata.local.LocalIndex."
         raise UsageError("index has no method load", path="index", actual=type(index).__name__, hint=hint)
     return index.load(name, version, sample_type=wanted.sample_type, allow_unverified=wanted.allow_unverified)
+
+
+def own_index(index: object, settings: Settings) -> LocalIndex | None:
+    """The index of the caller's own in which lenses are looked for: the one that is given, else that of the settings, if
+    there is one.
+    """
+    from atdata.local import LocalIndex  # only here: other ways of loading need no index
+
+    if index is not None:
+        return index if isinstance(index, LocalIndex) else None
+    return _default_index(settings) if settings.index_url or settings.index_file.exists() else None
+
+
+def _default_index(settings: Settings) -> LocalIndex:
+    from atdata.local import LocalIndex
+
+    return LocalIndex(cache=settings.cache, data=settings.data, index_url=settings.index_url)
 
 
 def parts_of(ref: str) -> tuple[str, str, str | None]:

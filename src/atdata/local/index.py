@@ -72,7 +72,7 @@ class LocalIndex(RecordIndex[LocalRecords], LocalVerifications):
             database: Database = RedisDatabase(redis)
         else:
             if where is None:
-                where = self.settings.index_url or self.settings.data / "index.sqlite"
+                where = self.settings.index_url or self.settings.index_file
             database = open_database(where)
         super().__init__(LocalRecords(database), data_store)
 
