@@ -11,6 +11,7 @@ import pytest
 import atdata
 from atdata.atmosphere import LensPublisher, SchemaPublisher
 from atdata.lens import Program
+from atdata.local import LocalIndex
 from atdata.testing import DevAccount
 from support.networks import Network, list_records
 from support.terminal import Terminal
@@ -28,6 +29,11 @@ class Measured:
 @atdata.packable
 class Labelled:
     label: str
+
+
+@atdata.packable
+class Titled:
+    title: str
 
 
 @pytest.fixture
@@ -260,3 +266,37 @@ def test_what_may_be_meant_is_no_nonsense(terminal: Terminal, lens: str, alice: 
     both = ("--by", alice.did, "--by", "nobody.invalid", "--json")
     assert terminal.run("lens", "verifications", lens, *both) == 1
     assert [item["reason"] for item in json.loads(terminal.out)["verifications"]] == ["absent", "unproven"]
+
+
+def test_lenses_of_ones_own_index_are_found_and_explained(
+    terminal: Terminal, lens: str, alice: DevAccount, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For a dataset of one's own and for a schema of the network; each with where it is from."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ATDATA_INDEX_URL", "team.sqlite")
+    index = LocalIndex("team.sqlite")
+    data = atdata.write_samples([Measured("a", 1.0)], "measured.tar")
+    index.insert_dataset(data, name="measured")
+    renamed = {"op": "rename", "field": "label", "to": "title"}
+    ends = {"source_schema": index.publish_schema(Measured), "target_schema": index.publish_schema(Titled)}
+    uri = index.publish_lens(name="titled", program=KEEP | Program.of(renamed), **ends)
+    assert terminal.run("lens", "find") == 0
+    for said in ("titled", "your own index", str(uri)):
+        assert said in terminal.out
+    found = terminal.json("lens", "find", "--repo", "local", "--repo", f"@{alice.handle}")
+    assert found[0]["name"] == "titled"
+    assert lens in [record["uri"] for record in found]
+    assert terminal.json("lens", "find", "--from", "Titled") == []
+    assert len(terminal.json("lens", "find", "--from", "Measured", "--to", "Titled")) == 1
+    for ref in (
+        "@local/measured",
+        "measured",
+        str(ends["source_schema"]),
+        terminal.json("lens", "show", lens)["sourceSchema"],
+    ):
+        (way,) = terminal.json("lens", "explain", ref, "--to", "Titled")["lenses"]
+        assert (way["name"], way["from"], way["lens"].partition("#")[0]) == ("titled", "your own index", str(uri))
+    assert terminal.run("lens", "explain", "measured", "--to", "Titled") == 0
+    assert "your own index" in terminal.out
+    assert terminal.run("lens", "explain", "nothing", "--to", "Titled") == 4
+    index.records.database.close()

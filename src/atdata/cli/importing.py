@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from atdata.cli.options import Json
 from atdata.cli.output import facts, plural, say, say_json, size, table
+from atdata.cli.ways import imported_type
 from atdata.errors import UsageError
 from atdata.files import disk_errors
 from atdata.importers import Imported, Wanted, open_wanted, stem, type_name_of
@@ -75,17 +73,7 @@ def _wanted(path: str, named: str | None) -> Wanted:
     """The sample type that the command line names."""
     if named is None or ":" not in named:
         return Wanted(named or type_name_of(stem(path)))
-    module, _, name = named.partition(":")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)  # as `python -m` has it
-    try:
-        found: Any = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UsageError(
-            "there is no such sample type", path="--type", actual=named, expected="module:Type", hint=str(error)
-        ) from None
-    return Wanted.of(name, found, None)
+    return Wanted.of(named.partition(":")[2], imported_type(named, "--type"), None)
 
 
 def _assigned(text: str) -> tuple[str, str]:

@@ -12,20 +12,20 @@ from atdata.atmosphere import (
     LensPublisher,
 )
 from atdata.atmosphere.law_tests import lens_of, try_lens
-from atdata.atmosphere.lens_network import LensNetwork
-from atdata.atproto.syntax import AtUri
 from atdata.cli.account import logged_in
 from atdata.cli.index import confirm, is_public
 from atdata.cli.options import Index, Json, Yes
 from atdata.cli.output import facts, plural, say, say_json, table
 from atdata.cli.schema import check_index, described
+from atdata.cli.ways import account_of, explain
 from atdata.errors import UsageError
 from atdata.lens import DataLens, LawReport, Program
 from atdata.lens.language.trying import try_program
 from atdata.lens.laws import COUNT
-from atdata.loading.network import find_entry
+from atdata.local import LocalIndex
 from atdata.paths import checked_path
 from atdata.records import CodeReference, LensRecord, Schema
+from atdata.records.address import AUTHORITY, LOCAL
 from atdata.schema import SampleSchema, type_of
 
 app = typer.Typer(no_args_is_help=True, help="Lenses on the network, and who verified them.")
@@ -49,27 +49,38 @@ def show(uri: Uri, json: Json = False) -> None:
 
 @app.command()
 def find(
-    repo: Annotated[list[str], typer.Option(help="Whose lenses: @handle or DID; may be given several times.")],
+    repo: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Whose lenses: @handle, DID, or local, your own index, by default; may be given several times."
+        ),
+    ] = None,
     source: Annotated[str | None, typer.Option("--from", help="The schema they look at: at://...")] = None,
     target: Annotated[str | None, typer.Option("--to", help="The schema they show; needs --from.")] = None,
+    index: Index = None,
     json: Json = False,
 ) -> None:
-    """Find lenses of some accounts: all of them, or those between two schemas, whose ranges take these too."""
+    """Find lenses of your own index or of some accounts: all, or those between two schemas, whose ranges take these too."""
     if target is not None and source is None:
         raise UsageError("--to needs --from", path="--from", hint="Say from which schema.")
     loader, found = LensLoader(AtmosphereClient()), list[LensRecord]()
-    for who in map(account_of, repo):
-        found += loader.list_all(who) if source is None else loader.find_by_schemas(source, target, who)
+    for who in map(account_of, repo or [LOCAL]):
+        if who == LOCAL:
+            team = LocalIndex(index)
+            found += team.list_lenses() if source is None else team.find_lenses(source, target)
+        else:
+            found += loader.list_all(who) if source is None else loader.find_by_schemas(source, target, who)
     if json:
         say_json([{"uri": str(lens.located), "cid": str(lens.cid), **lens} for lens in found])
         return
     if not found:
-        say("They have no such lens.")
+        say("There is no such lens.")
         return
     for lens in found:
         say(lens.name, style="bold")
         source, target = _ends(lens)
-        facts({"record": lens.located, "from": source, "to": target, "what": _what(lens)})
+        place = "your own index" if lens.located.authority == AUTHORITY else lens.located.authority
+        facts({"in": place, "record": lens.located, "from": source, "to": target, "what": _what(lens)})
 
 
 @app.command()
@@ -110,44 +121,7 @@ def check(
         raise typer.Exit(1)
 
 
-@app.command()
-def explain(
-    ref: Annotated[str, typer.Argument(help="A dataset of the network, or the address of its schema.")],
-    target: Annotated[str, typer.Option("--to", help=f"The type to see it as. {_TYPE}")],
-    repo: Annotated[
-        list[str] | None, typer.Option(help="Whose lenses to look at too; may be given several times.")
-    ] = None,
-    policy: Annotated[str | None, typer.Option(help="The file of a policy; ATDATA_POLICY by default.")] = None,
-    index: Index = None,
-    json: Json = False,
-) -> None:
-    """Show through which lenses a dataset would be seen as another type: what they lose, and which are verified."""
-    check_index(index, target)
-    client = AtmosphereClient()
-    for who in map(account_of, repo or []):
-        if not who.startswith("at://"):
-            client.reader.identity(who)  # else it would be passed over, as one that cannot be reached
-    if not ref.startswith("at://") or AtUri(ref).collection != Schema.NSID:
-        ref = str(find_entry(client, ref).schema_ref)
-    network = LensNetwork(client, list(map(account_of, repo or [])), policy)
-    found = network.find(client.read(ref, Schema), type_of(described(target, index)))
-    if json:
-        lenses = [
-            {"lens": edge.key, "name": edge.name, "losses": edge.losses, "verified": edge.verified}
-            for edge in found.way.edges
-        ]
-        say_json({"lenses": lenses, "passed": dict(found.passed)})
-        return
-    rows = [
-        [str(number), edge.name, "yes" if edge.verified else "no", "; ".join(edge.losses) or "nothing", edge.key]
-        for number, edge in enumerate(found.way.edges, 1)
-    ]
-    if rows:
-        table(["", "lens", "verified", "loses", "record"], rows)
-    else:
-        say("The types are one: no lens is needed.")
-    for key, why in sorted(found.passed.items()):
-        say(f"passed over {key}: {why}", style="yellow")
+app.command()(explain)
 
 
 @app.command()
@@ -260,8 +234,3 @@ def _what(lens: LensRecord) -> str:
 
 def _code(code: CodeReference) -> str:
     return f"{code.repository}@{code.commit}:{code.path}"
-
-
-def account_of(text: str) -> str:
-    """The DID or handle that somebody typed with an @."""
-    return text.removeprefix("@")

@@ -6,12 +6,16 @@ from typing import Annotated
 
 import typer
 
-from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, check_policy
+from atdata.atmosphere import AtmosphereClient, check_policy
 from atdata.cli.index import is_public
-from atdata.cli.options import Json
+from atdata.cli.options import Index, Json
 from atdata.cli.output import facts, say, say_json, table
+from atdata.cli.ways import TYPE, Code, Repos, accounts, allowed_code, as_data, named_type, searched_index, way_table
 from atdata.errors import PolicyError, UsageError
+from atdata.loading.network import choose_way, find_entry
+from atdata.loading.references import LoadRequest
 from atdata.policy import PolicyVerdict
+from atdata.records import Schema
 
 app = typer.Typer(help="What a trust policy says of a dataset.", no_args_is_help=True)
 
@@ -27,6 +31,12 @@ def check(
     policy: Annotated[
         str | None, typer.Option("--policy", help="The file of the policy; ATDATA_POLICY by default.")
     ] = None,
+    named: Annotated[
+        str | None, typer.Option("--type", help=f"The type to read it as: the lenses on the way are judged too. {TYPE}")
+    ] = None,
+    repo: Repos = None,
+    allow_code: Code = None,
+    index: Index = None,
     json: Json = False,
 ) -> None:
     """Judge a dataset by a policy, now: every fact that was used, and every one that could not be had.
@@ -41,15 +51,30 @@ def check(
             hint="Name a published dataset.",
         )
     client = AtmosphereClient()
+    entry, way = find_entry(client, ref), None
+    if named is not None:
+        wanted = LoadRequest(
+            named_type(named, index, "--type"),
+            policy=policy,
+            lenses=accounts(client, repo),
+            allow_code=allowed_code(allow_code),
+            index=searched_index(index),
+        )
+        way = choose_way(client, client.read(entry.schema_ref, Schema), wanted)
     try:
-        verdict = check_policy(client, AtmosphereIndex(client).get_dataset(ref), policy)
+        through, own = ((), None) if way is None else (way.through, way.own)
+        verdict = check_policy(client, entry, policy, through, own)
     except PolicyError as refused:
         verdict = refused.verdict
     if verdict is None:
         raise UsageError("no policy is given", hint="Name its file with --policy, or in ATDATA_POLICY.")
+    found = None if way is None else way.found
     if json:
-        say_json(_as_json(verdict))
+        say_json({**_as_json(verdict), **({} if found is None else as_data(found))})
     else:
+        if found is not None and found.way.edges:
+            table(*way_table(client, found))
+            say()
         _show(verdict)
     if not verdict.allowed:
         raise typer.Exit(1)

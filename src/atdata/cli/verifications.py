@@ -10,9 +10,10 @@ from atdata.atmosphere import AtmosphereClient, LensLoader, VerificationLoader, 
 from atdata.atmosphere.law_tests import METHOD, publish_test, repeat_test, try_lens
 from atdata.cli.account import logged_in
 from atdata.cli.index import confirm
-from atdata.cli.lens import Seed, Uri, account_of, report_as_data, say_lens, say_report
+from atdata.cli.lens import Seed, Uri, report_as_data, say_lens, say_report
 from atdata.cli.options import Json, Yes
 from atdata.cli.output import plural, say, say_json, table
+from atdata.cli.ways import account_of
 from atdata.errors import UsageError
 from atdata.index.verifications import Discount, VerificationReport, drafted
 from atdata.lens.laws import COUNT

@@ -32,6 +32,7 @@ Store = TypeVar("Store", bound=RecordStore)
 
 _SCHEMA = "Give the address that publish_schema gave: at://.../science.alt.dataset.schema/Name:1.0.0."
 
+
 class OwnLenses(Protocol):
     """The lenses of one's own index, and what it keeps of their verifications; such as `LocalIndex`."""
 
