@@ -143,7 +143,7 @@ class LensCandidates:
         return cid
 
     def name(self, cid: Cid) -> str:
-        """What people call a schema."""
+        """The name of a schema, for people."""
         return self._names.get(cid, str(cid))
 
     def _known_here(self) -> Iterator[LensEdge]:

@@ -183,7 +183,7 @@ class Inquiry:
             return tuple(found)
         known = [subject.uri for subject in found]
         for uri in filter(None, (entry.schema_ref, entry.metadata_schema_ref)):
-            if uri not in known and not (entry.evidence is None and uri.authority == AUTHORITY):
+            if uri not in known and not (_is_own(entry) and uri.authority == AUTHORITY):
                 try:
                     found.append(self._subject("schema", self._reader.read(uri, Schema)))
                 except AtdataError as error:
@@ -228,7 +228,7 @@ class Inquiry:
         return report if report.found else (JudgedVerification(LOCAL, Discount.ABSENT),)
 
     def _subject(self, kind: str, record: Record) -> Subject:
-        if record.evidence is None and record.located.authority == AUTHORITY and record.cid is not None:
+        if _is_own(record) and record.cid is not None:
             return Subject(kind, record.located, record.cid, contents_of(record), "kept here, where nobody signs")
         if record.evidence is None:
             raise UsageError(
@@ -283,6 +283,11 @@ class Inquiry:
             return contents_of(kind.from_record(check_record(cbor.decode(block)), collection))
         except (AtdataError, StopIteration):
             return None
+
+
+def _is_own(record: Record) -> bool:
+    """True if a record was read from one's own index, in which nobody signs."""
+    return record.evidence is None and record.uri is not None and record.uri.authority == AUTHORITY
 
 
 def _verification(item: JudgedVerification, record: LensVerification) -> VerificationFact:
