@@ -117,10 +117,13 @@ def test_with_a_type_the_lenses_on_the_way_are_judged(terminal: Terminal, devnet
     check = ("policy", "check", ref, "--policy", "policy.toml")
     judged = (*check, "--type", "types_of_mine:Shown", "--repo", f"@{lab.handle}", "--index", "team.sqlite")
     assert terminal.run(*check) == 0, "nothing is on the way"
+    assert terminal.run(*judged) == 2, "there is no such index"
+    assert not Path("team.sqlite").exists()
+    index = LocalIndex("team.sqlite")
+    assert index.list_lenses() == []
     assert terminal.run(*judged) == 1
     assert "no lens leads from Reading 1.0.0 to Shown" in terminal.err
 
-    index = LocalIndex("team.sqlite")
     own = {"source_schema": index.publish_schema(Reading), "target_schema": index.publish_schema(Kept)}
     here = index.publish_lens(name="own", program=TO_KEPT, **own)
     assert terminal.run(*judged) == 1
