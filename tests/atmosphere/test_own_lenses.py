@@ -117,16 +117,6 @@ def test_a_lens_of_ones_own_index_is_found(team: Team) -> None:
     assert list(team.load(lenses=[str(team.lab.did)]).ordered()) == [Named("a"), Named("b")]
 
 
-def test_of_the_schemas_that_it_leads_to_the_publishers_are_asked(team: Team, bob: DevAccount) -> None:
-    """A lens of one's own index may join schemas of the network."""
-    client = team.network.client(bob)
-    plain, named = SchemaPublisher(client).publish(Plain), SchemaPublisher(client).publish(Named)
-    ends = {"source_schema": plain, "target_schema": named}
-    LensPublisher(client).publish(name="bobs", program=RENAME, rkey="bobs", **ends)
-    team.keep(DROP, Noted, Plain, source_schema=team.schema, target_schema=plain)
-    assert list(team.load().ordered()) == [Named("a"), Named("b")]
-
-
 def test_the_index_of_the_settings_is_looked_into(team: Team, tmp_path: Path) -> None:
     """And made by nobody's looking."""
     with pytest.raises(CompatibilityError):
