@@ -185,7 +185,7 @@ def test_a_program_that_does_not_lead_where_it_says_is_not_used(labs: Labs):
 
 def test_a_program_whose_laws_cannot_be_tried_is_not_used(labs: Labs):
     """It has no view of any sample, so nothing is known of it."""
-    never = {"op": "cast", "field": "operator", "to": "int", "min": 5, "max": 3}
+    never = {"op": "cast", "field": "operator", "to": "int", "min": "0.2", "max": "0.8"}
     back = {"op": "cast", "field": "operator", "to": "str"}
     labs.change(0, Program.of(never, back, *TO_V1.value["steps"]))
     client = labs.network.client()

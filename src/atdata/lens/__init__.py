@@ -11,7 +11,8 @@ A lens between a source type S and a view type V has `get: S -> V` and, where it
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from atdata.lens.functions import Composed, Identity, Lens, Projection, no_putter
+from atdata.lens.functions import Composed, Identity, Lens, no_putter
+from atdata.lens.projection import Projection
 from atdata.lens.registry import find_lens, fitted, lens, register, registered_lens, registered_lenses
 from atdata.lens.ulps import Tolerances, Ulps
 

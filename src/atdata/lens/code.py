@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
+from atdata.arguments import checked_text, checked_type
 from atdata.errors import CodeError, LensError, NoHomeError, SampleError
 from atdata.lens.code_worker import MODULES
 from atdata.lens.functions import Lens
@@ -39,6 +40,11 @@ class FunctionCode:
     function: str
     source: bytes
 
+    def __post_init__(self) -> None:
+        checked_text(self.path, "path")
+        checked_text(self.function, "function")
+        checked_type(self.source, bytes, "source", "Give the text of the file, as bytes.")
+
 
 class CodeLens(Lens[S, V]):
     """A lens whose functions run in a process of their own, without network, files or other processes.
@@ -65,6 +71,9 @@ class CodeLens(Lens[S, V]):
         name: str,
         limits: SandboxLimits | None = None,
     ) -> None:
+        checked_type(getter, FunctionCode, "getter")
+        checked_type(putter, FunctionCode | None, "putter", "Give a FunctionCode, or leave it out.")
+        checked_type(limits, SandboxLimits | None, "limits", "Give SandboxLimits, or leave it out.")
         self._getter, self._putter, self._limits = getter, putter, limits or SandboxLimits()
         self._started: dict[int, Sandbox] = {}  # by process: a fork has none
         back = None if putter is None else self._put_one

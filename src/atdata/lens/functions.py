@@ -8,12 +8,11 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
-from atdata.arguments import checked_type
+from atdata.arguments import checked_call, checked_map, checked_text, checked_type
 from atdata.errors import LensError
-from atdata.lens.signatures import signature_types, types_of
-from atdata.lens.types import between, chosen, converter, free, merger, schema_key
+from atdata.lens.signatures import checked_sample_type, signature_types, types_of
+from atdata.lens.types import chosen, converter, free, schema_key
 from atdata.lens.ulps import Tolerances, Ulps
-from atdata.samples import fields_of
 from atdata.samples.packable import is_plain
 
 if TYPE_CHECKING:
@@ -45,6 +44,7 @@ class Lens(Generic[S, V]):
         rounding: as given; for one made by a decorator it may be set.
 
     Raises:
+        ArgumentTypeError: an argument is of another type.
         LensError: the types are not given, and the annotations do not name them.
     """
 
@@ -58,12 +58,16 @@ class Lens(Generic[S, V]):
         name: str | None = None,
         rounding: Mapping[str, Ulps | int] = MappingProxyType({}),
     ) -> None:
-        self.rounding = rounding
-        self.name = str(getattr(get, "__name__", "lens") if name is None else name)
+        checked_call(get, "get", "Give a function from a sample to its view.")
+        if put is not None:
+            checked_call(put, "put", "Give a function of a view and a sample, or leave it out.")
+        self.rounding = checked_map(rounding, "rounding", "Give ulps by field: {'x': 1}.")
+        self.name = str(getattr(get, "__name__", "lens") if name is None else checked_text(name, "name"))
         if source_type is None or view_type is None:
             source_type, view_type = types_of(get, sys._getframe(1).f_locals, source_type, view_type)
         self.getter_function, self._put = get, put
-        self.source_type, self.view_type = source_type, view_type
+        self.source_type = checked_sample_type(source_type, "source_type")
+        self.view_type = checked_sample_type(view_type, "view_type")
         self.__module__ = str(getattr(get, "__module__", __name__))
 
     @classmethod
@@ -111,6 +115,7 @@ class Lens(Generic[S, V]):
         Raises:
             LensError: its annotations are of other types.
         """
+        checked_call(function, "function", "Decorate a function of a view and a sample.")
         wanted = [self.view_type, self.source_type, self.source_type]
         given = signature_types(function, sys._getframe(1).f_locals)
         if len(given) != 3 or any(g is not None and g is not w for g, w in zip(given, wanted, strict=True)):
@@ -243,7 +248,7 @@ class Composed(Lens[S, W]):
 
     def __init__(self, first: Lens[S, V], second: Lens[V, W], why: str = "") -> None:
         self._why = why
-        if not are_joined(first, second):
+        if not are_joined(_checked(first), _checked(second)):
             raise LensError(
                 "the second lens does not start from the view type of the first",
                 expected=first.view_type.__name__,
@@ -333,41 +338,6 @@ class Identity(Recast[S, S]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Identity, (self.source_type,)
-
-
-class Projection(Lens[S, V]):
-    """The lens from a type to one with some of its fields: the others are left out, and kept on `put`."""
-
-    def __init__(self, source_type: type[S], view_type: type[V]) -> None:
-        given = {field.name: field.type for field in fields_of(source_type)}
-        shared = [(field.name, field.type) for field in fields_of(view_type) if field.name in given]
-        self._names = [name for name, _ in shared]
-        self._free = free(view_type)
-        self._there = [(name, between(given[name], kind)) for name, kind in shared]
-        self._back = [(name, merger(given[name], kind)) for name, kind in shared]
-        super().__init__(self._project, self._restore, source_type=source_type, view_type=view_type, name="projection")
-
-    def reads(self, names: Collection[str] | None = None) -> tuple[str, ...] | None:
-        """See `Lens`."""
-        asked = chosen(self.view_type, names)
-        return tuple(name for name in self._names if name in asked) if is_plain(self.view_type) and self._free else None
-
-    def map_columns(self, columns: Mapping[str, Any], count: int) -> dict[str, Any]:
-        """See `Lens`."""
-        kept = {name: columns[name] for name in self._names if name in columns}
-        added = [field for field in fields_of(self.view_type) if field.name not in self._names]
-        return kept | {field.name: [field.missing() for _ in range(count)] for field in added}
-
-    def _project(self, source: S) -> V:
-        return self.view_type(**{name: convert(getattr(source, name)) for name, convert in self._there})
-
-    def _restore(self, view: V, source: S) -> S:
-        values = {field.name: getattr(source, field.name) for field in fields_of(self.source_type)}
-        values |= {name: merge(getattr(view, name), values[name]) for name, merge in self._back}
-        return self.source_type(**values)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Projection, (self.source_type, self.view_type)
 
 
 def are_joined(first: Lens[Any, Any], second: Lens[Any, Any]) -> bool:

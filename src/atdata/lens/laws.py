@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Literal
 
-from atdata.arguments import checked_text
+from atdata.arguments import checked_list, checked_text, checked_type
 from atdata.errors import LensError, UsageError
 from atdata.lens.counterexamples import Counterexample, Shrinker, differing, joined
 from atdata.lens.ulps import Tolerances, Ulps, alike
 from atdata.lens.watched import NO_HOME, Breach, LensLike, Watched
 from atdata.numbers import checked_int
-from atdata.samples import PackableSample, fields_of
+from atdata.samples import DictSample, PackableSample, fields_of
 from atdata.samples.codec import pack, unpack
 from atdata.samples.space import SPACE, Chance, SampleSpace
 
@@ -51,6 +51,7 @@ class LawReport:
         given: how many samples were given.
         refused: how many generated ones their type refused.
         seconds: how long it took.
+        refusal: what the lens said where it was first not defined; `None` where it always was.
     """
 
     lens: str
@@ -62,6 +63,7 @@ class LawReport:
     given: int = 0
     refused: int = 0
     seconds: float = field(default=0.0, compare=False)
+    refusal: str | None = None
 
     @property
     def verdict(self) -> Literal["holds", "fails"]:
@@ -91,6 +93,7 @@ class LawReport:
             raise LensError(
                 f"the lens {self.lens} was never defined: nothing is known of its laws",
                 path=self.untested[0],
+                actual=self.refusal,
                 hint="Give samples that it takes, and a putter.",
             )
 
@@ -139,14 +142,15 @@ def check_laws(
         FieldTypeError, LimitError: no samples of such types can be generated.
         MissingExtraError: the library of a field is not installed.
         SampleError: a sample that is given does not fit its type.
-        UsageError: samples of a type without fields are to be generated, or an argument is malformed.
+        UsageError: samples of a type without fields are to be generated, or an argument is none of its kind.
     """
     started = perf_counter()
-    given, put = list(samples), [view.packed for view in views]
+    checked_type(lens, LensLike, "lens", "Give a lens: Lens(get, put=put), or a DataLens.")
+    given, put = _packed(samples, "samples"), _packed(views, "views")
     wanted = (0 if given else COUNT) if count is None else checked_int(count, "count")
     tolerances = lens.tolerances if rounding is None else Tolerances.declared(rounding)
     trial = _Trial(lens, tolerances, checked_text(seed, "seed"), put)
-    sources = [*(sample.packed for sample in given), *trial.generated(wanted)]
+    sources = [*given, *trial.generated(wanted)]
     breach = None if lens.putter_function is None else trial.run(sources, mixed=wanted > 0)
     return LawReport(
         lens=lens.name,
@@ -157,7 +161,17 @@ def check_laws(
         given=len(given),
         refused=wanted + len(given) - len(sources),
         seconds=perf_counter() - started,
+        refusal="it has no putter" if lens.putter_function is None else trial.refusal,
     )
+
+
+def _packed(given: Iterable[Any], path: str) -> list[bytes]:
+    """The bytes of some samples."""
+    samples = checked_list(given, object, path, "Give samples, in a list.")
+    return [
+        checked_type(sample, PackableSample | DictSample, f"{path}[{number}]", "Give a sample.").packed
+        for number, sample in enumerate(samples)
+    ]
 
 
 class _Trial:
@@ -166,6 +180,7 @@ class _Trial:
     def __init__(self, lens: LensLike, tolerances: Tolerances, seed: str, views: list[bytes]) -> None:
         self._lens, self._tolerances, self._seed, self._views = lens, tolerances, seed, views
         self.counts = {law: [0, 0] for law in LAWS}
+        self.refusal: str | None = None
         self._known: dict[tuple[bytes, ...], bytes | None] = {}
         typed = issubclass(lens.source_type, PackableSample) and issubclass(lens.view_type, PackableSample)
         self._maps_columns = (
@@ -212,6 +227,7 @@ class _Trial:
             watched.finish()
         except Breach as breach:
             return breach
+        self.refusal = self.refusal or watched.refusal
         self.counts[law][not defined] += 1
         return None
 

@@ -6,8 +6,10 @@ import sys
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
+from atdata.arguments import checked_call, checked_type
 from atdata.errors import LensError, LensNotFoundError
-from atdata.lens.functions import Lens, Projection, Recast
+from atdata.lens.functions import Lens, Recast
+from atdata.lens.projection import Projection
 from atdata.lens.signatures import types_of
 from atdata.lens.types import schema_key
 from atdata.samples import PackableSample, fields_of
@@ -44,6 +46,7 @@ def lens(function: Callable[[S], V]) -> Lens[S, V]:
     Raises:
         LensError: the annotations do not name two sample types.
     """
+    checked_call(function, "function", "Decorate a function from a sample to its view.")
     source_type, view_type = types_of(function, sys._getframe(1).f_locals)
     made = Lens(function, source_type=source_type, view_type=view_type, name=function.__name__)
     register(made)
@@ -52,6 +55,7 @@ def lens(function: Callable[[S], V]) -> Lens[S, V]:
 
 def register(made: Lens[Any, Any]) -> None:
     """Make a lens the one that `Dataset.as_type` uses between its two schemas; a later one replaces it."""
+    checked_type(made, Lens, "made", "Give a lens: Lens(get, put=put), or a DataLens.")
     _registry.setdefault(schema_key(made.source_type), {})[schema_key(made.view_type)] = made
 
 
@@ -72,12 +76,14 @@ def fitted(found: Lens[Any, Any], source_type: type[S], view_type: type[V]) -> L
     Raises:
         LensError: it joins other schemas.
     """
+    checked_type(found, Lens, "found", "Give a lens.")
     wanted = [schema_key(source_type), schema_key(view_type)]
     if [schema_key(found.source_type), schema_key(found.view_type)] != wanted:
         raise LensError(
             f"the lens {found.name} joins other types",
             expected=f"{source_type.__name__} -> {view_type.__name__}",
             actual=f"{found.source_type.__name__} -> {found.view_type.__name__}",
+            hint="Give a lens between these two types.",
         )
     return found._between(source_type, view_type)
 

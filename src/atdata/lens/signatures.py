@@ -7,8 +7,24 @@ import typing
 from collections.abc import Callable
 from typing import Any
 
-from atdata.errors import LensError
+from atdata.errors import ArgumentTypeError, LensError
 from atdata.samples import DictSample, PackableSample
+
+
+def checked_sample_type(given: Any, path: str) -> type[Any]:
+    """A sample type.
+
+    Raises:
+        ArgumentTypeError: it is none.
+    """
+    if isinstance(given, type) and issubclass(given, PackableSample | DictSample):
+        return given
+    raise ArgumentTypeError(
+        f"{path} must be a sample type",
+        path=path,
+        actual=getattr(given, "__name__", type(given).__name__),
+        hint="Give a class that is decorated with @atdata.packable.",
+    )
 
 
 def types_of(
@@ -27,10 +43,12 @@ def types_of(
     Raises:
         LensError: the annotations do not name two sample types.
     """
+    source: Any
+    view: Any
     found = signature_types(function, local)
     source, view = [source_type or found[0], view_type or found[-1]] if len(found) == 2 else [None, None]
     kinds = (PackableSample, DictSample)
-    if source is None or view is None or not issubclass(source, kinds) or not issubclass(view, kinds):
+    if not all(isinstance(kind, type) and issubclass(kind, kinds) for kind in (source, view)):
         name = getattr(function, "__name__", "a function")
         raise LensError(
             f"{name} cannot be a lens: its annotations must be two sample types",
@@ -45,11 +63,17 @@ def signature_types(function: Callable[..., Any], local: dict[str, Any]) -> list
     """The classes in the annotations of a function's parameters and result; `None` for others."""
     try:
         hints = typing.get_type_hints(function, localns=local)
-    except (NameError, AttributeError, SyntaxError, TypeError) as error:
+        names = [*inspect.signature(function).parameters, "return"]
+    except (
+        NameError,
+        AttributeError,
+        SyntaxError,
+        TypeError,
+        ValueError,
+    ) as error:  # of some builtins nothing is known
         what, hint = (
-            f"an annotation of {function.__name__} cannot be resolved",
+            f"an annotation of {getattr(function, '__name__', 'a function')} cannot be resolved",
             "Annotate it with classes that are defined.",
         )
         raise LensError(what, actual=error, hint=hint) from error
-    names = [*inspect.signature(function).parameters, "return"]
     return [hints[name] if isinstance(hints.get(name), type) else None for name in names]

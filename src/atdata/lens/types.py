@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
-from atdata.errors import NoHomeError
+from atdata.errors import LensError, NoHomeError
 from atdata.samples import DictOf, DictSample, FieldType, ListOf, Maybe, TupleOf, fields_of
 from atdata.samples.kinds import Misfit
 from atdata.samples.kinds.choices import EnumOf
@@ -27,13 +27,13 @@ Convert: TypeAlias = Callable[[Any], Any]
 Coder: TypeAlias = Callable[[Any], Any]
 
 
-def schema_key(sample_type: type) -> Hashable:
+def schema_key(sample_type: Any) -> Hashable:
     """The key that equal schemas have in common: name, fields, types and units, without documentation.
 
     Raises:
         FieldTypeError: it is no sample type.
     """
-    if issubclass(sample_type, DictSample):
+    if isinstance(sample_type, type) and issubclass(sample_type, DictSample):
         return sample_type
     schema = schema_of(sample_type)
     return dataclasses.replace(schema, fields=tuple(map(_bare, schema.fields)))
@@ -53,6 +53,14 @@ def schema_cid(sample_type: type) -> Cid:
 def chosen(sample_type: type, names: Collection[str] | None) -> tuple[str, ...]:
     """The names of the fields of a sample type, or of those that are asked for, in its order."""
     return tuple(field.name for field in fields_of(sample_type) if names is None or field.name in names)
+
+
+def another_type(wanted: type, given: Any) -> LensError:
+    """The error that a sample is of no such type."""
+    name = wanted.__name__
+    return LensError(
+        f"a sample is no {name}", expected=name, actual=type(given).__name__, hint=f"Give a sample of type {name}."
+    )
 
 
 def undocumented(kind: FieldType) -> FieldType:
@@ -157,7 +165,14 @@ def converter(source_type: type[S], view_type: type[V]) -> Callable[[S], V]:
     theirs = {field.name: field.type for field in fields_of(source_type)}
     steps = [(field.name, between(theirs[field.name], field.type)) for field in fields_of(view_type)]
     make = maker_of(view_type)
-    return lambda sample: make({name: convert(getattr(sample, name)) for name, convert in steps})
+
+    def converted(sample: S) -> V:
+        try:
+            return make({name: convert(getattr(sample, name)) for name, convert in steps})
+        except AttributeError:
+            raise another_type(source_type, sample) from None
+
+    return converted
 
 
 def between(one: FieldType, other: FieldType) -> Convert:

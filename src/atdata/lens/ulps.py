@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from atdata.arguments import checked_map
 from atdata.errors import UsageError
 from atdata.samples import PackableSample, fields_of
 from atdata.samples.codec import pack, unpack
@@ -55,11 +56,14 @@ class Ulps:
 
     def __post_init__(self) -> None:
         whole = type(self.count) is int and self.count >= 0
-        if not whole or not math.isfinite(self.operand) or self.format not in (None, *_FORMATS):
+        operand: object = self.operand
+        number = isinstance(operand, int | float) and math.isfinite(operand)
+        if not whole or not number or self.format not in (None, *_FORMATS):
             raise UsageError(
                 "a rounding is malformed",
                 expected=f"a whole number of ulps, a finite operand, and one of {', '.join(_FORMATS)}",
                 actual=self,
+                hint="Give ulps: 1, or Ulps(1, operand=32.0).",
             )
 
     def __call__(self, size: float, own: str) -> Fraction:
@@ -90,9 +94,11 @@ class Tolerances:
         """The rounding that somebody declares, where a number is one of ulps.
 
         Raises:
+            ArgumentTypeError: it is no map.
             UsageError: a rounding is malformed.
         """
-        each = {name: found if isinstance(found, Ulps) else Ulps(found) for name, found in rounding.items()}
+        given = checked_map(rounding, "rounding", "Give ulps by field: {'x': 1}.")
+        each = {name: found if isinstance(found, Ulps) else Ulps(found) for name, found in given.items()}
         return cls(each, each, frozenset(each))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -19,6 +19,7 @@ NO_HOME = "NoHomeError"
 """The text that stands for a result where a lens is not defined."""
 
 
+@runtime_checkable
 class LensLike(Protocol):
     """All that trials ask of a lens: see `Lens`."""
 
@@ -74,6 +75,9 @@ class Watched:
         finite: the fields, by name or path, in which finite numbers must not become infinite.
         known: results of earlier calls.
         other: another source, which is looked at last.
+
+    Attributes:
+        refusal: the first `NoHomeError`, for people; `None` where there was none.
     """
 
     def __init__(
@@ -85,6 +89,7 @@ class Watched:
     ) -> None:
         self.lens, self._finite, self._known, self._other = lens, finite, known, other
         self._held: list[tuple[Any, bytes]] = []
+        self.refusal: str | None = None
 
     def get(self, source: bytes) -> bytes | None:
         """The view of a sample; `None` where there is none.
@@ -145,8 +150,8 @@ class Watched:
         try:
             with np.errstate(all="ignore"):  # what a process has set is no part of a lens
                 made = function(*arguments)
-        except NoHomeError:
-            pass
+        except NoHomeError as error:
+            self.refusal = self.refusal or f"{name} raises {_said(error)}"
         except Exception as error:
             raise Breach("Total", f"a {wanted.__name__}, or NoHomeError", f"{name} raises {_said(error)}") from error
         else:

@@ -13,9 +13,12 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union
 
 from atdata.errors import FieldTypeError
-from atdata.samples.kinds import KINDS, FieldType, Marker, Maybe, Misfit
+from atdata.samples.kinds import KINDS, DictOf, FieldType, ListOf, Marker, Maybe, Misfit, SampleOf, TupleOf
 from atdata.samples.kinds.field import Doc, Field, Unit
 from atdata.samples.kinds.kind import unfit
+
+MAX_LEVELS = 32
+"""Lists, dicts, tuples and samples in each other in a field: more are read from no schema."""
 
 _ALIAS: Any = getattr(typing, "TypeAliasType", ())  # there from Python 3.12 on
 
@@ -36,8 +39,39 @@ def parse_field(name: str, annotation: Any, path: str, default: Callable[[], Any
         FieldTypeError: no sample can hold such a field; `path` names it.
     """
     said = _Said()
+    _check_levels(annotation, path)
     kind = parse_annotation(said.taken(annotation), path)
+    if levels(kind) > MAX_LEVELS:  # with those of the samples in it
+        raise _too_deep(path)
     return Field(name, kind, default, said.unit, said.doc)
+
+
+def levels(kind: FieldType) -> int:
+    """The number of containers in each other."""
+    if isinstance(kind, SampleOf):
+        return 1 + max((levels(part.type) for part in kind.fields), default=0)
+    if isinstance(kind, TupleOf):
+        return 1 + max(map(levels, kind.items), default=0)
+    return 1 + levels(kind.inner) if isinstance(kind, Maybe | ListOf | DictOf) else 0
+
+
+def _check_levels(annotation: Any, path: str) -> None:
+    """Check that an annotation is none that can be walked by no recursion."""
+    waiting = [(annotation, 0)]
+    while waiting:
+        found, level = waiting.pop()
+        if level > 4 * MAX_LEVELS:  # `Annotated` and `| None` are levels here too
+            raise _too_deep(path)
+        waiting += [(part, level + 1) for part in typing.get_args(found)]
+
+
+def _too_deep(path: str) -> FieldTypeError:
+    return FieldTypeError(
+        "a field type is nested too deeply",
+        path=path,
+        expected=f"at most {MAX_LEVELS} lists, dicts and samples in each other",
+        hint="Use dict or list without a type further inside.",
+    )
 
 
 def parse_annotation(annotation: Any, path: str) -> FieldType:

@@ -8,20 +8,23 @@ member `atdata` of a node, beside what other readers take.
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
 
 from atdata.errors import SchemaError
 from atdata.samples import Array, DictOf, FieldType, ListOf, Maybe, Plain, Scalar
+from atdata.samples.fields import MAX_LEVELS
 from atdata.samples.kinds import LABELS, REFERENCES
 from atdata.samples.kinds.kind import OURS
 from atdata.samples.kinds.nested import read_fields, write_fields
 from atdata.samples.kinds.scalars import JSON_TYPES
 from atdata.schema.model import SampleSchema
 
+Read: TypeAlias = Callable[[Any, str], FieldType]
+"""Reads a node inside of another."""
+
 DRAFT = "draft-07"
 _META = "http://json-schema.org/draft-07/schema#"
-_MAX_DEPTH = 32
 
 
 def to_json_schema(schema: SampleSchema) -> tuple[dict[str, Any], dict[str, str]]:
@@ -40,13 +43,19 @@ def from_json_schema(name: str, content: Mapping[str, Any]) -> SampleSchema:
 
 
 def _read(node: Any, path: str, depth: int) -> FieldType:
-    if not isinstance(node, Mapping) or depth > _MAX_DEPTH:
+    if depth > MAX_LEVELS:
+        raise SchemaError("a schema is nested too deeply", path=path, expected=f"at most {MAX_LEVELS} levels")
+    if not isinstance(node, Mapping):
         raise SchemaError("a schema is malformed", path=path, actual=_show(node))
-    plain = _read_plain(node, path, depth)
     ours = node.get(OURS)
     label = ours.get("type") if isinstance(ours, Mapping) else None
     if "$ref" in node or not isinstance(ours, Mapping) or not isinstance(label, str) or label not in LABELS:
-        return plain  # of kinds that came later, what is stored
+        return _read_plain(
+            node, path, lambda part, place: _read(part, place, depth + 1)
+        )  # of later kinds, what is stored
+    plain = _read_plain(
+        node, path, lambda *_: Plain()
+    )  # what is inside is read once, or a deep one would take for ever
     kind: Any = LABELS[label].read(node, ours, path, lambda part, place: _read(part, place, depth + 1))
     if not _is_stored_as(kind.stored, plain):
         raise SchemaError(
@@ -63,25 +72,25 @@ def _is_stored_as(stored: FieldType, plain: FieldType) -> bool:
     return type(stored) is type(plain) and (not isinstance(stored, Scalar) or stored == plain)
 
 
-def _read_plain(node: Mapping[str, Any], path: str, depth: int) -> FieldType:
+def _read_plain(node: Mapping[str, Any], path: str, read: Read) -> FieldType:
     """The kind of a node as JSON Schema has it."""
     if "$ref" in node:
         return _read_reference(node, path)
     if "anyOf" in node or "oneOf" in node:
-        return _read_choice(node, path, depth)
+        return _read_choice(node, path, read)
     kind = node.get("type")
     if isinstance(kind, list):  # ["string", "null"]
-        return _read_choice({"anyOf": [{**node, "type": one} for one in kind]}, path, depth)
+        return _read_choice({"anyOf": [{**node, "type": one} for one in kind]}, path, read)
     if kind == "string" and (node.get("format") == "byte" or node.get("contentEncoding") == "base64"):
         return Scalar("bytes")
     if isinstance(kind, str) and kind in JSON_TYPES:
         return Scalar(JSON_TYPES[kind])
     if kind == "array":
-        return ListOf(_read(node["items"], f"{path}.items", depth + 1) if "items" in node else Plain())
+        return ListOf(read(node["items"], f"{path}.items") if "items" in node else Plain())
     if kind == "object":
         inner = node.get("additionalProperties")
         known = isinstance(inner, Mapping)
-        return DictOf(_read(inner, f"{path}.additionalProperties", depth + 1) if known else Plain())
+        return DictOf(read(inner, f"{path}.additionalProperties") if known else Plain())
     if kind is None:
         return Plain()
     raise SchemaError("a field's type is unknown", path=path, actual=_show(kind))
@@ -95,7 +104,7 @@ def _read_reference(node: Mapping[str, Any], path: str) -> FieldType:
     raise SchemaError("a $ref is unknown", path=path, actual=_show(ref))
 
 
-def _read_choice(node: Mapping[str, Any], path: str, depth: int) -> FieldType:
+def _read_choice(node: Mapping[str, Any], path: str, read: Read) -> FieldType:
     options = node.get("anyOf", node.get("oneOf"))
     rest = [o for o in options if o != {"type": "null"}] if isinstance(options, list) else []
     if not isinstance(options, list) or len(rest) != 1 or len(options) > 2:
@@ -104,7 +113,7 @@ def _read_choice(node: Mapping[str, Any], path: str, depth: int) -> FieldType:
         )
     if isinstance(rest[0], Mapping) and rest[0].get("type") == "null":
         raise SchemaError("a field is always null", path=path)
-    inner = _read(rest[0], path, depth + 1)
+    inner = read(rest[0], path)
     return inner if len(options) == 1 or isinstance(inner, Maybe) else Maybe(inner)
 
 

@@ -45,12 +45,20 @@ def casting(kind: FieldType, to: str, least: Fraction | None, most: Fraction | N
     if isinstance(kind, Array) and known and to in DTYPES:
         return _of_arrays(kind, to, least, most)
     ways = _WAYS.get((kind.kind, to)) if isinstance(kind, Scalar) else None
-    if ways is None or ((least is not None or most is not None) and to not in ("int", "float")):
+    if ways is not None and to not in ("int", "float") and (least, most) != (None, None):
+        raise LensError(
+            f"a range is stated of {to}, which is no number",
+            path=where,
+            expected="min and max with int, float or a dtype",
+            hint="Leave out min and max, or cast to a number first.",
+        )
+    if ways is None:
         pairs = ", ".join(f"{one} to {other}" for one, other in _WAYS)
         raise LensError(
             f"{kind} cannot be cast to {to[:40]}",
             path=where,
             expected=f"{pairs}; an array of numbers of one dtype to another dtype",
+            hint="Cast in two steps, or map the values.",
         )
     there, back = ways
     in_range = _range(least, most)

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
-from atdata.arguments import checked_type
+from atdata.arguments import checked_list, checked_map, checked_type
 from atdata.errors import LensError, NoHomeError
 from atdata.lens.complement import Complement, digest_of
 from atdata.lens.functions import Composed, Lens, Recast, are_joined
 from atdata.lens.language.declared import tolerances_of
 from atdata.lens.language.program import Program, bare_field
 from atdata.lens.language.trees import Tree, added, removed, values_of
-from atdata.lens.types import closer, coder, opener
+from atdata.lens.types import another_type, closer, coder, opener
 from atdata.lens.ulps import Tolerances, are_near
+from atdata.numbers import checked_int
 from atdata.samples import fields_of
 from atdata.samples.codec import pack, unpack
 from atdata.samples.kinds import Misfit
@@ -45,8 +46,7 @@ class _Side:
                 for name, convert in self.openers.items()
             }
         except (Misfit, AttributeError, TypeError):
-            name = self.sample_type.__name__
-            raise LensError(f"a sample is no {name}", expected=name, actual=type(sample).__name__) from None
+            raise another_type(self.sample_type, sample) from None
 
     def closed(self, tree: Tree) -> Any:
         """The sample of a tree."""
@@ -210,9 +210,10 @@ class DataLens(Lens[S, V]):
             number: chooses among the values that a step knows, where it knows few.
 
         Raises:
+            UsageError: the number is none.
             NoHomeError: none can be made.
         """
-        tree = self._view.opened(view)
+        tree, number = self._view.opened(view), checked_int(number, "number")
         for step in reversed(self.steps):
             if step.known:
                 (path,) = step.outputs
@@ -227,7 +228,8 @@ class DataLens(Lens[S, V]):
         """See `Lens`."""
         if not is_plain(self.view_type):
             return None
-        needed = {name for name in self._view.names if names is None or name in names}
+        asked = self._view.names if names is None else checked_list(names, str, "names")
+        needed = {name for name in self._view.names if name in asked}
         dropped = set[str]()  # what a step makes may have no view, and is looked at although it is dropped
         for step in reversed(self.steps):
             made, taken = ({path[0] for path in paths} for paths in (step.outputs, step.inputs))
@@ -240,7 +242,7 @@ class DataLens(Lens[S, V]):
 
     def map_columns(self, columns: Mapping[str, Any], count: int) -> dict[str, Any]:
         """See `Lens`."""
-        mapped = _converted(columns, self._source.openers)
+        mapped = _converted(checked_map(columns, "columns"), self._source.openers)
         for step in self.steps:
             mapped = step.map_columns(mapped, count)
         return _converted(mapped, self._view.closers)

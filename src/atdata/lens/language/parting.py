@@ -228,8 +228,22 @@ def _parting(step: Split | Join, count: int, number: int) -> _OfText | _OfArray:
     if (step.separator is None) == (step.index is None):
         raise LensError("parts need a separator (of text) or an index (of an array)", path=f"steps[{number}]")
     if step.index is not None:
-        if count != 2 or not 0 <= step.index <= LARGEST or step.at != "all":
-            raise LensError("an index makes two parts", path=member_of(number, "index"), actual=f"{count} parts")
+        if not 0 <= step.index <= LARGEST:
+            raise LensError(
+                "an index is no number of items",
+                path=member_of(number, "index"),
+                expected=f"0 to {LARGEST}",
+                actual=step.index,
+                hint="Count from the beginning of the array.",
+            )
+        if step.at != "all":
+            raise LensError(
+                "an index has no separators to choose from", path=member_of(number, "at"), hint="Leave out at."
+            )
+        if count != 2:
+            raise LensError(
+                "an index makes two parts", path=member_of(number, "index"), actual=f"{count} parts", hint="Name two."
+            )
         return _OfArray(step.index)
     if not step.separator or count < 2 or (step.at != "all" and count != 2):
         raise LensError(

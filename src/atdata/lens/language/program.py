@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from atdata.arguments import checked_map, checked_text, checked_type
 from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
 from atdata.errors import DataModelError, FieldTypeError, LensError, SchemaError
@@ -23,7 +24,7 @@ from atdata.lens.language.constants import check_plain_data
 from atdata.lens.language.trees import Fields
 from atdata.lens.types import undocumented
 from atdata.samples import Array, DictOf, FieldType, ListOf, Maybe, TupleOf, fields_of
-from atdata.samples.fields import accepts
+from atdata.samples.fields import accepts, levels
 from atdata.samples.kinds import SampleOf
 from atdata.samples.kinds.field import Field
 
@@ -63,6 +64,9 @@ class Program:
 
     text: str
 
+    def __post_init__(self) -> None:
+        checked_text(self.text, "text", "Give the program's JSON: Program.parse(text).")
+
     @classmethod
     def parse(cls, value: Mapping[str, Any] | str) -> Program:
         """The program that a value of JSON, or its text, says.
@@ -70,11 +74,7 @@ class Program:
         Raises:
             LensError: it says none; `path` names the place.
         """
-        if isinstance(value, str):
-            try:
-                value = json.loads(value)
-            except (ValueError, RecursionError) as error:
-                raise LensError("a program is no JSON", actual=str(error)[:100]) from None
+        value = _loaded(value) if isinstance(value, str) else value
         check_plain_data(value)
         program = cls(json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False))
         program._form  # noqa: B018  says what is wrong with it
@@ -102,13 +102,18 @@ class Program:
             place = path.rstrip("`").removeprefix("$").removeprefix(".") or None
             raise LensError("a program is not of the language", path=place, actual=said[:200]) from None
         if len(form.steps) > MOST_STEPS:
-            raise LensError("a program has too many steps", expected=f"at most {MOST_STEPS}", actual=len(form.steps))
+            raise LensError(
+                "a program has too many steps",
+                expected=f"at most {MOST_STEPS}",
+                actual=len(form.steps),
+                hint="Make several programs, and compose their lenses.",
+            )
         return form
 
     @property
     def value(self) -> dict[str, Any]:
         """Its JSON as data, a new one each time."""
-        value: dict[str, Any] = json.loads(self.text)
+        value: dict[str, Any] = _loaded(self.text)
         return value
 
     @cached_property
@@ -117,7 +122,13 @@ class Program:
         return Cid.of_cbor(cbor.encode(self.value))
 
     def then(self, other: Program) -> Program:
-        """The program that does this and then another."""
+        """The program that does this and then another.
+
+        Raises:
+            ArgumentTypeError: the other is no program.
+            LensError: both together have too many steps.
+        """
+        checked_type(other, Program, "other", "Give a program: Program.of(...), or Program.parse(text).")
         return Program.of(*self.value["steps"], *other.value["steps"])
 
     __or__ = then
@@ -140,7 +151,7 @@ class Program:
         Raises:
             LensError: a step finds no field that it could work on.
         """
-        bound = []
+        bound, fields = [], checked_map(fields, "fields", "Give the fields of a sample type, by name.")
         for number, step in enumerate(self._form.steps):
             try:
                 bound.append(step.bind(fields, number))
@@ -149,7 +160,7 @@ class Program:
                     "a step of a program has no possible type", path=f"steps[{number}]", actual=error.what
                 ) from None
             fields = bound[-1].after
-            if any(_levels(field.type) > MOST_LEVELS for field in fields.values()):
+            if any(levels(field.type) > MOST_LEVELS for field in fields.values()):
                 raise LensError(
                     "a program makes too many levels", path=f"steps[{number}]", expected=f"at most {MOST_LEVELS}"
                 )
@@ -159,18 +170,16 @@ class Program:
         return json.dumps(self.value, indent=2, ensure_ascii=False)
 
 
+def _loaded(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise LensError("a program is no JSON", actual=str(error)[:100], hint="Write it as Program.of does.") from None
+
+
 def bare_field(field: Field) -> Field:
     """A field as programs see it: without documentation, a default, or classes."""
     return Field(field.name, undocumented(field.type.as_data()), unit=field.unit)
-
-
-def _levels(kind: FieldType) -> int:
-    """The number of containers in each other."""
-    if isinstance(kind, SampleOf):
-        return 1 + max((_levels(part.type) for part in kind.fields), default=0)
-    if isinstance(kind, TupleOf):
-        return 1 + max(map(_levels, kind.items), default=0)
-    return 1 + _levels(kind.inner) if isinstance(kind, Maybe | ListOf | DictOf) else 0
 
 
 def _check_reached(reached: Fields, wanted: Fields, name: str) -> None:

@@ -11,6 +11,7 @@ from atdata.lens.language.lens import DataLens
 from atdata.lens.language.program import Program, bare_field
 from atdata.lens.language.trying import try_program
 from atdata.lens.laws import COUNT, LawReport
+from atdata.numbers import checked_int
 from atdata.samples import fields_of
 
 
@@ -67,7 +68,9 @@ def propose(source_type: type[Any], view_type: type[Any], *, count: int = COUNT)
 
     Raises:
         FieldTypeError: one is no sample type.
+        UsageError: the count is no number.
     """
+    count = checked_int(count, "count")
     old, new = ({field.name: bare_field(field) for field in fields_of(kind)} for kind in (source_type, view_type))
     draft = Draft()
     draft.lead(old, new)

@@ -100,6 +100,13 @@ class Cast(Step, frozen=True):
         """See `Step`."""
         least = None if self.min is None else exact(self.min, member_of(number, "min"))
         most = None if self.max is None else exact(self.max, member_of(number, "max"))
+        if least is not None and most is not None and least > most:
+            raise LensError(
+                "a range holds no number: its least is larger than its most",
+                path=member_of(number, "min"),
+                actual=f"{self.min} to {self.max}"[:80],
+                hint="Exchange min and max.",
+            )
 
         def convert(kind: FieldType) -> Conversion:
             return casting(kind, self.to, least, most, member_of(number, "to"))
@@ -120,7 +127,11 @@ class MapValues(Step, tag="map", frozen=True):
         """See `Step`."""
         if not 0 < len(self.values) <= MOST:
             raise LensError(
-                "a map of values needs some pairs", path=member_of(number, "values"), expected=f"1 to {MOST}"
+                f"a map of values has {'too many' if self.values else 'no'} pairs",
+                path=member_of(number, "values"),
+                expected=f"1 to {MOST:,}",
+                actual=f"{len(self.values):,}",
+                hint="Map fewer values; what needs more is a function." if self.values else "Give some: [[from, to]].",
             )
 
         def convert(kind: FieldType) -> Conversion:
