@@ -11,17 +11,20 @@ from atdata.replica.columns import blobs_of
 from atdata.replica.copying import ReplicaCopy
 from atdata.replica.reading import AccountReading, Backlink, Reading
 from atdata.replica.replica import Replica, open_replica
+from atdata.replica.statements import Statements
 from atdata.replica.stored import StoredRecord
-from atdata.replica.writing import Moved, RecordChange, Writing
+from atdata.replica.writing import Derivation, Moved, RecordChange, Writing
 
 __all__ = [
     "AccountReading",
     "Backlink",
+    "Derivation",
     "Moved",
     "Reading",
     "RecordChange",
     "Replica",
     "ReplicaCopy",
+    "Statements",
     "StoredRecord",
     "Writing",
     "blobs_of",
