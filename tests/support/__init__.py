@@ -14,6 +14,7 @@ Processes
     terminal     the command line in this process, and what it says
     commands     the command line in a process of its own, which a test may kill
     trials       a command over a network that fails, killed at a request that is chosen
+    repositories    accounts whose repositories are made here, for tests of what follows them
     rivals       processes that publish at the same moment
     trainings    training runs of two ranks, as users write them; run as a script
     hostile      what a sandbox runs: code that is sent, and a kernel that refuses

@@ -1,0 +1,13 @@
+"""Search: words and facets of datasets, schemas and lenses that a replica holds, ranked by a rule that anybody can follow.
+
+The rows are made from verified records in the transactions that write these (`SearchIndex`), and can be made again. What
+a question means is in `question.py`, what a document holds in `document.py`; the database finds both by the same tokens.
+"""
+
+from __future__ import annotations
+
+from atdata.search.answers import FacetCount, Hit, SearchAnswer, search
+from atdata.search.index import SearchIndex
+from atdata.search.question import Condition, Question, Term
+
+__all__ = ["Condition", "FacetCount", "Hit", "Question", "SearchAnswer", "SearchIndex", "Term", "search"]

@@ -1,0 +1,238 @@
+"""Answers: what a question finds, ranked, counted by facets, page by page.
+
+The rank of a record is its score, then its time, the newest first, then its address. A term is worth as much as the best
+field it is in (`COLUMNS`); the score is the sum. All of that is known of up to 10,000 records that a question finds; of
+more, the 10,000 that came last are looked at, and the answer says so.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from atdata.atproto.cid import Cid
+from atdata.atproto.syntax import AtUri
+from atdata.errors import UsageError
+from atdata.records.nsids import SCHEMA
+from atdata.replica import Statements, StoredRecord
+from atdata.search.engines import Matches, TokenQuery, word_index
+from atdata.search.facets import Facet, FacetKind
+from atdata.search.packing import Numbers, count_codes
+from atdata.search.question import Question
+
+MOST = 10_000
+"""Records that are ranked and counted."""
+MAX_PAGE = 100
+
+_VALUES, _TIED = 20, 500  # of a facet: that are counted out; that are tied at the end
+_MAX_NUMBER = 2**62
+_MAX_CURSOR = 12_000
+_CHUNK = 500
+
+
+@dataclass(frozen=True, slots=True)
+class FacetCount:
+    """A value of a facet, and how many of the records that were found have it."""
+
+    value: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A record that was found, with its score."""
+
+    record: StoredRecord
+    score: int
+
+
+@dataclass(frozen=True, slots=True)
+class SearchAnswer:
+    """A page of what a question finds.
+
+    Attributes:
+        hits: in their order.
+        total: how many records were looked at, on all pages.
+        exact: whether these are all that the question finds; else they are those that came last.
+        facets: by kind, the values that most have.
+        cursor: leads to the next page; `None` at the end.
+    """
+
+    hits: tuple[Hit, ...] = ()
+    total: int = 0
+    exact: bool = True
+    facets: Mapping[str, tuple[FacetCount, ...]] = field(default_factory=dict)
+    cursor: str | None = None
+
+
+class _Place(NamedTuple):
+    """The place of the last record of a page, and the highest number that its walk looks at."""
+
+    top: int
+    score: int
+    time: int
+    uri: str
+
+    @property
+    def cursor(self) -> str:
+        return base64.urlsafe_b64encode(json.dumps(list(self)).encode()).decode().rstrip("=")
+
+    @classmethod
+    def of(cls, cursor: str) -> _Place:
+        try:
+            if len(cursor) > _MAX_CURSOR:
+                raise ValueError
+            place = cls(*json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True)))
+            if not all(type(n) is int and abs(n) < _MAX_NUMBER for n in place[:3]) or type(place.uri) is not str:
+                raise ValueError
+        except (ValueError, TypeError, RecursionError):
+            raise UsageError(
+                "a cursor is none that was given out", actual=cursor[:100], hint="Begin with the first page."
+            ) from None
+        return place
+
+
+Compatible = Callable[[Statements, AtUri], Sequence[Cid]]
+"""The content identities of schemas of which a schema's type reads the samples."""
+
+
+def same_content(sql: Statements, schema: AtUri) -> Sequence[Cid]:
+    """The content identity of a schema that the replica holds; none where it holds it not."""
+    found = """SELECT r.content FROM replica_accounts a JOIN replica_records r ON r.account = a.id
+        WHERE a.did = ? AND r.key = ? AND r.kind = ? AND a.status = 'active' AND r.content IS NOT NULL"""
+    _, _, key = schema.removeprefix("at://").partition("/")
+    row = sql.first(found, str(schema.authority), key.encode(), SCHEMA)
+    return [] if row is None else [Cid.from_bytes(row[0])]
+
+
+def search(
+    sql: Statements,
+    question: Question,
+    *,
+    limit: int = 25,
+    cursor: str | None = None,
+    facets: bool = True,
+    compatible: Compatible = same_content,
+) -> SearchAnswer:
+    """A page of what a question finds, of one state of a replica.
+
+    A walk from page to page by cursors gives each record once that is there all the while and does not change,
+    whatever is written meanwhile; records that came later are not among them.
+
+    Args:
+        sql: in a transaction.
+        question: what is asked.
+        limit: records on a page, at most 100.
+        cursor: of the page before.
+        facets: whether they are counted.
+        compatible: what is compatible with a schema that is asked for.
+
+    Raises:
+        UsageError: the cursor is none, or the limit.
+    """
+    if not 1 <= limit <= MAX_PAGE:
+        raise UsageError("a page cannot have so many records", expected=f"1 to {MAX_PAGE}", actual=limit)
+    place = None if cursor is None else _Place.of(cursor)
+    if question.void:
+        return SearchAnswer()
+    top = place.top if place else sql.first("SELECT coalesce(max(id), 0) FROM search_shown")[0]
+    required = [condition.tokens for condition in question.conditions if condition.present]
+    if question.compatible is not None:
+        contents = [Facet(FacetKind.content, str(cid)).token for cid in compatible(sql, question.compatible)]
+        if not contents:
+            return SearchAnswer()
+        required.append(tuple(contents))
+    excluded = [token for condition in question.conditions if not condition.present for token in condition.tokens]
+    wanted = TokenQuery(question.terms, tuple(required), (*excluded, *_hidden(sql)), top, MOST)
+    found = word_index(sql).find(sql, wanted)
+    hits, last = _page(sql, found, limit, place, top)
+    counted = _counts(sql, found.codes) if facets else {}
+    return SearchAnswer(hits, len(found.numbers), not found.more, counted, last)
+
+
+def _hidden(sql: Statements) -> list[str]:
+    """The tokens of accounts that are hidden and of which documents are still there."""
+    found = """SELECT a.did FROM search_pending p JOIN search_hidden h ON h.account = p.account
+        JOIN replica_accounts a ON a.id = h.account ORDER BY a.id"""
+    return list(dict.fromkeys(Facet(FacetKind.publisher, did).token for (did,) in sql.all(found)))
+
+
+def _page(
+    sql: Statements, found: Matches, limit: int, place: _Place | None, top: int
+) -> tuple[tuple[Hit, ...], str | None]:
+    """The records of a page, and the cursor to the next."""
+    order = np.lexsort((-found.times, -found.scores))
+    scores, times, numbers = found.scores[order], found.times[order], found.numbers[order]
+    first = 0
+    if place:
+        before = (scores > place.score) | ((scores == place.score) & (times > place.time))
+        first = int(np.count_nonzero(before))
+    # Of those that are tied with the last of the page, and with that of the page before, the address decides.
+    last = min(first + limit, len(order))
+    if place:
+        tied = (scores == place.score) & (times == place.time)
+        last = min(first + int(np.count_nonzero(tied)) + limit, len(order))
+    if 0 < last < len(order):
+        last += int(np.count_nonzero((scores[last:] == scores[last - 1]) & (times[last:] == times[last - 1])))
+    uris = _addresses(sql, numbers[first:last])
+    rows = [
+        (-int(scores[n]), -int(times[n]), uris[number], number)
+        for n, number in enumerate(numbers[first:last].tolist(), first)
+        if number in uris
+    ]
+    rows.sort()
+    if place:
+        rows = [row for row in rows if row[:3] > (-place.score, -place.time, place.uri)]
+    kept = rows[:limit]
+    more = len(rows) > limit or (bool(kept) and last < len(order))
+    cursor = _Place(top, -kept[-1][0], -kept[-1][1], kept[-1][2]).cursor if more else None
+    records = _records(sql, [row[3] for row in kept])
+    return tuple(Hit(records[row[3]], -row[0]) for row in kept), cursor
+
+
+def _addresses(sql: Statements, numbers: Numbers) -> dict[int, str]:
+    found: dict[int, str] = {}
+    for some in (numbers[at : at + _CHUNK].tolist() for at in range(0, len(numbers), _CHUNK)):
+        marks = ", ".join("?" * len(some))
+        rows = f"SELECT r.id, a.did, r.key FROM replica_records r JOIN replica_accounts a ON a.id = r.account WHERE r.id IN ({marks})"  # noqa: S608
+        found |= {number: f"at://{did}/{bytes(key).decode()}" for number, did, key in sql.all(rows, *some)}
+    return found
+
+
+def _records(sql: Statements, numbers: Sequence[int]) -> dict[int, StoredRecord]:
+    if not numbers:
+        return {}
+    marks = ", ".join("?" * len(numbers))
+    rows = f"SELECT {StoredRecord.COLUMNS} FROM replica_records r JOIN replica_accounts a ON a.id = r.account WHERE r.id IN ({marks})"  # noqa: S608
+    found = [StoredRecord.of_row(row) for row in sql.all(rows, *numbers)]
+    return {record.number: record for record in found}
+
+
+def _counts(sql: Statements, codes: str) -> dict[str, tuple[FacetCount, ...]]:
+    """The values of each kind that most records have; those tied at the end in the order of their text, as far as they fit."""
+    numbers, kinds, counts = count_codes(codes)
+    wanted: dict[int, int] = {}
+    for kind in np.unique(kinds).tolist():
+        ours, many = numbers[kinds == kind], counts[kinds == kind]
+        order = np.argsort(-many, kind="stable")
+        ours, many = ours[order], many[order]
+        if len(many) > _VALUES:
+            least = many[_VALUES - 1]
+            tied = int(np.count_nonzero(many == least))
+            kept = many >= least if tied <= _TIED else many > least
+            ours, many = ours[kept], many[kept]
+        wanted |= dict(zip(ours.tolist(), many.tolist(), strict=True))
+    said: dict[str, list[FacetCount]] = {}
+    listed = list(wanted)
+    for some in (listed[at : at + _CHUNK] for at in range(0, len(listed), _CHUNK)):
+        marks = ", ".join("?" * len(some))
+        for number, kind, value in sql.all(f"SELECT id, kind, value FROM search_facets WHERE id IN ({marks})", *some):  # noqa: S608
+            text = bytes(value).decode("utf-8", "surrogatepass")
+            said.setdefault(FacetKind(kind).name, []).append(FacetCount(text, wanted[number]))
+    order_of = [(name, sorted(values, key=lambda f: (-f.count, f.value))[:_VALUES]) for name, values in said.items()]
+    return {name: tuple(values) for name, values in sorted(order_of)}

@@ -1,0 +1,229 @@
+"""The index of words, in each dialect of SQL: the same tokens, the same questions, the same answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Protocol
+
+import numpy as np
+
+from atdata.replica import Statements
+from atdata.search.document import COLUMNS, Document
+from atdata.search.facets import ANY
+from atdata.search.packing import HEAD, Numbers, read_heads, read_ids
+from atdata.search.question import Term
+from atdata.search.words import SEPARATOR
+
+_SCORE = 3  # digits
+_WEIGHTS = dict(zip(COLUMNS, "ABCD", strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class TokenQuery:
+    """A question in tokens.
+
+    Attributes:
+        terms: each must be there.
+        required: of each of these one must be there.
+        excluded: none may be there.
+        top: the highest number of a document that is looked at.
+        most: the number of documents that are looked at: of more, those with the highest numbers.
+    """
+
+    terms: tuple[Term, ...]
+    required: tuple[tuple[str, ...], ...]
+    excluded: tuple[str, ...]
+    top: int
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """The documents that a question finds, in the order of their numbers.
+
+    Attributes:
+        numbers: of them.
+        times: of each, in microseconds since 1970.
+        scores: of each.
+        codes: the codes of the facets of all.
+        more: whether there are others, with lower numbers.
+    """
+
+    numbers: Numbers
+    times: Numbers
+    scores: Numbers
+    codes: str
+    more: bool
+
+
+class WordIndex(Protocol):
+    """The index of words of a database."""
+
+    def remove(self, sql: Statements, documents: Iterable[tuple[int, Document]]) -> None:
+        """Forget documents, of which the words are those that were added."""
+
+    def add(self, sql: Statements, rows: Iterable[tuple[int, str, str, Document]]) -> None:
+        """Add documents, each with its number, head and codes."""
+
+    def find(self, sql: Statements, wanted: TokenQuery) -> Matches:
+        """The documents that a question finds."""
+
+
+def word_index(sql: Statements) -> WordIndex:
+    """The index of words for a dialect."""
+    return SqliteWords() if sql.dialect.name == "sqlite" else PostgresWords()
+
+
+def _sorted(heads: str, scores: Numbers | None, codes: str, more: bool) -> Matches:
+    numbers, times = read_heads(heads)
+    order = np.argsort(numbers, kind="stable")  # they come the other way round
+    found = np.zeros(len(numbers), np.int64) if scores is None else scores[order]
+    return Matches(numbers[order], times[order], found, codes, more)
+
+
+class SqliteWords:
+    """Words in a table of FTS5. Tokens hold letters, marks and digits, so that in quotes none is syntax."""
+
+    def remove(self, sql: Statements, documents: Iterable[tuple[int, Document]]) -> None:
+        """See `WordIndex`."""
+        names = ", ".join(COLUMNS)
+        gone = f"INSERT INTO search_words (search_words, rowid, {names}, facets) VALUES ('delete', ?, ?, ?, ?, ?, ?)"  # noqa: S608
+        rows = [self._row(number, document) for number, document in documents]
+        sql.run_each(gone, rows)
+        sql.run_each("DELETE FROM search_shown WHERE id = ?", [row[:1] for row in rows])
+
+    def add(self, sql: Statements, rows: Iterable[tuple[int, str, str, Document]]) -> None:
+        """See `WordIndex`."""
+        rows = list(rows)
+        new = f"INSERT INTO search_words (rowid, {', '.join(COLUMNS)}, facets) VALUES (?, ?, ?, ?, ?, ?)"  # noqa: S608
+        sql.run_each(new, [self._row(number, document) for number, _, _, document in rows])
+        sql.run_each("INSERT INTO search_shown (id, head, codes) VALUES (?, ?, ?)", [row[:3] for row in rows])
+
+    def _row(self, number: int, document: Document) -> tuple[object, ...]:
+        return (number, *(getattr(document, name) for name in COLUMNS), document.tokens)
+
+    def find(self, sql: Statements, wanted: TokenQuery) -> Matches:
+        """See `WordIndex`."""
+        match = self._match(wanted)
+        inner = "SELECT rowid AS number FROM search_words WHERE search_words MATCH ? AND rowid <= ? ORDER BY rowid DESC"
+        count, least, heads, codes = sql.first(
+            f"""SELECT count(*), min(number), group_concat(head, ''), group_concat(codes, '')
+            FROM ({inner} LIMIT ?) JOIN search_shown ON id = number""",  # noqa: S608
+            *(match, wanted.top, wanted.most),
+        )
+        if not count:
+            return _sorted("", None, "", more=False)
+        found = _sorted(
+            heads, None, codes, count == wanted.most and sql.first(f"{inner} LIMIT 1", match, least - 1) is not None
+        )
+        for place in range(len(wanted.terms)):
+            found.scores[:] += self._worth(sql, wanted, place, found.numbers)
+        return found
+
+    def _worth(self, sql: Statements, wanted: TokenQuery, place: int, numbers: Numbers) -> Numbers:
+        """The worth of a term in each document that was found: that of the best field it is in."""
+        *better, (_, least) = COLUMNS.items()
+        worth = np.full(len(numbers), least, np.int64)
+        found = "SELECT rowid AS number FROM search_words WHERE search_words MATCH ? AND rowid BETWEEN ? AND ?"
+        for column, points in reversed(better):
+            match = self._match(wanted, {place: column})
+            (ids,) = sql.first(f"SELECT group_concat(number) FROM ({found})", match, int(numbers[0]), wanted.top)  # noqa: S608
+            worth[np.searchsorted(numbers, read_ids(ids))] = points
+        return worth
+
+    def _match(self, wanted: TokenQuery, within: Mapping[int, str] = MappingProxyType({})) -> str:
+        """The expression of FTS5; terms at some places only `within` a column."""
+        parts = [
+            f"({{{within[place]}}} : {_fts_term(term)})" if place in within else _fts_term(term)
+            for place, term in enumerate(wanted.terms)
+        ]
+        parts += ["(" + " OR ".join(map(_fts_quoted, tokens)) + ")" for tokens in wanted.required]
+        match = " AND ".join(parts) or _fts_quoted(ANY)
+        excluded = " OR ".join(map(_fts_quoted, wanted.excluded))
+        return f"(({match}) NOT ({excluded}))" if excluded else f"({match})"
+
+
+def _fts_quoted(token: str) -> str:
+    return '"' + token.replace('"', '""') + '"'
+
+
+def _fts_term(term: Term) -> str:
+    return _fts_quoted(" ".join(term.tokens)) + " *" * term.prefix
+
+
+class PostgresWords:
+    """Words as a `tsvector`, of which the four weights are the four fields. Tokens are quoted, and cut by nobody else."""
+
+    def remove(self, sql: Statements, documents: Iterable[tuple[int, Document]]) -> None:
+        """See `WordIndex`."""
+        sql.run_each("DELETE FROM search_shown WHERE id = ?", [(number,) for number, _ in documents])
+
+    def add(self, sql: Statements, rows: Iterable[tuple[int, str, str, Document]]) -> None:
+        """See `WordIndex`."""
+        new = "INSERT INTO search_shown (id, head, codes, words) VALUES (?, ?, ?, ?::tsvector)"
+        sql.run_each(new, [(number, head, codes, self._vector(document)) for number, head, codes, document in rows])
+
+    def _vector(self, document: Document) -> str:
+        """The tokens of a document with their places; no two fields are beside each other."""
+        places: dict[str, list[str]] = {}
+        place = 0
+        for column, weight in _WEIGHTS.items():
+            for word in getattr(document, column).split():
+                place += 1
+                if word != SEPARATOR:
+                    places.setdefault(word, []).append(f"{place}{weight}")
+            place += 1
+        said = [f"{_ts_quoted(word)}:{','.join(found)}" for word, found in places.items()]
+        return " ".join([*said, *map(_ts_quoted, document.tokens.split())])
+
+    def find(self, sql: Statements, wanted: TokenQuery) -> Matches:
+        """See `WordIndex`."""
+        match = self._match(wanted)
+        sql.run("SET LOCAL plan_cache_mode = force_custom_plan")  # how many a question finds is all that matters
+        score, values = self._score(wanted.terms)
+        where = "words @@ ?::tsquery AND id <= ?"
+        row = sql.first(
+            f"""SELECT count(*), min(id), string_agg(head || lpad(score::text, {_SCORE}, '0'), ''), string_agg(codes, '')
+            FROM (SELECT id, head, codes, {score} AS score FROM (
+                SELECT id, head, codes, words FROM search_shown WHERE {where} ORDER BY id DESC LIMIT ?
+            ) AS found) AS scored""",  # noqa: S608
+            *(*values, match, wanted.top, wanted.most),
+        )
+        count, least, heads, codes = row
+        if not count:
+            return _sorted("", None, "", more=False)
+        below = f"SELECT 1 FROM search_shown WHERE {where} LIMIT 1"  # noqa: S608
+        more = count == wanted.most and sql.first(below, match, least - 1) is not None
+        table = np.frombuffer(heads.encode("ascii"), f"S{HEAD + _SCORE}").view(np.uint8)
+        cells = table.reshape(-1, HEAD + _SCORE)
+        scores = (cells[:, HEAD:].astype(np.int64) - 48) @ (10 ** np.arange(_SCORE - 1, -1, -1))
+        return _sorted(cells[:, :HEAD].tobytes().decode("ascii"), scores, codes, more)
+
+    def _score(self, terms: Sequence[Term]) -> tuple[str, list[str]]:
+        """The expression of a score, and its parameters."""
+        *better, (_, least) = COLUMNS.items()
+        parts, values = ["0"], list[str]()
+        for term in terms:
+            cases = " ".join(f"WHEN words @@ ?::tsquery THEN {points}" for _, points in better)
+            parts.append(f"CASE {cases} ELSE {least} END")
+            values += [self._term(term, _WEIGHTS[column]) for column, _ in better]
+        return " + ".join(parts), values
+
+    def _match(self, wanted: TokenQuery) -> str:
+        parts = [self._term(term) for term in wanted.terms]
+        parts += ["(" + " | ".join(map(_ts_quoted, tokens)) + ")" for tokens in wanted.required]
+        parts += [f"!{_ts_quoted(token)}" for token in wanted.excluded]
+        return " & ".join(parts or [_ts_quoted(ANY)])
+
+    def _term(self, term: Term, weight: str = "") -> str:
+        *tokens, end = term.tokens
+        words = [_ts_quoted(token) + (f":{weight}" if weight else "") for token in tokens]
+        mark = f"{'*' * term.prefix}{weight}"
+        last = _ts_quoted(end) + (f":{mark}" if mark else "")
+        return "(" + " <-> ".join([*words, last]) + ")"
+
+
+def _ts_quoted(token: str) -> str:
+    return "'" + token.replace("\\", "\\\\").replace("'", "''") + "'"

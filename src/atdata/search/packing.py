@@ -1,0 +1,74 @@
+"""Facts of thousands of documents at once: text that is joined in the database, and cut into numbers here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atdata.search.facets import FacetKind
+
+Numbers: TypeAlias = NDArray[np.int64]
+
+HEAD, CODE = 20, 5
+"""Characters of a head, and of the code of a facet: digits to the base 64."""
+
+_DIGITS = "".join(chr(48 + digit) for digit in range(64))
+_ID, _TIME = 9, 11
+_BIAS = 2**62  # times may be before 1970
+_KIND_BITS = 4
+_KINDS = 1 << _KIND_BITS
+MAX_FACET = 2**30 // _KINDS
+"""The number of facets that have a code; one that comes later is filtered by, and not counted."""
+
+assert max(FacetKind) < _KINDS
+
+
+def head(number: int, sorted_at: int) -> str:
+    """The head of a document."""
+    return _packed(number, _ID) + _packed(sorted_at + _BIAS, _TIME)
+
+
+def codes(facets: Iterable[tuple[int, FacetKind]]) -> str:
+    """The codes of facets, of each its number and kind."""
+    return "".join(_packed(number * _KINDS + kind, CODE) for number, kind in facets if number < MAX_FACET)
+
+
+def read_heads(text: str) -> tuple[Numbers, Numbers]:
+    """The numbers and times of documents."""
+    digits = _digits(text, HEAD)
+    return _numbers(digits[:, :_ID]), _numbers(digits[:, _ID:]) - _BIAS
+
+
+def count_codes(text: str) -> tuple[Numbers, Numbers, Numbers]:
+    """The numbers of facets, their kinds, and how often each is there."""
+    values = _numbers(_digits(text, CODE), np.uint32)
+    numbers = (values >> _KIND_BITS).astype(np.intp)
+    counts = np.bincount(numbers)
+    kinds = np.zeros(len(counts), np.int64)
+    kinds[numbers] = values & (_KINDS - 1)
+    found = np.flatnonzero(counts)
+    return found, kinds[found], counts[found]
+
+
+def read_ids(text: str | None) -> Numbers:
+    """Numbers with commas between them."""
+    return np.fromstring(text, dtype=np.int64, sep=",") if text else np.empty(0, np.int64)
+
+
+def _packed(number: int, width: int) -> str:
+    return "".join(_DIGITS[number >> shift & 63] for shift in range(6 * (width - 1), -1, -6))
+
+
+def _digits(text: str, width: int) -> NDArray[Any]:
+    return (np.frombuffer(text.encode("ascii"), np.uint8) - 48).reshape(-1, width)
+
+
+def _numbers(digits: NDArray[Any], dtype: Any = np.int64) -> NDArray[Any]:
+    found = digits[:, 0].astype(dtype)
+    for place in range(1, digits.shape[1]):
+        found <<= 6
+        found |= digits[:, place]
+    return found

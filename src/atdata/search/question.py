@@ -1,0 +1,138 @@
+"""Questions: words, and conditions that what is found must meet."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from atdata.atproto.syntax import AtUri
+from atdata.errors import IdentifierError, UsageError
+from atdata.search.facets import Facet, FacetKind, size_classes
+from atdata.search.words import MAX_WORD, folded, pairs_of, words_of
+
+MAX_TEXT, MAX_TERMS, MAX_CONDITIONS, MAX_VALUES = 1000, 16, 16, 16
+
+_PIECE = re.compile(r'(-?)(?:([A-Za-z]+):)?(?:"([^"]*)"|([^\s"]+))(\*?)')
+_KEYS = {
+    **{kind.name: kind for kind in FacetKind if kind not in (FacetKind.family, FacetKind.content)},
+    "size": FacetKind.bytes,
+}
+_COMPATIBLE = "compatible"
+_SIZE = re.compile(r"(>=|<)?(\d+)([kKMGTPE]?)B?(?:\.\.(\d+)([kKMGTPE]?)B?)?")
+_POWERS = {"": 0, "k": 3, "K": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """Words that must stand beside each other in one field; of the last one, only its beginning where `prefix` is set."""
+
+    words: tuple[str, ...]
+    prefix: bool = False
+
+    @property
+    def tokens(self) -> list[str]:
+        """The tokens that must stand beside each other: a word, or the pairs of a phrase."""
+        return pairs_of(self.words) or [*self.words]
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A facet that must be there, with one of some values, or must not be there with any of them."""
+
+    kind: FacetKind
+    values: tuple[str, ...]
+    present: bool = True
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """The tokens of which one must be there, or none."""
+        return tuple(dict.fromkeys(Facet.of(self.kind, value).token for value in self.values))
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question: every term and every condition must hold.
+
+    Attributes:
+        terms: words, beginnings of words, and phrases.
+        conditions: on facets.
+        compatible: a schema; datasets that its type reads are asked for.
+        void: whether something was said that holds no word, and nothing else: then nothing is found.
+    """
+
+    terms: tuple[Term, ...] = ()
+    conditions: tuple[Condition, ...] = ()
+    compatible: AtUri | None = None
+    void: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> Question:
+        """The question that a text asks; nothing in it is an error but what names a known key and cannot be meant.
+
+        Raises:
+            UsageError: it is too long, or a value is none of its key's.
+        """
+        if len(text) > MAX_TEXT:
+            raise UsageError("a question is too long", expected=f"at most {MAX_TEXT} characters", actual=len(text))
+        found = cls()
+        for minus, key, quoted, bare, star in _PIECE.findall(text):
+            found = found._with_piece(minus == "-", key, quoted or bare, not bare, star == "*" or bare.endswith("*"))
+        if len(found.terms) > MAX_TERMS or len(found.conditions) > MAX_CONDITIONS:
+            raise UsageError(
+                "a question has too many parts", expected=f"at most {MAX_TERMS} words and {MAX_CONDITIONS} conditions"
+            )
+        said_nothing = not (found.terms or found.conditions or found.compatible)
+        return replace(found, void=bool(text.strip()) and said_nothing)
+
+    def having(self, kind: FacetKind, *values: str, present: bool = True) -> Question:
+        """The same question with a condition more."""
+        return replace(self, conditions=(*self.conditions, Condition(kind, values, present)))
+
+    def _with_piece(self, minus: bool, key: str, value: str, quoted: bool, prefix: bool) -> Question:
+        if key == _COMPATIBLE and not minus:
+            return replace(self, compatible=_address(value))
+        if key in _KEYS:
+            kind = _KEYS[key]
+            values = [value] if quoted else [part for part in value.split(",") if part][:MAX_VALUES]
+            if kind in (FacetKind.samples, FacetKind.bytes):
+                values = [size for part in values for size in _sizes(part)]
+            return self.having(kind, *values, present=not minus) if values else self
+        words = tuple(words_of(f"{key} {value}" if key else value, MAX_TERMS))
+        if not words:
+            return self
+        return replace(self, terms=(*self.terms, Term(words, prefix and 1 < len(words[-1]) < MAX_WORD)))
+
+
+def _sizes(text: str) -> Iterator[str]:
+    """Yields the classes of sizes that a condition names: a class, `>=1M`, `<1k` or `1M..1G`; of powers of ten."""
+    if folded(text) in ("unknown", "0") or re.fullmatch(r"10\^\d{1,2}", text):
+        yield folded(text)
+        return
+    found = _SIZE.fullmatch(text)
+    numbers = [] if found is None else [n for n in (_number(found[2], found[3]), _number(found[4], found[5])) if n]
+    if found is None or not numbers or any(str(n).strip("0") != "1" for n in numbers) or (found[1] and found[4]):
+        raise UsageError(
+            "a size in a question cannot be read",
+            expected="a power of ten and what is beside it: >=1M, <1k, 1M..1G",
+            actual=text[:100],
+        )
+    if found[1] == "<":
+        yield from size_classes(0, numbers[0])
+    elif found[1] == ">=":
+        yield from size_classes(numbers[0], None)
+    else:
+        yield from size_classes(numbers[0], numbers[1] if len(numbers) > 1 else numbers[0] * 10)
+
+
+def _number(digits: str | None, unit: str | None) -> int | None:
+    return None if not digits or len(digits) > 20 else int(digits) * 10 ** _POWERS[unit or ""]
+
+
+def _address(text: str) -> AtUri:
+    try:
+        return AtUri(text)
+    except IdentifierError as error:
+        raise UsageError(
+            "a schema in a question has no address", expected="at://did/collection/key", actual=text[:200]
+        ) from error
