@@ -26,6 +26,7 @@ import versions
 import workers
 
 import index
+import search
 
 
 def import_benchmark(_options: argparse.Namespace) -> bool:
@@ -43,6 +44,7 @@ BENCHMARKS: dict[str, Callable[[argparse.Namespace], bool]] = {
     "opening": lambda _: opening.main(),
     "ray": ray_job.main,
     "reading": reading.main,
+    "search": search.main,
     "tables": tables.main,
     "transfers": transfers.main,
     "versions": lambda _: versions.main(),
