@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from atdata.atproto import keys
 from atdata.native import native
 from atdata.testing import DevAccount
 from atdata.testing.services import PostgresServer, RedisServer
@@ -40,18 +42,30 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
     monkeypatch.setenv("ATDATA_DATA", str(home / "data"))
 
 
-@pytest.fixture(scope="module", params=["native", pytest.param("numpy", marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=["native", pytest.param("python", marks=pytest.mark.slow)])
 def either_form(request: pytest.FixtureRequest) -> Iterator[None]:
-    """The loops of `_native.c` and their numpy forms in turn: each test holds for both."""
+    """The loops of `_native*.c` and their forms in Python, or numpy, in turn: each test holds for both."""
     if request.param == "native":
         if native is None:
             pytest.skip("atdata/_native.c is not compiled here")
         yield
         return
     with pytest.MonkeyPatch.context() as patch:
-        for user in ("atdata.samples.blocks", "atdata.shards.scan"):
-            patch.setattr(f"{user}.native", None)
+        for user in ("samples.blocks", "shards.scan", "atproto.cbor", "atproto.repo.node"):
+            patch.setattr(f"atdata.{user}.native", None)
         yield
+
+
+@pytest.fixture(params=["openssl", "libsecp256k1"])
+def either_verifier(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The libraries that verify signatures on k256 in turn: both accept the same."""
+    if request.param == "openssl":
+        monkeypatch.setattr("atdata.atproto.keys.fast_verifier", lambda _: None)
+    elif not find_spec("coincurve"):
+        pytest.skip("coincurve is not installed here")
+    keys._verifier.cache_clear()
+    yield
+    keys._verifier.cache_clear()
 
 
 @pytest.fixture(scope="session")

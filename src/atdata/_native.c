@@ -1,4 +1,5 @@
-/* The two inner loops of reading, for machines that can compile them; those of writing tables are in `_native_tables.c`.
+/* The two inner loops of reading, for machines that can compile them; those of writing tables are in `_native_tables.c`,
+   and those that decode DAG-CBOR in `_native_cbor.c`.
 
    Each has a form in numpy, which is the one that says what is right: `shards/scan.py` proves headers, and
    `samples/gather.py` decodes samples. What these loops do not know they leave to it: they may refuse anything,
@@ -943,6 +944,8 @@ static PyMethodDef methods[] = {
     {"parse_cells", parse_cells, METH_VARARGS, "The values of a column's cells."},
     {"pack_columns", pack_columns, METH_VARARGS, "Rows of columns as packed samples."},
     {"head_samples", head_samples, METH_VARARGS, "Packed samples as members of a shard."},
+    {"decode_cbor", decode_cbor, METH_VARARGS, "A value in canonical DAG-CBOR."},
+    {"decode_node", decode_node, METH_VARARGS, "A node of a search tree."},
     {NULL, NULL, 0, NULL},
 };
 

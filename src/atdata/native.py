@@ -1,4 +1,4 @@
-"""The loops of `_native.c`, where this machine could compile them; `ATDATA_NATIVE=0` does without."""
+"""The loops of `_native*.c`, where this machine could compile them; `ATDATA_NATIVE=0` does without."""
 
 from __future__ import annotations
 

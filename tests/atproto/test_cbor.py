@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tracemalloc
 from datetime import UTC, datetime
 from typing import Any
@@ -11,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atdata.atproto.cbor import MAX_DEPTH, MAX_INTEGER, MAX_ITEMS, decode, decode_first, encode
+from atdata.atproto.cbor import MAX_DEPTH, MAX_ITEMS, decode, decode_first, encode
 from atdata.atproto.cid import Cid
 from atdata.errors import DataModelError
-from support.oracles import OWN_VECTORS
+from support.blocks import MANY, dasl_cases, values
 
-DASL = OWN_VECTORS / "dasl-dagcbor" / "fixtures" / "cbor"
+pytestmark = pytest.mark.usefixtures("either_form")
 
 # What the `invalid_out` cases ask an encoder to refuse; their data is CBOR that no DAG-CBOR decoder gives a value for.
 UNWRITABLE: dict[str, Any] = {
@@ -48,10 +47,6 @@ NOT_OURS = {
 }
 
 
-def dasl_cases() -> list[dict[str, Any]]:
-    return [case for path in sorted(DASL.glob("*.json")) for case in json.loads(path.read_text("utf-8"))]
-
-
 @pytest.mark.parametrize("case", [pytest.param(case, id=f"{case['type']} {case['name']}") for case in dasl_cases()])
 def test_dasl_case(case: dict[str, Any]) -> None:
     block = bytes.fromhex(case["data"])
@@ -70,19 +65,6 @@ def test_no_dasl_case_is_left_out() -> None:
     cases = dasl_cases()
     assert len(cases) == 105
     assert set(NOT_OURS) <= {(case["type"], case["data"]) for case in cases}
-
-
-integers = st.one_of(
-    st.integers(-1 - MAX_INTEGER, MAX_INTEGER),
-    st.sampled_from([0, 23, 24, 255, 256, 65535, 65536, 2**32 - 1, 2**32, -24, -25, -256, -257, -(2**32) - 1]),
-)
-floats = st.floats(allow_nan=False, allow_infinity=False).filter(lambda number: str(number) != "-0.0")
-texts = st.text(max_size=10)
-scalars = st.none() | st.booleans() | integers | floats | texts | st.binary(max_size=40)
-cids = st.builds(Cid.from_digest, st.sampled_from(["raw", "dag-cbor"]), st.binary(min_size=32, max_size=32))
-values = st.recursive(
-    scalars | cids, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4), max_leaves=10
-)
 
 
 @given(values)
@@ -194,19 +176,6 @@ def test_an_error_names_the_byte() -> None:
     with pytest.raises(DataModelError) as caught:
         decode(bytes.fromhex("82 01 18 01"))
     assert caught.value.path == "byte 2"
-
-
-def array(count: int, item: bytes) -> bytes:
-    return b"\x9a" + count.to_bytes(4) + item * count if count > 65_535 else b"\x99" + count.to_bytes(2) + item * count
-
-
-MANY = {
-    "empty arrays": array(400_000, b"\x80"),
-    "empty maps": array(400_000, b"\xa0"),
-    "integers": array(400_000, b"\x00"),
-    "arrays of empty arrays": array(1000, array(400, b"\x80")),
-    "maps of empty arrays": array(1000, b"\xa1\x61a" + array(400, b"\x80")),
-}
 
 
 @pytest.mark.parametrize("name", MANY)

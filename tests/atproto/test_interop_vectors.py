@@ -224,6 +224,12 @@ def test_case(check: Callable[[], None]) -> None:
     check()
 
 
+@pytest.mark.usefixtures("either_verifier")
+def test_signatures_are_the_same_to_either_library() -> None:
+    for case in load("crypto/signature-fixtures.json"):
+        check_signature(case)
+
+
 def test_no_case_is_left_out() -> None:
     assert len(CASES) == TOTAL
     assert f"total cases: {TOTAL}" in Path(OWN_VECTORS / INTEROP / "MANIFEST.md").read_text("utf-8")

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from atdata.atproto.keys import PrivateKey, PublicKey, base58_decode, base58_encode
@@ -31,6 +31,7 @@ def key(request: pytest.FixtureRequest) -> PrivateKey:
     return PrivateKey.from_bytes(request.param, SECRET)
 
 
+@pytest.mark.usefixtures("either_verifier")
 def test_what_a_key_signs_its_public_key_verifies(key: PrivateKey) -> None:
     for message in (b"", b"commit", bytes(10_000)):
         signature = key.sign(message)
@@ -38,7 +39,8 @@ def test_what_a_key_signs_its_public_key_verifies(key: PrivateKey) -> None:
         key.public.verify(signature, message)
 
 
-@settings(max_examples=50)
+@pytest.mark.usefixtures("either_verifier")
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(CURVES), st.binary(max_size=40), st.integers(0, 511))
 def test_a_changed_signature_is_refused(curve: Any, message: bytes, bit: int) -> None:
     key = PrivateKey.from_bytes(curve, SECRET)
@@ -50,6 +52,17 @@ def test_a_changed_signature_is_refused(curve: Any, message: bytes, bit: int) ->
         key.public.verify(key.sign(message), message + b"x")
 
 
+@pytest.mark.parametrize("r", [1, 2, ORDERS["k256"] - 1, ORDERS["k256"], 2**256 - 1, 0])
+@pytest.mark.parametrize("s", [1, ORDERS["k256"] // 2, ORDERS["k256"] // 2 + 1, 0])
+@pytest.mark.usefixtures("either_verifier")
+def test_numbers_at_the_edge_are_no_signature(r: int, s: int) -> None:
+    with pytest.raises(SignatureError) as caught:
+        PrivateKey.from_bytes("k256", SECRET).public.verify(r.to_bytes(32) + s.to_bytes(32), b"commit")
+    in_range = 0 < r < ORDERS["k256"] and 0 < s <= ORDERS["k256"] // 2
+    assert ("was not made by this key" in caught.value.what) == in_range
+
+
+@pytest.mark.usefixtures("either_verifier")
 def test_the_other_signature_is_refused(key: PrivateKey) -> None:
     signature = key.sign(b"commit")
     r, s = signature[:32], int.from_bytes(signature[32:])

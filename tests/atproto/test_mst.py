@@ -14,10 +14,10 @@ from atdata.atproto.cid import Cid
 from atdata.atproto.repo import mst
 from atdata.atproto.repo.node import MAX_KEY_LENGTH, MAX_KEYS_LENGTH, MissingBlockError, Node, TreeEntry
 from atdata.errors import ProofError, UsageError
+from support.blocks import COLLECTIONS, keys, models
 
-COLLECTIONS = ["app.a.post", "app.a.posting", "app.b", "zz.z.z"]
-keys = st.builds("{}/{}".format, st.sampled_from(COLLECTIONS), st.integers(0, 3000))
-models = st.dictionaries(keys, st.integers(0, 50).map(lambda n: Cid.of_cbor(bytes([n]))), max_size=60)
+pytestmark = pytest.mark.usefixtures("either_form")
+
 prefixes = st.sampled_from(["", "app", "app.a.post", "app.a.post/", "app.a.posting/", "app.b/", "app.b/1", "b", "zzz"])
 
 LEAF = Cid.of_cbor(b"leaf")

@@ -14,6 +14,7 @@ from typing import Any, NoReturn, TypeAlias
 
 from atdata.atproto.cid import Cid
 from atdata.errors import DataModelError
+from atdata.native import native
 
 Value: TypeAlias = bool | int | float | str | bytes | Cid | list["Value"] | dict[str, "Value"] | None
 
@@ -41,7 +42,7 @@ def decode(block: bytes) -> Value:
         DataModelError: not canonical DAG-CBOR, nested deeper than `MAX_DEPTH`, with more than `MAX_ITEMS` values, or
             followed by more bytes. `path` is the offset of the offending byte.
     """
-    value, end = decode_first(block, 0)
+    value, end = decode_first(block)
     if end != len(block):
         _fail(end, "bytes after the end of the value", actual=f"{len(block) - end} bytes")
     return value
@@ -53,6 +54,10 @@ def decode_first(data: bytes, offset: int = 0) -> tuple[Value, int]:
     Raises:
         DataModelError: as `decode`, trailing bytes apart.
     """
+    if native is not None:  # the same loop in C refuses whatever the one below has an error for
+        found: Any = native.decode_cbor(data, offset, MAX_DEPTH, MAX_ITEMS, Cid)
+        if found is not None:
+            return found  # type: ignore[no-any-return]
     return _value(data, offset, 0, _Quota())
 
 

@@ -6,11 +6,13 @@ half of its range: of the two signatures the mathematics allows, one, so that no
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal
 
+from atdata.atproto.secp256k1 import fast_verifier
 from atdata.errors import MissingExtraError, SignatureError, UsageError
 
 if TYPE_CHECKING:
@@ -118,17 +120,14 @@ class PublicKey:
             SignatureError: it did not; or the signature is not in the one accepted form: 64 bytes, not DER, low s.
         """
         r, s = self._read_signature(signature)
-        crypto = _crypto()
-        der = crypto.encode_dss_signature(r, s)
-        try:
-            _load_public(self.curve, self.point).verify(der, message, crypto.ec.ECDSA(crypto.hashes.SHA256()))
-        except crypto.InvalidSignature:
+        der = _crypto().encode_dss_signature(r, s)
+        if not _verifier(self.curve, self.point)(der, message):
             raise SignatureError(
                 "the signature was not made by this key over these bytes",
                 step="signature",
                 expected=self.did_key,
                 hint="The bytes were changed, or the key was rotated since: check against the key of that time.",
-            ) from None
+            )
 
     def _read_signature(self, signature: bytes) -> tuple[int, int]:
         if len(signature) != _SIGNATURE_LENGTH:
@@ -203,10 +202,7 @@ class PrivateKey:
         return r.to_bytes(_SCALAR_LENGTH) + s.to_bytes(_SCALAR_LENGTH)
 
     def _load(self) -> ec.EllipticCurvePrivateKey:
-        key: ec.EllipticCurvePrivateKey = _crypto().ec.derive_private_key(
-            int.from_bytes(self._secret), _curve(self.curve)
-        )
-        return key
+        return _load_private(self.curve, self._secret)
 
 
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
@@ -284,6 +280,32 @@ def _load_public(curve: Curve, point: bytes) -> ec.EllipticCurvePublicKey:
         return key
     except ValueError:
         raise _not_a_key(point[:70].hex(), f"a point on {curve}") from None
+
+
+@lru_cache(maxsize=1024)
+def _verifier(curve: Curve, point: bytes) -> Callable[[bytes, bytes], bool]:
+    """The function from a signature (DER) and a message to the truth of it, for a point that was checked."""
+    fast = fast_verifier(point) if curve == "k256" else None
+    if fast is not None:
+        return fast
+    key, crypto = _load_public(curve, point), _crypto()
+    method = crypto.ec.ECDSA(crypto.hashes.SHA256())
+
+    def verify(der: bytes, message: bytes) -> bool:
+        try:
+            key.verify(der, message, method)
+        except crypto.InvalidSignature:
+            return False
+        return True
+
+    return verify
+
+
+# OpenSSL multiplies the number out to make a key of it, which takes longer than to sign.
+@lru_cache(maxsize=16)
+def _load_private(curve: Curve, secret: bytes) -> ec.EllipticCurvePrivateKey:
+    key: ec.EllipticCurvePrivateKey = _crypto().ec.derive_private_key(int.from_bytes(secret), _curve(curve))
+    return key
 
 
 def _compressed(key: ec.EllipticCurvePublicKey) -> bytes:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
 from atdata.errors import DataModelError, ProofError
+from atdata.native import native
 
 MAX_KEY_LENGTH = 1024
 """Bytes of the longest key read; a collection and a record key have 830 at most."""
@@ -45,6 +46,9 @@ class TreeEntry:
     right: Cid | None = None
 
 
+_Parts: TypeAlias = tuple[Cid | None, tuple[TreeEntry, ...]]
+
+
 @dataclass(frozen=True, slots=True)
 class Node:
     """A node: the subtree before its first key, and its entries in order."""
@@ -60,22 +64,8 @@ class Node:
             ProofError: not the one encoding of a node: other fields, keys out of order or of different depths, a
                 prefix not as long as it could be, links that are no links; or keys longer together than is read.
         """
-        try:
-            value = cbor.decode(block)
-        except DataModelError as error:
-            raise malformed(error.what, path=error.path) from error
-        if not isinstance(value, dict) or set(value) != {"l", "e"} or not isinstance(value["e"], list):
-            raise malformed("other fields than l and e")
-        entries: list[TreeEntry] = []
-        previous, unfolded = b"", 0
-        for index, item in enumerate(value["e"]):
-            previous, entry = _read_entry(item, previous, index)
-            entries.append(entry)
-            unfolded += len(previous)
-            if unfolded > MAX_KEYS_LENGTH:
-                raise malformed("its keys are too long together", expected=f"at most {MAX_KEYS_LENGTH} bytes")
-        node = cls(_read_tree(value["l"], "l"), tuple(entries))
-        if len({key_depth(entry.key) for entry in entries}) > 1:
+        node = cls(*(_natively(block) or _read(block)))
+        if len({key_depth(entry.key) for entry in node.entries}) > 1:
             raise malformed("keys of different depths")
         return node
 
@@ -137,6 +127,34 @@ def common_prefix_length(left: bytes, right: bytes) -> int:
 def malformed(what: str, **facts: Any) -> ProofError:
     """The error for a tree that is not in its one canonical form."""
     return ProofError(f"a malformed search tree: {what}", step="proof", **facts)
+
+
+def _natively(block: bytes) -> _Parts | None:
+    """What `_read` gives, by the loop in C; it refuses whatever that has an error for."""
+    if native is None:
+        return None
+    limits = (cbor.MAX_ITEMS, MAX_KEY_LENGTH, MAX_KEYS_LENGTH)
+    parts: _Parts | None = native.decode_node(block, *limits, Cid, TreeEntry)
+    return parts
+
+
+def _read(block: bytes) -> _Parts:
+    """The first subtree of a node and its entries."""
+    try:
+        value = cbor.decode(block)
+    except DataModelError as error:
+        raise malformed(error.what, path=error.path) from error
+    if not isinstance(value, dict) or set(value) != {"l", "e"} or not isinstance(value["e"], list):
+        raise malformed("other fields than l and e")
+    entries: list[TreeEntry] = []
+    previous, unfolded = b"", 0
+    for index, item in enumerate(value["e"]):
+        previous, entry = _read_entry(item, previous, index)
+        entries.append(entry)
+        unfolded += len(previous)
+        if unfolded > MAX_KEYS_LENGTH:
+            raise malformed("its keys are too long together", expected=f"at most {MAX_KEYS_LENGTH} bytes")
+    return _read_tree(value["l"], "l"), tuple(entries)
 
 
 def _read_entry(item: cbor.Value, previous: bytes, index: int) -> tuple[bytes, TreeEntry]:
