@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,17 @@ def test_a_log_is_written_ahead(tmp_path: Path, durable: bool) -> None:
         assert call(lambda cursor: cursor.execute("PRAGMA journal_mode").fetchone(), one=True) == ("wal",)
         assert call(lambda cursor: cursor.execute("PRAGMA synchronous").fetchone(), one=True) == (2 if durable else 1,)
         assert call(lambda cursor: cursor.execute("PRAGMA foreign_keys").fetchone(), one=True) == (1,)
+
+
+def test_a_file_in_which_somebody_is_writing_gets_its_log_once_that_has_ended(tmp_path: Path) -> None:
+    other = sqlite3.connect(tmp_path / "a.sqlite", isolation_level=None, check_same_thread=False)
+    other.execute("CREATE TABLE other (number INTEGER)")
+    other.execute("BEGIN IMMEDIATE")
+    ending = threading.Timer(0.3, lambda: other.execute("COMMIT"))
+    ending.start()
+    assert keys(open_connection(tmp_path / "a.sqlite", [SHELF])) == []
+    ending.join()
+    other.close()
 
 
 def test_another_file_is_another_database(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -151,7 +152,7 @@ class SqliteConnection:
             found = _format(db, tables)
             if 0 <= found < tables.format:
                 if found == 0:
-                    db.execute("PRAGMA journal_mode = WAL")
+                    _log_ahead(db)
                 with _transaction(db, "BEGIN IMMEDIATE"):  # one process takes the steps, others wait for it
                     found = _format(db, tables)
                     if 0 <= found < tables.format:
@@ -235,6 +236,19 @@ def _transaction(db: sqlite3.Connection, begin: str) -> Iterator[None]:
         with suppress(sqlite3.Error):
             db.execute("ROLLBACK")
         raise
+
+
+def _log_ahead(db: sqlite3.Connection) -> None:
+    """Give the file a write-ahead log. SQLite waits for nobody here: several may do this at the same moment."""
+    until = time.monotonic() + _WAIT
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if _code(error) not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) or time.monotonic() > until:
+                raise
+        time.sleep(0.005)
 
 
 def _schema(db: sqlite3.Connection) -> int:
