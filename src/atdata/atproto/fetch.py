@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 from urllib.parse import quote, unquote
@@ -145,15 +146,40 @@ def fetch_record(identity: VerifiedIdentity, collection: Nsid, rkey: RecordKey) 
     return answer.body
 
 
-def fetch_active(identity: VerifiedIdentity) -> Steps[bool]:
-    """True if the account's server says that the account is active. Nobody signs that.
+@dataclass(frozen=True, slots=True)
+class HostedAccount:
+    """An account by the word of its server. Nobody signs that.
+
+    Attributes:
+        active: whether it is to be shown.
+        status: why not, as the server says.
+        rev: of its repository, where the server says so.
+    """
+
+    active: bool
+    status: str | None = None
+    rev: Tid | None = None
+
+
+def fetch_status(identity: VerifiedIdentity) -> Steps[HostedAccount]:
+    """The word of an account's server about the account.
 
     Raises:
         NotFoundError: the server does not have the account.
         XrpcError: it does not say.
     """
     answer = yield from _sync(identity, "getRepoStatus", (("did", str(identity.did)),), MAX_DOCUMENT)
-    return _json(answer).get("active") is True
+    said = _json(answer)
+    status, rev = said.get("status"), said.get("rev")
+    with suppress(IdentifierError):
+        rev = Tid(rev) if isinstance(rev, str) else None
+        return HostedAccount(said.get("active") is True, status if isinstance(status, str) else None, rev)
+    raise NetworkError("a server's answer has a malformed revision", uri=answer.url)
+
+
+def fetch_active(identity: VerifiedIdentity) -> Steps[bool]:
+    """True if the account's server says that the account is active. Raises what `fetch_status` does."""
+    return (yield from fetch_status(identity)).active
 
 
 class RepositoryCopy(Protocol):

@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -54,6 +55,29 @@ class IdentityEvidence:
     seen_at: datetime
     handle: Handle | None = None
     resolved_by: str | None = None
+
+    def to_value(self) -> dict[str, Any]:
+        """A form to keep as JSON."""
+        return {
+            "did": self.did,
+            "handle": self.handle,
+            "resolvedBy": self.resolved_by,
+            "seenAt": self.seen_at.isoformat(),
+            "document": self.document,
+            "auditLog": self.audit_log,
+        }
+
+    @classmethod
+    def from_value(cls, kept: Any) -> IdentityEvidence:
+        """Read the kept form. Nothing in it is believed before `verify_identity`.
+
+        Raises:
+            DataModelError: it is not that form.
+        """
+        with _kept_form("IdentityEvidence.to_value"):
+            handle = None if kept["handle"] is None else Handle(kept["handle"])
+            seen_at = parse_datetime(kept["seenAt"])
+            return cls(Did(kept["did"]), kept["document"], kept["auditLog"], seen_at, handle, kept["resolvedBy"])
 
 
 @dataclass(frozen=True)
@@ -104,6 +128,12 @@ class VerifiedIdentity:
         return replace(self, handle=handle, evidence=evidence)
 
     @property
+    def servers(self) -> frozenset[str]:
+        """The URLs of the servers that the account is at or, as far as its log says, was at."""
+        log = () if self.evidence.audit_log is None else verify_audit_log(self.did, self.evidence.audit_log).history
+        return frozenset([self.pds, *((operation.pds or "").rstrip("/") for operation in log)])
+
+    @property
     def links(self) -> list[Link]:
         """The links from handle to key."""
         links = []
@@ -149,20 +179,8 @@ class Evidence:
 
     def to_json(self) -> str:
         """A form to keep in a file."""
-        identity = self.identity
-        return json.dumps(
-            {
-                "uri": self.uri,
-                "did": identity.did,
-                "handle": identity.handle,
-                "resolvedBy": identity.resolved_by,
-                "seenAt": identity.seen_at.isoformat(),
-                "document": identity.document,
-                "auditLog": identity.audit_log,
-                "car": base64.b64encode(self.car).decode("ascii"),
-            },
-            indent=1,
-        )
+        car = base64.b64encode(self.car).decode("ascii")
+        return json.dumps({"uri": self.uri, **self.identity.to_value(), "car": car}, indent=1)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Evidence:
@@ -171,20 +189,19 @@ class Evidence:
         Raises:
             DataModelError: it is not that form.
         """
-        try:
+        with _kept_form("Evidence.to_json"):
             kept = read_json(text)
-            handle = None if kept["handle"] is None else Handle(kept["handle"])
-            identity = IdentityEvidence(
-                Did(kept["did"]),
-                kept["document"],
-                kept["auditLog"],
-                parse_datetime(kept["seenAt"]),
-                handle,
-                kept["resolvedBy"],
-            )
+            identity = IdentityEvidence.from_value(kept)
             return cls(AtUri(kept["uri"]), identity, base64.b64decode(kept["car"], validate=True))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataModelError("not evidence as Evidence.to_json writes it", actual=repr(error)[:200]) from error
+
+
+@contextmanager
+def _kept_form(writer: str) -> Iterator[None]:
+    """Make one error of all that can be wrong with a form that was kept."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataModelError(f"not evidence as {writer} writes it", actual=repr(error)[:200]) from error
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from atdata.replica.columns import blobs_of
 from atdata.replica.copying import ReplicaCopy
+from atdata.replica.identities import KeptIdentity, doubt_identity, keep_identity
 from atdata.replica.reading import AccountReading, Backlink, Reading
 from atdata.replica.replica import Replica, open_replica
 from atdata.replica.statements import Statements
@@ -19,6 +20,7 @@ __all__ = [
     "AccountReading",
     "Backlink",
     "Derivation",
+    "KeptIdentity",
     "Moved",
     "Reading",
     "RecordChange",
@@ -28,5 +30,7 @@ __all__ = [
     "StoredRecord",
     "Writing",
     "blobs_of",
+    "doubt_identity",
+    "keep_identity",
     "open_replica",
 ]

@@ -83,4 +83,19 @@ _FIRST = (
     )""",
 )
 
-TABLES = SqlTables("replica", [_FIRST])
+_SECOND = (
+    # Who an account is, as it was proven last; what it was proven with. `handle` leads to the account and is named back.
+    # `checked_at` is 0 where it may have changed since.
+    """CREATE TABLE replica_identities (
+        account {integer} NOT NULL PRIMARY KEY REFERENCES replica_accounts (id),
+        key {text} NOT NULL,
+        pds {text} NOT NULL,
+        handle {text},
+        checked_at {integer} NOT NULL,
+        evidence {bytes} NOT NULL
+    )""",
+    "CREATE INDEX replica_identities_handle ON replica_identities (handle)",
+    "CREATE INDEX replica_identities_checked ON replica_identities (checked_at)",
+)
+
+TABLES = SqlTables("replica", [_FIRST, _SECOND])

@@ -210,32 +210,25 @@ class Writing:
             return RecordChange(number, operation.action, key, None, None)
         block = known.get(cid) if cid.codec == "dag-cbor" else None
         columns = columns_of(did, key, cid, block)
-        sorted_at = first_seen if columns.created is None else min(columns.created, first_seen)
-        values = {
-            "cid": bytes(cid),
-            "block": block,
-            "rev": str(rev),
-            "verified_at": now,
-            "sorted_at": sorted_at,
-            "validity": columns.validity,
-            "reason": columns.reason,
-            "name": _raw(columns.name),
-            "version": _raw(columns.version),
-            "sort_key": columns.sort_key,
-            "content": columns.content and bytes(columns.content),
-            "target": _raw(columns.target),
-        }
+        values = {"cid": bytes(cid), "block": block, "rev": str(rev), "verified_at": now}
         if number is None:
             values |= {"account": account, "kind": columns.kind, "key": key.encode(), "first_seen": first_seen}
+            values |= _derived(columns, first_seen)
             marks = ", ".join("?" * len(values))
             insert = f"INSERT INTO replica_records ({', '.join(values)}) VALUES ({marks}) RETURNING id"  # noqa: S608
             (number,) = self.sql.first(insert, *values.values())
         else:
-            update = f"UPDATE replica_records SET {', '.join(f'{name} = ?' for name in values)} WHERE id = ?"  # noqa: S608
-            self.sql.run(update, *values.values(), number)
+            self._update(number, values | _derived(columns, first_seen))
+        self._link(number, columns)
+        return RecordChange(number, operation.action, key, cid, columns)
+
+    def _update(self, number: int, values: Mapping[str, Any]) -> None:
+        update = f"UPDATE replica_records SET {', '.join(f'{name} = ?' for name in values)} WHERE id = ?"  # noqa: S608
+        self.sql.run(update, *values.values(), number)
+
+    def _link(self, number: int, columns: RecordColumns) -> None:
         links = [(number, link.relation, _raw(link.target), _raw(link.cid)) for link in columns.links]
         self.sql.run_each("INSERT INTO replica_links (record, relation, target, cid) VALUES (?, ?, ?, ?)", links)
-        return RecordChange(number, operation.action, key, cid, columns)
 
     def _log(self, account: int, changes: Sequence[RecordChange], now: int) -> None:
         insert = "INSERT INTO replica_changes (moment, action, account, key, cid) VALUES (?, ?, ?, ?, ?)"
@@ -248,15 +241,36 @@ class Writing:
         update = "UPDATE replica_accounts SET behind = COALESCE(behind, ?), marks = marks + 1 WHERE id = ?"
         self.sql.run(update, reason, account)
 
-    def caught_up(self, did: Did, marks: int) -> None:
-        """Take the mark off a repository that was compared, unless it was marked again since there were `marks`."""
-        update = "UPDATE replica_accounts SET behind = NULL, tries = 0, next_try = 0 WHERE did = ? AND marks = ?"
-        self.sql.run(update, did, marks)
+    def is_marked(self, did: Did, marks: int) -> bool:
+        """True if a repository was marked as often as that, and not again since; it is locked."""
+        words = self.sql.dialect.lock
+        found = f"SELECT 1 FROM replica_accounts WHERE did = ? AND marks = ? AND behind IS NOT NULL {words}"  # noqa: S608
+        return self.sql.first(found, did, marks) is not None
 
-    def retry(self, did: Did, next_try: int) -> None:
-        """Let a repository that could not be compared be tried again at a moment."""
-        update = "UPDATE replica_accounts SET tries = tries + 1, next_try = ? WHERE did = ?"
-        self.sql.run(update, next_try, did)
+    def caught_up(self, did: Did, marks: int) -> bool:
+        """Take the mark off a repository that was compared; `False` where it was marked again since there were `marks`."""
+        if not self.is_marked(did, marks):
+            return False
+        self.sql.run("UPDATE replica_accounts SET behind = NULL, tries = 0, next_try = 0 WHERE did = ?", did)
+        return True
+
+    def retry(self, did: Did, next_try: int, *, failed: bool = True) -> None:
+        """Let a repository that could not be compared, or not yet, be tried at a moment."""
+        update = "UPDATE replica_accounts SET tries = tries + ?, next_try = ? WHERE did = ?"
+        self.sql.run(update, int(failed), next_try, did)
+
+    def mark_all(self, reason: str) -> None:
+        """Note that every repository must be compared with its own server."""
+        self.sql.run("UPDATE replica_accounts SET behind = COALESCE(behind, ?), marks = marks + 1", reason)
+
+    def forget(self, did: Did) -> None:
+        """Forget an account of which no commit was ever verified."""
+        if (head := self.head(did)).head is None and not self._is_logged(head.account):
+            self.sql.run("DELETE FROM replica_identities WHERE account = ?", head.account)
+            self.sql.run("DELETE FROM replica_accounts WHERE id = ?", head.account)
+
+    def _is_logged(self, account: int) -> bool:
+        return self.sql.first("SELECT 1 FROM replica_changes WHERE account = ? LIMIT 1", account) is not None
 
     def set_status(self, did: Did, status: Status) -> None:
         """Show an account, or hide it."""
@@ -264,6 +278,22 @@ class Writing:
         self.sql.run("UPDATE replica_accounts SET status = ? WHERE id = ?", status, account)
         for derivation in self._derivations:
             derivation.show(self.sql, account, status == "active")
+
+    def rederive(self, did: Did) -> int:
+        """Make all that is derived from an account's records anew; the number of records."""
+        account = self.head(did).account
+        found = "SELECT id, key, cid, block, first_seen FROM replica_records WHERE account = ? ORDER BY key"
+        rows, changes = self.sql.all(found, account), []
+        for number, raw_key, raw_cid, block, first_seen in rows:
+            key, cid = bytes(raw_key).decode(), Cid.from_bytes(raw_cid)
+            columns = columns_of(did, key, cid, None if block is None else bytes(block))
+            self.sql.run("DELETE FROM replica_links WHERE record = ?", number)
+            self._update(number, _derived(columns, first_seen))
+            self._link(number, columns)
+            changes.append(RecordChange(number, "update", key, cid, columns))
+        for derivation in self._derivations:
+            derivation.apply(self.sql, account, changes)
+        return len(rows)
 
     def purge(self, did: Did, now: int) -> tuple[RecordChange, ...]:
         """Forget all that an account wrote: its repository is gone, or was never to be kept."""
@@ -282,6 +312,20 @@ class Writing:
 
 def _parts(operation: Operation) -> tuple[str, Cid | None, Cid | None]:
     return operation.key, operation.cid, operation.prev
+
+
+def _derived(columns: RecordColumns, first_seen: int) -> dict[str, Any]:
+    """The columns that can be made again."""
+    return {
+        "sorted_at": first_seen if columns.created is None else min(columns.created, first_seen),
+        "validity": columns.validity,
+        "reason": columns.reason,
+        "name": _raw(columns.name),
+        "version": _raw(columns.version),
+        "sort_key": columns.sort_key,
+        "content": columns.content and bytes(columns.content),
+        "target": _raw(columns.target),
+    }
 
 
 def _check_same(head: HeadRow, proven: ProvenCommit) -> None:
