@@ -9,6 +9,7 @@ Servers
     pds_suite    what atdata relies on in a PDS: a suite that the Devnet passes, and the real one
     git_server   repositories, served by git itself
     rawhttp      a web server that does what it is told, byte by byte
+    upstreams    a stream of events, which sends what a test decides
 
 Processes
     terminal     the command line in this process, and what it says
@@ -19,8 +20,12 @@ Processes
     trainings    training runs of two ranks, as users write them; run as a script
     hostile      what a sandbox runs: code that is sent, and a kernel that refuses
     mapped       functions that are mapped over shards, by processes that import them
+    ingesting    an ingester in a thread, accounts that write, and what is waited for
+    ingest_process  an ingester in a process of its own, which a test may kill; run as a script
+    sweeping     histories, many and long, against what ingest makes of them; run as a script
 
 Material
+    histories    seeded histories of accounts, and the faults of a server that tells of them
     kinds        all kinds of fields, one row each, and values of them
     lawless      lenses that break a law, and lenses that keep them
     arrays       strategies over dtypes, shapes and layouts, and specimens picked by hand

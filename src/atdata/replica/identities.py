@@ -1,4 +1,4 @@
-"""Who an account is, as it was proven last: its key, its server, and a handle that leads to it and that it names back."""
+"""Identities of accounts as they were proven last: key, server, and a handle that leads to the account and that it names back."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class KeptIdentity:
 
     @classmethod
     def of_account(cls, reading: Reading | Writing, did: Did) -> KeptIdentity | None:
-        """That of an account, if it was ever proven."""
+        """The identity of an account, if it was ever proven."""
         return cls._find(reading.sql, "a.did = ?", did)
 
     @classmethod
     def of_handle(cls, reading: Reading | Writing, handle: Handle) -> KeptIdentity | None:
-        """That of the account to which a handle leads; none where no account that is kept is known to have it."""
+        """The identity of the account to which a handle leads; none where no account that is kept is known to have it."""
         return cls._find(reading.sql, "i.handle = ?", handle.normalized)
 
     @classmethod
@@ -55,7 +55,7 @@ class KeptIdentity:
         return cls(Did(did), key, pds, handle and Handle(handle), checked_at, bytes(evidence))
 
     def verify(self) -> VerifiedIdentity:
-        """What the evidence says, verified anew.
+        """Verify the evidence anew.
 
         Raises:
             DataModelError: the evidence is none: the database was changed by something else.

@@ -1,0 +1,114 @@
+"""The state of accounts: who says what of them, and whether they are shown.
+
+Hiding is done at once, on anybody's word; showing again, and forgetting, only once the account's own server was asked.
+Where it contradicts an upstream, it is right, but in this: an upstream that took an account down, and that never was the
+account's own server, has decided so for itself, and for those who follow it. The operator's decisions are kept apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Literal, TypeAlias
+
+from atdata.atproto.events import AccountEvent
+from atdata.atproto.fetch import HostedAccount
+from atdata.atproto.syntax import Did
+from atdata.replica import Writing
+from atdata.replica.writing import Status
+
+Decision: TypeAlias = Literal["takedown", "block"]
+"""Decisions of an operator: hide what is kept of an account, or keep nothing of it."""
+
+_WORDS: dict[str | None, Status] = {
+    "deactivated": "deactivated",
+    "suspended": "suspended",
+    "takendown": "takendown",
+    "deleted": "deleted",
+}
+_MODERATION = ("suspended", "takendown")
+
+
+def status_of(active: bool, word: str | None) -> Status:
+    """The state that a server's words stand for: `active` decides, whatever the other word."""
+    return "active" if active else _WORDS.get(word, "deactivated")
+
+
+def hear(writing: Writing, upstream: int, event: AccountEvent) -> bool:
+    """Take what an upstream says of an account; `False` where it has said something later.
+
+    Args:
+        writing: the transaction.
+        upstream: who says it.
+        event: of an account that is followed.
+    """
+    sql, status = writing.sql, status_of(event.active, event.status)
+    said = "SELECT seq, hides FROM ingest_statements WHERE did = ? AND upstream = ?"
+    seq, hides = sql.first(said, event.did, upstream) or (-1, None)
+    if event.seq <= seq:
+        return False
+    sql.run("DELETE FROM ingest_statements WHERE did = ? AND upstream = ?", event.did, upstream)
+    insert = "INSERT INTO ingest_statements (did, upstream, seq, status, hides) VALUES (?, ?, ?, ?, ?)"
+    sql.run(insert, event.did, upstream, event.seq, status, hides if event.active else status)
+    settle(writing, event.did)
+    return True
+
+
+def confirm(writing: Writing, did: Did, hosted: HostedAccount, hosts: Collection[str], moment: int) -> None:
+    """Take what an account's own server says of it, asked just now.
+
+    Args:
+        writing: the transaction.
+        did: the account.
+        hosted: what the server says.
+        hosts: the servers that the account is, or ever was, at.
+        moment: when, in microseconds since 1970.
+    """
+    sql, status = writing.sql, status_of(hosted.active, hosted.status)
+    said = "SELECT s.upstream, s.status, u.url FROM ingest_statements s JOIN ingest_upstreams u ON u.id = s.upstream"
+    statements = sql.all(f"{said} WHERE s.did = ?", did)
+    sql.run("DELETE FROM ingest_hosting WHERE did = ?", did)
+    sql.run("INSERT INTO ingest_hosting (did, status, asked_at) VALUES (?, ?, ?)", did, status, moment)
+    for upstream, stated, url in statements:
+        hides = stated in _MODERATION and "http" + url.removeprefix("ws") not in hosts
+        update = "UPDATE ingest_statements SET hides = ? WHERE did = ? AND upstream = ?"
+        sql.run(update, stated if hides else None, did, upstream)
+    if status == "deleted" and any(stated == "deleted" for _, stated, _ in statements):
+        writing.purge(did, moment)
+    settle(writing, did)
+
+
+def decide(writing: Writing, did: Did, decision: Decision | None, why: str, moment: int) -> None:
+    """Take a decision of the operator's; `None` takes the last one back."""
+    sql = writing.sql
+    sql.run("DELETE FROM ingest_decisions WHERE did = ?", did)
+    if decision is not None:
+        insert = "INSERT INTO ingest_decisions (did, decision, since, why) VALUES (?, ?, ?, ?)"
+        sql.run(insert, did, decision, moment, why.encode("utf-8", "replace"))
+    if decision == "block":
+        writing.purge(did, moment)
+    else:
+        writing.mark_behind(did, "a decision was taken")
+    settle(writing, did)
+
+
+def is_blocked(writing: Writing, did: Did) -> bool:
+    """True if the operator decided to keep nothing of an account."""
+    found = "SELECT 1 FROM ingest_decisions WHERE did = ? AND decision = 'block'"
+    return writing.sql.first(found, did) is not None
+
+
+def settle(writing: Writing, did: Did) -> None:
+    """Show an account, or hide it, by all that is known."""
+    status = _settled(writing, did)
+    if writing.head(did).status != status:
+        writing.set_status(did, status)
+
+
+def _settled(writing: Writing, did: Did) -> Status:
+    sql = writing.sql
+    if sql.first("SELECT 1 FROM ingest_decisions WHERE did = ?", did) is not None:
+        return "takendown"
+    hosting = sql.first("SELECT status FROM ingest_hosting WHERE did = ?", did)
+    stated = "SELECT hides FROM ingest_statements WHERE did = ? AND hides IS NOT NULL ORDER BY upstream"
+    found = [_WORDS[status] for (status,) in filter(None, (hosting, sql.first(stated, did))) if status != "active"]
+    return found[0] if found else "active"

@@ -1,0 +1,141 @@
+"""The one process that follows upstreams into a database."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from atdata.appview.ingest.applier import Applier
+from atdata.appview.ingest.crew import Crew
+from atdata.appview.ingest.frames import FrameQueue
+from atdata.appview.ingest.lease import IngestLease, now
+from atdata.appview.ingest.listing import Lister
+from atdata.appview.ingest.reconciling import IDENTITY_AGE, Reconciler
+from atdata.appview.ingest.upstream import Upstream, UpstreamReader, upstream_url
+from atdata.replica import Replica, Writing
+from atdata.settings import Settings
+from atdata.transport import Transport
+
+RECHECKED_AT_ONCE = 20
+"""Identities that are looked at anew in one round."""
+
+
+@dataclass(frozen=True)
+class IngestPace:
+    """The pace of ingest.
+
+    Attributes:
+        workers: repositories that are compared with their servers at once.
+        lease_seconds: after which another process may ingest, where this one has gone.
+        sweep_seconds: least time between two comparisons of all repositories, for events that may have been lost.
+        retry_seconds: before a comparison that failed is tried again; doubled each time.
+    """
+
+    workers: int = 8
+    lease_seconds: float = 15.0
+    sweep_seconds: float = 900.0
+    retry_seconds: float = 1.0
+
+
+class Ingester:
+    """Follows upstreams: one reader for each, one applier, and workers that compare repositories with their servers.
+
+    Args:
+        replica: what is kept; its database has the tables of `atdata.appview.ingest.TABLES` too.
+        upstreams: roots of servers, `wss://HOST` or `ws://HOST:PORT`.
+        settings: in force.
+        pace: how fast and how often.
+
+    Attributes:
+        counted: counts what happened, by words.
+
+    Raises:
+        UsageError: an upstream is no root of a server.
+    """
+
+    def __init__(
+        self, replica: Replica, upstreams: Sequence[str], settings: Settings, pace: IngestPace | None = None
+    ) -> None:
+        self._replica, self._settings, self._pace = replica, settings, pace or IngestPace()
+        self._urls = tuple(dict.fromkeys(map(upstream_url, upstreams)))
+        self._crew, self._queue, self._followed = Crew(), FrameQueue(), set[str]()
+        self._lease = IngestLease(replica, self._pace.lease_seconds)
+        self._readers: list[UpstreamReader] = []
+        self.counted = Counter[str]()
+
+    def run(self) -> None:
+        """Follow the upstreams until `stop` is called, once no other process does.
+
+        Raises:
+            ContentionError: another process took over, as this one had not been heard of.
+            AtdataError: the database failed.
+            Exception: an error of ours: better no word than a false one.
+        """
+        while not self._lease.take():
+            if self._crew.stopping.wait(self._lease.pause):
+                return
+        try:
+            self._start()
+            self._crew.join()
+        finally:
+            self._queue.end()
+            self._crew.stopping.set()
+        self._lease.end()
+
+    def stop(self) -> None:
+        """End, soon; from any thread."""
+        self._crew.stopping.set()
+        self._queue.end()
+
+    def _start(self) -> None:
+        stopping, replica, counted = self._crew.stopping, self._replica, self.counted
+        self._followed.update(replica.read(lambda r: [did for (did,) in r.sql.all("SELECT did FROM replica_accounts")]))
+        upstreams = replica.write(lambda writing: [Upstream.known(writing.sql, url) for url in self._urls])
+        reconciler = Reconciler(replica, self._settings, self._followed, self._lease, counted, self._pace.retry_seconds)
+        applier = Applier(
+            replica, self._queue, self._followed, self._lease, reconciler.wake, self._pace.sweep_seconds, counted
+        )
+        transport = Transport.of(self._settings).trusting(*(upstream.server for upstream in upstreams))
+        lister = Lister(replica, transport, self._lease, reconciler.wake, counted)
+        self._readers = [UpstreamReader(replica, upstream, self._queue) for upstream in upstreams]
+        self._crew.start("applier", applier.run, stopping)
+        for reader in self._readers:
+            self._crew.start(f"reader {reader.upstream.url}", reader.run, stopping)
+        for number in range(self._pace.workers):
+            self._crew.start(f"worker {number}", reconciler.run, stopping)
+        self._crew.start("lister", lister.run, self._readers, stopping)
+        self._crew.start("keeper", self._keep, stopping)
+
+    def _keep(self, stopping: threading.Event) -> None:
+        """Renew the lease, and do what is due."""
+        renewed = time.monotonic()
+        while not stopping.wait(min(0.25, self._lease.pause)):
+            if time.monotonic() - renewed > self._lease.pause:
+                self._lease.take()  # where that fails, whoever writes next says so
+                renewed = time.monotonic()
+            if self._replica.read(lambda reading: reading.sql.first(_DUE, now(), now() - IDENTITY_AGE)) is not None:
+                self._replica.write(self._do_what_is_due)
+            rewinds = self._replica.read(lambda reading: reading.sql.all("SELECT id, rewinds FROM ingest_upstreams"))
+            for reader in self._readers:
+                reader.notice_rewind(dict(rewinds).get(reader.upstream.number, 0))
+
+    def _do_what_is_due(self, writing: Writing) -> None:
+        self._lease.check(writing.sql)
+        sql, moment = writing.sql, now()
+        if sql.first("SELECT 1 FROM ingest_upstreams WHERE sweep_at <= ?", moment) is not None:
+            writing.mark_all("events may have been lost")
+            sql.run("UPDATE replica_identities SET checked_at = 0")  # those of identities too
+            swept = "UPDATE ingest_upstreams SET sweep_at = NULL, swept_at = ?, listed_at = 0 WHERE sweep_at <= ?"
+            sql.run(swept, moment, moment)
+        for (did,) in sql.all(_OLD, moment - IDENTITY_AGE, RECHECKED_AT_ONCE):
+            writing.mark_behind(did, "its identity is to be looked at again")
+
+
+_OLD = """SELECT a.did FROM replica_identities i JOIN replica_accounts a ON a.id = i.account
+    WHERE i.checked_at < ? AND a.behind IS NULL ORDER BY i.checked_at LIMIT ?"""
+_DUE = """SELECT 1 FROM ingest_upstreams WHERE sweep_at <= ? UNION ALL
+    SELECT 1 FROM replica_identities i JOIN replica_accounts a ON a.id = i.account
+    WHERE i.checked_at < ? AND a.behind IS NULL LIMIT 1"""

@@ -1,0 +1,174 @@
+"""The accounts that an upstream lists: a relay those that have records in our collections, a PDS all that it has.
+
+Listed is not believed: an account that is not followed yet is marked, and then compared with its own server.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any
+
+from atdata.appview.ingest.lease import IngestLease, now
+from atdata.appview.ingest.rejected import Rejected
+from atdata.appview.ingest.upstream import Upstream, UpstreamReader
+from atdata.atproto.fetch import refusal
+from atdata.atproto.syntax import Did
+from atdata.errors import DataModelError, IdentifierError, NetworkError, NotFoundError, XrpcError
+from atdata.json_reader import read_json
+from atdata.replica import Replica, Writing
+from atdata.replica.tables import COLLECTIONS
+from atdata.replica.writing import HeadRow
+from atdata.transport import Get, Response, Transport
+
+LISTED_EVERY = 86_400 * 1_000_000
+"""Microseconds between two listings of an upstream."""
+AGAIN_AFTER = 300 * 1_000_000
+"""Microseconds after which one that failed is tried again."""
+ON_A_PAGE = 500
+_ANSWERS = frozenset({200, 400, 401, 403, 404, 429, 500, 501, 502, 503})
+_NOT_SERVED = (400, 401, 404, 501)
+
+
+class Lister:
+    """Asks upstreams for accounts that may have records of ours.
+
+    Args:
+        replica: where they are marked.
+        transport: trusts the upstreams, which the operator named.
+        lease: under which this is done.
+        wake: called once something was marked.
+        counted: counts what happens.
+    """
+
+    def __init__(
+        self,
+        replica: Replica,
+        transport: Transport,
+        lease: IngestLease,
+        wake: Callable[[], None],
+        counted: Counter[str],
+    ) -> None:
+        self._replica, self._transport, self._lease, self._wake = replica, transport, lease, wake
+        self._counted = counted
+
+    def run(self, readers: Sequence[UpstreamReader], stopping: threading.Event) -> None:
+        """List each upstream once a day, until the end: not before its events come, so that none falls in between."""
+        while not stopping.wait(0.25):
+            for reader in readers:
+                if reader.reached and self._is_due(reader.upstream):
+                    self._list_once(reader.upstream, stopping)
+
+    def _is_due(self, upstream: Upstream) -> bool:
+        due = "SELECT 1 FROM ingest_upstreams WHERE id = ? AND listed_at < ?"
+        moment = now() - LISTED_EVERY
+        return self._replica.read(lambda reading: reading.sql.first(due, upstream.number, moment)) is not None
+
+    def _list_once(self, upstream: Upstream, stopping: threading.Event) -> None:
+        begun, refused = now(), None
+        try:
+            self.list_accounts(upstream, stopping)
+        except (NetworkError, DataModelError) as error:
+            begun, refused = begun + AGAIN_AFTER - LISTED_EVERY, Rejected.of("listing", error)
+        if stopping.is_set():
+            return  # not all of it
+
+        def note(writing: Writing) -> None:
+            writing.sql.run("UPDATE ingest_upstreams SET listed_at = ? WHERE id = ?", begun, upstream.number)
+            if refused is not None:
+                refused.write(writing.sql, now())
+
+        self._write(note)
+
+    def list_accounts(self, upstream: Upstream, stopping: threading.Event) -> None:
+        """Mark the accounts that an upstream lists and that are not followed.
+
+        Raises:
+            NetworkError: it refuses, or answers something else.
+            DataModelError: its answer is not JSON.
+        """
+        for collection in COLLECTIONS:
+            if not self._list(upstream, "listReposByCollection", collection, stopping):
+                self._list(upstream, "listRepos", "", stopping)
+                return
+
+    def _list(self, upstream: Upstream, method: str, collection: str, stopping: threading.Event) -> bool:
+        """Take one list from where it was read to; `False` where the server has no such list."""
+        about = (("collection", collection),) if collection else ()
+        kept = "SELECT cursor FROM ingest_listings WHERE upstream = ? AND collection = ?"
+        row = self._replica.read(lambda reading: reading.sql.first(kept, upstream.number, collection))
+        cursor = None if row is None else bytes(row[0]).decode()
+        while not stopping.is_set():
+            after = () if cursor is None else (("cursor", cursor),)
+            page = self._ask(upstream, f"sync.{method}", (*about, ("limit", str(ON_A_PAGE)), *after))
+            if page is None:
+                return False
+            repos, cursor = page.get("repos"), page.get("cursor")
+            if not isinstance(repos, list) or not isinstance(cursor, str | None):
+                raise NetworkError("a server's answer lists no repositories", uri=upstream.server)
+            found = list(self._wanted(upstream, repos, with_all=not collection))
+            self._write(partial(self._keep, upstream, collection, found, cursor))
+            self._wake()
+            if cursor is None or not repos:
+                break
+        return True
+
+    def _wanted(self, upstream: Upstream, repos: Sequence[Any], *, with_all: bool) -> Iterable[Did]:
+        """The accounts on a page that are to be compared with their servers."""
+        for item in repos:
+            try:
+                did = Did(item["did"])
+            except (IdentifierError, KeyError, TypeError):
+                continue
+            head = self._head(did)
+            if head is None:
+                if not with_all or self._has_ours(upstream, did):
+                    yield did
+            elif with_all and isinstance(item.get("rev"), str) and (head.rev or "") < item["rev"]:
+                yield did
+
+    def _head(self, did: Did) -> HeadRow | None:
+        return self._replica.read(lambda reading: HeadRow.read(reading.sql, did))
+
+    def _has_ours(self, upstream: Upstream, did: Did) -> bool:
+        try:
+            said = self._ask(upstream, "repo.describeRepo", (("repo", did),))
+        except NotFoundError:
+            return False
+        held = None if said is None else said.get("collections")
+        return isinstance(held, list) and any(collection in held for collection in COLLECTIONS)
+
+    def _ask(self, upstream: Upstream, method: str, params: tuple[tuple[str, str], ...]) -> dict[str, Any] | None:
+        url = f"{upstream.server}/xrpc/com.atproto.{method}"
+        answer: Response = self._transport.get(Get(url, params, accept=_ANSWERS))
+        if answer.status != 200:
+            error = refusal(answer, url)
+            if isinstance(error, XrpcError) and answer.status in _NOT_SERVED:
+                return None
+            raise error
+        page = read_json(answer.body)
+        if not isinstance(page, dict):
+            raise NetworkError("a server's answer is not a JSON object", uri=url)
+        return page
+
+    def _keep(
+        self, upstream: Upstream, collection: str, found: Iterable[Did], cursor: str | None, writing: Writing
+    ) -> None:
+        for did in found:
+            writing.mark_behind(did, "it was listed")
+        if cursor is None and collection:
+            return  # the last one is good for ever: what comes later stands behind it
+        gone = "DELETE FROM ingest_listings WHERE upstream = ? AND collection = ?"
+        writing.sql.run(gone, upstream.number, collection)
+        if cursor is not None:
+            insert = "INSERT INTO ingest_listings (upstream, collection, cursor) VALUES (?, ?, ?)"
+            writing.sql.run(insert, upstream.number, collection, cursor.encode())
+
+    def _write(self, work: Callable[[Writing], None]) -> None:
+        def checked(writing: Writing) -> None:
+            self._lease.check(writing.sql)
+            work(writing)
+
+        self._replica.write(checked)

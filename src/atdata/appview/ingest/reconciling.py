@@ -1,0 +1,226 @@
+"""The comparison of a repository with its own server: who the account is, whether it is active, what it has.
+
+It is done for every account that is marked, and until it succeeds. The mark is taken off in the transaction that writes
+what was found, unless the account was marked again meanwhile.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from atdata.appview.ingest.accounts import confirm, is_blocked
+from atdata.appview.ingest.copying import ReconciledCopy
+from atdata.appview.ingest.lease import IngestLease, now
+from atdata.appview.ingest.rejected import REFUSED, Rejected
+from atdata.atproto.fetch import HostedAccount, fetch_identity, fetch_status, fetch_update, resolve_handle
+from atdata.atproto.syntax import Did
+from atdata.atproto.verify import VerifiedIdentity, verify_identity
+from atdata.errors import IdentityError, NetworkError, NotFoundError, SignatureError
+from atdata.replica import KeptIdentity, Replica, Writing, keep_identity
+from atdata.replica.reading import BehindMark
+from atdata.replica.writing import HeadRow
+from atdata.settings import Settings
+from atdata.transport import Transport
+
+T = TypeVar("T")
+
+IDENTITY_AGE = 86_400 * 1_000_000
+"""Microseconds after which an identity is looked at anew."""
+AT_ONE_SERVER = 4
+"""Repositories that are compared with one server at a time."""
+IN_LINE = 1.0
+"""Seconds that are waited for a server's turn, before another repository is taken."""
+GIVEN_UP = 8
+"""Tries after which an account is forgotten that never showed anything."""
+LONGEST_PAUSE = 3600.0
+"""Seconds between two tries, at most."""
+
+
+class Claims:
+    """The accounts that are being compared just now, and the servers that are asked; of this process."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._accounts = set[Did]()
+        self._servers = Counter[str]()
+
+    def account(self, marks: list[BehindMark]) -> BehindMark | None:
+        """Take the first that nobody has."""
+        with self._changed:
+            free = next((mark for mark in marks if mark.did not in self._accounts), None)
+            if free is not None:
+                self._accounts.add(free.did)
+            return free
+
+    def leave(self, did: Did) -> None:
+        """Give an account back."""
+        with self._changed:
+            self._accounts.discard(did)
+
+    @contextmanager
+    def server(self, url: str) -> Iterator[bool]:
+        """A place among those who ask a server; `False` where none is free in time."""
+        with self._changed:
+            free = self._changed.wait_for(lambda: self._servers[url] < AT_ONE_SERVER, IN_LINE)
+            self._servers[url] += free
+        try:
+            yield free
+        finally:
+            with self._changed:
+                self._servers[url] -= free
+                self._servers += Counter[str]()  # drops those that nobody asks
+                self._changed.notify_all()
+
+
+class Reconciler:
+    """Compares the repositories that are marked with their own servers.
+
+    Args:
+        replica: what is compared.
+        settings: in force: the directory, resolvers, and what addresses may be dialled.
+        followed: the accounts of which the applier looks at all.
+        lease: under which this is done.
+        counted: counts what happens.
+        shortest_pause: seconds before a second try.
+    """
+
+    def __init__(
+        self,
+        replica: Replica,
+        settings: Settings,
+        followed: set[str],
+        lease: IngestLease,
+        counted: Counter[str],
+        shortest_pause: float = 1.0,
+    ) -> None:
+        self._replica, self._settings, self._followed, self._lease = replica, settings, followed, lease
+        self._transport = Transport.of(settings).trusting(settings.plc_url, *settings.resolver_urls)
+        self._claims, self._marked = Claims(), threading.Condition()
+        self._pause, self._counted = shortest_pause, counted
+
+    def wake(self) -> None:
+        """Look for marks now."""
+        with self._marked:
+            self._marked.notify_all()
+
+    def run(self, stopping: threading.Event) -> None:
+        """Compare one after the other, until the end. Any number of threads may do this."""
+        while not stopping.is_set():
+            mark = self._claims.account(self._replica.read(lambda reading: reading.behind(now(), 64)))
+            if mark is None:
+                with self._marked:
+                    self._marked.wait(0.25)
+                continue
+            try:
+                self.reconcile(mark)
+            finally:
+                self._claims.leave(mark.did)
+
+    def reconcile(self, mark: BehindMark) -> None:
+        """Compare one repository; where that fails, note when to try again."""
+        did = mark.did
+        self._followed.add(did)  # before anything is asked: what is written later comes as an event
+        try:
+            self._compare(mark)
+        except (NetworkError, NotFoundError, *REFUSED) as error:
+            self._counted["failed comparisons"] += 1
+            self._failed(mark, error)
+
+    def _failed(self, mark: BehindMark, error: NetworkError | NotFoundError | Exception) -> None:
+        pause = min(self._pause * 2.0 ** min(mark.tries, 20), LONGEST_PAUSE)
+
+        def work(writing: Writing) -> bool:
+            self._lease.check(writing.sql)
+            head = writing.head(mark.did)
+            if head.head is None and mark.tries >= GIVEN_UP:
+                writing.forget(mark.did)
+                return True
+            writing.retry(mark.did, now() + int(pause * 1e6))
+            if isinstance(error, REFUSED):
+                Rejected.of("repository", error, mark.did).write(writing.sql, now())
+            return False
+
+        if self._replica.write(work):
+            self._followed.discard(mark.did)
+
+    def _compare(self, mark: BehindMark) -> None:
+        if self._write(lambda writing: is_blocked(writing, mark.did)):
+            self._write(lambda writing: writing.caught_up(mark.did, mark.marks))
+            return
+        asked_at = now()
+        identity = self._identity(mark)
+        with self._claims.server(identity.pds) as free:
+            if not free:
+                self._write(lambda writing: writing.retry(mark.did, now() + 1_000_000, failed=False))
+                return
+            hosted = self._hosted(identity)
+            if hosted.active:
+                identity = self._update(mark, identity, hosted)
+
+        def finish(writing: Writing) -> None:
+            if writing.caught_up(mark.did, mark.marks):  # else something happened meanwhile, and this may be old
+                confirm(writing, mark.did, hosted, identity.servers, asked_at)
+
+        self._write(finish)
+        self._counted["comparisons"] += 1
+
+    def _update(self, mark: BehindMark, identity: VerifiedIdentity, hosted: HostedAccount) -> VerifiedIdentity:
+        """Bring the copy to the newest commit, with the key of now."""
+        head = self._replica.read(lambda reading: HeadRow.read(reading.sql, mark.did))
+        if head is not None and head.root is not None and hosted.rev is not None and head.rev == hosted.rev:
+            return identity
+        copy = ReconciledCopy(self._replica, mark.did, self._write)
+        try:
+            self._transport.run(fetch_update(identity, copy))
+        except SignatureError:
+            identity = self._fetch_identity(mark)
+            self._transport.run(fetch_update(identity, copy))
+        return identity
+
+    def _identity(self, mark: BehindMark) -> VerifiedIdentity:
+        """The identity of an account: as it is kept, where it need not be asked for anew."""
+        kept = self._replica.read(lambda reading: KeptIdentity.of_account(reading, mark.did))
+        if kept is not None and now() - kept.checked_at < IDENTITY_AGE:
+            return kept.verify()
+        return self._fetch_identity(mark)
+
+    def _fetch_identity(self, mark: BehindMark) -> VerifiedIdentity:
+        checked_at = now()
+        found = verify_identity(self._transport.run(fetch_identity(mark.did, self._settings.plc_url)))
+        identity = self._with_handle(found)
+
+        def keep(writing: Writing) -> None:
+            if writing.is_marked(mark.did, mark.marks):  # else it may have changed since it was asked
+                keep_identity(writing, identity, checked_at)
+
+        self._write(keep)
+        self._counted["identities"] += 1
+        return identity
+
+    def _with_handle(self, identity: VerifiedIdentity) -> VerifiedIdentity:
+        """The same with the handle that it names first, if that leads back to it."""
+        for handle in identity.handles[:1]:
+            try:
+                did, resolved_by = self._transport.run(resolve_handle(handle, self._settings.resolver_urls))
+            except (IdentityError, NetworkError):
+                continue
+            if did == identity.did:
+                return identity.of_handle(handle, resolved_by)
+        return identity
+
+    def _hosted(self, identity: VerifiedIdentity) -> HostedAccount:
+        try:
+            return self._transport.run(fetch_status(identity))
+        except NotFoundError:
+            return HostedAccount(False, "deleted")
+
+    def _write(self, work: Callable[[Writing], T]) -> T:
+        def checked(writing: Writing) -> T:
+            self._lease.check(writing.sql)
+            return work(writing)
+
+        return self._replica.write(checked)

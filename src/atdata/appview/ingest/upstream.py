@@ -1,0 +1,122 @@
+"""An upstream: a server whose stream of events is followed, a PDS or a relay."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+from atdata.appview.ingest.frames import FrameQueue, Interruption
+from atdata.appview.ingest.lease import now
+from atdata.atproto.firehose import MAX_FRAME
+from atdata.errors import LimitError, NetworkError, UsageError
+from atdata.replica import Replica, Statements
+from atdata.transport.budget import backoff
+from atdata.transport.guard import split_url
+from atdata.transport.websocket import WebSocket
+
+_PATH = "/xrpc/com.atproto.sync.subscribeRepos"
+
+
+def upstream_url(text: str) -> str:
+    """The root of an upstream: `wss://HOST`, or `ws://HOST:PORT`.
+
+    Raises:
+        UsageError: it is none.
+    """
+    parts = split_url(text.rstrip("/"))
+    if parts.scheme not in ("ws", "wss") or not parts.hostname or parts.username or parts.path or parts.query:
+        raise UsageError("not the root of an upstream", expected="wss://HOST[:PORT]", actual=text[:200])
+    return f"{parts.scheme}://{parts.netloc.lower()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """An upstream as it is kept.
+
+    Attributes:
+        number: its row.
+        url: its root, `wss://` or `ws://`.
+    """
+
+    number: int
+    url: str
+
+    @classmethod
+    def known(cls, sql: Statements, url: str) -> Upstream:
+        """The row of an upstream, made where there is none."""
+        sql.run("INSERT INTO ingest_upstreams (url) VALUES (?) ON CONFLICT (url) DO NOTHING", url)
+        (number,) = sql.first("SELECT id FROM ingest_upstreams WHERE url = ?", url)
+        return cls(number, url)
+
+    @property
+    def server(self) -> str:
+        """Its root for other questions: `https://` or `http://`."""
+        return "http" + self.url.removeprefix("ws")
+
+    def stream_url(self, cursor: int | None) -> str:
+        """The address of its events after a number; of those from now on without one."""
+        return f"{self.url}{_PATH}" + ("" if cursor is None else f"?cursor={cursor}")
+
+
+class UpstreamReader:
+    """Reads the stream of an upstream, connecting again from where all was durable.
+
+    Args:
+        replica: knows how far it was read.
+        upstream: which.
+        queue: where its frames go.
+
+    Attributes:
+        upstream: which.
+        connected: whether events come.
+        reached: whether there ever was a connection.
+        failure: why the last connection ended, if it failed.
+    """
+
+    def __init__(self, replica: Replica, upstream: Upstream, queue: FrameQueue) -> None:
+        self.upstream, self._replica, self._queue = upstream, replica, queue
+        self.connected = self.reached = False
+        self.failure = ""
+        self._rewinds, self._came, self._again = 0, False, threading.Event()
+
+    def run(self, stopping: threading.Event) -> None:
+        """Read until the end."""
+        failures = 0
+        while not stopping.is_set():
+            too_large, self._came, self.failure = False, False, ""
+            try:
+                self._read(stopping)
+            except LimitError as error:
+                too_large, self.failure = True, str(error)
+            except NetworkError as error:
+                self.failure = str(error)
+            self.connected = False
+            failures = 0 if self._came or not self.failure else failures + 1
+            interruption = Interruption(too_large)
+            if self._queue.put(self.upstream.number, interruption):
+                while not interruption.applied.wait(0.2) and not stopping.is_set():
+                    pass
+            if self.failure:
+                stopping.wait(backoff(failures))
+
+    def notice_rewind(self, rewinds: int) -> None:
+        """Connect again if an operator has moved the cursor since."""
+        if rewinds != self._rewinds:
+            self._again.set()
+
+    def _read(self, stopping: threading.Event) -> None:
+        """Pass frames on until the connection ends, which raises, or is to end."""
+        found = "SELECT cursor, rewinds FROM ingest_upstreams WHERE id = ?"
+        cursor, self._rewinds = self._replica.read(lambda reading: reading.sql.first(found, self.upstream.number))
+        self._again.clear()
+        # The operator named the server, so it is dialled as it is.
+        with WebSocket(self.upstream.stream_url(cursor), max_message=MAX_FRAME, allow_loopback=None) as socket:
+            if cursor is None:  # nobody knows what came before
+                sweep = "UPDATE ingest_upstreams SET sweep_at = COALESCE(sweep_at, ?) WHERE id = ?"
+                self._replica.write(lambda writing: writing.sql.run(sweep, now(), self.upstream.number) and None)
+            self.connected = self.reached = True
+            while not (stopping.is_set() or self._again.is_set()):
+                for frame in socket.receive(0.5):
+                    self._came = True
+                    if not self._queue.put(self.upstream.number, frame):
+                        return

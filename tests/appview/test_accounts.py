@@ -1,0 +1,277 @@
+"""Accounts are shown as their own servers say, hidden on anybody's word, and forgotten only once that is confirmed."""
+
+from __future__ import annotations
+
+import pytest
+
+from atdata.appview import operator
+from atdata.atproto.events import AccountEvent, IdentityEvent
+from atdata.atproto.syntax import AtUri, Did, Handle
+from atdata.errors import NotFoundError
+from atdata.replica import KeptIdentity, Replica
+from atdata.testing import Devnet
+from atdata.testing.http import Answer, Request
+from support.histories import ENTRY, FOREIGN, entry, named, shown, stored
+from support.ingesting import Writer, asked, ingesting, reasons, until, until_begun, until_shown
+from support.networks import fresh_handle
+from support.upstreams import TestedUpstream
+
+A, B = f"{ENTRY}/a", f"{ENTRY}/b"
+
+
+def status_of(replica: Replica, did: Did) -> str:
+    found = "SELECT status FROM replica_accounts WHERE did = ?"
+    return str(replica.read(lambda reading: reading.sql.first(found, did))[0])
+
+
+def say(writer: Writer, active: bool, status: str | None = None) -> bytes:
+    """Say something of the account on the upstream."""
+    return writer.upstream.emit(AccountEvent(0, writer.did, active, status))
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Accounts that show nothing are given up soon."""
+    monkeypatch.setattr("atdata.appview.ingest.reconciling.GIVEN_UP", 2)
+
+
+def begun(replica: Replica, writer: Writer) -> None:
+    """Let ingest begin, and follow the account."""
+    until_begun(replica)
+    writer.tell({A: entry("a")})
+    until_shown(replica, writer.shown(A))
+
+
+@pytest.mark.parametrize("status", ["deactivated", "takendown", "unheard-of"])
+def test_an_account_that_is_not_active_is_hidden_and_comes_back(
+    replica: Replica, net: Devnet, writer: Writer, status: str
+) -> None:
+    with ingesting(replica, net, writer.upstream.url):
+        begun(replica, writer)
+        writer.held.status = status
+        say(writer, False, status)
+        until_shown(replica, {})
+        assert status_of(replica, writer.did) == (status if status != "unheard-of" else "deactivated")
+        assert stored(replica) == writer.shown(A), "it is kept"
+        uri = AtUri(f"at://{writer.did}/{A}")
+        assert replica.read(lambda reading: (reading.get(uri), reading.latest(ENTRY, 9), reading.count(ENTRY))) == (
+            None,
+            [],
+            0,
+        )
+        writer.tell({B: entry("b")})
+        writer.held.status = None
+        say(writer, True)
+        until_shown(replica, writer.shown(A, B))
+
+
+def test_an_account_is_hidden_at_once_where_its_server_does_not_answer(
+    replica: Replica, net: Devnet, writer: Writer
+) -> None:
+    def silent(request: Request, answer: Answer) -> Answer:
+        return Answer.json({"error": "InternalServerError"}, 400) if "getRepoStatus" in request.path else answer
+
+    with ingesting(replica, net, writer.upstream.url):
+        begun(replica, writer)
+        net.tell(silent)
+        say(writer, False, "deleted")
+        until(lambda: shown(replica) == {})
+        assert stored(replica) == writer.shown(A), "that it is deleted nobody has confirmed"
+        say(writer, True)
+        until(lambda: operator.status(replica).failing)
+        assert shown(replica) == {}, "nobody has confirmed that it is active"
+        net.tell(None)
+        until_shown(replica, writer.shown(A))
+
+
+def test_what_a_deleted_account_wrote_is_purged_once_its_server_confirms(
+    replica: Replica, net: Devnet, writer: Writer
+) -> None:
+    with ingesting(replica, net, writer.upstream.url):
+        begun(replica, writer)
+        net.pdses[0].delete_account(writer.did)
+        frame = say(writer, False, "deleted")
+        until(lambda: stored(replica) == {})
+        until_shown(replica, {})
+        log = replica.read(lambda reading: reading.sql.all("SELECT action FROM replica_changes ORDER BY number"))
+        assert log == [("create",), ("delete",)]
+        writer.held.repo.records.clear()
+        net.pdses[0].take_in(writer.held)
+        writer.held = net.account(writer.did)
+        say(writer, True)
+        writer.tell({B: entry("b")})
+        until_shown(replica, writer.shown(B))
+        number = writer.upstream.number
+        writer.upstream.send(frame, number)  # replayed, or from a server that is late
+        writer.tell({A: entry("again")})
+        until_shown(replica, writer.shown(A, B))
+
+
+def test_a_deletion_that_the_server_does_not_know_of_removes_nothing(
+    replica: Replica, net: Devnet, writer: Writer
+) -> None:
+    with ingesting(replica, net, writer.upstream.url):
+        begun(replica, writer)
+        say(writer, False, "deleted")
+        until_shown(replica, writer.shown(A))
+        changes = replica.read(lambda reading: reading.sql.first("SELECT count(*) FROM replica_changes"))
+        assert changes == (1,)
+
+
+def test_an_upstream_that_takes_an_account_down_decides_for_those_who_follow_it(
+    replica: Replica, net: Devnet, writer: Writer
+) -> None:
+    with ingesting(replica, net, writer.upstream.url):
+        begun(replica, writer)
+        say(writer, False, "takendown")
+        until_shown(replica, {})
+        assert status_of(replica, writer.did) == "takendown"
+        say(writer, True)
+        until_shown(replica, writer.shown(A))
+
+
+def test_a_former_server_has_no_say(replica: Replica, net: Devnet) -> None:
+    old, new = ("ws" + server.url.removeprefix("http") for server in net.pds_servers)
+    account = net.create_account(fresh_handle())
+    with ingesting(replica, net, old, new):
+        until_begun(replica)
+        net.host(account.did).write(account.did, {A: entry("a")})
+        until(lambda: len(shown(replica)) == 1)
+        net.migrate(account, 1)
+        net.host(account.did).write(account.did, {B: entry("b")})
+        until(lambda: len(shown(replica)) == 2 and not operator.status(replica).behind)
+        kept = replica.read(lambda reading: KeptIdentity.of_account(reading, account.did))
+        assert kept is not None
+        assert kept.pds == net.pds_servers[1].url
+        for happens in (net.pdses[0].take_down, net.pdses[0].delete_account):
+            happens(account.did)
+            seq = net.pdses[0].firehose.seq
+            until(lambda seq=seq: operator.status(replica).upstreams[0].cursor == seq)
+            until(lambda: len(shown(replica)) == 2 and not operator.status(replica).behind)
+
+
+def test_a_new_key_is_followed_and_the_old_one_is_good_for_nothing(
+    replica: Replica, net: Devnet, writer: Writer
+) -> None:
+    with ingesting(replica, net, writer.upstream.url) as ingester:
+        begun(replica, writer)
+        net.pdses[0].rotate_key(writer.did)
+        identities = ingester.counted["identities"]
+        writer.tell({B: entry("b")})  # nobody said that the key has changed
+        until_shown(replica, writer.shown(A, B))
+        assert ingester.counted["identities"] == identities + 1
+        kept = replica.read(lambda reading: KeptIdentity.of_account(reading, writer.did))
+        assert kept is not None
+        assert kept.key == writer.held.repo.key.public.did_key
+        assert kept.verify().key == writer.held.repo.key.public
+        paths = asked(net)
+        writer.tell({A: None})
+        until_shown(replica, writer.shown(B))
+        assert paths == []
+    net.tell(None)
+
+
+def test_a_handle_is_shown_while_it_leads_both_ways(replica: Replica, net: Devnet, writer: Writer) -> None:
+    other = Writer(net, writer.upstream, server=1)
+    with ingesting(replica, net, writer.upstream.url):
+        begun(replica, writer)
+        first = str(writer.held.handle)
+        until(lambda: named(replica) == {writer.did: first})
+        found = replica.read(lambda reading: KeptIdentity.of_handle(reading, Handle(first.upper())))
+        assert found is not None
+        assert found.did == writer.did
+        writer.held.handle = Handle(fresh_handle()).normalized  # the server, not the directory
+        writer.upstream.emit(IdentityEvent(0, writer.did, writer.held.handle))
+        until(lambda: named(replica) == {writer.did: None})
+        net.rename(writer.account, writer.held.handle)
+        writer.upstream.emit(IdentityEvent(0, writer.did))
+        until(lambda: named(replica) == {writer.did: str(writer.held.handle)})
+        # Another account gets the handle: of two that claim it, it is that of the one to which it leads.
+        taken = str(writer.held.handle)
+        writer.held.handle = Handle(fresh_handle()).normalized
+        net.rename(other.account, taken)
+        other.tell({A: entry("a")})
+        until(lambda: named(replica) == {writer.did: None, other.did: taken})
+
+
+def test_an_old_identity_is_looked_at_again(replica: Replica, net: Devnet, writer: Writer) -> None:
+    with ingesting(replica, net, writer.upstream.url):
+        begun(replica, writer)
+        net.rename(writer.account, fresh_handle())
+        assert named(replica) != {writer.did: str(writer.held.handle)}
+        day = 86_400 * 1_000_000
+        older = "UPDATE replica_identities SET checked_at = checked_at - ?"
+        replica.write(lambda writing: writing.sql.run(older, day + 1) and None)
+        until(lambda: named(replica) == {writer.did: str(writer.held.handle)})
+
+
+def test_what_the_operator_decides_stands_whatever_upstreams_say(replica: Replica, net: Devnet, writer: Writer) -> None:
+    with ingesting(replica, net, writer.upstream.url):
+        begun(replica, writer)
+        operator.takedown(replica, writer.did, "spam")
+        assert shown(replica) == {}
+        say(writer, False, "deactivated")
+        say(writer, True)
+        writer.tell({B: entry("b")})
+        until(lambda: stored(replica) == writer.shown(A, B) and not operator.status(replica).behind)
+        assert (shown(replica), status_of(replica, writer.did)) == ({}, "takendown")
+        operator.restore(replica, writer.did)
+        until_shown(replica, writer.shown(A, B))
+
+
+def test_of_an_account_that_is_blocked_nothing_is_kept(replica: Replica, net: Devnet, writer: Writer) -> None:
+    with ingesting(replica, net, writer.upstream.url):
+        begun(replica, writer)
+        operator.takedown(replica, writer.did, "no", "block")
+        assert (stored(replica), shown(replica)) == ({}, {})
+        paths = asked(net)
+        writer.tell({B: entry("b")})
+        writer.upstream.emit(IdentityEvent(0, writer.did))
+        say(writer, True)
+        until(lambda: operator.status(replica).upstreams[0].cursor == writer.upstream.number)
+        assert (stored(replica), paths) == ({}, [])
+        net.tell(None)
+        operator.restore(replica, writer.did)
+        until_shown(replica, writer.shown(A, B))
+
+
+def test_an_account_whose_document_leads_inside_is_not_dialled(
+    replica: Replica, net: Devnet, upstream: TestedUpstream, impatient: None
+) -> None:
+    inside = Writer(net, upstream)
+    net.pdses[0].url = "http://169.254.169.254"
+    net.pdses[0].rename(inside.did, fresh_handle())
+    other = Writer(net, upstream, server=1)
+    with ingesting(replica, net, upstream.url):
+        until_begun(replica)
+        inside.tell({A: entry("a")})
+        other.tell({A: entry("a")})
+        until(lambda: shown(replica) == other.shown(A))
+        until(lambda: operator.status(replica).failing == 1)
+        until(
+            lambda: (
+                inside.did
+                not in [did for (did,) in replica.read(lambda r: r.sql.all("SELECT did FROM replica_accounts"))]
+            )
+        )
+    assert reasons(replica) == []
+
+
+def test_who_does_not_exist_is_forgotten(replica: Replica, net: Devnet, writer: Writer, impatient: None) -> None:
+    nobody = Did("did:plc:ewvi7nxzyoun6zhxrhs64oiz")
+    with ingesting(replica, net, writer.upstream.url):
+        begun(replica, writer)
+        operator.add(replica, nobody)
+        until(lambda: operator.status(replica).accounts == {"active": 1})
+        with pytest.raises(NotFoundError, match="not followed"):
+            operator.reindex(replica, nobody)
+
+
+def test_an_account_is_followed_once_it_is_added(replica: Replica, net: Devnet, writer: Writer) -> None:
+    writer.write({A: entry("a")})
+    with ingesting(replica, net, writer.upstream.url):
+        until_begun(replica)
+        operator.add(replica, writer.did)
+        until_shown(replica, writer.shown(A))
+        writer.tell({f"{FOREIGN[0]}/x": {"$type": FOREIGN[0]}, A: None})
+        until_shown(replica, {})

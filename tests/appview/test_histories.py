@@ -1,0 +1,26 @@
+"""The state is the fold of history, whatever upstreams do, and wherever ingest is stopped.
+
+`python -m support.sweeping`, in `tests`, does the same with more and longer histories.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from atdata.replica import Replica
+from support.sweeping import follow, follow_killed, history_of
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_what_is_shown_is_the_fold_of_history(replica: Replica, seed: int) -> None:
+    with history_of(seed) as history:
+        counted = follow(history, replica, 300)
+    assert counted["commits"] > 20, "some were applied at once"
+    assert counted["comparisons"] > 20, "some by comparison"
+
+
+def test_it_is_too_where_ingest_is_killed(tmp_path: Path) -> None:
+    with history_of(100) as history:
+        follow_killed(history, f"sqlite:///{tmp_path}/appview.db", steps=200, kills=4)

@@ -1,0 +1,113 @@
+"""The operator's verbs, and what is listed by upstreams."""
+
+from __future__ import annotations
+
+import pytest
+
+from atdata.appview import operator
+from atdata.errors import NotFoundError
+from atdata.replica import Replica
+from atdata.replica.tables import COLLECTIONS
+from atdata.testing import Devnet
+from support.histories import ENTRY, FOREIGN, OLD, entry, shown, stored
+from support.ingesting import Writer, ingesting, until, until_begun, until_shown
+from support.networks import fresh_handle
+from support.upstreams import TestedUpstream
+
+A, B = f"{ENTRY}/a", f"{ENTRY}/b"
+
+
+def test_what_a_relay_lists_is_followed_and_the_place_in_the_list_is_kept(
+    replica: Replica, net: Devnet, upstream: TestedUpstream
+) -> None:
+    writers = [Writer(net, upstream, server=number % 2) for number in range(5)]
+    for writer in writers:
+        writer.write({A: entry("a")})
+    writers[0].write({f"{OLD}/x": entry("old") | {"$type": OLD}})
+    lists = {ENTRY: [str(writer.did) for writer in writers[1:]], OLD: [str(writers[0].did), "no DID"]}
+    upstream.lists = lambda: lists
+    expected = {at: cid for writer in writers for at, cid in writer.shown(A).items()} | writers[0].shown(f"{OLD}/x")
+    with ingesting(replica, net, upstream.url):
+        until_shown(replica, expected)
+    late = Writer(net, upstream)
+    late.write({A: entry("a")})
+    lists[ENTRY].append(late.did)
+    replica.write(lambda writing: writing.sql.run("UPDATE ingest_upstreams SET listed_at = 1") and None)
+    upstream.asked.clear()
+    with ingesting(replica, net, upstream.url):
+        until_shown(replica, expected | late.shown(A))
+    cursors = {collection: cursor for collection, cursor in upstream.asked if cursor}
+    assert cursors == {ENTRY: "4"} or cursors == {ENTRY: "2"}
+    assert {collection for collection, _ in upstream.asked} == set(COLLECTIONS)
+
+
+def test_accounts_of_a_server_that_lists_no_collections_are_looked_at_one_by_one(replica: Replica, net: Devnet) -> None:
+    ours, foreign = net.create_account(fresh_handle()), net.create_account(fresh_handle())
+    net.host(ours.did).write(ours.did, {A: entry("a")})
+    net.host(foreign.did).write(foreign.did, {f"{FOREIGN[0]}/x": {"$type": FOREIGN[0]}})
+    with ingesting(replica, net, "ws" + net.pds_url.removeprefix("http")):
+        until(lambda: len(shown(replica)) == 1)
+        until_begun(replica)
+        assert operator.status(replica).accounts == {"active": 1}
+
+
+def test_a_repository_is_fetched_anew_where_what_is_kept_is_lost(replica: Replica, net: Devnet, writer: Writer) -> None:
+    with ingesting(replica, net, writer.upstream.url):
+        until_begun(replica)
+        writer.tell({A: entry("a"), B: entry("b")})
+        until_shown(replica, writer.shown(A, B))
+        replica.write(lambda writing: writing.sql.run("DELETE FROM replica_nodes") and None)
+        operator.reindex(replica, writer.did)
+        until(lambda: not operator.status(replica).behind)
+        assert replica.read(lambda reading: reading.sql.first("SELECT count(*) FROM replica_nodes"))[0] > 0
+        writer.tell({A: None})
+        until_shown(replica, writer.shown(B))
+
+
+def test_what_is_derived_can_be_made_again(replica: Replica, net: Devnet, writer: Writer) -> None:
+    def derived() -> list[object]:
+        rows = "SELECT key, name, version, sort_key, content, target, sorted_at, validity, reason FROM replica_records ORDER BY key"
+        links = "SELECT record, relation, target, cid FROM replica_links ORDER BY record, relation, target"
+        return [replica.read(lambda reading, text=text: reading.sql.all(text)) for text in (rows, links)]
+
+    with ingesting(replica, net, writer.upstream.url):
+        until_begun(replica)
+        writer.tell({A: entry("a"), B: {"$type": ENTRY, "name": 3}, f"{OLD}/x": {"$type": OLD}})
+        until_shown(replica, writer.shown(A, B, f"{OLD}/x"))
+    before = derived()
+    replica.write(
+        lambda w: w.sql.run("UPDATE replica_records SET name = NULL, validity = 'valid', sorted_at = 0") and None
+    )
+    replica.write(lambda w: w.sql.run("DELETE FROM replica_links") and None)
+    assert derived() != before
+    assert operator.rebuild(replica) == 3
+    assert derived() == before
+
+
+def test_an_upstream_is_read_again_from_where_the_operator_says(replica: Replica, net: Devnet, writer: Writer) -> None:
+    with ingesting(replica, net, writer.upstream.url) as ingester:
+        until_begun(replica)
+        for number in range(6):
+            writer.tell({A: entry(str(number))})
+        until_shown(replica, writer.shown(A))
+        until(lambda: operator.status(replica).upstreams[0].cursor == 6)
+        past = ingester.counted["past"]
+        operator.replay(replica, writer.upstream.url, 2)
+        until(lambda: writer.upstream.connections == [None, 2])
+        until(lambda: ingester.counted["past"] == past + 4)
+        until(lambda: operator.status(replica).upstreams[0].cursor == 6)
+        with pytest.raises(NotFoundError, match="never followed"):
+            operator.replay(replica, "wss://relay.example", 2)
+
+
+def test_the_state_of_ingest_is_said(replica: Replica, net: Devnet, writer: Writer) -> None:
+    with ingesting(replica, net, writer.upstream.url):
+        until_begun(replica)
+        writer.tell({A: entry("a"), B: entry("b")})
+        until_shown(replica, writer.shown(A, B))
+        status = operator.status(replica)
+    (upstream,) = status.upstreams
+    assert (upstream.url, upstream.cursor) == (writer.upstream.url, 1)
+    assert 0 < upstream.event_at <= status.moment
+    assert (status.accounts, status.behind, status.failing, status.records) == ({"active": 1}, 0, 0, 2)
+    assert stored(replica) == writer.shown(A, B)

@@ -1,0 +1,140 @@
+"""A server whose stream of events is followed: what it sends a test decides, frame by frame, over a real socket."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Self
+from urllib.parse import parse_qs, urlsplit
+
+from websockets.datastructures import Headers
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
+from websockets.sync.server import Server, ServerConnection, serve
+
+from atdata.atproto.events import ErrorEvent, Event, InfoEvent
+from atdata.atproto.firehose import encode_frame
+
+STREAM = "/xrpc/com.atproto.sync.subscribeRepos"
+
+
+class TestedUpstream:
+    """A stream of events, and lists of accounts.
+
+    Attributes:
+        sent: what it sends, in order; each with its number, if it has one.
+        cut: asked before each frame whether the connection breaks instead.
+        lists: gives the answers of `sync.listReposByCollection`, by collection; without it, the server has no such list.
+        asked: what lists were asked for, and from where.
+        connections: how often somebody connected, and from where.
+        window: the number of the oldest event that it still has.
+    """
+
+    __test__ = False
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[int | None, bytes]] = []
+        self.cut: Callable[[], bool] = lambda: False
+        self.lists: Callable[[], dict[str, list[str]]] | None = None
+        self.connections: list[int | None] = []
+        self.asked: list[tuple[str, str]] = []
+        self.number, self.window = 0, 0
+        self._changed, self._ended = threading.Condition(), False
+
+    def __enter__(self) -> Self:
+        self._server: Server = serve(
+            self._handle, "127.0.0.1", 0, process_request=self._answer, compression=None, max_size=1000
+        )
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+        self._server.shutdown()
+        self._thread.join()
+
+    @property
+    def url(self) -> str:
+        """Its root."""
+        host, port = self._server.socket.getsockname()[:2]
+        return f"ws://{host}:{port}"
+
+    def emit(self, event: Event) -> bytes:
+        """Number an event, and send it."""
+        self.number += 1
+        frame = encode_frame(replace(event, seq=self.number) if hasattr(event, "seq") else event)
+        self.send(frame, self.number)
+        return frame
+
+    def skip(self) -> None:
+        """Number an event that nobody gets."""
+        self.number += 1
+
+    def send(self, frame: bytes, number: int | None = None) -> None:
+        """Send any frame."""
+        with self._changed:
+            self.sent.append((number, frame))
+            self._changed.notify_all()
+
+    def forget(self) -> None:
+        """Begin anew, with numbers from 1, as a server does that lost its own."""
+        with self._changed:
+            self.sent, self.number = [], 0
+            self._changed.notify_all()
+
+    def _handle(self, connection: ServerConnection) -> None:
+        assert connection.request is not None
+        asked = parse_qs(urlsplit(connection.request.path).query).get("cursor")
+        cursor = None if asked is None else int(asked[0])
+        self.connections.append(cursor)
+        with contextlib.suppress(ConnectionClosed):
+            self._stream(connection, cursor)
+
+    def _stream(self, connection: ServerConnection, cursor: int | None) -> None:
+        if cursor is not None and cursor > self.number:
+            connection.send(encode_frame(ErrorEvent("FutureCursor", "it is not there yet")))
+            return
+        if cursor is not None and cursor < self.window:
+            connection.send(encode_frame(InfoEvent("OutdatedCursor")))
+        log = self.sent
+        at = len(log) if cursor is None else 0
+        while not self._ended:
+            with self._changed:
+                while at >= len(log) and not self._ended and log is self.sent:
+                    self._changed.wait()
+                part = log[at : at + 100]
+                at += len(part)
+                if self._ended or log is not self.sent:
+                    return
+            for number, frame in part:
+                if number is not None and (number <= (cursor or 0) or number < self.window):
+                    continue
+                if self.cut():
+                    return
+                connection.send(frame)
+
+    def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
+        parts = urlsplit(request.path)
+        if parts.path == STREAM:
+            return None
+        collection = parse_qs(parts.query).get("collection", [""])[0]
+        if self.lists is None or not parts.path.endswith("listReposByCollection"):
+            return _json(501, {"error": "MethodNotImplemented", "message": "Method Not Implemented"})
+        dids = self.lists().get(collection, [])
+        cursor = parse_qs(parts.query).get("cursor", [""])[0]
+        self.asked.append((collection, cursor))
+        start = int(cursor or 0)
+        page = {"repos": [{"did": did} for did in dids[start : start + 2]]}
+        return _json(200, page | ({"cursor": str(start + 2)} if start + 2 < len(dids) else {}))
+
+
+def _json(status: int, value: Any) -> Response:
+    body = json.dumps(value).encode()
+    headers = Headers({"content-type": "application/json", "content-length": str(len(body)), "connection": "close"})
+    return Response(status, "OK" if status == 200 else "Refused", headers, body)
