@@ -37,6 +37,7 @@ WORDS = [
     "\\",
     "of",
     "shoes",
+    "n",
 ]
 SCHEMA_KEYS = [f"{SCHEMA}/Point:1.0.0", f"{SCHEMA}/Cloud:1.0.0"]
 
@@ -129,7 +130,22 @@ STEPS = st.lists(
 
 pieces = st.one_of(
     st.sampled_from(WORDS),
-    st.sampled_from(["mni*", "r*", "fash*", "学*", "5*", '"of shoes"', '"shoes mnist"', '"mnist of"*', "camel", "the"]),
+    st.sampled_from(
+        [
+            "mni*",
+            "r*",
+            "fash*",
+            "学*",
+            "5*",
+            '"of shoes"',
+            '"shoes mnist"',
+            '"mnist of"*',
+            '"n o"*',
+            '"n of"',
+            "camel",
+            "the",
+        ]
+    ),
     st.sampled_from(["license:mit", "license:CC-BY", "license:CC-BY-4.0", "-license:MIT", "samples:<1k", "size:>=1G"]),
     st.sampled_from(
         ["label:latest", "-label:latest", "kind:dataset", "kind:schema,lens", "digests:none", "storage:http"]

@@ -166,7 +166,8 @@ def _page(
     sql: Statements, found: Matches, limit: int, place: _Place | None, top: int
 ) -> tuple[tuple[Hit, ...], str | None]:
     """The records of a page, and the cursor to the next."""
-    order = np.lexsort((-found.times, -found.scores))
+    order = np.argsort(-found.times)
+    order = order[np.argsort(-found.scores[order].astype(np.int16), kind="stable")]
     scores, times, numbers = found.scores[order], found.times[order], found.numbers[order]
     first = 0
     if place:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from atdata.databases import Dialect, SqlTables
-from atdata.search.document import COLUMNS
 
 
 def _index_words(cursor: Any, dialect: Dialect) -> None:
     """Make the index of words: what is given to it is cut into tokens already, with nothing but spaces between them."""
     if dialect.name == "sqlite":
-        options = """content='', columnsize=0, prefix='2 3 4', tokenize="ascii tokenchars '_'\""""
-        cursor.execute(f"CREATE VIRTUAL TABLE search_words USING fts5 ({', '.join(COLUMNS)}, facets, {options})")
+        options = """content='', columnsize=0, prefix='2 3 4', tokenize="ascii tokenchars '_.'\""""
+        cursor.execute(f"CREATE VIRTUAL TABLE search_words USING fts5 (words, marks, facets, {options})")
     else:
         cursor.execute("ALTER TABLE search_shown ADD COLUMN words tsvector NOT NULL")
         cursor.execute("CREATE INDEX search_shown_words ON search_shown USING gin (words)")
