@@ -21,6 +21,7 @@ from atdata.cli import (
     promote,
     publish,
     schema,
+    search,
     services,
     show,
     verifications,
@@ -59,6 +60,7 @@ app.command()(login.login)
 app.command()(login.logout)
 app.command("import")(importing.import_)
 app.command()(publish.publish)
+app.command()(search.search)
 app.command()(show.show)
 app.command()(verify.verify)
 app.command()(promote.promote)

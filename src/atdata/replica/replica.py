@@ -14,6 +14,9 @@ from atdata.replica.writing import Derivation, Writing
 
 T = TypeVar("T")
 
+REPOSITORIES = "repositories.sqlite"
+"""The file in a cache folder."""
+
 
 class Replica:
     """Verified copies of repositories.
@@ -47,5 +50,4 @@ class Replica:
 
 def open_replica(folder: Path) -> Replica:
     """The replica in a cache folder, which all processes of a user share. All of it can be fetched again."""
-    where = folder / "repositories.sqlite"
-    return Replica(open_connection(where, [TABLES], what="the copy of repositories", durable=False))
+    return Replica(open_connection(folder / REPOSITORIES, [TABLES], what="the copy of repositories", durable=False))

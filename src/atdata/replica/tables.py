@@ -15,7 +15,8 @@ assert set(LEGACY.values()) <= set(KINDS)
 _FIRST = (
     # An account, what is known of it, and the head of its repository: none before the first commit was verified.
     # `root` is none too where the nodes have to be brought anew. `behind` is the reason why the repository must be
-    # compared with its own server, `marks` how often it was marked so, `next_try` when to try again.
+    # compared with its own server, `marks` how often it was marked so, `next_try` when to try again;
+    # `looked_at` is when its server was last asked for its newest commit, by whoever asks only now and then.
     """CREATE TABLE replica_accounts (
         id {number},
         did {text} NOT NULL UNIQUE,
@@ -27,6 +28,7 @@ _FIRST = (
         marks {integer} NOT NULL DEFAULT 0,
         tries {integer} NOT NULL DEFAULT 0,
         next_try {integer} NOT NULL DEFAULT 0,
+        looked_at {integer} NOT NULL DEFAULT 0,
         CHECK ((rev IS NULL) = (head IS NULL))
     )""",
     "CREATE INDEX replica_accounts_behind ON replica_accounts (next_try) WHERE behind IS NOT NULL",
@@ -72,13 +74,14 @@ _FIRST = (
         PRIMARY KEY (record, relation, target)
     ){by_key}""",
     "CREATE INDEX replica_links_target ON replica_links (target, relation)",
-    # Every change of a record, in the order in which it was written here.
+    # Every change of a record, in the order in which it was written here; `record` was its number.
     """CREATE TABLE replica_changes (
         number {number},
         moment {integer} NOT NULL,
         action {text} NOT NULL,
         account {integer} NOT NULL REFERENCES replica_accounts (id),
         key {bytes} NOT NULL,
+        record {integer} NOT NULL,
         cid {bytes}
     )""",
 )

@@ -231,8 +231,8 @@ class Writing:
         self.sql.run_each("INSERT INTO replica_links (record, relation, target, cid) VALUES (?, ?, ?, ?)", links)
 
     def _log(self, account: int, changes: Sequence[RecordChange], now: int) -> None:
-        insert = "INSERT INTO replica_changes (moment, action, account, key, cid) VALUES (?, ?, ?, ?, ?)"
-        rows = [(now, c.action, account, c.key.encode(), c.cid and bytes(c.cid)) for c in changes]
+        insert = "INSERT INTO replica_changes (moment, action, account, key, record, cid) VALUES (?, ?, ?, ?, ?, ?)"
+        rows = [(now, c.action, account, c.key.encode(), c.number, c.cid and bytes(c.cid)) for c in changes]
         self.sql.run_each(insert, rows)
 
     def mark_behind(self, did: Did, reason: str) -> None:
@@ -271,6 +271,10 @@ class Writing:
 
     def _is_logged(self, account: int) -> bool:
         return self.sql.first("SELECT 1 FROM replica_changes WHERE account = ? LIMIT 1", account) is not None
+
+    def looked(self, did: Did, now: int) -> None:
+        """Note when the server of an account was asked for its newest commit."""
+        self.sql.run("UPDATE replica_accounts SET looked_at = ? WHERE id = ?", now, self.head(did).account)
 
     def set_status(self, did: Did, status: Status) -> None:
         """Show an account, or hide it."""

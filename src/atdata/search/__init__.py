@@ -9,5 +9,6 @@ from __future__ import annotations
 from atdata.search.answers import FacetCount, Hit, SearchAnswer, search
 from atdata.search.index import SearchIndex
 from atdata.search.question import Condition, Question, Term
+from atdata.search.tables import TABLES
 
-__all__ = ["Condition", "FacetCount", "Hit", "Question", "SearchAnswer", "SearchIndex", "Term", "search"]
+__all__ = ["TABLES", "Condition", "FacetCount", "Hit", "Question", "SearchAnswer", "SearchIndex", "Term", "search"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
@@ -53,14 +53,44 @@ class SearchIndex:
 
     def apply(self, sql: Statements, account: int, changes: Sequence[RecordChange]) -> None:
         """Follow changes of an account's records."""
-        if not changes:
-            return
-        _alone(sql)
+        if changes:
+            _alone(sql)
+            gone = {change.key for change in changes if change.columns is None}
+            self._follow(sql, account, {change.number: change.key for change in changes}, gone, changes)
+
+    def _follow(
+        self, sql: Statements, account: int, keys: Mapping[int, str], gone: Set[str], known: Sequence[RecordChange] = ()
+    ) -> None:
+        """Follow changes of records, given their keys by their numbers, and the keys of those that are gone."""
         (did,) = sql.first("SELECT did FROM replica_accounts WHERE id = ?", account)
-        labels = [change.number for change in changes if _kind_of(change.key) == LABEL]
-        numbers = [*(change.number for change in changes), *self._labelled(sql, account, did, labels)]
-        gone = [f"at://{did}/{c.key}" for c in changes if c.columns is None and _kind_of(c.key) == SCHEMA]
-        self._derive(sql, numbers, {change.number: change.columns for change in changes}, gone)
+        labels = [number for number, key in keys.items() if _kind_of(key) == LABEL]
+        numbers = [*keys, *self._labelled(sql, account, did, labels)]
+        schemas = [f"at://{did}/{key}" for key in sorted(gone) if _kind_of(key) == SCHEMA]
+        self._derive(sql, numbers, {change.number: change.columns for change in known}, schemas)
+
+    def follow_log(self, sql: Statements, limit: int = AT_ONCE) -> bool:
+        """Follow some of the replica's log of changes, for a replica that has no derivations; true if there may be more.
+
+        Args:
+            sql: in a transaction that writes.
+            limit: how many changes.
+        """
+        _alone(sql)
+        (last,) = sql.first("SELECT change FROM search_followed")
+        found = (
+            "SELECT number, account, record, key, action FROM replica_changes WHERE number > ? ORDER BY number LIMIT ?"
+        )
+        rows = sql.all(found, last, limit)
+        keys: dict[int, dict[int, str]] = {}
+        gone: dict[int, dict[int, bool]] = {}
+        for _, account, record, key, action in rows:
+            keys.setdefault(account, {})[record] = bytes(key).decode()
+            gone.setdefault(account, {})[record] = action == "delete"
+        for account, of_account in keys.items():
+            self._follow(sql, account, of_account, {of_account[n] for n, it in gone[account].items() if it})
+        if rows:
+            sql.run("UPDATE search_followed SET change = ?", rows[-1][0])
+        return len(rows) == limit
 
     def show(self, sql: Statements, account: int, visible: bool) -> None:
         """Hide all of an account, or show it again. What is hidden is found by no question from now on."""

@@ -38,6 +38,9 @@ _FIRST = (
     # One row, which who makes documents holds.
     "CREATE TABLE search_lock (one {integer} PRIMARY KEY)",
     "INSERT INTO search_lock VALUES (1)",
+    # The last change of the replica's log that was followed, where documents are not made in its transactions.
+    "CREATE TABLE search_followed (change {integer} NOT NULL)",
+    "INSERT INTO search_followed VALUES (0)",
     # What is still to be done: of an account, or of the records that name a schema, or of all, those after a number.
     """CREATE TABLE search_pending (
         id {number},

@@ -1,0 +1,129 @@
+"""A search over repositories that one names, without any service: over verified copies of them in the cache folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from atdata.atmosphere import AtmosphereClient
+from atdata.atproto.syntax import Did, Handle, typed_identifier
+from atdata.databases import open_connection
+from atdata.errors import AtdataError
+from atdata.progress import progress
+from atdata.replica import KeptIdentity, Replica, Writing, keep_identity
+from atdata.replica.replica import REPOSITORIES
+from atdata.replica.tables import TABLES
+from atdata.search import TABLES as SEARCH_TABLES
+from atdata.search import Question, SearchAnswer, SearchIndex, search
+
+FRESH = 300.0
+"""Seconds for which a copy is searched without asking the account's server for what is new."""
+
+_AT_ONCE = 8  # repositories
+
+
+@dataclass(frozen=True)
+class BroughtRepository:
+    """A repository that a search was told of.
+
+    Attributes:
+        repo: the DID or handle that was given.
+        did: the account; `None` where it could not be found.
+        error: the reason why its newest commit could not be had; then what was known of it before is searched.
+    """
+
+    repo: Did | Handle
+    did: Did | None
+    error: AtdataError | None = None
+
+
+class Discovery:
+    """Searches verified copies of repositories, by the rules by which a service searches (docs/search.md).
+
+    Args:
+        client: brings and verifies what the copies lack.
+    """
+
+    def __init__(self, client: AtmosphereClient) -> None:
+        self._client, self._index = client, SearchIndex()
+        where = client.settings.cache / REPOSITORIES
+        tables = [TABLES, SEARCH_TABLES]
+        self._replica = Replica(open_connection(where, tables, what="the copy of repositories", durable=False))
+
+    def bring(self, repos: Iterable[str], fresh: float = FRESH) -> list[BroughtRepository]:
+        """Bring copies of repositories to their newest commits, several at a time.
+
+        Args:
+            repos: DIDs or handles.
+            fresh: seconds for which a copy is taken as it is.
+
+        Raises:
+            IdentifierError: one is neither; nothing was brought.
+        """
+        wanted = list(dict.fromkeys(map(typed_identifier, repos)))
+        with progress("Looking into repositories", len(wanted), "repositories") as bars:
+            bars.begin("repositories", len(wanted))
+
+            def bring(name: Did | Handle) -> BroughtRepository:
+                try:
+                    return self._bring(name, fresh)
+                finally:
+                    bars.advance(1)
+
+            with ThreadPoolExecutor(_AT_ONCE) as pool:
+                return list(pool.map(bring, wanted))
+
+    def _bring(self, name: Did | Handle, fresh: float) -> BroughtRepository:
+        kept, now = self._kept(name), time.time_ns() // 1000
+        did = None if kept is None else kept.did
+        if did is not None and 0 <= now - self._looked_at(did) < fresh * 1e6:
+            return BroughtRepository(name, did)
+        reader = self._client.reader
+        try:
+            identity = reader.identity(name)
+            did = identity.did
+            reader.follow(identity)
+            shown = reader.shown_handle(did)  # one that is proven, whatever the account was called by
+
+            def note(writing: Writing) -> None:
+                keep_identity(writing, identity if shown is None else reader.identity(shown), now)
+                writing.looked(identity.did, now)
+
+            self._replica.write(note)
+        except AtdataError as error:
+            return BroughtRepository(name, did, error)
+        return BroughtRepository(name, did)
+
+    def _kept(self, name: Did | Handle) -> KeptIdentity | None:
+        of = KeptIdentity.of_account if isinstance(name, Did) else KeptIdentity.of_handle
+        return self._replica.read(lambda reading: of(reading, name))  # type: ignore[arg-type]
+
+    def _looked_at(self, did: Did) -> int:
+        found = "SELECT looked_at FROM replica_accounts WHERE did = ?"
+        return int(self._replica.read(lambda reading: reading.sql.first(found, did))[0])
+
+    def search(self, text: str, *, limit: int = 25, cursor: str | None = None) -> SearchAnswer:
+        """The answer to a question, from what is in the cache folder: of repositories that were ever brought or read.
+
+        Args:
+            text: the question, in the language of docs/search.md.
+            limit: how many on a page.
+            cursor: of the page before.
+
+        Raises:
+            UsageError: the question is too long, or a value in it is none of its key's; or the cursor is none.
+        """
+        question = Question.parse(text)
+        while self._replica.write(self._catch_up):
+            pass
+        return self._replica.read(lambda reading: search(reading.sql, question, limit=limit, cursor=cursor))
+
+    def _catch_up(self, writing: Writing) -> bool:
+        return self._index.follow_log(writing.sql) or self._index.catch_up(writing.sql)
+
+    def handle(self, did: Did) -> Handle | None:
+        """The handle of an account that was proven when the account was looked at last."""
+        kept = self._kept(did)
+        return None if kept is None else kept.handle

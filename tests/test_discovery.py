@@ -1,0 +1,149 @@
+"""A search without a service: verified copies of the repositories that one names, on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import atdata
+from atdata.atmosphere import AtmosphereIndex, PDSBlobStore
+from atdata.discovery import Discovery
+from atdata.errors import IdentifierError, NetworkError, UsageError
+from atdata.testing import Devnet
+from atdata.testing.http import Answer, Request
+from support.networks import fresh_handle
+from support.terminal import Terminal
+
+
+@atdata.packable
+class Spectrum:
+    """A mass spectrum."""
+
+    intensity: float
+
+
+@atdata.packable
+class Picture:
+    width: int
+
+
+def publish(devnet: Devnet, account: Any, sample: Any, name: str, **facts: Any) -> None:
+    client = devnet.client(account)
+    rows = atdata.write_samples([sample], str(client.settings.data / f"{name}.tar"))
+    AtmosphereIndex(client, data_store=PDSBlobStore(client)).insert_dataset(rows, name=name, **facts)
+
+
+def names(found: Discovery, text: str) -> list[str]:
+    return [hit.record.value["name"] for hit in found.search(text).hits]
+
+
+def requests(devnet: Devnet) -> int:
+    return sum(len(server.requests) for server in devnet.pds_servers)
+
+
+def test_what_accounts_published_is_found_and_follows_what_changes(devnet: Devnet) -> None:
+    alice, bob = (devnet.create_account(fresh_handle()) for _ in range(2))
+    publish(devnet, alice, Spectrum(1.0), "plasma", tags=["blood"], license="CC-BY-4.0")
+    publish(devnet, bob, Picture(3), "cats", license="MIT")
+    client = devnet.client()
+    found = Discovery(client)
+    assert names(found, "plasma") == []
+    brought = found.bring([alice.handle, bob.did])
+    assert [(item.did, item.error) for item in brought] == [(alice.did, None), (bob.did, None)]
+    assert names(found, "plasma") == ["plasma"]
+    assert names(found, "intensity kind:dataset") == ["plasma"], "a field of its schema"
+    assert names(found, "license:MIT") == ["cats"]
+    assert set(names(found, "")) >= {"plasma", "cats"}
+    assert {found.handle(account.did) for account in (alice, bob)} == {alice.handle, bob.handle}
+    publish(devnet, alice, Spectrum(2.0), "serum")
+    assert names(found, "serum") == []
+    found.bring([alice.handle], fresh=0)
+    assert names(found, "serum") == ["serum"]
+    writer = devnet.client(alice)
+    writer.records.delete(AtmosphereIndex(writer).get_dataset("serum").located)
+    assert AtmosphereIndex(devnet.client()).list_datasets(alice.handle)
+    Discovery(client).bring([alice.did], fresh=0)
+    assert names(Discovery(client), "serum kind:dataset") == []
+
+
+def test_what_else_reads_a_repository_feeds_the_search(devnet: Devnet) -> None:
+    alice = devnet.create_account(fresh_handle())
+    publish(devnet, alice, Spectrum(1.0), "plasma")
+    client = devnet.client()
+    AtmosphereIndex(client).list_datasets(alice.handle)
+    assert names(Discovery(client), "plasma kind:dataset") == ["plasma"]
+
+
+def test_a_repository_that_was_looked_into_is_not_asked_again_for_a_while(devnet: Devnet) -> None:
+    accounts = [devnet.create_account(fresh_handle()) for _ in range(3)]
+    client, repos = devnet.client(), [account.handle for account in accounts]
+    Discovery(client).bring(repos)
+    before = requests(devnet)
+    other = devnet.client(folder=str(client.settings.cache.parent.name))
+    assert other.settings.cache == client.settings.cache
+    assert {item.error for item in Discovery(other).bring([*repos, *(account.did for account in accounts)])} == {None}
+    assert requests(devnet) == before, "nor is who it is"
+    Discovery(other).bring(repos[:1], fresh=0)
+    assert requests(devnet) > before
+
+
+def test_one_that_cannot_be_reached_is_said_and_searched_as_it_was(devnet: Devnet) -> None:
+    alice, bob = (devnet.create_account(fresh_handle()) for _ in range(2))
+    publish(devnet, alice, Spectrum(1.0), "plasma")
+    found = Discovery(devnet.client())
+    found.bring([alice.handle])
+
+    def lie(request: Request, answer: Answer) -> Answer:
+        gone = request.path.endswith(("sync.getRepo", "sync.getRecord")) and alice.did in request.target.replace(
+            "%3A", ":"
+        )
+        return Answer.error(500, "InternalServerError", "no") if gone else answer
+
+    devnet.tell(lie)
+    said = found.bring([alice.handle, bob.handle, "nobody.test"], fresh=0)
+    devnet.tell(None)
+    assert [type(item.error) for item in said][1] is type(None)
+    assert isinstance(said[0].error, NetworkError)
+    assert said[2].did is None
+    assert said[2].error is not None
+    assert names(found, "plasma kind:dataset") == ["plasma"]
+
+
+def test_what_is_no_account_or_question_is_refused(devnet: Devnet) -> None:
+    found = Discovery(devnet.client())
+    with pytest.raises(IdentifierError):
+        found.bring(["not an account"])
+    with pytest.raises(UsageError):
+        found.search("a" * 2000)
+    with pytest.raises(UsageError, match="cursor"):
+        found.search("a", cursor="x")
+
+
+def test_the_command_line_searches(
+    devnet: Devnet, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    alice = devnet.create_account(fresh_handle())
+    publish(
+        devnet, alice, Spectrum(1.0), "plasma", description="Of\x1b[31m blood", license="MIT", tags=["blood", "raw"]
+    )
+    publish(devnet, alice, Spectrum(2.0), "serum", license="CC0-1.0", tags=["blood"])
+    monkeypatch.setenv("ATDATA_CACHE", str(tmp_path / "cache"))
+    for name, value in devnet.environment.items():
+        monkeypatch.setenv(name, value)
+    terminal = Terminal(capsys, monkeypatch)
+    assert terminal.run("search", "blood", "--repo", alice.handle) == 0, terminal.err
+    assert "plasma" in terminal.out
+    assert "\x1b" not in terminal.out
+    said = terminal.json("search", "blood", "license:MIT")
+    assert [hit["name"] for hit in said["hits"]] == ["plasma"]
+    assert said["hits"][0]["by"] == f"@{alice.handle}"
+    page = terminal.json("search", "blood", "kind:dataset", "--limit", "1")
+    after = terminal.json("search", "blood", "kind:dataset", "--limit", "1", "--cursor", page["cursor"])
+    assert {page["hits"][0]["name"], after["hits"][0]["name"]} == {"plasma", "serum"}
+    assert terminal.run("search", "nothing-of-the-kind") == 0
+    assert "Nothing was found" in terminal.out
+    assert terminal.run("search", "a", "--repo", "not an account") == 2
+    assert terminal.run("search", "a", "--repo", "nobody.test") != 0
+    assert terminal.run("search", "size:huge") == 2
