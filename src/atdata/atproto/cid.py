@@ -109,6 +109,12 @@ class Cid:
         """The 36-byte binary form."""
         return self._binary
 
+    def __eq__(self, other: object) -> bool:
+        return self._binary == other._binary if isinstance(other, Cid) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._binary)
+
     def __bytes__(self) -> bytes:
         return self._binary
 

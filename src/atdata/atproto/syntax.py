@@ -36,6 +36,8 @@ class Identifier(str):
 
     def __new__(cls, text: object) -> Self:
         """Check, and keep the text as it is."""
+        if type(text) is cls:  # it was checked when it was made
+            return text
         # The length comes first: patterns never run over text that is too long anyway.
         if not isinstance(text, str) or len(text) > cls._max_length or not cls._pattern.fullmatch(text):
             refuse(cls._kind, text, cls._hint)
@@ -246,7 +248,8 @@ class AtUri(Identifier):
         """Check each part, and keep the text as it is."""
         uri = super().__new__(cls, text)
         try:
-            _ = uri.authority, uri.collection, uri.rkey
+            if uri is not text:
+                _ = uri.authority, uri.collection, uri.rkey
         except IdentifierError as error:
             raise IdentifierError(f"{error.what}, in an AT URI", actual=uri[:200], hint=error.hint) from error
         return uri
@@ -265,7 +268,7 @@ class AtUri(Identifier):
             return cls(f"at://{parse_identifier(authority)}")
         # Each part is checked by itself: a slash in one would make it two.
         path = f"at://{parse_identifier(authority)}/{Nsid(collection)}"
-        return cls(path if rkey is None else f"{path}/{RecordKey(rkey)}")
+        return Identifier.__new__(cls, path if rkey is None else f"{path}/{RecordKey(rkey)}")
 
     @property
     def authority(self) -> Did | Handle:

@@ -350,8 +350,9 @@ class Entry(Record):
 
 def _read_layout(value: Any) -> Mapping[str, str]:
     """A layout; empty where it is none that can be read: it stays as it came."""
-    with suppress(UsageError):
-        return Layout.of(value).said()
+    if value is not None:
+        with suppress(UsageError):
+            return Layout.of(value).said()
     return {}
 
 

@@ -100,6 +100,6 @@ def parse_record(kind: type[R], did: Did, key: str, cid: Cid, block: bytes | Non
         value = cbor.decode(block)
         collection, _, rkey = key.partition("/")
         uri = AtUri.of(did, Nsid(collection), RecordKey(rkey))
-        return kind.from_record(check_record(value), collection).at(uri, cid)
+        return kind.from_record(check_record(value), collection, checked=True).at(uri, cid)
     except AtdataError as reason:  # whatever it is, it is of this record alone
         return Malformed(f"at://{did}/{key}", reason, value)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from atdata.atproto.syntax import Nsid
 
 SCHEMA = Nsid("science.alt.dataset.schema")
@@ -18,9 +20,11 @@ LEGACY = {
 }
 
 
+@lru_cache(maxsize=64)
 def today(collection: str) -> str:
     """The collection in which such records are written today; itself where it is one, or is none of ours."""
-    return LEGACY.get(Nsid(collection), Nsid(collection))
+    nsid = Nsid(collection)
+    return LEGACY.get(nsid, nsid)
 
 
 def collections(nsid: Nsid) -> tuple[Nsid, ...]:

@@ -101,8 +101,13 @@ class Record(Mapping[str, Any]):
         return False
 
     @classmethod
-    def from_record(cls, value: Mapping[str, Any], collection: str | None = None) -> Self:
+    def from_record(cls, value: Mapping[str, Any], collection: str | None = None, *, checked: bool = False) -> Self:
         """Read a wire form of today, or of an older era; `older_forms` then says what was older.
+
+        Args:
+            value: the wire form.
+            collection: that it is in; the one that it names, unless given.
+            checked: whether `check_record` was asked already.
 
         Raises:
             LexiconError: it is neither; `path` names the place.
@@ -112,8 +117,11 @@ class Record(Mapping[str, Any]):
             raise LexiconError(f"the record is not of kind {cls.NSID.name}", expected=cls.NSID, actual=collection)
         today, forms = older.of_collection(dict(value), collection, cls.NSID)
         today, parts = cls._rewritten(today)
-        lexicons().validate_record({n: item for n, item in today.items() if n not in cls.LATER}, cls.NSID)
-        return replace(cls._read(today), older_forms=(*forms, *parts))
+        older_forms = (*forms, *parts)
+        wire = {n: item for n, item in today.items() if n not in cls.LATER}
+        lexicons().validate_record(wire, cls.NSID, checked=checked and not older_forms)
+        read = cls._read(today)
+        return replace(read, older_forms=older_forms) if older_forms else read
 
     @classmethod
     def _rewritten(cls, value: dict[str, Any]) -> older.Rewritten:

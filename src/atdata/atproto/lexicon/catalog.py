@@ -54,20 +54,23 @@ class LexiconCatalog:
     def __len__(self) -> int:
         return len(self._lexicons)
 
-    def validate_record(self, value: object, nsid: str | None = None, rkey: str | None = None) -> None:
+    def validate_record(
+        self, value: object, nsid: str | None = None, rkey: str | None = None, *, checked: bool = False
+    ) -> None:
         """Check a record (data model values) against its lexicon.
 
         Args:
             value: the record.
             nsid: the collection it is in, which its `$type` must then name.
             rkey: its record key, if that is to be checked too.
+            checked: whether `check_record` was asked already.
 
         Raises:
             LexiconError: it breaks its lexicon (`path` names the place, such as `storage.shards[3].url`), or the
                 lexicon is not in the catalog.
             DataModelError: it is no record at all.
         """
-        record = check_record(value)
+        record: Any = value if checked else check_record(value)
         name = record.get("$type") if nsid is None else nsid
         if not isinstance(name, str):
             raise LexiconError("a record does not name its type", path="$type", actual=shown(name))
