@@ -7,7 +7,7 @@ of the new tree. Undoing the operations there must give the root of the tree bef
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -146,17 +146,20 @@ def diff(before: Cid | None, after: Cid, blocks: Mapping[Cid, bytes], prefixes: 
     old, new = _Walk(before, blocks, prefixes), _Walk(after, blocks, prefixes)
     operations, missing = list[Operation](), list[Cid]()
     while old.pending or new.pending:
-        if isinstance(old.next, Subtree) and isinstance(new.next, Subtree) and old.next.cid == new.next.cid:
+        left, right = old.next, new.next
+        if (isinstance(left, Leaf) and left == right) or (
+            isinstance(left, Subtree) and isinstance(right, Subtree) and left.cid == right.cid
+        ):
             old.pending.pop()
             new.pending.pop()
-        elif isinstance(new.next, Subtree) and new.next.cid not in blocks:
-            missing.append(new.next.cid)
+        elif isinstance(right, Subtree) and right.cid not in blocks:
+            missing.append(right.cid)
             new.pending.pop()
-        elif (old.layer, new.layer) != (-1, -1):
+        elif isinstance(left, Subtree) or isinstance(right, Subtree):
             # The higher one is opened first, so that equal subtrees come to stand beside each other.
-            (old if old.layer >= new.layer else new).open()
+            (old if _height(left) >= _height(right) else new).open()
         else:
-            operations += _compare(old, new)
+            operations.append(_take_lesser(old, new))
     # What was read in both stands in both: it came to stand beside something else.
     added = tuple(cid for cid in new.opened if cid not in old.opened)
     removed = tuple(cid for cid in old.opened if cid not in new.opened)
@@ -175,27 +178,31 @@ class _Walk:
     def next(self) -> Tree | Leaf | None:
         return self.pending[-1] if self.pending else None
 
-    @property
-    def layer(self) -> int:
-        """The height of the next part: a root above all, a leaf below all."""
-        if not isinstance(self.next, Subtree):
-            return -1
-        return 256 if self.next.layer is None else self.next.layer
-
     def open(self) -> None:
         part = self.pending.pop()
         if isinstance(part, Subtree):
             self.opened[part.cid] = None
-            self.pending.extend(filter(self._is_wanted, reversed(part.open(self._blocks).parts())))
+            branch = part.open(self._blocks)
+            for tree, leaf in zip(reversed(branch.trees), (None, *reversed(branch.leaves)), strict=True):
+                if leaf is not None and leaf.key.startswith(self._prefixes):
+                    self.pending.append(leaf)
+                if isinstance(tree, Subtree) and self._is_wanted(tree):
+                    self.pending.append(tree)
 
-    def _is_wanted(self, part: Tree | Leaf) -> bool:
-        if isinstance(part, Leaf):
-            return part.key.startswith(self._prefixes)
-        return isinstance(part, Subtree) and any(map(part.may_hold, self._prefixes))
+    def _is_wanted(self, tree: Subtree) -> bool:
+        after_ours = tree.low is not None and tree.low.startswith(self._prefixes)  # as nearly all that are
+        return after_ours or any(map(tree.may_hold, self._prefixes))
 
 
-def _compare(old: _Walk, new: _Walk) -> Iterator[Operation]:
-    """Take the lesser of the two next leaves, or both where they have the same key."""
+def _height(part: Tree | Leaf | None) -> int:
+    """The layer of a part: a root is above all, a leaf below all."""
+    if not isinstance(part, Subtree):
+        return -1
+    return 256 if part.layer is None else part.layer
+
+
+def _take_lesser(old: _Walk, new: _Walk) -> Operation:
+    """The change at the lesser of the two next leaves, which differ; both are taken where they have the same key."""
     left, right = old.next, new.next
     key = min(leaf.key for leaf in (left, right) if isinstance(leaf, Leaf))
     cid = prev = None
@@ -205,8 +212,7 @@ def _compare(old: _Walk, new: _Walk) -> Iterator[Operation]:
     if isinstance(right, Leaf) and right.key == key:
         cid = right.value
         new.pending.pop()
-    if cid != prev:
-        yield Operation(key, cid, prev)
+    return Operation(key, cid, prev)
 
 
 class _Editor:

@@ -9,7 +9,6 @@ root's layer, whatever a server sends.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -25,8 +24,7 @@ class Leaf(NamedTuple):
     value: Cid
 
 
-@dataclass(frozen=True, slots=True)
-class Branch:
+class Branch(NamedTuple):
     """An opened node: its leaves, and before, between and after them a subtree or none.
 
     Attributes:
@@ -45,8 +43,7 @@ class Branch:
         return [part for part in (*parts, self.trees[-1]) if part is not None]
 
 
-@dataclass(frozen=True, slots=True)
-class Subtree:
+class Subtree(NamedTuple):
     """A node that was not opened yet, with what its place demands of it.
 
     Attributes:
@@ -79,20 +76,22 @@ class Subtree:
             ProofError: the node is malformed, or not one that may stand here.
         """
         node = load_node(self.cid, blocks)
-        layer = self._checked_layer(node)
-        bounds = pairwise([self.low, *(entry.key for entry in node.entries), self.high])
-        trees = (
-            None if link is None else Subtree(link, layer - 1, low, high)
-            for link, (low, high) in zip(node.links, bounds, strict=True)
-        )
-        return Branch(layer, tuple(trees), tuple(Leaf(entry.key, entry.value) for entry in node.entries))
+        layer, low, link = self._checked_layer(node), self.low, node.left
+        trees, leaves = list[Subtree | None](), list[Leaf]()
+        for entry in node.entries:
+            trees.append(None if link is None else Subtree(link, layer - 1, low, entry.key))
+            leaves.append(Leaf(entry.key, entry.value))
+            low, link = entry.key, entry.right
+        trees.append(None if link is None else Subtree(link, layer - 1, low, self.high))
+        return Branch(layer, tuple(trees), tuple(leaves))
 
     def _checked_layer(self, node: Node) -> int:
+        own = node.layer
         if self.layer is None:
             misplaced = node.left is not None and not node.entries
-            layer = node.layer or 0
+            layer = own or 0
         else:
-            misplaced = node.layer not in (None, self.layer) or node.links == (None,)
+            misplaced = own not in (None, self.layer) or (node.left is None and not node.entries)
             layer = self.layer
         if misplaced:
             raise malformed("a node of another layer, or without content", path=f"node {self.cid}")
