@@ -14,6 +14,7 @@ from pathlib import Path
 
 import frameworks
 import importing
+import kernel
 import lenses
 import members
 import mixtures
@@ -38,6 +39,7 @@ BENCHMARKS: dict[str, Callable[[argparse.Namespace], bool]] = {
     "frameworks": frameworks.main,
     "importing": import_benchmark,
     "index": index.main,
+    "kernel": lambda _: kernel.main(),
     "lenses": lenses.main,
     "members": members.main,
     "mixtures": mixtures.main,
