@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from atdata.atproto.cbor import Value
 from atdata.atproto.datamodel import Place, check_record, shown
 from atdata.atproto.lexicon.document import Definition, read_document
+from atdata.atproto.lexicon.params import params_of
 from atdata.atproto.lexicon.values import check_type, check_value
 from atdata.atproto.syntax import Nsid, RecordKey, Tid
 from atdata.errors import IdentifierError, LexiconError
@@ -86,9 +88,24 @@ class LexiconCatalog:
         Raises:
             LexiconError, DataModelError: as `validate_record`.
         """
+        check_value(check_record(params), self._params(nsid), Place(), self._definitions)
+
+    def read_params(self, nsid: str, pairs: Iterable[tuple[str, str]]) -> dict[str, Value]:
+        """The query parameters of a method that the names and texts of a query string stand for, checked.
+
+        Defaults stand for what is not given; names that the method does not have are passed over.
+
+        Raises:
+            LexiconError, DataModelError: as `validate_record`; a text is not of its type, or a single value comes twice.
+        """
+        params = params_of(pairs, self._params(nsid))
+        self.validate_params(nsid, params)
+        return params
+
+    def _params(self, nsid: str) -> Definition:
         definition = self._primary(nsid, "query", "procedure", "subscription")
-        spec = definition.get("parameters", {"type": "params", "properties": {}})
-        check_value(check_record(params), spec, Place(), self._definitions)
+        spec: Definition = definition.get("parameters", {"type": "params", "properties": {}})
+        return spec
 
     def validate_input(self, nsid: str, value: object) -> None:
         """Check the body that a procedure is called with.
