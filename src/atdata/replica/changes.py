@@ -1,0 +1,88 @@
+"""The log of changes, as it is followed: none is missed, whoever writes at the same time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from atdata.atproto.cid import Cid
+from atdata.atproto.syntax import Did
+from atdata.replica.statements import Statements
+
+_RUNNING = """SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint,
+    pg_snapshot_xmax(pg_current_snapshot())::text::bigint"""
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedChange:
+    """A change of a record in the log.
+
+    Attributes:
+        number: of the change; a later one has a higher number.
+        moment: when it was written here, in microseconds since 1970.
+        action: `create`, `update` or `delete`.
+        did: the account.
+        key: `collection/rkey`.
+        cid: the record after; `None` where it was deleted.
+        block: its bytes, if it is still there and is shown.
+        shown: whether the account is active.
+    """
+
+    number: int
+    moment: int
+    action: str
+    did: Did
+    key: str
+    cid: Cid | None
+    block: bytes | None
+    shown: bool
+
+
+class ChangeHorizon:
+    """The number up to which the log is whole: no change of a lower number will ever come.
+
+    In SQLite one transaction writes at a time. In PostgreSQL a number is given out before the transaction is committed, and
+    one with a lower number may be committed later: a number is passed once every transaction has ended that ran when it
+    was the highest.
+    """
+
+    def __init__(self) -> None:
+        self._passed = 0
+        self._waiting: tuple[int, int] | None = None  # a number, and the transaction before which all must have ended
+
+    def look(self, sql: Statements) -> int:
+        """The number now."""
+        (newest,) = sql.first("SELECT COALESCE(max(number), 0) FROM replica_changes")
+        if sql.dialect.name == "sqlite":
+            return int(newest)
+        oldest_running, next_one = sql.first(_RUNNING)
+        if self._waiting is not None and oldest_running >= self._waiting[1]:
+            self._passed, self._waiting = max(self._passed, self._waiting[0]), None
+        if oldest_running == next_one:  # none runs
+            self._passed, self._waiting = max(self._passed, int(newest)), None
+        elif self._waiting is None and newest > self._passed:
+            self._waiting = (int(newest), next_one)
+        return self._passed
+
+
+def log_bounds(sql: Statements) -> tuple[int, int]:
+    """The lowest and the highest number in the log; of an empty one 1 and 0."""
+    low, high = sql.first("SELECT COALESCE(min(number), 1), COALESCE(max(number), 0) FROM replica_changes")
+    return int(low), int(high)
+
+
+def changes_between(sql: Statements, after: int, until: int, limit: int) -> list[LoggedChange]:
+    """The changes after a number, up to another, in their order."""
+    rows = sql.all(
+        """SELECT c.number, c.moment, c.action, a.did, c.key, c.cid, r.block, a.status
+        FROM replica_changes c JOIN replica_accounts a ON a.id = c.account
+        LEFT JOIN replica_records r ON r.account = c.account AND r.key = c.key AND r.cid = c.cid
+        WHERE c.number > ? AND c.number <= ? ORDER BY c.number LIMIT ?""",
+        *(after, until, limit),
+    )
+    found = []
+    for number, moment, action, did, key, cid, block, status in rows:
+        shown = status == "active"
+        body = bytes(block) if shown and block is not None else None
+        of = cid and Cid.from_bytes(bytes(cid))
+        found.append(LoggedChange(number, moment, action, Did(did), bytes(key).decode(), of, body, shown))
+    return found

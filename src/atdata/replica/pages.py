@@ -1,0 +1,112 @@
+"""Pages of the records that a replica shows, by keys: a walk gives each once, whatever is written meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from atdata.atproto.syntax import AtUri, Did
+from atdata.replica.reading import Backlink, records_where
+from atdata.replica.statements import Statements
+from atdata.replica.stored import StoredRecord
+
+MAX_BYTES = 2_000_000
+"""Bytes of records on a page, after which it has no more; a larger one stands alone."""
+
+_READABLE = "a.status = 'active' AND r.validity <> 'invalid'"
+
+
+@dataclass(frozen=True, slots=True)
+class RecordPage:
+    """Records that can be read, the newest first.
+
+    Attributes:
+        records: of the page.
+        last: the place of its last record, to begin the next page after; `None` at the end.
+    """
+
+    records: list[StoredRecord]
+    last: tuple[int, int] | None
+
+
+def page_of(
+    sql: Statements,
+    kind: str,
+    limit: int,
+    before: tuple[int, int] | None = None,
+    *,
+    did: Did | None = None,
+    naming: Mapping[str, str] | None = None,
+) -> RecordPage:
+    """A page of the records of a kind.
+
+    A walk gives each record once that is there all the while and keeps its time.
+
+    Args:
+        sql: in a transaction.
+        kind: of which.
+        limit: how many at most.
+        before: `last` of the page before.
+        did: of which account; of all without one.
+        naming: what they must name, by relation (`RecordLink`).
+    """
+    conditions, values = ["r.kind = ?", _READABLE], list[object]([kind])
+    if did is not None:
+        conditions.append("a.did = ?")
+        values.append(did)
+    for relation, target in (naming or {}).items():
+        linked = "SELECT 1 FROM replica_links l WHERE l.record = r.id AND l.relation = ? AND l.target = ?"
+        conditions.append(f"EXISTS ({linked})")
+        values += [relation, target.encode("utf-8", "surrogatepass")]
+    if before is not None:
+        conditions.append("(r.sorted_at, r.id) < (?, ?)")
+        values += before
+    found = f"""SELECT r.id, r.sorted_at, length(r.block) FROM replica_records r JOIN replica_accounts a ON a.id = r.account
+        WHERE {" AND ".join(conditions)} ORDER BY r.sorted_at DESC, r.id DESC LIMIT ?"""  # noqa: S608
+    rows = sql.all(found, *values, limit + 1)
+    kept = rows[: _fitting([size for _, _, size in rows[:limit]])]
+    records = _numbered(sql, [number for number, _, _ in kept])
+    last = (kept[-1][1], kept[-1][0]) if len(kept) < len(rows) else None
+    return RecordPage(records, last)
+
+
+def links_to(
+    sql: Statements, target: AtUri, relations: Sequence[str], limit: int, after: tuple[int, str] = (0, "")
+) -> list[Backlink]:
+    """The records that name another, by their numbers and relations, those after a number and relation."""
+    marks = ", ".join("?" * len(relations))
+    found = f"""SELECT {StoredRecord.COLUMNS}, l.relation, l.cid FROM replica_links l
+        JOIN replica_records r ON r.id = l.record JOIN replica_accounts a ON a.id = r.account
+        WHERE l.target = ? AND l.relation IN ({marks}) AND (r.id, l.relation) > (?, ?) AND {_READABLE}
+        ORDER BY r.id, l.relation LIMIT ?"""  # noqa: S608
+    rows = sql.all(found, str(target).encode(), *relations, *after, limit)
+    return [Backlink(StoredRecord.of_row(row[:-2]), row[-2], row[-1] and bytes(row[-1]).decode()) for row in rows]
+
+
+def keyed(sql: Statements, did: Did, keys: Sequence[str]) -> list[StoredRecord]:
+    """The records of an account at some keys, and at those keys with a colon and anything behind it."""
+    found = []
+    for key in keys:
+        first = key.encode()
+        where = (
+            f"WHERE a.did = ? AND {_READABLE} AND (r.key = ? OR (r.key >= ? AND r.key < ?)) ORDER BY r.key LIMIT 1000"
+        )
+        found += records_where(sql, where, did, first, first + b":", first + b";")
+    return found
+
+
+def _fitting(sizes: Sequence[int]) -> int:
+    """The number of records that a page has room for; at least one."""
+    total = 0
+    for count, size in enumerate(sizes):
+        total += size
+        if count and total > MAX_BYTES:
+            return count
+    return len(sizes)
+
+
+def _numbered(sql: Statements, numbers: Sequence[int]) -> list[StoredRecord]:
+    if not numbers:
+        return []
+    marks = ", ".join("?" * len(numbers))
+    return records_where(sql, f"WHERE r.id IN ({marks}) ORDER BY r.sorted_at DESC, r.id DESC", *numbers)
