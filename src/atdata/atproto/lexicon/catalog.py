@@ -123,6 +123,14 @@ class LexiconCatalog:
         """
         self._validate_body(self._primary(nsid, "query", "procedure").get("output"), value)
 
+    def validate_message(self, nsid: str, value: object) -> None:
+        """Check a message of a subscription, which names its type.
+
+        Raises:
+            LexiconError, DataModelError: as `validate_record`.
+        """
+        self._validate_body(self._primary(nsid, "subscription")["message"], value)
+
     def _validate_body(self, body: Definition | None, value: object) -> None:
         if body and "schema" in body:
             check_value(check_record(value), body["schema"], Place(), self._definitions)
