@@ -5,6 +5,7 @@ Servers
     labelers     the Devnet with a labeler, or the reference labeler, where `python3 dev.py labeler` runs it
     services     Redis and PostgreSQL, with a fresh database for each test
     s3_servers   S3, with buckets for each test, and a proxy that fails as told
+    appviews     AppViews that answer over real sockets, and repositories whose records they show
     listening    whoever listens to a firehose over a real socket
     pds_suite    what atdata relies on in a PDS: a suite that the Devnet passes, and the real one
     git_server   repositories, served by git itself

@@ -1,0 +1,189 @@
+"""The service over HTTP: one address for each method, answers with ETags, errors with names."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route, WebSocketRoute
+
+from atdata.appview.xrpc.changes import ChangeStream
+from atdata.appview.xrpc.failures import QueryFailure, query_pairs, requested
+from atdata.appview.xrpc.health import ServiceHealth
+from atdata.appview.xrpc.lexicons import NAMESPACE, method_lexicons
+from atdata.appview.xrpc.limits import RateLimiter
+from atdata.appview.xrpc.metrics import CONTENT_TYPE, ServiceMetrics
+from atdata.appview.xrpc.service import AppViewService
+from atdata.errors import AtdataError
+from atdata.json_reader import read_json
+
+log = logging.getLogger("atdata.appview")
+
+_MAX_BODY = 64 * 1024
+_INDEXING = 20.0  # questions that fetching a record counts for
+_EXPOSED = ["ETag", "Atproto-Repo-Rev", "Retry-After"]
+
+
+class XrpcEndpoints:
+    """The addresses of a service.
+
+    Args:
+        service: that answers.
+    """
+
+    def __init__(self, service: AppViewService) -> None:
+        self._service, self._metrics = service, ServiceMetrics()
+        self._limiter = RateLimiter(service.limit)
+        self._changes = ChangeStream(service.replica, self._limiter, self._metrics)
+
+    @property
+    def routes(self) -> list[Route | WebSocketRoute]:
+        """The routes, each with what answers it."""
+        return [
+            WebSocketRoute(f"/xrpc/{NAMESPACE}.subscribeChanges", self._changes.follow),
+            Route(f"/xrpc/{NAMESPACE}.indexNow", self._index_now, methods=["POST"]),
+            Route("/xrpc/{nsid}", self._query, methods=["GET"]),
+            Route("/health", self._health),
+            Route("/ready", self._ready),
+            Route("/metrics", self._show_metrics),
+        ]
+
+    # --- methods; those that ask the database do so in a thread
+
+    def _query(self, request: Request) -> Response:
+        method = request.path_params["nsid"].removeprefix(f"{NAMESPACE}.")
+        known = method in self._service.queries and request.path_params["nsid"] != method
+
+        def answer() -> Response:
+            if not known:
+                other = request.path_params["nsid"] in method_lexicons()
+                raise QueryFailure(
+                    "InvalidRequest" if other else "MethodNotImplemented",
+                    "there is no such query",
+                    400 if other else 501,
+                )
+            body, rev = self._service.ask(method, query_pairs(request.scope["query_string"]))
+            return _tagged(request, body, {} if rev is None else {"Atproto-Repo-Rev": rev})
+
+        return self._answered(request, method if known else "unknown", 1.0, answer)
+
+    async def _index_now(self, request: Request) -> Response:
+        try:
+            body = await _body(request)
+        except QueryFailure as failure:
+            return _failed(failure)
+
+        def answer() -> Response:
+            with requested():
+                value = read_json(body)
+            return _json(self._service.index_now(value))
+
+        return await run_in_threadpool(self._answered, request, "indexNow", _INDEXING, answer)
+
+    def _answered(self, request: Request, method: str, cost: float, answer: Callable[[], Response]) -> Response:
+        """An answer, or the error in its place: counted and logged."""
+        began, address = time.monotonic(), request.client.host if request.client else None
+        try:
+            wait = self._limiter.wait(address, cost)
+            response = _too_many(wait) if wait else answer()
+        except QueryFailure as failure:
+            response = _failed(failure)
+        except AtdataError as error:
+            response = _failed(QueryFailure.of(error) or _fault(method, error))
+        except Exception as error:  # noqa: BLE001  a fault of ours: it is logged, and nobody else sees it
+            response = _failed(_fault(method, error))
+        seconds = time.monotonic() - began
+        self._metrics.answered(method, response.status_code, seconds)
+        facts = {"method": method, "status": response.status_code, "ms": round(seconds * 1000, 1), "client": address}
+        log.info("answered", extra={"facts": facts})
+        return response
+
+    # --- for those who watch
+
+    def _health(self, _: Request) -> Response:
+        return _json({"status": "ok"})
+
+    def _ready(self, _: Request) -> Response:
+        state = self._state()
+        return _json({"ready": False}, 503) if state is None else _json({"ready": True, **state.as_json()})
+
+    def _show_metrics(self, _: Request) -> Response:
+        return Response(self._metrics.text(self._state()), media_type=CONTENT_TYPE)
+
+    def _state(self) -> ServiceHealth | None:
+        try:
+            return self._service.replica.read(ServiceHealth.of)
+        except AtdataError as error:
+            log.error("the database does not answer", extra={"facts": {"error": error.what}})
+            return None
+
+
+def make_app(service: AppViewService) -> Starlette:
+    """The application that answers for a service."""
+    cors = Middleware(
+        CORSMiddleware, allow_origins=["*"], allow_methods=["GET", "POST"], allow_headers=["*"], expose_headers=_EXPOSED
+    )
+    handlers: dict[Any, Any] = {HTTPException: _refused}
+    return Starlette(routes=XrpcEndpoints(service).routes, middleware=[cors], exception_handlers=handlers)
+
+
+async def _body(request: Request) -> bytes:
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise QueryFailure("InvalidRequest", "the body must be application/json")
+    body = b""
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > _MAX_BODY:
+                raise QueryFailure("PayloadTooLarge", f"the body must be at most {_MAX_BODY} bytes", 413)
+    except ClientDisconnect:
+        raise QueryFailure("InvalidRequest", "the body is not whole") from None
+    return body
+
+
+def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(msgspec.json.encode(value), status, headers, "application/json")
+
+
+def _tagged(request: Request, value: Any, headers: dict[str, str]) -> Response:
+    """An answer that whoever has it already need not be sent again. It is asked for each time: what is hidden is gone at once."""
+    body = msgspec.json.encode(value)
+    tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    headers = {**headers, "ETag": tag, "Cache-Control": "no-cache"}
+    held = [item.strip().removeprefix("W/") for item in request.headers.get("if-none-match", "").split(",")]
+    if tag in held or "*" in held:
+        return Response(None, 304, headers)
+    return Response(body, 200, headers, "application/json")
+
+
+def _failed(failure: QueryFailure) -> Response:
+    return _json(failure.answer, failure.status)
+
+
+def _fault(method: str, error: Exception) -> QueryFailure:
+    log.error("a fault", extra={"facts": {"method": method}}, exc_info=error)
+    return QueryFailure("InternalServerError", "a fault of this service; it was noted", 500)
+
+
+def _too_many(seconds: float) -> Response:
+    failure = QueryFailure("RateLimitExceeded", f"too many questions; wait {seconds:.1f} s", 429)
+    return _json(failure.answer, 429, {"Retry-After": str(int(seconds) + 1)})
+
+
+def _refused(_: Request, error: Exception) -> Response:
+    """The answer where no route fits."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    name = {404: "NotFound", 405: "InvalidRequest"}.get(status, "InvalidRequest")
+    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+    return _json({"error": name, "message": "there is no such address, or not for this verb"}, status, headers)

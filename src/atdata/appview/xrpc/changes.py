@@ -1,0 +1,149 @@
+"""`subscribeChanges`: the log of changes, followed over a WebSocket as text frames of JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import msgspec
+from starlette.concurrency import run_in_threadpool
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from atdata.appview.xrpc.failures import QueryFailure, query_pairs, requested
+from atdata.appview.xrpc.lexicons import NAMESPACE, method_lexicons
+from atdata.appview.xrpc.limits import RateLimiter
+from atdata.appview.xrpc.metrics import ServiceMetrics
+from atdata.appview.xrpc.views import moment_text, record_json
+from atdata.atproto import cbor
+from atdata.errors import AtdataError, DataModelError
+from atdata.replica import Reading, Replica
+from atdata.replica.changes import ChangeHorizon, LoggedChange, changes_between, log_bounds
+
+T = TypeVar("T")
+
+log = logging.getLogger("atdata.appview")
+
+METHOD = f"{NAMESPACE}.subscribeChanges"
+MAX_SUBSCRIBERS = 200
+_AT_ONCE, _PAUSE, _FRESH = 200, 0.2, 0.1
+_REFUSED, _BUSY = 1008, 1013  # WebSocket's own codes
+
+
+class ChangeStream:
+    """The changes of a replica, for any number of subscribers, who share the questions whether there are new ones.
+
+    Args:
+        replica: whose.
+        limiter: how often an address may come.
+        metrics: where subscribers are counted.
+    """
+
+    def __init__(self, replica: Replica, limiter: RateLimiter, metrics: ServiceMetrics) -> None:
+        self._replica, self._limiter, self._metrics = replica, limiter, metrics
+        self._horizon, self._lock = ChangeHorizon(), asyncio.Lock()
+        self._known, self._looked, self._subscribers = 0, 0.0, 0
+
+    async def follow(self, socket: WebSocket) -> None:
+        """Send the changes after a cursor, or from now on, until the subscriber goes."""
+        await socket.accept()
+        if self._subscribers >= MAX_SUBSCRIBERS or self._limiter.wait(socket.client.host if socket.client else None):
+            await _refuse(socket, QueryFailure("RateLimitExceeded", "there are too many subscribers", 429), _BUSY)
+            return
+        self._subscribers += 1
+        self._metrics.subscribed(1)
+        gone = asyncio.create_task(_until_gone(socket))
+        try:
+            await self._send_all(socket, gone)
+        except QueryFailure as failure:
+            await _refuse(socket, failure, _REFUSED)
+        except AtdataError as error:
+            log.error("the changes cannot be read", extra={"facts": {"error": error.what}})
+            await _refuse(socket, QueryFailure("ServiceUnavailable", "try again later", 503), _BUSY)
+        except (WebSocketDisconnect, RuntimeError):  # the subscriber went while something was sent
+            pass
+        finally:
+            gone.cancel()
+            self._subscribers -= 1
+            self._metrics.subscribed(-1)
+
+    async def _send_all(self, socket: WebSocket, gone: asyncio.Task[None]) -> None:
+        after = await self._begin(socket)
+        while not gone.done():
+            until = await self._newest()
+            changes = await self._between(after, until)
+            for change in changes:
+                if change.shown or change.action == "delete":  # that something is gone tells nothing of it
+                    await socket.send_text(_frame(change))
+                after = change.number
+            if not changes:
+                after = max(after, until)
+                await asyncio.wait({gone}, timeout=_PAUSE)
+
+    async def _begin(self, socket: WebSocket) -> int:
+        """The number after which to begin."""
+        with requested():
+            params = method_lexicons().read_params(METHOD, query_pairs(socket.scope["query_string"]))
+        cursor = params.get("cursor")
+        if not isinstance(cursor, int):
+            return await self._newest()
+        low, high = await self._read(lambda reading: log_bounds(reading.sql))
+        if cursor > high:
+            raise QueryFailure("FutureCursor", "there is no such change yet")
+        if cursor < low - 1:
+            message = f"changes before {low} are not kept any more"
+            await socket.send_text(_text({"type": "info", "name": "OutdatedCursor", "message": message}))
+        return cursor
+
+    async def _between(self, after: int, until: int) -> list[LoggedChange]:
+        if until <= after:
+            return []
+        return await self._read(lambda reading: changes_between(reading.sql, after, until, _AT_ONCE))
+
+    async def _newest(self) -> int:
+        """The number up to which the log is whole, as of a moment ago."""
+        async with self._lock:
+            if time.monotonic() - self._looked > _FRESH:
+                self._known = await self._read(lambda reading: self._horizon.look(reading.sql))
+                self._looked = time.monotonic()
+            return self._known
+
+    async def _read(self, work: Callable[[Reading], T]) -> T:
+        return await run_in_threadpool(self._replica.read, work)
+
+
+async def _until_gone(socket: WebSocket) -> None:
+    """Take, and pass over, what a subscriber says, until it goes."""
+    while (await socket.receive())["type"] != "websocket.disconnect":
+        pass
+
+
+async def _refuse(socket: WebSocket, failure: QueryFailure, code: int) -> None:
+    with suppress(WebSocketDisconnect, RuntimeError):
+        await socket.send_text(_text(failure.answer))
+        await socket.close(code, failure.name)
+
+
+def _frame(change: LoggedChange) -> str:
+    collection, _, rkey = change.key.partition("/")
+    said: dict[str, Any] = {
+        "seq": change.number,
+        "type": change.action,
+        "collection": collection,
+        "did": str(change.did),
+        "rkey": rkey,
+        "timestamp": moment_text(change.moment),
+    }
+    if change.cid is not None:
+        said["cid"] = str(change.cid)
+    if change.block is not None:
+        with suppress(DataModelError):
+            said |= {"record": record} if (record := record_json(cbor.decode(change.block))) is not None else {}
+    return _text(said)
+
+
+def _text(value: Any) -> str:
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,53 @@
+"""Descriptions of accounts, and of the service itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from atdata.appview.xrpc.asking import AskedQuery
+from atdata.records.nsids import ENTRY, LABEL, LENS, LENS_VERIFICATION, SCHEMA
+from atdata.replica.statements import Statements
+from atdata.replica.tables import COLLECTIONS
+
+_KINDS = {"entries": ENTRY, "schemas": SCHEMA, "lenses": LENS, "labels": LABEL, "verifications": LENS_VERIFICATION}
+_COUNT = """SELECT count(*) FROM replica_records WHERE validity <> 'invalid' AND account NOT IN
+    (SELECT id FROM replica_accounts WHERE status <> 'active')"""
+
+
+def get_profile(asked: AskedQuery) -> dict[str, Any]:
+    """An account: its handle, its newest revision, how much of what it has."""
+    did = asked.account(asked.params["repo"])
+    head, handle = asked.reading.account(did).head(), asked.views.handle(did)
+    assert head is not None
+    found = """SELECT r.kind, count(*) FROM replica_records r JOIN replica_accounts a ON a.id = r.account
+        WHERE a.did = ? AND r.validity <> 'invalid' GROUP BY r.kind"""
+    counts = dict(asked.reading.sql.all(found, did))
+    return {
+        "did": str(did),
+        **({} if handle is None else {"handle": str(handle)}),
+        "rev": str(head.rev),
+        "counts": {name: int(counts.get(str(kind), 0)) for name, kind in _KINDS.items()},
+    }
+
+
+class RecordCount:
+    """The number of records that are shown, counted anew where one has changed, or an account was shown or hidden."""
+
+    def __init__(self) -> None:
+        self._known: tuple[object, int] | None = None
+
+    def of(self, sql: Statements) -> int:
+        """The number now."""
+        (newest,) = sql.first("SELECT max(number) FROM replica_changes")
+        hidden = tuple(number for (number,) in sql.all("SELECT id FROM replica_accounts WHERE status <> 'active'"))
+        known = self._known
+        if known is not None and known[0] == (newest, hidden):
+            return known[1]
+        count = int(sql.first(_COUNT)[0])
+        self._known = ((newest, hidden), count)
+        return count
+
+    def describe_service(self, asked: AskedQuery) -> dict[str, Any]:
+        """The service: its DID, the collections that it keeps, how many records it shows."""
+        count = self.of(asked.reading.sql)
+        return {"did": asked.service, "availableCollections": list(COLLECTIONS), "recordCount": count}

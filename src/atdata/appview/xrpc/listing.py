@@ -1,0 +1,97 @@
+"""Records by their addresses, and pages of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from atdata.appview.xrpc.asking import AskedQuery
+from atdata.appview.xrpc.cursors import cursor_of, place_of
+from atdata.records.nsids import ENTRY, LABEL, LENS, LENS_VERIFICATION, SCHEMA
+from atdata.replica.pages import links_to, page_of
+
+RELATIONS = ("dataset", "lens", "metadataSchema", "predecessor", "schema", "sourceSchema", "targetSchema")
+"""The relations of a record to one that it names (`RecordLink`), in order."""
+
+
+def get_entry(asked: AskedQuery) -> dict[str, Any]:
+    """A dataset."""
+    return {"entry": asked.views.one(asked.get(asked.params["uri"], ENTRY))}
+
+
+def get_lens(asked: AskedQuery) -> dict[str, Any]:
+    """A lens."""
+    return {"lens": asked.views.one(asked.get(asked.params["uri"], LENS))}
+
+
+def get_schema(asked: AskedQuery) -> dict[str, Any]:
+    """A schema."""
+    return asked.views.one(asked.get(asked.params["uri"], SCHEMA))
+
+
+def get_entries(asked: AskedQuery) -> dict[str, Any]:
+    """Datasets in the order asked, those that are not there left out."""
+    found = [asked.find(uri, ENTRY) for uri in asked.params["uris"]]
+    return {"entries": asked.views.all(record for record in found if record is not None)}
+
+
+def list_entries(asked: AskedQuery) -> dict[str, Any]:
+    """Datasets, of all accounts or one."""
+    return _listed(asked, "listEntries", "entries", ENTRY, schemaRef="schema")
+
+
+def list_schemas(asked: AskedQuery) -> dict[str, Any]:
+    """Schemas."""
+    return _listed(asked, "listSchemas", "schemas", SCHEMA)
+
+
+def list_lenses(asked: AskedQuery) -> dict[str, Any]:
+    """Lenses; where both schemas are given, both must hold."""
+    return _listed(asked, "listLenses", "lenses", LENS, sourceSchema="sourceSchema", targetSchema="targetSchema")
+
+
+def search_lenses(asked: AskedQuery) -> dict[str, Any]:
+    """Lenses, as `list_lenses`."""
+    return _listed(asked, "searchLenses", "lenses", LENS, sourceSchema="sourceSchema", targetSchema="targetSchema")
+
+
+def list_labels(asked: AskedQuery) -> dict[str, Any]:
+    """Labels, of all entries or one."""
+    return _listed(asked, "listLabels", "labels", LABEL, entry="dataset")
+
+
+def list_verifications(asked: AskedQuery) -> dict[str, Any]:
+    """Verifications of lenses, each with whether it is of the lens as it is now."""
+    answer = _listed(asked, "listVerifications", "verifications", LENS_VERIFICATION, lens="lens")
+    for view in answer["verifications"]:
+        lens = asked.find(view["lens"])
+        view["stale"] = lens is None or str(lens.cid) != view.get("lensCommit")
+    return answer
+
+
+def list_backlinks(asked: AskedQuery) -> dict[str, Any]:
+    """The records that name another."""
+    relation, limit = asked.params.get("relation"), asked.params["limit"]
+    number, last = place_of("listBacklinks", asked.params.get("cursor"), 2) or (0, -1)
+    target, relations = asked.address(asked.params["uri"]), RELATIONS if relation is None else (relation,)
+    after = (number, RELATIONS[last] if 0 <= last < len(RELATIONS) else "")
+    found = links_to(asked.reading.sql, target, relations, limit + 1, after)
+    links = found[:limit]
+    shown = [
+        {"relation": link.relation, **({} if link.cid is None else {"cid": link.cid}), "record": view}
+        for link, view in zip(links, asked.views.all(link.record for link in links), strict=True)
+    ]
+    if len(found) == len(links):
+        return {"backlinks": shown}
+    place = (links[-1].record.number, RELATIONS.index(links[-1].relation))
+    return {"backlinks": shown, "cursor": cursor_of("listBacklinks", place)}
+
+
+def _listed(asked: AskedQuery, method: str, member: str, kind: str, **naming: str) -> dict[str, Any]:
+    """A page of a kind; each parameter of `naming`, where it is given, is what they must name by a relation."""
+    place = place_of(method, asked.params.get("cursor"), 2)
+    named = {naming[name]: str(asked.address(asked.params[name])) for name in naming if name in asked.params}
+    before = None if place is None else (place[0], place[1])
+    repo = asked.repo()
+    page = page_of(asked.reading.sql, kind, asked.params["limit"], before, did=repo, naming=named)
+    answer: dict[str, Any] = {member: asked.views.all(page.records)}
+    return answer if page.last is None else {**answer, "cursor": cursor_of(method, page.last)}

@@ -1,0 +1,152 @@
+"""A service as everything in it sees it, and what it answers to one question."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from atdata.appview.xrpc import listing, resolving
+from atdata.appview.xrpc.asking import AskedQuery, Method
+from atdata.appview.xrpc.describing import RecordCount, get_profile
+from atdata.appview.xrpc.failures import QueryFailure, requested
+from atdata.appview.xrpc.identities import HandleBook, KeptHandleBook
+from atdata.appview.xrpc.lexicons import NAMESPACE, method_lexicons
+from atdata.appview.xrpc.limits import RateLimit
+from atdata.appview.xrpc.searching import search_datasets
+from atdata.appview.xrpc.views import RecordViews
+from atdata.atproto.syntax import AtUri, Did
+from atdata.errors import AtdataError, NotFoundError, VerificationError
+from atdata.replica import Reading, Replica
+
+_PROVABLE = frozenset({"resolveLabel", "resolveSchema"})
+"""Published methods that say nothing of `proof`, which ours have in their lexicons."""
+
+
+class RecordFetcher(Protocol):
+    """Fetches and verifies a record's repository now, and keeps it."""
+
+    def fetch(self, did: Did) -> None:
+        """Fetch it.
+
+        Raises:
+            NotFoundError: there is no such account.
+            VerificationError: what its server shows does not hold.
+            NetworkError: the server gives no usable answer.
+        """
+
+
+@dataclass(frozen=True)
+class AppViewService:
+    """An AppView that answers.
+
+    Attributes:
+        replica: from which.
+        did: of the service.
+        book: who accounts are.
+        fetcher: fetches a record now, where there is one.
+        limit: how much one address may ask.
+    """
+
+    replica: Replica
+    did: str = "did:web:localhost"
+    book: HandleBook = field(default_factory=KeptHandleBook)
+    fetcher: RecordFetcher | None = None
+    limit: RateLimit = field(default_factory=RateLimit)
+    _count: RecordCount = field(default_factory=RecordCount)
+
+    @property
+    def queries(self) -> dict[str, Method]:
+        """The queries, by the last part of their NSIDs."""
+        return {
+            "resolveLabel": resolving.resolve_label,
+            "resolveSchema": resolving.resolve_schema,
+            "resolveBlobs": resolving.resolve_blobs,
+            "getEntry": listing.get_entry,
+            "getEntries": listing.get_entries,
+            "getSchema": listing.get_schema,
+            "getLens": listing.get_lens,
+            "getProfile": get_profile,
+            "listEntries": listing.list_entries,
+            "listSchemas": listing.list_schemas,
+            "listLenses": listing.list_lenses,
+            "listLabels": listing.list_labels,
+            "listVerifications": listing.list_verifications,
+            "listBacklinks": listing.list_backlinks,
+            "searchDatasets": search_datasets,
+            "searchLenses": listing.search_lenses,
+            "describeService": self._count.describe_service,
+        }
+
+    def ask(self, method: str, pairs: Sequence[tuple[str, str]]) -> tuple[dict[str, Any], str | None]:
+        """Answer a query.
+
+        Args:
+            method: the last part of its NSID.
+            pairs: names and texts of the query string.
+
+        Returns:
+            The body, and the newest revision of the repository that it is of, where it is of one.
+
+        Raises:
+            QueryFailure: it has no answer but this.
+        """
+        query = self.queries[method]
+        with requested():
+            params = method_lexicons().read_params(f"{NAMESPACE}.{method}", pairs)
+            proving = params.get("proof", False) if method not in _PROVABLE else _proof(pairs)
+            _check_texts(params)
+
+        def work(reading: Reading) -> tuple[dict[str, Any], str | None]:
+            views = RecordViews(reading, self.book, bool(proving))
+            asked = AskedQuery(reading, params, self.book, views, self.did)
+            return query(asked), asked.rev()
+
+        return self.replica.read(work)
+
+    def index_now(self, body: object) -> dict[str, Any]:
+        """Fetch and verify a record now.
+
+        Raises:
+            QueryFailure: it has no answer but this.
+        """
+        with requested():
+            method_lexicons().validate_input(f"{NAMESPACE}.indexNow", body)
+            assert isinstance(body, dict)
+        if self.fetcher is None:
+            raise QueryFailure("MethodNotImplemented", "this service follows nobody", 501)
+        text = body["uri"]
+        uri = self.replica.read(lambda reading: self._question(reading).address(text))
+        if not isinstance(uri.authority, Did):
+            raise QueryFailure.absent("RepoNotFound", f"nothing is known of the account {uri.authority}")
+        try:
+            self.fetcher.fetch(uri.authority)
+        except NotFoundError as error:
+            raise QueryFailure.absent("RepoNotFound", error.what) from error
+        except VerificationError as error:
+            raise QueryFailure("NotVerified", error.what) from error
+        except AtdataError as error:
+            raise QueryFailure("UpstreamFailure", error.what, 502) from error
+        return self.replica.read(lambda reading: self._indexed(reading, uri))
+
+    def _indexed(self, reading: Reading, uri: AtUri) -> dict[str, Any]:
+        record, head = self._question(reading).get(uri), reading.account(Did(uri.authority)).head()
+        assert head is not None
+        return {"uri": str(record.uri), "cid": str(record.cid), "rev": str(head.rev)}
+
+    def _question(self, reading: Reading) -> AskedQuery:
+        return AskedQuery(reading, {}, self.book, RecordViews(reading, self.book, False), self.did)
+
+
+def _proof(pairs: Sequence[tuple[str, str]]) -> bool:
+    said = [text for name, text in pairs if name == "proof"]
+    if len(said) > 1 or not {*said} <= {"true", "false"}:
+        raise QueryFailure("InvalidRequest", "proof must be true or false")
+    return said == ["true"]
+
+
+def _check_texts(params: dict[str, Any]) -> None:
+    """Refuse what no name or address holds."""
+    for name, value in params.items():
+        if any("\0" in text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)):
+            raise QueryFailure("InvalidRequest", f"{name} holds a NUL character")

@@ -1,0 +1,115 @@
+"""The web server of an AppView, in a thread of its own."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING, Self
+
+from atdata.errors import MissingExtraError, NetworkError, UsageError
+
+if TYPE_CHECKING:
+    from atdata.appview.xrpc.service import AppViewService
+
+_GRACE = 5  # seconds for answers that are on their way at the end
+_CONNECTIONS = 1000
+
+
+class AppViewServer:
+    """A web server that answers for a service, from `start` to `stop`.
+
+    Args:
+        service: that answers.
+        host: the address to listen on.
+        port: 0 for one that is free.
+        ended: is set once it serves no more.
+
+    Attributes:
+        url: where it is.
+        failure: why it ended by itself, if it did.
+
+    Raises:
+        MissingExtraError: the extra `appview` is not installed.
+        UsageError: nobody can listen there.
+    """
+
+    def __init__(
+        self, service: AppViewService, host: str = "127.0.0.1", port: int = 0, ended: threading.Event | None = None
+    ) -> None:
+        try:
+            import uvicorn
+
+            from atdata.appview.xrpc.app import make_app
+        except ImportError:
+            raise MissingExtraError.of("appview", "serving an AppView") from None
+        self._socket = _listening(host, port)
+        bound = self._socket.getsockname()
+        self.url = f"http://{f'[{bound[0]}]' if ':' in bound[0] else bound[0]}:{bound[1]}"
+        self._ended, self.failure = ended or threading.Event(), ""
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                make_app(service),
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                loop="asyncio",
+                http="h11",
+                limit_concurrency=_CONNECTIONS,
+                timeout_graceful_shutdown=_GRACE,
+                server_header=False,
+            )
+        )
+        self._thread = threading.Thread(target=self._run, name="web server", daemon=True)
+
+    def start(self) -> Self:
+        """Serve, and give it once it answers.
+
+        Raises:
+            NetworkError: it does not begin.
+        """
+        self._thread.start()
+        while not self._server.started:
+            time.sleep(0.005)
+            if not self._thread.is_alive():
+                raise NetworkError("the web server does not begin", uri=self.url, actual=self.failure)
+        return self
+
+    def stop(self) -> None:
+        """End, once the answers that are on their way are sent."""
+        self._server.should_exit = True
+        if self._thread.is_alive():
+            self._thread.join()
+        self._socket.close()
+
+    def _run(self) -> None:
+        try:
+            self._server.run([self._socket])
+        except (Exception, SystemExit) as error:  # noqa: BLE001  said by whoever waits for the end
+            self.failure = f"{type(error).__name__}: {error}"
+        finally:
+            self._ended.set()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        listener = socket.socket(found[0][0], socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(found[0][4])
+            listener.listen(512)
+        except OSError:
+            listener.close()
+            raise
+    except (OSError, OverflowError, UnicodeError) as error:
+        raise UsageError(
+            "nobody can listen at an address", uri=f"{host}:{port}", actual=str(error), hint="Choose another --listen."
+        ) from error
+    return listener

@@ -1,0 +1,145 @@
+"""`subscribeChanges`: whoever follows it sees every change, once and in order."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from atdata.appview.xrpc.lexicons import method_lexicons
+from atdata.atproto.datamodel import from_json
+from atdata.atproto.syntax import Did
+from atdata.errors import NetworkError
+from atdata.replica import Replica
+from atdata.replica.changes import ChangeHorizon
+from support.appviews import ALICE, BOB, ENTRY, NAMESPACE, Asker, Author, answering, entry, frames
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.served)])
+def appview(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Replica, Asker]]:
+    where = request.getfixturevalue("postgres_url") if request.param == "postgresql" else tmp_path / "appview.db"
+    with answering(where) as pair:
+        yield pair
+
+
+def said(frame: dict[str, Any]) -> tuple[str, str]:
+    """What happened, and where; the frame is what the lexicon says."""
+    method = f"{NAMESPACE}.subscribeChanges"
+    method_lexicons().validate_message(method, from_json({**frame, "$type": f"{method}#change"}))
+    return frame["type"], frame["rkey"]
+
+
+def test_changes_come_as_they_are_made_and_again_from_a_cursor(appview: Any) -> None:
+    replica, asker = appview
+    author = Author(replica)
+    author.write({f"{ENTRY}/before": entry("before")})
+    with asker.follow() as live:
+        time.sleep(0.5)  # it begins where the log is now
+        author.write({f"{ENTRY}/a": entry("a")})
+        author.write({f"{ENTRY}/a": entry("a", description="new"), f"{ENTRY}/b": entry("b")})
+        author.write({f"{ENTRY}/a": None})
+        seen = frames(live, 4)
+    assert [said(frame) for frame in seen] == [("create", "a"), ("update", "a"), ("create", "b"), ("delete", "a")]
+    assert [frame["seq"] for frame in seen] == sorted({frame["seq"] for frame in seen})
+    assert seen[2]["record"] == entry("b")
+    assert "record" not in seen[3]
+    with asker.follow(seen[1]["seq"]) as again:
+        assert frames(again, 2) == seen[2:]
+    with asker.follow(0) as whole:
+        replayed = frames(whole, 5)
+    assert [said(frame) for frame in replayed] == [("create", "before"), *map(said, seen)]
+    assert "record" not in replayed[1]  # that version is there no more
+    assert replayed[0]["record"] == entry("before")
+
+
+def test_a_cursor_that_cannot_be_is_an_error_and_one_that_is_too_old_says_so(appview: Any) -> None:
+    replica, asker = appview
+    author = Author(replica)
+    for number in range(4):
+        author.write({f"{ENTRY}/{number}": entry("e")})
+    for cursor, name in (
+        (99, "FutureCursor"),
+        ("x", "InvalidRequest"),
+        (-1, "InvalidRequest"),
+        ("9" * 40, "InvalidRequest"),
+    ):
+        with asker.follow(cursor) as socket:
+            assert frames(socket, 1)[0]["error"] == name
+            with pytest.raises(NetworkError):
+                socket.receive(5.0)
+    replica.write(lambda writing: writing.sql.run("DELETE FROM replica_changes WHERE number < 3") and None)
+    with asker.follow(1) as socket:
+        info, *rest = frames(socket, 3)
+    assert (info["type"], info["name"]) == ("info", "OutdatedCursor")
+    assert [frame["rkey"] for frame in rest] == ["2", "3"]
+
+
+def test_of_a_hidden_account_only_what_is_gone_is_said(appview: Any) -> None:
+    replica, asker = appview
+    author, other = Author(replica), Author(replica, BOB)
+    author.write({f"{ENTRY}/a": entry("a")})
+    replica.write(lambda writing: writing.set_status(ALICE, "deleted"))
+    replica.write(lambda writing: writing.purge(ALICE, 0) and None)
+    other.write({f"{ENTRY}/b": entry("b")})
+    with asker.follow(0) as socket:
+        seen = frames(socket, 2)
+    assert [(frame["did"], *said(frame)) for frame in seen] == [(ALICE, "delete", "a"), (BOB, "create", "b")]
+
+
+@pytest.mark.served
+def test_a_change_that_is_committed_late_is_not_missed(postgres_url: str) -> None:
+    """A number is given out before another that is committed first."""
+    with answering(postgres_url) as (replica, asker):
+        Author(replica).write({f"{ENTRY}/first": entry("first")})
+        may_end, has_begun = threading.Event(), threading.Event()
+
+        def slowly(writing: Any) -> None:
+            account = writing.head(BOB).account
+            insert = "INSERT INTO replica_changes (moment, action, account, key) VALUES (0, 'delete', ?, ?)"
+            writing.sql.run(insert, account, f"{ENTRY}/late".encode())
+            has_begun.set()
+            assert may_end.wait(30)
+
+        late = threading.Thread(target=lambda: replica.write(slowly))
+        late.start()
+        assert has_begun.wait(30)
+        horizon = ChangeHorizon()
+        before = replica.read(lambda reading: horizon.look(reading.sql))
+
+        def quickly(writing: Any) -> None:
+            account = writing.head(Did("did:plc:third")).account
+            insert = "INSERT INTO replica_changes (moment, action, account, key) VALUES (0, 'delete', ?, ?)"
+            writing.sql.run(insert, account, f"{ENTRY}/early".encode())
+
+        replica.write(quickly)
+        looks = [replica.read(lambda reading: horizon.look(reading.sql)) for _ in range(3)]
+        assert max(looks) <= max(before, 1)
+        with asker.follow(0) as socket:
+            may_end.set()
+            late.join()
+            seen = frames(socket, 3)
+        assert [frame["rkey"] for frame in seen] == ["first", "late", "early"]
+
+
+def test_subscribers_that_go_are_forgotten(tmp_path: Path) -> None:
+    with answering(tmp_path / "a.db") as (_, asker):
+        for _turn in range(3):
+            asker.follow().close()
+        until = time.monotonic() + 20
+        while "atdata_subscribers 0.0" not in asker.send("GET", "/metrics").body.decode():
+            assert time.monotonic() < until
+            time.sleep(0.1)
+
+
+def test_frames_are_text_of_json(appview: Any) -> None:
+    replica, asker = appview
+    Author(replica).write({f"{ENTRY}/a": entry("a")})
+    with asker.follow(0) as socket:
+        (frame,) = socket.receive(20.0)
+    change = json.loads(frame)
+    assert {"seq", "type", "collection", "did", "rkey", "timestamp", "record", "cid"} == set(change)
