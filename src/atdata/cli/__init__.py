@@ -22,6 +22,7 @@ from atdata.cli import (
     publish,
     schema,
     search,
+    serve,
     services,
     show,
     verifications,
@@ -74,6 +75,7 @@ app.add_typer(schema.app, name="schema")
 app.add_typer(lens.app, name="lens")
 app.add_typer(policy.app, name="policy")
 app.command()(doctor.doctor)
+app.command()(serve.serve)
 app.command()(services.up)
 app.command()(services.down)
 

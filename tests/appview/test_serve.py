@@ -1,0 +1,102 @@
+"""`atdata serve`, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import atdata
+from atdata.appview.opening import open_appview
+from atdata.atmosphere import AtmosphereIndex, PDSBlobStore
+from support.appviews import ENTRY, Asker, Author, entry
+from support.networks import Devnet, fresh_handle
+
+
+def begin(*arguments: str, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "atdata", "serve", *arguments]
+    known = {**os.environ, **(environment or {})}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=known)
+
+
+@atdata.packable
+class Row:
+    x: int
+
+
+def publish(client: Any, folder: Path) -> str:
+    """Publish a dataset; its address."""
+    dataset = atdata.write_samples([Row(number) for number in range(3)], folder / "rows.tar")
+    index = AtmosphereIndex(client, data_store=PDSBlobStore(client))
+    return str(index.insert_dataset(dataset, name="rows").uri)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_says_where_it_answers_and_ends_when_told(tmp_path: Path, number: int) -> None:
+    database = f"sqlite://{tmp_path}/appview.db"
+    replica = open_appview(database)
+    Author(replica).write({f"{ENTRY}/a": entry("a")})
+    replica.close()
+    process = begin("--listen", "127.0.0.1:0", "--database", database, "--json")
+    assert process.stdout is not None
+    said: dict[str, Any] = json.loads(process.stdout.readline())
+    asker = Asker(said["url"])
+    assert [view["name"] for view in asker.get("listEntries").json["entries"]] == ["a"]
+    assert asker.get("describeService").json["did"].startswith("did:web:127.0.0.1%3A")
+    asker.close()
+    with asker.follow():
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (0, "")
+    lines = [json.loads(line) for line in err.splitlines()]
+    assert [line["method"] for line in lines if line["message"] == "answered"] == ["listEntries", "describeService"]
+
+
+def test_what_cannot_be_served_is_said(tmp_path: Path) -> None:
+    database = f"sqlite://{tmp_path}/a.db"
+    for arguments, code in (
+        (["--listen", "nowhere"], 2),
+        (["--listen", "127.0.0.1:99999"], 2),
+        (["--listen", "192.0.2.1:0"], 2),
+        (["--database", "mysql://x"], 2),
+    ):
+        process = begin("--database", database, "--json", *arguments)
+        out, _ = process.communicate(timeout=60)
+        assert process.returncode == code, out
+        assert "error" in json.loads(out)
+
+
+def test_what_is_published_is_followed_found_and_proved(devnet: Devnet, tmp_path: Path) -> None:
+    client = devnet.client(devnet.create_account(fresh_handle()))
+    (upstream,) = {server.url.replace("http", "ws", 1) for server in devnet.pds_servers[:1]}
+    arguments = ("--upstream", upstream, "--database", f"sqlite://{tmp_path}/appview.db", "--listen", "127.0.0.1:0")
+    process = begin(*arguments, "--json", environment=devnet.environment)
+    assert process.stdout is not None
+    try:
+        asker = Asker(json.loads(process.stdout.readline())["url"])
+        label = publish(client, tmp_path)
+        until = time.monotonic() + 60
+        while (said := asker.get("resolveLabel", handle=client.account.session.did, name="rows")).status == 404:
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        assert said.json["uri"] == label
+        handle = str(client.account.session.handle)
+        assert asker.get("resolveLabel", handle=handle, name="rows").json["uri"] == label
+        view = asker.get("getEntry", uri=label, proof="true").json["entry"]
+        assert (view["handle"], view["record"]["name"]) == (handle, "rows")
+        as_json = {"Content_Type": "application/json"}
+        body = json.dumps({"uri": label}).encode()
+        indexed = asker.send("POST", "/xrpc/science.alt.dataset.indexNow", body, **as_json)
+        assert (indexed.status, indexed.json["cid"]) == (200, view["cid"])
+        asker.close()
+    finally:
+        process.terminate()
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
