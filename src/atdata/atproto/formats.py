@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from calendar import monthrange
 from datetime import UTC, datetime, timedelta
-from typing import NoReturn
+from typing import NoReturn, TypeAlias
 
 from atdata.errors import IdentifierError
 
@@ -19,6 +19,7 @@ MAX_URI_LENGTH = 8192
 _MAX_DATETIME_LENGTH = 64
 _MAX_LANGUAGE_LENGTH = 128
 
+_Parts: TypeAlias = tuple[int, int, int, int, int, int, int, int]
 _DATETIME = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]+))?(?:Z|([+-])([0-9]{2}):([0-9]{2}))"
 )
@@ -62,7 +63,12 @@ def check_datetime_syntax(text: str) -> None:
 
 def check_datetime(text: str) -> None:
     """Check that text is a moment that exists, from the year 0 on."""
-    year, month, day, hour, minute, second, _, offset = _datetime_parts(text)
+    _existing_parts(text)
+
+
+def _existing_parts(text: str) -> _Parts:
+    parts = _datetime_parts(text)
+    year, month, day, hour, minute, second, _, offset = parts
     # The calendar module begins with the year 1; the year 0 was a leap year, as 2000 was.
     exists = 1 <= month <= 12 and 1 <= day <= monthrange(year or 2000, month)[1]
     exists = exists and hour < 24 and minute < 60 and second < 60
@@ -70,6 +76,7 @@ def check_datetime(text: str) -> None:
         refuse("a datetime", text, "The date or the time does not exist.")
     if (year, month, day) == (0, 1, 1) and hour * 60 + minute < offset:
         refuse("a datetime", text, "It lies before the year 0.")
+    return parts
 
 
 def parse_datetime(text: str) -> datetime:
@@ -77,8 +84,7 @@ def parse_datetime(text: str) -> datetime:
 
     The year 0, which the format allows, is refused: `datetime` begins with the year 1.
     """
-    check_datetime(text)
-    year, month, day, hour, minute, second, microsecond, offset = _datetime_parts(text)
+    year, month, day, hour, minute, second, microsecond, offset = _existing_parts(text)
     try:
         return datetime(year, month, day, hour, minute, second, microsecond, UTC) - timedelta(minutes=offset)
     except (ValueError, OverflowError):
@@ -140,7 +146,7 @@ def _datetime_match(text: str) -> re.Match[str]:
     return match
 
 
-def _datetime_parts(text: str) -> tuple[int, int, int, int, int, int, int, int]:
+def _datetime_parts(text: str) -> _Parts:
     """Year, month, day, hour, minute, second, microsecond, and the offset from UTC in minutes."""
     match = _datetime_match(text)
     year, month, day, hour, minute, second = (int(match[group]) for group in range(1, 7))
