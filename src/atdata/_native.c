@@ -945,6 +945,7 @@ static PyMethodDef methods[] = {
     {"pack_columns", pack_columns, METH_VARARGS, "Rows of columns as packed samples."},
     {"head_samples", head_samples, METH_VARARGS, "Packed samples as members of a shard."},
     {"decode_cbor", decode_cbor, METH_VARARGS, "A value in canonical DAG-CBOR."},
+    {"encode_cbor", encode_cbor, METH_VARARGS, "The canonical DAG-CBOR of a value."},
     {"decode_node", decode_node, METH_VARARGS, "A node of a search tree."},
     {NULL, NULL, 0, NULL},
 };

@@ -13,3 +13,4 @@ PyObject *pack_columns(PyObject *module, PyObject *args);
 PyObject *head_samples(PyObject *module, PyObject *args);
 PyObject *decode_cbor(PyObject *module, PyObject *args);
 PyObject *decode_node(PyObject *module, PyObject *args);
+PyObject *encode_cbor(PyObject *module, PyObject *args);

@@ -1,4 +1,4 @@
-/* Canonical DAG-CBOR to values, and to nodes of search trees: the way that nearly every block takes.
+/* Canonical DAG-CBOR to values and back, and to nodes of search trees: the way that nearly every block takes.
 
    `atproto/cbor.py` and `atproto/repo/node.py` are the forms that say what is right. What is not wholly as it must be
    is refused here without a word, and it is decoded there once more, for the error. Nothing is accepted that is not
@@ -6,6 +6,7 @@
 
 #include "_native.h"
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { UNSIGNED, NEGATIVE, BYTES, TEXT, ARRAY, MAP, TAG, SIMPLE };
@@ -360,4 +361,181 @@ PyObject *decode_node(PyObject *module, PyObject *args)
     Py_XDECREF(entries);
     Py_XDECREF(left);
     return found ? found : refused();
+}
+
+/* ---------------------------------------------------------------- values to canonical DAG-CBOR */
+
+typedef struct {
+    uint8_t *bytes;
+    Py_ssize_t size, room, depth, items;
+    PyObject *cid_type, *binary;
+} Writer;
+
+static int put(Writer *writer, const void *bytes, Py_ssize_t count)
+{
+    if (count > writer->room - writer->size) {
+        Py_ssize_t room = writer->room;
+        while (count > room - writer->size) {
+            if (room > PY_SSIZE_T_MAX / 2)
+                return 0;
+            room *= 2;
+        }
+        uint8_t *grown = PyMem_Realloc(writer->bytes, (size_t)room);
+        if (!grown)
+            return 0;
+        writer->bytes = grown;
+        writer->room = room;
+    }
+    memcpy(writer->bytes + writer->size, bytes, (size_t)count);
+    writer->size += count;
+    return 1;
+}
+
+static int put_head(Writer *writer, int major, uint64_t argument)
+{
+    uint8_t head[9] = {(uint8_t)(major << 5)};
+    if (argument < 24) {
+        head[0] |= (uint8_t)argument;
+        return put(writer, head, 1);
+    }
+    int log = argument < 1 << 8 ? 0 : argument < 1 << 16 ? 1 : argument < (uint64_t)1 << 32 ? 2 : 3, size = 1 << log;
+    head[0] |= (uint8_t)(24 + log);
+    for (int i = 0; i < size; i++)
+        head[size - i] = (uint8_t)(argument >> 8 * i);
+    return put(writer, head, 1 + size);
+}
+
+static int put_string(Writer *writer, int major, const void *bytes, Py_ssize_t size)
+{
+    return put_head(writer, major, (uint64_t)size) && put(writer, bytes, size);
+}
+
+static int put_integer(Writer *writer, PyObject *value)
+{
+    int overflow;
+    long long number = PyLong_AsLongLongAndOverflow(value, &overflow);
+    if (!overflow)
+        return number < 0 ? put_head(writer, NEGATIVE, (uint64_t)(-1 - number)) : put_head(writer, UNSIGNED, (uint64_t)number);
+    PyObject *positive = overflow < 0 ? PyNumber_Invert(value) : Py_NewRef(value); /* the inverse of n is -1 - n */
+    uint64_t argument = positive ? PyLong_AsUnsignedLongLong(positive) : 0;
+    Py_XDECREF(positive);
+    return !PyErr_Occurred() && put_head(writer, overflow < 0 ? NEGATIVE : UNSIGNED, argument);
+}
+
+static int put_float(Writer *writer, PyObject *value)
+{
+    double number = PyFloat_AsDouble(value);
+    uint64_t bits;
+    memcpy(&bits, &number, 8);
+    if ((bits >> 52 & 0x7FF) == 0x7FF || bits == (uint64_t)1 << 63) /* not finite, or negative zero */
+        return 0;
+    uint8_t form[9] = {SIMPLE << 5 | 27};
+    for (int i = 0; i < 8; i++)
+        form[8 - i] = (uint8_t)(bits >> 8 * i);
+    return put(writer, form, sizeof form);
+}
+
+static int put_link(Writer *writer, PyObject *value)
+{
+    PyObject *binary = PyObject_GenericGetAttr(value, writer->binary);
+    char *bytes;
+    Py_ssize_t size;
+    int done = binary && PyBytes_CheckExact(binary) && !PyBytes_AsStringAndSize(binary, &bytes, &size) &&
+               size == LINK - 1 && put(writer, "\xd8\x2a\x58\x25\x00", 5) && put(writer, bytes, size);
+    Py_XDECREF(binary);
+    return done;
+}
+
+typedef struct {
+    const char *text;
+    Py_ssize_t size;
+    PyObject *value;
+} Member;
+
+static int by_length_and_bytes(const void *one, const void *other)
+{
+    const Member *left = one, *right = other;
+    if (left->size != right->size)
+        return left->size < right->size ? -1 : 1;
+    return memcmp(left->text, right->text, (size_t)left->size);
+}
+
+static int put_value(Writer *writer, PyObject *value);
+
+static int put_map(Writer *writer, PyObject *map, Py_ssize_t count)
+{
+    Member *members = PyMem_Malloc((size_t)count * sizeof *members + 1);
+    PyObject *key, *value;
+    Py_ssize_t position = 0, found = 0;
+    int done = members != NULL;
+    while (done && PyDict_Next(map, &position, &key, &value)) {
+        done = found < count && PyUnicode_Check(key) &&
+               (members[found].text = PyUnicode_AsUTF8AndSize(key, &members[found].size)) != NULL;
+        if (done)
+            members[found++].value = value;
+    }
+    done = done && found == count && put_head(writer, MAP, (uint64_t)count);
+    if (done)
+        qsort(members, (size_t)count, sizeof *members, by_length_and_bytes);
+    for (Py_ssize_t i = 0; done && i < count; i++)
+        done = put_string(writer, TEXT, members[i].text, members[i].size) && put_value(writer, members[i].value);
+    PyMem_Free(members);
+    return done;
+}
+
+static int put_container(Writer *writer, PyObject *value, int is_map)
+{
+    Py_ssize_t count = is_map ? PyDict_Size(value) : PyList_Size(value);
+    if (writer->depth <= 0 || count > writer->items)
+        return 0;
+    writer->items -= count;
+    writer->depth--;
+    int done = is_map ? put_map(writer, value, count) : put_head(writer, ARRAY, (uint64_t)count);
+    for (Py_ssize_t i = 0; !is_map && done && i < count; i++)
+        done = put_value(writer, PyList_GetItem(value, i));
+    writer->depth++;
+    return done;
+}
+
+/* Nothing of Python runs in here, so that no container changes meanwhile: other types than these are refused. */
+static int put_value(Writer *writer, PyObject *value)
+{
+    const char *text;
+    char *bytes;
+    Py_ssize_t size;
+    if (PyUnicode_Check(value))
+        return (text = PyUnicode_AsUTF8AndSize(value, &size)) && put_string(writer, TEXT, text, size);
+    if (PyDict_CheckExact(value) || PyList_CheckExact(value))
+        return put_container(writer, value, PyDict_CheckExact(value));
+    if (value == Py_None || value == Py_True || value == Py_False)
+        return put(writer, value == Py_None ? "\xf6" : value == Py_True ? "\xf5" : "\xf4", 1);
+    if (PyLong_CheckExact(value))
+        return put_integer(writer, value);
+    if (PyBytes_CheckExact(value))
+        return !PyBytes_AsStringAndSize(value, &bytes, &size) && put_string(writer, BYTES, bytes, size);
+    if ((PyObject *)Py_TYPE(value) == writer->cid_type)
+        return put_link(writer, value);
+    return PyFloat_CheckExact(value) && put_float(writer, value);
+}
+
+/* encode_cbor(value, max_depth, max_items, cid_type): the one encoding of a value, or None. */
+PyObject *encode_cbor(PyObject *module, PyObject *args)
+{
+    PyObject *value, *block = NULL;
+    Writer writer = {.room = 512};
+    (void)module;
+    if (!PyArg_ParseTuple(args, "OnnO!", &value, &writer.depth, &writer.items, &PyType_Type, &writer.cid_type))
+        return NULL;
+    writer.bytes = PyMem_Malloc((size_t)writer.room);
+    writer.binary = PyUnicode_InternFromString("_binary");
+    if (!writer.bytes || !writer.binary)
+        PyErr_NoMemory();
+    else if (put_value(&writer, value))
+        block = PyBytes_FromStringAndSize((const char *)writer.bytes, writer.size);
+    PyMem_Free(writer.bytes);
+    Py_XDECREF(writer.binary);
+    if (block || (PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_MemoryError)))
+        return block;
+    PyErr_Clear(); /* text that is no UTF-8, an integer beyond 64 bits: it is encoded in Python once more, for the error */
+    Py_RETURN_NONE;
 }

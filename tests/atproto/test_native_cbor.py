@@ -188,6 +188,68 @@ def test_the_limits_of_a_node_are_the_same_to_both() -> None:
     assert verdicts == [True, False, True, False, True, False]
 
 
+def written(value: object) -> bytes | None:
+    out = bytearray()
+    try:
+        cbor._write(out, value, 0, cbor._Quota())
+    except DataModelError:
+        return None
+    return bytes(out)
+
+
+class Word(str):
+    """Text of a type of its own."""
+
+
+odd = st.sampled_from(
+    [
+        (1,),
+        {1},
+        object(),
+        "�",
+        {"�": 1},
+        {1: 2},
+        {"a": {b"b": 1}},
+        2**64,
+        -(2**64) - 1,
+        10**500,
+        math.nan,
+        -0.0,
+        math.inf,
+        Word("word"),
+        {Word("b"): 1, "a": Word("")},
+        bytearray(b"a"),
+        True,
+        -(2**63) - 1,
+        2**63,
+        {"": []},
+    ]
+)
+anything = st.recursive(
+    odd | values, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=4)
+)
+
+
+@given(anything)
+def test_what_is_written_is_the_same_whichever_loop_writes_it(value: Any) -> None:
+    assert native is not None
+    assert native.encode_cbor(value, cbor.MAX_DEPTH, cbor.MAX_ITEMS, Cid) == written(value)
+
+
+def test_the_limits_of_what_is_written_are_the_same_to_both() -> None:
+    assert native is not None
+    nested: list[Any] = []
+    for _ in range(cbor.MAX_DEPTH - 1):
+        nested = [nested]
+    loop: list[Any] = []
+    loop.append(loop)
+    texts = ["x" * size for size in (0, 23, 24, 255, 256, 65_535, 65_536, 1_000_000)]
+    many = [[0] * count for count in (cbor.MAX_ITEMS, cbor.MAX_ITEMS + 1)] + [{str(n): n for n in range(1000)}]
+    cases = [nested, [nested], loop, *texts, *map(str.encode, texts), *many, *(2**n - 1 for n in range(66))]
+    for case in [*cases, *(-(2**n) for n in range(66))]:
+        assert native.encode_cbor(case, cbor.MAX_DEPTH, cbor.MAX_ITEMS, Cid) == written(case)
+
+
 def test_floats_are_read_bit_by_bit() -> None:
     for number in (1.5, 5e-324, math.pi, -1e308):
         assert cbor.decode(cbor.encode(number)) == number

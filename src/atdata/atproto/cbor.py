@@ -68,6 +68,10 @@ def encode(value: object) -> bytes:
         DataModelError: a value DAG-CBOR has no form for: another type, an integer beyond 64 bits, a float that is not
             finite, negative zero, text with lone surrogates, nesting deeper than `MAX_DEPTH`, more than `MAX_ITEMS` values.
     """
+    if native is not None:
+        block: bytes | None = native.encode_cbor(value, MAX_DEPTH, MAX_ITEMS, Cid)
+        if block is not None:
+            return block
     out = bytearray()
     _write(out, value, 0, _Quota())
     return bytes(out)
