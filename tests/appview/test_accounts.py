@@ -130,6 +130,15 @@ def test_an_upstream_that_takes_an_account_down_decides_for_those_who_follow_it(
         until_shown(replica, writer.shown(A))
 
 
+def test_what_an_upstream_said_counts_only_while_it_is_followed(replica: Replica, net: Devnet, writer: Writer) -> None:
+    with ingesting(replica, net, writer.upstream.url):
+        begun(replica, writer)
+        say(writer, False, "takendown")
+        until_shown(replica, {})
+    with ingesting(replica, net, "ws" + net.pds_url.removeprefix("http")):
+        until_shown(replica, writer.shown(A))
+
+
 def test_a_former_server_has_no_say(replica: Replica, net: Devnet) -> None:
     old, new = ("ws" + server.url.removeprefix("http") for server in net.pds_servers)
     account = net.create_account(fresh_handle())

@@ -41,6 +41,34 @@ def test_what_a_relay_lists_is_followed_and_the_place_in_the_list_is_kept(
     assert {collection for collection, _ in upstream.asked} == set(COLLECTIONS)
 
 
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, b"[]"),
+        (200, b"{"),
+        (200, b'{"repos": 3}'),
+        (200, b'{"repos": [], "cursor": 3}'),
+        (200, b'{"repos": [{"did": "did:plc:ewvi7nxzyoun6zhxrhs64oiz"}], "cursor": "\\ud800"}'),
+        (200, b'{"repos": [3, {}, {"did": 3}, {"did": "\\u0000"}], "cursor": "' + b"x" * 1001 + b'"}'),
+        (200, b" " * (1 << 21)),
+        (400, b'{"error": "RepoNotFound"}'),
+        (403, b"\xff"),
+    ],
+)
+def test_a_list_that_is_none_is_noted_and_asked_for_again_later(
+    replica: Replica, net: Devnet, writer: Writer, status: int, body: bytes
+) -> None:
+    writer.upstream.lists = dict
+    writer.upstream.answered = lambda *_: (status, body)
+    with ingesting(replica, net, writer.upstream.url):
+        until_begun(replica)
+        until(lambda: any(item.what == "listing" for item in operator.rejected(replica)))
+        writer.tell({A: entry("a")})
+        until_shown(replica, writer.shown(A))
+        (upstream,) = operator.status(replica).upstreams
+        assert upstream.listed_at < upstream.swept_at
+
+
 def test_accounts_of_a_server_that_lists_no_collections_are_looked_at_one_by_one(replica: Replica, net: Devnet) -> None:
     ours, foreign = net.create_account(fresh_handle()), net.create_account(fresh_handle())
     net.host(ours.did).write(ours.did, {A: entry("a")})

@@ -28,6 +28,7 @@ class TestedUpstream:
         sent: what it sends, in order; each with its number, if it has one.
         cut: asked before each frame whether the connection breaks instead.
         lists: gives the answers of `sync.listReposByCollection`, by collection; without it, the server has no such list.
+        answered: passes the answers of lists through, status and body.
         asked: what lists were asked for, and from where.
         connections: how often somebody connected, and from where.
         window: the number of the oldest event that it still has.
@@ -39,6 +40,7 @@ class TestedUpstream:
         self.sent: list[tuple[int | None, bytes]] = []
         self.cut: Callable[[], bool] = lambda: False
         self.lists: Callable[[], dict[str, list[str]]] | None = None
+        self.answered: Callable[[int, bytes], tuple[int, bytes]] = lambda status, body: (status, body)
         self.connections: list[int | None] = []
         self.asked: list[tuple[str, str]] = []
         self.number, self.window = 0, 0
@@ -125,16 +127,15 @@ class TestedUpstream:
             return None
         collection = parse_qs(parts.query).get("collection", [""])[0]
         if self.lists is None or not parts.path.endswith("listReposByCollection"):
-            return _json(501, {"error": "MethodNotImplemented", "message": "Method Not Implemented"})
+            return self._json(501, {"error": "MethodNotImplemented", "message": "Method Not Implemented"})
         dids = self.lists().get(collection, [])
         cursor = parse_qs(parts.query).get("cursor", [""])[0]
         self.asked.append((collection, cursor))
         start = int(cursor or 0)
         page = {"repos": [{"did": did} for did in dids[start : start + 2]]}
-        return _json(200, page | ({"cursor": str(start + 2)} if start + 2 < len(dids) else {}))
+        return self._json(200, page | ({"cursor": str(start + 2)} if start + 2 < len(dids) else {}))
 
-
-def _json(status: int, value: Any) -> Response:
-    body = json.dumps(value).encode()
-    headers = Headers({"content-type": "application/json", "content-length": str(len(body)), "connection": "close"})
-    return Response(status, "OK" if status == 200 else "Refused", headers, body)
+    def _json(self, code: int, value: Any) -> Response:
+        status, body = self.answered(code, json.dumps(value).encode())
+        headers = Headers({"content-type": "application/json", "content-length": str(len(body)), "connection": "close"})
+        return Response(status, "OK" if status == 200 else "Refused", headers, body)

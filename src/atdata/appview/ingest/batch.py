@@ -26,6 +26,7 @@ from atdata.replica.tables import COLLECTIONS
 AHEAD = 300 * 1_000_000
 """Microseconds by which the clock of a server may be ahead of ours."""
 
+_KINDS = ("#commit", "#sync", "#identity", "#account", "#info")
 _NAMES = tuple(collection.encode() for collection in COLLECTIONS)
 
 
@@ -67,7 +68,7 @@ class FrameRead:
         kind = "frame"
         try:
             skimmed = skim(frame)
-            kind, read.seq = skimmed.type or kind, skimmed.seq
+            kind, read.seq = skimmed.type if skimmed.type in _KINDS else kind, skimmed.seq
             if not _is_foreign(frame, skimmed, followed):
                 read.did = None if skimmed.did is None else Did(skimmed.did)
                 read.event = parse_frame(frame)

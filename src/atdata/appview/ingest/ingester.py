@@ -93,7 +93,7 @@ class Ingester:
     def _start(self) -> None:
         stopping, replica, counted = self._crew.stopping, self._replica, self.counted
         self._followed.update(replica.read(lambda r: [did for (did,) in r.sql.all("SELECT did FROM replica_accounts")]))
-        upstreams = replica.write(lambda writing: [Upstream.known(writing.sql, url) for url in self._urls])
+        upstreams = replica.write(self._known_upstreams)
         reconciler = Reconciler(replica, self._settings, self._followed, self._lease, counted, self._pace.retry_seconds)
         applier = Applier(
             replica, self._queue, self._followed, self._lease, reconciler.wake, self._pace.sweep_seconds, counted
@@ -108,6 +108,16 @@ class Ingester:
             self._crew.start(f"worker {number}", reconciler.run, stopping)
         self._crew.start("lister", lister.run, self._readers, stopping)
         self._crew.start("keeper", self._keep, stopping)
+
+    def _known_upstreams(self, writing: Writing) -> list[Upstream]:
+        """The rows of the upstreams. What others said of accounts, which are followed no more, counts no more."""
+        upstreams = [Upstream.known(writing.sql, url) for url in self._urls]
+        said = writing.sql.all("SELECT did, upstream FROM ingest_statements WHERE hides IS NOT NULL")
+        for did, upstream in said:
+            if upstream not in [each.number for each in upstreams]:
+                writing.sql.run("DELETE FROM ingest_statements WHERE did = ? AND upstream = ?", did, upstream)
+                writing.mark_behind(did, "an upstream is followed no more")
+        return upstreams
 
     def _keep(self, stopping: threading.Event) -> None:
         """Renew the lease, and do what is due."""

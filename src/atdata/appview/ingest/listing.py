@@ -12,11 +12,11 @@ from functools import partial
 from typing import Any
 
 from atdata.appview.ingest.lease import IngestLease, now
-from atdata.appview.ingest.rejected import Rejected
+from atdata.appview.ingest.rejected import REFUSED, Rejected
 from atdata.appview.ingest.upstream import Upstream, UpstreamReader
 from atdata.atproto.fetch import refusal
 from atdata.atproto.syntax import Did
-from atdata.errors import DataModelError, IdentifierError, NetworkError, NotFoundError, XrpcError
+from atdata.errors import IdentifierError, NetworkError, NotFoundError, XrpcError
 from atdata.json_reader import read_json
 from atdata.replica import Replica, Writing
 from atdata.replica.tables import COLLECTIONS
@@ -28,6 +28,7 @@ LISTED_EVERY = 86_400 * 1_000_000
 AGAIN_AFTER = 300 * 1_000_000
 """Microseconds after which one that failed is tried again."""
 ON_A_PAGE = 500
+MAX_CURSOR = 1000
 _ANSWERS = frozenset({200, 400, 401, 403, 404, 429, 500, 501, 502, 503})
 _NOT_SERVED = (400, 401, 404, 501)
 
@@ -70,7 +71,7 @@ class Lister:
         begun, refused = now(), None
         try:
             self.list_accounts(upstream, stopping)
-        except (NetworkError, DataModelError) as error:
+        except (NetworkError, NotFoundError, *REFUSED) as error:
             begun, refused = begun + AGAIN_AFTER - LISTED_EVERY, Rejected.of("listing", error)
         if stopping.is_set():
             return  # not all of it
@@ -86,8 +87,8 @@ class Lister:
         """Mark the accounts that an upstream lists and that are not followed.
 
         Raises:
-            NetworkError: it refuses, or answers something else.
-            DataModelError: its answer is not JSON.
+            NetworkError, NotFoundError: it refuses, or answers something else.
+            DataModelError, LimitError: its answer is not JSON, or too long.
         """
         for collection in COLLECTIONS:
             if not self._list(upstream, "listReposByCollection", collection, stopping):
@@ -106,7 +107,7 @@ class Lister:
             if page is None:
                 return False
             repos, cursor = page.get("repos"), page.get("cursor")
-            if not isinstance(repos, list) or not isinstance(cursor, str | None):
+            if not isinstance(repos, list) or not _is_cursor(cursor):
                 raise NetworkError("a server's answer lists no repositories", uri=upstream.server)
             found = list(self._wanted(upstream, repos, with_all=not collection))
             self._write(partial(self._keep, upstream, collection, found, cursor))
@@ -172,3 +173,7 @@ class Lister:
             work(writing)
 
         self._replica.write(checked)
+
+
+def _is_cursor(cursor: object) -> bool:
+    return cursor is None or (isinstance(cursor, str) and len(cursor) <= MAX_CURSOR and cursor.isascii())
