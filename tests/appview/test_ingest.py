@@ -21,6 +21,7 @@ from atdata.atproto.syntax import Tid
 from atdata.errors import ContentionError, UsageError
 from atdata.replica import Replica
 from atdata.testing import Devnet
+from atdata.testing.http import Answer, Request
 from support.histories import ENTRY, FOREIGN, entry, logged, shown
 from support.ingesting import (
     PACE,
@@ -109,6 +110,58 @@ def test_a_commit_that_does_not_hold_is_not_shown_and_the_repository_is_compared
             return
         assert ingester.counted["comparisons"] > before
         assert (spoil == "nodes") == (reasons(replica) == [])
+
+
+def test_what_is_marked_is_not_applied_and_what_is_marked_meanwhile_stays_so(
+    replica: Replica, net: Devnet, writer: Writer
+) -> None:
+    """An identity that is doubted may have another key: nothing is taken on the word of the old one."""
+    held, go = threading.Event(), threading.Event()
+
+    def slow(request: Request, answer: Answer) -> Answer:
+        if request.path.endswith("getRepoStatus"):
+            held.set()
+            go.wait(60)
+        return answer
+
+    with ingesting(replica, net, writer.upstream.url) as ingester:
+        until_begun(replica)
+        writer.tell({A: entry("a")})
+        until_shown(replica, writer.shown(A))
+        applied = ingester.counted["commits"]
+        net.tell(slow)
+        writer.upstream.emit(IdentityEvent(0, writer.did))
+        until(held.is_set)
+        writer.tell({B: entry("b")})
+        writer.upstream.emit(AccountEvent(0, writer.did, False, "deactivated"))
+        until(lambda: operator.status(replica).upstreams[0].cursor == writer.upstream.number)
+        assert (shown(replica), ingester.counted["commits"]) == ({}, applied)
+        writer.held.status = "deactivated"  # the answer that is on its way is older
+        net.tell(None)
+        go.set()
+        until(lambda: not operator.status(replica).behind)
+        assert (shown(replica), operator.status(replica).accounts) == ({}, {"deactivated": 1})
+
+
+def test_a_commit_of_the_future_is_not_taken_from_its_own_server_either(
+    replica: Replica, net: Devnet, writer: Writer
+) -> None:
+    with ingesting(replica, net, writer.upstream.url) as ingester:
+        until_begun(replica)
+        writer.tell({A: entry("a")})
+        until_shown(replica, writer.shown(A))
+        repo, before = writer.held.repo, writer.shown(A)
+        repo.write({B: entry("b")})
+        repo.blocks.pop(repo.head.cid)
+        repo.head = Commit.sign(
+            repo.key, writer.did, Tid.from_microseconds(time.time_ns() // 1000 + 10**10), repo.head.data
+        )
+        repo.blocks[repo.head.cid] = repo.head.encode()
+        repo.since[repo.head.cid] = repo.head.rev
+        writer.upstream.emit(repo.state())
+        until(lambda: ingester.counted["failed comparisons"])
+        assert shown(replica) == before
+        assert any("a commit is of the future" in reason for reason in reasons(replica))
 
 
 def test_an_update_that_leaves_its_operations_out_is_found_all_the_same(

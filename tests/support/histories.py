@@ -6,6 +6,7 @@ twice, or not at all. What is to be shown in the end is known from the repositor
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections import Counter
@@ -27,6 +28,8 @@ from atdata.testing.devnet.firehose import Numbered
 from support.networks import fresh_handle
 from support.upstreams import TestedUpstream
 
+PATIENCE = float(os.environ.get("TEST_PATIENCE", "120"))
+"""Seconds that something is waited for."""
 ENTRY, SCHEMA, OLD = "science.alt.dataset.entry", "science.alt.dataset.schema", "ac.foundation.dataset.record"
 FOREIGN = ("app.bsky.feed.post", "science.alt.other", "a.b.c")
 OTHER = "did:plc:z72i7hdynmk6r22z27h6tvur"
@@ -307,7 +310,7 @@ def stored(replica: Replica) -> dict[str, str]:
     return {f"at://{did}/{bytes(key).decode()}": str(Cid.from_bytes(cid)) for did, key, cid in rows}
 
 
-def settled(replica: Replica, history: History, seconds: float = 120.0) -> None:
+def settled(replica: Replica, history: History, seconds: float = PATIENCE) -> None:
     """Wait until a replica shows what is to be shown, and nothing is left to be compared."""
     deadline, marked = (
         time.monotonic() + seconds,

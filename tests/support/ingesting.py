@@ -20,7 +20,7 @@ from atdata.settings import Settings
 from atdata.testing import Devnet
 from atdata.testing.devnet.accounts import PdsAccount
 from atdata.testing.http import Answer, Request
-from support.histories import shown
+from support.histories import PATIENCE, shown
 from support.networks import fresh_handle
 from support.upstreams import TestedUpstream
 
@@ -84,7 +84,7 @@ class Writer:
         return {f"at://{self.did}/{key}": str(Cid.of_cbor(self.held.repo.records[key])) for key in keys}
 
 
-def until(what: Callable[[], Any], seconds: float = 120.0) -> Any:
+def until(what: Callable[[], Any], seconds: float = PATIENCE) -> Any:
     """Wait for something to be true."""
     deadline = time.monotonic() + seconds
     while not (found := what()):
