@@ -259,10 +259,6 @@ class Writing:
         update = "UPDATE replica_accounts SET tries = tries + ?, next_try = ? WHERE did = ?"
         self.sql.run(update, int(failed), next_try, did)
 
-    def mark_all(self, reason: str) -> None:
-        """Note that every repository must be compared with its own server."""
-        self.sql.run("UPDATE replica_accounts SET behind = COALESCE(behind, ?), marks = marks + 1", reason)
-
     def forget(self, did: Did) -> None:
         """Forget an account of which no commit was ever verified."""
         if (head := self.head(did)).head is None and not self._is_logged(head.account):

@@ -132,7 +132,6 @@ def verify_commits(reading: Reading, reads: Iterable[FrameRead]) -> None:
             if (read.proven.cid, read.proven.commit.rev) != (event.commit, event.rev):
                 raise ProofError("an event is not of the commit in it", expected=event.commit, actual=read.proven.cid)
         except REFUSED as error:
-            read.proven = None
             read.reject("#commit", str(error))
 
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from atdata.appview.ingest.accounts import settle
 from atdata.appview.ingest.applier import Applier
 from atdata.appview.ingest.crew import Crew
 from atdata.appview.ingest.frames import FrameQueue
@@ -116,7 +117,7 @@ class Ingester:
         for did, upstream in said:
             if upstream not in [each.number for each in upstreams]:
                 writing.sql.run("DELETE FROM ingest_statements WHERE did = ? AND upstream = ?", did, upstream)
-                writing.mark_behind(did, "an upstream is followed no more")
+                settle(writing, did)
         return upstreams
 
     def _keep(self, stopping: threading.Event) -> None:
@@ -136,12 +137,11 @@ class Ingester:
         self._lease.check(writing.sql)
         sql, moment = writing.sql, now()
         if sql.first("SELECT 1 FROM ingest_upstreams WHERE sweep_at <= ?", moment) is not None:
-            writing.mark_all("events may have been lost")
-            sql.run("UPDATE replica_identities SET checked_at = 0")  # those of identities too
+            sql.run("UPDATE replica_identities SET checked_at = 0")  # events of whomever may have been lost
             swept = "UPDATE ingest_upstreams SET sweep_at = NULL, swept_at = ?, listed_at = 0 WHERE sweep_at <= ?"
             sql.run(swept, moment, moment)
         for (did,) in sql.all(_OLD, moment - IDENTITY_AGE, RECHECKED_AT_ONCE):
-            writing.mark_behind(did, "its identity is to be looked at again")
+            writing.mark_behind(did, "it was long not looked at, or events may have been lost")
 
 
 _OLD = """SELECT a.did FROM replica_identities i JOIN replica_accounts a ON a.id = i.account
