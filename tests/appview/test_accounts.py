@@ -12,7 +12,7 @@ from atdata.replica import KeptIdentity, Replica
 from atdata.testing import Devnet
 from atdata.testing.http import Answer, Request
 from support.histories import ENTRY, FOREIGN, entry, named, shown, stored
-from support.ingesting import Writer, asked, ingesting, reasons, until, until_begun, until_shown
+from support.ingesting import Writer, asked, ingesting, reasons, until, until_begun, until_heard, until_shown
 from support.networks import fresh_handle
 from support.upstreams import TestedUpstream
 
@@ -78,6 +78,7 @@ def test_an_account_is_hidden_at_once_where_its_server_does_not_answer(
         until(lambda: shown(replica) == {})
         assert stored(replica) == writer.shown(A), "that it is deleted nobody has confirmed"
         say(writer, True)
+        until_heard(replica, writer.upstream)
         until(lambda: operator.status(replica).failing)
         assert shown(replica) == {}, "nobody has confirmed that it is active"
         net.tell(None)
@@ -113,6 +114,7 @@ def test_a_deletion_that_the_server_does_not_know_of_removes_nothing(
     with ingesting(replica, net, writer.upstream.url):
         begun(replica, writer)
         say(writer, False, "deleted")
+        until_heard(replica, writer.upstream)
         until_shown(replica, writer.shown(A))
         changes = replica.read(lambda reading: reading.sql.first("SELECT count(*) FROM replica_changes"))
         assert changes == (1,)
@@ -131,12 +133,28 @@ def test_an_upstream_that_takes_an_account_down_decides_for_those_who_follow_it(
 
 
 def test_what_an_upstream_said_counts_only_while_it_is_followed(replica: Replica, net: Devnet, writer: Writer) -> None:
-    with ingesting(replica, net, writer.upstream.url):
+    with TestedUpstream() as other:
+        with ingesting(replica, net, writer.upstream.url, other.url):
+            begun(replica, writer)
+            other.emit(IdentityEvent(0, writer.did))
+            say(writer, False, "takendown")
+            until_shown(replica, {})
+            until(lambda: operator.status(replica).upstreams[1].cursor == 1)
+        with ingesting(replica, net, other.url):
+            until_shown(replica, writer.shown(A))
+        assert other.connections == [None, 1]
+
+
+def test_an_older_state_of_an_account_changes_nothing(replica: Replica, net: Devnet, writer: Writer) -> None:
+    with ingesting(replica, net, writer.upstream.url) as ingester:
         begun(replica, writer)
-        say(writer, False, "takendown")
-        until_shown(replica, {})
-    with ingesting(replica, net, "ws" + net.pds_url.removeprefix("http")):
+        frame = say(writer, False, "deactivated")
+        until_heard(replica, writer.upstream)
         until_shown(replica, writer.shown(A))
+        compared, past = ingester.counted["comparisons"], ingester.counted["past"]
+        writer.upstream.send(frame, writer.upstream.number)
+        until(lambda: ingester.counted["past"] == past + 1)
+        assert (ingester.counted["comparisons"], shown(replica)) == (compared, writer.shown(A))
 
 
 def test_a_former_server_has_no_say(replica: Replica, net: Devnet) -> None:
@@ -203,6 +221,16 @@ def test_a_handle_is_shown_while_it_leads_both_ways(replica: Replica, net: Devne
         until(lambda: named(replica) == {writer.did: None, other.did: taken})
 
 
+def test_a_handle_that_leads_to_another_account_is_not_shown(
+    replica: Replica, net: Devnet, upstream: TestedUpstream
+) -> None:
+    stranger, pretender = net.create_account(fresh_handle()), Writer(net, upstream, server=1)
+    net.host(pretender.did).rename(pretender.did, stranger.handle)
+    with ingesting(replica, net, upstream.url):
+        begun(replica, pretender)
+        assert named(replica) == {pretender.did: None}
+
+
 def test_an_old_identity_is_looked_at_again(replica: Replica, net: Devnet, writer: Writer) -> None:
     with ingesting(replica, net, writer.upstream.url):
         begun(replica, writer)
@@ -237,7 +265,7 @@ def test_of_an_account_that_is_blocked_nothing_is_kept(replica: Replica, net: De
         writer.tell({B: entry("b")})
         writer.upstream.emit(IdentityEvent(0, writer.did))
         say(writer, True)
-        until(lambda: operator.status(replica).upstreams[0].cursor == writer.upstream.number)
+        until_heard(replica, writer.upstream)
         assert (stored(replica), paths) == ({}, [])
         net.tell(None)
         operator.restore(replica, writer.did)

@@ -11,15 +11,16 @@ import pytest
 
 from atdata.appview import operator
 from atdata.appview.ingest import Ingester
+from atdata.appview.ingest.batch import Batch, FrameRead, verify_commits
 from atdata.appview.ingest.rejected import KEPT, Rejected
 from atdata.atproto.events import AccountEvent, IdentityEvent, SyncEvent, UnknownEvent
-from atdata.atproto.firehose import MAX_FRAME
+from atdata.atproto.firehose import MAX_FRAME, encode_frame
 from atdata.atproto.keys import PrivateKey
 from atdata.atproto.repo.car import write_car
 from atdata.atproto.repo.commit import Commit
 from atdata.atproto.syntax import Tid
 from atdata.errors import ContentionError, UsageError
-from atdata.replica import Replica
+from atdata.replica import Replica, Writing
 from atdata.testing import Devnet
 from atdata.testing.http import Answer, Request
 from support.histories import ENTRY, FOREIGN, entry, logged, shown
@@ -33,6 +34,7 @@ from support.ingesting import (
     settings_of,
     until,
     until_begun,
+    until_heard,
     until_shown,
 )
 
@@ -112,16 +114,17 @@ def test_a_commit_that_does_not_hold_is_not_shown_and_the_repository_is_compared
         assert (spoil == "nodes") == (reasons(replica) == [])
 
 
+@pytest.mark.parametrize("state", ["deactivated", None])
 def test_what_is_marked_is_not_applied_and_what_is_marked_meanwhile_stays_so(
-    replica: Replica, net: Devnet, writer: Writer
+    replica: Replica, net: Devnet, writer: Writer, state: str | None
 ) -> None:
     """An identity that is doubted may have another key: nothing is taken on the word of the old one."""
-    held, go = threading.Event(), threading.Event()
+    asked, go = list[threading.Event](), [threading.Event(), threading.Event()]
 
     def slow(request: Request, answer: Answer) -> Answer:
-        if request.path.endswith("getRepoStatus"):
-            held.set()
-            go.wait(60)
+        if request.path.endswith("getRepoStatus") and len(asked) < 2:
+            asked.append(go[len(asked)])
+            asked[-1].wait(60)
         return answer
 
     with ingesting(replica, net, writer.upstream.url) as ingester:
@@ -131,16 +134,21 @@ def test_what_is_marked_is_not_applied_and_what_is_marked_meanwhile_stays_so(
         applied = ingester.counted["commits"]
         net.tell(slow)
         writer.upstream.emit(IdentityEvent(0, writer.did))
-        until(held.is_set)
+        until(lambda: len(asked) == 1)
         writer.tell({B: entry("b")})
-        writer.upstream.emit(AccountEvent(0, writer.did, False, "deactivated"))
-        until(lambda: operator.status(replica).upstreams[0].cursor == writer.upstream.number)
-        assert (shown(replica), ingester.counted["commits"]) == ({}, applied)
-        writer.held.status = "deactivated"  # the answer that is on its way is older
+        if state is not None:
+            writer.upstream.emit(AccountEvent(0, writer.did, False, state))
+        until_heard(replica, writer.upstream)
+        assert ingester.counted["commits"] == applied
+        writer.held.status = state  # the answer that is on its way is older
+        go[0].set()
+        until(lambda: len(asked) == 2)
+        assert (shown(replica) == {}) == (state is not None)
         net.tell(None)
-        go.set()
+        go[1].set()
         until(lambda: not operator.status(replica).behind)
-        assert (shown(replica), operator.status(replica).accounts) == ({}, {"deactivated": 1})
+        assert operator.status(replica).accounts == {state or "active": 1}
+        assert shown(replica) == ({} if state else writer.shown(A, B))
 
 
 def test_a_commit_of_the_future_is_not_taken_from_its_own_server_either(
@@ -282,6 +290,38 @@ def test_what_cannot_be_read_is_kept_with_its_reason_and_the_next_is_taken(
         found = operator.rejected(replica)
         assert [(item.seq, item.did, item.head) for item in found][-2:] == [(None, None, b"\xff"), (None, None, b"")]
         assert [(item.seq, item.did) for item in found][:2] in ([(1, writer.did)] * 2, [(None, None), (1, writer.did)])
+        writer.upstream.send(b"\xfe")  # and nothing else
+        until(lambda: len(operator.rejected(replica)) == len(found) + 1)
+
+
+@pytest.mark.parametrize("meanwhile", ["another key", "a mark", "nothing"])
+def test_a_commit_that_was_held_against_a_key_is_applied_if_nothing_has_changed_meanwhile(
+    replica: Replica, net: Devnet, writer: Writer, meanwhile: str
+) -> None:
+    with ingesting(replica, net, writer.upstream.url):
+        until_begun(replica)
+        writer.tell({A: entry("a")})
+        until_shown(replica, writer.shown(A))
+    read = FrameRead.of(1, encode_frame(replace(writer.write({B: entry("b")}), seq=2)), {writer.did})
+    replica.read(lambda reading: verify_commits(reading, [read]))
+    assert read.proven is not None
+
+    def change(writing: Writing) -> None:
+        if meanwhile == "another key":
+            other = PrivateKey.generate("k256").public.did_key
+            writing.sql.run("UPDATE replica_identities SET key = ?", other)
+        elif meanwhile == "a mark":
+            writing.mark_behind(writer.did, "its identity may have changed")
+
+    def marks() -> int:
+        return int(replica.read(lambda reading: reading.sql.first("SELECT marks FROM replica_accounts"))[0])
+
+    replica.write(change)
+    before, applied = marks(), meanwhile == "nothing"
+    replica.write(lambda writing: Batch(writing, time.time_ns() // 1000, 0).take(read))
+    assert marks() == before + (not applied)
+    assert shown(replica) == (writer.shown(A, B) if applied else writer.shown(A))
+    assert operator.status(replica).behind == (not applied)
 
 
 def test_the_list_of_what_was_rejected_is_bounded(replica: Replica) -> None:
@@ -346,10 +386,12 @@ def test_who_lost_the_lease_writes_nothing_and_says_so(replica: Replica, net: De
         ingesting(replica, net, writer.upstream.url) as ingester,
     ):
         until_begun(replica)
-        replica.write(lambda writing: writing.sql.run(taken) and None)
         writer.tell({A: entry("a")})
+        until_shown(replica, writer.shown(A))
+        replica.write(lambda writing: writing.sql.run(taken) and None)
+        writer.tell({B: entry("b")})
         until(ingester._crew.stopping.is_set)
-    assert shown(replica) == {}
+    assert shown(replica) == writer.shown(A)
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,11 @@ def reasons(replica: Replica) -> list[str]:
     return [f"{item.what}: {item.reason}" for item in operator.rejected(replica)]
 
 
+def until_heard(replica: Replica, upstream: TestedUpstream) -> None:
+    """Wait until all that an upstream has sent is durable."""
+    until(lambda: upstream.number in [each.cursor for each in operator.status(replica).upstreams])
+
+
 def asked(net: Devnet) -> list[str]:
     """The requests that servers get from now on."""
     paths = list[str]()

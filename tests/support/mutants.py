@@ -38,7 +38,12 @@ MUTANTS = [
         "return True",
         "is_applied_without",
     ),
-    Mutant("batch", 'return skimmed.type != "#commit" or not may_name', "return not may_name", "foreign_frames"),
+    Mutant(
+        "batch",
+        'return skimmed.type != "#commit" or not may_name(frame, skimmed, _NAMES)',
+        'return skimmed.type != "#commit"',
+        "foreign_frames",
+    ),
     Mutant(
         "batch", "read.reject(kind, str(error))\n        return read", "raise\n        return read", "cannot_be_read"
     ),
@@ -57,18 +62,17 @@ MUTANTS = [
         "return False",
         "before_or_twice",
     ),
-    Mutant("batch", "elif read.proven is None or read.key != row.key:", "elif read.proven is None:", "fold_of_history"),
+    Mutant("batch", "elif read.proven is None or read.key != row.key:", "elif read.proven is None:", "held_against"),
     Mutant(
         "batch",
         "if (read.proven.cid, read.proven.commit.rev) != (event.commit, event.rev):",
         "if False:",
         "does_not_hold",
     ),
-    Mutant("batch", "read.proven = None\n            read.reject", "read.reject", "does_not_hold"),
-    Mutant("batch", "elif row.behind is not None:", "elif False:", "marked_is_not_applied"),
+    Mutant("batch", "elif row.behind is not None:", "elif False:", "held_against"),
     Mutant("batch", 'self._mark(event.did, "blocks are missing")', "pass", "does_not_hold"),
-    Mutant("batch", 'self._mark(event.did, "its key has changed")', "pass", "new_key"),
-    Mutant("batch", 'self._mark(event.did, "more was written meanwhile")', "pass", "fold_of_history"),
+    Mutant("batch", 'self._mark(event.did, "its key has changed")', "pass", "held_against"),
+    Mutant("batch", 'self._mark(event.did, "more was written meanwhile")', "pass", "held_against"),
     Mutant("batch", 'self._mark(read.did, "an event could not be taken")', "pass", "does_not_hold"),
     Mutant("batch", 'self._mark(event.did, "its server says that it is to be compared")', "pass", "without_history"),
     Mutant("batch", "if row is None or not row.is_past(event.rev, None):", "if True:", "without_history"),
@@ -96,12 +100,16 @@ MUTANTS = [
     Mutant(
         "upstream", "if cursor is None:  # nobody", "if False:  # nobody", "nobody_listened or one_by_one or is_applied"
     ),
-    Mutant("ingester", 'writing.mark_all("events may have been lost")', "pass", "gap_makes"),
-    Mutant("ingester", 'sql.run("UPDATE replica_identities SET checked_at = 0")', "pass", "fold_of_history"),
-    Mutant("ingester", 'writing.mark_behind(did, "its identity is to be looked at again")', "pass", "old_identity"),
-    Mutant("ingester", 'writing.mark_behind(did, "an upstream is followed no more")', "pass", "while_it_is_followed"),
+    Mutant("ingester", 'sql.run("UPDATE replica_identities SET checked_at = 0")', "pass", "gap_makes"),
+    Mutant(
+        "ingester",
+        'writing.mark_behind(did, "it was long not looked at, or events may have been lost")',
+        "pass",
+        "old_identity",
+    ),
+    Mutant("ingester", "settle(writing, did)", "pass", "while_it_is_followed"),
     # accounts
-    Mutant("accounts", "if event.seq <= seq:", "if False:", "deleted_account or older_state"),
+    Mutant("accounts", "if event.seq <= seq:", "if False:", "older_state"),
     Mutant("accounts", "hides if event.active else status)", "None if event.active else status)", "does_not_answer"),
     Mutant("accounts", "stated in _MODERATION and", "False and", "takes_an_account_down"),
     Mutant(
@@ -132,7 +140,7 @@ MUTANTS = [
         "marked_meanwhile",
     ),
     Mutant("reconciling", "if writing.is_marked(mark.did, mark.marks):", "if False:", "handle_is_shown"),
-    Mutant("reconciling", "if did == identity.did:", "if True:", "handle_is_shown"),
+    Mutant("reconciling", "if did == identity.did:", "if True:", "leads_to_another"),
     Mutant("reconciling", "if head.head is None and mark.tries >= GIVEN_UP:", "if False:", "is_forgotten"),
     Mutant("reconciling", "and head.rev == hosted.rev:", "and True:", "gap_makes"),
     Mutant("reconciling", "self._followed.add(did)", "pass", "once_it_is_added"),
