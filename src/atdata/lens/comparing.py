@@ -8,6 +8,7 @@ from atdata.errors import NoHomeError
 from atdata.lens.functions import Lens
 from atdata.lens.laws import canonical
 from atdata.samples import PackableSample, fields_of
+from atdata.samples.kinds.costly import remembering
 from atdata.samples.space import SampleSpace
 
 SAMPLES = 100
@@ -22,15 +23,16 @@ def difference(one: Lens[Any, Any], other: Lens[Any, Any]) -> str | None:
     """
     kind: Any = one.source_type
     space = SampleSpace(kind)
-    for number in range(SAMPLES):
-        data = canonical(kind, space.sample(number, "difference"))
-        if data is None:
-            continue
-        views = [_view(lens, kind.from_bytes(data)) for lens in (one, other)]
-        if None in views and views != [None, None]:
-            return f"{(one, other)[views.index(None)].name} has no view of {kind.from_bytes(data)!r}"[:300]
-        if None not in views and views[0].packed != views[1].packed:
-            return _said(*views)
+    with remembering():
+        for number in range(SAMPLES):
+            data = canonical(kind, space.sample(number, "difference"))
+            if data is None:
+                continue
+            views = [_view(lens, kind.from_bytes(data)) for lens in (one, other)]
+            if None in views and views != [None, None]:
+                return f"{(one, other)[views.index(None)].name} has no view of {kind.from_bytes(data)!r}"[:300]
+            if None not in views and views[0].packed != views[1].packed:
+                return _said(*views)
     return None
 
 

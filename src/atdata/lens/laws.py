@@ -15,6 +15,7 @@ from atdata.lens.watched import NO_HOME, Breach, LensLike, Watched
 from atdata.numbers import checked_int
 from atdata.samples import DictSample, PackableSample, fields_of
 from atdata.samples.codec import pack, unpack
+from atdata.samples.kinds.costly import remembering
 from atdata.samples.space import SPACE, Chance, SampleSpace
 
 COUNT = 200
@@ -146,12 +147,13 @@ def check_laws(
     """
     started = perf_counter()
     checked_type(lens, LensLike, "lens", "Give a lens: Lens(get, put=put), or a DataLens.")
-    given, put = _packed(samples, "samples"), _packed(views, "views")
-    wanted = (0 if given else COUNT) if count is None else checked_int(count, "count")
-    tolerances = lens.tolerances if rounding is None else Tolerances.declared(rounding)
-    trial = _Trial(lens, tolerances, checked_text(seed, "seed"), put)
-    sources = [*given, *trial.generated(wanted)]
-    breach = None if lens.putter_function is None else trial.run(sources, mixed=wanted > 0)
+    with remembering():
+        given, put = _packed(samples, "samples"), _packed(views, "views")
+        wanted = (0 if given else COUNT) if count is None else checked_int(count, "count")
+        tolerances = lens.tolerances if rounding is None else Tolerances.declared(rounding)
+        trial = _Trial(lens, tolerances, checked_text(seed, "seed"), put)
+        sources = [*given, *trial.generated(wanted)]
+        breach = None if lens.putter_function is None else trial.run(sources, mixed=wanted > 0)
     return LawReport(
         lens=lens.name,
         tallies={law: Tally(*counts) for law, counts in trial.counts.items() if law != "Columns" or any(counts)},

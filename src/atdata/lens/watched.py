@@ -73,7 +73,7 @@ class Watched:
     Args:
         lens: the lens.
         finite: the fields, by name or path, in which finite numbers must not become infinite.
-        known: results of earlier calls.
+        known: results of earlier calls, and how arguments are packed.
         other: another source, which is looked at last.
 
     Attributes:
@@ -97,7 +97,7 @@ class Watched:
         Raises:
             Breach: the call breaks a law.
         """
-        return self._call("get", self.lens.get, [(self.lens.source_type, source)], self.lens.view_type)
+        return self._call("get", self.lens.get, [("source", source)], self.lens.view_type)
 
     def put(self, view: bytes, source: bytes) -> bytes | None:
         """The changed sample; `None` where the view has no home in it.
@@ -105,8 +105,7 @@ class Watched:
         Raises:
             Breach: the call breaks a law.
         """
-        given = [(self.lens.view_type, view), (self.lens.source_type, source)]
-        return self._call("put", self.lens.put, given, self.lens.source_type)
+        return self._call("put", self.lens.put, [("view", view), ("source", source)], self.lens.source_type)
 
     def views_of_columns(self, sources: list[bytes]) -> tuple[list[bytes] | None, list[bytes] | None]:
         """The views of a batch of samples, by `get` and by `map_columns`; `None` where one has none.
@@ -142,10 +141,9 @@ class Watched:
                 raise Breach("Unchanged", packed, now)
 
     def _call(
-        self, name: str, function: Callable[..., Any], given: list[tuple[type, bytes]], wanted: type
+        self, name: str, function: Callable[..., Any], given: list[tuple[str, bytes]], wanted: type
     ) -> bytes | None:
-        arguments: list[Any] = [kind.from_bytes(data) for kind, data in given]  # type: ignore[attr-defined]
-        before = [argument.packed for argument in arguments]
+        arguments, before = zip(*(self._argument(side, data) for side, data in given), strict=True)
         result: bytes | None = None
         try:
             with np.errstate(all="ignore"):  # what a process has set is no part of a lens
@@ -166,6 +164,15 @@ class Watched:
             self._check_finite(before, result)
         return result
 
+    def _argument(self, side: str, data: bytes) -> tuple[Any, bytes]:
+        """A sample made anew of bytes, and how it is packed: that is known of bytes that were looked at before."""
+        argument = (self.lens.source_type if side == "source" else self.lens.view_type).from_bytes(data)
+        key = (side.encode(), data)
+        packed = self._known.get(key)
+        if packed is None:
+            packed = self._known[key] = argument.packed
+        return argument, packed
+
     def _taken(self, name: str, made: Any, wanted: type) -> bytes:
         if not isinstance(made, wanted):
             raise Breach("Total", f"a {wanted.__name__}, or NoHomeError", f"{name} gives {described(made)}")
@@ -176,7 +183,7 @@ class Watched:
         self._held.append((made, packed))
         return packed
 
-    def _check_finite(self, given: list[bytes], result: bytes) -> None:
+    def _check_finite(self, given: Collection[bytes], result: bytes) -> None:
         overflowed = bool(self._finite) and has_infinity([*values_in(self._finite, unpack(result))])
         if overflowed and not any(has_infinity(unpack(data)) for data in given):
             raise Breach("Finite", "finite numbers, or NoHomeError", result)

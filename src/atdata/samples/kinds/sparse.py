@@ -6,7 +6,7 @@ import io
 import typing
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from atdata.errors import MissingExtraError, SampleError
-from atdata.samples.kinds.kind import OURS, Build, Derived, FieldType, Misfit, Parse, described, unfit
+from atdata.samples.kinds.costly import Costly
+from atdata.samples.kinds.kind import OURS, Build, FieldType, Misfit, Parse, described, unfit
 from atdata.samples.kinds.references import reference, references
-from atdata.samples.kinds.scalars import Scalar
 from atdata.samples.npy import decode_array, encode_array
 
 FORMAT, VERSION = "sparseBytes", "1.0.0"
@@ -37,7 +37,7 @@ _DAMAGE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EO
 
 
 @dataclass(frozen=True)
-class SparseOf(Derived):
+class SparseOf(Costly):
     """A sparse matrix.
 
     Attributes:
@@ -65,32 +65,32 @@ class SparseOf(Derived):
         """See `FieldType`."""
         return getattr(_scipy(), self.name)
 
-    @property
-    def stored(self) -> FieldType:
-        """See `Labelled`."""
-        return Scalar("bytes")
+    def to_bytes(self, value: Any) -> bytes:
+        """See `Costly`."""
+        return _archive(self._members(value))
 
-    def to_stored(self, value: Any) -> Any:
-        """See `Derived`."""
+    def state(self, value: Any) -> bytes:
+        """See `Costly`: the members of the archive, each of which says how long it is."""
+        return b"".join(content for _, content in self._members(value))
+
+    def _members(self, value: Any) -> tuple[tuple[str, bytes], ...]:
         name = type(value).__name__
         if not type(value).__module__.startswith("scipy.sparse") or name not in _NAMES or not self._takes(name):
             raise Misfit(self.name, described(value), hint=f"Convert it: scipy.sparse.{self._one}(value).")
         if value.ndim != 2:
             raise Misfit(f"{self.name} of 2 dimensions", f"{name} of {value.ndim}")
-        form = value.format
-        parts = {part: getattr(value, part) for part in _MEMBERS[form]}
-        head = {"format": np.array(form.encode()), "shape": np.array(value.shape, "<i8")}
-        kind = {"_is_array": np.array(True)} if name.endswith("array") else {}
+        form, kind = value.format, _IS_ARRAY if name.endswith("array") else ()
         try:
-            return _write({**parts, **head, "data": value.data, **kind})
+            places = [_member(part, getattr(value, part)) for part in _MEMBERS[form]]
+            return (*places, *_head(form, value.shape), _member("data", value.data), *kind)
         except SampleError as error:
             raise Misfit(self.name, error.what, hint=error.hint) from None
 
-    def from_stored(self, stored: Any) -> Any:
-        """See `Derived`."""
+    def from_bytes(self, data: bytes) -> Any:
+        """See `Costly`."""
         scipy = _scipy()
         try:
-            parts = _read(stored)
+            parts = _read(data)
             form = bytes(parts["format"].item()).decode("ascii")
             name = f"{form}_{'array' if bool(parts.get('_is_array', False)) else 'matrix'}"
             if form not in _MEMBERS or not self._takes(name):
@@ -146,14 +146,26 @@ def stacked(name: str, matrices: Sequence[Any]) -> Any:
     return scipy.csr_array(scipy.vstack(matrices, format="csr")) if len(matrices) else scipy.csr_array((0, 0))
 
 
-def _write(arrays: Mapping[str, np.ndarray[Any, Any]]) -> bytes:
-    """Arrays as the archive of `.npy` files that numpy writes, the same on every machine: nothing is compressed."""
+def _member(name: str, array: Any) -> tuple[str, bytes]:
+    return f"{name}.npy", encode_array(np.asarray(array))
+
+
+_IS_ARRAY = (_member("_is_array", True),)
+
+
+@lru_cache(maxsize=256)
+def _head(form: str, shape: tuple[int, ...]) -> tuple[tuple[str, bytes], ...]:
+    return _member("format", form.encode()), _member("shape", np.array(shape, "<i8"))
+
+
+def _archive(members: Iterable[tuple[str, bytes]]) -> bytes:
+    """An archive as numpy writes it, the same on every machine: nothing is compressed."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        for name, array in arrays.items():
-            member = zipfile.ZipInfo(f"{name}.npy")
+        for name, content in members:
+            member = zipfile.ZipInfo(name)
             member.create_system = 3
-            archive.writestr(member, encode_array(np.asarray(array)))
+            archive.writestr(member, content)
     return file.getvalue()
 
 
