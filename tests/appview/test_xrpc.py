@@ -461,11 +461,17 @@ def test_a_row_that_was_changed_by_somebody_else_is_not_served(tmp_path: Path) -
 
 def test_who_watches_sees_whether_it_is_ready(tmp_path: Path) -> None:
     with answering(tmp_path / "a.db") as (replica, asker):
-        assert asker.send("GET", "/ready").json == {"ready": True, "seq": 0, "lastChange": None, "behind": 0}
+        nothing = {"seq": 0, "lastChange": None, "lastEvent": None, "lagSeconds": None, "behind": 0}
+        assert asker.send("GET", "/ready").json == {"ready": True, **nothing}
         Author(replica).write({f"{ENTRY}/a": entry("a")})
         replica.write(lambda writing: writing.mark_behind(BOB, "a test"))
         ready = asker.send("GET", "/ready").json
         assert (ready["seq"], ready["behind"]) == (1, 1)
+        known = "INSERT INTO ingest_upstreams (url, event_at) VALUES ('wss://a.example', 1000000)"
+        replica.write(lambda writing: writing.sql.run(known) and None)
+        ready = asker.send("GET", "/ready").json
+        assert ready["lastEvent"] == "1970-01-01T00:00:01.000Z"
+        assert ready["lagSeconds"] > 1e9
         asker.get("listEntries")
         text = asker.send("GET", "/metrics").body.decode()
         assert 'atdata_requests_total{method="listEntries",status="200"} 1.0' in text

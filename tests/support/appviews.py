@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +23,7 @@ from atdata.atproto.repo import mst
 from atdata.atproto.repo.commit import Commit
 from atdata.atproto.repo.proof import ProvenCommit
 from atdata.atproto.syntax import Did, Handle, Tid
-from atdata.replica import Reading, Replica
+from atdata.replica import Moved, Reading, Replica, Writing
 from atdata.transport.websocket import WebSocket
 
 NAMESPACE = "science.alt.dataset"
@@ -54,16 +54,24 @@ class Author:
     did: Did = ALICE
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def write(self, changes: dict[str, dict[str, Any] | None], now: int | None = None) -> Commit:
-        """Change records, by `collection/rkey`; `None` deletes one."""
+    def write(
+        self, changes: dict[str, dict[str, Any] | None], before_commit: Callable[[], object] = lambda: None
+    ) -> Commit:
+        """Change records, by `collection/rkey`; `None` deletes one. Something may be done before it is committed."""
         kept = {**self.records, **changes}
         self.records = {key: value for key, value in kept.items() if value is not None}
         blocks = {key: cbor.encode(value) for key, value in self.records.items()}
         root, nodes = mst.build({key: Cid.of_cbor(block) for key, block in blocks.items()})
         commit = Commit.sign(KEY, self.did, Tid.now(), root)
         brought = {**nodes, **{Cid.of_cbor(block): block for block in blocks.values()}}
-        moment = time.time_ns() // 1000 if now is None else now
-        moved = self.replica.write(lambda w: w.move(ProvenCommit(commit.cid, commit, {}), brought, moment))
+        proven, moment = ProvenCommit(commit.cid, commit, {}), time.time_ns() // 1000
+
+        def move(writing: Writing) -> Moved:
+            moved = writing.move(proven, brought, moment)
+            before_commit()
+            return moved
+
+        moved = self.replica.write(move)
         assert not moved.missing
         return commit
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +18,15 @@ class ServiceHealth:
         seq: the number of the last change.
         last_change: when it was, in microseconds since 1970; 0 where there was none.
         behind: repositories that are to be compared with their servers.
+        last_event: when the last event of an upstream was written, of which all is kept; 0 where there was none.
+        moment: of all this, in microseconds since 1970.
     """
 
     seq: int
     last_change: int
     behind: int
+    last_event: int
+    moment: int
 
     @classmethod
     def of(cls, reading: Reading) -> ServiceHealth:
@@ -29,9 +34,16 @@ class ServiceHealth:
         sql = reading.sql
         last = sql.first("SELECT number, moment FROM replica_changes ORDER BY number DESC LIMIT 1") or (0, 0)
         (behind,) = sql.first("SELECT count(*) FROM replica_accounts WHERE behind IS NOT NULL")
-        return cls(int(last[0]), int(last[1]), int(behind))
+        (event,) = sql.first("SELECT COALESCE(max(event_at), 0) FROM ingest_upstreams")
+        return cls(int(last[0]), int(last[1]), int(behind), int(event), time.time_ns() // 1000)
+
+    @property
+    def lag(self) -> float | None:
+        """The seconds since the last event was written; `None` where there was none."""
+        return None if self.last_event == 0 else max(0.0, (self.moment - self.last_event) / 1_000_000)
 
     def as_json(self) -> dict[str, Any]:
         """The state in words."""
-        last = None if self.last_change == 0 else moment_text(self.last_change)
-        return {"seq": self.seq, "lastChange": last, "behind": self.behind}
+        times = {"lastChange": self.last_change, "lastEvent": self.last_event}
+        shown = {name: moment_text(when) if when else None for name, when in times.items()}
+        return {"seq": self.seq, **shown, "lagSeconds": self.lag, "behind": self.behind}

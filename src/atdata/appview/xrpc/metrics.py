@@ -23,6 +23,7 @@ class ServiceMetrics:
             "behind": Gauge("atdata_repositories_behind", "Repositories to be compared.", registry=registry),
             "seq": Gauge("atdata_change_seq", "The number of the last change.", registry=registry),
             "last": Gauge("atdata_last_change_seconds", "When the last change was, since 1970.", registry=registry),
+            "event": Gauge("atdata_last_event_seconds", "When the last event was written.", registry=registry),
             "ready": Gauge("atdata_ready", "Whether questions can be answered.", registry=registry),
         }
 
@@ -42,4 +43,5 @@ class ServiceMetrics:
             self._state["behind"].set(state.behind)
             self._state["seq"].set(state.seq)
             self._state["last"].set(state.last_change / 1_000_000)
+            self._state["event"].set(state.last_event / 1_000_000)
         return generate_latest(self._registry)
