@@ -20,7 +20,7 @@ from atdata.atproto.repo.car import read_car
 from atdata.atproto.repo.commit import Commit
 from atdata.atproto.repo.proof import ProvenCommit, prove_record
 from atdata.atproto.syntax import AtUri, Did, Nsid, RecordKey, Tid
-from atdata.databases import open_connection
+from atdata.databases import SqlConnection, open_connection
 from atdata.errors import NotFoundError, ProofError, RollbackError
 from atdata.replica import Moved, RecordChange, Replica, Writing
 from atdata.replica.statements import Statements
@@ -88,22 +88,23 @@ class Follower:
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.served)])
 def replicas(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     """Makes replicas that hold nothing."""
-    count, url, made = itertools.count(), "", list[Replica]()
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgres_url")
+    count, made = itertools.count(), list[SqlConnection]()
 
     def make(derivations: Any = ()) -> Replica:
-        where = url or tmp_path / f"{next(count)}.db"
-        made.append(Replica(open_connection(where, [TABLES], durable=False), derivations))
-        if url:
-            names = ("changes", "links", "records", "nodes", "accounts")
+        if request.param == "sqlite":
+            made.append(open_connection(tmp_path / f"{next(count)}.db", [TABLES], durable=False))
+        elif not made:
+            made.append(open_connection(request.getfixturevalue("postgres_url"), [TABLES], durable=False))
+        replica = Replica(made[-1], derivations)
+        if request.param != "sqlite":
+            names = ("changes", "links", "records", "nodes", "identities", "accounts")
             tables = ", ".join(f"replica_{name}" for name in names)
-            made[-1].write(lambda writing: writing.sql.run(f"TRUNCATE {tables} RESTART IDENTITY"))
-        return made[-1]
+            replica.write(lambda writing: writing.sql.run(f"TRUNCATE {tables} RESTART IDENTITY"))
+        return replica
 
     yield make
-    for replica in made:
-        replica.close()
+    for connection in made:
+        connection.close()
 
 
 def bring(replica: Replica, proven: ProvenCommit, server: dict[Cid, bytes], now: int = 0) -> Moved:
