@@ -248,6 +248,7 @@ def test_what_holds_secrets_shows_none() -> None:
     assert read_credentials(keys).keys == (C, C, C)
 
 
+VERSION = "bafyreih5af6gauin3rrcpyqzjbvl6qn4x2o4hqjq7xgqw2n5v4xkz7xg4a"
 REDACTED = [
     ("https://bob:{}@example.com/a", "https://***@example.com/a"),
     ("https://{}@example.com/a", "https://***@example.com/a"),
@@ -260,12 +261,17 @@ REDACTED = [
     ("https://example.com/a?{}", "https://example.com/a?***"),
     ("https://example.com/a?{}=1", "https://example.com/a?***=***"),
     ("https://example.com/a#access_token={}", "https://example.com/a#***"),
+    ("at://did:plc:x/c/r#{}", "at://did:plc:x/c/r#***"),
+    (f"https://example.com/a#{VERSION}" + "{}", "https://example.com/a#***"),
     ("see https://a.example.com/x and https://bob:{}@b.example.com/y.", "see https://a.example.com/x and https://***@b.example.com/y."),
     ("host=db password={} user=bob", "host=db password=*** user=bob"),
     ("Authorization: Bearer {}", "Authorization: Bearer ***"),
 ]  # fmt: skip
 KEPT = [
     "at://did:plc:ewvi7nxzyoun6zhxrhs64oiz/science.alt.dataset.entry/3jzfcijpj2z2a",
+    f"at://atdata.local/science.alt.dataset.lens/3jzfcijpj2z2a#{VERSION}",
+    f"1. brief: verified (at://did:plc:x/science.alt.dataset.lens/3jzfcijpj2z2a#{VERSION}, your own index); 2. other",
+    f"passed over at://did:plc:x/science.alt.dataset.lens/3jzfcijpj2z2a#{VERSION}: it is code",
     "atdata://alice.example.com/dataset/rows@1.0.0",
     "@alice.example.com/rows@1.0.0",
     "http://127.0.0.1:2583/xrpc/com.atproto.sync.getBlob?did=did:plc:x&cid=bafkrei",

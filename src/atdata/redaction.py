@@ -116,6 +116,7 @@ _PLACE = r"(?:\[[^\]]*\]|[^.:\[\]]{0,63}(?:\.[^.:\[\]]{0,63})*)(?::\d*)?:?"  # h
 _OWN = ("at", "atdata", "local")  # an @ in them comes before a version
 _WEB = ("http", "https", "s3", "gs")  # an @ may stand in their paths
 _PLAIN_FRAGMENT = r"#(?:/[\w/$.~-]*|[A-Za-z_-]{0,40})\W?"  # a JSON pointer or a word
+_CID_FRAGMENT = r"#baf[yk]rei[a-z2-7]{52}\W{0,3}"  # the version of a record, behind its address
 _QUIET = """
     id v page did cid cids collection commit cursor handle identifier limit list-type name prefix repo reverse rkey
     service since uri versionId partNumber uploadId download format sslmode connect_timeout
@@ -168,7 +169,8 @@ def _shown(url: re.Match[str]) -> str:
     if query:
         shown += "?" + "&".join(map(_shown_pair, re.split("(?:&amp;|[&;])", query[1:])))
     if fragment:
-        shown += fragment if re.fullmatch(_PLAIN_FRAGMENT, fragment) else f"#{HIDDEN}"
+        plain = f"{_PLAIN_FRAGMENT}|{_CID_FRAGMENT}" if scheme.lower() == "at" else _PLAIN_FRAGMENT
+        shown += fragment if re.fullmatch(plain, fragment) else f"#{HIDDEN}"
     return shown
 
 
