@@ -23,7 +23,7 @@ from atdata.atmosphere import (
 from atdata.atmosphere.lens_candidates import LensCandidates
 from atdata.atmosphere.lens_network import LensNetwork
 from atdata.atproto.syntax import AtUri, Did
-from atdata.errors import CompatibilityError, PolicyError, UsageError
+from atdata.errors import AmbiguousLensError, CompatibilityError, IdentityError, NotFoundError, PolicyError, UsageError
 from atdata.lens import Program
 from atdata.local import LocalIndex
 from atdata.policy import Forbid, Policy, Verify
@@ -35,7 +35,9 @@ TITLE = {"op": "rename", "field": "label", "to": "title"}
 DROP = Program.of({"op": "drop", "field": "note"}, TITLE)
 RENAME = Program.of({"op": "rename", "field": "title", "to": "name"})
 LAWLESS = Program.of(  # no sample has a view
-    {"op": "cast", "field": "note", "to": "int", "min": 5, "max": 3}, *DROP.value["steps"]
+    {"op": "map", "field": "note", "values": [["a", "b"]], "type": {"type": "string"}},
+    {"op": "map", "field": "note", "values": [["c", "d"]], "type": {"type": "string"}},
+    *DROP.value["steps"],
 )
 
 
@@ -170,11 +172,43 @@ def test_what_breaks_its_laws_is_in_nobodys_way(team: Team) -> None:
 
 def test_of_ways_that_are_as_good_that_of_ones_own_index_is_taken(team: Team) -> None:
     """Nobody who publishes another keeps one from what one has chosen."""
-    other = Program.of({"op": "drop", "field": "label"}, {"op": "rename", "field": "note", "to": "title"})
-    team.publish(other, Noted, Plain)
+    team.publish(OTHER, Noted, Plain)
     assert team.load(Plain)[0] == Plain("x")
     team.keep(DROP, Noted, Plain)
     assert team.load(Plain)[0] == Plain("a")
+
+
+OTHER = Program.of({"op": "drop", "field": "label"}, {"op": "rename", "field": "note", "to": "title"})
+
+
+def test_of_several_lenses_of_ones_own_index_one_is_chosen_by_its_address(team: Team, tmp_path: Path) -> None:
+    """And one of the network before all of them; the error names the addresses."""
+    ref = team.insert(tmp_path)
+    one, other = team.keep(DROP, Noted, Plain), team.keep(OTHER, Noted, Plain, "other")
+    for place in (ref, team.ref):
+        with pytest.raises(AmbiguousLensError) as raised:
+            team.load(Plain, place)
+        assert all(f"{team.index.get_lens(uri).located}#bafyrei" in str(raised.value) for uri in (one, other))
+        assert team.load(Plain, place, lenses=[str(one)])[0] == Plain("a")
+        assert team.load(Plain, place, lenses=[str(other)])[0] == Plain("x")
+    public = team.publish(OTHER, Noted, Plain)
+    team.index.records.delete([team.index.get_lens(other)])
+    assert team.load(Plain)[0] == Plain("a")
+    assert team.load(Plain, lenses=[str(public)])[0] == Plain("x")
+
+
+def test_what_names_no_lens_is_an_error_also_where_none_is_needed(team: Team, tmp_path: Path) -> None:
+    ref, uri = team.insert(tmp_path), team.keep(DROP, Noted, Plain)
+    for nothing in ("own", "not a thing", "", "local", str(team.schema), f"at://{team.lab.did}"):
+        for place, kind in ((ref, Plain), (team.ref, Plain), (ref, Noted), (team.ref, Noted), ("own.tar", Noted)):
+            with pytest.raises(UsageError, match="lenses"):
+                team.load(kind, place, lenses=[nothing])
+    absent = AtUri(f"at://{uri.authority}/{uri.collection}/3jzfcijpj2z2a")
+    for nobody in ("nobody.test", "did:plc:" + "a" * 24, str(absent), str(absent.with_authority(team.lab.did))):
+        with pytest.raises((NotFoundError, IdentityError)):
+            team.load(Plain, lenses=[nobody])
+    with pytest.raises(UsageError, match="none is searched"):
+        team.load(Plain, index=None, lenses=[str(uri)])
 
 
 def test_a_stranger_cannot_name_what_is_in_ones_own_index(team: Team) -> None:

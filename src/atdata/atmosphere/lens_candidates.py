@@ -20,8 +20,8 @@ from atdata.atmosphere.code_lenses import AllowedCode, code_lens, is_allowed
 from atdata.atmosphere.trust import Inquiry
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import AtUri
-from atdata.errors import AtdataError, NotFoundError
-from atdata.index.lenses import OwnLenses
+from atdata.errors import AtdataError, NotFoundError, UsageError
+from atdata.index.lenses import OwnLenses, lens_place
 from atdata.lens import DataLens, Lens, Program, registered_lenses
 from atdata.lens.language.trying import laws_of
 from atdata.lens.search import LensEdge
@@ -96,9 +96,10 @@ class LensCandidates:
         own: OwnLenses | None = None,
         allowed: Sequence[AllowedCode] = (),
     ) -> None:
-        self._client, self._given, self._policy, self._own = client, tuple(repositories), policy, own
+        self._client, self._policy, self._own = client, policy, own
+        self._places = tuple(map(lens_place, repositories))
         self._allowed = tuple(allowed)
-        self._named: set[AtUri] = set()
+        self._asked: set[AtUri] = set()
         self._names: dict[Cid, str] = {}
         self._publishers: dict[Cid, dict[str, None]] = defaultdict(dict)
         self._schemas: dict[AtUri, Schema | None] = {}
@@ -109,13 +110,18 @@ class LensCandidates:
     def edges(self, schema: Schema) -> list[LensEdge]:
         """The lenses that may be on a way from a schema, of the network those in the repositories that are given, and of the
         publishers of the schemas that are reached.
+
+        Raises:
+            NotFoundError: a place that is given is not there.
+            UsageError: one is the address of a lens in one's own index, and none is searched.
+            VerificationError, NetworkError: it cannot be proven what is there.
         """
         source, found = self.node(schema), list(self._known_here())
-        given = [repo.removeprefix("@") for repo in self._given if not repo.startswith("at://")]
-        named = [self._client.read(uri, LensRecord) for uri in self._given if uri.startswith("at://")]
-        self._named |= {record.located for record in named}
+        given = [self._client.reader.identity(place).did for place in self._places if not isinstance(place, AtUri)]
+        asked = [self._lens_at(place) for place in self._places if isinstance(place, AtUri)]
+        self._asked |= {record.located for record in asked}
         found += self._edges_of(self._own_lenses(), OWN)
-        found += self._edges_of(named)
+        found += self._edges_of(record for record in asked if record.located.authority != AUTHORITY)
         looked = dict[str, None]()
         while len(looked) < MOST_REPOSITORIES:
             wanted = [*given, *(repo for cid in _reached(found, source) for repo in self._publishers[cid])]
@@ -156,6 +162,14 @@ class LensCandidates:
             key = f"{lens.__module__}.{lens.name}"
             yield LensEdge(*ends, key, lens.name, tuple(losses), verified=True, named=True, place=HERE, lens=lens)
 
+    def _lens_at(self, uri: AtUri) -> LensRecord:
+        if uri.authority != AUTHORITY:
+            return self._client.read(uri, LensRecord)
+        if self._own is None:
+            hint = "Give the index that it is in: index=, or --index."
+            raise UsageError("a lens of a local index is asked for, and none is searched", actual=uri, hint=hint)
+        return self._own.get_lens(uri)
+
     def _own_lenses(self) -> list[LensRecord]:
         return [] if self._own is None else self._read(OWN, self._own.list_lenses)
 
@@ -182,11 +196,11 @@ class LensCandidates:
             if isinstance(found, str):
                 self.passed[key] = found
                 continue
-            verified, named = self._is_verified(record), place == OWN or record.located in self._named
+            verified, own, asked = self._is_verified(record), place == OWN, record.located in self._asked
             for published, losses in found:
                 ends = self.node(published.source), self.node(published.target)
                 yield LensEdge(
-                    *ends, key, record.name, losses, verified, named, place or record.located.authority, published
+                    *ends, key, record.name, losses, verified, own, asked, place or record.located.authority, published
                 )
 
     def _between(self, record: LensRecord, own: bool) -> list[tuple[PublishedLens, tuple[str, ...]]] | str:

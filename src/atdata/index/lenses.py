@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any, Generic, Protocol, TypeVar
 
 from atdata.arguments import checked_text
-from atdata.atproto.syntax import AtUri, RecordKey, Tid
+from atdata.atproto.syntax import AtUri, Did, Handle, RecordKey, Tid, parse_identifier
 from atdata.errors import IdentifierError, LensError, LexiconError, NotFoundError, UsageError
 from atdata.index.ports import RecordStore
 from atdata.index.verifications import VerificationReport
@@ -38,6 +38,13 @@ class OwnLenses(Protocol):
 
     def list_lenses(self) -> Listing[LensRecord]:
         """All of them."""
+
+    def get_lens(self, ref: str) -> LensRecord:
+        """The lens at an address in the index.
+
+        Raises:
+            NotFoundError: there is none.
+        """
 
     def list_schemas(self) -> Listing[Schema]:
         """All schemas of the index."""
@@ -206,6 +213,29 @@ def schema_address(ref: str, path: str) -> AtUri:
     except IdentifierError:
         pass
     raise UsageError(f"{path} is the address of no schema", path=path, actual=ref[:200], hint=_SCHEMA)
+
+
+def lens_place(text: str) -> AtUri | Handle | Did:
+    """A place in which somebody wants lenses to be looked for: an account, or the address of one lens.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    try:
+        if not text.startswith("at://"):
+            return parse_identifier(text.removeprefix("@"))
+        uri = AtUri(text)
+        if uri.rkey is not None and uri.collection in collections(LensRecord.NSID):
+            return uri
+    except IdentifierError:
+        pass
+    raise UsageError(
+        "lenses= names no place of lenses",
+        path="lenses",
+        expected="a DID, a handle, or the address of a lens",
+        actual=text[:200],
+        hint='Name an account, or a lens by its address: lenses=["@lab.example"]. list_lenses() of an index has addresses.',
+    )
 
 
 def schema_at(ref: str, path: str, read: Callable[[str], Schema]) -> Schema:

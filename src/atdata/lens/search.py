@@ -10,12 +10,13 @@ import heapq
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from operator import add
 from typing import Any, TypeAlias
 
 from atdata.atproto.cid import Cid
 from atdata.errors import AmbiguousLensError, LensNotFoundError
 
-Cost: TypeAlias = tuple[int, int, int, int]
+Cost: TypeAlias = tuple[int, ...]
 
 MOST_WAYS = 8
 """Equally good ways that are compared: more are not told apart any better."""
@@ -31,7 +32,8 @@ class LensEdge:
         name: what people call it.
         losses: what its view lacks, for people.
         verified: whether those that one trusts have verified it.
-        named: whether it was named to be used: of ways that are else as good, those of named lenses are taken.
+        named: whether it was chosen before: of ways that are else as good, those of such lenses are taken.
+        asked: whether it is asked for now: the last that tells equally good ways apart.
         place: where it is from, for people.
         lens: the lens, or how to get it.
     """
@@ -43,15 +45,19 @@ class LensEdge:
     losses: tuple[str, ...] = ()
     verified: bool = False
     named: bool = False
+    asked: bool = False
     place: str = ""
     lens: Any = field(default=None, compare=False)
 
     @property
     def cost(self) -> Cost:
-        """The numbers it adds to those of a way: of lenses that lose something, that nobody verified, of all, and of those
-        that nobody named.
+        """The numbers it adds to those of a way: of lenses that lose something, that nobody verified, of all, of those that
+        nobody chose, and of those that nobody asks for now.
         """
-        return bool(self.losses), not self.verified, 1, not self.named
+        return bool(self.losses), not self.verified, 1, not (self.named or self.asked), not self.asked
+
+
+_NOTHING: Cost = (0,) * 5
 
 
 @dataclass(frozen=True)
@@ -66,9 +72,8 @@ class LensWay:
 
     @property
     def cost(self) -> Cost:
-        """The numbers of lenses that lose something, that nobody verified, of all, and of those that nobody named."""
-        lossy, unverified, count, unnamed = (sum(edge.cost[place] for edge in self.edges) for place in range(4))
-        return lossy, unverified, count, unnamed
+        """The sums of the numbers of its lenses: see `LensEdge.cost`."""
+        return tuple(map(sum, zip(_NOTHING, *(edge.cost for edge in self.edges), strict=True)))
 
     def __str__(self) -> str:
         lines = []
@@ -89,9 +94,9 @@ def best_ways(edges: Iterable[LensEdge], source: Cid, target: Cid) -> list[LensW
     leading = defaultdict(list)
     for edge in sorted(edges, key=lambda edge: (edge.key, edge.target)):
         leading[edge.source].append(edge)
-    costs: dict[Cid, Cost] = {source: (0, 0, 0, 0)}
+    costs: dict[Cid, Cost] = {source: _NOTHING}
     last: dict[Cid, list[LensEdge]] = {source: []}
-    waiting, done = [((0, 0, 0, 0), source)], set[Cid]()
+    waiting, done = [(_NOTHING, source)], set[Cid]()
     while waiting:
         cost, schema = heapq.heappop(waiting)
         if schema in done:
@@ -100,7 +105,7 @@ def best_ways(edges: Iterable[LensEdge], source: Cid, target: Cid) -> list[LensW
             return sorted(_ways(last, source, target), key=lambda way: [edge.key for edge in way.edges])
         done.add(schema)
         for edge in leading[schema]:
-            found = _sum(cost, edge.cost)
+            found = tuple(map(add, cost, edge.cost))
             known = costs.get(edge.target)
             if known is None or found < known:
                 costs[edge.target], last[edge.target] = found, [edge]
@@ -108,10 +113,6 @@ def best_ways(edges: Iterable[LensEdge], source: Cid, target: Cid) -> list[LensW
             elif found == known and edge.target not in done:
                 last[edge.target].append(edge)
     return []
-
-
-def _sum(one: Cost, other: Cost) -> Cost:
-    return one[0] + other[0], one[1] + other[1], one[2] + other[2], one[3] + other[3]
 
 
 def _ways(last: dict[Cid, list[LensEdge]], source: Cid, target: Cid) -> Iterator[LensWay]:
@@ -162,6 +163,6 @@ def find_way(
                 f"several ways lead from {names(source)} to {names(target)}, and show different samples: {difference}",
                 expected=str(ways[0]).replace("\n", "; "),
                 actual=str(other).replace("\n", "; "),
-                hint="Choose one: pass the address of its lens, lenses=[...], or ask a policy for verified ones.",
+                hint="Choose one: pass the address of its lens without #..., lenses=[...], or ask a policy for verified ones.",
             )
     return ways[0]

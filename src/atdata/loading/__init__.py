@@ -94,7 +94,7 @@ def load_dataset(
         policy: a trust policy that the entry has to keep before any of its shards is read, or the path of its file; by
             default the file in `ATDATA_POLICY`, if it is set. It is about datasets of the network.
         lenses: where to look for lenses, where the samples are of another type than `sample_type`: DIDs, handles, or
-            addresses of lenses; besides those that are registered here, those of one's own index, and those in the
+            addresses of lenses, of the network or of the index; besides those that are registered here, those of one's own index, and those in the
             repositories of the publishers of the dataset's schema and of the schemas that are on the way.
         allow_code: the code of lenses that may be fetched and run in a sandbox, by repository, commit and digest; without
             it, lenses that are code are passed over.
@@ -119,6 +119,8 @@ def load_dataset(
     hint = 'Give a list of DIDs, handles, or addresses: ["@lab.example"].'
     listed = lenses if isinstance(lenses, tuple) else checked_type(lenses, list, "lenses", hint)
     places = tuple(checked_text(place, "lenses", hint) for place in listed)
+    if places:
+        _check_places(places)
     allowed = () if allow_code is None else _permissions(allow_code)
     wanted = LoadRequest(sample_type, split, allow_unverified, source, manifests, policy, places, allowed, index)
     if is_reference(text) and data_files is not None:
@@ -152,6 +154,13 @@ def _permissions(allowed: Any) -> tuple[AllowedCode, ...]:
     from atdata.atmosphere import AllowedCode
 
     return AllowedCode.all_of(allowed)
+
+
+def _check_places(places: tuple[str, ...]) -> None:
+    from atdata.index.lenses import lens_place
+
+    for place in places:
+        lens_place(place)
 
 
 def _load_own(
