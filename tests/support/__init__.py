@@ -33,6 +33,7 @@ Material
     arrays       strategies over dtypes, shapes and layouts, and specimens picked by hand
     plantings    secrets, made up, that must never be public, and texts that may be
     oracles      where foreign test vectors and the public lexicons lie
+    blocks       strategies over values of the data model and trees, the suite of DASL, blocks of too many values
     optional     frameworks that only some machines have, looked for without importing them
     seed_code    the code of the founding documents, taken from their text
 """
