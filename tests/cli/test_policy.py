@@ -158,3 +158,10 @@ def test_a_type_that_reads_the_samples_needs_no_lens(terminal: Terminal, ref: st
     for code in ("https://h/r", "https://h/r@main=sha256:0"):
         options = ("--type", "Reading", "--index", "team.sqlite", "--allow-code", code)
         assert terminal.run("policy", "check", ref, "--policy", "policy.toml", *options) == 2
+
+
+def test_options_about_lenses_need_a_type(terminal: Terminal, ref: str) -> None:
+    for option in ("--allow-code", "--repo", "--index"):
+        assert terminal.run("policy", "check", ref, option, "x") == 2
+        assert option in terminal.err
+        assert "--type" in terminal.err

@@ -50,6 +50,11 @@ def check(
             actual=ref,
             hint="Name a published dataset.",
         )
+    if named is None and (unused := repo or allow_code or index):
+        option = "--repo" if unused is repo else "--allow-code" if unused is allow_code else "--index"
+        raise UsageError(
+            f"{option} is about lenses, and none are needed without --type", path=option, hint="Add --type."
+        )
     client = AtmosphereClient()
     entry, way = find_entry(client, ref), None
     if named is not None:
