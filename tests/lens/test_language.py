@@ -551,6 +551,7 @@ def test_what_does_not_lead_from_the_whole_to_the_whole_is_refused(steps, said):
         ({"language": "atdata-lens", "version": 1, "steps": [{"op": "scale", "field": "a", "factor": 2**53}]}, "cannot say exactly"),
         ({"language": "atdata-lens", "version": 1, "steps": [{"op": "drop", "field": "\ud800"}]}, "no record can"),
         ("{", "no JSON"),
+        ('{"language": "atdata-lens", "version": 1, "steps": [{"op": "drop", "field": "a", "field": "b"}]}', "no JSON"),
         ("[" * 100_000, "no JSON"),
         ("[]", "not of the language"),
         ('{"language": "atdata-lens", "version": 1, "steps": [{"op": "scale", "field": "a", "factor": 1e2}]}', "exactly"),

@@ -27,6 +27,7 @@ from atdata.samples import Array, DictOf, FieldType, ListOf, Maybe, TupleOf, fie
 from atdata.samples.fields import accepts, levels
 from atdata.samples.kinds import SampleOf
 from atdata.samples.kinds.field import Field
+from atdata.samples.unambiguous import read_json_text
 
 LANGUAGE = "atdata-lens"
 VERSION = 1
@@ -172,7 +173,7 @@ class Program:
 
 def _loaded(text: str) -> Any:
     try:
-        return json.loads(text)
+        return read_json_text(text)
     except (ValueError, RecursionError) as error:
         raise LensError("a program is no JSON", actual=str(error)[:100], hint="Write it as Program.of does.") from None
 
