@@ -252,6 +252,8 @@ def test_a_program_is_held_to_the_rounding_that_it_declares_and_to_its_columns()
     assert report.tallies["PutGet"].undefined > 0
     strict = check_laws(lens, rounding={})
     assert strict.verdict == "fails"
+    with pytest.raises(LensError, match="breaks the law"):
+        lens.check_laws(rounding={})
 
 
 # --- where a lens is not defined -------------------------------------------------------------------------------------

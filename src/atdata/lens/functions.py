@@ -191,7 +191,13 @@ class Lens(Generic[S, V]):
         )
 
     def check_laws(
-        self, samples: Iterable[S] = (), views: Iterable[V] = (), *, count: int | None = None, seed: str = ""
+        self,
+        samples: Iterable[S] = (),
+        views: Iterable[V] = (),
+        *,
+        count: int | None = None,
+        seed: str = "",
+        rounding: Mapping[str, Ulps | int] | None = None,
     ) -> LawReport:
         """Try the laws as `atdata.lens.check_laws` does: on samples that are given, putting their views and some more, or
         on generated ones where none are given.
@@ -201,6 +207,7 @@ class Lens(Generic[S, V]):
             views: views to put into each.
             count: the number of samples to generate.
             seed: another seed, other samples.
+            rounding: by default what the lens declares.
 
         Raises:
             LensError: a law does not hold; `path` names it, `expected` and `actual` show the two sides.
@@ -208,7 +215,7 @@ class Lens(Generic[S, V]):
         """
         from atdata.lens.laws import check_laws
 
-        report = check_laws(self, samples, views, count=count, seed=seed)
+        report = check_laws(self, samples, views, count=count, seed=seed, rounding=rounding)
         report.raise_for_failure()
         return report
 
