@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from atdata.errors import LensError, LensNotFoundError, NoHomeError
-from atdata.lens import Lens, Projection, find_lens, lens, register, registered_lens
+from atdata.lens import DataLens, Lens, Program, Projection, find_lens, lens, register, registered_lens
+from atdata.lens.registry import fitted
 from atdata.samples import DictSample, Shape, Unit, packable
 from atdata.schema import schema_of, type_of
 
@@ -437,3 +438,28 @@ def test_another_unit_is_no_projection():
     with pytest.raises(LensNotFoundError):
         find_lens(Bare, Nano)
     assert find_lens(Nano, Bare)(Nano(1.0)) == Bare(1.0)
+
+
+def test_types_of_one_name_are_told_apart_by_a_field():
+    """In what is said of a lens that is not there, of one between others, and of a sample of another class."""
+
+    def version(**fields: Any) -> Any:
+        return packable(type("Dst", (), {"__annotations__": fields, "__module__": __name__}))
+
+    known, other, more = version(b=int), version(b=float), version(b=int, c=str)
+
+    @packable
+    class Src:
+        a: int
+
+    made = Lens(lambda source: known(source.a), source_type=Src, view_type=known)
+    register(made)
+    with pytest.raises(LensNotFoundError) as missing:
+        find_lens(Src, other)
+    assert missing.value.actual == "lenses to Dst with b: int"
+    with pytest.raises(LensError) as joined:
+        fitted(made, Src, more)
+    assert (joined.value.expected, joined.value.actual) == ("Src -> Dst with c: str", "Src -> Dst without c")
+    with pytest.raises(LensError) as sample:
+        DataLens(Program.of({"op": "drop", "field": "b"}), more, version(c=str)).get(known(1))
+    assert (sample.value.expected, sample.value.actual) == ("Dst with c: str", "Dst without c")

@@ -13,23 +13,25 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import product
-from typing import Any
+from typing import Any, TypeVar
 
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.code_lenses import AllowedCode, code_lens, is_allowed
 from atdata.atmosphere.trust import Inquiry
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import AtUri
-from atdata.errors import AtdataError, NotFoundError, UsageError
+from atdata.errors import AtdataError, LensError, NotFoundError, UsageError
 from atdata.index.lenses import OwnLenses, lens_place
 from atdata.lens import DataLens, Lens, Program, registered_lenses
 from atdata.lens.language.trying import laws_of
 from atdata.lens.search import LensEdge
-from atdata.lens.types import schema_cid
+from atdata.lens.types import name_beside, schema_cid
 from atdata.policy import Policy, is_verified
-from atdata.records import LensRecord, Schema, VersionRange
+from atdata.records import LensRecord, Record, Schema, VersionRange
 from atdata.records.address import AUTHORITY
-from atdata.samples import DictSample
+from atdata.samples import DictSample, fields_of
+
+R = TypeVar("R", bound=Record)
 
 MOST_REPOSITORIES = 20
 """Repositories that are looked into for one way."""
@@ -145,12 +147,27 @@ class LensCandidates:
         """The CID of the schema of a class of one's own."""
         cid = schema_cid(sample_type)
         self.types.setdefault(cid, sample_type)
-        self._names.setdefault(cid, sample_type.__name__)
         return cid
 
-    def name(self, cid: Cid) -> str:
-        """The name of a schema, for people."""
-        return self._names.get(cid, str(cid))
+    def name(self, cid: Cid, beside: Cid | None = None) -> str:
+        """The name of a schema, for people: with its version, where one is known; else, beside one of the same name, with
+        what it has other than that.
+        """
+        if cid not in self._names and cid in self.types:
+            same = (one for one in self._known_schemas() if one.name == self.types[cid].__name__)
+            for schema in same:
+                with suppress(AtdataError):  # what no type can be built from is not it
+                    self.node(schema)
+        if cid in self._names or cid not in self.types:
+            return self._names.get(cid, str(cid))
+        return name_beside(self.types[cid], self.types[cid if beside is None else beside])
+
+    def _known_schemas(self) -> Iterator[Schema]:
+        """Yields those of one's own index, and of the publishers that are known."""
+        if self._own is not None:
+            yield from self._read(OWN, self._own.list_schemas)
+        for repo in {repo: None for repos in [*self._publishers.values()] for repo in repos}:
+            yield from self._read(repo, partial(self._client.reader.read_all, repo, Schema))
 
     def _known_here(self) -> Iterator[LensEdge]:
         """Yields the lenses that are registered in this process: one's own code, which one trusts."""
@@ -176,7 +193,7 @@ class LensCandidates:
     def _lenses_of(self, repo: str) -> list[LensRecord]:
         return self._read(repo, partial(self._client.reader.read_all, repo, LensRecord))
 
-    def _read(self, where: str, read: Callable[[], Iterable[LensRecord]]) -> list[LensRecord]:
+    def _read(self, where: str, read: Callable[[], Iterable[R]]) -> list[R]:
         try:
             return list(read())
         except AtdataError as error:
@@ -223,7 +240,7 @@ class LensCandidates:
                     losses: tuple[str, ...] = () if record.has_putter else _NO_WAY_BACK
                     make: Any = partial(code_lens, record, self._allowed, self._client.settings, *types)
                 else:
-                    lens = DataLens(program, *types, record.name)
+                    lens = _fitting(program, sources[0].sample_type, *types, record.name)
                     losses, make = lens.losses, partial(_same, lens)
                 found.append((PublishedLens(record, source, target, make), losses))
             except AtdataError as error:
@@ -262,6 +279,24 @@ class LensCandidates:
         if policy is None or not policy.verify:
             return False
         return is_verified(policy, Inquiry(self._client, policy, self._own).lens(record))
+
+
+def _fitting(
+    program: Program, declared: type[Any], source: type[Any], target: type[Any], name: str
+) -> DataLens[Any, Any]:
+    """A program between two schemas; the fields that a later version of its own source has besides are left out before.
+
+    Raises:
+        LensError: it does not lead from the one to the other.
+    """
+    try:
+        return DataLens(program, source, target, name)
+    except LensError:
+        known = {field.name for field in fields_of(declared)}
+        later = [field.name for field in fields_of(source) if field.name not in known]
+        if not later:
+            raise
+        return DataLens(Program.of(*({"op": "drop", "field": one} for one in later)) | program, source, target, name)
 
 
 def _same(lens: Lens[Any, Any]) -> Lens[Any, Any]:

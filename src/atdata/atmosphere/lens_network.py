@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from atdata.atmosphere.client import AtmosphereClient
@@ -86,7 +87,7 @@ class LensNetwork:
         edges = known.edges(schema)
         while broken := {edge for way in best_ways(edges, source, target) for edge in way.edges if self._fails(edge)}:
             edges = [edge for edge in edges if edge not in broken]
-        way = find_way(edges, source, target, self._differ, known.name)
+        way = find_way(edges, source, target, self._differ, partial(known.name, beside=source))
         lens = self._joined(way, schema.sample_type)
         published = [edge.lens for edge in way.edges if isinstance(edge.lens, PublishedLens)]
         schemas = {one.located: one for lens in published for one in (lens.source, lens.target)}

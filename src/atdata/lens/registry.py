@@ -11,7 +11,7 @@ from atdata.errors import LensError, LensNotFoundError
 from atdata.lens.functions import Lens, Recast
 from atdata.lens.projection import Projection
 from atdata.lens.signatures import types_of
-from atdata.lens.types import schema_key
+from atdata.lens.types import name_beside, schema_key
 from atdata.samples import PackableSample, fields_of
 
 S = TypeVar("S")
@@ -81,8 +81,8 @@ def fitted(found: Lens[Any, Any], source_type: type[S], view_type: type[V]) -> L
     if [schema_key(found.source_type), schema_key(found.view_type)] != wanted:
         raise LensError(
             f"the lens {found.name} joins other types",
-            expected=f"{source_type.__name__} -> {view_type.__name__}",
-            actual=f"{found.source_type.__name__} -> {found.view_type.__name__}",
+            expected=f"{name_beside(source_type, found.source_type)} -> {name_beside(view_type, found.view_type)}",
+            actual=f"{name_beside(found.source_type, source_type)} -> {name_beside(found.view_type, view_type)}",
             hint="Give a lens between these two types.",
         )
     return found._between(source_type, view_type)
@@ -100,7 +100,7 @@ def find_lens(source_type: type[S], view_type: type[V]) -> Lens[S, V]:
         return Recast(source_type, view_type)
     if _is_projection(source_type, view_type):
         return Projection(source_type, view_type)
-    known = [made.view_type.__name__ for made in _registry.get(schema_key(source_type), {}).values()]
+    known = [name_beside(made.view_type, view_type) for made in _registry.get(schema_key(source_type), {}).values()]
     raise LensNotFoundError(
         f"no lens is registered from {source_type.__name__} to {view_type.__name__}",
         expected=f"@lens def f(source: {source_type.__name__}) -> {view_type.__name__}",

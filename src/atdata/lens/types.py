@@ -11,7 +11,7 @@ from typing import Any, TypeAlias, TypeVar
 from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
 from atdata.errors import LensError, NoHomeError
-from atdata.samples import DictOf, DictSample, FieldType, ListOf, Maybe, TupleOf, fields_of
+from atdata.samples import DictOf, DictSample, FieldType, ListOf, Maybe, PackableSample, TupleOf, fields_of
 from atdata.samples.kinds import Misfit
 from atdata.samples.kinds.choices import EnumOf
 from atdata.samples.kinds.field import Field
@@ -58,9 +58,24 @@ def chosen(sample_type: type, names: Collection[str] | None) -> tuple[str, ...]:
 def another_type(wanted: type, given: Any) -> LensError:
     """The error that a sample is of no such type."""
     name = wanted.__name__
-    return LensError(
-        f"a sample is no {name}", expected=name, actual=type(given).__name__, hint=f"Give a sample of type {name}."
-    )
+    sides = {"expected": name_beside(wanted, type(given)), "actual": name_beside(type(given), wanted)}
+    return LensError(f"a sample is no {name}", **sides, hint=f"Give a sample of type {name}.")
+
+
+def name_beside(sample_type: type, other: type) -> str:
+    """The name of a type; beside another of the same name with the first field in which they differ."""
+    name = sample_type.__name__
+    if name != other.__name__ or not (_is_packable(sample_type) and _is_packable(other)):
+        return name
+    own, theirs = ({field.name: str(_bare(field)) for field in fields_of(each)} for each in (sample_type, other))
+    for said in (found for key, found in own.items() if theirs.get(key) != found):
+        return f"{name} with {said}"
+    lacking = next((key for key in theirs if key not in own), None)
+    return f"{name} without {lacking}" if lacking else name
+
+
+def _is_packable(given: type) -> bool:
+    return issubclass(given, PackableSample) and not issubclass(given, DictSample)
 
 
 def undocumented(kind: FieldType) -> FieldType:
