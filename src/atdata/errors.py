@@ -308,10 +308,10 @@ def warn(warning: AtdataWarning) -> None:
 
 
 class PassedOverWarning(AtdataWarning):
-    """Files were left out.
+    """Files, or lenses, were left out.
 
     Attributes:
-        files: those.
+        files: those, or the addresses of the lenses.
         why: the reason.
         hint: what to do about it.
     """

@@ -252,6 +252,19 @@ def test_a_record_that_leads_nowhere_keeps_nobody_from_others(labs: Labs):
     assert len(labs.load()) == 20
 
 
+def test_a_program_that_no_machine_can_compute_keeps_nobody_from_others(labs: Labs):
+    records = labs.clients[2].records
+    good = labs.clients[2].read(labs.lenses[1], LensRecord)
+    for kind, value in (({"type": "number"}, "1e400"), ({"type": "array", "items": {"type": "number"}}, ["1e999"])):
+        add = {"op": "add", "field": "extra", "type": kind, "value": value}
+        bad = replace(good, uri=None, cid=None, program=ProgramMember.of(Program.of(add, *TO_V2.value["steps"])))
+        records.create(bad, Tid.now(), lambda _: False)
+    assert len(labs.load()) == 20
+    network = LensNetwork(labs.network.client())
+    network.find(labs.clients[2].read(labs.schemas[2], Schema), V1)
+    assert [*network.passed.values()].count("a value in a program is not of its type") == 2
+
+
 def test_a_label_on_a_schema_on_the_way_forbids(labs: Labs):
     client = labs.network.client()
     found = LensNetwork(client).find(client.read(labs.schemas[2], Schema), V1)

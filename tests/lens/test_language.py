@@ -19,6 +19,7 @@ from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
 from atdata.errors import ArgumentTypeError, LensError, NoHomeError, SampleError
 from atdata.lens import Complement, DataLens, Lens, Program, Projection, find_lens, fitted, register
+from atdata.samples import fields_of
 from atdata.samples.stacking import stack
 from atdata.schema import schema_of, to_json_schema, type_of
 
@@ -532,6 +533,31 @@ def test_a_complement_is_bound_to_its_sample():
 def test_what_does_not_lead_from_the_whole_to_the_whole_is_refused(steps, said):
     with pytest.raises(LensError, match=said):
         DataLens(Program.of(*steps), V1, V3)
+
+
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [
+        ({"op": "add", "field": "x", "type": {"type": "number"}, "value": "1e400"}, "can hold|numbers of float32"),
+        ({"op": "add", "field": "x", "type": {"type": "number"}, "value": "-1e309"}, "can hold|numbers of float32"),
+        ({"op": "add", "field": "x", "type": {"type": "number"}, "value": "1e-400"}, "becomes? 0"),
+        ({"op": "add", "field": "x", "type": node(list[float]), "value": ["1e999"]}, "can hold|numbers of float32"),
+        ({"op": "add", "field": "x", "type": node(F32), "value": {"shape": [1], "items": ["1e-60"]}}, "becomes? 0"),
+        (
+            {"op": "add", "field": "x", "type": node(F32), "value": {"shape": [1], "items": ["1e60"]}},
+            "can hold|numbers of float32",
+        ),
+        (
+            {"op": "map", "field": "mz", "values": [[0, "1e400"]], "type": {"type": "number"}},
+            "can hold|numbers of float32",
+        ),
+        ({"op": "scale", "field": "mz", "factor": 2, "offset": "1e-400"}, "no number of"),
+    ],
+)
+def test_a_number_that_no_double_holds_is_refused(step, said):
+    """None becomes infinite, and none 0, without a word."""
+    with pytest.raises(LensError, match=said):
+        Program.of(step).bind_fields({each.name: each for each in fields_of(kind(mz=float))})
 
 
 @pytest.mark.parametrize(

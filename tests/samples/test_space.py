@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import struct
 from typing import Annotated, Any
@@ -16,6 +17,7 @@ from atdata.errors import FieldTypeError, LimitError
 from atdata.samples import Dtype, Shape, fields_of, packable
 from atdata.samples.codec import pack
 from atdata.samples.kinds import KINDS
+from atdata.samples.kinds.moments import Duration
 from atdata.samples.space import SPACE, SPACES, Chance, SampleSpace, space_of
 from atdata.samples.space.smaller import simpler, size_of
 from atdata.schema import schema_of, type_of
@@ -283,3 +285,10 @@ def test_a_wide_sample_in_a_sample_has_not_too_many_boundary_values():
     edges = space_of(fields_of(with_value(inner))[1].type).edges
     assert len(edges) == 257
     assert {name for edge in edges for name, value in edge.items() if value} == {f"f{n}" for n in range(256)}
+
+
+def test_a_duration_at_its_end_is_made_simpler():
+    """Its opposite is none."""
+    kind = Duration()
+    for value in (dt.timedelta.min, dt.timedelta.max):
+        assert all(kind.decoder(less) is not None for less in simpler(kind, kind.encoder(value)))

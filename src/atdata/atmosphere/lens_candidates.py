@@ -20,9 +20,10 @@ from atdata.atmosphere.code_lenses import AllowedCode, code_lens, is_allowed
 from atdata.atmosphere.trust import Inquiry
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import AtUri
-from atdata.errors import AtdataError, LensError, NotFoundError, UsageError
+from atdata.errors import AtdataError, LensError, NotFoundError, PassedOverWarning, UsageError, warn
 from atdata.index.lenses import OwnLenses, lens_place
 from atdata.lens import DataLens, Lens, Program, registered_lenses
+from atdata.lens.language.constants import BEYOND
 from atdata.lens.language.trying import laws_of
 from atdata.lens.search import LensEdge
 from atdata.lens.types import name_beside, schema_cid
@@ -67,8 +68,8 @@ class PublishedLens:
             if not isinstance(self.lens, DataLens):
                 return None  # what is code has kept them before it is given
             report = laws_of(self.lens)
-        except AtdataError as error:  # as well if no samples of such a type can be made: then nothing is known of it
-            return f"{error.what} ({error.step})" if error.step else error.what
+        except Exception as error:  # noqa: BLE001  as well if no samples can be made: then nothing is known of it
+            return _why(error, self.record)
         if report.verdict == "holds":
             return None
         found = report.counterexample
@@ -230,8 +231,8 @@ class LensCandidates:
             # Whether code takes another version nobody can tell but by running it.
             sources = self._versions(record.source_schema, None if code else record.source_schema_version, own)
             targets = self._versions(record.target_schema, None if code else record.target_schema_version, own)
-        except AtdataError as error:  # whatever a stranger's record leads to, other lenses do not need it
-            return error.what
+        except Exception as error:  # noqa: BLE001  whatever a stranger's record leads to, other lenses do not need it
+            return _why(error, record)
         found, why = list[tuple[PublishedLens, tuple[str, ...]]](), "it joins no versions of its schemas"
         for source, target in product(sources, targets):
             try:
@@ -243,8 +244,8 @@ class LensCandidates:
                     lens = _fitting(program, sources[0].sample_type, *types, record.name)
                     losses, make = lens.losses, partial(_same, lens)
                 found.append((PublishedLens(record, source, target, make), losses))
-            except AtdataError as error:
-                why = error.what
+            except Exception as error:  # noqa: BLE001  likewise
+                why = _why(error, record)
         return found or why
 
     def _versions(self, uri: AtUri, wanted: str | None, own: bool) -> list[Schema]:
@@ -297,6 +298,16 @@ def _fitting(
         if not later:
             raise
         return DataLens(Program.of(*({"op": "drop", "field": one} for one in later)) | program, source, target, name)
+
+
+def _why(error: Exception, record: LensRecord) -> str:
+    """The reason for which a lens is passed over. What is no error of ours stops nobody, but does not go without a word."""
+    if isinstance(error, AtdataError):
+        return f"{error.what} ({error.step})" if error.step else error.what
+    why = f"a {type(error).__name__} was raised by it"
+    if not isinstance(error, BEYOND):
+        warn(PassedOverWarning((str(record.located),), why, "This is a fault of atdata: please report it."))
+    return why
 
 
 def _same(lens: Lens[Any, Any]) -> Lens[Any, Any]:

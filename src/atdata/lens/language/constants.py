@@ -24,6 +24,9 @@ LARGEST = 2**53 - 1
 MOST = 10_000
 """Items of a constant, and pairs of a map of values."""
 
+BEYOND = (ArithmeticError, RecursionError, MemoryError)
+"""Errors of Python's that what a program says can lead to: they are its writer's. Any other is a fault of ours."""
+
 _DECIMAL = re.compile(r"-?(0|[1-9]\d{0,99})(\.\d{1,100})?([eE][+-]?\d{1,3})?")
 _INTEGER = re.compile(r"-?(0|[1-9]\d{0,19})")
 _SPECIAL = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
@@ -118,9 +121,14 @@ def _scalar(kind: Scalar, data: Any) -> Any:
 
 
 def _double(data: Any) -> float:
-    value = float(Fraction(Decimal(data)) if isinstance(data, str) else Fraction(data))
-    if math.isinf(value):
-        raise Misfit("a double", str(data))
+    """The double nearest to a number; the sizes of doubles end both ways. It raises `Misfit` beyond."""
+    number = Fraction(Decimal(data)) if isinstance(data, str) else Fraction(data)
+    try:
+        value = float(number)
+    except OverflowError:
+        raise Misfit("a number that a double can hold", "a larger one") from None
+    if number and not value:
+        raise Misfit("a number that a double can hold, not one that becomes 0", "a smaller one")
     return value
 
 
@@ -135,9 +143,13 @@ def _array(kind: Array, data: Any) -> Any:
         raise Misfit("an array of real numbers", str(dtype))
     try:
         with np.errstate(over="raise"):
-            return np.array([_scalar(code, item) for item in items], dtype).reshape(sizes)
+            given = [_scalar(code, item) for item in items]
+            array = np.array(given, dtype).reshape(sizes)
     except (OverflowError, FloatingPointError):
         raise Misfit(f"numbers of {dtype}", "larger ones") from None
+    if np.count_nonzero(array) < sum(map(bool, given)):
+        raise Misfit(f"numbers of {dtype}, not such that become 0", "smaller ones")
+    return array
 
 
 def check_plain_data(value: Any, where: str = "program", depth: int = 0) -> None:

@@ -20,7 +20,7 @@ from atdata.atproto.cid import Cid
 from atdata.errors import DataModelError, FieldTypeError, LensError, SchemaError
 from atdata.lens.language import parting, steps, value_steps
 from atdata.lens.language.binding import BoundStep
-from atdata.lens.language.constants import check_plain_data
+from atdata.lens.language.constants import BEYOND, check_plain_data
 from atdata.lens.language.trees import Fields
 from atdata.lens.types import undocumented
 from atdata.samples import Array, DictOf, FieldType, ListOf, Maybe, TupleOf, fields_of
@@ -160,6 +160,12 @@ class Program:
                 raise LensError(
                     "a step of a program has no possible type", path=f"steps[{number}]", actual=error.what
                 ) from None
+            except BEYOND as error:
+                raise LensError(
+                    "a step of a program is beyond what can be computed",
+                    path=f"steps[{number}]",
+                    actual=type(error).__name__,
+                ) from error
             fields = bound[-1].after
             if any(levels(field.type) > MOST_LEVELS for field in fields.values()):
                 raise LensError(

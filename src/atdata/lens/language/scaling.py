@@ -68,7 +68,7 @@ class _Affine:
                 numbers = [convert(float(number)) for number in (factor, divisor, offset)]
         except OverflowError:
             numbers = [convert(math.inf)]
-        if not all(map(np.isfinite, numbers)) or not numbers[0]:
+        if not all(map(np.isfinite, numbers)) or not numbers[0] or not (numbers[-1] or not offset):
             raise LensError(
                 f"a factor or an offset is no number of {dtype}", path=where, actual=f"{factor}, {offset}"[:80]
             )

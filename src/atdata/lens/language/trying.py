@@ -7,6 +7,7 @@ from typing import Any
 
 from atdata.atproto.cid import Cid
 from atdata.errors import LensError, SampleError
+from atdata.lens.language.constants import BEYOND
 from atdata.lens.language.lens import DataLens
 from atdata.lens.language.program import VERSION
 from atdata.lens.laws import COUNT, LawReport, canonical, check_laws
@@ -51,9 +52,14 @@ def try_program(lens: DataLens[Any, Any], *, count: int = COUNT, seed: str = "")
 
     Raises:
         FieldTypeError, LimitError: no samples of such types can be generated.
+        LensError: what it says is beyond what can be computed.
         MissingExtraError: the library of a field is not installed.
     """
-    return check_laws(lens, _made(lens, seed, min(MADE, count)), count=count, seed=seed)
+    try:
+        return check_laws(lens, _made(lens, seed, min(MADE, count)), count=count, seed=seed)
+    except BEYOND as error:
+        what, hint = f"the laws of {lens.name} cannot be tried", "Correct what its steps say."
+        raise LensError(what, actual=type(error).__name__, hint=hint) from error
 
 
 def _made(lens: DataLens[Any, Any], seed: str, most: int) -> Iterator[Any]:

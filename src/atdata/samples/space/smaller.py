@@ -24,6 +24,7 @@ from atdata.samples.space.arrays import item_edges
 
 _PLAIN = Plain()
 _MICROSECOND = dt.timedelta(microseconds=1)
+_DURATIONS = range(dt.timedelta.min // _MICROSECOND, dt.timedelta.max // _MICROSECOND + 1)
 _LISTED = 256  # items of an array, of which the size counts, and not that of their bytes
 _MANY = 64  # places in a text, a list or an array that are looked at one by one
 _CUT = (r"\.\d+", r"[+-]\d\d:\d\d(:\d\d(\.\d+)?)?$", r"\d\d:\d\d:\d\d")
@@ -135,7 +136,7 @@ def _parts(kind: FieldType, value: Any) -> Iterator[Any]:
             yield from ({new if k == key else k: v for k, v in value.items()} for new in "ab" if new not in others)
     elif isinstance(kind, Duration):
         whole = kind.decoder(value) // _MICROSECOND
-        yield from (kind.encoder(_MICROSECOND * less) for less in _smaller_ints(whole))
+        yield from (kind.encoder(_MICROSECOND * less) for less in _smaller_ints(whole) if less in _DURATIONS)
     elif isinstance(kind, DateTime | Time):
         yield from (re.sub(pattern, "00:00:00" if at == 2 else "", value) for at, pattern in enumerate(_CUT))
     elif type(value) in _SMALLER and space_of(kind) in (plain.PLAIN, *plain.SCALARS.values()):
