@@ -28,6 +28,7 @@ Processes
 
 Material
     histories    seeded histories of accounts, and the faults of a server that tells of them
+    blocks       values of the data model, their blocks, and trees
     kinds        all kinds of fields, one row each, and values of them
     lawless      lenses that break a law, and lenses that keep them
     arrays       strategies over dtypes, shapes and layouts, and specimens picked by hand

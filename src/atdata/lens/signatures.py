@@ -61,6 +61,9 @@ def types_of(
 
 def signature_types(function: Callable[..., Any], local: dict[str, Any]) -> list[Any]:
     """The classes in the annotations of a function's parameters and result; `None` for others."""
+    if not callable(function):
+        hint = "Give a function that takes a sample."
+        raise LensError("a lens is made of functions", expected="a function", actual=type(function).__name__, hint=hint)
     try:
         hints = typing.get_type_hints(function, localns=local)
         names = [*inspect.signature(function).parameters, "return"]

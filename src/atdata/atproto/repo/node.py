@@ -130,7 +130,7 @@ def malformed(what: str, **facts: Any) -> ProofError:
 
 
 def _natively(block: bytes) -> _Parts | None:
-    """What `_read` gives, by the loop in C; it refuses whatever that has an error for."""
+    """The same as `_read`, by the loop in C; it refuses whatever that has an error for."""
     if native is None:
         return None
     limits = (cbor.MAX_ITEMS, MAX_KEY_LENGTH, MAX_KEYS_LENGTH)
