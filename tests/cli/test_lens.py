@@ -102,7 +102,8 @@ def listed(account: DevAccount) -> list[dict[str, Any]]:
 
 
 DROP = '{"language": "atdata-lens", "version": 1, "steps": [{"op": "drop", "field": "score"}]}'
-NEVER = DROP.replace('"op": "drop"', '"op": "cast", "to": "int", "min": 5, "max": 3')
+APART = '"op": "cast", "to": "int", "min": 5, "max": 6}, {"op": "cast", "to": "float", "min": 10, "max": 11'
+NEVER = DROP.replace('"op": "drop", "field": "score"', APART.replace('"op"', '"field": "score", "op"'))
 
 
 def test_a_program_is_tried_and_published(

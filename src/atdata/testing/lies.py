@@ -221,14 +221,19 @@ class OldState:
     def __init__(self) -> None:
         self.recording = True
         self._kept: dict[str, Answer] = {}
+        self._proofs: dict[str, Answer] = {}  # by account, each with the commit of that time
 
     def __call__(self, request: Request, answer: Answer) -> Answer:
-        """Record, or replay."""
+        """Record, or replay. Who asks for what is new since a commit gets an old commit too."""
         if "com.atproto.sync.get" not in request.path or request.path.endswith("getBlob"):
             return answer
         if self.recording:
             self._kept.setdefault(request.target, answer)
+            if request.path.endswith("getRecord"):
+                self._proofs.setdefault(request.param("did"), answer)
             return answer
+        if request.path.endswith("getRepo"):
+            return self._proofs.get(request.param("did"), answer)
         return self._kept.get(request.target, answer)
 
 
