@@ -10,6 +10,9 @@
                               (as root, with PostgreSQL, Redis and iproute2; Node 22 and npm packages are installed)
     python3 dev.py frameworks install PyTorch, JAX, Ray and others too, so that `test` runs the tests that train (large)
     python3 dev.py release --dry-run   build what a release would be, and show that it is whole (docs/releasing.md)
+    python3 dev.py histories  what an AppView makes of long, seeded histories, against their fold, while it is killed;
+                              `--seeds 100 --steps 20000 --kills 200` is the whole
+    python3 dev.py mutants    plant faults in what an AppView takes in; the tests must find each
     python3 dev.py VERB       one of: lint, types, contracts, docs, sanitize, format, bench, lock
 
 Each verb makes what it needs first: an environment in .venv with exactly the packages named, by hash, in
@@ -96,6 +99,14 @@ def labeler(rest: list[str]) -> int:
     return run(LABELER / "run.sh", programs / "python", *tests, env=env)
 
 
+def histories(rest: list[str]) -> int:
+    return run(install("dev") / "python", "-m", "support.sweeping", *rest, cwd=ROOT / "tests")
+
+
+def mutants(rest: list[str]) -> int:
+    return run(install("dev") / "python", "-m", "support.mutants", *rest, cwd=ROOT / "tests")
+
+
 def frameworks(_rest: list[str]) -> int:
     """PyTorch is from no lock file: which build of it fits is the machine's affair."""
     import tomllib  # an older Python must still be able to read this file, and be told
@@ -149,6 +160,7 @@ def sanitize(rest: list[str]) -> int:
         }
         used = f"import atdata._native; assert atdata._native.__file__ == {str(module)!r}"
         suites = ["tests/samples/test_columns.py", "tests/shards/test_scan.py", "tests/importers/test_blocks.py"]
+        suites += ["tests/atproto/test_native_cbor.py", "tests/atproto/test_cbor.py", "tests/atproto/test_mst.py"]
         pytest = ["pytest", "-q", "-n", "auto", "-p", "no:faulthandler", "-k", "native or test_blocks"]
         python = BIN / "python"
         return run(python, "-c", used, env=env) or run(python, "-m", *pytest, *suites, *rest, env=env)
@@ -274,6 +286,8 @@ VERBS = {
     "test": test,
     "labeler": labeler,
     "frameworks": frameworks,
+    "histories": histories,
+    "mutants": mutants,
     "check": check,
     "lint": lint,
     "format": format_,
