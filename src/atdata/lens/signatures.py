@@ -59,7 +59,7 @@ def types_of(
     return source, view
 
 
-def signature_types(function: Callable[..., Any], local: dict[str, Any]) -> list[Any]:
+def signature_types(function: Any, local: dict[str, Any]) -> list[Any]:
     """The classes in the annotations of a function's parameters and result; `None` for others."""
     if not callable(function):
         hint = "Give a function that takes a sample."
