@@ -19,7 +19,7 @@ from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.code_lenses import AllowedCode, code_lens, is_allowed
 from atdata.atmosphere.trust import Inquiry
 from atdata.atproto.cid import Cid
-from atdata.atproto.syntax import AtUri
+from atdata.atproto.syntax import AtUri, Did, Handle
 from atdata.errors import AtdataError, LensError, NotFoundError, PassedOverWarning, UsageError, warn
 from atdata.index.lenses import OwnLenses, lens_place
 from atdata.lens import DataLens, Lens, Program, registered_lenses
@@ -115,12 +115,13 @@ class LensCandidates:
         publishers of the schemas that are reached.
 
         Raises:
-            NotFoundError: a place that is given is not there.
+            NotFoundError: a lens that is given is not there.
             UsageError: one is the address of a lens in one's own index, and none is searched.
-            VerificationError, NetworkError: it cannot be proven what is there.
+            IdentityError: nobody has a handle that is given.
+            VerificationError, NetworkError: it cannot be proven what a lens is, or whose a handle is.
         """
         source, found = self.node(schema), list(self._known_here())
-        given = [self._client.reader.identity(place).did for place in self._places if not isinstance(place, AtUri)]
+        given = [self._account(place) for place in self._places if not isinstance(place, AtUri)]
         asked = [self._lens_at(place) for place in self._places if isinstance(place, AtUri)]
         self._asked |= {record.located for record in asked}
         found += self._edges_of(self._own_lenses(), OWN)
@@ -179,6 +180,9 @@ class LensCandidates:
             losses = getattr(lens, "losses", () if lens.putter_function else _NO_WAY_BACK)
             key = f"{lens.__module__}.{lens.name}"
             yield LensEdge(*ends, key, lens.name, tuple(losses), verified=True, named=True, place=HERE, lens=lens)
+
+    def _account(self, name: Did | Handle) -> Did:
+        return name if isinstance(name, Did) else self._client.reader.identity(name).did
 
     def _lens_at(self, uri: AtUri) -> LensRecord:
         if uri.authority != AUTHORITY:
