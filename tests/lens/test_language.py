@@ -794,3 +794,23 @@ def test_a_composition_that_goes_through_a_function_is_held_to_what_is_set():
         both.check_laws()
     both.rounding = {"x": 8, "y": 8}
     assert both.check_laws().verdict == "holds"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("nm", "s"), ("kg", "m"), ("Cel", "nm"), ("N", "J"), ("Hz", "m"), ("m/s", "m")]
+)
+def test_a_unit_of_another_quantity_is_refused_with_any_factor(old, new):
+    with pytest.raises(LensError, match="another quantity"):
+        one(
+            kind(x=Annotated[float, Unit(old)]),
+            kind(x=Annotated[float, Unit(new)]),
+            {"op": "scale", "field": "x", "factor": 2, "unit": new},
+        )
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("N", "kg.m/s2"), ("Hz", "/s"), ("eV", "J"), ("L", "m3"), ("rad", "1"), ("u", "g")]
+)
+def test_a_unit_of_the_same_quantity_by_another_name_is_believed(old, new):
+    source, view = (kind(x=Annotated[float, Unit(unit)]) for unit in (old, new))
+    assert one(source, view, {"op": "scale", "field": "x", "factor": 2, "unit": new})(source(1.0)).x == 2

@@ -215,3 +215,51 @@ def test_a_long_program_keeps_nobody_waiting():
     assert enough(DataLens(Program.of(*steps[:20]), kind(x=float), kind(x=float))) == COUNT
     with pytest.raises(LensError, match="too many steps"):
         Program.of(*steps, steps[0])
+
+
+def between(least: Any, most: Any) -> dict[str, Any]:
+    return cast("float", min=least, max=most)
+
+
+def split(source: Any, index: int) -> tuple[Any, Any, dict[str, Any]]:
+    return kind(x=source), kind(a=source, b=source), {"op": "split", "field": "x", "index": index, "to": ["a", "b"]}
+
+
+WORDS = {"op": "map", "field": "x", "values": [["cat", 1], ["dog", 2]], "type": {"type": "integer"}}
+DATE = {"op": "split", "field": "x", "separator": "-", "to": ["y", "m"]}
+Q = {"op": "add", "field": "q", "type": {"type": "string"}, "value": "q"}
+RARE = {
+    **{f"split at {index}": split(F32, index) for index in (0, 4, 5, 10, 100)},
+    **{f"{ends}": (kind(x=int), kind(x=float), between(*ends)) for ends in ((18, 65), (10, 20), (1000, 1001), (1900, 2100), (1000, 9999))},
+    "a range of arrays": (kind(x=F64), kind(x=F32), cast("float32", min=300, max=800)),
+    "a range with one end": (kind(x=float), kind(x=int), cast("int", min=1000)),
+    "a range in lists": (kind(x=list[int]), kind(x=list[float]), between(1900, 2100)),
+    "a range and a scale": (kind(x=int), kind(x=float), between(1900, 2100), scale(factor="0.1")),
+    "a scale and a range": (kind(x=int), kind(x=float), scale(factor=10), between(1900, 2100)),
+    "a range beside what is added": (kind(x=int), kind(x=float, q=str), Q, between(1900, 2100)),
+    "two ranges": (kind(x=int, y=int), kind(x=float, y=float), between(0, 99), {**between(18, 65), "field": "y"}),
+    "words": (kind(x=str), kind(x=int), WORDS),
+    "a date": (kind(x=str), kind(y=int, m=int), DATE, {**cast("int", min=1900, max=2100), "field": "y"}, {**cast("int", min=1, max=12), "field": "m"}),
+    "arrays of ten and more": (kind(a=F32, b=F32), kind(x=F32), {"op": "join", "fields": ["a", "b"], "index": 10, "to": "x"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RARE)
+def test_a_correct_program_that_takes_few_values_holds(name):
+    """They are made of what it says: its ranges, indices, pairs and separators."""
+    source, view, *steps = RARE[name]
+    lens = DataLens(Program.of(*steps), source, view)
+    for count in (enough(lens), 50):
+        report = try_program(lens, count=count, seed="any")
+        assert report.verdict == "holds", report
+        assert report == try_program(lens, count=count, seed="any"), "a trial is repeated"
+    assert lens.check_laws().tallies == try_program(lens).tallies, "there is one trial of a program"
+
+
+def test_nothing_is_known_of_a_program_that_takes_no_value():
+    lens = DataLens(Program.of(cast("int", min="0.2", max="0.8")), kind(x=str), kind(x=int))
+    report = try_program(lens)
+    assert (report.verdict, report.counterexample) == ("unknown", None)
+    for trial in (report.raise_for_failure, lens.check_laws):
+        with pytest.raises(LensError, match="nothing is known"):
+            trial()

@@ -105,11 +105,28 @@ def publish_test(client: AtmosphereClient, tested: LawTest, *, description: str 
     Raises:
         ConflictError: the lens has changed since.
         NotFoundError, VerificationError: the lens cannot be read.
+        UsageError: nothing was found, since the lens was never defined.
     """
     checked_type(tested, LawTest, "tested", "Give what try_lens(client, uri) found.")
+    check_known(tested)
     return VerificationPublisher(client).publish(
         str(tested.record.located), **tested.said, description=description, lens_commit=str(tested.record.cid)
     )
+
+
+def check_known(tested: LawTest) -> None:
+    """Check that a trial came to a verdict.
+
+    Raises:
+        UsageError: the lens was never defined, of which there is nothing to say.
+    """
+    if tested.report.verdict == "unknown":
+        raise UsageError(
+            "nothing was found that a verification could say: the lens was never defined",
+            uri=str(tested.record.located),
+            actual=tested.report.refusal,
+            hint="Read it, and verify it by another method: --method codeReview.",
+        )
 
 
 def repeat_test(client: AtmosphereClient, uri: str) -> tuple[LensVerification, LawTest]:

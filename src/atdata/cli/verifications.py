@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from atdata.atmosphere import AtmosphereClient, LensLoader, VerificationLoader, VerificationPublisher
-from atdata.atmosphere.law_tests import METHOD, publish_test, repeat_test, try_lens
+from atdata.atmosphere.law_tests import METHOD, check_known, publish_test, repeat_test, try_lens
 from atdata.cli.account import logged_in
 from atdata.cli.index import confirm
 from atdata.cli.lens import Seed, Uri, report_as_data, say_lens, say_report
@@ -90,13 +90,16 @@ def _verify_by_test(
 ) -> None:
     client = AtmosphereClient()
     tested = try_lens(client, uri, count=samples, seed=seed)
-    drafted(tested.record, **tested.said, description=description)
+    known = tested.report.verdict != "unknown"
+    if known:
+        drafted(tested.record, **tested.said, description=description)
     found = {"lens": str(tested.record.located), "lensCommit": str(tested.record.cid), "trial": tested.trial}
     if not json:
         say_lens(client, tested.record)
         say()
         say_report(tested.report)
     if publish:
+        check_known(tested)
         if not yes:
             confirm(f"Publish that this very version {tested.report.verdict}?", json)
         with logged_in() as account:

@@ -67,9 +67,11 @@ class LawReport:
     refusal: str | None = None
 
     @property
-    def verdict(self) -> Literal["holds", "fails"]:
-        """`holds` where nothing speaks against it, and GetPut, PutGet and PutPut were each tested."""
-        return "fails" if self.counterexample or self.untested else "holds"
+    def verdict(self) -> Literal["holds", "fails", "unknown"]:
+        """`fails` where a counterexample was found; `holds` where GetPut, PutGet and PutPut were each tested; else `unknown`:
+        the lens was never defined, which says nothing of it.
+        """
+        return "fails" if self.counterexample else "unknown" if self.untested else "holds"
 
     @property
     def untested(self) -> tuple[str, ...]:
@@ -82,7 +84,7 @@ class LawReport:
         return {"samples": self.samples, "seed": self.seed, "space": self.space}
 
     def raise_for_failure(self) -> None:
-        """Raises `LensError` where the verdict is `fails`; `path` names the law, `expected` and `actual` its two sides."""
+        """Raises `LensError` where the verdict is not `holds`; `path` names the law, `expected` and `actual` its two sides."""
         found = self.counterexample
         if found is not None:
             hint = "Correct its getter or its putter; where it is not defined, raise NoHomeError."

@@ -50,7 +50,7 @@ class BoundStep:
         column: what `forward` does for columns; `None` where samples are seen one by one.
         rounds: the operation on floats, where there is one.
         loss: what the view lacks, for people; `None` where nothing is lost.
-        known: all values of the output that have a source, where they are few.
+        known: gives values of the outputs that have a source, where others rarely do.
     """
 
     number: int
@@ -64,7 +64,7 @@ class BoundStep:
     column: Callable[[Values, int], Values] | None = None
     rounds: FloatOperation | None = None
     loss: str | None = None
-    known: tuple[Any, ...] = ()
+    known: Callable[[], tuple[Values, ...]] = tuple
     _coders: tuple[Coder, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
@@ -200,5 +200,5 @@ def converting(number: int, text: str, path: Path, after: Fields, conversion: Co
         lambda given, _: (column(given[0]),),
         conversion.rounds,
         f"{shown(path)} is rounded ({conversion.rounds.dtype})" if conversion.rounds else None,
-        conversion.known,
+        lambda: tuple((value,) for value in conversion.known),
     )

@@ -13,6 +13,7 @@ import numpy as np
 
 from atdata.errors import LensError
 from atdata.lens.language.conversions import NOTHING, Conversion, keep_unchanged, ordered_as
+from atdata.lens.language.examples import as_array, as_scalar, numbers_between, of_numbers
 from atdata.lens.language.rounding import FloatOperation
 from atdata.samples import Array, FieldType, Scalar
 from atdata.samples.kinds import Misfit
@@ -63,7 +64,10 @@ def casting(kind: FieldType, to: str, least: Fraction | None, most: Fraction | N
     there, back = ways
     in_range = _range(least, most)
     target: Any = to
-    return Conversion(Scalar(target), lambda value: in_range(there(value)), lambda view, _: back(in_range(view)))
+    examples = of_numbers(numbers_between(least, most), as_scalar(to), lambda view: there(back(in_range(view))))
+    return Conversion(
+        Scalar(target), lambda value: in_range(there(value)), lambda view, _: back(in_range(view)), known=examples
+    )
 
 
 def _range(least: Fraction | None, most: Fraction | None) -> Callable[[Any], Any]:
@@ -159,7 +163,9 @@ def _of_arrays(kind: Array, to: str, least: Fraction | None, most: Fraction | No
     floats = source in _MANTISSA and to in _MANTISSA and source != to
     narrow = min(source, to, key=lambda name: _MANTISSA.get(name, 0))
     rounds = FloatOperation(narrow) if floats else None
-    return Conversion(Array(DTYPES[to], kind.shape), forward, backward, forward, rounds)
+    view_kind = Array(DTYPES[to], kind.shape)
+    known = of_numbers(numbers_between(least, most), as_array(view_kind), lambda view: forward(backward(view, NOTHING)))
+    return Conversion(view_kind, forward, backward, forward, rounds, known)
 
 
 def cast_array(array: Any, to: str) -> Any:

@@ -31,7 +31,7 @@ class Conversion:
         backward: from a value of the view, and that of the source, or `NOTHING`.
         array: what `forward` does, for arrays of any number of dimensions; `None` where values are converted one by one.
         rounds: the operation on floats, where there is one.
-        known: all values of the view that have a source, where they are few.
+        known: values of the view that have a source, where others rarely do.
     """
 
     kind: FieldType

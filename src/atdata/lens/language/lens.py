@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from atdata.arguments import checked_list, checked_map, checked_type
 from atdata.errors import LensError, NoHomeError
 from atdata.lens.complement import Complement, digest_of
 from atdata.lens.functions import Composed, Lens, Recast, are_joined
+from atdata.lens.language.binding import BoundStep
 from atdata.lens.language.declared import tolerances_of
 from atdata.lens.language.program import Program, bare_field
 from atdata.lens.language.trees import Tree, added, removed, values_of
 from atdata.lens.types import another_type, closer, coder, opener
-from atdata.lens.ulps import Tolerances, are_near
+from atdata.lens.ulps import Tolerances, Ulps, are_near
 from atdata.numbers import checked_int
 from atdata.samples import fields_of
 from atdata.samples.codec import pack, unpack
 from atdata.samples.kinds import Misfit
 from atdata.samples.packable import is_plain, maker_of
 from atdata.samples.stacking import stack
+
+if TYPE_CHECKING:
+    from atdata.lens.laws import LawReport
 
 S = TypeVar("S")
 V = TypeVar("V")
@@ -104,6 +108,26 @@ class DataLens(Lens[S, V]):
     def losses(self) -> tuple[str, ...]:
         """The losses of the view, for people; none where the sample follows from it."""
         return tuple(step.loss for step in self.steps if step.loss is not None)
+
+    def check_laws(
+        self,
+        samples: Iterable[S] = (),
+        views: Iterable[V] = (),
+        *,
+        count: int | None = None,
+        seed: str = "",
+        rounding: Mapping[str, Ulps | int] | None = None,
+    ) -> LawReport:
+        """See `Lens`. Where no samples are given, this tries what `atdata lens check` does."""
+        given, put = checked_list(samples, object, "samples"), checked_list(views, object, "views")
+        if given or put or count == 0 or rounding is not None:
+            return super().check_laws(given, put, count=count, seed=seed, rounding=rounding)  # type: ignore[arg-type]
+        from atdata.lens.language.trying import try_program
+        from atdata.lens.laws import COUNT
+
+        report = try_program(self, count=COUNT if count is None else checked_int(count, "count"), seed=seed)
+        report.raise_for_failure()
+        return report
 
     def explain(self) -> str:
         """The steps and the losses as text."""
@@ -215,10 +239,7 @@ class DataLens(Lens[S, V]):
         """
         tree, number = self._view.opened(view), checked_int(number, "number")
         for step in reversed(self.steps):
-            if step.known:
-                (path,) = step.outputs
-                tree = added(removed(tree, path), path, step.known[number % len(step.known)])
-            tree = step.put(tree, None)
+            tree = _put_what_is_taken(step, tree, number)
         found: S = self._source.closed(self._source.checked(self._source.opened(source) | tree))
         return found
 
@@ -320,3 +341,20 @@ def _is_stored_as(code: Any, value: Any, stored: Any) -> bool:
         return pack({"": code(value)}) == pack({"": stored})
     except Misfit:
         return False
+
+
+def _put_what_is_taken(step: BoundStep, tree: Tree, number: int) -> Tree:
+    """The source of a tree, or of one with values instead that the step knows.
+
+    Raises:
+        NoHomeError: it has none, and the step knows no others.
+    """
+    try:
+        return step.put(tree, None)
+    except NoHomeError:
+        known = step.known()
+        if not known:
+            raise
+    for path, value in zip(step.outputs, known[number % len(known)], strict=True):
+        tree = added(removed(tree, path), path, value)
+    return step.put(tree, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from atdata.errors import LensError
 from atdata.lens.language.binding import BoundStep, Values
 from atdata.lens.language.constants import LARGEST
+from atdata.lens.language.examples import arrays, texts
 from atdata.lens.language.steps import Step, member_of, several
 from atdata.lens.language.trees import Fields, field_at, name_of, path_of, shown, with_field, without
 from atdata.samples import Array, FieldType, Scalar, Shape
@@ -57,6 +59,7 @@ class Split(Step, frozen=True):
             lambda view, _: (parting.whole(view),),
             kinds,
             lambda given, _: parting.columns(given[0]),
+            known=lambda: parting.known_parts(kinds),
         )
 
 
@@ -92,6 +95,7 @@ class Join(Step, frozen=True):
             lambda values: (parting.whole(values),),
             lambda view, _: parting.part(view[0]),
             (kind,),
+            known=lambda: parting.known_wholes(kind),
         )
 
 
@@ -117,6 +121,15 @@ class _OfText:
         for kind in kinds:
             self.parts(kind, number)
         return Scalar("str")
+
+    def known_parts(self, kinds: tuple[FieldType, ...]) -> tuple[Values, ...]:
+        """Parts that make a whole."""
+        return tuple(tuple(self._parted(whole)) for (whole,) in self.known_wholes(kinds[0]))
+
+    def known_wholes(self, _: FieldType) -> tuple[Values, ...]:
+        """Wholes that have these parts."""
+        made = texts(self._separator, self._count)
+        return tuple((text,) for text in made if len(self._parted(text)) == self._count)
 
     def part(self, value: str) -> Values:
         """The parts of a text."""
@@ -185,6 +198,24 @@ class _OfArray:
         size = None if rest is None else self._index + rest
         return Array(one.scalar, Shape(size, *one.shape.dims[1:], names=one.shape.names))
 
+    def known_parts(self, kinds: tuple[FieldType, ...]) -> tuple[Values, ...]:
+        """Parts that make a whole."""
+        first, rest = arrays(kinds[0], self._index), self._rests(kinds[1])
+        found = [(one, rest[number % len(rest)]) for number, one in enumerate(first)] if rest else []
+        return tuple(pair for pair in found if _has_home(self.whole, pair))
+
+    def known_wholes(self, kind: FieldType) -> tuple[Values, ...]:
+        """Wholes that have these parts."""
+        found = [whole for more in (2, 1, 0) for whole in arrays(kind, self._index + more)]
+        return tuple((whole,) for whole in found if _has_home(self.part, whole))
+
+    @staticmethod
+    def _rests(kind: FieldType) -> tuple[Any, ...]:
+        shape = kind.shape if isinstance(kind, Array) else None
+        if shape is not None and shape.dims[0] is not None:
+            return arrays(kind, shape.dims[0])
+        return tuple(rest for size in (2, 0, 5) for rest in arrays(kind, size))
+
     def part(self, value: Any) -> Values:
         """The parts of an array."""
         self._check_order(value)
@@ -221,6 +252,14 @@ class _OfArray:
             return column[:, : self._index], column[:, self._index :]
         rows = [self.part(value) for value in column]
         return stack([row[0] for row in rows]), stack([row[1] for row in rows])
+
+
+def _has_home(way: Callable[[Any], Any], value: Any) -> bool:
+    try:
+        way(value)
+    except Misfit:
+        return False
+    return True
 
 
 def _parting(step: Split | Join, count: int, number: int) -> _OfText | _OfArray:

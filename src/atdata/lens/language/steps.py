@@ -86,6 +86,7 @@ class Add(Step, frozen=True):
             refuse,
             (declared.type,),
             lambda _, count: (_column([opened(make()) for _ in range(count)]),),
+            known=lambda: ((opened(make()),),),
         )
 
 

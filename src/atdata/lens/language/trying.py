@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 from atdata.atproto.cid import Cid
 from atdata.errors import LensError, SampleError
+from atdata.lens.language.binding import BoundStep
 from atdata.lens.language.constants import BEYOND
-from atdata.lens.language.lens import DataLens
-from atdata.lens.language.program import VERSION
+from atdata.lens.language.program import VERSION, Program
 from atdata.lens.laws import COUNT, LawReport, canonical, check_laws
 from atdata.lens.types import schema_cid
+from atdata.lens.watched import LensLike
 from atdata.samples.space import SampleSpace
+
+
+class ProgramLike(LensLike, Protocol):
+    """A program between two types: a `DataLens`."""
+
+    program: Program
+    steps: tuple[BoundStep, ...]
+
+    def source_of(self, view: Any, source: Any, number: int = 0) -> Any:
+        """See `DataLens`."""
+
 
 MADE = 50
 """Samples that are made of generated views."""
@@ -20,14 +32,14 @@ MADE = 50
 _reports: dict[tuple[Cid, Cid, Cid, int], LawReport] = {}
 
 
-def enough(lens: DataLens[Any, Any]) -> int:
+def enough(lens: ProgramLike) -> int:
     """The number of samples that a program is tried on where nobody says: fewer for a long one, which takes longer for each
     and must not keep its reader waiting.
     """
     return max(10, min(COUNT, 4000 // max(1, len(lens.steps))))
 
 
-def laws_of(lens: DataLens[Any, Any]) -> LawReport:
+def laws_of(lens: ProgramLike) -> LawReport:
     """The laws of a program between two types, tried once in a process: what is found depends on the program, the two
     schemas and the version of the language alone.
 
@@ -41,7 +53,7 @@ def laws_of(lens: DataLens[Any, Any]) -> LawReport:
     return _reports[key]
 
 
-def try_program(lens: DataLens[Any, Any], *, count: int = COUNT, seed: str = "") -> LawReport:
+def try_program(lens: ProgramLike, *, count: int = COUNT, seed: str = "") -> LawReport:
     """Try the laws of a program. What is tried depends on the program, the two schemas and the seed alone, so that a trial
     that names them is repeated elsewhere.
 
@@ -62,7 +74,7 @@ def try_program(lens: DataLens[Any, Any], *, count: int = COUNT, seed: str = "")
         raise LensError(what, actual=type(error).__name__, hint=hint) from error
 
 
-def _made(lens: DataLens[Any, Any], seed: str, most: int) -> Iterator[Any]:
+def _made(lens: ProgramLike, seed: str, most: int) -> Iterator[Any]:
     """Yields samples that have a view. Texts with a separator, or words that are mapped, would else be rare."""
     spaces = SampleSpace(lens.view_type), SampleSpace(lens.source_type)
     for number in range(most):

@@ -50,6 +50,36 @@ _OTHER = {
 }
 """Units that take no prefix. `deg` is none of them: what it has in `rad` is no decimal."""
 
+_MADE_OF = {
+    "Hz": "/s",
+    "Bq": "/s",
+    "N": "g.m/s2",
+    "Pa": "g/m/s2",
+    "J": "g.m2/s2",
+    "eV": "g.m2/s2",
+    "W": "g.m2/s3",
+    "C": "A.s",
+    "V": "g.m2/s3/A",
+    "F": "A2.s4/g/m2",
+    "Ohm": "g.m2/s3/A2",
+    "S": "A2.s3/g/m2",
+    "H": "g.m2/s2/A2",
+    "Wb": "g.m2/s2/A",
+    "T": "g/s2/A",
+    "lm": "cd",
+    "lx": "cd/m2",
+    "Gy": "m2/s2",
+    "Sv": "m2/s2",
+    "L": "m3",
+    "u": "g",
+    "Cel": "K",
+    "rad": "1",
+    "sr": "1",
+    "mol": "1",
+    "bit": "1",
+}
+"""The quantity of each unit that is none of the base units, whatever the factor."""
+
 _ZERO_OF_CELSIUS = Fraction(27315, 100)
 _PART = re.compile(r"([./]?)(?:([A-Za-z%]+)(-?[1-9])?|1)(?!\d)")
 
@@ -64,6 +94,25 @@ def conversion(one: str, other: str) -> tuple[Fraction, Fraction] | None:
     if here is None or there is None or here[1] != there[1]:
         return None
     return here[0] / there[0], Fraction(0)
+
+
+def are_apart(one: str, other: str) -> bool:
+    """True of two units that are known to be of different quantities: no factor makes numbers of one those of the other."""
+    here, there = _quantity(one), _quantity(other)
+    return here is not None and there is not None and here != there
+
+
+def _quantity(code: str) -> Counter[str] | None:
+    """The base units of a code, with their exponents; `None` for what is not known."""
+    parsed = (Fraction(1), Counter({code: 1})) if code in _MADE_OF else _parsed(code)
+    if parsed is None:
+        return None
+    found = Counter[str]()
+    for unit, exponent in parsed[1].items():
+        made = _parsed(_MADE_OF[unit]) if unit in _MADE_OF else None
+        for base, power in (made[1] if made else {unit: 1}).items():
+            found[base] += power * exponent
+    return Counter({base: power for base, power in found.items() if power})
 
 
 def decimal_of(number: Fraction) -> int | str | None:

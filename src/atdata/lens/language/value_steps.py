@@ -15,7 +15,7 @@ from atdata.lens.language.conversions import Conversion, lifted
 from atdata.lens.language.scaling import scaling
 from atdata.lens.language.steps import Step, member_of, same
 from atdata.lens.language.trees import Fields, field_at, path_of, shown, with_field, without
-from atdata.lens.language.units import conversion, is_as_good, shown_decimal
+from atdata.lens.language.units import are_apart, conversion, is_as_good, shown_decimal
 from atdata.lens.types import coder, opener
 from atdata.samples import FieldType, ListOf, Scalar
 from atdata.samples.codec import pack
@@ -75,6 +75,14 @@ class Scale(Step, frozen=True):
 
 def _check_conversion(step: Scale, given: tuple[Fraction, Fraction], old: str, new: str, number: int) -> None:
     """Check that the numbers of a step are those between two units, where these are known."""
+    if are_apart(old, new):
+        raise LensError(
+            f"numbers in {old} become no numbers in {new}, which are of another quantity",
+            path=member_of(number, "unit"),
+            expected=f"a unit of the quantity of {old}",
+            actual=new,
+            hint='Correct the unit; where the field is another quantity, take the unit off before: "unit": null.',
+        )
     known = conversion(old, new)
     if known is None or all(map(is_as_good, given, known)):
         return
