@@ -126,8 +126,9 @@ def test_a_program_is_tried_and_published(
     monkeypatch.setenv("ATDATA_PASSWORD", alice.password)
     assert terminal.run("login", alice.handle) == 0
     before = len(list_records(alice.pds_url, alice.did, "science.alt.dataset.lens"))
-    assert terminal.run("lens", "publish", str(never), "--name", "never", *ends, "--yes") == 1
-    assert len(list_records(alice.pds_url, alice.did, "science.alt.dataset.lens")) == before
+    assert terminal.run("lens", "publish", str(never), "--name", "never", *ends, "--yes") == 0
+    assert "nothing is known" in terminal.out + terminal.err, "its author may know better"
+    assert len(list_records(alice.pds_url, alice.did, "science.alt.dataset.lens")) == before + 1
     made = terminal.json("lens", "publish", str(good), "--name", "kept", *ends, "--yes")
     assert (made["verdict"], terminal.json("lens", "show", made["uri"])["name"]) == ("holds", "kept")
 
