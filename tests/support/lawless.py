@@ -59,6 +59,13 @@ def through(annotation: Any, change: Callable[[Any], Any]) -> Lens[Any, Any]:
     return on(annotation, put=lambda new, _: change(new))
 
 
+def in_seconds(duration: dt.timedelta) -> dt.timedelta:
+    try:
+        return dt.timedelta(seconds=duration.total_seconds())
+    except OverflowError as error:  # rounded beyond the longest
+        raise NoHomeError("too long") from error
+
+
 @packable
 class Log:
     x: int
@@ -203,6 +210,12 @@ PLANTED: dict[str, Callable[[], Lens[Any, Any]]] = {
     "knows latin-1 alone": lambda: through(str, lambda x: x.encode("latin-1", "replace").decode("latin-1")),
     "knows 16 bits of Unicode": lambda: through(str, lambda x: "".join(chr(ord(c) & 0xFFFF if ord(c) > 0xFFFF else ord(c)) for c in x)),
     "cuts text at 32": lambda: through(str, lambda x: x[:32]),
+    "cuts text at 255": lambda: through(str, lambda x: x[:255]),
+    "cuts bytes at 512": lambda: through(bytes, lambda x: x[:512]),
+    "cuts lists at 50": lambda: through(list[str], lambda x: x[:50]),
+    "cuts lists of numbers at 8": lambda: through(list[float], lambda x: x[:8]),
+    "cuts maps at 50": lambda: through(dict[str, int], lambda x: dict(itertools.islice(x.items(), 50))),
+    "cuts arrays at 256": lambda: through(NDArray[np.float32], lambda x: x[:256] if x.ndim else x),
     "makes no text None": lambda: through(str | None, lambda x: x or None),
     "makes None no text": lambda: on(str | None, get=lambda x: x or ""),
     "strips zeros off bytes": lambda: through(bytes, lambda x: x.rstrip(b"\0")),
@@ -231,7 +244,7 @@ PLANTED: dict[str, Callable[[], Lens[Any, Any]]] = {
     "drops offsets": lambda: through(dt.datetime, lambda x: x.replace(tzinfo=None)),
     "drops microseconds": lambda: through(dt.datetime, lambda x: x.replace(microsecond=0)),
     "turns moments to UTC": lambda: through(dt.datetime, lambda x: x if x.tzinfo is None else x.astimezone(dt.UTC)),
-    "counts seconds in floats": lambda: through(dt.timedelta, lambda x: dt.timedelta(seconds=x.total_seconds())),
+    "counts seconds in floats": lambda: through(dt.timedelta, in_seconds),
     "normalizes decimals": lambda: through(Decimal, lambda x: x if x.is_nan() else x.normalize()),
     "encodes pictures again": lambda: through(atdata.Image, lambda x: atdata.Image(x.array)),
     "knows one member": lambda: through(Level, lambda x: Level.LOW),

@@ -34,7 +34,7 @@ from atdata.samples.space.arrays import arrays
 from atdata.samples.space.chance import Chance
 from atdata.samples.space.space import Space, different, size_in_bytes
 
-SPACE = "atdata-space/1"
+SPACE = "atdata-space/2"
 """The name of what is drawn here. Whoever changes a value that is drawn gives it the next number."""
 
 SPACES: dict[type[FieldType], Callable[[Any], Space]] = {
@@ -71,6 +71,7 @@ MAX_SAMPLE = 1 << 26
 """Bytes of the simplest sample of a type. Larger ones are not made, whatever a schema asks for."""
 
 _MOST = 256  # boundary values of what has parts
+_LONG, _LONG_BYTES = 70, 1 << 14  # items of a long list or map; bytes of one, if its items are large
 _LARGE = 1 << 20  # bytes of boundary values of which few are kept
 _kept: dict[FieldType, Space] = {}
 _kept_large: dict[FieldType, Space] = {}
@@ -177,9 +178,10 @@ def _maybe(kind: Maybe) -> Space:
 
 def _lists(kind: FieldType) -> Space:
     inner = space_of(kind)
-    more = [[inner.edges[-1], inner.simplest], [inner.simplest, inner.edges[-1], inner.simplest]]
+    first, last = inner.simplest, inner.edges[-1]
+    long = [*[first] * _long(first), last]  # early: where there are many boundary values, not all are tried
     return Space(
-        different(([], *([item] for item in inner.edges), [inner.simplest] * 2, *more)),
+        different(([], [first], long, *([item] for item in inner.edges[1:]), [first] * 2, [last, first], [first, last, first])),
         lambda chance: [inner.any(chance) for _ in range(chance.below(4))],
     )
 
@@ -187,6 +189,7 @@ def _lists(kind: FieldType) -> Space:
 def _dicts(kind: FieldType) -> Space:
     inner = space_of(kind)
     first, last = inner.edges[0], inner.edges[-1]
+    long = {**{f"k{number:02}": first for number in range(_long(first))}, "last": last}
     keyed = (
         {"": first},
         {"b": first, "a": first},
@@ -198,7 +201,12 @@ def _dicts(kind: FieldType) -> Space:
     def draw(chance: Chance) -> dict[str, Any]:
         return {plain.scalars(Scalar("str")).any(chance): inner.any(chance) for _ in range(chance.below(4))}
 
-    return Space(different(({}, *({"a": item} for item in inner.edges), *keyed)), draw)
+    return Space(different(({}, {"a": first}, long, *({"a": item} for item in inner.edges[1:]), *keyed)), draw)
+
+
+def _long(item: Any) -> int:
+    """The number of equal items of a long list."""
+    return max(4, min(_LONG, _LONG_BYTES // max(1, size_in_bytes(item))))
 
 
 def _as_list(pairs: Iterator[tuple[Any, Any]]) -> list[Any]:

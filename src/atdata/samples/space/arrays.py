@@ -33,6 +33,7 @@ _LETTERS = "aAzZ09 é\u0301中😀\ud7ff\ue000\U0010ffff"
 _LARGE = 1 << 20  # bytes of arrays of which few are kept
 _BLOCK = 64  # different items at most: the rest repeats them
 _MANY = 256  # items in dimensions that are open
+_LONG, _SMALL = 300, 16  # items of a long array; bytes of an item of which one is made
 
 
 def arrays(kind: Array) -> Space:
@@ -74,6 +75,8 @@ def _edges(dtypes: tuple[np.dtype[Any], ...], shape: Shape | None) -> Iterator[b
     none, one, two = ((0,), (1,), (2,)) if shape is None else (_sizes(shape, lambda n=n: n) for n in range(3))
     zeros = [item_edges(first)[0]]
     yield from (_array(first, sizes, zeros) for sizes in dict.fromkeys((none, one, two)))
+    if first.itemsize <= _SMALL:
+        yield _array(first, (_LONG,) if shape is None else _sizes(shape, lambda: _LONG), item_edges(first)[:2])
     for item in item_edges(first)[1:]:
         yield _array(first, one, [item], repeat=False)
     for dtype in dtypes[1:]:
