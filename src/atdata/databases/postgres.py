@@ -151,13 +151,19 @@ class PostgresConnection:
             except _driver().errors.UndefinedTable:
                 found = 0
             if 0 <= found < tables.format:
-                with db.transaction(), db.cursor() as cursor:
-                    found = self._upgrade(db, cursor, tables)
+                # Locked before the transaction begins: what it sees, and what the server's process remembers of tables that
+                # were not there, is then of after the wait.
+                db.execute("SELECT pg_advisory_lock(%s)", [_SETTING_UP])
+                try:
+                    with db.transaction(), db.cursor() as cursor:
+                        found = self._upgrade(db, cursor, tables)
+                finally:
+                    if not db.closed:
+                        db.execute("SELECT pg_advisory_unlock(%s)", [_SETTING_UP])
             check_format(self._what, tables.format, found)
 
     def _upgrade(self, db: psycopg.Connection[Any], cursor: Any, tables: SqlTables) -> int:
         """Take the steps that are left. One process does, others wait for it."""
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_SETTING_UP])
         table = f"{tables.name}_format"
         if cursor.execute("SELECT to_regclass(%s)", [table]).fetchone() == (None,):
             cursor.execute(f"CREATE TABLE {table} (format INTEGER NOT NULL)")

@@ -181,7 +181,9 @@ def _lists(kind: FieldType) -> Space:
     first, last = inner.simplest, inner.edges[-1]
     long = [*[first] * _long(first), last]  # early: where there are many boundary values, not all are tried
     return Space(
-        different(([], [first], long, *([item] for item in inner.edges[1:]), [first] * 2, [last, first], [first, last, first])),
+        different(
+            ([], [first], long, *([item] for item in inner.edges[1:]), [first] * 2, [last, first], [first, last, first])
+        ),
         lambda chance: [inner.any(chance) for _ in range(chance.below(4))],
     )
 

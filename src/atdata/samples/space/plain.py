@@ -13,7 +13,26 @@ from atdata.samples.space.chance import Chance
 from atdata.samples.space.space import Space
 
 _TEXTS = (
-    *("", "a", " ", "a" * 1000 + "b", "A", "0", "-1", "1.5", "\0", "\n", "é", "e\u0301", "\u212b", "ß", "İ", "😀", "\ufeff", "\u202e"),
+    *(
+        "",
+        "a",
+        " ",
+        "a" * 1000 + "b",
+        "A",
+        "0",
+        "-1",
+        "1.5",
+        "\0",
+        "\n",
+        "é",
+        "e\u0301",
+        "\u212b",
+        "ß",
+        "İ",
+        "😀",
+        "\ufeff",
+        "\u202e",
+    ),
     *("a b", "a b c", "a-b", "a_b", "a|b", "a\tb", "a;b", "a=b", "a, b", "a.b.c"),
     *("a\0", " a ", "\r\n", "a,b", "a:b", "a/b", "None", "nan", "\u1112\u1161\u11ab", "\U0010ffff", "a" * 100),
 )
