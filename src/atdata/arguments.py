@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from atdata.errors import ArgumentTypeError
@@ -50,14 +50,13 @@ def checked_map(given: Any, path: str, hint: str | None = None) -> dict[str, Any
 
 
 def checked_list(given: Any, kind: type[T], path: str, hint: str | None = None) -> tuple[T, ...]:
-    """The items of a list, each an object of a class. One object alone is no list, and neither is a text, a map,
-    or what can be gone through once.
+    """The items of a list, each an object of a class. One object alone is no list, and neither is a text or a map.
 
     Raises:
         ArgumentTypeError: it is none, or has another item.
     """
     must = f"must be a list of {'texts' if kind is str else kind.__name__}"
-    if isinstance(given, str | bytes | Mapping | Iterator) or not isinstance(given, Iterable):
+    if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
         raise _wrong(given, path, must, hint or "Put what is meant into a list.")
     items = tuple(given)
     for item in items:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeAlias, TypedDict
 
@@ -11,7 +11,7 @@ from msgspec import UNSET, UnsetType
 
 from atdata.arguments import checked_list, checked_map, maybe_text
 from atdata.atproto.syntax import AtUri
-from atdata.errors import NotTakenWarning, warn
+from atdata.errors import NotTakenWarning, UsageError, warn
 from atdata.records.content import write_content
 from atdata.records.entry import SPLITS, Entry, pack_metadata
 from atdata.records.record import Record
@@ -143,7 +143,10 @@ def warn_of_not_taken(stands: Record, said: Mapping[str, Any], hint: str) -> Non
 
 
 def _tags(tags: Any) -> tuple[str, ...]:
-    return checked_list(tags, str, "tags", 'Write tags=["..."].')
+    hint = 'Write tags=["..."].'
+    if isinstance(tags, Iterator):  # they are looked at more than once
+        raise UsageError("tags must be a list of texts", path="tags", actual=type(tags).__name__, hint=hint)
+    return checked_list(tags, str, "tags", hint)
 
 
 def _same(stands: Any, said: Any) -> bool:
