@@ -142,7 +142,7 @@ def test_what_an_upstream_said_counts_only_while_it_is_followed(replica: Replica
             until(lambda: operator.status(replica).upstreams[1].cursor == 1)
         with ingesting(replica, net, other.url):
             until_shown(replica, writer.shown(A))
-        until(lambda: other.connections == [None, 1])
+            until(lambda: other.connections == [None, 1])
 
 
 def test_an_older_state_of_an_account_changes_nothing(replica: Replica, net: Devnet, writer: Writer) -> None:

@@ -10,14 +10,10 @@ import pytest
 
 from atdata.databases import open_connection
 from atdata.replica import Replica
+from atdata.replica.statements import Statements
 from atdata.replica.tables import TABLES as REPLICA
 from atdata.search import SearchIndex
 from atdata.search.tables import TABLES as SEARCH
-
-_TABLES = [
-    *(f"replica_{name}" for name in ("changes", "links", "records", "nodes", "accounts")),
-    *(f"search_{name}" for name in ("documents", "shown", "facets", "hidden", "labels", "pending")),
-]
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.served)])
@@ -27,14 +23,22 @@ def searched(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callabl
     if request.param == "postgresql":
         url = request.getfixturevalue("postgres_url")
 
-    def make() -> Replica:
+    def new() -> Replica:
         where = url or tmp_path / f"{next(count)}.db"
         made.append(Replica(open_connection(where, [REPLICA, SEARCH], durable=False), [SearchIndex()]))
-        if url:
-            tables = ", ".join(_TABLES)
-            made[-1].write(lambda writing: writing.sql.run(f"TRUNCATE {tables} RESTART IDENTITY"))
         return made[-1]
+
+    def make() -> Replica:
+        if not (url and made):
+            return new()
+        made[0].write(lambda writing: writing.sql.run(f"TRUNCATE {_all_tables(writing.sql)} RESTART IDENTITY"))
+        return made[0]
 
     yield make
     for replica in made:
         replica.close()
+
+
+def _all_tables(sql: Statements) -> str:
+    named = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND right(tablename, 7) <> '_format'"
+    return ", ".join(name for (name,) in sql.all(named))

@@ -5,19 +5,22 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from atdata.errors import ArgumentTypeError, LensError
 from atdata.samples import DictSample, PackableSample
 
+T = TypeVar("T")
 
-def checked_sample_type(given: Any, path: str) -> type[Any]:
+
+def checked_sample_type(given: type[T], path: str) -> type[T]:
     """A sample type.
 
     Raises:
         ArgumentTypeError: it is none.
     """
-    if isinstance(given, type) and issubclass(given, PackableSample | DictSample):
+    found: Any = given  # whatever was given at run time
+    if isinstance(found, type) and issubclass(found, PackableSample | DictSample):
         return given
     raise ArgumentTypeError(
         f"{path} must be a sample type",

@@ -165,8 +165,8 @@ class Reconciler:
             if writing.caught_up(mark.did, mark.marks):  # else something happened meanwhile, and this may be old
                 confirm(writing, mark.did, hosted, identity.servers, asked_at)
 
-        self._write(finish)
         self._counted["comparisons"] += 1
+        self._write(finish)
 
     def _update(self, mark: BehindMark, identity: VerifiedIdentity, hosted: HostedAccount) -> VerifiedIdentity:
         """Bring the copy to the newest commit, with the key of now."""
