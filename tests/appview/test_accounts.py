@@ -9,6 +9,7 @@ from atdata.atproto.events import AccountEvent, IdentityEvent
 from atdata.atproto.syntax import AtUri, Did, Handle
 from atdata.errors import NotFoundError
 from atdata.replica import KeptIdentity, Replica
+from atdata.replica.pages import page_of
 from atdata.testing import Devnet
 from atdata.testing.http import Answer, Request
 from support.histories import ENTRY, FOREIGN, entry, named, shown, stored
@@ -54,11 +55,7 @@ def test_an_account_that_is_not_active_is_hidden_and_comes_back(
         assert status_of(replica, writer.did) == (status if status != "unheard-of" else "deactivated")
         assert stored(replica) == writer.shown(A), "it is kept"
         uri = AtUri(f"at://{writer.did}/{A}")
-        assert replica.read(lambda reading: (reading.get(uri), reading.latest(ENTRY, 9), reading.count(ENTRY))) == (
-            None,
-            [],
-            0,
-        )
+        assert replica.read(lambda reading: (reading.get(uri), page_of(reading.sql, ENTRY, 9).records)) == (None, [])
         writer.tell({B: entry("b")})
         writer.held.status = None
         say(writer, True)

@@ -144,7 +144,7 @@ MUTANTS = [
     Mutant("reconciling", "if head.head is None and mark.tries >= GIVEN_UP:", "if False:", "is_forgotten"),
     Mutant("reconciling", "and head.rev == hosted.rev:", "and True:", "gap_makes"),
     Mutant("reconciling", "self._followed.add(did)", "pass", "once_it_is_added"),
-    Mutant("copying", "if proven.commit.rev > horizon(moment):", "if False:", "of_the_future"),
+    Mutant("reconciling", "if proven.commit.rev > latest:", "if False:", "of_the_future"),
     Mutant("listing", "if cursor is None and collection:", "if False:", "relay_lists"),
     Mutant("listing", "if not with_all or self._has_ours(upstream, did):", "if True:", "one_by_one"),
     Mutant("rejected", 'sql.run("DELETE FROM ingest_rejected WHERE number <= ?", number - KEPT)', "pass", "is_bounded"),

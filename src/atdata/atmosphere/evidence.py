@@ -222,7 +222,7 @@ class EvidenceReader:
         def check(proven: ProvenCommit) -> None:
             self._seen_commits.check(identity.did, proven.commit, before)
 
-        proven = self.transport.run(fetch_update(identity, ReplicaCopy(self.replica, identity.did, check)))
+        proven = self.transport.run(fetch_update(identity, ReplicaCopy(self.replica, identity.did, check=check)))
         if remember and (before is None or proven.commit.rev > before.rev):
             self._seen_commits.remember(identity.did, proven.commit)
         return proven

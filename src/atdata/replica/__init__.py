@@ -10,7 +10,8 @@ from __future__ import annotations
 from atdata.replica.columns import blobs_of
 from atdata.replica.copying import ReplicaCopy
 from atdata.replica.identities import KeptIdentity, doubt_identity, keep_identity
-from atdata.replica.reading import AccountReading, Backlink, Reading
+from atdata.replica.pages import Backlink
+from atdata.replica.reading import AccountReading, Reading
 from atdata.replica.replica import Replica, open_replica
 from atdata.replica.statements import Statements
 from atdata.replica.stored import StoredRecord

@@ -21,14 +21,25 @@ class ReplicaCopy:
         replica: where it is kept.
         did: the account.
         check: is given each commit before the copy is moved to it, and raises where it must not be.
+        write: does some work in a transaction; by default `replica.write`.
+        anew: whether a copy that is newer than what its server shows is made anew. Such a copy is no evidence against the
+            server: whoever keeps a memory of what was seen has `check` for that. Otherwise a copy only moves forward.
     """
 
     collections = tuple(map(Nsid, COLLECTIONS))
 
-    def __init__(self, replica: Replica, did: Did, check: Callable[[ProvenCommit], None] = lambda _: None) -> None:
-        self._replica, self._did, self._check = replica, did, check
+    def __init__(
+        self,
+        replica: Replica,
+        did: Did,
+        *,
+        check: Callable[[ProvenCommit], None] = lambda _: None,
+        write: Callable[[Callable[[Writing], Moved]], Moved] | None = None,
+        anew: bool = True,
+    ) -> None:
+        self._did, self._check, self._write, self._anew = did, check, write or replica.write, anew
         self.blocks: dict[Cid, bytes] = {}
-        self.head: Commit | None = replica.read(lambda reading: reading.account(did).head())
+        self.head: Commit | None = replica.read(lambda reading: reading.account(did).tree_head())
         if self.head is not None:
             self.blocks[self.head.cid] = self.head.encode()
 
@@ -44,21 +55,20 @@ class ReplicaCopy:
     def move_to(self, proven: ProvenCommit) -> list[Cid]:
         """See `RepositoryCopy`.
 
-        A copy that is newer than what its server shows is not evidence against the server: whoever keeps a memory of
-        what was seen has `check` for that. Then the copy is made anew.
-
         Raises:
+            RollbackError: there is another commit of the same revision.
             ProofError: a node is malformed or misplaced.
         """
         self._check(proven)
         if self.head is not None and self.head.cid == proven.cid:
             return []
+        now, mine = time.time_ns() // 1000, self.head
+        held = mine and mine.encode()
 
         def move(writing: Writing) -> Moved:
-            head = writing.head(self._did)
-            if mine is not None and proven.commit.rev <= mine.rev and head.head == mine.encode():
+            older = self._anew and mine is not None and proven.commit.rev <= mine.rev
+            if older and writing.head(self._did).head == held:  # else somebody else has moved it meanwhile
                 writing.purge(self._did, now)
             return writing.move(proven, self.blocks, now)
 
-        now, mine = time.time_ns() // 1000, self.head
-        return list(self._replica.write(move).missing)
+        return list(self._write(move).missing)

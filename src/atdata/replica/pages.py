@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from atdata.atproto.syntax import AtUri, Did
-from atdata.replica.reading import Backlink, records_where
+from atdata.replica.reading import records_where
 from atdata.replica.statements import Statements
 from atdata.replica.stored import StoredRecord
 
@@ -14,6 +14,15 @@ MAX_BYTES = 2_000_000
 """Bytes of records on a page, after which it has no more; a larger one stands alone."""
 
 _READABLE = "a.status = 'active' AND r.validity <> 'invalid'"
+
+
+@dataclass(frozen=True, slots=True)
+class Backlink:
+    """A record that names another: `record` is `relation` to it, naming the version `cid` if any."""
+
+    record: StoredRecord
+    relation: str
+    cid: str | None
 
 
 @dataclass(frozen=True, slots=True)

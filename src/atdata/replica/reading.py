@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from atdata.atproto.cid import Cid
@@ -17,15 +17,6 @@ from atdata.replica.writing import HeadRow, KnownBlocks
 
 _FROM = f"SELECT {StoredRecord.COLUMNS} FROM replica_records r JOIN replica_accounts a ON a.id = r.account"  # noqa: S608  names of ours
 _SHOWN = "a.status = 'active'"
-
-
-@dataclass(frozen=True, slots=True)
-class Backlink:
-    """A record that names another: `record` is `relation` to it, naming the version `cid` if any."""
-
-    record: StoredRecord
-    relation: str
-    cid: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,47 +47,11 @@ class Reading:
         """The record at an address, which names its account by DID."""
         return self.account(Did(uri.authority)).get(f"{uri.collection}/{uri.rkey}")
 
-    def latest(self, kind: str, limit: int, before: tuple[int, int] | None = None) -> list[StoredRecord]:
-        """The records of a kind, of all accounts: the newest first.
-
-        Args:
-            kind: of which.
-            limit: how many at most.
-            before: `sorted_at` and `number` of the last record of the page before.
-        """
-        below = "" if before is None else "AND (r.sorted_at, r.id) < (?, ?)"
-        where = f"WHERE r.kind = ? AND {_SHOWN} {below} ORDER BY r.sorted_at DESC, r.id DESC LIMIT ?"
-        return self._all(where, kind, *(before or ()), limit)
-
-    def naming(self, target: AtUri, relations: Sequence[str], limit: int, after: int = 0) -> list[Backlink]:
-        """The records that name another, in the order of their numbers, those after `after`."""
-        marks = ", ".join("?" * len(relations))
-        found = f"""SELECT {StoredRecord.COLUMNS}, l.relation, l.cid FROM replica_links l
-            JOIN replica_records r ON r.id = l.record JOIN replica_accounts a ON a.id = r.account
-            WHERE l.target = ? AND l.relation IN ({marks}) AND r.id > ? AND {_SHOWN} ORDER BY r.id LIMIT ?"""  # noqa: S608
-        rows = self.sql.all(found, str(target).encode(), *relations, after, limit)
-        return [Backlink(StoredRecord.of_row(row[:-2]), row[-2], row[-1] and bytes(row[-1]).decode()) for row in rows]
-
     def behind(self, now: int, limit: int) -> list[BehindMark]:
         """Repositories that must be compared with their servers, and may be tried at a moment; the longest due first."""
         found = "SELECT did, behind, marks, tries FROM replica_accounts WHERE behind IS NOT NULL AND next_try <= ?"
         rows = self.sql.all(f"{found} ORDER BY next_try, id LIMIT ?", now, limit)
         return [BehindMark(Did(did), reason, marks, tries) for did, reason, marks, tries in rows]
-
-    def count(self, kind: str) -> int:
-        """The number of records of a kind that are shown."""
-        found = f"SELECT count(*) FROM replica_records r JOIN replica_accounts a ON a.id = r.account WHERE r.kind = ? AND {_SHOWN}"  # noqa: S608
-        return int(self.sql.first(found, kind)[0])
-
-    def proof(self, uri: AtUri) -> bytes:
-        """The CAR that proves the record at an address, or that there is none, at the head of its repository.
-
-        Raises:
-            NotFoundError: nothing is known of the account.
-            ProofError: the database was changed by something else.
-        """
-        (car,) = self.account(Did(uri.authority)).proofs([f"{uri.collection}/{uri.rkey}"]).values()
-        return car
 
     def _all(self, where: str, *values: object) -> list[StoredRecord]:
         return records_where(self.sql, where, *values)
@@ -117,6 +72,11 @@ class AccountReading:
         """The newest commit that was verified."""
         found = HeadRow.read(self.sql, self.did)
         return None if found is None or found.head is None else Commit.decode(found.head)
+
+    def tree_head(self) -> Commit | None:
+        """The newest commit that was verified, if the tree that it signed is held."""
+        found = HeadRow.read(self.sql, self.did)
+        return None if found is None or found.head is None or found.root is None else Commit.decode(found.head)
 
     def get(self, key: str) -> StoredRecord | None:
         """The record at a key of its tree."""

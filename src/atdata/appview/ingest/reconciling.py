@@ -13,14 +13,15 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from atdata.appview.ingest.accounts import confirm, is_blocked
-from atdata.appview.ingest.copying import ReconciledCopy
+from atdata.appview.ingest.batch import horizon
 from atdata.appview.ingest.lease import IngestLease, now
 from atdata.appview.ingest.rejected import REFUSED, Rejected
 from atdata.atproto.fetch import HostedAccount, fetch_identity, fetch_status, fetch_update, resolve_handle
+from atdata.atproto.repo.proof import ProvenCommit
 from atdata.atproto.syntax import Did
 from atdata.atproto.verify import VerifiedIdentity, verify_identity
-from atdata.errors import IdentityError, NetworkError, NotFoundError, SignatureError
-from atdata.replica import KeptIdentity, Replica, Writing, keep_identity
+from atdata.errors import IdentityError, NetworkError, NotFoundError, ProofError, SignatureError
+from atdata.replica import KeptIdentity, Replica, ReplicaCopy, Writing, keep_identity
 from atdata.replica.reading import BehindMark
 from atdata.replica.writing import HeadRow
 from atdata.settings import Settings
@@ -173,7 +174,7 @@ class Reconciler:
         head = self._replica.read(lambda reading: HeadRow.read(reading.sql, mark.did))
         if head is not None and head.root is not None and hosted.rev is not None and head.rev == hosted.rev:
             return identity
-        copy = ReconciledCopy(self._replica, mark.did, self._write)
+        copy = ReplicaCopy(self._replica, mark.did, check=_check_time, write=self._write, anew=False)
         try:
             self._transport.run(fetch_update(identity, copy))
         except SignatureError:
@@ -224,3 +225,10 @@ class Reconciler:
             return work(writing)
 
         return self._replica.write(checked)
+
+
+def _check_time(proven: ProvenCommit) -> None:
+    latest = horizon(now())
+    if proven.commit.rev > latest:
+        message = "a commit is of the future"
+        raise ProofError(message, step="commit", expected=f"at most {latest}", actual=proven.commit.rev)
