@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import copies
 import frameworks
 import importing
 import kernel
@@ -36,6 +37,7 @@ def import_benchmark(_options: argparse.Namespace) -> bool:
 
 
 BENCHMARKS: dict[str, Callable[[argparse.Namespace], bool]] = {
+    "copies": copies.main,
     "frameworks": frameworks.main,
     "importing": import_benchmark,
     "index": index.main,

@@ -50,7 +50,6 @@ def serve(
         with _told(ended), following, server:
             _announce(server.url, json)
             ended.wait()
-        following.check()
         if server.failure:
             raise AtdataError("the web server has ended by itself", actual=server.failure)
     finally:

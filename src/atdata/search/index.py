@@ -113,6 +113,10 @@ class SearchIndex:
             self._pending(sql, account=account)
         self._pending(sql)
 
+    def is_behind(self, sql: Statements) -> bool:
+        """True if something is still to be done; asked before `catch_up`, which takes the one place of a writer."""
+        return sql.first("SELECT 1 FROM search_pending LIMIT 1") is not None
+
     def catch_up(self, sql: Statements, limit: int = AT_ONCE, account: int | None = None) -> bool:
         """Do some of what is still to be done, about so many documents; true if there may be more.
 

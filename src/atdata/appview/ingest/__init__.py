@@ -7,7 +7,8 @@ notes how far the upstream was read, and workers compare it with its own server 
 
 from __future__ import annotations
 
+from atdata.appview.ingest.crew import Crew
 from atdata.appview.ingest.ingester import Ingester, IngestPace
 from atdata.appview.ingest.tables import TABLES
 
-__all__ = ["TABLES", "IngestPace", "Ingester"]
+__all__ = ["TABLES", "Crew", "IngestPace", "Ingester"]

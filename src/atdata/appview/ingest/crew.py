@@ -10,12 +10,15 @@ from typing import Any
 class Crew:
     """Threads with one end.
 
+    Args:
+        stopping: ends them; one of their own by default.
+
     Attributes:
         stopping: set once they are to end.
     """
 
-    def __init__(self) -> None:
-        self.stopping = threading.Event()
+    def __init__(self, stopping: threading.Event | None = None) -> None:
+        self.stopping = stopping or threading.Event()
         self._threads: list[threading.Thread] = []
         self._failure: BaseException | None = None
 
