@@ -153,6 +153,47 @@ def encode_picture(source: Any, encoding: str) -> bytes:
     return file.getvalue()
 
 
+def small_picture(source: bytes | NDArray[np.uint8], side: int, most: int) -> tuple[bytes, int, int]:
+    """A picture made to fit into a square, as PNG, with its width and height.
+
+    Args:
+        source: encoded, or the pixels `(height, width, 3)`.
+        side: of the square, in pixels.
+        most: pixels that are decoded. A JPEG may have more: it is decoded in a part of its size.
+
+    Raises:
+        MissingExtraError: Pillow is not installed.
+        SampleError: it cannot be decoded, or has too many pixels.
+    """
+    pillow = _pillow()
+    with _decoding(), _open(source) if isinstance(source, bytes) else pillow.fromarray(source) as image:
+        image.draft(None, (2 * side, 2 * side))
+        width, height = image.size
+        if width * height > most:
+            raise SampleError(
+                "an image has more pixels than are decoded here",
+                expected=f"at most {most:,}",
+                actual=f"{width:,} x {height:,} pixels",
+            )
+        small = _upright(image)
+        if small.mode[0] in "IF":  # levels of any range
+            small = pillow.fromarray(_levels(np.asarray(small)))
+        elif small.mode not in ("L", "RGB", "RGBA"):
+            small = _kept(small).convert("RGBA" if small.has_transparency_data else "RGB")
+        small.thumbnail((side, side))
+        file = io.BytesIO()
+        small.info = {}  # a palette or a profile of strangers has no place in a file of ours
+        small.save(file, format="PNG")
+        return file.getvalue(), *small.size
+
+
+def _levels(values: NDArray[Any]) -> NDArray[np.uint8]:
+    finite = np.where(np.isfinite(values), values, 0).astype(np.float64)
+    low, high = finite.min(), finite.max()
+    levels: NDArray[np.uint8] = ((finite - low) / ((high - low) or 1) * 255).astype(np.uint8)
+    return levels
+
+
 def _rgb(data: bytes, size: tuple[int, int] | None, mode: str) -> NDArray[np.uint8]:
     """The pixels of a picture in a mode and a size."""
     with _decoding(), _open(data) as image:

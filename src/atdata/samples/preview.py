@@ -43,29 +43,44 @@ def brief(value: Any, most: int = _BRIEF) -> str:
 
 
 def as_picture(value: Any) -> NDArray[np.uint8] | None:
-    """The pixels of what is a picture or looks like one, uint8 `(height, width, 3)`; `None` of anything else.
-
-    An array looks like one that is 2-d, or 3-d with 1, 3 or 4 channels last.
-    """
+    """The pixels of what is a picture or looks like one, uint8 `(height, width, 3)`; `None` of anything else."""
     if isinstance(value, Image):
         try:
             value = pixels(value.data)
         except (MissingExtraError, SampleError):
             return None
-    if not isinstance(value, np.ndarray) or value.dtype.kind not in "buif" or value.size == 0:
+    return picture_levels(value) if isinstance(value, np.ndarray) else None
+
+
+def picture_levels(array: NDArray[Any], most: int | None = None) -> NDArray[np.uint8] | None:
+    """The pixels of an array that looks like a picture, uint8 `(height, width, 3)`; `None` where it does not.
+
+    It does where it is 2-d, or 3-d with 1, 3 or 4 channels, last or first, and at least 4 pixels high and wide.
+
+    Args:
+        array: any.
+        most: pixels of a side that are looked at; of more only some are taken.
+    """
+    if array.dtype.kind not in "buif" or array.size == 0 or array.ndim not in (2, 3):
         return None
-    grey = value.ndim == 2 and min(value.shape) >= 4
-    if grey or (value.ndim == 3 and value.shape[-1] in (1, 3, 4) and min(value.shape[:2]) >= 4):
-        return _as_rgb(value)
-    return None
+    if array.ndim == 3 and array.shape[-1] not in (1, 3, 4) and array.shape[0] in (1, 3, 4):
+        array = np.moveaxis(array, 0, -1)
+    if min(array.shape[:2]) < 4 or (array.ndim == 3 and array.shape[-1] not in (1, 3, 4)):
+        return None
+    if most is not None:
+        array = array[tuple(slice(None, None, max(1, -(-side // most))) for side in array.shape[:2])]
+    return _as_rgb(array)
 
 
 def _as_rgb(array: NDArray[Any]) -> NDArray[np.uint8]:
     levels = array[..., None] if array.ndim == 2 else array[..., :3]
     if array.dtype != np.uint8 or array.max(initial=0) < 64:  # few levels, or no bytes: spread them over the range
-        values = np.nan_to_num(levels.astype(np.float64))
-        low, high = values.min(), values.max()
-        levels = ((values - low) / (high - low or 1) * 255).astype(np.uint8)
+        with np.errstate(all="ignore"):
+            values = levels.astype(np.float64) / 2  # halves: the difference of any two is finite
+            finite = values[np.isfinite(values)]
+            low, high = (finite.min(), finite.max()) if len(finite) else (0.0, 0.0)
+            spread = (np.nan_to_num(values, nan=low, posinf=high, neginf=low) - low) / (high - low or 1)
+        levels = (spread * 255).astype(np.uint8)
     return np.repeat(levels, 3, axis=2) if levels.shape[2] == 1 else levels
 
 

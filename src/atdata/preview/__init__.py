@@ -1,0 +1,20 @@
+"""Datasets as people look at them: the first samples and what manifests say, as models that pages show."""
+
+from atdata.preview.reading import preview_of, statistics_of_dataset, why
+from atdata.preview.shown import Preview, PreviewLimits, ShownPicture, ShownSample, ShownValue
+from atdata.preview.statistics import DatasetStatistics, statistics_of
+from atdata.preview.values import SampleShower
+
+__all__ = [
+    "DatasetStatistics",
+    "Preview",
+    "PreviewLimits",
+    "SampleShower",
+    "ShownPicture",
+    "ShownSample",
+    "ShownValue",
+    "preview_of",
+    "statistics_of",
+    "statistics_of_dataset",
+    "why",
+]
