@@ -10,8 +10,9 @@ from atdata.replica import Replica
 from atdata.replica.tables import TABLES as REPLICA_TABLES
 from atdata.search import SearchIndex
 from atdata.search.tables import TABLES as SEARCH_TABLES
+from atdata.trust import TABLES as TRUST_TABLES
 
-TABLES = (REPLICA_TABLES, SEARCH_TABLES, INGEST_TABLES)
+TABLES = (REPLICA_TABLES, SEARCH_TABLES, TRUST_TABLES, INGEST_TABLES)
 
 
 def open_appview(where: str | Path) -> Replica:

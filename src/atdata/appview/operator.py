@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -12,6 +13,7 @@ from atdata.appview.ingest.upstream import upstream_url
 from atdata.atproto.syntax import Did
 from atdata.errors import NotFoundError
 from atdata.replica import Replica, Statements, Writing, doubt_identity
+from atdata.trust import TrustChange, VerifierList, changes_of, distrust, trust, verifiers_at
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,54 @@ def takedown(replica: Replica, did: Did, why: str, decision: Decision = "takedow
 def restore(replica: Replica, did: Did) -> None:
     """Take back what was decided of an account."""
     replica.write(lambda writing: decide(writing, did, None, "", now()))
+
+
+def trust_verifier(replica: Replica, did: str, why: str, methods: Sequence[str] = ()) -> int:
+    """Put an account on the public list of trusted verifiers, or change what is said of it there.
+
+    Args:
+        replica: of the service.
+        did: the account.
+        why: the reason, which everybody may read.
+        methods: the methods of verification of which its word counts, such as `codeReview`; without any, of all.
+
+    Returns:
+        The version of the list. The same again makes no new one.
+
+    Raises:
+        IdentifierError: it is no DID.
+        UsageError: there is no such method, or no reason.
+        LimitError: the list is full.
+    """
+    return replica.write(lambda writing: trust(writing.sql, did, why, methods, now()))
+
+
+def distrust_verifier(replica: Replica, did: str, why: str) -> int:
+    """Take an account off the list of trusted verifiers: from now on what it verified is nobody's the service trusts.
+
+    Returns:
+        The version of the list.
+
+    Raises:
+        IdentifierError: it is no DID.
+        UsageError: there is no reason.
+        NotFoundError: it is not on the list.
+    """
+    return replica.write(lambda writing: distrust(writing.sql, did, why, now()))
+
+
+def trusted_verifiers(replica: Replica, version: int | None = None) -> VerifierList:
+    """The list of trusted verifiers, as it is or as it was in a version.
+
+    Raises:
+        NotFoundError: there was no such version.
+    """
+    return replica.read(lambda reading: verifiers_at(reading.sql, version))
+
+
+def trust_changes(replica: Replica, limit: int = 100) -> list[TrustChange]:
+    """The newest changes of the list of trusted verifiers."""
+    return replica.read(lambda reading: changes_of(reading.sql, None, limit))
 
 
 def replay(replica: Replica, upstream: str, cursor: int) -> None:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeAlias
 
 from atdata.appview.xrpc.asking import AskedQuery
 from atdata.appview.xrpc.cursors import cursor_of, place_of
+from atdata.appview.xrpc.trusting import TrustViews, lens_views
+from atdata.appview.xrpc.views import View
 from atdata.records.nsids import ENTRY, LABEL, LENS, LENS_VERIFICATION, SCHEMA
+from atdata.replica import StoredRecord
 from atdata.replica.pages import links_to, page_of
+
+Views: TypeAlias = Callable[[list[StoredRecord]], list[View]]
 
 RELATIONS = ("dataset", "lens", "metadataSchema", "predecessor", "schema", "sourceSchema", "targetSchema")
 """The relations of a record to one that it names (`RecordLink`), in order."""
@@ -19,8 +26,9 @@ def get_entry(asked: AskedQuery) -> dict[str, Any]:
 
 
 def get_lens(asked: AskedQuery) -> dict[str, Any]:
-    """A lens."""
-    return {"lens": asked.views.one(asked.get(asked.params["uri"], LENS))}
+    """A lens, with its verifications."""
+    (view,) = lens_views(asked, [asked.get(asked.params["uri"], LENS)], alone=True)
+    return {"lens": view}
 
 
 def get_schema(asked: AskedQuery) -> dict[str, Any]:
@@ -46,12 +54,28 @@ def list_schemas(asked: AskedQuery) -> dict[str, Any]:
 
 def list_lenses(asked: AskedQuery) -> dict[str, Any]:
     """Lenses; where both schemas are given, both must hold."""
-    return _listed(asked, "listLenses", "lenses", LENS, sourceSchema="sourceSchema", targetSchema="targetSchema")
+    return _listed(
+        asked,
+        "listLenses",
+        "lenses",
+        LENS,
+        partial(lens_views, asked),
+        sourceSchema="sourceSchema",
+        targetSchema="targetSchema",
+    )
 
 
 def search_lenses(asked: AskedQuery) -> dict[str, Any]:
     """Lenses, as `list_lenses`."""
-    return _listed(asked, "searchLenses", "lenses", LENS, sourceSchema="sourceSchema", targetSchema="targetSchema")
+    return _listed(
+        asked,
+        "searchLenses",
+        "lenses",
+        LENS,
+        partial(lens_views, asked),
+        sourceSchema="sourceSchema",
+        targetSchema="targetSchema",
+    )
 
 
 def list_labels(asked: AskedQuery) -> dict[str, Any]:
@@ -60,12 +84,15 @@ def list_labels(asked: AskedQuery) -> dict[str, Any]:
 
 
 def list_verifications(asked: AskedQuery) -> dict[str, Any]:
-    """Verifications of lenses, each with whether it is of the lens as it is now."""
-    answer = _listed(asked, "listVerifications", "verifications", LENS_VERIFICATION, lens="lens")
-    for view in answer["verifications"]:
-        lens = asked.find(view["lens"])
-        view["stale"] = lens is None or str(lens.cid) != view.get("lensCommit")
-    return answer
+    """Verifications of lenses, each with what it is worth now."""
+    trust = TrustViews(asked)
+
+    def views(records: list[StoredRecord]) -> list[View]:
+        shown = zip(records, asked.views.all(records), strict=True)
+        return [{**view, **trust.members(record)} for record, view in shown]
+
+    answer = _listed(asked, "listVerifications", "verifications", LENS_VERIFICATION, views, lens="lens")
+    return {**answer, "trust": trust.said}
 
 
 def list_backlinks(asked: AskedQuery) -> dict[str, Any]:
@@ -86,12 +113,14 @@ def list_backlinks(asked: AskedQuery) -> dict[str, Any]:
     return {"backlinks": shown, "cursor": cursor_of("listBacklinks", place)}
 
 
-def _listed(asked: AskedQuery, method: str, member: str, kind: str, **naming: str) -> dict[str, Any]:
+def _listed(
+    asked: AskedQuery, method: str, member: str, kind: str, views: Views | None = None, **naming: str
+) -> dict[str, Any]:
     """A page of a kind; each parameter of `naming`, where it is given, is what they must name by a relation."""
     place = place_of(method, asked.params.get("cursor"), 2)
     named = {naming[name]: str(asked.address(asked.params[name])) for name in naming if name in asked.params}
     before = None if place is None else (place[0], place[1])
     repo = asked.repo()
     page = page_of(asked.reading.sql, kind, asked.params["limit"], before, did=repo, naming=named)
-    answer: dict[str, Any] = {member: asked.views.all(page.records)}
+    answer: dict[str, Any] = {member: (views or asked.views.all)(page.records)}
     return answer if page.last is None else {**answer, "cursor": cursor_of(method, page.last)}

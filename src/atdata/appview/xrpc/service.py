@@ -14,6 +14,7 @@ from atdata.appview.xrpc.identities import HandleBook, KeptHandleBook
 from atdata.appview.xrpc.lexicons import NAMESPACE, method_lexicons
 from atdata.appview.xrpc.limits import RateLimit
 from atdata.appview.xrpc.searching import search_datasets
+from atdata.appview.xrpc.trusting import get_trusted_verifiers
 from atdata.appview.xrpc.views import RecordViews
 from atdata.atproto.syntax import AtUri, Did
 from atdata.errors import AtdataError, NotFoundError, VerificationError
@@ -75,6 +76,7 @@ class AppViewService:
             "listBacklinks": listing.list_backlinks,
             "searchDatasets": search_datasets,
             "searchLenses": listing.search_lenses,
+            "getTrustedVerifiers": get_trusted_verifiers,
             "describeService": self._count.describe_service,
         }
 
