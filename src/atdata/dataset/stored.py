@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeGuard
 
@@ -18,6 +19,7 @@ from atdata.samples.layout import Layout
 from atdata.shards.index import SampleMembers
 from atdata.shards.opening import open_shards
 from atdata.shards.rows import read_rows
+from atdata.shards.tar import cut_off
 from atdata.shards.writer import Row, SampleRow
 
 
@@ -54,6 +56,38 @@ def packed_by_shard(view: View[Any]) -> Iterator[Iterator[SampleRow]]:
     else:
         samples: Iterable[Any] = Samples(view, Order(0))
         yield (_packed(f"{number:09d}", sample) for number, sample in enumerate(samples))
+
+
+def first_rows(view: View[Any], count: int, most: int) -> list[bytes]:
+    """The first samples of a view's shards as they are stored, verified: of one that is several files, `SampleMembers`.
+
+    Of remote shards with a manifest only these are fetched, in a source that gives ranges.
+
+    Args:
+        view: of shards.
+        count: how many.
+        most: bytes of all of them; those after are left out, but for the first.
+
+    Raises:
+        DigestError: one is not what was published.
+        ShardError, NetworkError: the shards cannot be read.
+    """
+    table = of_shards(view).table.random_access()
+    found, left = list[bytes](), most
+    for place in range(table.resolve_stop(count)):
+        shard = table.shard_of(place)
+        index = table.shards.open(shard).index
+        number = place - table.span_of(shard)[0]
+        start, size = int(index.starts[number]), int(index.sizes[number])
+        if found and size > left:
+            break
+        with table.shards.used(shard, index.starts[number : number + 1]) as opened:
+            data = os.pread(opened.file.fileno(), size, start)  # not by its buffer, which may be older than the sample
+        if len(data) != size:
+            raise cut_off(table.refs[shard].url, start + len(data))
+        found.append(data if index.packed else SampleMembers(data))
+        left -= size
+    return found
 
 
 def decoded(view: ShardView[Any], rows: Iterable[Row], uri: str) -> Iterator[SampleRow]:

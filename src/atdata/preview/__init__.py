@@ -1,5 +1,6 @@
 """Datasets as people look at them: the first samples and what manifests say, as models that pages show."""
 
+from atdata.preview.published import FetchLimits, PublishedPreview, preview_published
 from atdata.preview.reading import preview_of, statistics_of_dataset, why
 from atdata.preview.shown import Preview, PreviewLimits, ShownPicture, ShownSample, ShownValue
 from atdata.preview.statistics import DatasetStatistics, statistics_of
@@ -7,13 +8,16 @@ from atdata.preview.values import SampleShower
 
 __all__ = [
     "DatasetStatistics",
+    "FetchLimits",
     "Preview",
     "PreviewLimits",
+    "PublishedPreview",
     "SampleShower",
     "ShownPicture",
     "ShownSample",
     "ShownValue",
     "preview_of",
+    "preview_published",
     "statistics_of",
     "statistics_of_dataset",
     "why",

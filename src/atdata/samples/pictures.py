@@ -6,7 +6,7 @@ import io
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -153,6 +153,14 @@ def encode_picture(source: Any, encoding: str) -> bytes:
     return file.getvalue()
 
 
+def load_decoders() -> None:
+    """Load the decoders of all formats now: later there may be no files to read any more."""
+    with suppress(MissingExtraError):
+        pillow = _pillow()
+        pillow.init()
+        import PIL.ImageOps  # noqa: F401
+
+
 def small_picture(source: bytes | NDArray[np.uint8], side: int, most: int) -> tuple[bytes, int, int]:
     """A picture made to fit into a square, as PNG, with its width and height.
 
@@ -181,8 +189,8 @@ def small_picture(source: bytes | NDArray[np.uint8], side: int, most: int) -> tu
         elif small.mode not in ("L", "RGB", "RGBA"):
             small = _kept(small).convert("RGBA" if small.has_transparency_data else "RGB")
         small.thumbnail((side, side))
-        file = io.BytesIO()
-        small.info = {}  # a palette or a profile of strangers has no place in a file of ours
+        file, small = io.BytesIO(), small.copy()  # without its file, of which saving asks where it is
+        small.info = {}  # a profile of strangers has no place in a file of ours
         small.save(file, format="PNG")
         return file.getvalue(), *small.size
 
