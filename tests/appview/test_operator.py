@@ -108,7 +108,7 @@ def test_what_is_derived_can_be_made_again(replica: Replica, net: Devnet, writer
     )
     replica.write(lambda w: w.sql.run("DELETE FROM replica_links") and None)
     assert derived() != before
-    assert operator.rebuild(replica) == 3
+    assert [operator.rebuild(replica, did) for did in operator.accounts(replica)] == [3]
     assert derived() == before
 
 
@@ -138,4 +138,5 @@ def test_the_state_of_ingest_is_said(replica: Replica, net: Devnet, writer: Writ
     assert (upstream.url, upstream.cursor) == (writer.upstream.url, 1)
     assert 0 < upstream.event_at <= status.moment
     assert (status.accounts, status.behind, status.failing, status.records) == ({"active": 1}, 0, 0, 2)
+    assert (status.changes, status.search_pending, status.bytes > 10_000) == (2, 0, True)
     assert stored(replica) == writer.shown(A, B)

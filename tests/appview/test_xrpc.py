@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import atdata
+from atdata.appview import operator
 from atdata.appview.xrpc import RateLimit
 from atdata.atproto.repo.proof import prove_record
 from atdata.atproto.syntax import AtUri, Nsid, RecordKey
+from atdata.errors import NotFoundError
 from atdata.records import Schema
 from atdata.records.nsids import LENS_VERIFICATION
 from atdata.records.record import lexicons
@@ -295,7 +297,7 @@ def test_what_is_hidden_is_gone_from_every_answer_at_once(appview: Any) -> None:
     tag = asker.get("getEntry", uri=at(f"{ENTRY}/a")).headers["etag"]
     assert asker.get("describeService").json["recordCount"] == 2
     assert asker.get("getProfile", repo=ALICE).json["counts"]["entries"] == 1
-    replica.write(lambda writing: writing.set_status(ALICE, "takendown"))
+    replica.write(lambda writing: writing.set_status(ALICE, "takendown", 1))
     assert asker.get("getEntry", {"If_None_Match": tag}, uri=at(f"{ENTRY}/a")).status == 404
     assert asker.error("resolveLabel", handle=ALICE, name="a") == (404, "LabelNotFound")
     assert (
@@ -309,9 +311,48 @@ def test_what_is_hidden_is_gone_from_every_answer_at_once(appview: Any) -> None:
     assert asker.get("getEntries", uris=at(f"{ENTRY}/a")).json["entries"] == []
     assert asker.get("listBacklinks", uri=at(f"{ENTRY}/a")).json["backlinks"] == []
     assert asker.get("describeService").json["recordCount"] == 0
-    replica.write(lambda writing: writing.set_status(ALICE, "active"))
+    replica.write(lambda writing: writing.set_status(ALICE, "active", 1))
     assert asker.get("getEntry", {"If_None_Match": tag}, uri=at(f"{ENTRY}/a")).status == 304
     assert asker.get("describeService").json["recordCount"] == 2
+
+
+def test_a_record_that_was_taken_down_is_gone_from_every_answer_and_nothing_else_is(appview: Any) -> None:
+    replica, asker = appview
+    author, gone, stays = Author(replica), at(f"{ENTRY}/a"), at(f"{ENTRY}/b")
+    labels = {f"{LABEL}/a": label("cats", gone), f"{LABEL}/b": label("dogs", stays), f"{LABEL}/c": label("rude", stays)}
+    other = lens(at(f"{SCHEMA}/point:1.0.0"), at(f"{SCHEMA}/point:1.0.0"))
+    records = {f"{ENTRY}/a": entry("felines"), f"{ENTRY}/b": entry("hounds"), f"{SCHEMA}/point:1.0.0": schema("1.0.0")}
+    author.write({**records, **labels, f"{LENS}/l": other})
+    for place in (gone, at(f"{LABEL}/c"), at(f"{SCHEMA}/point:1.0.0")):
+        operator.takedown(replica, AtUri(place), "spam")
+    for method, params, name in (
+        ("getEntry", {"uri": gone}, "RecordNotFound"),
+        ("getEntry", {"uri": gone, "proof": "true"}, "RecordNotFound"),
+        ("resolveLabel", {"handle": ALICE, "name": "cats"}, "TargetNotFound"),
+        ("resolveLabel", {"handle": ALICE, "name": "rude"}, "LabelNotFound"),
+        ("resolveSchema", {"handle": ALICE, "schemaId": "Point"}, "SchemaNotFound"),
+        ("resolveSchema", {"handle": ALICE, "schemaId": "point"}, "SchemaNotFound"),
+    ):
+        assert asker.error(method, **params) == (404, name)
+    found = lambda **params: [view["uri"] for view in asker.get("searchDatasets", **params).json["entries"]]
+    assert (found(), found(q="felines"), found(q="rude"), found(q="hounds")) == ([stays], [], [], [stays])
+    assert [view["uri"] for view in asker.get("listEntries", repo=ALICE).json["entries"]] == [stays]
+    assert [view["uri"] for view in asker.get("getEntries", uris=[gone, stays]).json["entries"]] == [stays]
+    assert asker.get("listSchemas").json["schemas"] == []
+    links = asker.get("listBacklinks", uri=stays).json["backlinks"]
+    assert [link["record"]["uri"] for link in links] == [at(f"{LABEL}/b")]
+    assert asker.get("describeService").json["recordCount"] == 4
+    assert asker.get("getProfile", repo=ALICE).json["counts"]["entries"] == 1
+    with pytest.raises(NotFoundError):
+        replica.read(lambda reading: reading.account(ALICE).proofs([f"{ENTRY}/a"]))
+    author.write({f"{ENTRY}/a": None})
+    author.write({f"{ENTRY}/a": entry("felines again")})
+    assert (found(q="felines"), asker.error("getEntry", uri=gone)) == ([], (404, "RecordNotFound"))
+    operator.restore(replica, AtUri(gone))
+    assert found(q="felines") == [gone]
+    assert asker.get("getEntry", uri=gone, proof="true").json["entry"]["name"] == "felines again"
+    with pytest.raises(NotFoundError, match="not taken down"):
+        operator.restore(replica, AtUri(gone))
 
 
 # --- pages

@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 
 from atdata.appview.opening import TABLES
+from atdata.appview.operator import restore, takedown
 from atdata.appview.xrpc.lexicons import method_lexicons
 from atdata.atproto.datamodel import from_json
-from atdata.atproto.syntax import Did
+from atdata.atproto.syntax import AtUri, Did
 from atdata.databases import open_connection
 from atdata.errors import NetworkError
 from atdata.replica import Replica
-from atdata.replica.changes import ChangeHorizon
+from atdata.replica.changes import ChangeHorizon, log_bounds, prune_log
 from support.appviews import ALICE, BOB, ENTRY, NAMESPACE, Asker, Author, answering, entry, frames
 
 THIRD = Did("did:plc:44ybard66vv44zksje25o7dz")
@@ -31,11 +32,12 @@ def appview(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Re
         yield pair
 
 
-def said(frame: dict[str, Any]) -> tuple[str, str]:
-    """What happened, and where; the frame is what the lexicon says."""
+def said(frame: dict[str, Any]) -> tuple[str, str | bool]:
+    """What happened, and where, or whether an account is shown; the frame is what the lexicon says."""
     method = f"{NAMESPACE}.subscribeChanges"
-    method_lexicons().validate_message(method, from_json({**frame, "$type": f"{method}#change"}))
-    return frame["type"], frame["rkey"]
+    kind = "account" if frame["type"] == "account" else "change"
+    method_lexicons().validate_message(method, from_json({**frame, "$type": f"{method}#{kind}"}))
+    return frame["type"], frame["active"] if kind == "account" else frame["rkey"]
 
 
 def test_changes_come_as_they_are_made_and_again_from_a_cursor(appview: Any) -> None:
@@ -87,12 +89,50 @@ def test_of_a_hidden_account_only_what_is_gone_is_said(appview: Any) -> None:
     replica, asker = appview
     author, other = Author(replica), Author(replica, BOB)
     author.write({f"{ENTRY}/a": entry("a")})
-    replica.write(lambda writing: writing.set_status(ALICE, "deleted"))
+    replica.write(lambda writing: writing.set_status(ALICE, "deleted", 1))
     replica.write(lambda writing: writing.purge(ALICE, 0) and None)
     other.write({f"{ENTRY}/b": entry("b")})
     with asker.follow(0) as socket:
-        seen = frames(socket, 2)
-    assert [(frame["did"], *said(frame)) for frame in seen] == [(ALICE, "delete", "a"), (BOB, "create", "b")]
+        seen = frames(socket, 3)
+    happened = [(ALICE, "account", False), (ALICE, "delete", "a"), (BOB, "create", "b")]
+    assert [(frame["did"], *said(frame)) for frame in seen] == happened
+
+
+def test_who_follows_learns_what_is_hidden_and_shown_again(appview: Any) -> None:
+    replica, asker = appview
+    author = Author(replica)
+    author.write({f"{ENTRY}/a": entry("a"), f"{ENTRY}/b": entry("b")})
+    with asker.follow(2) as live:
+        takedown(replica, AtUri(f"at://{ALICE}/{ENTRY}/a"), "spam")
+        author.write({f"{ENTRY}/a": entry("a", description="still there"), f"{ENTRY}/b": None})
+        seen = frames(live, 2)
+        restore(replica, AtUri(f"at://{ALICE}/{ENTRY}/a"))
+        seen += frames(live, 1)
+        takedown(replica, ALICE, "spam")
+        restore(replica, ALICE)
+        seen += frames(live, 2)
+    happened = [("delete", "a"), ("delete", "b"), ("create", "a"), ("account", False), ("account", True)]
+    assert [said(frame) for frame in seen] == happened
+    assert seen[2]["record"]["description"] == "still there"
+    assert {"cid", "record"} & set(seen[0]) == set()
+
+
+def test_the_log_is_kept_so_long_and_no_longer(appview: Any) -> None:
+    replica, asker = appview
+    author = Author(replica)
+    for number in range(6):
+        author.write({f"{ENTRY}/{number}": entry("e")})
+    moments = [m for (m,) in replica.read(lambda reading: reading.sql.all("SELECT moment FROM replica_changes"))]
+    pruned = lambda *bounds: replica.write(lambda writing: prune_log(writing.sql, *bounds))
+    assert [pruned(0, 100), pruned(0, 4), pruned(sorted(moments)[3], 100)] == [0, 2, 1]
+    assert replica.read(lambda reading: log_bounds(reading.sql)) == (4, 6)
+    assert [pruned(2**60, 0, 1), pruned(2**60, 0), pruned(2**60, 0)] == [1, 1, 0], "the newest stays"
+    with asker.follow(3) as socket:
+        info, last = frames(socket, 2)
+    assert (info["name"], last["seq"]) == ("OutdatedCursor", 6)
+    with asker.follow(6) as socket:
+        author.write({f"{ENTRY}/x": entry("e")})
+        assert said(frames(socket, 1)[0]) == ("create", "x")
 
 
 @pytest.mark.served

@@ -288,11 +288,11 @@ def test_an_account_that_is_not_active_is_hidden_and_comes_back(replicas: Any) -
     bring(replica, proven, blocks)
     uri = AtUri(f"at://{DID}/{ENTRY}/a")
     for status in ("deactivated", "suspended", "takendown", "deleted"):
-        replica.write(lambda writing, status=status: writing.set_status(DID, status))
+        replica.write(lambda writing, status=status: writing.set_status(DID, status, 1))
         assert replica.read(lambda reading: (reading.get(uri), page_of(reading.sql, ENTRY, 9).records)) == (None, [])
         with pytest.raises(NotFoundError):
             proof(replica, uri)
-    replica.write(lambda writing: writing.set_status(DID, "active"))
+    replica.write(lambda writing: writing.set_status(DID, "active", 1))
     assert replica.read(lambda reading: len(page_of(reading.sql, ENTRY, 9).records)) == 1
     follower = Follower()
     gone = replica.write(lambda writing: writing.purge(DID, 5))

@@ -289,7 +289,7 @@ def take(world: World, replica: Replica, who: int, step: Any, now: int) -> None:
         replica.write(lambda writing: writing.purge(account.did, now))
         account.records.clear()
     elif isinstance(step, str):
-        replica.write(lambda writing: writing.set_status(account.did, step))
+        replica.write(lambda writing: writing.set_status(account.did, step, 1))
         world.shown[who] = step == "active"
     else:
         account.put(replica, step, now)

@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from typing import Any
 
 from atdata.appview import operator
-from atdata.appview.ingest import TABLES, Ingester, IngestPace
+from atdata.appview.ingest import Ingester, IngestPace
+from atdata.appview.opening import TABLES
 from atdata.atproto.cid import Cid
 from atdata.atproto.events import CommitEvent
 from atdata.atproto.syntax import Did
 from atdata.databases import open_connection
 from atdata.replica import Replica
-from atdata.replica.tables import TABLES as REPLICA_TABLES
 from atdata.settings import Settings
 from atdata.testing import Devnet
 from atdata.testing.devnet.accounts import PdsAccount
@@ -28,8 +28,8 @@ PACE = IngestPace(workers=4, lease_seconds=5.0, sweep_seconds=0.2, retry_seconds
 
 
 def replica_at(address: str) -> Replica:
-    """A replica with the tables of ingest."""
-    return Replica(open_connection(address, [REPLICA_TABLES, TABLES], durable=False))
+    """A replica with the tables of an AppView, without a search that follows."""
+    return Replica(open_connection(address, TABLES, durable=False))
 
 
 def settings_of(net: Any) -> Settings:

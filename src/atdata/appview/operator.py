@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from typing import Literal
 
 from atdata.appview.ingest.accounts import Decision, decide
 from atdata.appview.ingest.lease import now
 from atdata.appview.ingest.rejected import Rejected
 from atdata.appview.ingest.upstream import upstream_url
-from atdata.atproto.syntax import Did
-from atdata.errors import NotFoundError
+from atdata.atproto.syntax import AtUri, Did
+from atdata.errors import NotFoundError, UsageError
 from atdata.replica import Replica, Statements, Writing, doubt_identity
+from atdata.replica.changes import log_bounds
+from atdata.replica.hiding import hide_record, show_record
+from atdata.replica.statements import database_size
 from atdata.trust import TrustChange, VerifierList, changes_of, distrust, trust, verifiers_at
 
 
@@ -42,22 +45,47 @@ class IngestStatus:
     """The state of ingest.
 
     Attributes:
+        ingesting: whether a process ingests just now.
         upstreams: each.
         accounts: how many are in each state.
         behind: how many repositories are to be compared with their servers.
         failing: how many of these were tried in vain.
         rejected: how many things could not be taken, so far.
         records: how many records are kept.
+        changes: how many changes the log keeps.
+        search_pending: how many tasks the search has put off.
+        bytes: the size of the database.
         moment: of all this, in microseconds since 1970.
     """
 
+    ingesting: bool
     upstreams: list[UpstreamStatus]
     accounts: dict[str, int]
     behind: int
     failing: int
     rejected: int
     records: int
+    changes: int
+    search_pending: int
+    bytes: int
     moment: int = field(default_factory=now)
+
+
+@dataclass(frozen=True)
+class OperatorDecision:
+    """A decision of the operator's.
+
+    Attributes:
+        subject: the DID of an account, or the address of a record.
+        decision: what it is.
+        since: when, in microseconds since 1970.
+        why: in the operator's words.
+    """
+
+    subject: str
+    decision: Literal["takedown", "block"]
+    since: int
+    why: str
 
 
 def add(replica: Replica, did: Did) -> None:
@@ -80,14 +108,51 @@ def reindex(replica: Replica, did: Did) -> None:
     replica.write(work)
 
 
-def takedown(replica: Replica, did: Did, why: str, decision: Decision = "takedown") -> None:
-    """Hide an account; with `block`, keep nothing of it, now and later."""
-    replica.write(lambda writing: decide(writing, did, decision, why, now()))
+def takedown(replica: Replica, subject: Did | AtUri, why: str, decision: Decision = "takedown") -> None:
+    """Hide an account, or a record; with `block`, keep nothing of an account, now and later.
+
+    Raises:
+        UsageError: the address is none of a record by DID, or a record is to be blocked.
+    """
+    if isinstance(subject, Did):
+        replica.write(lambda writing: decide(writing, subject, decision, why, now()))
+        return
+    did, key = _record(subject)
+    if decision == "block":
+        raise UsageError("a record cannot be blocked", actual=subject, hint="Take it down, or block its account.")
+    replica.write(lambda writing: hide_record(writing, did, key, why, now()))
 
 
-def restore(replica: Replica, did: Did) -> None:
-    """Take back what was decided of an account."""
-    replica.write(lambda writing: decide(writing, did, None, "", now()))
+def restore(replica: Replica, subject: Did | AtUri) -> None:
+    """Take back what was decided of an account, or a record.
+
+    Raises:
+        NotFoundError: nothing was decided of it.
+        UsageError: the address is none of a record by DID.
+    """
+
+    def work(writing: Writing) -> bool:
+        if isinstance(subject, Did):
+            found = writing.sql.first("SELECT 1 FROM ingest_decisions WHERE did = ?", subject) is not None
+            if found:
+                decide(writing, subject, None, "", now())
+            return found
+        did, key = _record(subject)
+        return show_record(writing, did, key, now())
+
+    if not replica.write(work):
+        raise NotFoundError("this was not taken down", uri=subject)
+
+
+def decisions(replica: Replica) -> list[OperatorDecision]:
+    """All that was decided here and stands, the newest first."""
+    accounts = "SELECT did, decision, since, why FROM ingest_decisions"
+    records = "SELECT did, key, since, why FROM replica_hidden"
+    of_accounts, of_records = replica.read(lambda reading: (reading.sql.all(accounts), reading.sql.all(records)))
+    found = [OperatorDecision(did, decision, since, _text(why)) for did, decision, since, why in of_accounts]
+    for did, key, since, why in of_records:
+        found.append(OperatorDecision(f"at://{did}/{_text(key)}", "takedown", since, _text(why)))
+    return sorted(found, key=lambda decided: -decided.since)
 
 
 def trust_verifier(replica: Replica, did: str, why: str, methods: Sequence[str] = ()) -> int:
@@ -157,10 +222,28 @@ def replay(replica: Replica, upstream: str, cursor: int) -> None:
     replica.write(work)
 
 
-def rebuild(replica: Replica) -> int:
-    """Make all that is derived from records anew: columns, links, and the tables of derivations. The number of records."""
-    dids = replica.read(lambda reading: [Did(did) for (did,) in reading.sql.all("SELECT did FROM replica_accounts")])
-    return sum(replica.write(partial(Writing.rederive, did=did)) for did in dids)
+def accounts(replica: Replica) -> list[Did]:
+    """The accounts that are followed."""
+    found = "SELECT did FROM replica_accounts ORDER BY id"
+    return [Did(did) for (did,) in replica.read(lambda reading: reading.sql.all(found))]
+
+
+def rebuild(replica: Replica, did: Did) -> int:
+    """Make all that is derived from an account's records anew: columns, links, and the tables of derivations.
+
+    Returns:
+        The number of records.
+    """
+    return replica.write(lambda writing: writing.rederive(did))
+
+
+_COUNTS = {
+    "behind": "SELECT count(*) FROM replica_accounts WHERE behind IS NOT NULL",
+    "failing": "SELECT count(*) FROM replica_accounts WHERE behind IS NOT NULL AND tries > 0",
+    "rejected": "SELECT COALESCE(max(number), 0) FROM ingest_rejected",
+    "records": "SELECT count(*) FROM replica_records",
+    "search_pending": "SELECT count(*) FROM search_pending",
+}
 
 
 def status(replica: Replica) -> IngestStatus:
@@ -170,12 +253,14 @@ def status(replica: Replica) -> IngestStatus:
         upstreams = sql.all(
             "SELECT url, cursor, event_at, listed_at, swept_at, sweep_at FROM ingest_upstreams ORDER BY id"
         )
-        (behind,) = sql.first("SELECT count(*) FROM replica_accounts WHERE behind IS NOT NULL")
-        (failing,) = sql.first("SELECT count(*) FROM replica_accounts WHERE behind IS NOT NULL AND tries > 0")
-        (rejected,) = sql.first("SELECT COALESCE(max(number), 0) FROM ingest_rejected")
-        (records,) = sql.first("SELECT count(*) FROM replica_records")
-        accounts = dict(sql.all("SELECT status, count(*) FROM replica_accounts GROUP BY status"))
-        return IngestStatus([UpstreamStatus(*row) for row in upstreams], accounts, behind, failing, rejected, records)
+        return IngestStatus(
+            ingesting=sql.first("SELECT 1 FROM ingest_lease WHERE ends_at > ?", now()) is not None,
+            upstreams=[UpstreamStatus(*row) for row in upstreams],
+            accounts=dict(sql.all("SELECT status, count(*) FROM replica_accounts GROUP BY status")),
+            changes=1 + log_bounds(sql)[1] - log_bounds(sql)[0],
+            bytes=database_size(sql),
+            **{name: int(sql.first(question)[0]) for name, question in _COUNTS.items()},
+        )
 
     return replica.read(lambda reading: ask(reading.sql))
 
@@ -188,6 +273,16 @@ def rejected(replica: Replica, limit: int = 100) -> list[Rejected]:
         Rejected(what, bytes(reason).decode(), upstream, seq, did and bytes(did).decode(), bytes(head))
         for what, reason, upstream, seq, did, head in rows
     ]
+
+
+def _record(uri: AtUri) -> tuple[Did, str]:
+    if not isinstance(uri.authority, Did) or uri.collection is None or uri.rkey is None:
+        raise UsageError("not the address of a record", expected="at://DID/COLLECTION/KEY", actual=uri)
+    return uri.authority, f"{uri.collection}/{uri.rkey}"
+
+
+def _text(raw: bytes) -> str:
+    return bytes(raw).decode("utf-8", "replace")
 
 
 def _check_followed(sql: Statements, did: Did) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import takewhile
 
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import Did
@@ -14,17 +15,17 @@ _RUNNING = """SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint,
 
 @dataclass(frozen=True, slots=True)
 class LoggedChange:
-    """A change of a record in the log.
+    """A change in the log.
 
     Attributes:
         number: of the change; a later one has a higher number.
         moment: when it was written here, in microseconds since 1970.
-        action: `create`, `update` or `delete`.
+        action: `create`, `update` or `delete`; `hide` or `show` where that alone has changed.
         did: the account.
-        key: `collection/rkey`.
+        key: `collection/rkey`; empty where all of the account was hidden, or shown again.
         cid: the record after; `None` where it was deleted.
         block: its bytes, if it is still there and is shown.
-        shown: whether the account is active.
+        shown: whether the account is active, and the record not hidden.
     """
 
     number: int
@@ -73,16 +74,35 @@ def log_bounds(sql: Statements) -> tuple[int, int]:
 def changes_between(sql: Statements, after: int, until: int, limit: int) -> list[LoggedChange]:
     """The changes after a number, up to another, in their order."""
     rows = sql.all(
-        """SELECT c.number, c.moment, c.action, a.did, c.key, c.cid, r.block, a.status
+        """SELECT c.number, c.moment, c.action, a.did, c.key, c.cid, r.block, a.status, h.since
         FROM replica_changes c JOIN replica_accounts a ON a.id = c.account
         LEFT JOIN replica_records r ON r.account = c.account AND r.key = c.key AND r.cid = c.cid
+        LEFT JOIN replica_hidden h ON h.did = a.did AND h.key = c.key
         WHERE c.number > ? AND c.number <= ? ORDER BY c.number LIMIT ?""",
         *(after, until, limit),
     )
     found = []
-    for number, moment, action, did, key, cid, block, status in rows:
-        shown = status == "active"
+    for number, moment, action, did, key, cid, block, status, hidden in rows:
+        shown = status == "active" and hidden is None
         body = bytes(block) if shown and block is not None else None
         of = cid and Cid.from_bytes(bytes(cid))
         found.append(LoggedChange(number, moment, action, Did(did), bytes(key).decode(), of, body, shown))
     return found
+
+
+def prune_log(sql: Statements, before: int, most: int, limit: int = 2000) -> int:
+    """Let the oldest changes go; how many went. The newest always stays: the log has an end.
+
+    Args:
+        sql: in a transaction that writes.
+        before: changes before this moment go.
+        most: so many may stay.
+        limit: how many may go at once.
+    """
+    _, newest = log_bounds(sql)
+    rows = sql.all("SELECT number, moment FROM replica_changes ORDER BY number LIMIT ?", limit)
+    old = takewhile(lambda row: row[0] < newest and (row[1] < before or row[0] <= newest - most), rows)
+    numbers = [number for number, _ in old]
+    if numbers:
+        sql.run("DELETE FROM replica_changes WHERE number <= ?", numbers[-1])
+    return len(numbers)

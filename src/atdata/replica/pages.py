@@ -9,11 +9,12 @@ from atdata.atproto.syntax import AtUri, Did
 from atdata.replica.reading import records_where
 from atdata.replica.statements import Statements
 from atdata.replica.stored import StoredRecord
+from atdata.replica.tables import SHOWN
 
 MAX_BYTES = 2_000_000
 """Bytes of records on a page, after which it has no more; a larger one stands alone."""
 
-_READABLE = "a.status = 'active' AND r.validity <> 'invalid'"
+_READABLE = f"{SHOWN} AND r.validity <> 'invalid'"
 
 
 @dataclass(frozen=True, slots=True)

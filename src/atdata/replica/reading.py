@@ -13,10 +13,11 @@ from atdata.atproto.syntax import AtUri, Did
 from atdata.errors import NotFoundError
 from atdata.replica.statements import Statements
 from atdata.replica.stored import StoredRecord
+from atdata.replica.tables import SHOWN
 from atdata.replica.writing import HeadRow, KnownBlocks
 
 _FROM = f"SELECT {StoredRecord.COLUMNS} FROM replica_records r JOIN replica_accounts a ON a.id = r.account"  # noqa: S608  names of ours
-_SHOWN = "a.status = 'active'"
+_HIDDEN = "SELECT key FROM replica_hidden WHERE did = ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +81,12 @@ class AccountReading:
 
     def get(self, key: str) -> StoredRecord | None:
         """The record at a key of its tree."""
-        return next(iter(self._all(f"WHERE a.did = ? AND r.key = ? AND {_SHOWN}", self.did, key.encode())), None)
+        return next(iter(self._all(f"WHERE a.did = ? AND r.key = ? AND {SHOWN}", self.did, key.encode())), None)
 
     def named(self, kind: str, name: str) -> list[StoredRecord]:
         """The records of a kind under a name: by version, the newest first, of equals the latest."""
         order = "ORDER BY r.sort_key DESC, r.sorted_at DESC, r.key DESC"
-        where = f"WHERE a.did = ? AND r.kind = ? AND r.name = ? AND {_SHOWN} {order}"
+        where = f"WHERE a.did = ? AND r.kind = ? AND r.name = ? AND {SHOWN} {order}"
         return self._all(where, self.did, kind, name.encode("utf-8", "surrogatepass"))
 
     def all(self, kind: str, limit: int | None = None) -> list[StoredRecord]:
@@ -95,7 +96,7 @@ class AccountReading:
             kind: of which.
             limit: how many at most; those that are invalid do not count.
         """
-        where, order = f"WHERE a.did = ? AND r.kind = ? AND {_SHOWN}", "ORDER BY r.key DESC"
+        where, order = f"WHERE a.did = ? AND r.kind = ? AND {SHOWN}", "ORDER BY r.key DESC"
         if limit is None:
             return self._all(f"{where} {order}", self.did, kind)
         read = self._all(f"{where} AND r.validity <> 'invalid' {order} LIMIT ?", self.did, kind, limit)
@@ -105,18 +106,18 @@ class AccountReading:
 
     def targeting(self, kind: str, target: AtUri) -> list[StoredRecord]:
         """The records of a kind that are nothing without another; the newest key first."""
-        where = f"WHERE a.did = ? AND r.kind = ? AND r.target = ? AND {_SHOWN} ORDER BY r.key DESC"
+        where = f"WHERE a.did = ? AND r.kind = ? AND r.target = ? AND {SHOWN} ORDER BY r.key DESC"
         return self._all(where, self.did, kind, str(target).encode())
 
     def naming_blobs(self, cids: Iterable[Cid]) -> list[StoredRecord]:
         """The records that name some blobs."""
-        named = f"JOIN replica_links l ON l.record = r.id WHERE l.target = ? AND l.relation = 'blob' AND a.did = ? AND {_SHOWN}"
+        named = f"JOIN replica_links l ON l.record = r.id WHERE l.target = ? AND l.relation = 'blob' AND a.did = ? AND {SHOWN}"
         found = {row.number: row for cid in cids for row in self._all(named, str(cid).encode(), self.did)}
         return [found[number] for number in sorted(found)]
 
     def invalid(self) -> list[StoredRecord]:
         """The records that are none of their collection, the newest key first."""
-        return self._all(f"WHERE a.did = ? AND r.validity = 'invalid' AND {_SHOWN} ORDER BY r.key DESC", self.did)
+        return self._all(f"WHERE a.did = ? AND r.validity = 'invalid' AND {SHOWN} ORDER BY r.key DESC", self.did)
 
     def cid_at(self, key: str) -> Cid | None:
         """The CID at a key of its tree; `None` where nothing is."""
@@ -128,7 +129,7 @@ class AccountReading:
         """The CAR for each of some keys that proves the record there, or that there is none, at the head.
 
         Raises:
-            NotFoundError: nothing is known of the account.
+            NotFoundError: nothing is known of the account, or a record is hidden.
             ProofError: the database was changed by something else.
         """
         head = HeadRow.read(self.sql, self.did)
@@ -137,7 +138,10 @@ class AccountReading:
                 "nothing is known of an account", uri=AtUri.of(self.did), hint="It has to be fetched first."
             )
         known, commit = KnownBlocks(self.sql, head.account, {}), Cid.of_cbor(head.head)
-        found = {}
+        found, keys = {}, set(keys)
+        hidden = {bytes(key).decode() for (key,) in self.sql.all(_HIDDEN, self.did)} & keys
+        if hidden:
+            raise NotFoundError("nothing is shown of a record", uri=f"at://{self.did}/{min(hidden)}")
         for key, record, path in mst.proof_paths(head.root, keys, known):
             blocks = {commit: head.head, **{cid: known[cid] for cid in path}}
             if record is not None and record in known:

@@ -37,3 +37,14 @@ class Statements:
     def all(self, text: str, *values: object) -> list[Any]:
         """All rows that a statement finds."""
         return list(self.run(text, *values).fetchall())
+
+
+_SIZES = {
+    "sqlite": "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()",
+    "postgresql": "SELECT pg_database_size(current_database())",
+}
+
+
+def database_size(sql: Statements) -> int:
+    """The size of a whole database in bytes; of SQLite, without what its log has not yet brought in."""
+    return int(sql.first(_SIZES[sql.dialect.name])[0])

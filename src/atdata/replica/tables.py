@@ -74,7 +74,8 @@ _FIRST = (
         PRIMARY KEY (record, relation, target)
     ){by_key}""",
     "CREATE INDEX replica_links_target ON replica_links (target, relation)",
-    # Every change of a record, in the order in which it was written here; `record` was its number.
+    # Every change of a record, in the order in which it was written here; `record` was its number. `hide` and `show` are
+    # the actions where one is not to be shown, or again; with an empty key, of all of an account.
     """CREATE TABLE replica_changes (
         number {number},
         moment {integer} NOT NULL,
@@ -101,4 +102,21 @@ _SECOND = (
     "CREATE INDEX replica_identities_checked ON replica_identities (checked_at)",
 )
 
-TABLES = SqlTables("replica", [_FIRST, _SECOND])
+_THIRD = (
+    # Records that whoever runs this shows to nobody, whatever version of them is there, since when and why.
+    """CREATE TABLE replica_hidden (
+        did {text} NOT NULL,
+        key {bytes} NOT NULL,
+        since {integer} NOT NULL,
+        why {bytes} NOT NULL,
+        PRIMARY KEY (did, key)
+    ){by_key}""",
+    "CREATE INDEX replica_records_listed ON replica_records (account, kind, sorted_at, id)",
+    "CREATE INDEX replica_changes_account ON replica_changes (account)",
+)
+
+TABLES = SqlTables("replica", [_FIRST, _SECOND, _THIRD])
+
+SHOWN = """a.status = 'active' AND NOT EXISTS
+    (SELECT 1 FROM replica_hidden h WHERE h.did = a.did AND h.key = r.key)"""
+"""The condition under which a record `r` of an account `a` is shown to anybody."""

@@ -23,6 +23,8 @@ from atdata.replica.tables import PREFIXES
 Status = Literal["active", "deactivated", "suspended", "takendown", "deleted"]
 """The state of an account. Only an active one's records are shown to anybody."""
 
+_LOG = "INSERT INTO replica_changes (moment, action, account, key, record, cid) VALUES (?, ?, ?, ?, ?, ?)"
+
 
 @dataclass(frozen=True, slots=True)
 class RecordChange:
@@ -231,9 +233,8 @@ class Writing:
         self.sql.run_each("INSERT INTO replica_links (record, relation, target, cid) VALUES (?, ?, ?, ?)", links)
 
     def _log(self, account: int, changes: Sequence[RecordChange], now: int) -> None:
-        insert = "INSERT INTO replica_changes (moment, action, account, key, record, cid) VALUES (?, ?, ?, ?, ?, ?)"
         rows = [(now, c.action, account, c.key.encode(), c.number, c.cid and bytes(c.cid)) for c in changes]
-        self.sql.run_each(insert, rows)
+        self.sql.run_each(_LOG, rows)
 
     def mark_behind(self, did: Did, reason: str) -> None:
         """Note that a repository must be compared with its own server; the reason that was first given stays."""
@@ -272,12 +273,29 @@ class Writing:
         """Note when the server of an account was asked for its newest commit."""
         self.sql.run("UPDATE replica_accounts SET looked_at = ? WHERE id = ?", now, self.head(did).account)
 
-    def set_status(self, did: Did, status: Status) -> None:
+    def set_status(self, did: Did, status: Status, now: int) -> None:
         """Show an account, or hide it."""
-        account = self.head(did).account
+        head, visible = self.head(did), status == "active"
+        account = head.account
         self.sql.run("UPDATE replica_accounts SET status = ? WHERE id = ?", status, account)
+        if head.head is not None and visible != (head.status == "active"):
+            self.sql.run(_LOG, now, "show" if visible else "hide", account, b"", 0, None)
         for derivation in self._derivations:
-            derivation.show(self.sql, account, status == "active")
+            derivation.show(self.sql, account, visible)
+
+    def turn(self, did: Did, key: str, action: Literal["hide", "show"], now: int) -> None:
+        """Note that a record, if it is there, is hidden from now on, or shown; derivations look at it anew."""
+        found = """SELECT r.id, r.account, r.cid, r.block FROM replica_records r
+            JOIN replica_accounts a ON a.id = r.account WHERE a.did = ? AND r.key = ?"""
+        row = self.sql.first(found, did, key.encode())
+        if row is None:
+            return
+        number, account, raw, block = row
+        cid = Cid.from_bytes(raw)
+        self.sql.run(_LOG, now, action, account, key.encode(), number, bytes(cid))
+        columns = columns_of(did, key, cid, None if block is None else bytes(block))
+        for derivation in self._derivations:
+            derivation.apply(self.sql, account, [RecordChange(number, "update", key, cid, columns)])
 
     def rederive(self, did: Did) -> int:
         """Make all that is derived from an account's records anew; the number of records."""

@@ -20,6 +20,7 @@ from atdata.atproto.syntax import AtUri
 from atdata.errors import UsageError
 from atdata.records.nsids import SCHEMA
 from atdata.replica import Statements, StoredRecord
+from atdata.replica.tables import SHOWN
 from atdata.search.engines import Matches, TokenQuery, word_index
 from atdata.search.facets import Facet, FacetKind
 from atdata.search.packing import Numbers, count_codes
@@ -103,8 +104,8 @@ Compatible = Callable[[Statements, AtUri], Sequence[Cid]]
 
 def same_content(sql: Statements, schema: AtUri) -> Sequence[Cid]:
     """The content identity of a schema that the replica holds; none where it holds it not."""
-    found = """SELECT r.content FROM replica_accounts a JOIN replica_records r ON r.account = a.id
-        WHERE a.did = ? AND r.key = ? AND r.kind = ? AND a.status = 'active' AND r.content IS NOT NULL"""
+    found = f"""SELECT r.content FROM replica_accounts a JOIN replica_records r ON r.account = a.id
+        WHERE a.did = ? AND r.key = ? AND r.kind = ? AND {SHOWN} AND r.content IS NOT NULL"""  # noqa: S608
     _, _, key = schema.removeprefix("at://").partition("/")
     row = sql.first(found, str(schema.authority), key.encode(), SCHEMA)
     return [] if row is None else [Cid.from_bytes(row[0])]

@@ -12,6 +12,7 @@ from atdata.atproto.syntax import Did
 from atdata.records.nsids import ENTRY, LABEL, LENS, SCHEMA, today
 from atdata.replica import RecordChange, Statements
 from atdata.replica.columns import RecordColumns, columns_of
+from atdata.replica.tables import SHOWN
 from atdata.search.document import COLUMNS, Context, Document, document_of, parts_of
 from atdata.search.engines import word_index
 from atdata.search.facets import COUNTED, Facet
@@ -231,9 +232,11 @@ class SearchIndex:
         self, sql: Statements, numbers: Sequence[int], known: Mapping[int, RecordColumns | None]
     ) -> Iterator[_Source]:
         rows = sql.all(
-            f"""SELECT r.id, r.account, a.did, r.kind, r.key, r.sorted_at, r.cid, r.block, h.account
+            f"""SELECT r.id, r.account, a.did, r.kind, r.key, r.sorted_at, r.cid, r.block,
+            COALESCE(h.account, t.since)
             FROM replica_records r JOIN replica_accounts a ON a.id = r.account
-            LEFT JOIN search_hidden h ON h.account = r.account WHERE r.id IN ({_marks(numbers)})""",  # noqa: S608
+            LEFT JOIN search_hidden h ON h.account = r.account
+            LEFT JOIN replica_hidden t ON t.did = a.did AND t.key = r.key WHERE r.id IN ({_marks(numbers)})""",  # noqa: S608
             *numbers,
         )
         for number, account, did, kind, raw, sorted_at, cid, block, hidden in rows:
@@ -268,8 +271,9 @@ class SearchIndex:
         accounts = {source.uri: source.account for source in sources if source.kind == ENTRY}
         labels: dict[str, list[str]] = {}
         for some in _chunks(list(accounts)):
-            found = f"SELECT account, target, name FROM replica_records WHERE target IN ({_marks(some)}) AND kind = ?"  # noqa: S608
-            for account, target, name in sql.all(f"{found} ORDER BY name", *(uri.encode() for uri in some), LABEL):
+            found = f"""SELECT r.account, r.target, r.name FROM replica_records r JOIN replica_accounts a ON a.id = r.account
+                WHERE r.target IN ({_marks(some)}) AND r.kind = ? AND {SHOWN} ORDER BY r.name"""  # noqa: S608
+            for account, target, name in sql.all(found, *(uri.encode() for uri in some), LABEL):
                 uri = bytes(target).decode()
                 if accounts[uri] == account and name is not None:
                     labels.setdefault(uri, []).append(bytes(name).decode("utf-8", "replace"))

@@ -33,13 +33,14 @@ def status_of(active: bool, word: str | None) -> Status:
     return "active" if active else _WORDS.get(word, "deactivated")
 
 
-def hear(writing: Writing, upstream: int, event: AccountEvent) -> bool:
+def hear(writing: Writing, upstream: int, event: AccountEvent, moment: int) -> bool:
     """Take what an upstream says of an account; `False` where it has said something later.
 
     Args:
         writing: the transaction.
         upstream: who says it.
         event: of an account that is followed.
+        moment: when, in microseconds since 1970.
     """
     sql, status = writing.sql, status_of(event.active, event.status)
     said = "SELECT seq, hides FROM ingest_statements WHERE did = ? AND upstream = ?"
@@ -49,7 +50,7 @@ def hear(writing: Writing, upstream: int, event: AccountEvent) -> bool:
     sql.run("DELETE FROM ingest_statements WHERE did = ? AND upstream = ?", event.did, upstream)
     insert = "INSERT INTO ingest_statements (did, upstream, seq, status, hides) VALUES (?, ?, ?, ?, ?)"
     sql.run(insert, event.did, upstream, event.seq, status, hides if event.active else status)
-    settle(writing, event.did)
+    settle(writing, event.did, moment)
     return True
 
 
@@ -74,7 +75,7 @@ def confirm(writing: Writing, did: Did, hosted: HostedAccount, hosts: Collection
         sql.run(update, stated if hides else None, did, upstream)
     if status == "deleted" and any(stated == "deleted" for _, stated, _ in statements):
         writing.purge(did, moment)
-    settle(writing, did)
+    settle(writing, did, moment)
 
 
 def decide(writing: Writing, did: Did, decision: Decision | None, why: str, moment: int) -> None:
@@ -88,7 +89,7 @@ def decide(writing: Writing, did: Did, decision: Decision | None, why: str, mome
         writing.purge(did, moment)
     else:
         writing.mark_behind(did, "a decision was taken")
-    settle(writing, did)
+    settle(writing, did, moment)
 
 
 def is_blocked(writing: Writing, did: Did) -> bool:
@@ -97,11 +98,11 @@ def is_blocked(writing: Writing, did: Did) -> bool:
     return writing.sql.first(found, did) is not None
 
 
-def settle(writing: Writing, did: Did) -> None:
+def settle(writing: Writing, did: Did, moment: int) -> None:
     """Show an account, or hide it, by all that is known."""
     status = _settled(writing, did)
     if writing.head(did).status != status:
-        writing.set_status(did, status)
+        writing.set_status(did, status, moment)
 
 
 def _settled(writing: Writing, did: Did) -> Status:

@@ -219,7 +219,7 @@ class Batch:
         self.counted["changes"] += len(moved.changes)
 
     def _account(self, read: FrameRead, event: AccountEvent) -> None:
-        if not hear(self._writing, read.upstream, event):
+        if not hear(self._writing, read.upstream, event, self._moment):
             self.counted["past"] += 1
         elif not event.active or self._writing.head(event.did).status != "active":
             self._mark(event.did, "its state is to be asked for")

@@ -117,7 +117,7 @@ class Ingester:
         for did, upstream in said:
             if upstream not in [each.number for each in upstreams]:
                 writing.sql.run("DELETE FROM ingest_statements WHERE did = ? AND upstream = ?", did, upstream)
-                settle(writing, did)
+                settle(writing, did, now())
         return upstreams
 
     def _keep(self, stopping: threading.Event) -> None:

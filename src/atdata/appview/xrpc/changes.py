@@ -31,6 +31,8 @@ METHOD = f"{NAMESPACE}.subscribeChanges"
 MAX_SUBSCRIBERS = 200
 _AT_ONCE, _PAUSE, _FRESH = 200, 0.2, 0.1
 _REFUSED, _BUSY = 1008, 1013  # WebSocket's own codes
+_GONE = ("delete", "hide")
+_TYPES = {"hide": "delete", "show": "create"}  # to those who follow, what is shown is what is there
 
 
 class ChangeStream:
@@ -76,7 +78,7 @@ class ChangeStream:
             until = await self._newest()
             changes = await self._between(after, until)
             for change in changes:
-                if change.shown or change.action == "delete":  # that something is gone tells nothing of it
+                if change.shown or not change.key or change.action in _GONE:  # that it is gone tells nothing of it
                     await socket.send_text(_frame(change))
                 after = change.number
             if not changes:
@@ -128,18 +130,21 @@ async def _refuse(socket: WebSocket, failure: QueryFailure, code: int) -> None:
 
 
 def _frame(change: LoggedChange) -> str:
+    if not change.key:
+        state = {"did": str(change.did), "active": change.action == "show", "timestamp": moment_text(change.moment)}
+        return _text({"seq": change.number, "type": "account", **state})
     collection, _, rkey = change.key.partition("/")
     said: dict[str, Any] = {
         "seq": change.number,
-        "type": change.action,
+        "type": _TYPES.get(change.action, change.action),
         "collection": collection,
         "did": str(change.did),
         "rkey": rkey,
         "timestamp": moment_text(change.moment),
     }
-    if change.cid is not None:
+    if change.cid is not None and change.action != "hide":
         said["cid"] = str(change.cid)
-    if change.block is not None:
+    if change.block is not None and change.action != "hide":
         with suppress(DataModelError):
             said |= {"record": record} if (record := record_json(cbor.decode(change.block))) is not None else {}
     return _text(said)

@@ -7,11 +7,12 @@ from typing import Any
 from atdata.appview.xrpc.asking import AskedQuery
 from atdata.records.nsids import ENTRY, LABEL, LENS, LENS_VERIFICATION, SCHEMA
 from atdata.replica.statements import Statements
-from atdata.replica.tables import COLLECTIONS
+from atdata.replica.tables import COLLECTIONS, SHOWN
 
 _KINDS = {"entries": ENTRY, "schemas": SCHEMA, "lenses": LENS, "labels": LABEL, "verifications": LENS_VERIFICATION}
-_COUNT = """SELECT count(*) FROM replica_records WHERE validity <> 'invalid' AND account NOT IN
-    (SELECT id FROM replica_accounts WHERE status <> 'active')"""
+_READABLE = (
+    f"FROM replica_records r JOIN replica_accounts a ON a.id = r.account WHERE {SHOWN} AND r.validity <> 'invalid'"
+)
 
 
 def get_profile(asked: AskedQuery) -> dict[str, Any]:
@@ -19,8 +20,7 @@ def get_profile(asked: AskedQuery) -> dict[str, Any]:
     did = asked.account(asked.params["repo"])
     head, handle = asked.reading.account(did).head(), asked.views.handle(did)
     assert head is not None
-    found = """SELECT r.kind, count(*) FROM replica_records r JOIN replica_accounts a ON a.id = r.account
-        WHERE a.did = ? AND r.validity <> 'invalid' GROUP BY r.kind"""
+    found = f"SELECT r.kind, count(*) {_READABLE} AND a.did = ? GROUP BY r.kind"
     counts = dict(asked.reading.sql.all(found, did))
     return {
         "did": str(did),
@@ -31,7 +31,7 @@ def get_profile(asked: AskedQuery) -> dict[str, Any]:
 
 
 class RecordCount:
-    """The number of records that are shown, counted anew where one has changed, or an account was shown or hidden."""
+    """The number of records that are shown, counted anew where the log of changes has grown."""
 
     def __init__(self) -> None:
         self._known: tuple[object, int] | None = None
@@ -39,12 +39,11 @@ class RecordCount:
     def of(self, sql: Statements) -> int:
         """The number now."""
         (newest,) = sql.first("SELECT max(number) FROM replica_changes")
-        hidden = tuple(number for (number,) in sql.all("SELECT id FROM replica_accounts WHERE status <> 'active'"))
         known = self._known
-        if known is not None and known[0] == (newest, hidden):
+        if known is not None and known[0] == newest:
             return known[1]
-        count = int(sql.first(_COUNT)[0])
-        self._known = ((newest, hidden), count)
+        count = int(sql.first(f"SELECT count(*) {_READABLE}")[0])
+        self._known = (newest, count)
         return count
 
     def describe_service(self, asked: AskedQuery) -> dict[str, Any]:
