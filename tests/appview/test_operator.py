@@ -36,9 +36,9 @@ def test_what_a_relay_lists_is_followed_and_the_place_in_the_list_is_kept(
     upstream.asked.clear()
     with ingesting(replica, net, upstream.url):
         until_shown(replica, expected | late.shown(A))
+        until(lambda: {collection for collection, _ in upstream.asked} == set(COLLECTIONS))
     cursors = {collection: cursor for collection, cursor in upstream.asked if cursor}
     assert cursors == {ENTRY: "4"} or cursors == {ENTRY: "2"}
-    assert {collection for collection, _ in upstream.asked} == set(COLLECTIONS)
 
 
 @pytest.mark.parametrize(
