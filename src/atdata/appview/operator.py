@@ -88,9 +88,17 @@ class OperatorDecision:
     why: str
 
 
+_AT_ONCE = "UPDATE replica_accounts SET tries = 0, next_try = 0 WHERE did = ?"
+
+
 def add(replica: Replica, did: Did) -> None:
     """Follow an account."""
-    replica.write(lambda writing: writing.mark_behind(did, "it was added"))
+
+    def work(writing: Writing) -> None:
+        writing.mark_behind(did, "it was added")
+        writing.sql.run(_AT_ONCE, did)
+
+    replica.write(work)
 
 
 def reindex(replica: Replica, did: Did) -> None:
@@ -104,6 +112,7 @@ def reindex(replica: Replica, did: Did) -> None:
         _check_followed(writing.sql, did)
         writing.sql.run("UPDATE replica_accounts SET root = NULL WHERE did = ?", did)
         doubt_identity(writing, did, "it is to be fetched anew")
+        writing.sql.run(_AT_ONCE, did)
 
     replica.write(work)
 
@@ -226,6 +235,12 @@ def accounts(replica: Replica) -> list[Did]:
     """The accounts that are followed."""
     found = "SELECT did FROM replica_accounts ORDER BY id"
     return [Did(did) for (did,) in replica.read(lambda reading: reading.sql.all(found))]
+
+
+def marked(replica: Replica) -> dict[Did, int]:
+    """The accounts that are to be compared with their servers, and how often each was tried in vain."""
+    found = "SELECT did, tries FROM replica_accounts WHERE behind IS NOT NULL"
+    return {Did(did): tries for did, tries in replica.read(lambda reading: reading.sql.all(found))}
 
 
 def rebuild(replica: Replica, did: Did) -> int:

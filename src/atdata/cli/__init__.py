@@ -11,6 +11,7 @@ import typer
 
 import atdata
 from atdata.cli import (
+    appview,
     demo,
     doctor,
     importing,
@@ -76,6 +77,7 @@ app.add_typer(lens.app, name="lens")
 app.add_typer(policy.app, name="policy")
 app.command()(doctor.doctor)
 app.command()(serve.serve)
+app.add_typer(appview.app, name="appview")
 app.command()(services.up)
 app.command()(services.down)
 

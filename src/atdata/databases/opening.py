@@ -29,16 +29,33 @@ def open_connection(
     Raises:
         UsageError: no such database can be there.
     """
+    file = _file(where, what)
+    if file is None:
+        return PostgresConnection(Secret(str(revealed(where))), tables, what=what, durable=durable)
+    return SqliteConnection(file, tables, what=what, durable=durable)
+
+
+def is_there(where: str | Path, *, what: str = "the database") -> bool:
+    """True if there is a file at an address of SQLite; of a server only using it can tell.
+
+    Raises:
+        UsageError: no such database can be there.
+    """
+    file = _file(where, what)
+    return file is None or file.is_file()
+
+
+def _file(where: str | Path, what: str) -> Path | None:
+    """The file of SQLite at an address; `None` where that is a server's."""
     if isinstance(where, Path):
-        return SqliteConnection(where.absolute(), tables, what=what, durable=durable)
+        return where.absolute()
     text = str(revealed(where))
     scheme, found, place = text.partition("://")
     match scheme.lower() if found else "file":
         case "postgresql" | "postgres":
-            return PostgresConnection(Secret(text), tables, what=what, durable=durable)
+            return None
         case "sqlite" | "file":
-            path = checked_path(place if found else text).absolute()
-            return SqliteConnection(path, tables, what=what, durable=durable)
+            return checked_path(place if found else text).absolute()
         case other:
             raise UsageError(
                 f"{what} cannot be kept at {other}://",

@@ -25,7 +25,7 @@ def upstream_url(text: str) -> str:
     """
     parts = split_url(text.rstrip("/"))
     if parts.scheme not in ("ws", "wss") or not parts.hostname or parts.username or parts.path or parts.query:
-        raise UsageError("not the root of an upstream", expected="wss://HOST[:PORT]", actual=text[:200])
+        raise UsageError("not the root of an upstream", expected="wss://HOST", actual=text[:200])
     return f"{parts.scheme}://{parts.netloc.lower()}"
 
 

@@ -1,0 +1,248 @@
+"""`atdata appview`: what the operator of an AppView does with its database, also while `atdata serve` runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from atdata.appview import operator
+from atdata.appview.opening import open_appview
+from atdata.atproto.fetch import resolve_handle
+from atdata.atproto.syntax import AtUri, Did, parse_identifier
+from atdata.cli.options import Json
+from atdata.cli.output import facts, plural, say, say_json, size, table
+from atdata.databases import is_there
+from atdata.errors import NotFoundError, UsageError
+from atdata.progress import progress
+from atdata.replica import KeptIdentity, Replica
+from atdata.settings import Settings
+from atdata.transport import Transport
+
+app = typer.Typer(help="What the operator of an AppView does with its database.", no_args_is_help=True)
+
+Database = Annotated[
+    str | None,
+    typer.Option(help="Where atdata serve keeps it: sqlite:///PATH or postgresql://..."),
+]
+Accounts = Annotated[list[str], typer.Argument(help="DIDs or handles.")]
+_PAUSE = 0.2
+
+
+@app.command()
+def add(who: Accounts, database: Database = None, json: Json = False) -> None:
+    """Follow accounts that no upstream lists; the process that follows upstreams fetches and verifies them."""
+    with _opened(database) as replica:
+        dids = [_account(replica, name) for name in who]
+        for did in dids:
+            operator.add(replica, did)
+    _tell({"added": dids}, f"{plural(len(dids), 'account')} will be fetched.", json)
+
+
+@app.command()
+def reindex(
+    who: Annotated[list[str] | None, typer.Argument(help="DIDs or handles; with --all every account.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="All accounts that are followed.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="End once all were fetched, or failed.")] = False,
+    database: Database = None,
+    json: Json = False,
+) -> None:
+    """Fetch repositories anew, whatever is kept of them. They are shown as they were until then."""
+    if bool(who) == every:
+        raise UsageError("reindex takes accounts, or --all", hint="Name them, or say --all.")
+    with _opened(database) as replica:
+        dids = operator.accounts(replica) if every else [_account(replica, name) for name in who or ()]
+        with progress("marking", len(dids), "accounts") as bar:
+            bar.begin("marking", len(dids))
+            for did in dids:
+                operator.reindex(replica, did)
+                bar.advance(1)
+        failing = _wait(replica, dids) if wait else None
+    said = {"marked": dids} | ({} if failing is None else {"failing": failing})
+    words = f"{plural(len(dids), 'repository')} will be fetched anew." if failing is None else "Done."
+    _tell(said, words if not failing else f"Of {len(dids)}, these failed so far: {', '.join(failing)}", json)
+    if failing:
+        raise typer.Exit(1)
+
+
+@app.command()
+def takedown(
+    subject: Annotated[
+        str | None, typer.Argument(help="A DID or handle, or at://DID/COLLECTION/KEY; without one, what was decided.")
+    ] = None,
+    reason: Annotated[str | None, typer.Option(help="Why; it is kept, and shown to nobody else.")] = None,
+    block: Annotated[bool, typer.Option("--block", help="Keep nothing of the account, now and later.")] = False,
+    lift: Annotated[bool, typer.Option("--lift", help="Take a decision back.")] = False,
+    database: Database = None,
+    json: Json = False,
+) -> None:
+    """Hide an account or a record from every answer, at once, whatever upstreams say; or list what is hidden so."""
+    with _opened(database) as replica:
+        if subject is None:
+            if reason is not None or block or lift:
+                raise UsageError("nothing is named to decide about", hint="Give a DID, a handle or an address.")
+            _list_decisions(operator.decisions(replica), json)
+            return
+        chosen = _subject(replica, subject)
+        if lift == (reason is not None) or (lift and block):
+            raise UsageError("a takedown takes --reason WHY, or --lift", hint="Give one of the two.")
+        if lift:
+            operator.restore(replica, chosen)
+        else:
+            operator.takedown(replica, chosen, reason or "", "block" if block else "takedown")
+    done = "lifted" if lift else "block" if block else "takedown"
+    _tell({"subject": chosen, "decision": done}, f"{chosen} is {'decided about no more' if lift else 'hidden'}.", json)
+
+
+@app.command()
+def status(
+    rejected: Annotated[int, typer.Option(help="Of what could not be taken, how many to show.", min=0, max=10_000)] = 0,
+    database: Database = None,
+    json: Json = False,
+) -> None:
+    """Say how far upstreams were read, and what is kept, behind, failing and refused."""
+    with _opened(database) as replica:
+        state, refused = operator.status(replica), operator.rejected(replica, rejected) if rejected else []
+    if json:
+        listed = [{**asdict(item), "head": item.head.hex()} for item in refused]
+        say_json({**asdict(state), **({"refused": listed} if rejected else {})})
+        return
+    columns = ["upstream", "read to", "last event", "accounts listed"]
+    rows = [
+        [
+            each.url,
+            "" if each.cursor is None else f"{each.cursor:,}",
+            _ago(state, each.event_at),
+            _ago(state, each.listed_at),
+        ]
+        for each in state.upstreams
+    ]
+    table(columns, rows)
+    say()
+    facts(
+        {
+            "a process follows them": "yes" if state.ingesting else "no",
+            "accounts": ", ".join(f"{count:,} {word}" for word, count in sorted(state.accounts.items())) or "none",
+            "records": f"{state.records:,}",
+            "to be compared": f"{state.behind:,}, of which {state.failing:,} failed before",
+            "search": f"{plural(state.search_pending, 'task')} left" if state.search_pending else "up to date",
+            "changes kept": f"{state.changes:,}",
+            "refused so far": f"{state.rejected:,}",
+            "database": size(state.bytes),
+        }
+    )
+    if refused:
+        say()
+        table(["what", "of", "number", "why"], [[r.what, r.did or "", r.seq or "", r.reason] for r in refused])
+
+
+@app.command()
+def replay(
+    upstream: Annotated[str, typer.Argument(help="wss://HOST, as it was given to `atdata serve`.")],
+    cursor: Annotated[int, typer.Argument(help="The number after which to read again.", min=0)],
+    database: Database = None,
+    json: Json = False,
+) -> None:
+    """Read an upstream again from the events after a number. What is known already changes nothing."""
+    with _opened(database) as replica:
+        operator.replay(replica, upstream, cursor)
+    _tell({"upstream": upstream, "cursor": cursor}, f"{upstream} will be read again after {cursor:,}.", json)
+
+
+@app.command()
+def rebuild(database: Database = None, json: Json = False) -> None:
+    """Make all that is derived from records anew: columns, links, the search. Nothing is fetched."""
+    with _opened(database) as replica:
+        dids = operator.accounts(replica)
+        with progress("rebuilding", len(dids), "accounts") as bar:
+            bar.begin("rebuilding", len(dids))
+            count = 0
+            for did in dids:
+                count += operator.rebuild(replica, did)
+                bar.advance(1)
+    _tell({"records": count}, f"What is derived from {plural(count, 'record')} was made anew.", json)
+
+
+@contextmanager
+def _opened(database: str | None) -> Iterator[Replica]:
+    """The database of an AppView, which must be there.
+
+    Raises:
+        NotFoundError: it is not.
+    """
+    where = database or str(Settings.of().data / "appview.sqlite")
+    if not is_there(where):
+        raise NotFoundError(
+            "there is no database of an AppView", path=where, hint="atdata serve makes it. See --database."
+        )
+    replica = open_appview(where)
+    try:
+        yield replica
+    finally:
+        replica.close()
+
+
+def _account(replica: Replica, text: str) -> Did:
+    who = parse_identifier(text.removeprefix("@"))
+    if isinstance(who, Did):
+        return who
+    kept = replica.read(lambda reading: KeptIdentity.of_handle(reading, who))
+    if kept is not None:
+        return kept.did
+    config = Settings.of()
+    transport = Transport.of(config).trusting(*config.resolver_urls)
+    return transport.run(resolve_handle(who, config.resolver_urls))[0]
+
+
+def _subject(replica: Replica, text: str) -> Did | AtUri:
+    if not text.startswith("at://"):
+        return _account(replica, text)
+    uri = AtUri(text)
+    return uri.with_authority(_account(replica, str(uri.authority)))
+
+
+def _wait(replica: Replica, dids: list[Did]) -> list[Did]:
+    """Wait until repositories were compared, or failed; those that did."""
+    left, failing = set(dids), list[Did]()
+    with progress("fetching", len(dids), "accounts") as bar:
+        bar.begin("fetching", len(dids))
+        while left:
+            tries = operator.marked(replica)
+            done = {did for did in left if tries.get(did, 1)}
+            failing += sorted(done & tries.keys())
+            left -= done
+            bar.advance(len(done))
+            if left:
+                time.sleep(_PAUSE)
+    return failing
+
+
+def _list_decisions(found: list[operator.OperatorDecision], json: bool) -> None:
+    if json:
+        say_json([asdict(decided) for decided in found])
+    elif found:
+        rows = [[decided.subject, decided.decision, _moment(decided.since), decided.why] for decided in found]
+        table(["subject", "decision", "since", "why"], rows)
+    else:
+        say("Nothing was decided here.")
+
+
+def _tell(said: dict[str, Any], words: str, json: bool) -> None:
+    if json:
+        say_json(said)
+    else:
+        say(words)
+
+
+def _moment(microseconds: int) -> str:
+    return datetime.fromtimestamp(microseconds / 1e6, UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def _ago(state: operator.IngestStatus, moment: int) -> str:
+    seconds = max(0, (state.moment - moment) // 1_000_000)
+    return "never" if moment <= 0 else f"{seconds:,} s ago"

@@ -1,0 +1,107 @@
+"""`atdata appview`: the operator's verbs, while a service follows and answers, and what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from atdata.appview import operator
+from atdata.appview.opening import open_appview
+from atdata.replica import Replica
+from atdata.testing import Devnet
+from support.histories import ENTRY, entry, shown
+from support.ingesting import Writer, ingesting, until, until_begun, until_shown
+from support.terminal import Terminal
+from support.upstreams import TestedUpstream
+
+A, B = f"{ENTRY}/a", f"{ENTRY}/b"
+
+
+@pytest.fixture
+def terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, devnet: Devnet, tmp_path: Path
+) -> Terminal:
+    for name, value in {**devnet.environment, "ATDATA_DATA": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
+    return Terminal(capsys, monkeypatch)
+
+
+@pytest.fixture
+def replica(tmp_path: Path) -> Iterator[Replica]:
+    made = open_appview(tmp_path / "appview.sqlite")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def upstream() -> Iterator[TestedUpstream]:
+    with TestedUpstream() as made:
+        yield made
+
+
+def test_what_is_decided_is_done_while_a_service_runs(
+    terminal: Terminal, replica: Replica, devnet: Devnet, upstream: TestedUpstream
+) -> None:
+    writer, other = Writer(devnet, upstream), Writer(devnet, upstream)
+    writer.write({A: entry("a"), B: entry("b")})
+    with ingesting(replica, devnet, upstream.url):
+        until_begun(replica)
+        assert terminal.json("appview", "add", str(writer.account.handle)) == {"added": [writer.did]}
+        until_shown(replica, writer.shown(A, B))
+        assert terminal.run("appview", "takedown", f"at://{writer.account.handle}/{A}", "--reason", "spam") == 0
+        assert terminal.run("appview", "takedown", other.did, "--reason", "no\x1b[31m", "--block") == 0
+        decided = terminal.json("appview", "takedown")
+        found = {each["subject"]: (each["decision"], each["why"]) for each in decided}
+        assert found == {f"at://{writer.did}/{A}": ("takedown", "spam"), other.did: ("block", "no\x1b[31m")}
+        assert terminal.run("appview", "takedown") == 0
+        assert "spam" in terminal.out
+        assert "\x1b" not in terminal.out
+        assert terminal.run("appview", "takedown", f"at://{writer.did}/{A}", "--lift") == 0
+        assert terminal.run("appview", "takedown", other.did, "--lift") == 0
+        assert terminal.json("appview", "takedown") == []
+        replica.write(lambda writing: writing.sql.run("DELETE FROM replica_nodes") and None)
+        assert terminal.run("appview", "reindex", writer.did, "--wait") == 0
+        assert replica.read(lambda reading: reading.sql.first("SELECT count(*) FROM replica_nodes"))[0] > 0
+        devnet.host(writer.did).delete_account(writer.did)
+        assert terminal.json("appview", "reindex", "--all") == {"marked": [writer.did, other.did]}
+        until(lambda: shown(replica) == {})
+        assert terminal.run("appview", "replay", upstream.url, "0") == 0
+        until(lambda: upstream.connections == [None, 0])
+        said = terminal.json("appview", "status", "--rejected", "5")
+        assert (said["ingesting"], said["refused"], said["upstreams"][0]["url"]) == (True, [], upstream.url)
+
+
+def test_the_state_is_said_in_words(terminal: Terminal, replica: Replica) -> None:
+    assert operator.status(replica).upstreams == []
+    assert terminal.run("appview", "status") == 0
+    assert "a process follows them  no" in terminal.out
+    assert terminal.run("appview", "rebuild") == 0
+    assert "0 records" in terminal.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "what"),
+    [
+        (["add", "not a handle"], 2, "handle"),
+        (["add", "nobody.test"], 1, "handle"),
+        (["reindex"], 2, "--all"),
+        (["reindex", "did:plc:ewvi7nxzyoun6zhxrhs64oiz"], 4, "not followed"),
+        (["takedown", "did:plc:ewvi7nxzyoun6zhxrhs64oiz"], 2, "--reason"),
+        (["takedown", "did:plc:ewvi7nxzyoun6zhxrhs64oiz", "--lift"], 4, "not taken down"),
+        (["takedown", "at://did:plc:ewvi7nxzyoun6zhxrhs64oiz", "--reason", "x"], 2, "not the address of a record"),
+        (["takedown", f"at://did:plc:ewvi7nxzyoun6zhxrhs64oiz/{A}", "--block", "--reason", "x"], 2, "blocked"),
+        (["replay", "wss://relay.example", "5"], 4, "never followed"),
+        (["replay", "https://relay.example", "5"], 2, "wss://HOST"),
+        (["status", "--database", "sqlite:///nowhere/a.db"], 4, "no database"),
+        (["status", "--database", "mysql://x"], 2, "cannot be kept"),
+    ],
+)
+def test_what_cannot_be_done_is_said(
+    terminal: Terminal, replica: Replica, arguments: list[str], code: int, what: str
+) -> None:
+    operator.status(replica)  # makes the tables
+    assert terminal.run("appview", *arguments) == code, terminal.err
+    assert what in terminal.err
+    assert not Path("/nowhere").exists()
