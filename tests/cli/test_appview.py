@@ -73,6 +73,21 @@ def test_what_is_decided_is_done_while_a_service_runs(
         assert (said["ingesting"], said["refused"], said["upstreams"][0]["url"]) == (True, [], upstream.url)
 
 
+def test_verifiers_are_trusted_and_no_more(terminal: Terminal, replica: Replica) -> None:
+    operator.status(replica)
+    did = "did:plc:ewvi7nxzyoun6zhxrhs64oiz"
+    said = terminal.json("appview", "trust", did, "--reason", "reads code", "--method", "codeReview")
+    assert said == {"did": did, "version": 1, "trusted": True}
+    (listed,) = terminal.json("appview", "trust")["verifiers"]
+    assert (listed["did"], listed["methods"], listed["why"]) == (did, ["codeReview"], "reads code")
+    assert terminal.run("appview", "trust") == 0
+    assert "reads code" in terminal.out
+    assert terminal.run("appview", "trust", did, "--remove", "--reason", "gone") == 0
+    assert terminal.json("appview", "trust") == {"version": 2, "verifiers": []}
+    for arguments in (["--remove"], [did], [did, "--reason", "x", "--method", "guessing"], [did, "--remove"]):
+        assert terminal.run("appview", "trust", *arguments) == 2, terminal.err
+
+
 def test_the_state_is_said_in_words(terminal: Terminal, replica: Replica) -> None:
     assert operator.status(replica).upstreams == []
     assert terminal.run("appview", "status") == 0

@@ -23,6 +23,7 @@ from atdata.progress import progress
 from atdata.replica import KeptIdentity, Replica
 from atdata.settings import Settings
 from atdata.transport import Transport
+from atdata.trust import VerifierList
 
 app = typer.Typer(help="What the operator of an AppView does with its database.", no_args_is_help=True)
 
@@ -97,6 +98,36 @@ def takedown(
             operator.takedown(replica, chosen, reason or "", "block" if block else "takedown")
     done = "lifted" if lift else "block" if block else "takedown"
     _tell({"subject": chosen, "decision": done}, f"{chosen} is {'decided about no more' if lift else 'hidden'}.", json)
+
+
+@app.command()
+def trust(
+    who: Annotated[str | None, typer.Argument(help="A DID or handle; without one, the list is shown.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Why; everybody may read it.")] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(help="A method of verification of which its word counts; several times for more, else all."),
+    ] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Take it off the list.")] = False,
+    database: Database = None,
+    json: Json = False,
+) -> None:
+    """Put an account on the public list of trusted verifiers of lenses, or take it off; or show the list."""
+    with _opened(database) as replica:
+        if who is None:
+            if reason is not None or method or remove:
+                raise UsageError("nobody is named to trust", hint="Give a DID or handle.")
+            _list_verifiers(operator.trusted_verifiers(replica), json)
+            return
+        did = _account(replica, who)
+        if remove and method:
+            raise UsageError("--remove takes an account off for all methods", hint="Leave --method out.")
+        if remove:
+            version = operator.distrust_verifier(replica, did, reason or "")
+        else:
+            version = operator.trust_verifier(replica, did, reason or "", method or ())
+    words = f"{did} is {'off' if remove else 'on'} the list of trusted verifiers, which is version {version} now."
+    _tell({"did": did, "version": version, "trusted": not remove}, words, json)
 
 
 @app.command()
@@ -230,6 +261,17 @@ def _list_decisions(found: list[operator.OperatorDecision], json: bool) -> None:
         table(["subject", "decision", "since", "why"], rows)
     else:
         say("Nothing was decided here.")
+
+
+def _list_verifiers(found: VerifierList, json: bool) -> None:
+    verifiers = list(found.verifiers.values())
+    if json:
+        say_json({"version": found.version, "verifiers": [asdict(each) for each in verifiers]})
+    elif verifiers:
+        rows = [[each.did, ", ".join(each.methods) or "all", _moment(each.since), each.why] for each in verifiers]
+        table(["verifier", "methods", "since", "why"], rows)
+    else:
+        say("No verifier is trusted here.")
 
 
 def _tell(said: dict[str, Any], words: str, json: bool) -> None:

@@ -17,6 +17,7 @@ from atdata.records import LensRecord, LensVerification, Listing, Malformed
 from atdata.records.nsids import LENS, LENS_VERIFICATION, today
 from atdata.replica import Reading, Statements, StoredRecord
 from atdata.replica.reading import records_where
+from atdata.replica.tables import SHOWN
 from atdata.trust.verifiers import VerifierList
 
 MAX_SAID = 100
@@ -141,7 +142,7 @@ def trust_of(verifiers: VerifierList, did: Did, method: str) -> Trust:
 
 
 _FROM = "FROM replica_records r JOIN replica_accounts a ON a.id = r.account"
-_OF_LENS = "WHERE r.target = ? AND r.kind = ? AND a.status = 'active' AND r.validity <> 'invalid'"
+_OF_LENS = f"WHERE r.target = ? AND r.kind = ? AND {SHOWN} AND r.validity <> 'invalid'"
 
 
 def by_account(sql: Statements, lens: str, did: Did, limit: int) -> list[StoredRecord]:
