@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -41,9 +41,12 @@ def settings_of(net: Any) -> Settings:
 
 
 @contextmanager
-def ingesting(replica: Replica, net: Any, *upstreams: str, pace: IngestPace = PACE) -> Iterator[Ingester]:
+def ingesting(
+    replica: Replica, net: Any, *upstreams: str, pace: IngestPace = PACE, doorbells: Sequence[str] = ()
+) -> Iterator[Ingester]:
     """An ingester that runs; what it failed with is raised at the end."""
-    ingester, failures = Ingester(replica, upstreams, settings_of(net), pace), list[BaseException]()
+    ingester = Ingester(replica, upstreams, settings_of(net), pace, doorbells=doorbells)
+    failures = list[BaseException]()
 
     def run() -> None:
         try:

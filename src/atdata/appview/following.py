@@ -19,7 +19,8 @@ class Following:
 
     Args:
         replica: of `open_appview`.
-        upstreams: roots of servers; without any, nothing is followed.
+        upstreams: roots of servers.
+        doorbells: roots of Jetstream servers; without any upstream or doorbell nothing is followed.
         settings: in force.
         ended: ends it, and is set where it ends by itself.
 
@@ -27,9 +28,18 @@ class Following:
         UsageError: an upstream is no root of a server.
     """
 
-    def __init__(self, replica: Replica, upstreams: Sequence[str], settings: Settings, ended: threading.Event) -> None:
+    def __init__(
+        self,
+        replica: Replica,
+        upstreams: Sequence[str],
+        settings: Settings,
+        ended: threading.Event,
+        *,
+        doorbells: Sequence[str] = (),
+    ) -> None:
         self._replica, self._crew = replica, Crew(ended)
-        self._ingester = Ingester(replica, upstreams, settings) if upstreams else None
+        follows = bool(upstreams or doorbells)
+        self._ingester = Ingester(replica, upstreams, settings, doorbells=doorbells) if follows else None
 
     def _catch_up(self) -> None:
         """Make the documents of a search that were left for later."""

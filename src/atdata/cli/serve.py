@@ -27,6 +27,10 @@ def serve(
         list[str] | None,
         typer.Option(help="wss://HOST of a server or relay to follow; may be given several times, or not at all."),
     ] = None,
+    doorbell: Annotated[
+        list[str] | None,
+        typer.Option(help="wss://HOST of a Jetstream, which says who has written; nothing else of it is believed."),
+    ] = None,
     database: Annotated[
         str | None, typer.Option(help="sqlite:///PATH or postgresql://...; a file of your own by default.")
     ] = None,
@@ -41,10 +45,13 @@ def serve(
     (host, port), config = _address(listen), Settings.of()
     replica, ended = open_appview(database or str(config.data / "appview.sqlite")), threading.Event()
     try:
-        following = Following(replica, upstream or (), config, ended)
+        following = Following(replica, upstream or (), config, ended, doorbells=doorbell or ())
         replica.read(lambda reading: reading.sql.first("SELECT 1"))  # the tables are made, or it is said why not
         log_lines()
-        limit, fetcher = RateLimit(rate, max(1, int(20 * rate))), MarkingFetcher(replica) if upstream else None
+        limit, fetcher = (
+            RateLimit(rate, max(1, int(20 * rate))),
+            MarkingFetcher(replica) if upstream or doorbell else None,
+        )
         service = AppViewService(replica, did or _did(host, port), fetcher=fetcher, limit=limit)
         server = AppViewServer(service, host, port, ended)
         with _told(ended), following, server:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from atdata.appview.ingest.accounts import settle
 from atdata.appview.ingest.applier import Applier
 from atdata.appview.ingest.crew import Crew
+from atdata.appview.ingest.doorbell import Doorbell, doorbell_url
 from atdata.appview.ingest.frames import FrameQueue
 from atdata.appview.ingest.lease import IngestLease, now
 from atdata.appview.ingest.listing import Lister
@@ -49,6 +50,7 @@ class Ingester:
         upstreams: roots of servers, `wss://HOST` or `ws://HOST:PORT`.
         settings: in force.
         pace: how fast and how often.
+        doorbells: roots of Jetstream servers, which say who has written and are believed nothing.
 
     Attributes:
         counted: counts what happened, by words.
@@ -58,10 +60,17 @@ class Ingester:
     """
 
     def __init__(
-        self, replica: Replica, upstreams: Sequence[str], settings: Settings, pace: IngestPace | None = None
+        self,
+        replica: Replica,
+        upstreams: Sequence[str],
+        settings: Settings,
+        pace: IngestPace | None = None,
+        *,
+        doorbells: Sequence[str] = (),
     ) -> None:
         self._replica, self._settings, self._pace = replica, settings, pace or IngestPace()
         self._urls = tuple(dict.fromkeys(map(upstream_url, upstreams)))
+        self._doorbells = tuple(dict.fromkeys(map(doorbell_url, doorbells)))
         self._crew, self._queue, self._followed = Crew(), FrameQueue(), set[str]()
         self._lease = IngestLease(replica, self._pace.lease_seconds)
         self._readers: list[UpstreamReader] = []
@@ -95,6 +104,7 @@ class Ingester:
         stopping, replica, counted = self._crew.stopping, self._replica, self.counted
         self._followed.update(replica.read(lambda r: [did for (did,) in r.sql.all("SELECT did FROM replica_accounts")]))
         upstreams = replica.write(self._known_upstreams)
+        doorbells = replica.write(lambda writing: [Upstream.known(writing.sql, url) for url in self._doorbells])
         reconciler = Reconciler(replica, self._settings, self._followed, self._lease, counted, self._pace.retry_seconds)
         applier = Applier(
             replica, self._queue, self._followed, self._lease, reconciler.wake, self._pace.sweep_seconds, counted
@@ -105,6 +115,9 @@ class Ingester:
         self._crew.start("applier", applier.run, stopping)
         for reader in self._readers:
             self._crew.start(f"reader {reader.upstream.url}", reader.run, stopping)
+        for upstream in doorbells:
+            doorbell = Doorbell(replica, upstream, self._followed, self._lease, reconciler.wake, counted)
+            self._crew.start(f"doorbell {upstream.url}", doorbell.run, stopping)
         for number in range(self._pace.workers):
             self._crew.start(f"worker {number}", reconciler.run, stopping)
         self._crew.start("lister", lister.run, self._readers, stopping)

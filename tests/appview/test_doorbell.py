@@ -1,0 +1,226 @@
+"""A Jetstream as a doorbell: over a real socket, in the form of its JSON, and believed of nothing."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any, Self
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.server import ServerConnection, serve
+
+from atdata.appview import operator
+from atdata.appview.ingest import Ingester
+from atdata.errors import UsageError
+from atdata.replica import Replica
+from atdata.replica.tables import COLLECTIONS
+from atdata.testing import Devnet
+from support.histories import ENTRY, entry, shown
+from support.ingesting import Writer, ingesting, settings_of, until, until_shown
+from support.upstreams import TestedUpstream
+
+A, B = f"{ENTRY}/a", f"{ENTRY}/b"
+HOUR = 3600 * 1_000_000
+
+
+class Jetstream:
+    """Sends messages to who subscribes, and notes what was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, list[str]]] = []
+        self.cut = False
+        self._messages: list[str | bytes] = []
+        self._changed = threading.Condition()
+        self._ended = False
+
+    def __enter__(self) -> Self:
+        self._server = serve(self._handle, "127.0.0.1", 0)
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended = True
+        self._server.shutdown()
+
+    @property
+    def url(self) -> str:
+        host, port = self._server.socket.getsockname()[:2]
+        return f"ws://{host}:{port}"
+
+    def send(self, *messages: Any) -> None:
+        with self._changed:
+            self._messages += [each if isinstance(each, str | bytes) else json.dumps(each) for each in messages]
+            self._changed.notify_all()
+
+    def ring(self, did: str, **commit: Any) -> None:
+        said = {"rev": "3zzzzzzzzzz2z", "operation": "create", "collection": ENTRY, "rkey": "a", **commit}
+        self.send({"did": did, "time_us": time.time_ns() // 1000, "kind": "commit", "commit": said})
+
+    def _handle(self, connection: ServerConnection) -> None:
+        assert connection.request is not None
+        parts = urlsplit(connection.request.path)
+        assert parts.path == "/subscribe"
+        self.asked.append(parse_qs(parts.query))
+        with self._changed:
+            at = len(self._messages) if len(self.asked) > 1 else 0
+        while not self._ended and not self.cut:
+            with self._changed:
+                self._changed.wait_for(lambda at=at: len(self._messages) > at, 0.05)
+                new, at = self._messages[at:], len(self._messages)
+            try:
+                for message in new:
+                    connection.send(message)
+            except ConnectionClosed:
+                return
+        self.cut = False
+
+
+@pytest.fixture
+def jetstream() -> Iterator[Jetstream]:
+    with Jetstream() as served:
+        yield served
+
+
+@pytest.fixture
+def writer(net: Devnet) -> Iterator[Writer]:
+    """An account, and a firehose that nobody follows."""
+    with TestedUpstream() as unheard:
+        yield Writer(net, unheard)
+
+
+def listening(replica: Replica, net: Devnet, jetstream: Jetstream) -> Any:
+    return ingesting(replica, net, doorbells=[jetstream.url])
+
+
+def test_it_is_asked_for_our_collections(replica: Replica, net: Devnet, jetstream: Jetstream) -> None:
+    with listening(replica, net, jetstream):
+        until(lambda: jetstream.asked)
+    assert jetstream.asked == [{"wantedCollections": list(COLLECTIONS)}]
+
+
+def test_who_has_written_is_compared_with_its_own_server(
+    replica: Replica, net: Devnet, writer: Writer, jetstream: Jetstream
+) -> None:
+    with listening(replica, net, jetstream) as ingester:
+        writer.write({A: entry("a")})
+        jetstream.ring(writer.did, record=entry("what a liar says"), cid="bafyreiabc")
+        until_shown(replica, writer.shown(A))
+        writer.write({B: entry("b")})
+        jetstream.ring(writer.did)
+        until_shown(replica, writer.shown(A, B))
+        last = writer.write({A: None})
+        jetstream.ring(writer.did, operation="delete")
+        until_shown(replica, writer.shown(B))
+        compared, heard = ingester.counted["comparisons"], ingester.counted["rings"]
+        jetstream.ring(writer.did, rev=str(last.rev))
+        jetstream.ring(writer.did, collection="app.bsky.feed.post", rev="3aaaaaaaaaa2a")
+        until(lambda: ingester.counted["rings"] == heard + 2)
+        assert ingester.counted["comparisons"] == compared, "what it has already it asks for no more"
+
+
+def test_what_it_says_of_an_account_is_asked_for(
+    replica: Replica, net: Devnet, writer: Writer, jetstream: Jetstream
+) -> None:
+    with listening(replica, net, jetstream) as ingester:
+        writer.write({A: entry("a")})
+        jetstream.ring(writer.did)
+        until_shown(replica, writer.shown(A))
+        moment = time.time_ns() // 1000
+        said = {"did": writer.did, "seq": 7, "time": "2026-01-01T00:00:00Z"}
+        compared = ingester.counted["comparisons"]
+        lie = {"active": False, "status": "takendown", **said}
+        jetstream.send({"did": writer.did, "time_us": moment, "kind": "account", "account": lie})
+        until(lambda: ingester.counted["comparisons"] > compared)
+        until_shown(replica, writer.shown(A))
+        writer.held.status = "deactivated"
+        jetstream.send({"did": writer.did, "time_us": moment, "kind": "account", "account": {"active": True, **said}})
+        until_shown(replica, {})
+        identities = ingester.counted["identities"]
+        jetstream.send({"did": writer.did, "time_us": moment, "kind": "identity", "identity": said})
+        until(lambda: ingester.counted["identities"] > identities)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "",
+        "{",
+        b"\x00\xff",
+        "[]",
+        "null",
+        '{"did": "did:plc:x", "time_us": 1}',
+        '{"did": 1, "time_us": 1, "kind": "commit"}',
+        '{"did": "nobody", "time_us": 1, "kind": "identity"}',
+        '{"did": "did:web:localhost", "time_us": 1.5, "kind": "identity"}',
+        '{"did": "did:web:localhost", "time_us": 1, "kind": "other"}',
+        '{"did": "did:web:localhost", "time_us": 1, "kind": "commit", "commit": []}',
+        "[" * 100_000,
+        '"' + "a" * 1_000_000 + '"',
+    ],
+    ids=lambda message: repr(message)[:30],
+)
+def test_nonsense_is_passed_over(
+    replica: Replica, net: Devnet, writer: Writer, jetstream: Jetstream, message: str | bytes
+) -> None:
+    with listening(replica, net, jetstream) as ingester:
+        writer.write({A: entry("a")})
+        jetstream.send(message)
+        jetstream.ring(writer.did)
+        until_shown(replica, writer.shown(A))
+        assert ingester.counted["unread rings"] == 1
+
+
+def test_it_is_read_on_from_a_little_before_the_last_ring(
+    replica: Replica, net: Devnet, writer: Writer, jetstream: Jetstream
+) -> None:
+    writer.write({A: entry("a")})
+    future = time.time_ns() // 1000 + 1000 * HOUR
+    commit = {"collection": ENTRY, "rev": "3zzzzzzzzzz2z"}
+    with listening(replica, net, jetstream):
+        jetstream.send({"did": writer.did, "time_us": future, "kind": "commit", "commit": commit})
+        until_shown(replica, writer.shown(A))
+        jetstream.cut = True
+        until(lambda: len(jetstream.asked) == 2)
+    moment = time.time_ns() // 1000
+    (cursor,) = map(int, jetstream.asked[1]["cursor"])
+    assert moment - HOUR < cursor < moment - 5_000_000 + 1, "and no time of the future is believed"
+
+
+def test_after_a_long_silence_all_are_compared(
+    replica: Replica, net: Devnet, writer: Writer, jetstream: Jetstream
+) -> None:
+    writer.write({A: entry("a")})
+    with listening(replica, net, jetstream):
+        jetstream.ring(writer.did)
+        until_shown(replica, writer.shown(A))
+    writer.write({B: entry("b")})  # for which nobody rings
+    with listening(replica, net, jetstream):
+        until(lambda: len(jetstream.asked) == 2)
+        assert shown(replica) == writer.shown(A)
+    replica.write(lambda writing: writing.sql.run("UPDATE ingest_upstreams SET cursor = cursor - ?", HOUR + 1) and None)
+    with listening(replica, net, jetstream):
+        until_shown(replica, writer.shown(A, B))
+
+
+def test_a_doorbell_that_is_away_is_called_again(
+    replica: Replica, net: Devnet, writer: Writer, jetstream: Jetstream
+) -> None:
+    with listening(replica, net, jetstream):
+        until(lambda: jetstream.asked)
+        for turns in (2, 3):
+            jetstream.cut = True
+            until(lambda turns=turns: len(jetstream.asked) >= turns)
+        writer.write({A: entry("a")})
+        jetstream.ring(writer.did)
+        until_shown(replica, writer.shown(A))
+    assert [each.url for each in operator.status(replica).upstreams] == [f"{jetstream.url}/subscribe"]
+
+
+@pytest.mark.parametrize("text", ["https://jet.example", "wss://jet.example/subscribe", "wss://a:b@jet.example", "jet"])
+def test_what_is_no_root_of_a_server_is_refused(replica: Replica, net: Devnet, text: str) -> None:
+    with pytest.raises(UsageError, match="not the root of an upstream"):
+        Ingester(replica, [], settings_of(net), doorbells=[text])
