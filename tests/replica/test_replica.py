@@ -282,6 +282,25 @@ def test_records_are_found_by_name_version_time_and_link(replicas: Any) -> None:
     replica.read(ask)
 
 
+def test_the_first_so_many_are_the_newest_of_all_eras(replicas: Any) -> None:
+    replica = replicas()
+    old = "ac.foundation.dataset.record"
+    keys = [f"{old}/{n}" for n in range(4)] + [f"{ENTRY}/{n}" for n in range(4)]
+    records = {key: entry(key[-1]) for key in keys} | {f"{ENTRY}/2": {"$type": ENTRY}, f"{old}/3": {"$type": old}}
+    bring(replica, *Account().commit(records), now=7)
+
+    def ask(reading: Any) -> None:
+        whole = reading.account(DID).all(ENTRY)
+        assert [record.key for record in whole] == [*sorted(keys[4:], reverse=True), *sorted(keys[:4], reverse=True)]
+        valid = [record for record in whole if record.validity != "invalid"]
+        for limit in range(1, 10):
+            last = valid[limit - 1] if limit <= len(valid) else whole[-1]
+            expected = whole[: whole.index(last) + 1]
+            assert reading.account(DID).all(ENTRY, limit) == expected, limit
+
+    replica.read(ask)
+
+
 def test_an_account_that_is_not_active_is_hidden_and_comes_back(replicas: Any) -> None:
     replica = replicas()
     proven, blocks = Account().commit({f"{ENTRY}/a": entry("a")})

@@ -9,8 +9,9 @@ from atdata.atproto.cid import Cid
 from atdata.atproto.repo import mst
 from atdata.atproto.repo.car import write_car
 from atdata.atproto.repo.commit import Commit
-from atdata.atproto.syntax import AtUri, Did
+from atdata.atproto.syntax import AtUri, Did, Nsid
 from atdata.errors import NotFoundError
+from atdata.records.nsids import collections
 from atdata.replica.statements import Statements
 from atdata.replica.stored import StoredRecord
 from atdata.replica.tables import SHOWN
@@ -96,13 +97,22 @@ class AccountReading:
             kind: of which.
             limit: how many at most; those that are invalid do not count.
         """
-        where, order = f"WHERE a.did = ? AND r.kind = ? AND {SHOWN}", "ORDER BY r.key DESC"
-        if limit is None:
-            return self._all(f"{where} {order}", self.did, kind)
-        read = self._all(f"{where} AND r.validity <> 'invalid' {order} LIMIT ?", self.did, kind, limit)
-        last = read[-1].key.encode() if len(read) == limit and read else b""
-        passed = self._all(f"{where} AND r.validity = 'invalid' AND r.key > ?", self.did, kind, last)
-        return sorted([*read, *passed], key=lambda record: record.key, reverse=True)
+        found, left = list[StoredRecord](), limit
+        for collection in sorted(collections(Nsid(kind)), reverse=True):  # by ranges of keys, which have an index
+            within = f"WHERE a.did = ? AND r.key > ? AND r.key < ? AND {SHOWN}"
+            first, end = f"{collection}/".encode(), f"{collection}0".encode()
+            if left is None:
+                found += self._all(f"{within} ORDER BY r.key DESC", self.did, first, end)
+                continue
+            valid = f"{within} AND r.validity <> 'invalid' ORDER BY r.key DESC LIMIT ?"
+            read = self._all(valid, self.did, first, end, left)
+            last = read[-1].key.encode() if read and len(read) == left else first
+            passed = self._all(f"{within} AND r.validity = 'invalid'", self.did, last, end)
+            found += sorted([*read, *passed], key=lambda record: record.key, reverse=True)
+            left -= len(read)
+            if not left:
+                break
+        return found
 
     def targeting(self, kind: str, target: AtUri) -> list[StoredRecord]:
         """The records of a kind that are nothing without another; the newest key first."""
