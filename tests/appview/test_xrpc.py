@@ -429,7 +429,7 @@ def test_every_refusal_has_a_name(tmp_path: Path) -> None:
             ("GET", f"/xrpc/{NAMESPACE}.entry", 400, "InvalidRequest"),
             ("GET", f"/xrpc/{NAMESPACE}.subscribeChanges", 400, "InvalidRequest"),
             ("POST", f"/xrpc/{NAMESPACE}.getEntry", 405, "InvalidRequest"),
-            ("GET", "/nowhere", 404, "NotFound"),
+            ("GET", "/xrpc/no/where", 404, "NotFound"),
             ("GET", f"/xrpc/{NAMESPACE}.listEntries?limit=1&limit=2", 400, "InvalidRequest"),
             ("GET", f"/xrpc/{NAMESPACE}.listEntries?repo=%ff%fe", 400, "InvalidRequest"),
             ("GET", f"/xrpc/{NAMESPACE}.searchDatasets?q=%00", 400, "InvalidRequest"),

@@ -13,7 +13,8 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from atdata.appview.opening import open_appview
-from atdata.appview.xrpc import AppViewServer, AppViewService, ProvenIdentity, RateLimit
+from atdata.appview.server import AppViewServer
+from atdata.appview.xrpc import AppViewService, ProvenIdentity, RateLimit
 from atdata.appview.xrpc.lexicons import method_lexicons
 from atdata.atproto import cbor
 from atdata.atproto.cid import Cid

@@ -14,7 +14,8 @@ import typer
 
 from atdata.appview.following import Following
 from atdata.appview.opening import open_appview
-from atdata.appview.xrpc import AppViewServer, AppViewService, MarkingFetcher, RateLimit, log_lines
+from atdata.appview.server import AppViewServer
+from atdata.appview.xrpc import AppViewService, MarkingFetcher, RateLimit, log_lines
 from atdata.cli.options import Json
 from atdata.cli.output import say
 from atdata.errors import AtdataError, UsageError

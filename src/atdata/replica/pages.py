@@ -93,6 +93,35 @@ def links_to(
     return [Backlink(StoredRecord.of_row(row[:-2]), row[-2], row[-1] and bytes(row[-1]).decode()) for row in rows]
 
 
+@dataclass(frozen=True, slots=True)
+class NamedRow:
+    """A record under a name, without what it says: its address, its version, what it stands for, when it was made."""
+
+    uri: str
+    version: str | None
+    target: str | None
+    sorted_at: int
+
+
+def versions_named(sql: Statements, did: Did, kind: str, name: str, limit: int) -> list[NamedRow]:
+    """The records of an account under a name that can be read, by version: the newest first, of equals the latest."""
+    found = f"""SELECT r.key, r.version, r.target, r.sorted_at FROM replica_records r
+        JOIN replica_accounts a ON a.id = r.account WHERE a.did = ? AND r.kind = ? AND r.name = ? AND {_READABLE}
+        ORDER BY r.sort_key DESC, r.sorted_at DESC, r.key DESC LIMIT ?"""  # noqa: S608
+    rows = sql.all(found, did, kind, name.encode("utf-8", "surrogatepass"), limit)
+    return [
+        NamedRow(f"at://{did}/{bytes(key).decode()}", _text(version), _text(target), sorted_at)
+        for key, version, target, sorted_at in rows
+    ]
+
+
+def counts_of(sql: Statements, did: Did, kinds: Sequence[str], most: int) -> dict[str, int]:
+    """The number of records of an account that can be read, by kind; of each kind none above `most` is counted."""
+    found = f"""SELECT count(*) FROM (SELECT 1 FROM replica_records r JOIN replica_accounts a ON a.id = r.account
+        WHERE a.did = ? AND r.kind = ? AND {_READABLE} LIMIT ?) some"""  # noqa: S608
+    return {kind: int(sql.first(found, did, kind, most)[0]) for kind in kinds}
+
+
 def keyed(sql: Statements, did: Did, keys: Sequence[str]) -> list[StoredRecord]:
     """The records of an account at some keys, and at those keys with a colon and anything behind it."""
     found = []
@@ -103,6 +132,10 @@ def keyed(sql: Statements, did: Did, keys: Sequence[str]) -> list[StoredRecord]:
         )
         found += records_where(sql, where, did, first, first + b":", first + b";")
     return found
+
+
+def _text(raw: bytes | None) -> str | None:
+    return None if raw is None else bytes(raw).decode("utf-8", "replace")
 
 
 def _fitting(sizes: Sequence[int]) -> int:

@@ -8,7 +8,21 @@ from __future__ import annotations
 
 from atdata.search.answers import FacetCount, Hit, SearchAnswer, search
 from atdata.search.index import SearchIndex
-from atdata.search.question import Condition, Question, Term
+from atdata.search.question import MAX_TEXT, Condition, Piece, Question, Term, pieces_of, written
 from atdata.search.tables import TABLES
 
-__all__ = ["TABLES", "Condition", "FacetCount", "Hit", "Question", "SearchAnswer", "SearchIndex", "Term", "search"]
+__all__ = [
+    "MAX_TEXT",
+    "TABLES",
+    "Condition",
+    "FacetCount",
+    "Hit",
+    "Piece",
+    "Question",
+    "SearchAnswer",
+    "SearchIndex",
+    "Term",
+    "pieces_of",
+    "search",
+    "written",
+]

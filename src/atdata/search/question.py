@@ -24,6 +24,40 @@ _POWERS = {"": 0, "k": 3, "K": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 
 
 @dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a question as it is written.
+
+    Attributes:
+        text: the whole of it.
+        key: before the colon; empty where there is none, or where it is no key.
+        values: of the key.
+        present: whether it must hold; else it must not.
+    """
+
+    text: str
+    key: str = ""
+    values: tuple[str, ...] = ()
+    present: bool = True
+
+
+def pieces_of(text: str) -> list[Piece]:
+    """The parts of a question, in order; written one behind the other, with spaces, they are the question."""
+    found = []
+    for match in _PIECE.finditer(text):
+        minus, key, quoted, bare, _ = match.groups()
+        if key in _KEYS or (key == _COMPATIBLE and not minus):
+            found.append(Piece(match[0], key, _values(quoted or bare, not bare), not minus))
+        else:
+            found.append(Piece(match[0]))
+    return found
+
+
+def written(key: str, value: str) -> str | None:
+    """A condition as part of a question; `None` where no text says it."""
+    return None if '"' in value or not value.strip() else f'{key}:"{value}"'
+
+
+@dataclass(frozen=True, slots=True)
 class Term:
     """Words that must stand beside each other in one field; of the last one, only its beginning where `prefix` is set."""
 
@@ -94,7 +128,7 @@ class Question:
             return replace(self, compatible=_address(value))
         if key in _KEYS:
             kind = _KEYS[key]
-            values = [value] if quoted else [part for part in value.split(",") if part][:MAX_VALUES]
+            values = [*_values(value, quoted)]
             if kind in (FacetKind.samples, FacetKind.bytes):
                 values = [size for part in values for size in _sizes(part)]
             return self.having(kind, *values, present=not minus) if values else self
@@ -102,6 +136,10 @@ class Question:
         if not words:
             return self
         return replace(self, terms=(*self.terms, Term(words, prefix and 1 < len(words[-1]) < MAX_WORD)))
+
+
+def _values(value: str, quoted: bool) -> tuple[str, ...]:
+    return (value,) if quoted else tuple(part for part in value.split(",") if part)[:MAX_VALUES]
 
 
 def _sizes(text: str) -> Iterator[str]:

@@ -11,10 +11,8 @@ from atdata.appview.xrpc.identities import HandleBook, ProvenIdentity
 from atdata.appview.xrpc.limits import RateLimit
 from atdata.appview.xrpc.logs import log_lines
 from atdata.appview.xrpc.service import AppViewService, RecordFetcher
-from atdata.appview.xrpc.serving import AppViewServer
 
 __all__ = [
-    "AppViewServer",
     "AppViewService",
     "HandleBook",
     "MarkingFetcher",

@@ -9,11 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
@@ -32,7 +29,6 @@ log = logging.getLogger("atdata.appview")
 
 _MAX_BODY = 64 * 1024
 _INDEXING = 20.0  # questions that fetching a record counts for
-_EXPOSED = ["ETag", "Atproto-Repo-Rev", "Retry-After"]
 
 
 class XrpcEndpoints:
@@ -40,11 +36,12 @@ class XrpcEndpoints:
 
     Args:
         service: that answers.
+        limiter: counts what addresses ask.
+        metrics: counts answers.
     """
 
-    def __init__(self, service: AppViewService) -> None:
-        self._service, self._metrics = service, ServiceMetrics()
-        self._limiter = RateLimiter(service.limit)
+    def __init__(self, service: AppViewService, limiter: RateLimiter, metrics: ServiceMetrics) -> None:
+        self._service, self._limiter, self._metrics = service, limiter, metrics
         self._changes = ChangeStream(service.replica, self._limiter, self._metrics)
 
     @property
@@ -129,15 +126,6 @@ class XrpcEndpoints:
             return None
 
 
-def make_app(service: AppViewService) -> Starlette:
-    """The application that answers for a service."""
-    cors = Middleware(
-        CORSMiddleware, allow_origins=["*"], allow_methods=["GET", "POST"], allow_headers=["*"], expose_headers=_EXPOSED
-    )
-    handlers: dict[Any, Any] = {HTTPException: _refused}
-    return Starlette(routes=XrpcEndpoints(service).routes, middleware=[cors], exception_handlers=handlers)
-
-
 async def _body(request: Request) -> bytes:
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise QueryFailure("InvalidRequest", "the body must be application/json")
@@ -181,9 +169,8 @@ def _too_many(seconds: float) -> Response:
     return _json(failure.answer, 429, {"Retry-After": str(int(seconds) + 1)})
 
 
-def _refused(_: Request, error: Exception) -> Response:
-    """The answer where no route fits."""
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    name = {404: "NotFound", 405: "InvalidRequest"}.get(status, "InvalidRequest")
-    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
-    return _json({"error": name, "message": "there is no such address, or not for this verb"}, status, headers)
+def refusal(error: HTTPException) -> Response:
+    """The answer where no route of a query fits."""
+    name = {404: "NotFound", 405: "InvalidRequest"}.get(error.status_code, "InvalidRequest")
+    said = {"error": name, "message": "there is no such address, or not for this verb"}
+    return _json(said, error.status_code, dict(error.headers or {}))

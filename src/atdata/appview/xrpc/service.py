@@ -47,6 +47,7 @@ class AppViewService:
         book: who accounts are.
         fetcher: fetches a record now, where there is one.
         limit: how much one address may ask.
+        contact: how its operator is reached: an address on the web or for mail.
     """
 
     replica: Replica
@@ -54,6 +55,7 @@ class AppViewService:
     book: HandleBook = field(default_factory=KeptHandleBook)
     fetcher: RecordFetcher | None = None
     limit: RateLimit = field(default_factory=RateLimit)
+    contact: str = ""
     _count: RecordCount = field(default_factory=RecordCount)
 
     @property

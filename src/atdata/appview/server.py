@@ -40,7 +40,7 @@ class AppViewServer:
         try:
             import uvicorn
 
-            from atdata.appview.xrpc.app import make_app
+            from atdata.appview.app import make_app
         except ImportError:
             raise MissingExtraError.of("appview", "serving an AppView") from None
         self._socket = _listening(host, port)
