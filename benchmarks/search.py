@@ -38,6 +38,7 @@ from atdata.samples import packable
 from atdata.search import Question, SearchIndex, search
 from atdata.search.tables import TABLES as SEARCH
 from atdata.testing.services import PostgresServer
+from atdata.trust import TABLES as TRUST
 
 SMALL, LARGE = 100_000, 1_000_000
 GOALS = {SMALL: 0.020, LARGE: 0.050}
@@ -163,7 +164,7 @@ def peak_memory() -> float:
 
 def run(where: str | Path, count: int, seed: int, table: Table) -> float:
     """Fill a database, ask it, and write lines of the table; the time below which 99 of 100 answers came."""
-    replica = Replica(open_connection(where, [REPLICA, SEARCH], durable=False), [SearchIndex()])
+    replica = Replica(open_connection(where, [REPLICA, TRUST, SEARCH], durable=False), [SearchIndex()])
     each = fill(replica, count, 1)
     if not isinstance(where, Path):
         replica.write(lambda writing: writing.sql.run("ANALYZE"))  # as its daemon does by and by

@@ -17,6 +17,7 @@ from atdata.replica.replica import REPOSITORIES
 from atdata.replica.tables import TABLES
 from atdata.search import TABLES as SEARCH_TABLES
 from atdata.search import Question, SearchAnswer, SearchIndex, search
+from atdata.trust import TABLES as TRUST_TABLES
 
 FRESH = 300.0
 """Seconds for which a copy is searched without asking the account's server for what is new."""
@@ -49,7 +50,7 @@ class Discovery:
     def __init__(self, client: AtmosphereClient) -> None:
         self._client, self._index = client, SearchIndex()
         where = client.settings.cache / REPOSITORIES
-        tables = [TABLES, SEARCH_TABLES]
+        tables = [TABLES, TRUST_TABLES, SEARCH_TABLES]
         self._replica = Replica(open_connection(where, tables, what="the copy of repositories", durable=False))
 
     def bring(self, repos: Iterable[str], fresh: float = FRESH) -> list[BroughtRepository]:

@@ -14,6 +14,7 @@ from atdata.replica.statements import Statements
 from atdata.replica.tables import TABLES as REPLICA
 from atdata.search import SearchIndex
 from atdata.search.tables import TABLES as SEARCH
+from atdata.trust import TABLES as TRUST
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.served)])
@@ -25,7 +26,7 @@ def searched(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callabl
 
     def new() -> Replica:
         where = url or tmp_path / f"{next(count)}.db"
-        made.append(Replica(open_connection(where, [REPLICA, SEARCH], durable=False), [SearchIndex()]))
+        made.append(Replica(open_connection(where, [REPLICA, TRUST, SEARCH], durable=False), [SearchIndex()]))
         return made[-1]
 
     def make() -> Replica:

@@ -10,6 +10,7 @@ from atdata.appview.ingest import Crew, Ingester
 from atdata.replica import Replica
 from atdata.search import SearchIndex
 from atdata.settings import Settings
+from atdata.trust import LabelerReader
 
 _PAUSE = 1.0
 
@@ -40,6 +41,7 @@ class Following:
         self._replica, self._crew = replica, Crew(ended)
         follows = bool(upstreams or doorbells)
         self._ingester = Ingester(replica, upstreams, settings, doorbells=doorbells) if follows else None
+        self._labelers = LabelerReader(replica, settings)
 
     def _catch_up(self) -> None:
         """Make the documents of a search that were left for later."""
@@ -52,6 +54,7 @@ class Following:
         if self._ingester is not None:
             self._crew.start("ingester", self._ingester.run)
             self._crew.start("search", self._catch_up)
+            self._crew.start("labelers", self._labelers.run, self._crew.stopping)
         return self
 
     def __exit__(self, *_: object) -> None:

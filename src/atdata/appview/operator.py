@@ -16,7 +16,18 @@ from atdata.replica import Replica, Statements, Writing, doubt_identity
 from atdata.replica.changes import log_bounds
 from atdata.replica.hiding import hide_record, show_record
 from atdata.replica.statements import database_size
-from atdata.trust import TrustChange, VerifierList, changes_of, distrust, trust, verifiers_at
+from atdata.trust import (
+    FollowedLabeler,
+    TrustChange,
+    VerifierList,
+    changes_of,
+    distrust,
+    follow,
+    labelers,
+    trust,
+    unfollow,
+    verifiers_at,
+)
 
 
 @dataclass(frozen=True)
@@ -210,6 +221,32 @@ def trusted_verifiers(replica: Replica, version: int | None = None) -> VerifierL
 def trust_changes(replica: Replica, limit: int = 100) -> list[TrustChange]:
     """The newest changes of the list of trusted verifiers."""
     return replica.read(lambda reading: changes_of(reading.sql, None, limit))
+
+
+def follow_labeler(replica: Replica, did: str, why: str) -> None:
+    """Show the labels of a labeler with what they are about; one that is followed is read from the beginning again.
+
+    Raises:
+        IdentifierError: it is no DID.
+        UsageError: there is no reason.
+        LimitError: too many are followed.
+    """
+    replica.write(lambda writing: follow(writing.sql, did, why, now()))
+
+
+def unfollow_labeler(replica: Replica, did: str) -> None:
+    """Follow a labeler no more, and forget its labels.
+
+    Raises:
+        IdentifierError: it is no DID.
+        NotFoundError: it is not followed.
+    """
+    replica.write(lambda writing: unfollow(writing.sql, did))
+
+
+def followed_labelers(replica: Replica) -> list[FollowedLabeler]:
+    """The labelers that are followed, each with when it was read, and what went wrong if something did."""
+    return replica.read(lambda reading: labelers(reading.sql))
 
 
 def replay(replica: Replica, upstream: str, cursor: int) -> None:

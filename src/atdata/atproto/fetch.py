@@ -302,22 +302,12 @@ def fetch_labels(labeler: VerifiedLabeler, uris: Sequence[str]) -> Steps[list[An
     """
     found: list[Any] = []
     for start in range(0, len(uris), ADDRESSES_AT_ONCE):
-        asked = [("uriPatterns", str(uri)) for uri in uris[start : start + ADDRESSES_AT_ONCE]]
-        asked += [("sources", str(labeler.did)), ("limit", str(LABELS_AT_ONCE))]
-        cursor: tuple[tuple[str, str], ...] = ()
+        cursor: str | None = None
         for _ in range(MAX_PAGES):
-            url = f"{labeler.server}/xrpc/com.atproto.label.queryLabels"
-            answer: Response = yield Get(url, (*asked, *cursor), accept=_ANY)
-            if answer.status != 200:
-                raise refusal(answer, labeler.did)
-            page = _json(answer)
-            labels, after = page.get("labels"), page.get("cursor")
-            if not isinstance(labels, list):
-                raise NetworkError("a labeler's answer lists no labels", uri=answer.url)
+            labels, cursor = yield from fetch_label_page(labeler, uris[start : start + ADDRESSES_AT_ONCE], cursor)
             found += labels
-            if not labels or not isinstance(after, str):  # after the last page there may be an empty one
+            if not labels or cursor is None:  # after the last page there may be an empty one
                 break
-            cursor = (("cursor", after),)
         else:
             raise LimitError(
                 "a labeler says more of an address than is read",
@@ -326,6 +316,26 @@ def fetch_labels(labeler: VerifiedLabeler, uris: Sequence[str]) -> Steps[list[An
                 actual=f"{len(found)} labels, and more",
             )
     return found
+
+
+def fetch_label_page(
+    labeler: VerifiedLabeler, patterns: Sequence[str], cursor: str | None
+) -> Steps[tuple[list[Any], str | None]]:
+    """A page of what a labeler says after a cursor of addresses (`*` is any), unread, and the cursor after it, if any.
+
+    Raises:
+        NotFoundError, XrpcError, NetworkError: it refuses, or its answer is none.
+    """
+    asked = [("uriPatterns", str(pattern)) for pattern in patterns]
+    asked += [("sources", str(labeler.did)), ("limit", str(LABELS_AT_ONCE))]
+    asked += [] if cursor is None else [("cursor", cursor)]
+    answer: Response = yield Get(f"{labeler.server}/xrpc/com.atproto.label.queryLabels", tuple(asked), accept=_ANY)
+    if answer.status != 200:
+        raise refusal(answer, labeler.did)
+    labels, after = (_json(answer).get(name) for name in ("labels", "cursor"))
+    if not isinstance(labels, list):
+        raise NetworkError("a labeler's answer lists no labels", uri=answer.url)
+    return labels, after if isinstance(after, str) else None
 
 
 def _sync(identity: VerifiedIdentity, method: str, params: tuple[tuple[str, str], ...], limit: int) -> Steps[Response]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from atdata.atproto.cid import Cid
@@ -63,16 +63,27 @@ class Context:
         schemas: the documents of schemas that are known, by address.
         contents: the content identities of these.
         labels: the names under which an account has its datasets, by address.
+        labelled: labels of labelers on records, each with its labeler, by address.
     """
 
-    schemas: Mapping[str, Document]
-    contents: Mapping[str, Cid]
-    labels: Mapping[str, Sequence[str]]
+    schemas: Mapping[str, Document] = field(default_factory=dict)
+    contents: Mapping[str, Cid] = field(default_factory=dict)
+    labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    labelled: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)
 
 
 def document_of(record: Record | Malformed, did: str, content: Cid | None, context: Context) -> Document | None:
     """The document of a record; `None` where it is none of those that are searched."""
-    publisher = Facet(FacetKind.publisher, did)
+    made = _made(record, Facet(FacetKind.publisher, did), content, context)
+    labelled = context.labelled.get(str(record.uri), ())
+    if made is None or not labelled:
+        return made
+    facets = [Facet(FacetKind.labelled, value) for value, _ in labelled]
+    by_whom = [Facet(FacetKind.labelled_by, f"{value}@{labeler}") for value, labeler in labelled]
+    return replace(made, facets=_bounded((*made.facets, *facets, *by_whom)))
+
+
+def _made(record: Record | Malformed, publisher: Facet, content: Cid | None, context: Context) -> Document | None:
     if isinstance(record, Schema):
         return _of_schema(record, content, publisher)
     if isinstance(record, Entry):

@@ -35,10 +35,13 @@ class FacetKind(IntEnum):
     label = 12
     schema = 13
     content = 14
+    labelled = 15
+    labelled_by = 16
 
 
-COUNTED = frozenset(FacetKind) - {FacetKind.schema, FacetKind.content}
+COUNTED = frozenset(FacetKind) - {FacetKind.schema, FacetKind.content, FacetKind.labelled_by}
 _ADDRESSES = frozenset({FacetKind.publisher, FacetKind.schema, FacetKind.content})
+_WHOLE = _ADDRESSES | {FacetKind.labelled_by}
 
 
 class Facet(NamedTuple):
@@ -50,7 +53,7 @@ class Facet(NamedTuple):
     @classmethod
     def of(cls, kind: FacetKind, value: str) -> Facet:
         """A facet as it is kept: no longer than it may be."""
-        return cls(kind, value if kind in _ADDRESSES else value[:MAX_VALUE])
+        return cls(kind, value if kind in _WHOLE else value[:MAX_VALUE])
 
     @property
     def token(self) -> str:

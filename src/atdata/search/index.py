@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import islice
 from typing import TypeVar
 
@@ -17,6 +19,7 @@ from atdata.search.document import COLUMNS, Context, Document, document_of, part
 from atdata.search.engines import word_index
 from atdata.search.facets import COUNTED, Facet
 from atdata.search.packing import codes, head
+from atdata.trust.labels import are_relabelled, labelled_among, labels_of, note_contents, take_relabelled
 
 T = TypeVar("T")
 
@@ -36,6 +39,7 @@ class _Source:
     did: str
     uri: str
     sorted_at: int
+    cid: Cid
     columns: RecordColumns
     hidden: bool
 
@@ -103,6 +107,25 @@ class SearchIndex:
         self._pending(sql, account=account)
         self.catch_up(sql, AT_ONCE, account)
 
+    def follow_labels(self, sql: Statements, limit: int = AT_ONCE) -> bool:
+        """Follow labels of labelers that came, ended or went; true if there may be more.
+
+        Args:
+            sql: in a transaction that writes.
+            limit: how many addresses.
+        """
+        _alone(sql)
+        uris = take_relabelled(sql, _now(), limit)
+        for uri in uris:
+            did, _, key = uri.removeprefix("at://").partition("/")
+            account = sql.first("SELECT id FROM replica_accounts WHERE did = ?", did)
+            if account is not None and not key:
+                self._pending(sql, account=account[0])
+            elif account is not None:
+                found = "SELECT id FROM replica_records WHERE account = ? AND key = ?"
+                self._derive(sql, [n for (n,) in sql.all(found, account[0], key.encode())], {}, [])
+        return bool(uris)
+
     def rebuild(self, sql: Statements) -> None:
         """Let all documents be made anew from the records, by `catch_up`, while questions are answered."""
         _alone(sql)
@@ -116,7 +139,7 @@ class SearchIndex:
 
     def is_behind(self, sql: Statements) -> bool:
         """True if something is still to be done; asked before `catch_up`, which takes the one place of a writer."""
-        return sql.first("SELECT 1 FROM search_pending LIMIT 1") is not None
+        return sql.first("SELECT 1 FROM search_pending LIMIT 1") is not None or are_relabelled(sql, _now())
 
     def catch_up(self, sql: Statements, limit: int = AT_ONCE, account: int | None = None) -> bool:
         """Do some of what is still to be done, about so many documents; true if there may be more.
@@ -126,6 +149,8 @@ class SearchIndex:
             limit: how many.
             account: whose documents; else whatever waits the longest.
         """
+        if account is None and self.follow_labels(sql, limit):
+            return True
         _alone(sql)
         which = "" if account is None else "WHERE account = ?"
         found = f"SELECT id, account, target, after FROM search_pending {which} ORDER BY id LIMIT 1"  # noqa: S608
@@ -218,7 +243,8 @@ class SearchIndex:
             self._remember(sql, some)
             of_schemas = {s.uri: s for s in sources.values() if s.kind == SCHEMA}
             before = self._remove(sql, some)
-            after = self._write(sql, [s for s in of_schemas.values() if not s.hidden], Context({}, {}, {}))
+            shown = [s for s in of_schemas.values() if not s.hidden]
+            after = self._write(sql, shown, Context(labelled=self._labelled_as(sql, shown)))
             changed |= {uri for uri, s in of_schemas.items() if before.get(s.number) != after.get(s.number)}
             others |= {n: s for n, s in sources.items() if s.kind in (ENTRY, LENS) and not s.hidden}
         for some in _chunks(sorted(set(self._naming(sql, changed)) - others.keys())):
@@ -242,8 +268,10 @@ class SearchIndex:
         for number, account, did, kind, raw, sorted_at, cid, block, hidden in rows:
             if kind in (ENTRY, LENS, SCHEMA):
                 key, block = bytes(raw).decode(), None if block is None else bytes(block)
-                columns = known.get(number) or columns_of(Did(did), key, Cid.from_bytes(cid), block)
-                yield _Source(number, account, did, f"at://{did}/{key}", sorted_at, columns, hidden is not None)
+                version = Cid.from_bytes(cid)
+                columns = known.get(number) or columns_of(Did(did), key, version, block)
+                uri = f"at://{did}/{key}"
+                yield _Source(number, account, did, uri, sorted_at, version, columns, hidden is not None)
 
     def _context(self, sql: Statements, sources: Sequence[_Source]) -> Context:
         """The facts of other records that some datasets and lenses take."""
@@ -264,7 +292,20 @@ class SearchIndex:
                 schemas[uri] = Document.of_row(*row[1:])
                 if row[0] is not None:
                     contents[uri] = Cid.from_bytes(row[0])
-        return Context(schemas, contents, self._labels(sql, sources))
+        return Context(schemas, contents, self._labels(sql, sources), self._labelled_as(sql, sources))
+
+    def _labelled_as(self, sql: Statements, sources: Sequence[_Source]) -> dict[str, list[tuple[str, str]]]:
+        """The labels of labelers that may concern records as they are, and those of their accounts."""
+        subjects: dict[str, Cid | None] = {source.did: None for source in sources}
+        subjects |= {source.uri: source.cid for source in sources}
+        note_contents(sql, labelled_among(sql, [source.uri for source in sources]))
+        found = labels_of(sql, subjects, datetime.now(UTC))
+        said: dict[str, list[tuple[str, str]]] = {}
+        for source in sources:
+            kept = [label for subject in (source.uri, source.did) for label in found.get(subject, ()) if label.applies]
+            if kept:
+                said[source.uri] = sorted({(one.label.val, str(one.label.src)) for one in kept})
+        return said
 
     def _labels(self, sql: Statements, sources: Sequence[_Source]) -> dict[str, list[str]]:
         """The names of the labels of datasets: those of the account that has the dataset, for others may say anything."""
@@ -323,6 +364,10 @@ class SearchIndex:
                 for number, raw in sql.all(which, int(kind), *some):
                     found[Facet(kind, bytes(raw).decode("utf-8", "surrogatepass"))] = number
         return found
+
+
+def _now() -> int:
+    return time.time_ns() // 1000
 
 
 def _kind_of(key: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from atdata.search.facets import FacetKind
+from atdata.search.facets import COUNTED, FacetKind
 
 Numbers: TypeAlias = NDArray[np.int64]
 
@@ -23,7 +23,7 @@ _KINDS = 1 << _KIND_BITS
 MAX_FACET = 2**30 // _KINDS
 """The number of facets that have a code; one that comes later is filtered by, and not counted."""
 
-assert max(FacetKind) < _KINDS
+assert max(COUNTED) < _KINDS
 
 
 def head(number: int, sorted_at: int) -> str:

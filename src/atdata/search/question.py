@@ -14,8 +14,9 @@ from atdata.search.words import MAX_WORD, folded, pairs_of, words_of
 MAX_TEXT, MAX_TERMS, MAX_CONDITIONS, MAX_VALUES = 1000, 16, 16, 16
 
 _PIECE = re.compile(r'(-?)(?:([A-Za-z]+):)?(?:"([^"]*)"|([^\s"]+))(\*?)')
+_NO_KEYS = (FacetKind.family, FacetKind.content, FacetKind.labelled_by)
 _KEYS = {
-    **{kind.name: kind for kind in FacetKind if kind not in (FacetKind.family, FacetKind.content)},
+    **{kind.name: kind for kind in FacetKind if kind not in _NO_KEYS},
     "size": FacetKind.bytes,
 }
 _COMPATIBLE = "compatible"
@@ -81,7 +82,12 @@ class Condition:
     @property
     def tokens(self) -> tuple[str, ...]:
         """The tokens of which one must be there, or none."""
-        return tuple(dict.fromkeys(Facet.of(self.kind, value).token for value in self.values))
+        return tuple(dict.fromkeys(Facet.of(self._kind_of(value), value).token for value in self.values))
+
+    def _kind_of(self, value: str) -> FacetKind:
+        """The kind of a value: a label with its labeler is of another than the label."""
+        of_labeler = self.kind is FacetKind.labelled and "@did:" in value
+        return FacetKind.labelled_by if of_labeler else self.kind
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,5 @@
-"""Trust, kept in the database of a replica: the list of trusted verifiers, and what verifications of lenses
-are worth by it, or by somebody else's.
+"""Trust, kept in the database of a replica: the list of trusted verifiers, what verifications of lenses
+are worth by it or by somebody else's, and the labels of labelers.
 
 Nothing here says that a lens is good. It says who says so, of which version, by which method, and whether the one who
 asked, or the one who answers, has that verifier on a list.
@@ -8,6 +8,8 @@ asked, or the one who answers, has that verifier on a list.
 from __future__ import annotations
 
 from atdata.trust.judging import LensVerifications, Standing, Trust, VerificationJudge
+from atdata.trust.labelers import LabelerReader
+from atdata.trust.labels import Concern, FollowedLabeler, KeptLabel, follow, labelers, labels_of, unfollow
 from atdata.trust.tables import TABLES
 from atdata.trust.verifiers import (
     TrustChange,
@@ -21,6 +23,10 @@ from atdata.trust.verifiers import (
 
 __all__ = [
     "TABLES",
+    "Concern",
+    "FollowedLabeler",
+    "KeptLabel",
+    "LabelerReader",
     "LensVerifications",
     "Standing",
     "Trust",
@@ -30,6 +36,10 @@ __all__ = [
     "VerifierList",
     "changes_of",
     "distrust",
+    "follow",
+    "labelers",
+    "labels_of",
     "trust",
+    "unfollow",
     "verifiers_at",
 ]

@@ -20,4 +20,38 @@ _FIRST = (
     "INSERT INTO trust_lock VALUES (1)",
 )
 
-TABLES = SqlTables("trust", [_FIRST])
+_SECOND = (
+    # The labelers that are followed. `cursor` is their own word for how far they were read, none for the beginning;
+    # `read_at` is when they were last read to the end, `failure` why the last try came to nothing.
+    """CREATE TABLE trust_labelers (
+        did {text} NOT NULL PRIMARY KEY,
+        since {integer} NOT NULL,
+        why {bytes} NOT NULL,
+        cursor {bytes},
+        read_at {integer} NOT NULL DEFAULT 0,
+        tried_at {integer} NOT NULL DEFAULT 0,
+        failure {bytes}
+    ){by_key}""",
+    # Their labels and negations of our records, and of accounts: the bytes that are signed, the signature, and the key
+    # with which that was verified. `expires_at` is none once that was noticed. `contents` are the content identities of
+    # the version that it is about, where that was held while the label was here.
+    """CREATE TABLE trust_labels (
+        id {number},
+        labeler {text} NOT NULL REFERENCES trust_labelers (did),
+        uri {bytes} NOT NULL,
+        digest {bytes} NOT NULL,
+        signed {bytes} NOT NULL,
+        sig {bytes} NOT NULL,
+        key {text} NOT NULL,
+        verified_at {integer} NOT NULL,
+        expires_at {integer},
+        contents {bytes},
+        UNIQUE (labeler, digest)
+    )""",
+    "CREATE INDEX trust_labels_uri ON trust_labels (uri)",
+    "CREATE INDEX trust_labels_expiry ON trust_labels (expires_at) WHERE expires_at IS NOT NULL",
+    # Addresses of which a label came, ended or went, for whoever follows that.
+    "CREATE TABLE trust_relabelled (id {number}, uri {bytes} NOT NULL)",
+)
+
+TABLES = SqlTables("trust", [_FIRST, _SECOND])

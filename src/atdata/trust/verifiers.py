@@ -141,7 +141,7 @@ def trust(sql: Statements, did: str, why: str, methods: Sequence[str], moment: i
         UsageError: there is no such method, or no reason.
         LimitError: the list is full.
     """
-    who, said, known = _did(did), _reason(why), _methods(methods)
+    who, said, known = checked_did(did), checked_reason(why), _methods(methods)
     _alone(sql)
     now = verifiers_at(sql)
     before = now.verifiers.get(who)
@@ -165,7 +165,7 @@ def distrust(sql: Statements, did: str, why: str, moment: int) -> int:
         UsageError: there is no reason.
         NotFoundError: it is not on the list.
     """
-    who, said = _did(did), _reason(why)
+    who, said = checked_did(did), checked_reason(why)
     _alone(sql)
     now = verifiers_at(sql)
     assert now.version is not None
@@ -185,7 +185,12 @@ def _alone(sql: Statements) -> None:
     sql.first(f"SELECT one FROM trust_lock {sql.dialect.lock}")  # noqa: S608
 
 
-def _did(text: str) -> Did:
+def checked_did(text: str) -> Did:
+    """The DID that an operator wrote.
+
+    Raises:
+        IdentifierError: it is none.
+    """
     try:
         return Did(text)
     except IdentifierError as error:
@@ -193,7 +198,12 @@ def _did(text: str) -> Did:
         raise
 
 
-def _reason(text: str) -> str:
+def checked_reason(text: str) -> str:
+    """The reason that an operator wrote.
+
+    Raises:
+        ArgumentTypeError, UsageError: it is none, or too long.
+    """
     said = checked_text(text, "why").strip()
     if not 0 < len(said) <= MAX_WHY:
         raise UsageError(

@@ -24,9 +24,15 @@ def search_datasets(asked: AskedQuery) -> dict[str, Any]:
             conditions.append(Condition(FacetKind.publisher, (repo,)))
         conditions.append(Condition(FacetKind.kind, ("dataset",)))
         question = replace(question, conditions=(*question.conditions, *conditions))
-        found = search(asked.reading.sql, question, limit=params["limit"], cursor=params.get("cursor"), facets=False)
+        place = {"limit": params["limit"], "cursor": params.get("cursor")}
+        found = search(asked.reading.sql, question, **place, facets=params.get("facets", False))
     records = [hit.record for hit in found.hits if hit.record.kind == ENTRY]
     if len(records) != len(found.hits):
         raise QueryFailure("ServiceUnavailable", "the tables of the search are being made anew", 503)
     answer = {"entries": asked.views.all(records), "hitsTotal": found.total, "exact": found.exact}
+    if params.get("facets", False):
+        answer["facets"] = [
+            {"key": key, "values": [{"value": counted.value, "count": counted.count} for counted in values]}
+            for key, values in found.facets.items()
+        ]
     return answer if found.cursor is None else {**answer, "cursor": found.cursor}

@@ -9,17 +9,19 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
 from atdata.appview.xrpc.identities import HandleBook
+from atdata.atproto.cid import Cid
 from atdata.atproto.datamodel import to_json
 from atdata.atproto.syntax import Did, Handle
 from atdata.errors import DataModelError
 from atdata.records import Malformed
 from atdata.records.record import datetime_text
 from atdata.replica import Reading, StoredRecord
+from atdata.trust import KeptLabel, labels_of
 
 View: TypeAlias = dict[str, Any]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_OWN = ("$type", "proof", "proofRev", "handle", "reason")
+_OWN = ("$type", "proof", "proofRev", "handle", "reason", "labels")
 
 
 def moment_text(microseconds: int) -> str:
@@ -50,13 +52,16 @@ class RecordViews:
 
     def one(self, record: StoredRecord, **more: Any) -> View:
         """The view of a record, and what more there is to say."""
-        return {**self._view(record), **more, **self.proof(record)}
+        return {**self.all([record])[0], **more}
 
     def all(self, records: Iterable[StoredRecord]) -> list[View]:
         """The views of records, in their order."""
         records = list(records)
-        proofs = self._proofs(records)
-        return [{**self._view(record), **proofs.get(record.number, {})} for record in records]
+        proofs, labels = self._proofs(records), self._labels(records)
+        return [
+            {**self._view(record), "labels": labels[record.number], **proofs.get(record.number, {})}
+            for record in records
+        ]
 
     def proof(self, record: StoredRecord) -> View:
         """The members that prove a record, if they are asked for."""
@@ -89,6 +94,20 @@ class RecordViews:
             **({} if value is None else {"record": value}),
         }
 
+    def _labels(self, records: list[StoredRecord]) -> dict[int, list[View]]:
+        """The labels of records, and of their accounts, by the records' numbers."""
+        subjects: dict[str, Cid | None] = {str(record.did): None for record in records}
+        subjects |= {f"at://{record.did}/{record.key}": record.cid for record in records}
+        found = labels_of(self._reading.sql, subjects, datetime.now(UTC))
+        return {
+            record.number: [
+                _label_view(label)
+                for subject in (f"at://{record.did}/{record.key}", str(record.did))
+                for label in found.get(subject, ())
+            ]
+            for record in records
+        }
+
     def _proofs(self, records: Iterable[StoredRecord]) -> dict[int, View]:
         """The members that prove records, by the records' numbers."""
         if not self._proving:
@@ -105,6 +124,11 @@ class RecordViews:
                 car = base64.b64encode(cars[record.key]).decode()
                 found[record.number] = {"proof": car, "proofRev": str(head.rev)}
         return found
+
+
+def _label_view(kept: KeptLabel) -> View:
+    shown = {"verifiedAt": moment_text(kept.verified_at), "concerns": kept.concern, "disputed": kept.disputed}
+    return {**kept.to_json(), **shown}
 
 
 def record_json(value: Any) -> Any:
