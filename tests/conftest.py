@@ -30,6 +30,7 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
     for name in (
         "ATDATA_PLC_URL",
         "ATDATA_RESOLVER_URL",
+        "ATDATA_APPVIEW_URL",
         "ATDATA_ALLOW_LOOPBACK",
         "ATDATA_INDEX_URL",
         "ATDATA_POLICY",

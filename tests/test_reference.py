@@ -305,7 +305,7 @@ def test_every_setting_is_in_the_reference_with_its_argument_and_default():
     for variable, argument, default, _ in rows:
         name = argument.strip("`=")
         assert variable == f"`ATDATA_{name.upper()}`"
-        value = getattr(Settings(), "resolver_urls" if name == "resolver_url" else name)
+        value = getattr(Settings(), f"{name}s" if name in ("resolver_url", "appview_url") else name)
         said = {False: "off", None: "none", (): "none", Path(): f"the platform's {name} folder"}
         shown = f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
         assert (name, default) == (name, said.get(value, shown) if value is not None else "none")

@@ -33,6 +33,13 @@ GIVEN = [
         "resolver_urls",
         ("https://a.test", "http://b.test"),
     ),
+    (
+        "ATDATA_APPVIEW_URL",
+        "https://a.test/, http://b.test",
+        {"appview_url": "https://a.test,http://b.test/"},
+        "appview_urls",
+        ("https://a.test", "http://b.test"),
+    ),
     ("ATDATA_ALLOW_LOOPBACK", "1", {"allow_loopback": True}, "allow_loopback", True),
     ("ATDATA_ALLOW_LOOPBACK", "off", {"allow_loopback": False}, "allow_loopback", False),
     ("ATDATA_CACHE", "/tmp/c", {"cache": Path("/tmp/c")}, "cache", Path("/tmp/c")),
@@ -61,7 +68,9 @@ def _no_settings(monkeypatch):
 def test_the_table_has_every_argument_and_every_argument_a_field():
     assert {argument for _, argument in ROWS} == set(inspect.signature(Settings.of).parameters)
     fields = {field.name for field in dataclasses.fields(Settings)}
-    assert {f"{argument}s" if argument == "resolver_url" else argument for _, argument in ROWS} == fields
+    assert {
+        f"{argument}s" if argument in ("resolver_url", "appview_url") else argument for _, argument in ROWS
+    } == fields
     assert [f"ATDATA_{argument.upper()}" for _, argument in ROWS] == [variable for variable, _ in ROWS]
     assert {variable for variable, *_ in GIVEN} == {variable for variable, _ in ROWS}
 
@@ -80,6 +89,7 @@ def test_an_argument_wins_over_its_variable(monkeypatch):
     given = Settings.of(
         plc_url="https://plc.test",
         resolver_url="",
+        appview_url="",
         allow_loopback=True,
         cache="/tmp/mine",
         data="/tmp/data",

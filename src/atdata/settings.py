@@ -4,6 +4,7 @@
 |---|---|---|---|
 | `ATDATA_PLC_URL` | `plc_url=` | `https://plc.directory` | the PLC directory that resolves `did:plc` |
 | `ATDATA_RESOLVER_URL` | `resolver_url=` | none | servers, comma-separated, whose `resolveHandle` is asked in order instead of DNS and `/.well-known/atproto-did` |
+| `ATDATA_APPVIEW_URL` | `appview_url=` | none | AppViews, comma-separated, that `atdata search` and the search for lenses ask too; nothing that one answers is believed unproven |
 | `ATDATA_ALLOW_LOOPBACK` | `allow_loopback=` | off | `1` lets addresses found in records and DID documents be `http` and on this machine |
 | `ATDATA_CACHE` | `cache=` | the platform's cache folder | shards by digest, and the newest repository state seen for each DID |
 | `ATDATA_INDEX_URL` | `index_url=` | none | the team's index: `redis://`, `postgresql://`, `sqlite:///` or a path; without it, a SQLite file in the data folder |
@@ -48,6 +49,7 @@ class Settings:
     public_query: tuple[str, ...] = ()
     lens_interpreter: str | None = None
     policy: Path | None = None
+    appview_urls: tuple[str, ...] = ()
 
     @property
     def index_file(self) -> Path:
@@ -60,6 +62,7 @@ class Settings:
         *,
         plc_url: str | None = None,
         resolver_url: str | None = None,
+        appview_url: str | None = None,
         allow_loopback: bool | None = None,
         cache: str | os.PathLike[str] | None = None,
         data: str | os.PathLike[str] | None = None,
@@ -84,10 +87,12 @@ class Settings:
             allow_loopback = _switch("ATDATA_ALLOW_LOOPBACK", _variable("ATDATA_ALLOW_LOOPBACK"))
         plc_url = Secret(plc_url or _variable("ATDATA_PLC_URL") or DEFAULT_PLC_URL)  # none, if it turns out to have any
         resolver_url = Secret(_variable("ATDATA_RESOLVER_URL") if resolver_url is None else resolver_url)
+        appview_url = Secret(_variable("ATDATA_APPVIEW_URL") if appview_url is None else appview_url)
         query = _variable("ATDATA_PUBLIC_QUERY") if public_query is None else public_query
         return cls(
             plc_url=_url("ATDATA_PLC_URL", plc_url),
             resolver_urls=tuple(map(partial(_url, "ATDATA_RESOLVER_URL"), _listed(resolver_url))),
+            appview_urls=tuple(map(partial(_url, "ATDATA_APPVIEW_URL"), _listed(appview_url))),
             allow_loopback=allow_loopback,
             cache=_folder(cache, _variable("ATDATA_CACHE"), "cache"),
             data=_folder(data, _variable("ATDATA_DATA"), "data"),

@@ -19,12 +19,13 @@ from atdata.appview.xrpc.lexicons import method_lexicons
 from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
 from atdata.atproto.datamodel import from_json
+from atdata.atproto.fetch import fetch_update
 from atdata.atproto.keys import PrivateKey
 from atdata.atproto.repo import mst
 from atdata.atproto.repo.commit import Commit
 from atdata.atproto.repo.proof import ProvenCommit
 from atdata.atproto.syntax import Did, Handle, Tid
-from atdata.replica import Moved, Reading, Replica, Writing
+from atdata.replica import Moved, Reading, Replica, ReplicaCopy, Writing, keep_identity
 from atdata.transport.websocket import WebSocket
 
 NAMESPACE = "science.alt.dataset"
@@ -142,6 +143,17 @@ class Asker:
 
     def close(self) -> None:
         self._http.close()
+
+
+def follow(replica: Replica, net: Any, *dids: str) -> None:
+    """Bring copies of accounts of a network, and who they are, as an ingester does."""
+    reader = net.client().reader
+    for did in map(Did, dids):
+        identity = reader.identity(did)
+        reader.transport.run(fetch_update(identity, ReplicaCopy(replica, did)))
+        named = identity if (handle := reader.shown_handle(did)) is None else reader.identity(handle)
+        moment = time.time_ns() // 1000
+        replica.write(lambda writing, it=named, at=moment: keep_identity(writing, it, at))
 
 
 def frames(socket: WebSocket, count: int) -> list[Any]:

@@ -8,6 +8,9 @@ from atdata.atmosphere.index import AtmosphereIndex
 from atdata.atmosphere.labels import LabelLoader, LabelPublisher
 from atdata.atmosphere.lenses import LensLoader, LensPublisher
 from atdata.atmosphere.schemas import SchemaLoader, SchemaPublisher
+from atdata.atmosphere.service_answers import ServiceAnswers, ServicePage
+from atdata.atmosphere.service_records import RefusedRecord, ServiceRecord
+from atdata.atmosphere.services import AppViewClient, ResolvedLabel
 from atdata.atmosphere.trust import check_policy
 from atdata.atmosphere.verifications import VerificationLoader, VerificationPublisher
 from atdata.atproto.syntax import AtUri, BlobUri
@@ -15,6 +18,7 @@ from atdata.atproto.verify import Evidence
 
 __all__ = [
     "AllowedCode",
+    "AppViewClient",
     "AtUri",
     "AtmosphereClient",
     "AtmosphereIndex",
@@ -28,8 +32,13 @@ __all__ = [
     "LensLoader",
     "LensPublisher",
     "PDSBlobStore",
+    "RefusedRecord",
+    "ResolvedLabel",
     "SchemaLoader",
     "SchemaPublisher",
+    "ServiceAnswers",
+    "ServicePage",
+    "ServiceRecord",
     "VerificationLoader",
     "VerificationPublisher",
     "check_policy",

@@ -32,6 +32,7 @@ from atdata.records import Listing, Malformed, Record
 from atdata.records.address import AUTHORITY
 from atdata.records.nsids import collections
 from atdata.replica import AccountReading, Reading, Replica, ReplicaCopy, StoredRecord, open_replica
+from atdata.replica.replica import REPOSITORIES
 from atdata.settings import Settings
 from atdata.transport import Transport
 
@@ -132,8 +133,12 @@ class EvidenceReader:
         self._seen_commits = SeenCommits(settings.cache)
         self._identities: dict[Did | Handle, tuple[float, VerifiedIdentity]] = {}
 
-    def identity(self, who: str) -> VerifiedIdentity:
+    def identity(self, who: str, *, fresh: bool = False) -> VerifiedIdentity:
         """The account of a DID or handle; for a handle, one that is proven to belong together.
+
+        Args:
+            who: the DID or handle.
+            fresh: whether what was known before is to be asked anew.
 
         Raises:
             IdentityError: there is none, or handle, DID, document and log disagree.
@@ -141,7 +146,7 @@ class EvidenceReader:
         name = typed_identifier(who)
         name = name.normalized if isinstance(name, Handle) else name
         since, known = self._identities.get(name, (0.0, None))
-        if known is None or time.monotonic() - since > IDENTITY_SECONDS:
+        if known is None or fresh or time.monotonic() - since > IDENTITY_SECONDS:
             known = self._fetch_identity(name) if isinstance(name, Did) else self._resolve(name)
             self._identities[name] = (time.monotonic(), known)
         return known
@@ -277,6 +282,16 @@ class EvidenceReader:
     def malformed(self, who: str) -> list[Malformed]:
         """The malformed records of an account, of any kind. Raises what `read_all` does."""
         return self._ask(who, lambda copy: copy.invalid()).malformed
+
+
+def newest_seen(reader: EvidenceReader, did: Did) -> Tid | None:
+    """The revision of the newest commit of an account that was ever verified on this machine; `None` for none."""
+    seen, folder = SeenCommits(reader.settings.cache).seen(did), reader.settings.cache
+    revs = [] if seen is None else [seen.rev]
+    if (folder / REPOSITORIES).exists():
+        head = reader.replica.read(lambda reading: reading.account(did).head())
+        revs += [] if head is None else [head.rev]
+    return max(revs, default=None)
 
 
 @lru_cache(maxsize=32)

@@ -1,4 +1,4 @@
-"""`atdata search`: datasets, schemas and lenses in repositories that one names, found on this machine."""
+"""`atdata search`: datasets, schemas and lenses, found on this machine in repositories that one names, or by services."""
 
 from __future__ import annotations
 
@@ -7,15 +7,13 @@ from typing import Annotated, Any
 import typer
 
 from atdata.atmosphere import AtmosphereClient
-from atdata.atproto.syntax import Did
+from atdata.cli.found import COLUMNS, described_row, show_facets
 from atdata.cli.options import Json
-from atdata.cli.output import fitting, line, note, plural, say, say_json, size, table
+from atdata.cli.output import fitting, note, plural, say, say_json, table
+from atdata.cli.search_services import ask_services
 from atdata.discovery import FRESH, BroughtRepository, Discovery
-from atdata.records import Entry, Record
+from atdata.errors import UsageError
 from atdata.search import Hit, SearchAnswer
-
-_COLUMNS = ("name", "kind", "by", "license", "size", "description", "address")
-_FACETS = 5
 
 
 def search(
@@ -29,15 +27,28 @@ def search(
     fresh: Annotated[
         float, typer.Option(help="Seconds for which a repository that was looked into is taken as it was.", min=0)
     ] = FRESH,
+    service: Annotated[
+        list[str] | None,
+        typer.Option(help="An AppView to ask instead, https://...; may be given several times. ATDATA_APPVIEW_URL."),
+    ] = None,
     limit: Annotated[int, typer.Option(help="How many to show.", min=1, max=100)] = 25,
     cursor: Annotated[str | None, typer.Option(help="Where the page before ended.")] = None,
     json: Json = False,
 ) -> None:
-    """Search the repositories you name, and those you have looked into before: every record found was verified here.
+    """Search the repositories you name, and those you have looked into before; or ask services. Every record that is shown
+    was verified here.
 
-    No service is asked. `atdata search --help` has the words; docs/search.md what they mean.
+    No service is asked unless one is named, or set. docs/search.md says what words and conditions mean.
     """
-    found = Discovery(AtmosphereClient())
+    if service and repo:
+        hint = "Leave one out: a service does not look into repositories because you name them."
+        raise UsageError("--service and --repo are two ways to search", path="--service, --repo", hint=hint)
+    client = AtmosphereClient()
+    services = service or ([] if repo else client.settings.appview_urls)
+    if services:
+        ask_services(client, services, " ".join(question or ()), limit, cursor, json)
+        return
+    found = Discovery(client)
     brought = found.bring(repo or (), fresh)
     if brought and all(item.error is not None for item in brought):
         raise brought[0].error  # type: ignore[misc]  # there is one
@@ -56,11 +67,9 @@ def _show(found: Discovery, answer: SearchAnswer) -> None:
         say("Nothing was found. Name repositories to look into with --repo @handle, or ask for less.")
         return
     rows = [tuple(str(cell) for cell in _row(found, hit).values()) for hit in answer.hits]
-    shown = fitting(_COLUMNS, rows)
-    table(_COLUMNS[:shown], [row[:shown] for row in rows], title=_total(answer))
-    for kind, counts in answer.facets.items():
-        if len(counts) > 1:
-            say(f"{kind}: " + ", ".join(f"{item.value} ({item.count})" for item in counts[:_FACETS]), "dim")
+    shown = fitting(COLUMNS, rows)
+    table(COLUMNS[:shown], [row[:shown] for row in rows], title=_total(answer))
+    show_facets({kind: [(item.value, item.count) for item in counts] for kind, counts in answer.facets.items()})
     if answer.cursor is not None:
         say(f"More: --cursor {answer.cursor}", "dim")
 
@@ -70,18 +79,8 @@ def _total(answer: SearchAnswer) -> str:
 
 
 def _row(found: Discovery, hit: Hit) -> dict[str, Any]:
-    record, stored = hit.record.parse(), hit.record
-    handle = found.handle(Did(stored.did))
-    entry = record if isinstance(record, Entry) else None
-    return {
-        "name": record.name if isinstance(record, Record) else "",
-        "kind": stored.kind.rpartition(".")[2],
-        "by": f"@{handle}" if handle else stored.did,
-        "license": (entry and entry.license) or "",
-        "size": size(entry.size.bytes) if entry and entry.size.bytes is not None else "",
-        "description": line(getattr(record, "description", None) or "").plain,
-        "address": str(stored.uri),
-    }
+    stored = hit.record
+    return described_row(stored.parse(), stored.kind, stored.did, found.handle(stored.did), stored.uri)
 
 
 def _as_data(found: Discovery, answer: SearchAnswer, brought: list[BroughtRepository]) -> dict[str, Any]:

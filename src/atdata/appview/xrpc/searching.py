@@ -1,4 +1,4 @@
-"""Datasets by words and facets."""
+"""Records by words and facets."""
 
 from __future__ import annotations
 
@@ -34,5 +34,22 @@ def search_datasets(asked: AskedQuery) -> dict[str, Any]:
         answer["facets"] = [
             {"key": key, "values": [{"value": counted.value, "count": counted.count} for counted in values]}
             for key, values in found.facets.items()
+        ]
+    return answer if found.cursor is None else {**answer, "cursor": found.cursor}
+
+
+def search_records(asked: AskedQuery) -> dict[str, Any]:
+    """The datasets, schemas and lenses that a question finds, ranked, as a search without a service has them."""
+    params = asked.params
+    counting, cursor = params.get("facets", False), params.get("cursor")
+    with requested():
+        question = Question.parse(params.get("q", ""))
+        found = search(asked.reading.sql, question, limit=params["limit"], cursor=cursor, facets=counting)
+    records = asked.views.all(hit.record for hit in found.hits)
+    answer: dict[str, Any] = {"records": records, "hitsTotal": found.total, "exact": found.exact}
+    if counting:
+        answer["facets"] = [
+            {"kind": kind, "values": [{"value": one.value, "count": one.count} for one in values]}
+            for kind, values in found.facets.items()
         ]
     return answer if found.cursor is None else {**answer, "cursor": found.cursor}

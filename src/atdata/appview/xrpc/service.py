@@ -13,7 +13,7 @@ from atdata.appview.xrpc.failures import QueryFailure, requested
 from atdata.appview.xrpc.identities import HandleBook, KeptHandleBook
 from atdata.appview.xrpc.lexicons import NAMESPACE, method_lexicons
 from atdata.appview.xrpc.limits import RateLimit
-from atdata.appview.xrpc.searching import search_datasets
+from atdata.appview.xrpc.searching import search_datasets, search_records
 from atdata.appview.xrpc.trusting import get_trusted_verifiers
 from atdata.appview.xrpc.views import RecordViews
 from atdata.atproto.syntax import AtUri, Did
@@ -79,6 +79,7 @@ class AppViewService:
             "searchDatasets": search_datasets,
             "searchLenses": listing.search_lenses,
             "getTrustedVerifiers": get_trusted_verifiers,
+            "searchRecords": search_records,
             "describeService": self._count.describe_service,
         }
 

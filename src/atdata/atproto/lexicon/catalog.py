@@ -82,6 +82,14 @@ class LexiconCatalog:
             _check_record_key(rkey, definition["key"])
         check_value(record, definition["record"], Place(), self._definitions)
 
+    def members(self, nsid: str) -> frozenset[str]:
+        """The names of the members that the lexicon of a record knows.
+
+        Raises:
+            LexiconError: it is not in the catalog, or of no record.
+        """
+        return frozenset(self._primary(nsid, "record")["record"].get("properties", ()))
+
     def validate_params(self, nsid: str, params: object) -> None:
         """Check the query parameters of a method, converted to booleans, integers, strings and lists of them.
 

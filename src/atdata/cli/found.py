@@ -1,0 +1,35 @@
+"""Records that a search found, as rows of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from atdata.atproto.syntax import AtUri, Handle
+from atdata.cli.output import line, say, size
+from atdata.records import Entry, Malformed, Record
+
+COLUMNS = ("name", "kind", "by", "license", "size", "description", "address")
+
+_FACETS = 5
+
+
+def described_row(record: Record | Malformed, kind: str, did: str, handle: Handle | None, uri: AtUri) -> dict[str, Any]:
+    """The cells of a record, by `COLUMNS`."""
+    entry = record if isinstance(record, Entry) else None
+    return {
+        "name": record.name if isinstance(record, Record) else "",
+        "kind": kind.rpartition(".")[2],
+        "by": f"@{handle}" if handle else did,
+        "license": (entry and entry.license) or "",
+        "size": size(entry.size.bytes) if entry and entry.size.bytes is not None else "",
+        "description": line(getattr(record, "description", None) or "").plain,
+        "address": str(uri),
+    }
+
+
+def show_facets(facets: Mapping[str, Sequence[tuple[str, int]]]) -> None:
+    """Print what most of the records have."""
+    for kind, counts in facets.items():
+        if len(counts) > 1:
+            say(f"{kind}: " + ", ".join(f"{value} ({count})" for value, count in counts[:_FACETS]), "dim")
