@@ -17,7 +17,7 @@ from atdata.replica import KeptIdentity, Reading
 from atdata.replica.pages import counts_of, page_of
 from atdata.search.facets import FacetKind
 
-_MOST, _NEWEST, _UPSTREAMS = 10_000, 12, 50
+_MOST, _NEWEST, _UPSTREAMS, _VERIFIERS = 10_000, 12, 50, 200
 _PLURALS = {
     name: f"{name[:-1]}ies" if name.endswith("y") else f"{name}{'es' if name == 'lens' else 's'}"
     for name in KINDS.values()
@@ -98,9 +98,17 @@ def about_page(source: PageSource, counts: tuple[tuple[str, int], ...], did: str
             UpstreamRow(redacted(url), "" if cursor is None else f"{cursor:,}", moment_words(event) if event else "")
             for url, cursor, event in followed
         ),
-        verifiers=tuple((source.account(verifier), "", "", "") for verifier in sorted(source.trusted)),
+        verifiers=tuple(
+            (source.account(one.did), _day(one.since), ", ".join(one.methods) or "all", one.why)
+            for one in sorted(source.verifiers.verifiers.values(), key=lambda one: (one.since, one.did))[:_VERIFIERS]
+        ),
+        verifiers_version=source.verifiers.version or 0,
         now=moment_words(state.moment),
     )
+
+
+def _day(microseconds: int) -> str:
+    return moment_words(microseconds)[:10] if microseconds else ""
 
 
 def _lag(seconds: float) -> str:

@@ -39,7 +39,7 @@ def lens_page(source: PageSource, stored: StoredRecord, lens: LensRecord) -> Len
         program="" if program is None else json.dumps(program, indent=1, ensure_ascii=False)[:_PROGRAM],
         code=(_code("getter", lens.getter_code), _code("putter", lens.putter_code)),
         two_way=lens.has_putter,
-        verifications=verifications_of(source, lens),
+        verifications=verifications_of(source, stored),
         list_note=_list_note(source),
         provenance=provenance_of(stored),
     )
@@ -70,11 +70,7 @@ def _code(role: str, code: CodeReference) -> CodeRow:
 
 
 def _list_note(source: PageSource) -> str:
-    count = len(source.trusted)
+    count = len(source.verifiers.verifiers)
     if not count:
-        return "This service takes nobody's word: its list of trusted verifiers is empty."
-    return (
-        f"Trusted are the {count} verifiers that this service lists."
-        if count > 1
-        else ("Trusted is the one verifier that this service lists.")
-    )
+        return "This service lists no trusted verifiers: what each is worth is for you to say."
+    return f"Trusted are those on this service's list of {count:,}, in version {source.verifiers.version}."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-Standing: TypeAlias = Literal["trusted", "unlisted", "discounted"]
+Worth: TypeAlias = Literal["trusted", "unlisted", "discounted"]
 """The worth of a verification here: by a trusted verifier; by another; nothing, for a reason that stands beside it."""
 
 
@@ -239,9 +239,9 @@ class VerificationRow:
     """A verification of a lens.
 
     Attributes:
-        account: the verifier.
+        publisher: the verifier.
         method: how it was verified.
-        standing: what it is worth here.
+        worth: what it is worth here.
         why: the reason, in words.
         verdict: what it says: `holds`, `fails`.
         date: when.
@@ -250,9 +250,9 @@ class VerificationRow:
         trial: what it was tried on.
     """
 
-    account: Publisher
+    publisher: Publisher
     method: str
-    standing: Standing
+    worth: Worth
     why: str
     verdict: str = "holds"
     date: str = ""
@@ -263,23 +263,25 @@ class VerificationRow:
 
 @dataclass(frozen=True, slots=True)
 class Verifications:
-    """The verifications of a lens, and whether these are all."""
+    """The verifications of a lens, and how many there are besides."""
 
     rows: tuple[VerificationRow, ...] = ()
-    more: bool = False
+    more: int = 0
 
     @property
     def summary(self) -> str:
         """The number of them, and what they are worth; never a yes."""
         if not self.rows:
-            return "verified by nobody"
+            return "verified by nobody that is known here"
         counted = {
-            "by trusted verifiers": sum(row.standing == "trusted" for row in self.rows),
-            "by verifiers not on this service's list": sum(row.standing == "unlisted" for row in self.rows),
-            "that do not count": sum(row.standing == "discounted" for row in self.rows),
+            "by trusted verifiers": sum(row.worth == "trusted" for row in self.rows),
+            "by others, whom this service does not list": sum(row.worth == "unlisted" for row in self.rows),
+            "not counting": sum(row.worth == "discounted" for row in self.rows),
+            "not looked at": self.more,
         }
-        said = ", ".join(f"{count} {words}" for words, count in counted.items() if count)
-        return f"{said}, at least" if self.more else said
+        total = len(self.rows) + self.more
+        said = ", ".join(f"{count:,} {words}" for words, count in counted.items() if count)
+        return f"{total:,} verification{'' if total == 1 else 's'}: {said}"
 
 
 NO_VERIFICATIONS = Verifications()

@@ -114,6 +114,7 @@ class AboutPage(Page):
     last_change: str = ""
     upstreams: tuple[UpstreamRow, ...] = ()
     verifiers: tuple[tuple[Publisher, str, str, str], ...] = ()
+    verifiers_version: int = 0
     now: str = ""
 
     @property

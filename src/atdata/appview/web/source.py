@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import TypeVar
 
-from atdata.appview.web.parts import NamedThing, Provenance, Publisher, Standing, ThingRow
+from atdata.appview.web.parts import NamedThing, Provenance, Publisher, ThingRow
 from atdata.appview.xrpc.identities import HandleBook, ProvenIdentity
 from atdata.atproto.syntax import AtUri, Did
 from atdata.errors import IdentifierError
-from atdata.index.verifications import JudgedVerification
 from atdata.records import Entry, LensRecord, Malformed, Record, Schema
 from atdata.records.nsids import ENTRY, LABEL, LENS, LENS_VERIFICATION, SCHEMA
 from atdata.replica import Reading, StoredRecord
+from atdata.trust import VerificationJudge, VerifierList, verifiers_at
 
 R = TypeVar("R", bound=Record)
 
@@ -40,13 +41,21 @@ class PageSource:
     Attributes:
         reading: one state of the replica.
         book: who accounts are.
-        trusted: the DIDs of verifiers whose word the service takes.
     """
 
     reading: Reading
     book: HandleBook
-    trusted: frozenset[str] = frozenset()
     _accounts: dict[str, ProvenIdentity | None] = field(default_factory=dict)
+
+    @cached_property
+    def verifiers(self) -> VerifierList:
+        """The verifiers whose word the service takes."""
+        return verifiers_at(self.reading.sql)
+
+    @cached_property
+    def judge(self) -> VerificationJudge:
+        """Weighs verifications."""
+        return VerificationJudge(self.reading)
 
     def identity(self, did: str) -> ProvenIdentity | None:
         """The identity of an account, if it was proven."""
@@ -97,14 +106,6 @@ class PageSource:
     def schema_named(self, uri: str) -> NamedThing:
         """A schema as others speak of it."""
         return self.named(uri, self.record(uri, Schema))
-
-    def standing(self, item: JudgedVerification) -> tuple[Standing, str]:
-        """The worth of a verification here, and the reason."""
-        if item.reason is not None:
-            return "discounted", item.why
-        if item.verifier in self.trusted:
-            return "trusted", "its verifier is on this service's list"
-        return "unlisted", "its verifier is not on this service's list"
 
     def row(self, stored: StoredRecord) -> ThingRow | None:
         """A record in a list; `None` where it is none that stands in lists."""

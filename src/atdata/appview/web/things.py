@@ -8,24 +8,32 @@ from atdata.appview.web.addresses import search_path
 from atdata.appview.web.parts import (
     LensRow,
     More,
-    Standing,
     Things,
     VerificationRow,
     Verifications,
     VersionList,
     VersionRow,
+    Worth,
 )
 from atdata.appview.web.source import PageSource
 from atdata.atproto.syntax import AtUri, Did
-from atdata.index.verifications import JudgedVerification, judge
-from atdata.records import Label, LensRecord, LensVerification, Listing, Trial
-from atdata.records.nsids import LABEL, LENS_VERIFICATION
+from atdata.records import Label, LensRecord, LensVerification, Trial
+from atdata.records.nsids import LABEL
+from atdata.replica import StoredRecord
 from atdata.replica.pages import NamedRow, links_to, versions_named
 from atdata.search import Condition, Question, search, written
 from atdata.search.facets import FacetKind
+from atdata.trust import LensVerifications, Trust
 
 VERSIONS, ROWS, LENSES, VERIFICATIONS = 30, 10, 10, 50
 """The number of each that a page shows."""
+
+_WORTH: dict[Trust, Worth] = {Trust.TRUSTED: "trusted", Trust.OTHER_METHOD: "unlisted", Trust.UNLISTED: "unlisted"}
+_LISTED = {
+    Trust.TRUSTED: "its verifier is on this service's list",
+    Trust.OTHER_METHOD: "its verifier is on this service's list, for other methods",
+    Trust.UNLISTED: "its verifier is not on this service's list",
+}
 
 
 def things_with(source: PageSource, kind: FacetKind, value: str, of: str) -> Things:
@@ -62,26 +70,15 @@ def lenses_at(source: PageSource, schema: str, end: str) -> tuple[LensRow, ...]:
             other = str(lens.target_schema if end == "sourceSchema" else lens.source_schema)
             account, named = source.account(link.record.did), source.schema_named(other)
             uri = str(link.record.uri)
-            found.append(LensRow(uri, lens.name, account, named, verifications_of(source, lens)))
+            found.append(LensRow(uri, lens.name, account, named, verifications_of(source, link.record)))
     return tuple(found)
 
 
-def verifications_of(source: PageSource, lens: LensRecord) -> Verifications:
-    """The verifications of a lens, those that count first."""
-    uri = AtUri(lens.located)
-    links = links_to(source.reading.sql, uri, ("lens",), VERIFICATIONS + 1)
-    stored = [link.record for link in links[:VERIFICATIONS]]
-    # Those of trusted verifiers are looked for by name: whoever says much must not hide them.
-    trusted = [source.reading.account(Did(did)).targeting(LENS_VERIFICATION, uri) for did in sorted(source.trusted)]
-    by_account: dict[Did, list[LensVerification]] = {}
-    for one in {each.number: each for some in (stored, *trusted) for each in some}.values():
-        record = one.parse()
-        if isinstance(record, LensVerification):
-            by_account.setdefault(one.did, []).append(record)
-    judged = [item for did, theirs in by_account.items() for item in judge(did, lens, Listing(theirs))]
-    rows = [_verification(source, item) for item in judged]
-    order: tuple[Standing, ...] = ("trusted", "unlisted", "discounted")
-    return Verifications(tuple(sorted(rows, key=lambda row: order.index(row.standing))), len(links) > VERIFICATIONS)
+def verifications_of(source: PageSource, lens: StoredRecord) -> Verifications:
+    """The verifications of a lens, those of trusted verifiers first."""
+    found = LensVerifications.of(source.reading.sql, str(lens.uri), source.verifiers, VERIFICATIONS)
+    rows = [_verification(source, record) for record in found.shown]
+    return Verifications(tuple(row for row in rows if row is not None), found.total - len(rows))
 
 
 def _version(source: PageSource, row: NamedRow, kind: str, current: str) -> VersionRow:
@@ -95,19 +92,20 @@ def _version(source: PageSource, row: NamedRow, kind: str, current: str) -> Vers
     return VersionRow(row.version or "", row.uri, date, retracted="" if retraction is None else retraction.reason)
 
 
-def _verification(source: PageSource, item: JudgedVerification) -> VerificationRow:
-    record = item.record
-    assert record is not None
-    standing, why = source.standing(item)
-    said = record.verdict or ("holds" if record.holds else "something that cannot be read")
+def _verification(source: PageSource, stored: StoredRecord) -> VerificationRow | None:
+    record = stored.parse()
+    if not isinstance(record, LensVerification):
+        return None
+    found = source.judge.standing(stored, source.verifiers)
+    worth: Worth = _WORTH[found.trust] if found.counts else "discounted"
     return VerificationRow(
-        account=source.account(item.verifier),
+        publisher=source.account(stored.did),
         method=record.method,
-        standing=standing,
-        why=why,
-        verdict=said,
+        worth=worth,
+        why=_LISTED[found.trust] if found.counts else f"{found.why}; {_LISTED[found.trust]}",
+        verdict=record.verdict or ("holds" if record.holds else "something that cannot be read"),
         date=record.created_at[:10],
-        uri=item.uri or "",
+        uri=str(stored.uri),
         note=record.description or "",
         trial=_trial(record.trial),
     )
