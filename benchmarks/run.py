@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import copies
+import discovery
 import following
 import frameworks
 import importing
@@ -40,6 +41,7 @@ def import_benchmark(_options: argparse.Namespace) -> bool:
 BENCHMARKS: dict[str, Callable[[argparse.Namespace], bool]] = {
     "copies": copies.main,
     "following": following.main,
+    "discovery": discovery.main,
     "frameworks": frameworks.main,
     "importing": import_benchmark,
     "index": index.main,
