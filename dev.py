@@ -13,6 +13,8 @@
     python3 dev.py histories  what an AppView makes of long, seeded histories, against their fold, while it is killed;
                               `--seeds 100 --steps 20000 --kills 200` is the whole
     python3 dev.py mutants    plant faults in what an AppView takes in; the tests must find each
+    python3 dev.py freshness  thousands of writes on two real PDSes: when an AppView finds each, and whether the official
+                              verifier accepts each proof that it serves
     python3 dev.py VERB       one of: lint, types, contracts, docs, sanitize, format, bench, lock
 
 Each verb makes what it needs first: an environment in .venv with exactly the packages named, by hash, in
@@ -105,6 +107,12 @@ def histories(rest: list[str]) -> int:
 
 def mutants(rest: list[str]) -> int:
     return run(install("dev") / "python", "-m", "support.mutants", *rest, cwd=ROOT / "tests")
+
+
+def freshness(rest: list[str]) -> int:
+    programs = install("dev")
+    install_npm()
+    return run(programs / "python", "-m", "support.freshness", *rest, cwd=ROOT / "tests")
 
 
 def frameworks(_rest: list[str]) -> int:
@@ -288,6 +296,7 @@ VERBS = {
     "frameworks": frameworks,
     "histories": histories,
     "mutants": mutants,
+    "freshness": freshness,
     "check": check,
     "lint": lint,
     "format": format_,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from atdata.appview import operator
 from atdata.replica import Replica
 from atdata.testing import DevAccount
 from atdata.testing.http import ask
+from support.freshness import measured
 from support.histories import ENTRY, entry, named, shown, stored
 from support.ingesting import ingesting, replica_at, until
 from support.networks import RealNet, fresh_handle, post
@@ -113,3 +115,15 @@ def test_real_servers_are_followed(realnet: RealNet, tmp_path: Any) -> None:
         until_shown()
         until(lambda: second.address(A) not in stored(replica))
     replica.close()
+
+
+@pytest.mark.served
+def test_all_that_is_served_of_real_servers_has_a_proof_that_the_official_verifier_accepts(
+    realnet: RealNet, tmp_path: Path
+) -> None:
+    """A small part of `python3 dev.py freshness`."""
+    found = measured(realnet, tmp_path, writes=60)
+    assert (found.missing, found.refused) == (set(), [])
+    assert found.served == 42
+    assert len(found.seconds) == 6
+    assert found.at(50) < 5.0, "a write is found at once, be the machine ever so busy"

@@ -24,6 +24,7 @@ Processes
     ingesting    an ingester in a thread, accounts that write, and what is waited for
     ingest_process  an ingester in a process of its own, which a test may kill; run as a script
     mutants      faults planted in ingest, each of which the suite must find; run as a script
+    freshness    writes on real PDSes, until a service finds and proves them; run as a script
     sweeping     histories, many and long, against what ingest makes of them; run as a script
 
 Material
