@@ -49,6 +49,7 @@ def test_samples_are_shown_page_by_page(leaves: Dataset[Leaf]):
     assert first.fields == ("number", "kind", "width", "pixels")
     assert [shown.value("number").text for shown in first.samples] == [str(n) for n in range(8)]
     assert first.samples[0].value("width").sort == "missing"
+    assert [shown.value("kind").text for shown in first.samples[:2]] == ["oak (0)", "beech (1)"]
     assert first.samples[1].value("pixels").picture is not None
     assert first.more
     assert not first.why

@@ -32,6 +32,7 @@ Material
     blocks       values of the data model, their blocks, and trees
     kinds        all kinds of fields, one row each, and values of them
     lawless      lenses that break a law, and lenses that keep them
+    browsers     a real browser, and pages in it that complain of nothing
     arrays       strategies over dtypes, shapes and layouts, and specimens picked by hand
     plantings    secrets, made up, that must never be public, and texts that may be
     oracles      where foreign test vectors and the public lexicons lie

@@ -5,7 +5,8 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING, Self
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Self
 
 from atdata.errors import MissingExtraError, NetworkError, UsageError
 
@@ -16,11 +17,12 @@ _GRACE = 5  # seconds for answers that are on their way at the end
 _CONNECTIONS = 1000
 
 
-class AppViewServer:
-    """A web server that answers for a service, from `start` to `stop`.
+class WebServer:
+    """A web server, from `start` to `stop`.
 
     Args:
-        service: that answers.
+        make: makes the application that answers, of the address where it is.
+        what: in words, for who lacks what it needs.
         host: the address to listen on.
         port: 0 for one that is free.
         ended: is set once it serves no more.
@@ -35,21 +37,27 @@ class AppViewServer:
     """
 
     def __init__(
-        self, service: AppViewService, host: str = "127.0.0.1", port: int = 0, ended: threading.Event | None = None
+        self,
+        make: Callable[[str], Any],
+        what: str,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        ended: threading.Event | None = None,
     ) -> None:
-        try:
-            import uvicorn
-
-            from atdata.appview.app import make_app
-        except ImportError:
-            raise MissingExtraError.of("appview", "serving an AppView") from None
         self._socket = _listening(host, port)
         bound = self._socket.getsockname()
         self.url = f"http://{f'[{bound[0]}]' if ':' in bound[0] else bound[0]}:{bound[1]}"
+        try:
+            import uvicorn
+
+            app = make(self.url)
+        except ImportError:
+            self._socket.close()
+            raise MissingExtraError.of("appview", what) from None
         self._ended, self.failure = ended or threading.Event(), ""
         self._server = uvicorn.Server(
             uvicorn.Config(
-                make_app(service),
+                app,
                 log_config=None,
                 access_log=False,
                 lifespan="off",
@@ -95,6 +103,27 @@ class AppViewServer:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+class AppViewServer(WebServer):
+    """The web server of a service.
+
+    Args:
+        service: that answers.
+        host: the address to listen on.
+        port: 0 for one that is free.
+        ended: is set once it serves no more.
+    """
+
+    def __init__(
+        self, service: AppViewService, host: str = "127.0.0.1", port: int = 0, ended: threading.Event | None = None
+    ) -> None:
+        def make(_: str) -> Any:
+            from atdata.appview.app import make_app
+
+            return make_app(service)
+
+        super().__init__(make, "serving an AppView", host, port, ended)
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -115,6 +115,21 @@ def _interruptible() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
+@contextmanager
+def told_to_end(ended: threading.Event) -> Iterator[None]:
+    """Have SIGTERM and Ctrl-C set an event, in a command that goes on until then."""
+
+    def tell(_number: int, _frame: FrameType | None) -> None:
+        ended.set()
+
+    before = {each: signal.signal(each, tell) for each in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
 def _end() -> None:
     if sys.stderr.isatty():
         os.write(2, b"\x1b[?25h\n")  # a bar hides the cursor

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 import typer
+
+from atdata.errors import UsageError
 
 Index = Annotated[
     str | None,
@@ -21,3 +24,17 @@ Credentials = Annotated[
 ]
 Prefix = Annotated[str, typer.Argument(help="Only names that begin with this.")]
 Limit = Annotated[int, typer.Option(help="How many, the newest first.", min=1, max=1_000_000)]
+
+_UNITS = {"": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9}
+
+
+def bytes_in(text: str, option: str) -> int:
+    """The number of bytes that a text says, such as `32MB`.
+
+    Raises:
+        UsageError: it says none.
+    """
+    found = re.fullmatch(r"([0-9]{1,12}) ?(|B|kB|MB|GB)", text.strip())
+    if found is None:
+        raise UsageError("not a number of bytes", path=option, expected="like 32MB, 500kB or 0", actual=text)
+    return int(found[1]) * _UNITS[found[2]]

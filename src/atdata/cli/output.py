@@ -85,6 +85,15 @@ def say_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=2, default=str).replace("\x7f", "\\u007f") + "\n")
 
 
+def announce(url: str, text: str, as_json: bool) -> None:
+    """Print on one line where a server answers, now."""
+    if as_json:
+        sys.stdout.write(json.dumps({"url": url}) + "\n")
+    else:
+        say(text)
+    sys.stdout.flush()
+
+
 def note(message: Warning | str, *_where: object, **_file: object) -> None:
     """Print a warning on standard error, in one line and without its place in the code."""
     console(stderr=True).print(line(f"note: {'; '.join(redacted(str(message)).split(chr(10)))}", "yellow"))

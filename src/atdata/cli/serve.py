@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json as jsons
-import signal
-import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from atdata.appview.following import Following
 from atdata.appview.opening import open_appview
+from atdata.appview.previews import PublishedPreviews
 from atdata.appview.server import AppViewServer
 from atdata.appview.xrpc import AppViewService, MarkingFetcher, RateLimit, log_lines
-from atdata.cli.options import Json
-from atdata.cli.output import say
+from atdata.cli.ending import told_to_end
+from atdata.cli.options import Json, bytes_in
+from atdata.cli.output import announce
 from atdata.errors import AtdataError, UsageError
 from atdata.settings import Settings
 
@@ -37,13 +34,16 @@ def serve(
     ] = None,
     did: Annotated[str | None, typer.Option(help="The service's DID; did:web of its address by default.")] = None,
     rate: Annotated[float, typer.Option(help="Questions a second that one address may ask; 0 for any.", min=0)] = 20.0,
+    preview_bytes: Annotated[
+        str, typer.Option(help="What may be fetched to show samples of one dataset, such as 32MB; 0 shows none.")
+    ] = "32MB",
     json: Json = False,
 ) -> None:
     """Serve an AppView: follow what is published, and answer questions about it, with proofs, until Ctrl-C.
 
     Logs are lines of JSON on standard error. With --json, the address is printed as {"url": ...} once it answers.
     """
-    (host, port), config = _address(listen), Settings.of()
+    (host, port), config, fetched = _address(listen), Settings.of(), bytes_in(preview_bytes, "--preview-bytes")
     replica, ended = open_appview(database or str(config.data / "appview.sqlite")), threading.Event()
     try:
         following = Following(replica, upstream or (), config, ended, doorbells=doorbell or ())
@@ -53,23 +53,16 @@ def serve(
             RateLimit(rate, max(1, int(20 * rate))),
             MarkingFetcher(replica) if upstream or doorbell else None,
         )
-        service = AppViewService(replica, did or _did(host, port), fetcher=fetcher, limit=limit)
+        previews = PublishedPreviews.of(fetched) if fetched else None
+        service = AppViewService(replica, did or _did(host, port), fetcher=fetcher, limit=limit, previews=previews)
         server = AppViewServer(service, host, port, ended)
-        with _told(ended), following, server:
-            _announce(server.url, json)
+        with told_to_end(ended), following, server:
+            announce(server.url, f"It answers at {server.url}; Ctrl-C ends it.", json)
             ended.wait()
         if server.failure:
             raise AtdataError("the web server has ended by itself", actual=server.failure)
     finally:
         replica.close()
-
-
-def _announce(url: str, as_json: bool) -> None:
-    if as_json:
-        sys.stdout.write(jsons.dumps({"url": url}) + "\n")
-    else:
-        say(f"It answers at {url}; Ctrl-C ends it.")
-    sys.stdout.flush()
 
 
 def _address(text: str) -> tuple[str, int]:
@@ -81,18 +74,3 @@ def _address(text: str) -> tuple[str, int]:
 
 def _did(host: str, port: int) -> str:
     return f"did:web:{host.replace(':', '%3A')}%3A{port}"
-
-
-@contextmanager
-def _told(ended: threading.Event) -> Iterator[None]:
-    """Have SIGTERM and SIGINT set an event."""
-
-    def tell(_number: int, _frame: Any) -> None:
-        ended.set()
-
-    before = {each: signal.signal(each, tell) for each in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)

@@ -69,7 +69,7 @@ class _Decoder:
                 whys[field.name] = f"it is not {misfit.expected}"
             except Exception as error:  # noqa: BLE001  of the library of its kind, which is not in here
                 whys[field.name] = f"such a field is not decoded for a preview ({type(error).__name__})"
-        shown = self._shower.show(number, values)
+        shown = self._shower.show(number, values, fields)
         said = [_with(value, whys.get(name)) for name, (_, value) in zip(values, shown.values, strict=True)]
         named = tuple((name, value) for (name, _), value in zip(shown.values, said, strict=True))
         return replace(shown, values=named, more=max(0, len(fields) - len(named)))

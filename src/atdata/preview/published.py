@@ -20,7 +20,7 @@ from atdata.preview.decoding import decoded
 from atdata.preview.metered import FetchMeter, metered
 from atdata.preview.shown import Preview, PreviewLimits
 from atdata.preview.statistics import DatasetStatistics, statistics_of
-from atdata.records import Entry, Schema
+from atdata.records import BlobStorage, Entry, Schema
 from atdata.samples import DictSample
 
 SHARDS = 16
@@ -85,6 +85,23 @@ def preview_published(
         facts = [f"{name} {value}" for name, value in (("expected", error.expected), ("found", error.actual)) if value]
         return PublishedPreview(Preview(why=plain("; ".join([error.what, *facts]), _WHY)))
     return PublishedPreview(Preview(shown), _statistics(dataset, len(entry.shards)))
+
+
+def reason_against(entry: Entry, fetch: FetchLimits) -> str:
+    """The reason why an entry has no preview, as far as its record says it; empty where it may have one."""
+    try:
+        shards = entry.shards
+    except AtdataError as error:
+        return plain(error.what, _WHY)
+    if not shards:
+        return "it has no shards"
+    first = shards[0]
+    if first.digest is None:
+        return "its publisher gave no digest of its first shard, so nothing can prove what is in it"
+    if isinstance(entry.storage, BlobStorage) and first.size is not None and first.size > fetch.bytes:
+        most = f"no more than {fetch.bytes:,} are fetched for a preview"
+        return f"its first shard is a blob of {first.size:,} bytes, which can only be fetched whole, and {most}"
+    return ""
 
 
 def _dataset(client: AtmosphereClient, entry: Entry, meter: FetchMeter) -> Dataset[Any]:

@@ -16,12 +16,14 @@ from atdata.plain import plain
 from atdata.preview.shown import Preview, PreviewLimits, ShownSample
 from atdata.preview.statistics import DatasetStatistics, statistics_of
 from atdata.preview.values import SampleShower
+from atdata.records import Size
 from atdata.shards import Digest, FileSource, ShardRef
 from atdata.shards.cache import ShardCache
 from atdata.shards.ports import DataSource
 
 MANIFESTS = 64
 """Manifests that are read for statistics, those of the first shards."""
+_MOST_FILES, _SCANNED = 10_000, 1 << 32  # shards, and bytes of them, whose samples are counted
 _WHY = 400  # characters
 _HASHED = 1 << 28  # bytes of shards of this machine whose digest nobody said
 
@@ -77,6 +79,18 @@ def statistics_of_dataset(dataset: Dataset[Any]) -> DatasetStatistics | None:
                 return None
             headers.append(header)
     return statistics_of(headers, len(view.about.shards))
+
+
+def size_of(dataset: Dataset[Any]) -> Size:
+    """The size of a dataset as far as it can be told soon: of files of this machine that are not too large to go through."""
+    tables, shards = dataset.view.about.tables, dataset.shards
+    if not all(isinstance(table.shards.source, FileSource) for table in tables) or len(shards) > _MOST_FILES:
+        return Size.of(shards)
+    try:
+        total = sum(Path(shard.url).stat().st_size for shard in shards)
+        return Size(len(dataset) if total <= _SCANNED else None, total, len(shards))
+    except (AtdataError, OSError):
+        return Size(shards=len(shards))
 
 
 def _header(source: DataSource, shard: ShardRef, cache: ShardCache) -> Header | None:

@@ -106,3 +106,12 @@ class Preview:
     def fields(self) -> tuple[str, ...]:
         """The names of all fields that are shown, each once."""
         return tuple(dict.fromkeys(name for sample in self.samples for name, _ in sample.values))
+
+    @property
+    def pictured(self) -> bool:
+        """True if there are pictures."""
+        return any(value.picture is not None for sample in self.samples for _, value in sample.values)
+
+
+NOTHING = Preview()
+"""An empty preview."""

@@ -130,6 +130,8 @@ def _bars(parts: Sequence[Aggregate]) -> tuple[tuple[Bar, ...], tuple[int, int]]
             counts[type(value).__name__, value] += max(count, 0)
     ordered = sorted(counts.items(), key=lambda item: (-item[1], str(item[0][1])))
     longest = max((count for _, count in ordered), default=0) or 1
+    if longest == 1 and len(ordered) > BARS:  # of values that are each another, some say nothing
+        return (), (len(ordered), len(ordered))
     bars = tuple(Bar(plain(value, _LABEL) or "(empty)", count, count / longest) for (_, value), count in ordered[:BARS])
     return bars, (len(ordered[BARS:]), sum(count for _, count in ordered[BARS:]))
 

@@ -6,7 +6,7 @@ import datetime as dt
 import enum
 import math
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from itertools import islice
 from typing import Any
@@ -18,7 +18,8 @@ from atdata.errors import AtdataError
 from atdata.plain import plain
 from atdata.preview.lines import line_of
 from atdata.preview.shown import PreviewLimits, ShownPicture, ShownSample, ShownValue
-from atdata.samples import PackableSample
+from atdata.samples import ClassLabel, Field, PackableSample, fields_of
+from atdata.samples.kinds import bare
 from atdata.samples.kinds.media import Encoded
 from atdata.samples.pictures import small_picture
 from atdata.samples.preview import picture_levels, values_of
@@ -39,15 +40,22 @@ class SampleShower:
     def __init__(self, limits: PreviewLimits) -> None:
         self._limits, self._room = limits, limits.pictures
 
-    def show(self, number: int, sample: Any) -> ShownSample:
+    def show(self, number: int, sample: Any, fields: Sequence[Field] = ()) -> ShownSample:
         """One sample.
 
         Args:
             number: its place in the dataset.
             sample: with a type, a mapping, or anything else: then it has one field, `value`.
+            fields: of its type, where it is a mapping and they are known.
         """
         values, most = values_of(sample), self._limits.fields
-        shown = tuple((plain(name, 80), self.value(value)) for name, value in islice(values.items(), most))
+        if isinstance(sample, PackableSample):
+            fields = fields_of(type(sample))
+        classes = {field.name: kind.names for field in fields if isinstance(kind := bare(field.type), ClassLabel)}
+        shown = tuple(
+            (plain(name, 80), self._of_class(value, classes[name]) if name in classes else self.value(value))
+            for name, value in islice(values.items(), most)
+        )
         return ShownSample(number, shown, more=max(0, len(values) - most))
 
     def value(self, value: Any) -> ShownValue:
@@ -56,6 +64,12 @@ class SampleShower:
             return self._value(value)
         except Exception as error:  # noqa: BLE001  of whatever library the value is
             return ShownValue("other", type(value).__name__, why=f"it cannot be shown: {type(error).__name__}")
+
+    def _of_class(self, value: Any, names: Sequence[str]) -> ShownValue:
+        """The number of a class, with its name."""
+        if type(value) is not int or not 0 <= value < len(names):
+            return self.value(value)
+        return ShownValue("number", f"{self._cut(names[value])} ({value})")
 
     def _value(self, value: Any) -> ShownValue:
         match value:

@@ -111,11 +111,12 @@ class FieldRow:
 
 @dataclass(frozen=True, slots=True)
 class SchemaTable:
-    """The fields of a schema; `problem` says why they cannot be shown, `more` how many are not."""
+    """The fields of a schema; `problem` says why they cannot be shown, `more` how many are not, `note` what else there is."""
 
     fields: tuple[FieldRow, ...] = ()
     more: int = 0
     problem: str = ""
+    note: str = ""
 
 
 NO_FIELDS = SchemaTable()

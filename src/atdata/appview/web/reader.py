@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from atdata.appview.web.accounts import LiveCounts, about_page, account_page, home_page
 from atdata.appview.web.addresses import record_path
 from atdata.appview.web.datasets import dataset_page
 from atdata.appview.web.lenses import lens_page
-from atdata.appview.web.pages import Page
+from atdata.appview.web.pages import DatasetPage, Page
 from atdata.appview.web.proofs import proof_of, proof_page
 from atdata.appview.web.records import record_page
 from atdata.appview.web.schemas import schema_page
@@ -23,6 +24,7 @@ from atdata.appview.xrpc.failures import QueryFailure, requested
 from atdata.appview.xrpc.service import AppViewService
 from atdata.appview.xrpc.views import RecordViews
 from atdata.atproto.syntax import AtUri, Did, parse_identifier
+from atdata.preview import Preview, PreviewSection
 from atdata.records import Entry, LensRecord, Schema
 from atdata.replica import Reading, StoredRecord
 
@@ -46,6 +48,9 @@ class KeptFile:
 
 
 Answer = Page | Elsewhere | KeptFile
+
+LOOK = "samples"
+"""The parameter with which the page of a dataset is asked by whoever wants to see samples."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +88,33 @@ class WebReader:
 
         return self._read(work)
 
-    def record(self, authority: str, collection: str, rkey: str) -> Answer:
-        """A record: by the DID of its account, or the way to it."""
-        return self._of_record(authority, collection, rkey, "", page_of_record)
+    def record(self, authority: str, collection: str, rkey: str, look: str | None = None) -> Answer:
+        """A record: by the DID of its account, or the way to it.
+
+        Args:
+            authority, collection, rkey: of its address.
+            look: how often somebody has looked for samples of it already; `None` where nobody wants to see any.
+        """
+        seen: list[tuple[StoredRecord, Schema | None]] = []
+
+        def work(source: PageSource, stored: StoredRecord) -> Answer:
+            page, record = page_of_record(source, stored), stored.parse()
+            if isinstance(record, Entry):
+                seen.append((stored, source.record(str(record.schema_ref), Schema)))
+            return page
+
+        answer = self._of_record(authority, collection, rkey, "", work)
+        if not isinstance(answer, DatasetPage) or not seen:
+            return answer
+        return replace(answer, preview=self._preview(*seen[0], look))  # nothing of the database waits for it
+
+    def _preview(self, stored: StoredRecord, schema: Schema | None, look: str | None) -> PreviewSection:
+        if self.service.previews is None:
+            return PreviewSection("shown", Preview(why="this service shows no samples"))
+        entry, again = stored.parse(), int(look) + 1 if look and re.fullmatch("[0-9]{1,6}", look) else 1
+        assert isinstance(entry, Entry)
+        ask = f"{_path(str(stored.uri))}?{LOOK}={again}#{LOOK}"  # another each time: else a browser stays on the page
+        return self.service.previews.section(entry, schema, ask, look is not None)
 
     def proof(self, authority: str, collection: str, rkey: str) -> Answer:
         """The proof of a record, as a page."""

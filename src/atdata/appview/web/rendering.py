@@ -6,13 +6,15 @@ more than a page has room for; then it is escaped. Templates print no value as m
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
+from jinja2.runtime import Context
 from markupsafe import Markup, escape
 
 from atdata.appview.web.addresses import record_path, search_path, web_link
@@ -47,12 +49,13 @@ def _environment() -> Environment:
     )
     made.globals |= {"style": STYLE, "icon": ICON, "search_path": search_path}
     made.filters |= {
-        "at": record_path,
+        "at": at,
         "web": web_link,
         "license": license_link,
         "tagged": _tagged,
         "prose": prose,
         "lines": lines,
+        "png": png,
         "linked_data": linked_data,
         "number": number,
         "size": size,
@@ -84,6 +87,17 @@ def prose(text: str) -> Markup:
 def lines(texts: Iterable[str]) -> Markup:
     """Lines of code, each made harmless by itself."""
     return Markup("\n").join(_stripped(text.expandtabs(4)) for text in texts)
+
+
+@pass_context
+def at(context: Context, uri: str) -> str | None:
+    """The address of the page of a thing, where the service that shows this page has others."""
+    return record_path(uri) if context["page"].served else None
+
+
+def png(data: bytes) -> Markup:
+    """The address of a small picture that was made here: it holds the picture itself."""
+    return Markup(f"data:image/png;base64,{base64.b64encode(data).decode()}")  # noqa: S704  of these 64 characters
 
 
 def linked_data(value: Any) -> Markup:

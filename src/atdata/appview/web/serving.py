@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from atdata.appview.web.pages import Page
-from atdata.appview.web.reader import Answer, Elsewhere, KeptFile, WebReader
+from atdata.appview.web.reader import LOOK, Answer, Elsewhere, KeptFile, WebReader
 from atdata.appview.web.rendering import render
 from atdata.appview.web.service_pages import ProblemPage
 from atdata.appview.web.style import STYLE, TYPES, static_file, style_sheet
@@ -45,7 +45,8 @@ _PROBLEMS = {
     500: "A fault of this service",
     503: "Not just now",
 }
-_ROBOTS = b"User-agent: *\nDisallow: /search\nDisallow: /xrpc/\n"
+_ROBOTS = b"User-agent: *\nDisallow: /search\nDisallow: /xrpc/\nDisallow: /*?samples\n"
+_LOOKING = 10.0  # questions that looking at samples counts for
 _KEPT = "public, max-age=31536000, immutable"
 
 
@@ -70,15 +71,14 @@ class WebEndpoints:
             ("/about", "about", lambda _: reader.about()),
             ("/search", "search", self._search),
             ("/at/{authority}", "account", lambda asked: reader.account(asked.path_params["authority"])),
-            (record, "record", lambda asked: reader.record(**asked.path_params)),
+            (record, "record", lambda asked: reader.record(**asked.path_params, look=asked.query_params.get(LOOK))),
             (f"{record}/proof", "proof", lambda asked: reader.proof(**asked.path_params)),
             (f"{record}/proof.car", "proof", lambda asked: reader.proof_file(**asked.path_params)),
             ("/@{authority}", "account", lambda asked: reader.account(asked.path_params["authority"])),
             ("/@{authority}/{name}", "named", self._named),
         ]
-        static = [Route(path, _static, methods=["GET"]) for path in TYPES]
         robots = Route("/robots.txt", lambda _: Response(_ROBOTS, media_type="text/plain"), methods=["GET"])
-        return [*(self._route(*page) for page in pages), *static, robots]
+        return [*(self._route(*page) for page in pages), *static_routes(), robots]
 
     def _route(self, path: str, name: str, answer: Callable[[Request], Answer]) -> Route:
         def respond(request: Request) -> Response:
@@ -98,7 +98,7 @@ class WebEndpoints:
     def _answered(self, request: Request, name: str, answer: Callable[[Request], Answer]) -> Response:
         """A page, or the one in its place: counted and logged."""
         began, address = time.monotonic(), request.client.host if request.client else None
-        wait = self._limiter.wait(address, 1.0)
+        wait = self._limiter.wait(address, _LOOKING if LOOK in request.query_params else 1.0)
         headers = {"Retry-After": str(int(wait) + 1)} if wait else {}
         found = problem(429, f"Wait {wait:.1f} seconds, and ask again.") if wait else self._found(request, name, answer)
         response = _response(request, found, headers)
@@ -118,6 +118,11 @@ class WebEndpoints:
             return _fault(name, error) if failed is None else problem(failed.status, failed.message)
         except Exception as error:  # noqa: BLE001  a fault of ours: it is logged, and nobody else sees it
             return _fault(name, error)
+
+
+def static_routes() -> list[Route]:
+    """The routes of the files that every page needs."""
+    return [Route(path, _static, methods=["GET"]) for path in TYPES]
 
 
 def problem(status: int, message: str) -> ProblemPage:

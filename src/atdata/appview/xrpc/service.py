@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from atdata.appview.previews import PublishedPreviews
 from atdata.appview.xrpc import listing, resolving
 from atdata.appview.xrpc.asking import AskedQuery, Method
 from atdata.appview.xrpc.describing import RecordCount, get_profile
@@ -48,6 +49,7 @@ class AppViewService:
         fetcher: fetches a record now, where there is one.
         limit: how much one address may ask.
         contact: how its operator is reached: an address on the web or for mail.
+        previews: shows samples, where it does.
     """
 
     replica: Replica
@@ -56,6 +58,7 @@ class AppViewService:
     fetcher: RecordFetcher | None = None
     limit: RateLimit = field(default_factory=RateLimit)
     contact: str = ""
+    previews: PublishedPreviews | None = None
     _count: RecordCount = field(default_factory=RecordCount)
 
     @property
