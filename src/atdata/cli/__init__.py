@@ -29,6 +29,7 @@ from atdata.cli import (
     verifications,
     verify,
     versions,
+    view,
 )
 from atdata.cli.ending import leave, run
 from atdata.cli.output import note, say
@@ -64,6 +65,7 @@ app.command("import")(importing.import_)
 app.command()(publish.publish)
 app.command()(search.search)
 app.command()(show.show)
+app.command()(view.view)
 app.command()(verify.verify)
 app.command()(promote.promote)
 app.command()(versions.retract)
