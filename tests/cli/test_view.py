@@ -179,6 +179,24 @@ def test_shards_that_are_none_have_a_page_that_says_so(tmp_path: Path):
         assert "It has no samples." in page(asker)
 
 
+def test_every_split_is_shown(folder: Path, tmp_path: Path):
+    for name, count in (("train", 3), ("test & more", 5)):
+        atdata.write_samples(map(leaf, range(count)), tmp_path / name / "a-%06d.tar")
+    with viewed(str(tmp_path), "--split", "train") as (asker, _):
+        first = page(asker)
+        assert "3 samples" in first
+        (other,) = re.findall(r'href="(/splits/[^"/]*)"', first)
+        shown = page(asker, other)
+        assert "5 samples" in shown
+        assert "test &amp; more" in shown
+        assert f'href="{other}/samples/4"' in shown
+        assert 'href="/"' in shown
+        assert f'action="{other}/samples"' in page(asker, f"{other}/samples")
+        page(asker, f"{other}/samples/5", 404)
+        page(asker, "/splits/none", 404)
+        page(asker, "/splits/none/samples", 404)
+
+
 def test_a_dataset_of_ones_own_index_is_shown_with_its_type(folder: Path, tmp_path: Path):
     index = LocalIndex(tmp_path / "index.sqlite")
     index.insert_dataset(

@@ -240,6 +240,32 @@ def test_fields_that_cannot_be_decoded_take_no_others_with_them(
     assert samples[3].why
 
 
+@atdata.packable
+class Labelled:
+    image: atdata.Image
+    label: int
+
+
+def test_samples_that_are_one_file_a_field_are_shown(devnet: Devnet, reader: AtmosphereClient, web: FileServer):
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as made:
+        for number in range(4):
+            for extension, data in (("png", row(number).picture.data), ("cls", b"%d" % number)):
+                member = tarfile.TarInfo(f"{number:04}.{extension}")
+                member.size = len(data)
+                made.addfile(member, io.BytesIO(data))
+    web.files = {"/wds.tar": file.getvalue()}
+    client = devnet.client(devnet.create_account(fresh_handle()))
+    source = HttpSource((ShardRef(f"{web.url}/wds.tar", Digest.sha256(file.getvalue())),), client.reader.transport)
+    data = Dataset[Labelled](source, cache=client.settings.cache, layout={"image": "png", "label": "cls"})
+    entry = AtmosphereIndex(client).insert_dataset(data, name="wds", manifests=False)
+    for schema in (reader.read(entry.schema_ref, Schema), None):
+        samples = preview_published(reader, entry, schema).preview.samples
+        assert len(samples) == 4
+        assert samples[3].value("label").text == "3"
+        assert samples[3].value("image").picture is not None
+
+
 def test_a_bomb_goes_off_in_a_process_of_its_own(devnet: Devnet, reader: AtmosphereClient, web: FileServer):
     deep = b"\x81\xa1n" + b"\x91" * 100_000 + b"\xc0"
     large = b"\x81\xa1n\xdd\xff\xff\xff\xff"

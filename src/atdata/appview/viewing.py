@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import PurePath
 from typing import Any, ClassVar, TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
@@ -24,6 +24,7 @@ from atdata.appview.web.parts import FieldRow, Publisher, SchemaTable, ShardPlac
 from atdata.appview.web.serving import page_response, problem, static_routes
 from atdata.atmosphere import AtmosphereClient
 from atdata.dataset import Dataset, DatasetDict
+from atdata.plain import plain
 from atdata.preview import (
     Background,
     DatasetStatistics,
@@ -47,47 +48,68 @@ _Looked: TypeAlias = tuple[Preview, DatasetStatistics | None, Size]
 
 
 @dataclass(frozen=True)
-class ViewedDataset:
-    """A dataset that is looked at.
+class ViewedSplit:
+    """A split of a dataset that is looked at.
 
     Attributes:
-        name: what it is called.
-        split: the one that is shown.
-        splits: the names of all.
+        name: of the dataset.
+        split: of the split.
         dataset: the samples.
         account: its publisher, of one of the network.
         load: Python that loads it.
+        home: the address of its page, without a slash at the end.
     """
 
     name: str
     split: str
-    splits: tuple[str, ...]
     dataset: Dataset[Any]
-    account: Publisher | None = None
-    load: tuple[str, ...] = ()
+    account: Publisher | None
+    load: tuple[str, ...]
+    home: str
 
-    @classmethod
-    def of(cls, ref: str, splits: DatasetDict[Any], split: str, client: AtmosphereClient) -> ViewedDataset:
-        """One split of what a reference stands for.
 
-        Args:
-            ref: as it loads the dataset from any folder.
-            splits: what was loaded.
-            split: the name of the one that is shown.
-            client: that read it, if it is of the network.
-        """
-        dataset, account = splits[split], None
-        entry = dataset.entry if isinstance(dataset.entry, Entry) else None
-        if entry is not None and entry.located.authority != AUTHORITY:
-            did = client.reader.identity(entry.located.authority).did
-            handle = client.reader.shown_handle(did)
-            account = Publisher(str(did), None if handle is None else str(handle))
-        load = (
-            "import atdata",
-            f"dataset = atdata.load_dataset({json.dumps(ref, ensure_ascii=False)}, split={json.dumps(split)})",
-            "for batch in dataset.shuffled(batch_size=32): ...",
-        )
-        return cls(entry.name if entry else PurePath(ref).name or ref, split, tuple(splits), dataset, account, load)
+@dataclass(frozen=True)
+class ViewedDataset:
+    """A dataset that is looked at.
+
+    Attributes:
+        ref: as it loads the dataset from any folder.
+        splits: what was loaded.
+        first: the name of the split that is shown first.
+        client: that read it, if it is of the network.
+        allow_unverified: whether shards without a digest are read.
+    """
+
+    ref: str
+    splits: DatasetDict[Any]
+    first: str
+    client: AtmosphereClient
+    allow_unverified: bool = False
+
+    def each(self) -> dict[str, ViewedSplit]:
+        """The splits, the first one first."""
+        names = [self.first, *(name for name in self.splits if name != self.first)]
+        entry = self.splits[self.first].entry
+        account = self._publisher(entry) if isinstance(entry, Entry) else None
+        title = entry.name if isinstance(entry, Entry) else PurePath(self.ref).name or self.ref
+        found = {}
+        for name in names:
+            home = "" if name == self.first else f"/splits/{quote(name, safe='')}"
+            found[name] = ViewedSplit(title, name, self.splits[name], account, self._loading(name), home)
+        return found
+
+    def _publisher(self, entry: Entry) -> Publisher | None:
+        if entry.located.authority == AUTHORITY:
+            return None
+        did = self.client.reader.identity(entry.located.authority).did
+        handle = self.client.reader.shown_handle(did)
+        return Publisher(str(did), None if handle is None else str(handle))
+
+    def _loading(self, split: str) -> tuple[str, ...]:
+        said = [json.dumps(self.ref, ensure_ascii=False), f"split={json.dumps(split, ensure_ascii=False)}"]
+        called = ", ".join([*said, *(["allow_unverified=True"] if self.allow_unverified else [])])
+        last = "for batch in dataset.shuffled(batch_size=32): ..."
+        return ("import atdata", f"dataset = atdata.load_dataset({called})", last)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +118,7 @@ class SamplesPage(Page):
 
     Attributes:
         name: of the dataset.
+        home: the address of its page.
         first: number of the first.
         single: whether it is one sample, shown large.
         preview: the samples.
@@ -104,6 +127,7 @@ class SamplesPage(Page):
     TEMPLATE: ClassVar[str] = "samples.html"
 
     name: str
+    home: str
     first: int
     single: bool
     preview: PreviewSection
@@ -133,7 +157,8 @@ class ViewEndpoints:
     """
 
     def __init__(self, viewed: ViewedDataset) -> None:
-        self._viewed = viewed
+        self._splits = viewed.each()
+        self._first = next(iter(self._splits.values()))
         self._background: Background[_Looked] = Background(
             threads=2, waiting=64, kept=32, patience=0.8, lasting=lambda _: 60.0
         )
@@ -142,51 +167,63 @@ class ViewEndpoints:
     def routes(self) -> list[Route]:
         """The routes, each with what answers it."""
         pages: dict[str, Callable[[Request], Page]] = {
-            "/": lambda _: self._dataset(),
-            "/samples": lambda asked: self._samples(asked.query_params.get("from", "0"), single=False),
-            "/samples/{number}": lambda asked: self._samples(asked.path_params["number"], single=True),
+            "": self._dataset,
+            "/samples": lambda asked: self._samples(asked, asked.query_params.get("from", "0"), single=False),
+            "/samples/{number}": lambda asked: self._samples(asked, asked.path_params["number"], single=True),
         }
-        return [
-            *(Route(path, partial(_answer, page), methods=["GET"]) for path, page in pages.items()),
-            *static_routes(),
-        ]
+        places = [(home + path or "/", page) for home in ("", "/splits/{split}") for path, page in pages.items()]
+        return [*(Route(path, partial(_answer, page), methods=["GET"]) for path, page in places), *static_routes()]
 
-    def _dataset(self) -> Page:
-        section, size = self._look(_FIRST, 0, PreviewLimits(), "/")
-        return dataset_page(self._viewed, replace(section, each="/samples/", browse="/samples"), size)
+    def _split(self, asked: Request) -> ViewedSplit | None:
+        name = asked.path_params.get("split")
+        return self._first if name is None else self._splits.get(name)
 
-    def _samples(self, text: str, *, single: bool) -> Page:
+    def _dataset(self, asked: Request) -> Page:
+        viewed = self._split(asked)
+        if viewed is None:
+            return problem(404, "The dataset has no such split.")
+        section, size = self._look(viewed, _FIRST, 0, PreviewLimits(), viewed.home or "/")
+        others = tuple((split.split, "" if split is viewed else split.home or "/") for split in self._splits.values())
+        section = replace(section, each=f"{viewed.home}/samples/", browse=f"{viewed.home}/samples")
+        return dataset_page(viewed, replace(section, splits=others if len(others) > 1 else ()), size)
+
+    def _samples(self, asked: Request, text: str, *, single: bool) -> Page:
+        viewed = self._split(asked)
+        if viewed is None:
+            return problem(404, "The dataset has no such split.")
         if not (text.isascii() and text.isdecimal() and int(text[:20]) <= _MOST and len(text) <= 16):
             return problem(400, f"A sample is asked for by its number, from 0 to {_MOST:,}.")
         first, step = int(text), 1 if single else PAGE
-        way = "/samples/{}" if single else "/samples?from={}"
+        way = viewed.home.replace("{", "{{").replace("}", "}}") + ("/samples/{}" if single else "/samples?from={}")
         limits = _LARGE if single else PreviewLimits(samples=PAGE)
-        section, _ = self._look(_SINGLE if single else str(PAGE), first, limits, way.format(first))
+        section, _ = self._look(viewed, _SINGLE if single else str(PAGE), first, limits, way.format(first))
         if single and section.state == "shown" and not section.preview.samples and not section.preview.why:
             return problem(404, f"The dataset has no sample {first:,}.")
         before = way.format(max(0, first - step)) if first else ""
         after = way.format(first + step) if section.preview.more else ""
-        section = replace(section, before=before, after=after, each="" if single else "/samples/")
-        return SamplesPage(name=self._viewed.name, first=first, single=single, preview=section)
+        section = replace(section, before=before, after=after, each="" if single else f"{viewed.home}/samples/")
+        return SamplesPage(name=viewed.name, home=viewed.home, first=first, single=single, preview=section)
 
-    def _look(self, kind: str, first: int, limits: PreviewLimits, again: str) -> tuple[PreviewSection, Size]:
-        def work() -> _Looked:
-            dataset = self._viewed.dataset
-            preview = preview_of(dataset, first, limits)
-            return (
-                (preview, statistics_of_dataset(dataset), size_of(dataset))
-                if kind == _FIRST
-                else (preview, None, Size())
-            )
-
-        found = self._background.ask((kind, first), work)
+    def _look(
+        self, viewed: ViewedSplit, kind: str, first: int, limits: PreviewLimits, again: str
+    ) -> tuple[PreviewSection, Size]:
+        found = self._background.ask((viewed.split, kind, first), partial(_looked, viewed.dataset, kind, first, limits))
         if isinstance(found, str):
             return PreviewSection("pending", ask=again), Size()
         preview, statistics, size = found
-        return PreviewSection("shown", preview, statistics, verified=self._viewed.account is not None), size
+        return PreviewSection("shown", preview, statistics, verified=viewed.account is not None), size
 
 
-def dataset_page(viewed: ViewedDataset, section: PreviewSection, size: Size) -> DatasetPage:
+def _looked(dataset: Dataset[Any], kind: str, first: int, limits: PreviewLimits) -> _Looked:
+    try:
+        preview = preview_of(dataset, first, limits)
+        known = (statistics_of_dataset(dataset), size_of(dataset)) if kind == _FIRST else (None, Size())
+        return preview, *known
+    except Exception as error:  # noqa: BLE001  of whatever library reads a field
+        return Preview(why=plain(f"{type(error).__name__}: {error}", 300)), None, Size()
+
+
+def dataset_page(viewed: ViewedSplit, section: PreviewSection, size: Size) -> DatasetPage:
     """The page of a dataset that is looked at."""
     dataset, entry = viewed.dataset, viewed.dataset.entry if isinstance(viewed.dataset.entry, Entry) else None
     fields = schema_table(dataset.schema.fields)
@@ -202,7 +239,6 @@ def dataset_page(viewed: ViewedDataset, section: PreviewSection, size: Size) -> 
         bytes=size.bytes,
         storage=_storage(viewed, entry),
         load=viewed.load,
-        metadata="" if len(viewed.splits) == 1 else f"split {viewed.split} of {', '.join(viewed.splits)}",
     )
     if entry is None:
         return about
@@ -229,7 +265,7 @@ def _seen_fields(preview: Preview) -> SchemaTable:
     return SchemaTable(rows, note="No type is declared for them: this is what the first ones hold.")
 
 
-def _storage(viewed: ViewedDataset, entry: Entry | None) -> ShardPlaces:
+def _storage(viewed: ViewedSplit, entry: Entry | None) -> ShardPlaces:
     if entry is not None and viewed.account is not None:
         return storage_of(entry, viewed.account.did)
     shards = viewed.dataset.shards
@@ -238,16 +274,13 @@ def _storage(viewed: ViewedDataset, entry: Entry | None) -> ShardPlaces:
     return ShardPlaces("in files", "", rows, len(shards), known or None)
 
 
-def view_app(ref: str, splits: DatasetDict[Any], split: str, client: AtmosphereClient, url: str) -> Starlette:
-    """The application that shows a dataset; see `ViewedDataset.of`.
+def view_app(viewed: ViewedDataset, url: str) -> Starlette:
+    """The application that shows a dataset.
 
     It answers to this machine's own names alone: a page of somebody else's, whose name leads here, gets nothing.
 
     Args:
-        ref: what it was loaded by.
-        splits: what was loaded.
-        split: the name of the one that is shown.
-        client: that read it.
+        viewed: the dataset.
         url: where it is shown.
     """
     where = urlsplit(url)
@@ -259,7 +292,6 @@ def view_app(ref: str, splits: DatasetDict[Any], split: str, client: AtmosphereC
 
     handlers: Any = {404: refused, 405: refused, 500: refused}
     guard = Middleware(_OnlyHosts, hosts=hosts)
-    viewed = ViewedDataset.of(ref, splits, split, client)
     return Starlette(routes=ViewEndpoints(viewed).routes, middleware=[guard], exception_handlers=handlers)
 
 

@@ -50,9 +50,9 @@ def view(
     ended = threading.Event()
 
     def make(url: str) -> Any:
-        from atdata.appview.viewing import view_app  # only now: it needs an extra
+        from atdata.appview.viewing import ViewedDataset, view_app  # only now: they need an extra
 
-        return view_app(_shown_ref(ref), splits, name, client, url)
+        return view_app(ViewedDataset(_shown_ref(ref), splits, name, client, allow_unverified), url)
 
     server = WebServer(make, "showing a dataset in a browser", host, port, ended)
     with told_to_end(ended), server:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 import time
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from typing import Generic, Literal, TypeAlias, TypeVar
 
 T = TypeVar("T")
+log = logging.getLogger("atdata.preview")
 Waiting: TypeAlias = Literal["pending", "busy", "unasked"]
 """Nothing yet: it is being done; too much else is; nobody asked for it."""
 
@@ -73,6 +75,8 @@ class Background(Generic[T]):
             key, job = self._queue.get()
             try:
                 job.found = job.work()
+            except Exception as error:
+                log.error("a fault in the background", exc_info=error)
             finally:
                 with self._lock:
                     del self._jobs[key]

@@ -22,6 +22,7 @@ class PreviewSection:
         each: the address of one sample, without its number.
         browse: the address of all samples.
         before, after: the addresses of those before and after.
+        splits: the names of splits, where there are several, each with its address; without one that which is shown.
     """
 
     state: Literal["shown", "offered", "pending"]
@@ -33,3 +34,4 @@ class PreviewSection:
     browse: str = ""
     before: str = ""
     after: str = ""
+    splits: tuple[tuple[str, str], ...] = ()
