@@ -41,6 +41,8 @@ SCRIPTS = "Scripts" if os.name == "nt" else "bin"
 BIN = VENV / SCRIPTS
 PDS = ROOT / "tests" / "pds"
 TYPING = ROOT / "tests" / "typing"
+BROWSER = ROOT / "tests" / "browser"
+NPM = (("the real PDS", PDS, "about two minutes"), ("pyright", TYPING, "seconds"), ("axe-core", BROWSER, "seconds"))
 LABELER = ROOT / "tests" / "labeler"
 NODE = ROOT / ".tools" / "node"
 NATIVE = sorted((ROOT / "src" / "atdata").glob("_native*.[ch]"))
@@ -251,19 +253,22 @@ def install(name: str, folder: Path = VENV) -> Path:
 
 
 def install_npm() -> None:
-    """Install the real PDS for the tests, and pyright, where Node is there to run them."""
+    """Install the real PDS for the tests, pyright and axe-core, where Node is there to run them."""
     node = shutil.which("node")
     if not node or not shutil.which("npm"):
-        print("Node is not installed: the tests on the real PDS, and those of pyright, will be skipped.", flush=True)
+        print(
+            "Node is not installed: the tests on the real PDS, of pyright and in a browser will be skipped.", flush=True
+        )
         return
     version = subprocess.run([node, "--version"], capture_output=True, text=True).stdout.strip()
     major = int((re.match(r"v(\d+)", version) or [0, 0])[1])
     if not 18 <= major < 24:
         print(
-            f"Node {version} does not run the PDS (18 to 22 do): its tests, and pyright's, will be skipped.", flush=True
+            f"Node {version} does not run the PDS (18 to 22 do): its tests, pyright's and a browser's will be skipped.",
+            flush=True,
         )
         return
-    for what, folder, time in (("the real PDS", PDS, "about two minutes"), ("pyright", TYPING, "seconds")):
+    for what, folder, time in NPM:
         stamp = folder / "node_modules" / f".atdata-{major}-{digest(folder / 'package-lock.json')}"
         if stamp.exists():
             continue

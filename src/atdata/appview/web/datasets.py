@@ -123,7 +123,7 @@ def _change(
     for of_name in versions:
         before = of_name.before(uri)
         if before is not None:
-            since = NamedThing(before.uri, note=before.version)
+            since = NamedThing(before.uri, f"version {before.version}".strip())
             entry = source.record(before.uri, Entry)
             if entry is None:
                 return SchemaChange(since, problem="The version before is not known here.")

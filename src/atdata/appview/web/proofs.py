@@ -86,7 +86,7 @@ def _links(found: VerifiedRecord, stored: StoredRecord, account: Publisher, now:
     source = (
         "The DID document is from the account's own web server, and stands for itself."
         if log is None
-        else f"The directory's log of {len(log)} operations: the first hashes to the DID, each later one is signed by a key of the one before; the document agrees."
+        else f"The directory's log ({len(log)} long): the first operation hashes to the DID, each later one is signed by a key of the one before; the document agrees."
     )
     yield ProofLink(
         "DID → signing key",
@@ -131,7 +131,7 @@ def _of_shards(record: Record) -> Iterator[ProofLink]:
         )
         return
     known = [shard for shard in shards if shard.digest is not None]
-    details = tuple((shard.url, str(shard.digest)) for shard in known[:_DIGESTS])
+    details = tuple((f"digest {number}", str(shard.digest)) for number, shard in enumerate(known[:_DIGESTS], 1))
     said = f"{len(known):,} of {len(shards):,} with a digest in the record"
     checked = "This service does not read shards. Whoever loads the dataset has each held against its digest before its first sample is given."
     yield ProofLink("record → shards", said, checked, "whenever they are read", None, details)

@@ -73,7 +73,9 @@ def schema_page(source: PageSource, stored: StoredRecord, schema: Schema) -> Sch
     before = versions.before(uri)
     change = None
     if before is not None:
-        change = change_between(NamedThing(before.uri, note=before.version), source.record(before.uri, Schema), schema)
+        change = change_between(
+            NamedThing(before.uri, f"version {before.version}"), source.record(before.uri, Schema), schema
+        )
     return SchemaPage(
         name=schema.name,
         version=schema.version,
