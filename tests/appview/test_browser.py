@@ -17,6 +17,8 @@ from playwright.sync_api import Browser, Page
 
 from support.sites import TRAPS, Site, browsing, site
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def looked_at(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:

@@ -64,6 +64,7 @@ def dataset_page(source: PageSource, stored: StoredRecord, entry: Entry) -> Data
         named_by=others,
         load=loading(account.handle or account.did, label, uri, _split(entry)),
         provenance=provenance_of(stored),
+        labels=source.labels_on(stored),
     )
     cited = citation_of(page, str(stored.cid), None if label is None else label[1])
     return replace(page, citation=cited, linked_data=linked_data_of(page, str(stored.cid)))

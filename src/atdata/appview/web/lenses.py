@@ -42,6 +42,7 @@ def lens_page(source: PageSource, stored: StoredRecord, lens: LensRecord) -> Len
         verifications=verifications_of(source, stored),
         list_note=_list_note(source),
         provenance=provenance_of(stored),
+        labels=source.labels_on(stored),
     )
 
 

@@ -16,6 +16,7 @@ from atdata.appview.web.parts import (
     NO_VERIFICATIONS,
     Citation,
     CodeRow,
+    LabelRow,
     LensRow,
     NamedThing,
     ProofLink,
@@ -38,12 +39,14 @@ class Page:
         TEMPLATE: that shows it.
         status: of HTTP.
         served: whether a service shows it: then the page leads to its search, and to what it says of itself.
+        labels: what labelers say of the thing that is shown, or of its account.
     """
 
     TEMPLATE: ClassVar[str]
     status: ClassVar[int] = 200
 
     served: bool = True
+    labels: tuple[LabelRow, ...] = ()
 
     @property
     def title(self) -> str:

@@ -309,6 +309,28 @@ class CodeRow:
     path: str
 
 
+# --- what labelers say
+
+
+@dataclass(frozen=True, slots=True)
+class LabelRow:
+    """A label in force of a labeler that the service follows.
+
+    Attributes:
+        value: what it says, such as `retracted`.
+        labeler: who signed it.
+        about: which versions it is about, in words.
+        date: when it was made.
+        disputed: whether its labeler has said something that makes a doubt.
+    """
+
+    value: str
+    labeler: Publisher
+    about: str
+    date: str
+    disputed: bool = False
+
+
 # --- what proves a record
 
 

@@ -26,6 +26,7 @@ def record_page(source: PageSource, stored: StoredRecord, record: Record | Malfo
         facts=tuple(_facts(record)),
         text=text[:_TEXT] + ("…" if len(text) > _TEXT else ""),
         provenance=provenance_of(stored),
+        labels=source.labels_on(stored),
     )
 
 

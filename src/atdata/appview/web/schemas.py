@@ -94,6 +94,7 @@ def schema_page(source: PageSource, stored: StoredRecord, schema: Schema) -> Sch
             f'Sample = SchemaLoader(AtmosphereClient()).decode("{uri}")',
         ),
         provenance=provenance_of(stored),
+        labels=source.labels_on(stored),
     )
 
 

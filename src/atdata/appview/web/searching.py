@@ -21,6 +21,7 @@ _GROUPS = {
     "bytes": "Size",
     "storage": "Storage",
     "digests": "Shards with digests",
+    "labelled": "Labelled",
     "publisher": "Publisher",
     "field": "Field",
     "shape": "Shape of arrays",

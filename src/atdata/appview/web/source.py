@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TypeVar
 
-from atdata.appview.web.parts import NamedThing, Provenance, Publisher, ThingRow
+from atdata.appview.web.parts import LabelRow, NamedThing, Provenance, Publisher, ThingRow
 from atdata.appview.xrpc.identities import HandleBook, ProvenIdentity
 from atdata.atproto.syntax import AtUri, Did
 from atdata.errors import IdentifierError
 from atdata.records import Entry, LensRecord, Malformed, Record, Schema
 from atdata.records.nsids import ENTRY, LABEL, LENS, LENS_VERIFICATION, SCHEMA
 from atdata.replica import Reading, StoredRecord
-from atdata.trust import VerificationJudge, VerifierList, verifiers_at
+from atdata.trust import Concern, VerificationJudge, VerifierList, labels_of, verifiers_at
 
 R = TypeVar("R", bound=Record)
 
@@ -26,7 +26,14 @@ KINDS = {
     str(LENS_VERIFICATION): "verification",
 }
 """The collections, each with a word for what is in it."""
-_SNIPPET = 300
+_SNIPPET, _LABELS = 300, 20
+_ABOUT = {
+    Concern.ALL: "all versions of it",
+    Concern.THIS: "this version of it",
+    Concern.SAME_CONTENT: "another version of it, of the same content",
+    Concern.OTHER: "another version of it",
+    Concern.UNKNOWN: "a version of it that is not known here",
+}
 
 
 def moment_words(microseconds: int) -> str:
@@ -106,6 +113,23 @@ class PageSource:
     def schema_named(self, uri: str) -> NamedThing:
         """A schema as others speak of it."""
         return self.named(uri, self.record(uri, Schema))
+
+    def labels_on(self, stored: StoredRecord) -> tuple[LabelRow, ...]:
+        """The labels of labelers on a record and its account, those that apply."""
+        subjects = {str(stored.uri): stored.cid, str(stored.did): None}
+        found = labels_of(self.reading.sql, subjects, datetime.now(UTC))
+        return tuple(
+            LabelRow(
+                kept.label.val,
+                self.account(kept.label.src),
+                _ABOUT[kept.concern] if subject == str(stored.uri) else "its account",
+                kept.label.cts.strftime("%Y-%m-%d"),
+                kept.disputed,
+            )
+            for subject in subjects
+            for kept in found.get(subject, ())
+            if kept.applies
+        )[:_LABELS]
 
     def row(self, stored: StoredRecord) -> ThingRow | None:
         """A record in a list; `None` where it is none that stands in lists."""
