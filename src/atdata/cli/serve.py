@@ -33,6 +33,7 @@ def serve(
         str | None, typer.Option(help="sqlite:///PATH or postgresql://...; a file of your own by default.")
     ] = None,
     did: Annotated[str | None, typer.Option(help="The service's DID; did:web of its address by default.")] = None,
+    contact: Annotated[str, typer.Option(help="How you are reached: a web address that the pages show.")] = "",
     rate: Annotated[float, typer.Option(help="Questions a second that one address may ask; 0 for any.", min=0)] = 20.0,
     preview_bytes: Annotated[
         str, typer.Option(help="What may be fetched to show samples of one dataset, such as 32MB; 0 shows none.")
@@ -54,7 +55,7 @@ def serve(
             MarkingFetcher(replica) if upstream or doorbell else None,
         )
         previews = PublishedPreviews.of(fetched) if fetched else None
-        service = AppViewService(replica, did or _did(host, port), fetcher=fetcher, limit=limit, previews=previews)
+        service = AppViewService(replica, did or _did(host, port), fetcher=fetcher, limit=limit, contact=contact, previews=previews)
         server = AppViewServer(service, host, port, ended)
         with told_to_end(ended), following, server:
             announce(server.url, f"It answers at {server.url}; Ctrl-C ends it.", json)
