@@ -6,6 +6,7 @@ Servers
     services     Redis and PostgreSQL, with a fresh database for each test
     s3_servers   S3, with buckets for each test, and a proxy that fails as told
     appviews     AppViews that answer over real sockets, and repositories whose records they show
+    sites        an AppView with something to look at, and a browser to look with
     listening    whoever listens to a firehose over a real socket
     pds_suite    what atdata relies on in a PDS: a suite that the Devnet passes, and the real one
     git_server   repositories, served by git itself
@@ -25,6 +26,7 @@ Processes
     ingest_process  an ingester in a process of its own, which a test may kill; run as a script
     mutants      faults planted in ingest, each of which the suite must find; run as a script
     freshness    writes on real PDSes, until a service finds and proves them; run as a script
+    screenshots  pictures of pages for the documentation; run as a script
     sweeping     histories, many and long, against what ingest makes of them; run as a script
 
 Material
@@ -37,6 +39,7 @@ Material
     plantings    secrets, made up, that must never be public, and texts that may be
     oracles      where foreign test vectors and the public lexicons lie
     blocks       strategies over values of the data model and trees, the suite of DASL, blocks of too many values
+    absent       whether there is a browser
     optional     frameworks that only some machines have, looked for without importing them
     seed_code    the code of the founding documents, taken from their text
 """

@@ -55,7 +55,9 @@ def serve(
             MarkingFetcher(replica) if upstream or doorbell else None,
         )
         previews = PublishedPreviews.of(fetched) if fetched else None
-        service = AppViewService(replica, did or _did(host, port), fetcher=fetcher, limit=limit, contact=contact, previews=previews)
+        service = AppViewService(
+            replica, did or _did(host, port), fetcher=fetcher, limit=limit, contact=contact, previews=previews
+        )
         server = AppViewServer(service, host, port, ended)
         with told_to_end(ended), following, server:
             announce(server.url, f"It answers at {server.url}; Ctrl-C ends it.", json)

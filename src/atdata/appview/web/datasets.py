@@ -96,15 +96,13 @@ def loading(account: str, label: tuple[str, str | None] | None, uri: str, split:
 
 def _labels(source: PageSource, stored: StoredRecord) -> tuple[list[str], tuple[NamedThing, ...]]:
     """The names that a dataset's publisher gave it, and those that others did."""
-    own: dict[str, None] = {}
-    others = []
-    for link in links_to(source.reading.sql, AtUri(stored.uri), ("dataset",), _LABELS):
+    uri, others = AtUri(stored.uri), []
+    # The publisher's own are looked for by themselves: others may give any number of names, and must not hide them.
+    parsed = [found.parse() for found in source.reading.account(stored.did).targeting(LABEL, uri)[:_LABELS]]
+    own = dict.fromkeys(label.name for label in parsed if isinstance(label, Label) and not label.is_retracted)
+    for link in links_to(source.reading.sql, uri, ("dataset",), _LABELS):
         label = link.record.parse()
-        if not isinstance(label, Label) or label.is_retracted:
-            continue
-        if link.record.did == stored.did:
-            own[label.name] = None
-        else:
+        if link.record.did != stored.did and isinstance(label, Label) and not label.is_retracted:
             others.append(source.named(str(link.record.uri), label, label.version or ""))
     return [*own][:_NAMES], tuple(others)
 
