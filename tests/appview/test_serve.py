@@ -66,6 +66,8 @@ def test_what_cannot_be_served_is_said(tmp_path: Path) -> None:
         (["--listen", "127.0.0.1:99999"], 2),
         (["--listen", "192.0.2.1:0"], 2),
         (["--database", "mysql://x"], 2),
+        (["--preview-bytes", "many"], 2),
+        (["--preview-bytes", "-1"], 2),
     ):
         process = begin("--database", database, "--json", *arguments)
         out, _ = process.communicate(timeout=60)

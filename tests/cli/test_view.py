@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,6 +42,15 @@ def leaf(number: int) -> Leaf:
     return Leaf(
         number, None if number % 7 == 0 else number / 2, atdata.Image(pixels), np.sin(np.arange(40, dtype="f4"))
     )
+
+
+def tar(path: Path, samples: list[bytes]) -> str:
+    with tarfile.open(path, "w") as made:
+        for number, data in enumerate(samples):
+            member = tarfile.TarInfo(f"{number:06}.msgpack")
+            member.size = len(data)
+            made.addfile(member, io.BytesIO(data))
+    return str(path)
 
 
 @contextmanager
@@ -174,6 +185,10 @@ def test_shards_that_are_none_have_a_page_that_says_so(tmp_path: Path):
     with viewed(str(tmp_path / "bad.tar")) as (asker, _):
         assert "No samples can be shown" in page(asker)
         assert "No samples can be shown" in page(asker, "/samples")
+    with viewed(tar(tmp_path / "odd.tar", [b"\x80", b"\x81\xa1a\xa0", b"\xc1"])) as (asker, _):
+        shown = page(asker, "/samples")
+        assert ">empty<" in shown
+        assert "not valid msgpack" in shown
     (tmp_path / "empty.tar").write_bytes(bytes(10240))
     with viewed(str(tmp_path / "empty.tar")) as (asker, _):
         assert "It has no samples." in page(asker)
