@@ -97,6 +97,12 @@ def test_what_is_published_is_followed_found_and_proved(devnet: Devnet, tmp_path
         body = json.dumps({"uri": label}).encode()
         indexed = asker.send("POST", "/xrpc/science.alt.dataset.indexNow", body, **as_json)
         assert (indexed.status, indexed.json["cid"]) == (200, view["cid"])
+        path = "/at/" + label.removeprefix("at://")
+        assert "Show the first samples" in asker.send("GET", path).body.decode()
+        while "being fetched" in (page := asker.send("GET", f"{path}?samples").body.decode()):
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        assert "Each was verified" in page
         asker.close()
     finally:
         process.terminate()
