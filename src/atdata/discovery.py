@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from atdata.atmosphere import AtmosphereClient
+from atdata.atmosphere.trust import policy_in_force
 from atdata.atproto.syntax import Did, Handle, typed_identifier
 from atdata.databases import open_connection
 from atdata.errors import AtdataError
@@ -18,6 +19,7 @@ from atdata.replica.tables import TABLES
 from atdata.search import TABLES as SEARCH_TABLES
 from atdata.search import Question, SearchAnswer, SearchIndex, search
 from atdata.trust import TABLES as TRUST_TABLES
+from atdata.trust import LabelerReader, VerifierList, follow, labelers, lists_of, unfollow
 
 FRESH = 300.0
 """Seconds for which a copy is searched without asking the account's server for what is new."""
@@ -64,6 +66,7 @@ class Discovery:
             IdentifierError: one is neither; nothing was brought.
         """
         wanted = list(dict.fromkeys(map(typed_identifier, repos)))
+        self._read_labelers(fresh)
         with progress("Looking into repositories", len(wanted), "repositories") as bars:
             bars.begin("repositories", len(wanted))
 
@@ -97,6 +100,27 @@ class Discovery:
             return BroughtRepository(name, did, error)
         return BroughtRepository(name, did)
 
+    def _read_labelers(self, fresh: float) -> None:
+        """Read the labelers that the policy in force names, and let go of others. One that cannot be read leaves its labels."""
+        policy = policy_in_force(self._client)
+        wanted, now = () if policy is None else policy.labelers, time.time_ns() // 1000
+        known = {each.did: each for each in self._replica.read(lambda reading: labelers(reading.sql))}
+
+        def choose(writing: Writing) -> None:
+            for did in known.keys() - {*wanted}:
+                unfollow(writing.sql, did)
+            for did in wanted:
+                if did not in known:
+                    follow(writing.sql, did, "the policy names it", now)
+
+        if known.keys() != {*wanted}:
+            self._replica.write(choose)
+        reader = LabelerReader(self._replica, self._client.settings)
+        for did in wanted:
+            if did not in known or not 0 <= now - known[did].read_at < fresh * 1e6:
+                while reader.read(did):
+                    pass
+
     def _kept(self, name: Did | Handle) -> KeptIdentity | None:
         of = KeptIdentity.of_account if isinstance(name, Did) else KeptIdentity.of_handle
         return self._replica.read(lambda reading: of(reading, name))  # type: ignore[arg-type]
@@ -105,21 +129,30 @@ class Discovery:
         found = "SELECT looked_at FROM replica_accounts WHERE did = ?"
         return int(self._replica.read(lambda reading: reading.sql.first(found, did))[0])
 
-    def search(self, text: str, *, limit: int = 25, cursor: str | None = None) -> SearchAnswer:
+    def search(
+        self, text: str, *, limit: int = 25, cursor: str | None = None, verifiers: Sequence[str] | None = None
+    ) -> SearchAnswer:
         """The answer to a question, from what is in the cache folder: of repositories that were ever brought or read.
 
         Args:
             text: the question, in the language of docs/search.md.
             limit: how many on a page.
             cursor: of the page before.
+            verifiers: DIDs of whose verifications make a lens one through which a schema is reached; by default those
+                that the policy in force asks for.
 
         Raises:
             UsageError: the question is too long, or a value in it is none of its key's; or the cursor is none.
+            IdentifierError: a verifier is no DID.
         """
         question = Question.parse(text)
+        own = verifiers is not None
+        trusted = [VerifierList.of(verifiers or ())] if own else lists_of(policy_in_force(self._client))
         while self._replica.write(self._catch_up):
             pass
-        return self._replica.read(lambda reading: search(reading.sql, question, limit=limit, cursor=cursor))
+        return self._replica.read(
+            lambda reading: search(reading.sql, question, limit=limit, cursor=cursor, trusted=trusted)
+        )
 
     def _catch_up(self, writing: Writing) -> bool:
         return self._index.follow_log(writing.sql) or self._index.catch_up(writing.sql)

@@ -273,7 +273,7 @@ def test_datasets_are_found_by_words_tags_schema_and_account(appview: Any) -> No
     assert found(tags="eyes") == {"retinal scans"}
     assert found(schemaRef=other) == {"street scenes"}
     said = asker.get("searchDatasets", q="retinal", facets="true", limit=1).json
-    counts = {facet["key"]: {one["value"]: one["count"] for one in facet["values"]} for facet in said["facets"]}
+    counts = {facet["kind"]: {one["value"]: one["count"] for one in facet["values"]} for facet in said["facets"]}
     assert (counts["tag"], counts["publisher"], counts["kind"]) == ({"eyes": 1}, {ALICE: 1, BOB: 1}, {"dataset": 2})
     assert (said["hitsTotal"], said["exact"], len(said["entries"])) == (2, True, 1)
     assert "facets" not in asker.get("searchDatasets", q="retinal").json

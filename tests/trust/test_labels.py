@@ -102,7 +102,7 @@ def test_labels_are_shown_whole_and_searched(scene: Scene) -> None:
     assert scene.found(f"labelled:retracted@{BOB}") == set()
     assert scene.found("label:retracted") == set()  # names that publishers give are something else
     facets = scene.asker.get("searchDatasets", facets="true").json["facets"]
-    (counts,) = [facet["values"] for facet in facets if facet["key"] == "labelled"]
+    (counts,) = [facet["values"] for facet in facets if facet["kind"] == "labelled"]
     assert {one["value"]: one["count"] for one in counts} == {"Reviewed": 1, "retracted": 1}
     assert scene.replica.read(lambda reading: reading.sql.first("SELECT count(*) FROM trust_labels"))[0] == 2
 

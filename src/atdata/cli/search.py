@@ -13,7 +13,7 @@ from atdata.cli.output import fitting, note, plural, say, say_json, table
 from atdata.cli.search_services import ask_services
 from atdata.discovery import FRESH, BroughtRepository, Discovery
 from atdata.errors import UsageError
-from atdata.search import Hit, SearchAnswer
+from atdata.search import Hit, ReachingLens, SearchAnswer
 
 
 def search(
@@ -31,6 +31,10 @@ def search(
         list[str] | None,
         typer.Option(help="An AppView to ask instead, https://...; may be given several times. ATDATA_APPVIEW_URL."),
     ] = None,
+    verifier: Annotated[
+        list[str] | None,
+        typer.Option(help="A DID whose verification of a lens counts for reaches:; else those of your policy do."),
+    ] = None,
     limit: Annotated[int, typer.Option(help="How many to show.", min=1, max=100)] = 25,
     cursor: Annotated[str | None, typer.Option(help="Where the page before ended.")] = None,
     json: Json = False,
@@ -45,6 +49,9 @@ def search(
         raise UsageError("--service and --repo are two ways to search", path="--service, --repo", hint=hint)
     client = AtmosphereClient()
     services = service or ([] if repo else client.settings.appview_urls)
+    if services and verifier:
+        hint = "Leave --verifier out, or name repositories with --repo."
+        raise UsageError("a service is asked by its own list of verifiers", path="--verifier", hint=hint)
     if services:
         ask_services(client, services, " ".join(question or ()), limit, cursor, json)
         return
@@ -55,7 +62,7 @@ def search(
     for item in brought:
         if item.error is not None:
             note(f"{item.repo}: {item.error.what}; what is known of it is from before")
-    answer = found.search(" ".join(question or ()), limit=limit, cursor=cursor)
+    answer = found.search(" ".join(question or ()), limit=limit, cursor=cursor, verifiers=verifier or None)
     if json:
         say_json(_as_data(found, answer, brought))
         return
@@ -69,6 +76,10 @@ def _show(found: Discovery, answer: SearchAnswer) -> None:
     rows = [tuple(str(cell) for cell in _row(found, hit).values()) for hit in answer.hits]
     shown = fitting(COLUMNS, rows)
     table(COLUMNS[:shown], [row[:shown] for row in rows], title=_total(answer))
+    for hit in answer.hits:
+        for lens in hit.way or ():
+            by = ", ".join(f"{did} by {method}" for did, method in lens.verifiers)
+            say(f"{hit.record.uri}: through {lens.uri}, verified by {by}", "dim")
     show_facets({kind: [(item.value, item.count) for item in counts] for kind, counts in answer.facets.items()})
     if answer.cursor is not None:
         say(f"More: --cursor {answer.cursor}", "dim")
@@ -83,6 +94,11 @@ def _row(found: Discovery, hit: Hit) -> dict[str, Any]:
     return described_row(stored.parse(), stored.kind, stored.did, found.handle(stored.did), stored.uri)
 
 
+def _lens(lens: ReachingLens) -> dict[str, Any]:
+    verifiers = [{"did": did, "method": method} for did, method in lens.verifiers]
+    return {"lens": str(lens.uri), "cid": str(lens.cid), "verifiers": verifiers}
+
+
 def _as_data(found: Discovery, answer: SearchAnswer, brought: list[BroughtRepository]) -> dict[str, Any]:
     return {
         "total": answer.total,
@@ -90,6 +106,7 @@ def _as_data(found: Discovery, answer: SearchAnswer, brought: list[BroughtReposi
         "hits": [
             {"uri": str(hit.record.uri), "cid": str(hit.record.cid), "rev": hit.record.rev, "score": hit.score}
             | {name: value for name, value in _row(found, hit).items() if name != "address"}
+            | ({} if hit.way is None else {"way": [_lens(lens) for lens in hit.way]})
             for hit in answer.hits
         ],
         "facets": {

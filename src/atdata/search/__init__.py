@@ -9,6 +9,7 @@ from __future__ import annotations
 from atdata.search.answers import FacetCount, Hit, SearchAnswer, search
 from atdata.search.index import SearchIndex
 from atdata.search.question import MAX_TEXT, Condition, Piece, Question, Term, pieces_of, written
+from atdata.search.reaching import ReachingLens, Way
 from atdata.search.tables import TABLES
 
 __all__ = [
@@ -19,9 +20,11 @@ __all__ = [
     "Hit",
     "Piece",
     "Question",
+    "ReachingLens",
     "SearchAnswer",
     "SearchIndex",
     "Term",
+    "Way",
     "pieces_of",
     "search",
     "written",

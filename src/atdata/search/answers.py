@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -18,13 +18,13 @@ import numpy as np
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import AtUri
 from atdata.errors import UsageError
-from atdata.records.nsids import SCHEMA
 from atdata.replica import Statements, StoredRecord
-from atdata.replica.tables import SHOWN
 from atdata.search.engines import Matches, TokenQuery, word_index
 from atdata.search.facets import Facet, FacetKind
 from atdata.search.packing import Numbers, count_codes
 from atdata.search.question import Question
+from atdata.search.reaching import Way, content_of, ways_to
+from atdata.trust import VerifierList
 
 MOST = 10_000
 """Records that are ranked and counted."""
@@ -46,10 +46,17 @@ class FacetCount:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A record that was found, with its score."""
+    """A record that was found.
+
+    Attributes:
+        record: it.
+        score: of it.
+        way: the lenses through which it can be seen as the schema that was asked for, where one was.
+    """
 
     record: StoredRecord
     score: int
+    way: Way | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +111,8 @@ Compatible = Callable[[Statements, AtUri], Sequence[Cid]]
 
 def same_content(sql: Statements, schema: AtUri) -> Sequence[Cid]:
     """The content identity of a schema that the replica holds; none where it holds it not."""
-    found = f"""SELECT r.content FROM replica_accounts a JOIN replica_records r ON r.account = a.id
-        WHERE a.did = ? AND r.key = ? AND r.kind = ? AND {SHOWN} AND r.content IS NOT NULL"""  # noqa: S608
-    _, _, key = schema.removeprefix("at://").partition("/")
-    row = sql.first(found, str(schema.authority), key.encode(), SCHEMA)
-    return [] if row is None else [Cid.from_bytes(row[0])]
+    content = content_of(sql, str(schema))
+    return [] if content is None else [content]
 
 
 def search(
@@ -119,6 +123,7 @@ def search(
     cursor: str | None = None,
     facets: bool = True,
     compatible: Compatible = same_content,
+    trusted: Sequence[VerifierList] = (),
 ) -> SearchAnswer:
     """A page of what a question finds, of one state of a replica.
 
@@ -132,6 +137,7 @@ def search(
         cursor: of the page before.
         facets: whether they are counted.
         compatible: what is compatible with a schema that is asked for.
+        trusted: whose verifications make a lens one through which a schema is reached.
 
     Raises:
         UsageError: the cursor is none, or the limit.
@@ -148,12 +154,32 @@ def search(
         if not contents:
             return SearchAnswer()
         required.append(tuple(contents))
+    ways: Mapping[Cid, Way] = {}
+    if question.reaches is not None:
+        ways = ways_to(sql, question.reaches, trusted)
+        if not ways:
+            return SearchAnswer()
+        required.append(tuple(Facet(FacetKind.content, str(content)).token for content in ways))
     excluded = [token for condition in question.conditions if not condition.present for token in condition.tokens]
     wanted = TokenQuery(question.terms, tuple(required), (*excluded, *_hidden(sql)), top, MOST)
     found = word_index(sql).find(sql, wanted)
     hits, last = _page(sql, found, limit, place, top)
+    if ways:
+        hits = _with_ways(sql, hits, ways)
     counted = _counts(sql, found.codes) if facets else {}
     return SearchAnswer(hits, len(found.numbers), not found.more, counted, last)
+
+
+def _with_ways(sql: Statements, hits: Sequence[Hit], ways: Mapping[Cid, Way]) -> tuple[Hit, ...]:
+    """Records that were found, each with the lenses through which the schema that was asked for is reached."""
+    known = {str(content): way for content, way in ways.items()}
+    marks = ", ".join("?" * len(hits)) or "NULL"
+    found = f"SELECT id, facets FROM search_documents WHERE id IN ({marks})"  # noqa: S608
+    rows = sql.all(found, *(hit.record.number for hit in hits))
+    contents = {
+        number: value for number, facets in rows for kind, value in json.loads(facets) if kind == FacetKind.content
+    }
+    return tuple(replace(hit, way=known.get(contents.get(hit.record.number, ""))) for hit in hits)
 
 
 def _hidden(sql: Statements) -> list[str]:

@@ -19,7 +19,7 @@ _KEYS = {
     **{kind.name: kind for kind in FacetKind if kind not in _NO_KEYS},
     "size": FacetKind.bytes,
 }
-_COMPATIBLE = "compatible"
+_COMPATIBLE, _REACHES = "compatible", "reaches"
 _SIZE = re.compile(r"(>=|<)?(\d+)([kKMGTPE]?)B?(?:\.\.(\d+)([kKMGTPE]?)B?)?")
 _POWERS = {"": 0, "k": 3, "K": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 
@@ -98,12 +98,14 @@ class Question:
         terms: words, beginnings of words, and phrases.
         conditions: on facets.
         compatible: a schema; datasets that its type reads are asked for.
+        reaches: a schema; datasets that can be seen as it, also through verified lenses, are asked for.
         void: whether something was said that holds no word, and nothing else: then nothing is found.
     """
 
     terms: tuple[Term, ...] = ()
     conditions: tuple[Condition, ...] = ()
     compatible: AtUri | None = None
+    reaches: AtUri | None = None
     void: bool = False
 
     @classmethod
@@ -122,7 +124,7 @@ class Question:
             raise UsageError(
                 "a question has too many parts", expected=f"at most {MAX_TERMS} words and {MAX_CONDITIONS} conditions"
             )
-        said_nothing = not (found.terms or found.conditions or found.compatible)
+        said_nothing = not (found.terms or found.conditions or found.compatible or found.reaches)
         return replace(found, void=bool(text.strip()) and said_nothing)
 
     def having(self, kind: FacetKind, *values: str, present: bool = True) -> Question:
@@ -132,6 +134,8 @@ class Question:
     def _with_piece(self, minus: bool, key: str, value: str, quoted: bool, prefix: bool) -> Question:
         if key == _COMPATIBLE and not minus:
             return replace(self, compatible=_address(value))
+        if key == _REACHES and not minus:
+            return replace(self, reaches=_address(value))
         if key in _KEYS:
             kind = _KEYS[key]
             values = [*_values(value, quoted)]

@@ -17,6 +17,7 @@ from atdata.trust.verifiers import (
     VerifierList,
     changes_of,
     distrust,
+    lists_of,
     trust,
     verifiers_at,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "follow",
     "labelers",
     "labels_of",
+    "lists_of",
     "trust",
     "unfollow",
     "verifiers_at",

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
 
+from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import AtUri, Did
-from atdata.index.verifications import Discount, judge
+from atdata.index.verifications import Discount, JudgedVerification, judge
 from atdata.records import LensRecord, LensVerification, Listing, Malformed
 from atdata.records.nsids import LENS, LENS_VERIFICATION, today
 from atdata.replica import Reading, Statements, StoredRecord
@@ -87,7 +88,7 @@ class VerificationJudge:
         self._reading = reading
         self._left = MAX_WEIGHED
         self._lenses: dict[str, tuple[StoredRecord, LensRecord] | None] = {}
-        self._judged: dict[tuple[str, Did], dict[str, Discount | None]] = {}
+        self._judged: dict[tuple[str, Did], list[JudgedVerification] | None] = {}
 
     def standing(self, verification: StoredRecord, verifiers: VerifierList) -> Standing:
         """The standing of a verification by a list of verifiers.
@@ -106,6 +107,41 @@ class VerificationJudge:
         reasons = self._reasons(lens[1], verification.did)
         return Standing(reasons.get(str(verification.uri), Discount.UNPROVEN), trust, lens[0])
 
+    def endorsement(self, lens: str, trusted: Sequence[VerifierList]) -> tuple[Cid | None, tuple[tuple[str, str], ...]]:
+        """The version of a lens that holds by every one of some lists, and who says so by which method.
+
+        Args:
+            lens: its address.
+            trusted: of each of these enough have to say that the lens as it is now holds, and none that it fails.
+
+        Returns:
+            No version where it does not.
+        """
+        found = self._lens(AtUri(lens))
+        if found is None:
+            return None, ()
+        dids = sorted({did for one in trusted for did in one.verifiers})
+        saying: set[tuple[str, str]] = set()
+        failing: set[tuple[str, str]] = set()
+        for did in _verifiers_of(self._sql, lens, dids):
+            judged = self._said(found[1], did)
+            if judged is None:  # nobody knows whether it says that the lens fails
+                return None, ()
+            for item in judged:
+                if item.record is not None and item.reason in (None, Discount.NEGATIVE):
+                    (failing if item.reason else saying).add((str(did), item.record.method))
+        for one in trusted:
+            listed = {did for did, method in saying if trust_of(one, Did(did), method) is Trust.TRUSTED}
+            refused = any(trust_of(one, Did(did), method) is Trust.TRUSTED for did, method in failing)
+            if refused or len(listed) < one.count:
+                return None, ()
+        counted = {
+            (did, method)
+            for did, method in saying
+            if any(trust_of(one, Did(did), method) is Trust.TRUSTED for one in trusted)
+        }
+        return found[0].cid, tuple(sorted(counted))
+
     def _lens(self, uri: AtUri) -> tuple[StoredRecord, LensRecord] | None:
         if uri not in self._lenses:
             is_lens = isinstance(uri.authority, Did) and uri.collection is not None and uri.rkey is not None
@@ -116,20 +152,23 @@ class VerificationJudge:
         return self._lenses[uri]
 
     def _reasons(self, lens: LensRecord, did: Did) -> Mapping[str, Discount | None]:
-        """The reason for which each verification by an account does not count, by address; of too many none is weighed."""
+        """The reason for which each verification by an account does not count, by address."""
+        return {str(item.uri): item.reason for item in self._said(lens, did) or () if item.uri is not None}
+
+    def _said(self, lens: LensRecord, did: Did) -> Sequence[JudgedVerification] | None:
+        """The verifications of a lens by an account, and whether each counts; `None` where there are too many."""
         place = (lens.located, did)
         if place not in self._judged:
             records = by_account(self._sql, lens.located, did, MAX_SAID + 1)
             self._left -= len(records)
-            weighed = len(records) <= MAX_SAID and self._left >= 0
-            parsed = [record.parse() for record in records] if weighed else []
+            if len(records) > MAX_SAID or self._left < 0:
+                self._judged[place] = None
+                return None
             listing: Listing[LensVerification] = Listing()
-            for record in parsed:
-                if isinstance(record, LensVerification | Malformed):
-                    listing.add(record)
-            self._judged[place] = {
-                str(item.uri): item.reason for item in judge(did, lens, listing) if item.uri is not None
-            }
+            for parsed in (record.parse() for record in records):
+                if isinstance(parsed, LensVerification | Malformed):
+                    listing.add(parsed)
+            self._judged[place] = judge(did, lens, listing)
         return self._judged[place]
 
 
@@ -175,6 +214,13 @@ class LensVerifications:
         marks = ", ".join("?" * len(numbers))
         records = records_where(sql, f"WHERE r.id IN ({marks})", *numbers) if numbers else []
         return cls(sorted(records, key=lambda record: numbers.index(record.number)), len(rows))
+
+
+def _verifiers_of(sql: Statements, lens: str, dids: Sequence[str]) -> Iterator[Did]:
+    """Yields those of some accounts that have said something of a lens."""
+    for some in (dids[start : start + _CHUNK] for start in range(0, len(dids), _CHUNK)):
+        found = f"SELECT DISTINCT a.did {_FROM} {_OF_LENS} AND a.did IN ({', '.join('?' * len(some))})"
+        yield from (Did(did) for (did,) in sql.all(found, lens.encode(), LENS_VERIFICATION, *some))
 
 
 def _listed(sql: Statements, lens: str, dids: Sequence[str], limit: int) -> Iterator[int]:

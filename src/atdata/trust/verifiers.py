@@ -12,7 +12,9 @@ from typing import Any, Self
 from atdata.arguments import checked_list, checked_text
 from atdata.atproto.syntax import Did
 from atdata.errors import IdentifierError, LimitError, NotFoundError, UsageError
+from atdata.policy import Policy
 from atdata.records import METHODS
+from atdata.records.address import LOCAL
 from atdata.replica import Statements
 
 MAX_LISTED = 1_000
@@ -76,14 +78,16 @@ class VerifierList:
         verifiers: by their DIDs.
         version: of the list; `None` for one that has no versions, such as one that came with a question.
         moment: when it became this, in microseconds since 1970; 0 for one that has no versions, and for the first.
+        count: how many of them have to say that a lens holds.
     """
 
     verifiers: Mapping[str, TrustedVerifier] = field(default_factory=dict)
     version: int | None = None
     moment: int = 0
+    count: int = 1
 
     @classmethod
-    def of(cls, dids: Iterable[str], methods: Sequence[str] = ()) -> Self:
+    def of(cls, dids: Iterable[str], methods: Sequence[str] = (), count: int = 1) -> Self:
         """A list of somebody's own.
 
         Raises:
@@ -91,7 +95,18 @@ class VerifierList:
             UsageError: there is no such method.
         """
         known = _methods(methods)
-        return cls({str(did): TrustedVerifier(did, known) for did in map(Did, dids)})
+        return cls({str(did): TrustedVerifier(did, known) for did in map(Did, dids)}, count=count)
+
+
+def lists_of(policy: Policy | None) -> tuple[VerifierList, ...]:
+    """The lists of verifiers of a policy, one for each of its rules, all of which have to be satisfied.
+
+    Who is `local` there verifies in one's own index, of which nothing is in a replica: nothing of that counts.
+    """
+    rules = () if policy is None else policy.verify
+    return tuple(
+        VerifierList.of((who for who in rule.verifiers if who != LOCAL), rule.methods, rule.count) for rule in rules
+    )
 
 
 def verifiers_at(sql: Statements, version: int | None = None) -> VerifierList:

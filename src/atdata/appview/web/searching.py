@@ -9,6 +9,7 @@ from atdata.appview.web.service_pages import FacetGroup, FacetLink, SearchPage
 from atdata.appview.web.source import PageSource
 from atdata.errors import UsageError
 from atdata.search import MAX_TEXT, FacetCount, Piece, Question, SearchAnswer, pieces_of, search, written
+from atdata.trust import verifiers_at
 
 ROWS = 20
 
@@ -38,7 +39,8 @@ def search_page(source: PageSource, text: str, cursor: str | None) -> SearchPage
     """A page of what a question finds, or of what is wrong with it."""
     try:
         question = Question.parse(text)
-        found = search(source.reading.sql, question, limit=ROWS, cursor=cursor)
+        sql = source.reading.sql
+        found = search(sql, question, limit=ROWS, cursor=cursor, trusted=[verifiers_at(sql)])
     except UsageError as error:
         said = f"{error.what[0].upper()}{error.what[1:]}."
         hint = f"Expected: {error.expected}." if error.expected else ""
