@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 
 from atdata.errors import UsageError
 from atdata.search import Condition, Question, Term
-from atdata.search.facets import FacetKind, family_of, licenses_in, size_class, size_classes
+from atdata.search.facets import (
+    UNKNOWN,
+    FacetKind,
+    at_least,
+    family_of,
+    licenses_in,
+    size_class,
+    size_classes,
+    with_open_end,
+)
 from atdata.search.question import MAX_TEXT
 
 
@@ -115,3 +124,12 @@ def test_a_size_is_in_the_classes_between_two_powers_exactly_if_it_is_between_th
     classes = set(size_classes(10**low, 10**high))
     assert (size_class(n) in classes) == (10**low <= n < 10**high)
     assert (size_class(n) in set(size_classes(0, 10**high))) == (n < 10**high)
+    one = with_open_end(sorted(size_classes(10**low, None)))
+    assert one == [f">=10^{low}"]
+    assert (one[0] in at_least(size_class(n))) == (n >= 10**low)
+    assert with_open_end([*classes, UNKNOWN]) == [*classes, UNKNOWN]
+
+
+def test_an_open_end_stands_beside_other_classes() -> None:
+    assert with_open_end(["unknown", "10^3", *size_classes(10**17, None)]) == ["unknown", "10^3", ">=10^17"]
+    assert (list(at_least("0")), list(at_least("unknown"))) == ([], [])

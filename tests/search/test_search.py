@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -307,6 +308,18 @@ def rows(replica: Replica) -> Any:
     )
 
 
+def facets_kept(replica: Replica) -> dict[tuple[int, str], int]:
+    """Facets that have a number, each with how many documents are said to have it."""
+    found = replica.read(lambda r: r.sql.all("SELECT kind, value, uses FROM search_facets"))
+    return {(kind, bytes(value).decode()): uses for kind, value, uses in found}
+
+
+def facets_used(replica: Replica) -> dict[tuple[int, str], int]:
+    """Facets that are counted, each with how many documents have it."""
+    texts = replica.read(lambda r: r.sql.all("SELECT facets FROM search_documents"))
+    return Counter((kind, value) for (text,) in texts for kind, value in json.loads(text) if FacetKind(kind) in COUNTED)
+
+
 def catch_up(replica: Replica, limit: int = 500) -> int:
     turns = 0
     while replica.write(lambda writing: SearchIndex().catch_up(writing.sql, limit)):
@@ -334,6 +347,7 @@ def test_a_search_finds_what_a_walk_over_all_records_finds(
     catch_up(replica, 3)
     assert rows(replica) == before
     check(there, replica, asked)
+    assert facets_kept(replica) == facets_used(replica)
 
 
 def test_a_search_that_comes_later_is_made_from_the_records(searched: Callable[[], Replica]) -> None:

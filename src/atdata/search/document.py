@@ -13,7 +13,7 @@ from atdata.errors import AtdataError
 from atdata.records import Entry, LensRecord, Malformed, Record, Schema
 from atdata.samples import Array, FieldType
 from atdata.samples.kinds import bare
-from atdata.search.facets import ANY, UNKNOWN, Facet, FacetKind, family_of, licenses_in, size_class
+from atdata.search.facets import ANY, SIZES, UNKNOWN, Facet, FacetKind, at_least, family_of, licenses_in, size_class
 from atdata.search.words import SEPARATOR, indexed_words, pairs_of, without_pairs
 
 COLUMNS = {"name": 8, "tags": 4, "fields": 2, "body": 1}
@@ -36,9 +36,10 @@ class Document:
 
     @property
     def tokens(self) -> str:
-        """The tokens of its facets; of a license its family is one too."""
+        """The tokens of its facets; of a license its family is one too, of a size each power of ten that it reaches."""
         licenses = [Facet(FacetKind.license, f.value) for f in self.facets if f.kind is FacetKind.family]
-        return " ".join([ANY, *dict.fromkeys(facet.token for facet in (*self.facets, *licenses))])
+        sizes = [Facet(f.kind, reached) for f in self.facets if f.kind in SIZES for reached in at_least(f.value)]
+        return " ".join([ANY, *dict.fromkeys(facet.token for facet in (*self.facets, *licenses, *sizes))])
 
     @property
     def packed_facets(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from hashlib import blake2b
 from typing import NamedTuple
@@ -39,6 +39,7 @@ class FacetKind(IntEnum):
     labelled_by = 16
 
 
+SIZES = frozenset({FacetKind.samples, FacetKind.bytes})
 COUNTED = frozenset(FacetKind) - {FacetKind.schema, FacetKind.content, FacetKind.labelled_by}
 _ADDRESSES = frozenset({FacetKind.publisher, FacetKind.schema, FacetKind.content})
 _WHOLE = _ADDRESSES | {FacetKind.labelled_by}
@@ -116,6 +117,7 @@ def _of_url(text: str) -> str:
 
 UNKNOWN = "unknown"
 _DECADES = 19
+_CLASSES = tuple(f"10^{power}" for power in range(_DECADES))
 
 
 def size_class(count: int | None) -> str:
@@ -123,6 +125,20 @@ def size_class(count: int | None) -> str:
     if count is None or count < 0:
         return UNKNOWN
     return "0" if count == 0 else f"10^{min(len(str(count)), _DECADES) - 1}"
+
+
+def at_least(size: str) -> Iterator[str]:
+    """Yields what stands for each power of ten that a class reaches: what is large is found by one token."""
+    if size in _CLASSES:
+        yield from (f">={reached}" for reached in _CLASSES[: _CLASSES.index(size) + 1])
+
+
+def with_open_end(sizes: Sequence[str]) -> list[str]:
+    """The same classes; what stands for all from one on to the last in the place of these."""
+    first = next((at for at in range(len(_CLASSES)) if set(_CLASSES[at:]) <= set(sizes)), None)
+    if first is None:
+        return [*sizes]
+    return [*(size for size in sizes if size not in _CLASSES[first:]), f">={_CLASSES[first]}"]
 
 
 def size_classes(least: int, below: int | None) -> Iterator[str]:

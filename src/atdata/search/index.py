@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -253,6 +254,7 @@ class SearchIndex:
             others |= {n: s for n, s in sources.items() if s.kind in (ENTRY, LENS) and not s.hidden}
         for made in _chunks([others[number] for number in sorted(others)]):
             self._write(sql, made, self._context(sql, made))
+        sql.run("DELETE FROM search_facets WHERE uses <= 0")
 
     def _sources(
         self, sql: Statements, numbers: Sequence[int], known: Mapping[int, RecordColumns | None]
@@ -333,6 +335,9 @@ class SearchIndex:
             counted = [(numbers[facet], facet.kind) for facet in document.facets if facet in numbers]
             rows.append((source.number, head(source.number, source.sorted_at), codes(counted), document))
         word_index(sql).add(sql, rows)
+        self._count_uses(
+            sql, Counter(numbers[f] for document in kept.values() for f in document.facets if f in numbers)
+        )
         return {source.number: document for source, document in kept.items()}
 
     def _remove(self, sql: Statements, numbers: Sequence[int]) -> dict[int, Document]:
@@ -341,6 +346,9 @@ class SearchIndex:
         rows = sql.all(f"SELECT {names} FROM search_documents WHERE id IN ({_marks(numbers)})", *numbers)  # noqa: S608
         found = {number: Document.of_row(*texts) for number, *texts in rows}
         word_index(sql).remove(sql, found.items())
+        facets = Counter(f for document in found.values() for f in document.facets if f.kind in COUNTED)
+        known = self._known_numbers(sql, list(facets))
+        self._count_uses(sql, {number: -facets[facet] for facet, number in known.items()})
         sql.run_each("DELETE FROM search_documents WHERE id = ?", [row[:1] for row in rows])
         return found
 
@@ -354,6 +362,11 @@ class SearchIndex:
             sql.run_each(insert, [(int(kind), value.encode("utf-8", "surrogatepass")) for kind, value in sorted(new)])
             numbers |= self._known_numbers(sql, new)
         return numbers
+
+    def _count_uses(self, sql: Statements, uses: Mapping[int, int]) -> None:
+        """Note how many documents more have facets. Those of none are let go of once their documents were written anew."""
+        rows = [(more, number) for number, more in sorted(uses.items())]
+        sql.run_each("UPDATE search_facets SET uses = uses + ? WHERE id = ?", rows)
 
     def _known_numbers(self, sql: Statements, facets: Sequence[Facet]) -> dict[Facet, int]:
         found: dict[Facet, int] = {}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from atdata.atproto.syntax import AtUri
 from atdata.errors import IdentifierError, UsageError
-from atdata.search.facets import Facet, FacetKind, size_classes
+from atdata.search.facets import SIZES, Facet, FacetKind, size_classes, with_open_end
 from atdata.search.words import MAX_WORD, folded, pairs_of, words_of
 
 MAX_TEXT, MAX_TERMS, MAX_CONDITIONS, MAX_VALUES = 1000, 16, 16, 16
@@ -82,7 +82,8 @@ class Condition:
     @property
     def tokens(self) -> tuple[str, ...]:
         """The tokens of which one must be there, or none."""
-        return tuple(dict.fromkeys(Facet.of(self._kind_of(value), value).token for value in self.values))
+        values = with_open_end(self.values) if self.kind in SIZES else self.values
+        return tuple(dict.fromkeys(Facet.of(self._kind_of(value), value).token for value in values))
 
     def _kind_of(self, value: str) -> FacetKind:
         """The kind of a value: a label with its labeler is of another than the label."""
@@ -139,7 +140,7 @@ class Question:
         if key in _KEYS:
             kind = _KEYS[key]
             values = [*_values(value, quoted)]
-            if kind in (FacetKind.samples, FacetKind.bytes):
+            if kind in SIZES:
                 values = [size for part in values for size in _sizes(part)]
             return self.having(kind, *values, present=not minus) if values else self
         words = tuple(words_of(f"{key} {value}" if key else value, MAX_TERMS))

@@ -52,4 +52,23 @@ _FIRST = (
     _index_words,
 )
 
-TABLES = SqlTables("search", [_FIRST])
+
+def _forget_words(cursor: Any, dialect: Dialect) -> None:
+    """Empty the index of words, of which the tokens are others from now on."""
+    if dialect.name == "sqlite":
+        cursor.execute("DROP TABLE search_words")
+        _index_words(cursor, dialect)
+
+
+_SECOND = (
+    # All documents are made anew: sizes have more tokens, and it is counted how many documents have a facet.
+    "INSERT INTO search_pending (after) SELECT 0 WHERE EXISTS (SELECT 1 FROM search_documents)",
+    "DELETE FROM search_documents",
+    "DELETE FROM search_shown",
+    "DELETE FROM search_facets",
+    "ALTER TABLE search_facets ADD COLUMN uses {integer} NOT NULL DEFAULT 0",
+    "CREATE INDEX search_facets_unused ON search_facets (id) WHERE uses <= 0",
+    _forget_words,
+)
+
+TABLES = SqlTables("search", [_FIRST, _SECOND])
