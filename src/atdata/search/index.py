@@ -109,12 +109,7 @@ class SearchIndex:
         self.catch_up(sql, AT_ONCE, account)
 
     def follow_labels(self, sql: Statements, limit: int = AT_ONCE) -> bool:
-        """Follow labels of labelers that came, ended or went; true if there may be more.
-
-        Args:
-            sql: in a transaction that writes.
-            limit: how many addresses.
-        """
+        """Follow labels of labelers that came, ended or went, of at most so many addresses; true if there may be more."""
         _alone(sql)
         uris = take_relabelled(sql, _now(), limit)
         for uri in uris:
@@ -335,9 +330,7 @@ class SearchIndex:
             counted = [(numbers[facet], facet.kind) for facet in document.facets if facet in numbers]
             rows.append((source.number, head(source.number, source.sorted_at), codes(counted), document))
         word_index(sql).add(sql, rows)
-        self._count_uses(
-            sql, Counter(numbers[f] for document in kept.values() for f in document.facets if f in numbers)
-        )
+        self._count_uses(sql, Counter(numbers[f] for made in kept.values() for f in made.facets if f in numbers))
         return {source.number: document for source, document in kept.items()}
 
     def _remove(self, sql: Statements, numbers: Sequence[int]) -> dict[int, Document]:
