@@ -88,6 +88,22 @@ def test_verifiers_are_trusted_and_no_more(terminal: Terminal, replica: Replica)
         assert terminal.run("appview", "trust", *arguments) == 2, terminal.err
 
 
+def test_labelers_are_followed_and_no_more(terminal: Terminal, replica: Replica) -> None:
+    operator.status(replica)
+    did = "did:plc:ewvi7nxzyoun6zhxrhs64oiz"
+    assert terminal.run("appview", "labeler") == 0
+    assert "No labeler is followed" in terminal.out
+    assert terminal.json("appview", "labeler", did, "--reason", "looks at data") == {"did": did, "followed": True}
+    (listed,) = terminal.json("appview", "labeler")
+    assert (listed["did"], listed["why"], listed["read_at"]) == (did, "looks at data", 0)
+    assert terminal.run("appview", "labeler") == 0
+    assert "never" in terminal.out
+    for arguments in (["--remove"], [did], [did, "--remove", "--reason", "x"]):
+        assert terminal.run("appview", "labeler", *arguments) == 2, terminal.err
+    assert terminal.json("appview", "labeler", did, "--remove") == {"did": did, "followed": False}
+    assert terminal.run("appview", "labeler", did, "--remove") == 4
+
+
 def test_the_state_is_said_in_words(terminal: Terminal, replica: Replica) -> None:
     assert operator.status(replica).upstreams == []
     assert terminal.run("appview", "status") == 0

@@ -193,6 +193,9 @@ def test_a_labeler_that_is_gone_leaves_its_labels_with_their_age(net: Devnet, tm
         net.tell(None)
         (now,) = operator.followed_labelers(replica)
         assert (now.read_at, bool(now.failure)) == (then.read_at, True)
+        (said,) = asker.get("getLabelers").json["labelers"]
+        assert (said["did"], said["failing"], said["why"]) == (scene.labeler.did, True, "looks at data")
+        assert datetime.fromisoformat(said["readAt"]) <= datetime.now(UTC)
         assert asker.get("getEntry", uri=URI).json["entry"]["labels"] == before != []
 
 

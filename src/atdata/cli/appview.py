@@ -23,7 +23,7 @@ from atdata.progress import progress
 from atdata.replica import KeptIdentity, Replica
 from atdata.settings import Settings
 from atdata.transport import Transport
-from atdata.trust import VerifierList
+from atdata.trust import FollowedLabeler, VerifierList
 
 app = typer.Typer(help="What the operator of an AppView does with its database.", no_args_is_help=True)
 
@@ -128,6 +128,31 @@ def trust(
             version = operator.trust_verifier(replica, did, reason or "", method or ())
     words = f"{did} is {'off' if remove else 'on'} the list of trusted verifiers, which is version {version} now."
     _tell({"did": did, "version": version, "trusted": not remove}, words, json)
+
+
+@app.command()
+def labeler(
+    who: Annotated[str | None, typer.Argument(help="A DID or handle; without one, those followed are shown.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Why; everybody may read it.")] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Follow it no more, and forget its labels.")] = False,
+    database: Database = None,
+    json: Json = False,
+) -> None:
+    """Follow a labeler, so that its labels are shown and searched; or no more; or show those that are followed."""
+    with _opened(database) as replica:
+        if who is None:
+            if reason is not None or remove:
+                raise UsageError("no labeler is named", hint="Give a DID or handle.")
+            _list_labelers(operator.followed_labelers(replica), json)
+            return
+        if remove and reason is not None:
+            raise UsageError("--remove needs no reason", hint="Leave --reason out.")
+        did = _account(replica, who)
+        if remove:
+            operator.unfollow_labeler(replica, did)
+        else:
+            operator.follow_labeler(replica, did, reason or "")
+    _tell({"did": did, "followed": not remove}, f"{did} is {'not followed' if remove else 'followed'} now.", json)
 
 
 @app.command()
@@ -272,6 +297,19 @@ def _list_verifiers(found: VerifierList, json: bool) -> None:
         table(["verifier", "methods", "since", "why"], rows)
     else:
         say("No verifier is trusted here.")
+
+
+def _list_labelers(found: list[FollowedLabeler], json: bool) -> None:
+    if json:
+        say_json([asdict(each) for each in found])
+    elif found:
+        rows = [
+            [each.did, _moment(each.since), _moment(each.read_at) if each.read_at else "never", each.failure, each.why]
+            for each in found
+        ]
+        table(["labeler", "since", "read", "failure", "why"], rows)
+    else:
+        say("No labeler is followed here.")
 
 
 def _tell(said: dict[str, Any], words: str, json: bool) -> None:

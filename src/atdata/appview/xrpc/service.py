@@ -15,7 +15,7 @@ from atdata.appview.xrpc.identities import HandleBook, KeptHandleBook
 from atdata.appview.xrpc.lexicons import NAMESPACE, method_lexicons
 from atdata.appview.xrpc.limits import RateLimit
 from atdata.appview.xrpc.searching import search_datasets, search_records
-from atdata.appview.xrpc.trusting import get_trusted_verifiers
+from atdata.appview.xrpc.trusting import get_labelers, get_trusted_verifiers
 from atdata.appview.xrpc.views import RecordViews
 from atdata.atproto.syntax import AtUri, Did
 from atdata.errors import AtdataError, NotFoundError, VerificationError
@@ -83,6 +83,7 @@ class AppViewService:
             "searchLenses": listing.search_lenses,
             "getTrustedVerifiers": get_trusted_verifiers,
             "searchRecords": search_records,
+            "getLabelers": get_labelers,
             "describeService": self._count.describe_service,
         }
 

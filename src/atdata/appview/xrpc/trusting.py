@@ -12,7 +12,15 @@ from atdata.appview.xrpc.views import View, moment_text
 from atdata.errors import NotFoundError
 from atdata.records import LensVerification
 from atdata.replica import StoredRecord
-from atdata.trust import LensVerifications, TrustChange, VerificationJudge, VerifierList, changes_of, verifiers_at
+from atdata.trust import (
+    LensVerifications,
+    TrustChange,
+    VerificationJudge,
+    VerifierList,
+    changes_of,
+    labelers,
+    verifiers_at,
+)
 
 _SHOWN = 20  # verifications in the view of each lens of a page
 _SHOWN_ALONE = 100
@@ -110,6 +118,23 @@ def get_trusted_verifiers(asked: AskedQuery) -> dict[str, Any]:
         ],
         "changes": [_change(change) for change in changes[:limit]],
         **({"cursor": cursor_of("getTrustedVerifiers", [changes[limit - 1].version])} if len(changes) > limit else {}),
+    }
+
+
+def get_labelers(asked: AskedQuery) -> dict[str, Any]:
+    """The labelers that the service follows, and when each was read last."""
+    return {
+        "labelers": [
+            {
+                "did": str(one.did),
+                **_handle(asked, one.did),
+                "since": moment_text(one.since),
+                "why": one.why,
+                **({"readAt": moment_text(one.read_at)} if one.read_at else {}),
+                "failing": bool(one.failure),
+            }
+            for one in labelers(asked.reading.sql)
+        ]
     }
 
 
