@@ -12,16 +12,17 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
-from itertools import product
+from itertools import islice, product
 from typing import Any, TypeVar
 
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.code_lenses import AllowedCode, code_lens, is_allowed
+from atdata.atmosphere.services import AppViewClient
 from atdata.atmosphere.trust import Inquiry
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import AtUri, Did, Handle
 from atdata.errors import AtdataError, LensError, NotFoundError, PassedOverWarning, UsageError, warn
-from atdata.index.lenses import OwnLenses, lens_place
+from atdata.index.lenses import OwnLenses, ServicePlace, lens_place
 from atdata.lens import DataLens, Lens, Program, registered_lenses
 from atdata.lens.language.constants import BEYOND
 from atdata.lens.language.trying import laws_of
@@ -36,6 +37,8 @@ R = TypeVar("R", bound=Record)
 
 MOST_REPOSITORIES = 20
 """Repositories that are looked into for one way."""
+MOST_QUESTIONS, MOST_LENSES = 20, 50
+"""Questions to services for one way, and lenses that one answer is followed for."""
 OWN, HERE = "your own index", "registered here"
 """The places of lenses that are not of the network."""
 _NO_WAY_BACK = ("there is no way back",)
@@ -81,7 +84,8 @@ class LensCandidates:
 
     Args:
         client: to read with.
-        repositories: DIDs or handles, or addresses of single lenses, to look into besides those of the publishers.
+        repositories: DIDs or handles, or addresses of single lenses, to look into besides those of the publishers; and
+            services to ask, besides those of the settings.
         policy: whose verifiers make a lens a verified one.
         own: one's own index, if there is one.
         allowed: the code that may be fetched and run.
@@ -100,7 +104,11 @@ class LensCandidates:
         allowed: Sequence[AllowedCode] = (),
     ) -> None:
         self._client, self._policy, self._own = client, policy, own
-        self._places = tuple(map(lens_place, repositories))
+        places = tuple(map(lens_place, repositories))
+        self._places = tuple(place for place in places if not isinstance(place, ServicePlace))
+        named = (str(place) for place in places if isinstance(place, ServicePlace))
+        self._services = tuple(dict.fromkeys([*named, *client.settings.appview_urls]))
+        self._addresses: dict[Cid, dict[AtUri, None]] = defaultdict(dict)
         self._allowed = tuple(allowed)
         self._asked: set[AtUri] = set()
         self._names: dict[Cid, str] = {}
@@ -126,14 +134,21 @@ class LensCandidates:
         self._asked |= {record.located for record in asked}
         found += self._edges_of(self._own_lenses(), OWN)
         found += self._edges_of(record for record in asked if record.located.authority != AUTHORITY)
-        looked = dict[str, None]()
-        while len(looked) < MOST_REPOSITORIES:
-            wanted = [*given, *(repo for cid in _reached(found, source) for repo in self._publishers[cid])]
+        looked, questions = dict[str, None](), dict[tuple[str, AtUri], None]()
+        while True:
+            reached = _reached(found, source)
+            wanted = [*given, *(repo for cid in reached for repo in self._publishers[cid])]
             repo = next((repo for repo in wanted if repo not in looked), None)
-            if repo is None:
+            asked_for = product(self._services, (uri for cid in reached for uri in self._addresses[cid]))
+            question = next((each for each in asked_for if each not in questions), None)
+            if repo is not None and len(looked) < MOST_REPOSITORIES:
+                looked[repo] = None
+                found += self._edges_of(self._lenses_of(repo))
+            elif question is not None and len(questions) < MOST_QUESTIONS:
+                questions[question] = None
+                found += self._edges_of(self._lenses_known_to(*question))
+            else:
                 break
-            looked[repo] = None
-            found += self._edges_of(self._lenses_of(repo))
         return list({(edge.key, edge.source, edge.target): edge for edge in found}.values())
 
     def node(self, schema: Schema) -> Cid:
@@ -143,6 +158,7 @@ class LensCandidates:
         self._names[cid] = f"{schema.name} {schema.version}"
         if schema.uri is not None and schema.uri.authority != AUTHORITY:
             self._publishers[cid][schema.uri.authority] = None
+            self._addresses[cid][schema.uri] = None
         return cid
 
     def target(self, sample_type: type[Any]) -> Cid:
@@ -197,6 +213,20 @@ class LensCandidates:
 
     def _lenses_of(self, repo: str) -> list[LensRecord]:
         return self._read(repo, partial(self._client.reader.read_all, repo, LensRecord))
+
+    def _lenses_known_to(self, service: str, schema: AtUri) -> list[LensRecord]:
+        """The lenses from a schema that a service knows. It is a hint: each is read from its account's own server."""
+
+        def ask() -> Iterator[LensRecord]:
+            answers = AppViewClient(service, self._client).lenses(schema)
+            yield from (found.record for found in islice(answers, MOST_LENSES))
+            self.passed |= {f"{service}: {item.uri}": item.error.what for item in answers.refused}
+
+        def anew(uri: AtUri) -> Iterator[LensRecord]:
+            yield self._client.read(uri, LensRecord)
+
+        known = [lens.located for lens in self._read(service, ask)]
+        return [lens for uri in known for lens in self._read(uri, partial(anew, uri))]
 
     def _read(self, where: str, read: Callable[[], Iterable[R]]) -> list[R]:
         try:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Annotated, Any
 
 import typer
 
 from atdata.atmosphere import (
+    AppViewClient,
     AtmosphereClient,
     LensLoader,
     LensPublisher,
@@ -15,7 +17,7 @@ from atdata.atmosphere.law_tests import lens_of, try_lens
 from atdata.cli.account import logged_in
 from atdata.cli.index import confirm, is_public
 from atdata.cli.options import Index, Json, Yes
-from atdata.cli.output import facts, plural, say, say_json, table
+from atdata.cli.output import facts, note, plural, say, say_json, table
 from atdata.cli.schema import check_index, described
 from atdata.cli.ways import account_of, explain
 from atdata.errors import UsageError
@@ -27,6 +29,9 @@ from atdata.paths import checked_path
 from atdata.records import CodeReference, LensRecord, Schema
 from atdata.records.address import AUTHORITY, LOCAL
 from atdata.schema import SampleSchema, type_of
+
+MOST_OF_A_SERVICE = 200
+"""Lenses of one service that are shown."""
 
 app = typer.Typer(no_args_is_help=True, help="Lenses on the network, and who verified them.")
 
@@ -57,19 +62,27 @@ def find(
     ] = None,
     source: Annotated[str | None, typer.Option("--from", help="The schema they look at: at://...")] = None,
     target: Annotated[str | None, typer.Option("--to", help="The schema they show; needs --from.")] = None,
+    service: Annotated[
+        list[str] | None, typer.Option(help="An AppView to ask too, https://...; may be given several times.")
+    ] = None,
     index: Index = None,
     json: Json = False,
 ) -> None:
-    """Find lenses of your own index or of some accounts: all, or those between two schemas, whose ranges take these too."""
+    """Find lenses of your own index, of some accounts, or by services: all, or those between two schemas, whose ranges take these too."""
     if target is not None and source is None:
         raise UsageError("--to needs --from", path="--from", hint="Say from which schema.")
     loader, found = LensLoader(AtmosphereClient()), list[LensRecord]()
-    for who in map(account_of, repo or [LOCAL]):
+    for who in map(account_of, repo or ([] if service else [LOCAL])):
         if who == LOCAL:
             team = LocalIndex(index)
             found += team.list_lenses() if source is None else team.find_lenses(source, target)
         else:
             found += loader.list_all(who) if source is None else loader.find_by_schemas(source, target, who)
+    for url in service or ():
+        answers = AppViewClient(url, AtmosphereClient()).lenses(source, target)
+        found += [one.record for one in islice(answers, MOST_OF_A_SERVICE)]
+        for item in answers.refused:
+            note(f"{url}: not shown, for it was not proven: {item.uri} ({item.error.what})")
     if json:
         say_json([{"uri": str(lens.located), "cid": str(lens.cid), **lens} for lens in found])
         return

@@ -111,10 +111,10 @@ def account_of(text: str) -> str:
 
 
 def accounts(client: AtmosphereClient, repos: Iterable[str] | None) -> tuple[str, ...]:
-    """The accounts, and addresses of lenses, that options name. One that is not there would else be passed over."""
+    """The accounts, addresses of lenses, and services, that options name. One that is not there would else be passed over."""
     found = tuple(map(account_of, repos or ()))
     for who in found:
-        if not who.startswith("at://"):
+        if "://" not in who:
             client.reader.identity(who)
     return found
 

@@ -215,13 +215,21 @@ def schema_address(ref: str, path: str) -> AtUri:
     raise UsageError(f"{path} is the address of no schema", path=path, actual=ref[:200], hint=_SCHEMA)
 
 
-def lens_place(text: str) -> AtUri | Handle | Did:
-    """A place in which somebody wants lenses to be looked for: an account, or the address of one lens.
+class ServicePlace(str):
+    """The URL of a service that is asked for lenses."""
+
+    __slots__ = ()
+
+
+def lens_place(text: str) -> AtUri | Handle | Did | ServicePlace:
+    """A place in which somebody wants lenses to be looked for: an account, the address of one lens, or a service to ask.
 
     Raises:
         UsageError: it is neither.
     """
     try:
+        if text.startswith(("https://", "http://")):
+            return ServicePlace(text)
         if not text.startswith("at://"):
             return parse_identifier(text.removeprefix("@"))
         uri = AtUri(text)
@@ -232,7 +240,7 @@ def lens_place(text: str) -> AtUri | Handle | Did:
     raise UsageError(
         "lenses= names no place of lenses",
         path="lenses",
-        expected="a DID, a handle, or the address of a lens",
+        expected="a DID, a handle, the address of a lens, or https://... of a service",
         actual=text[:200],
         hint='Name an account, or a lens by its address: lenses=["@lab.example"]. list_lenses() of an index has addresses.',
     )
