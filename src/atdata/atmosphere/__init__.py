@@ -1,20 +1,74 @@
 """The AT Protocol: publish datasets under your own identity, load anyone's, with proof."""
 
-from atdata.atmosphere.blobs import BlobSource, PDSBlobStore
-from atdata.atmosphere.client import AtmosphereClient
-from atdata.atmosphere.code_lenses import AllowedCode
-from atdata.atmosphere.datasets import DatasetLoader, DatasetPublisher
-from atdata.atmosphere.index import AtmosphereIndex
-from atdata.atmosphere.labels import LabelLoader, LabelPublisher
-from atdata.atmosphere.lenses import LensLoader, LensPublisher
-from atdata.atmosphere.schemas import SchemaLoader, SchemaPublisher
-from atdata.atmosphere.service_answers import ServiceAnswers, ServicePage
-from atdata.atmosphere.service_records import RefusedRecord, ServiceRecord
-from atdata.atmosphere.services import AppViewClient, ResolvedLabel
-from atdata.atmosphere.trust import check_policy
-from atdata.atmosphere.verifications import VerificationLoader, VerificationPublisher
-from atdata.atproto.syntax import AtUri, BlobUri
-from atdata.atproto.verify import Evidence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from atdata.atmosphere.blobs import BlobSource, PDSBlobStore
+    from atdata.atmosphere.client import AtmosphereClient
+    from atdata.atmosphere.code_lenses import AllowedCode
+    from atdata.atmosphere.datasets import DatasetLoader, DatasetPublisher
+    from atdata.atmosphere.index import AtmosphereIndex
+    from atdata.atmosphere.labels import LabelLoader, LabelPublisher
+    from atdata.atmosphere.lenses import LensLoader, LensPublisher
+    from atdata.atmosphere.schemas import SchemaLoader, SchemaPublisher
+    from atdata.atmosphere.service_answers import ServiceAnswers, ServicePage
+    from atdata.atmosphere.service_records import RefusedRecord, ServiceRecord
+    from atdata.atmosphere.services import AppViewClient, ResolvedLabel
+    from atdata.atmosphere.trust import check_policy
+    from atdata.atmosphere.verifications import VerificationLoader, VerificationPublisher
+    from atdata.atproto.syntax import AtUri, BlobUri
+    from atdata.atproto.verify import Evidence
+
+# A program that only reads needs nothing of publishing: each comes when it is asked for.
+_LAZY = {
+    "atdata.atmosphere.blobs": (
+        "BlobSource",
+        "PDSBlobStore",
+    ),
+    "atdata.atmosphere.client": ("AtmosphereClient",),
+    "atdata.atmosphere.code_lenses": ("AllowedCode",),
+    "atdata.atmosphere.datasets": (
+        "DatasetLoader",
+        "DatasetPublisher",
+    ),
+    "atdata.atmosphere.index": ("AtmosphereIndex",),
+    "atdata.atmosphere.labels": (
+        "LabelLoader",
+        "LabelPublisher",
+    ),
+    "atdata.atmosphere.lenses": (
+        "LensLoader",
+        "LensPublisher",
+    ),
+    "atdata.atmosphere.schemas": (
+        "SchemaLoader",
+        "SchemaPublisher",
+    ),
+    "atdata.atmosphere.service_answers": (
+        "ServiceAnswers",
+        "ServicePage",
+    ),
+    "atdata.atmosphere.service_records": (
+        "RefusedRecord",
+        "ServiceRecord",
+    ),
+    "atdata.atmosphere.services": (
+        "AppViewClient",
+        "ResolvedLabel",
+    ),
+    "atdata.atmosphere.trust": ("check_policy",),
+    "atdata.atmosphere.verifications": (
+        "VerificationLoader",
+        "VerificationPublisher",
+    ),
+    "atdata.atproto.syntax": (
+        "AtUri",
+        "BlobUri",
+    ),
+    "atdata.atproto.verify": ("Evidence",),
+}
+_HOMES = {name: module for module, names in _LAZY.items() for name in names}
 
 __all__ = [
     "AllowedCode",
@@ -43,3 +97,14 @@ __all__ = [
     "VerificationPublisher",
     "check_policy",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'atdata.atmosphere' has no attribute {name!r}")
+    globals()[name] = value = getattr(import_module(_HOMES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

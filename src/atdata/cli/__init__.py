@@ -5,42 +5,43 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from typing import Annotated
+from collections.abc import Iterable
+from functools import cache
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
 
 import atdata
-from atdata.cli import (
-    appview,
-    demo,
-    doctor,
-    importing,
-    index,
-    lens,
-    login,
-    policy,
-    promote,
-    publish,
-    schema,
-    search,
-    serve,
-    services,
-    show,
-    verifications,
-    verify,
-    versions,
-    view,
-)
 from atdata.cli.ending import leave, run
 from atdata.cli.output import note, say
 
-app = typer.Typer(
-    name="atdata",
-    help="Typed datasets under your own identity, proved from the handle to the last byte.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+VERBS = {
+    "demo": "demo.demo",
+    "login": "login.login",
+    "logout": "login.logout",
+    "import": "importing.import_",
+    "publish": "publish.publish",
+    "search": "search.search",
+    "show": "show.show",
+    "view": "view.view",
+    "verify": "verify.verify",
+    "promote": "promote.promote",
+    "retract": "versions.retract",
+    "doctor": "doctor.doctor",
+    "serve": "serve.serve",
+    "up": "services.up",
+    "down": "services.down",
+}
+"""Each verb, and the function of a file beside this one. It is imported when it is asked for: `atdata search` needs no sandbox."""
+NOUNS = {
+    "index": ("versions.add", "versions.append", "versions.history", "versions.diff", "versions.copy"),
+    "schema": (),
+    "lens": ("verifications.verify", "verifications.repeat", "verifications.verifications"),
+    "policy": (),
+    "appview": (),
+}
+"""Each noun, which has a file of its own, and its verbs in other files."""
 
 
 def _show_version(wanted: bool) -> None:
@@ -49,7 +50,6 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _options(
     _version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
@@ -58,30 +58,41 @@ def _options(
     pass
 
 
-app.command()(demo.demo)
-app.command()(login.login)
-app.command()(login.logout)
-app.command("import")(importing.import_)
-app.command()(publish.publish)
-app.command()(search.search)
-app.command()(show.show)
-app.command()(view.view)
-app.command()(verify.verify)
-app.command()(promote.promote)
-app.command()(versions.retract)
-for verb in (versions.add, versions.append, versions.history, versions.diff, versions.copy):
-    index.app.command()(verb)
-for word in (verifications.verify, verifications.repeat, verifications.verifications):
-    lens.app.command()(word)
-app.add_typer(index.app, name="index")
-app.add_typer(schema.app, name="schema")
-app.add_typer(lens.app, name="lens")
-app.add_typer(policy.app, name="policy")
-app.command()(doctor.doctor)
-app.command()(serve.serve)
-app.add_typer(appview.app, name="appview")
-app.command()(services.up)
-app.command()(services.down)
+def made(words: Iterable[str]) -> typer.Typer:
+    """The command line with some of its verbs and nouns."""
+    line = typer.Typer(
+        name="atdata",
+        help="Typed datasets under your own identity, proved from the handle to the last byte.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    line.callback()(_options)
+    for word in words:
+        if word in VERBS:
+            line.command(word)(_named(VERBS[word]))
+        else:
+            line.add_typer(_noun(word), name=word)
+    return line
+
+
+@cache
+def _noun(name: str) -> typer.Typer:
+    noun: typer.Typer = _named(f"{name}.app")
+    for verb in NOUNS[name]:
+        noun.command()(_named(verb))
+    return noun
+
+
+def _named(place: str) -> Any:
+    module, _, name = place.partition(".")
+    return getattr(import_module(f"atdata.cli.{module}"), name)
+
+
+def __getattr__(name: str) -> Any:
+    if name != "app":
+        raise AttributeError(f"module 'atdata.cli' has no attribute {name!r}")
+    return made([*VERBS, *NOUNS])
 
 
 def main() -> None:
@@ -91,8 +102,10 @@ def main() -> None:
     """
     warnings.showwarning = note
     _repair_environment()
-    as_json = any(argument.partition("=")[0] == "--json" for argument in sys.argv[1:])
-    leave(run(lambda: app(prog_name="atdata", standalone_mode=False), as_json))
+    arguments = sys.argv[1:]
+    as_json = any(argument.partition("=")[0] == "--json" for argument in arguments)
+    wanted = arguments[:1] if arguments and arguments[0] in {*VERBS, *NOUNS} else [*VERBS, *NOUNS]
+    leave(run(lambda: made(wanted)(prog_name="atdata", standalone_mode=False), as_json))
 
 
 def _repair_environment() -> None:

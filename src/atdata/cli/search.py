@@ -10,7 +10,6 @@ from atdata.atmosphere import AtmosphereClient
 from atdata.cli.found import COLUMNS, described_row, show_facets
 from atdata.cli.options import Json
 from atdata.cli.output import fitting, note, plural, say, say_json, table
-from atdata.cli.search_services import ask_services
 from atdata.discovery import FRESH, BroughtRepository, Discovery
 from atdata.errors import UsageError
 from atdata.search import Hit, ReachingLens, SearchAnswer
@@ -53,6 +52,8 @@ def search(
         hint = "Leave --verifier out, or name repositories with --repo."
         raise UsageError("a service is asked by its own list of verifiers", path="--verifier", hint=hint)
     if services:
+        from atdata.cli.search_services import ask_services  # whoever asks none need not wait for its start
+
         ask_services(client, services, " ".join(question or ()), limit, cursor, json)
         return
     found = Discovery(client)

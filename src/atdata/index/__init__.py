@@ -1,20 +1,55 @@
 """Indexes: what every one of them does, over a store of records: a PDS, or a database."""
 
-from atdata.index.evolving import choose_schema, next_after
-from atdata.index.index import UPDATE, RecordIndex
-from atdata.index.names import (
-    NamedRecords,
-    check_listed,
-    entry_of,
-    label_in,
-    next_patch,
-    next_version,
-    once,
-    planned_label,
-    retracted,
-)
-from atdata.index.ports import AbstractIndex, Named, RecordState, RecordStore
-from atdata.index.retracting import Withdrawal
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from atdata.index.evolving import choose_schema, next_after
+    from atdata.index.index import UPDATE, RecordIndex
+    from atdata.index.names import (
+        NamedRecords,
+        check_listed,
+        entry_of,
+        label_in,
+        next_patch,
+        next_version,
+        once,
+        planned_label,
+        retracted,
+    )
+    from atdata.index.ports import AbstractIndex, Named, RecordState, RecordStore
+    from atdata.index.retracting import Withdrawal
+
+# Who reads records needs neither datasets nor what is decided about them: each comes when it is asked for.
+_LAZY = {
+    "atdata.index.evolving": (
+        "choose_schema",
+        "next_after",
+    ),
+    "atdata.index.index": (
+        "UPDATE",
+        "RecordIndex",
+    ),
+    "atdata.index.names": (
+        "NamedRecords",
+        "check_listed",
+        "entry_of",
+        "label_in",
+        "next_patch",
+        "next_version",
+        "once",
+        "planned_label",
+        "retracted",
+    ),
+    "atdata.index.ports": (
+        "AbstractIndex",
+        "Named",
+        "RecordState",
+        "RecordStore",
+    ),
+    "atdata.index.retracting": ("Withdrawal",),
+}
+_HOMES = {name: module for module, names in _LAZY.items() for name in names}
 
 __all__ = [
     "UPDATE",
@@ -36,3 +71,14 @@ __all__ = [
     "planned_label",
     "retracted",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'atdata.index' has no attribute {name!r}")
+    globals()[name] = value = getattr(import_module(_HOMES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import AtUri, RecordKey
-from atdata.dataset import Dataset
-from atdata.dataset.entry import IndexEntry
 from atdata.index.deciding import Decision, Write
 from atdata.records import Label, Listing, Record
+
+if TYPE_CHECKING:
+    from atdata.dataset import Dataset
+    from atdata.dataset.entry import IndexEntry
 
 R = TypeVar("R", bound=Record)
 T = TypeVar("T")
