@@ -54,6 +54,7 @@ def addresses(looked_at: Site) -> dict[str, str]:
         "everything": "/search",
         "problem": "/search?q=samples:7",
         "dataset": newest,
+        "samples": f"{newest}?samples=1",
         "proof": f"{newest}/proof",
         "schema": str(record_path(looked_at.schema)),
         "lens": str(record_path(looked_at.lens)),
@@ -84,6 +85,33 @@ def test_a_dataset_is_searched_opened_and_its_proof_followed(looked_at: Site, pa
     with page.expect_download() as download:
         page.get_by_role("link", name="Download the proof").click()
     assert download.value.suggested_filename.endswith(".car")
+
+
+def test_samples_are_looked_at_once_somebody_asks(looked_at: Site, page: Page) -> None:
+    page.goto(looked_at.url + str(record_path(looked_at.newest)))
+    assert "reviewed, says" in page.get_by_label("Labels").inner_text()
+    assert page.locator("main img").count() == 0
+    page.get_by_role("link", name="Show the first samples").click()
+    while page.get_by_role("link", name="Look again").count():
+        page.get_by_role("link", name="Look again").click()
+    assert page.locator("main img").count() > 0
+    assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+
+
+def test_a_proof_that_does_not_hold_says_so(looked_at: Site, page: Page) -> None:
+    def exchange(before: bytes, after: bytes) -> None:
+        def work(writing: Any) -> None:
+            for account, evidence in writing.sql.all("SELECT account, evidence FROM replica_identities"):
+                said = bytes(evidence).replace(before, after)
+                writing.sql.run("UPDATE replica_identities SET evidence = ? WHERE account = ?", said, account)
+
+        looked_at.replica.write(work)
+
+    exchange(b'"handle": "alice.test"', b'"handle": "elsewhere.test"')
+    page.goto(looked_at.url + str(record_path(looked_at.newest)) + "/proof")
+    exchange(b'"handle": "elsewhere.test"', b'"handle": "alice.test"')
+    assert "a handle is not named by its DID document (at handle)" in page.get_by_role("alert").inner_text()
+    assert page.locator(".chain li").count() == 0
 
 
 def test_a_lens_says_what_each_verification_is_worth(looked_at: Site, page: Page) -> None:

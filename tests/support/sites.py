@@ -17,16 +17,19 @@ from playwright.sync_api import Browser, sync_playwright
 import atdata
 from atdata.appview import operator
 from atdata.appview.opening import open_appview
+from atdata.appview.previews import PublishedPreviews
 from atdata.appview.server import AppViewServer
 from atdata.appview.xrpc import AppViewService, RateLimit
 from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, LensPublisher, PDSBlobStore, VerificationPublisher
 from atdata.lens import Program
+from atdata.preview import FetchLimits
 from atdata.records.nsids import ENTRY, LABEL, LENS_VERIFICATION, SCHEMA
 from atdata.replica import Replica
 from atdata.samples import Doc, Shape, Unit
 from atdata.testing import Devnet
+from atdata.trust import LabelerReader
 from support.absent import CHROMIUM
-from support.ingesting import ingesting
+from support.ingesting import ingesting, settings_of
 
 
 @atdata.packable
@@ -66,6 +69,7 @@ class Site:
         lens: the address of a lens.
         newest: the address of the second version of a dataset.
         schema: that of the first, of which there are lenses.
+        replica: what it shows.
     """
 
     url: str
@@ -73,6 +77,7 @@ class Site:
     lens: str
     newest: str
     schema: str
+    replica: Replica
 
 
 @contextmanager
@@ -85,10 +90,14 @@ def site(folder: Path) -> Iterator[Site]:
             dids, found = _published(net, folder)
             _waited(lambda: _shown(replica) == _EXPECTED)
             operator.trust_verifier(replica, dids["carol"], "She runs our clinic's tests.", ["automatedTest"])
-        with AppViewServer(
-            AppViewService(replica, limit=RateLimit(0), contact="https://example.org/contact")
-        ) as server:
-            yield Site(server.url, dids, **found)
+        labeler = net.create_labeler()
+        operator.follow_labeler(replica, labeler.did, "It looks at data.")
+        labeler.label(found["newest"], "reviewed")
+        LabelerReader(replica, settings_of(net)).read(labeler.did)
+        previews = PublishedPreviews(net.client(), FetchLimits())
+        service = AppViewService(replica, limit=RateLimit(0), contact="https://example.org/contact", previews=previews)
+        with AppViewServer(service) as server:
+            yield Site(server.url, dids, **found, replica=replica)
     replica.close()
 
 
