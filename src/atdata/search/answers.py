@@ -161,7 +161,7 @@ def search(
             return SearchAnswer()
         required.append(tuple(Facet(FacetKind.content, str(content)).token for content in ways))
     excluded = [token for condition in question.conditions if not condition.present for token in condition.tokens]
-    wanted = TokenQuery(question.terms, tuple(required), (*excluded, *_hidden(sql)), top, MOST)
+    wanted = TokenQuery(question.terms, tuple(required), (*excluded, *_hidden(sql)), top, MOST, facets)
     found = word_index(sql).find(sql, wanted)
     hits, last = _page(sql, found, limit, place, top)
     if ways:

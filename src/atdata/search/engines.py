@@ -32,6 +32,7 @@ class TokenQuery:
         excluded: none may be there.
         top: the highest number of a document that is looked at.
         most: the number of documents that are looked at: of more, those with the highest numbers.
+        counted: whether the codes of facets are asked for.
     """
 
     terms: tuple[Term, ...]
@@ -39,6 +40,7 @@ class TokenQuery:
     excluded: tuple[str, ...]
     top: int
     most: int
+    counted: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class Matches:
         numbers: of them.
         times: of each, in microseconds since 1970.
         scores: of each.
-        codes: the codes of the facets of all.
+        codes: the codes of the facets of all, if they were asked for.
         more: whether there are others, with lower numbers.
     """
 
@@ -116,8 +118,9 @@ class SqliteWords:
         match = self._match(wanted)
         sql.run(f"PRAGMA cache_size = -{_CACHE}")  # of this connection, which may have been made a moment ago
         inner = "SELECT rowid AS number FROM search_words WHERE search_words MATCH ? AND rowid <= ? ORDER BY rowid DESC"
+        codes_of = "group_concat(codes, '')" if wanted.counted else "''"
         count, least, heads, codes = sql.first(
-            f"""SELECT count(*), min(number), group_concat(head, ''), group_concat(codes, '')
+            f"""SELECT count(*), min(number), group_concat(head, ''), {codes_of}
             FROM ({inner} LIMIT ?) JOIN search_shown ON id = number""",  # noqa: S608
             *(match, wanted.top, wanted.most),
         )
@@ -192,8 +195,9 @@ class PostgresWords:
         sql.run("SET LOCAL plan_cache_mode = force_custom_plan")  # how many a question finds is all that matters
         score, values = self._score(wanted.terms)
         where = "words @@ ?::tsquery AND id <= ?"
+        codes_of = "string_agg(codes, '')" if wanted.counted else "''"
         row = sql.first(
-            f"""SELECT count(*), min(id), string_agg(head || lpad(score::text, {_SCORE}, '0'), ''), string_agg(codes, '')
+            f"""SELECT count(*), min(id), string_agg(head || lpad(score::text, {_SCORE}, '0'), ''), {codes_of}
             FROM (SELECT id, head, codes, {score} AS score FROM (
                 SELECT id, head, codes, words FROM search_shown WHERE {where} ORDER BY id DESC LIMIT ?
             ) AS found) AS scored""",  # noqa: S608
