@@ -23,7 +23,7 @@ _EXPOSED = ["ETag", "Atproto-Repo-Rev", "Retry-After"]
 
 def make_app(service: AppViewService) -> Starlette:
     """The application that answers for a service."""
-    limiter, metrics = RateLimiter(service.limit), ServiceMetrics()
+    limiter, metrics = RateLimiter(service.limit), ServiceMetrics(service.ingest)
     queries, pages = XrpcEndpoints(service, limiter, metrics), WebEndpoints(WebReader(service), limiter, metrics)
     cors = Middleware(
         CORSMiddleware, allow_origins=["*"], allow_methods=["GET", "POST"], allow_headers=["*"], expose_headers=_EXPOSED

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 from typing import Self
 
-from atdata.appview.ingest import Crew, Ingester
+from atdata.appview.ingest import Crew, Ingester, IngestPace
 from atdata.replica import Replica
 from atdata.search import SearchIndex
 from atdata.settings import Settings
@@ -24,6 +24,10 @@ class Following:
         doorbells: roots of Jetstream servers; without any upstream or doorbell nothing is followed.
         settings: in force.
         ended: ends it, and is set where it ends by itself.
+        pace: how fast and how often.
+
+    Attributes:
+        ingester: that follows, if any does.
 
     Raises:
         UsageError: an upstream is no root of a server.
@@ -37,10 +41,11 @@ class Following:
         ended: threading.Event,
         *,
         doorbells: Sequence[str] = (),
+        pace: IngestPace | None = None,
     ) -> None:
         self._replica, self._crew = replica, Crew(ended)
         follows = bool(upstreams or doorbells)
-        self._ingester = Ingester(replica, upstreams, settings, doorbells=doorbells) if follows else None
+        self.ingester = Ingester(replica, upstreams, settings, pace, doorbells=doorbells) if follows else None
         self._labelers = LabelerReader(replica, settings)
 
     def _catch_up(self) -> None:
@@ -51,14 +56,14 @@ class Following:
                 self._replica.write(lambda writing: search.catch_up(writing.sql))
 
     def __enter__(self) -> Self:
-        if self._ingester is not None:
-            self._crew.start("ingester", self._ingester.run)
+        if self.ingester is not None:
+            self._crew.start("ingester", self.ingester.run)
             self._crew.start("search", self._catch_up)
             self._crew.start("labelers", self._labelers.run, self._crew.stopping)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._crew.stopping.set()
-        if self._ingester is not None:
-            self._ingester.stop()
+        if self.ingester is not None:
+            self.ingester.stop()
         self._crew.join()

@@ -300,21 +300,21 @@ _COUNTS = {
 
 def status(replica: Replica) -> IngestStatus:
     """The state of ingest, of one moment."""
+    return replica.read(lambda reading: ingest_status(reading.sql))
 
-    def ask(sql: Statements) -> IngestStatus:
-        upstreams = sql.all(
-            "SELECT url, cursor, event_at, listed_at, swept_at, sweep_at FROM ingest_upstreams ORDER BY id"
-        )
-        return IngestStatus(
-            ingesting=sql.first("SELECT 1 FROM ingest_lease WHERE ends_at > ?", now()) is not None,
-            upstreams=[UpstreamStatus(*row) for row in upstreams],
-            accounts=dict(sql.all("SELECT status, count(*) FROM replica_accounts GROUP BY status")),
-            changes=1 + log_bounds(sql)[1] - log_bounds(sql)[0],
-            bytes=database_size(sql),
-            **{name: int(sql.first(question)[0]) for name, question in _COUNTS.items()},
-        )
 
-    return replica.read(lambda reading: ask(reading.sql))
+def ingest_status(sql: Statements) -> IngestStatus:
+    """The state of ingest as a transaction sees it."""
+    upstreams = sql.all("SELECT url, cursor, event_at, listed_at, swept_at, sweep_at FROM ingest_upstreams ORDER BY id")
+    low, high = log_bounds(sql)
+    return IngestStatus(
+        ingesting=sql.first("SELECT 1 FROM ingest_lease WHERE ends_at > ?", now()) is not None,
+        upstreams=[UpstreamStatus(*row) for row in upstreams],
+        accounts=dict(sql.all("SELECT status, count(*) FROM replica_accounts GROUP BY status")),
+        changes=1 + high - low,
+        bytes=database_size(sql),
+        **{name: int(sql.first(question)[0]) for name, question in _COUNTS.items()},
+    )
 
 
 def rejected(replica: Replica, limit: int = 100) -> list[Rejected]:

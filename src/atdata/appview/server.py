@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from atdata.errors import MissingExtraError, NetworkError, UsageError
@@ -13,8 +13,11 @@ from atdata.errors import MissingExtraError, NetworkError, UsageError
 if TYPE_CHECKING:
     from atdata.appview.xrpc.service import AppViewService
 
+LOOPBACK = ("127.0.0.1", "::1")
+
 _GRACE = 5  # seconds for answers that are on their way at the end
 _CONNECTIONS = 1000
+_HEADERS, _FROM_SUBSCRIBERS = 32_768, 4096  # bytes
 
 
 class WebServer:
@@ -26,6 +29,7 @@ class WebServer:
         host: the address to listen on.
         port: 0 for one that is free.
         ended: is set once it serves no more.
+        proxies: addresses of reverse proxies, whose word for the address of a client is believed.
 
     Attributes:
         url: where it is.
@@ -43,12 +47,15 @@ class WebServer:
         host: str = "127.0.0.1",
         port: int = 0,
         ended: threading.Event | None = None,
+        proxies: Sequence[str] = LOOPBACK,
     ) -> None:
         self._socket = _listening(host, port)
         bound = self._socket.getsockname()
         self.url = f"http://{f'[{bound[0]}]' if ':' in bound[0] else bound[0]}:{bound[1]}"
         try:
             import uvicorn
+
+            from atdata.appview.connections import PatientProtocol
 
             app = make(self.url)
         except ImportError:
@@ -62,8 +69,11 @@ class WebServer:
                 access_log=False,
                 lifespan="off",
                 loop="asyncio",
-                http="h11",
+                http=PatientProtocol,
+                ws_max_size=_FROM_SUBSCRIBERS,
                 limit_concurrency=_CONNECTIONS,
+                h11_max_incomplete_event_size=_HEADERS,
+                forwarded_allow_ips=list(proxies),
                 timeout_graceful_shutdown=_GRACE,
                 server_header=False,
             )
@@ -123,7 +133,7 @@ class AppViewServer(WebServer):
 
             return make_app(service)
 
-        super().__init__(make, "serving an AppView", host, port, ended)
+        super().__init__(make, "serving an AppView", host, port, ended, service.proxies)
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 
 from atdata.appview.following import Following
+from atdata.appview.ingest import IngestPace
 from atdata.appview.opening import open_appview
 from atdata.appview.previews import PublishedPreviews
 from atdata.appview.server import AppViewServer
-from atdata.appview.xrpc import AppViewService, MarkingFetcher, RateLimit, log_lines
+from atdata.appview.xrpc import LOOPBACK, AppViewService, MarkingFetcher, RateLimit, log_lines
 from atdata.cli.ending import told_to_end
 from atdata.cli.options import Json, bytes_in
 from atdata.cli.output import announce
@@ -38,6 +39,16 @@ def serve(
     preview_bytes: Annotated[
         str, typer.Option(help="What may be fetched to show samples of one dataset, such as 32MB; 0 shows none.")
     ] = "32MB",
+    keep_changes: Annotated[
+        float, typer.Option(help="Days for which changes are kept for those who follow them.", min=0.01)
+    ] = 7.0,
+    ready_lag: Annotated[
+        float, typer.Option(help="Seconds without an event after which /ready says no; 0 for never.", min=0)
+    ] = 0.0,
+    proxy: Annotated[
+        list[str] | None,
+        typer.Option(help="Address of a reverse proxy whose X-Forwarded-For is believed; loopback by default."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Serve an AppView: follow what is published, and answer questions about it, with proofs, until Ctrl-C.
@@ -47,16 +58,20 @@ def serve(
     (host, port), config, fetched = _address(listen), Settings.of(), bytes_in(preview_bytes, "--preview-bytes")
     replica, ended = open_appview(database or str(config.data / "appview.sqlite")), threading.Event()
     try:
-        following = Following(replica, upstream or (), config, ended, doorbells=doorbell or ())
+        pace = IngestPace(changes_seconds=keep_changes * 86_400)
+        following = Following(replica, upstream or (), config, ended, doorbells=doorbell or (), pace=pace)
         replica.read(lambda reading: reading.sql.first("SELECT 1"))  # the tables are made, or it is said why not
         log_lines()
-        limit, fetcher = (
-            RateLimit(rate, max(1, int(20 * rate))),
-            MarkingFetcher(replica) if upstream or doorbell else None,
-        )
-        previews = PublishedPreviews.of(fetched) if fetched else None
         service = AppViewService(
-            replica, did or _did(host, port), fetcher=fetcher, limit=limit, contact=contact, previews=previews
+            replica,
+            did or _did(host, port),
+            fetcher=MarkingFetcher(replica) if following.ingester else None,
+            limit=RateLimit(rate, max(1, int(20 * rate))),
+            ingest=following.ingester,
+            ready_lag=ready_lag,
+            proxies=tuple(proxy or LOOPBACK),
+            contact=contact,
+            previews=PublishedPreviews.of(fetched) if fetched else None,
         )
         server = AppViewServer(service, host, port, ended)
         with told_to_end(ended), following, server:

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from atdata.atproto.cid import Cid
+from atdata.atproto.firehose import MAX_RECORD
 from atdata.atproto.repo.diff import Difference, Operation, diff
 from atdata.atproto.repo.proof import ProvenCommit
 from atdata.atproto.syntax import Did, Tid
-from atdata.errors import RollbackError
+from atdata.errors import LimitError, RollbackError
 from atdata.replica.columns import RecordColumns, columns_of
 from atdata.replica.statements import Statements
 from atdata.replica.tables import PREFIXES
@@ -159,6 +160,7 @@ class Writing:
         Raises:
             RollbackError: there is another commit of the same revision.
             ProofError: a node is malformed or misplaced, or one that is held is not what its CID names.
+            LimitError: a record is larger than any may be.
         """
         head, commit = self.head(proven.commit.did), proven.commit
         if head.rev is not None and commit.rev <= head.rev:
@@ -171,6 +173,10 @@ class Writing:
         lacking = [cid for _, cid, _ in map(_parts, operations) if cid and cid.codec == "dag-cbor" and cid not in known]
         if missing := (*found.missing, *dict.fromkeys(lacking)):
             return Moved(missing=missing)
+        for key, cid, _ in map(_parts, operations):
+            if cid is not None and len(known.get(cid, b"")) > MAX_RECORD:
+                limit = f"at most {MAX_RECORD} bytes"
+                raise LimitError("a record is too large", uri=f"at://{commit.did}/{key}", expected=limit)
         changes = [self._write(head.account, operation, commit.rev, known, commit.did, now) for operation in operations]
         self._write_tree(head, proven, found, known)
         self._log(head.account, changes, now)
@@ -260,14 +266,24 @@ class Writing:
         update = "UPDATE replica_accounts SET tries = tries + ?, next_try = ? WHERE did = ?"
         self.sql.run(update, int(failed), next_try, did)
 
-    def forget(self, did: Did) -> None:
-        """Forget an account of which no commit was ever verified."""
-        if (head := self.head(did)).head is None and not self._is_logged(head.account):
-            self.sql.run("DELETE FROM replica_identities WHERE account = ?", head.account)
-            self.sql.run("DELETE FROM replica_accounts WHERE id = ?", head.account)
+    def forget(self, did: Did, *, empty: bool = False) -> bool:
+        """Forget an account of which no record was ever held; `True` if it was one.
 
-    def _is_logged(self, account: int) -> bool:
-        return self.sql.first("SELECT 1 FROM replica_changes WHERE account = ? LIMIT 1", account) is not None
+        Args:
+            did: the account.
+            empty: whether also one that was verified to hold none.
+        """
+        head = self.head(did)
+        logged = "SELECT 1 FROM replica_changes WHERE account = ? LIMIT 1"
+        held = "SELECT 1 FROM replica_records WHERE account = ? LIMIT 1"
+        if head.head is not None and not empty:
+            return False
+        if any(self.sql.first(found, head.account) is not None for found in (logged, held)):
+            return False
+        for table in ("replica_identities", "replica_nodes"):
+            self.sql.run(f"DELETE FROM {table} WHERE account = ?", head.account)  # noqa: S608  names of ours
+        self.sql.run("DELETE FROM replica_accounts WHERE id = ?", head.account)
+        return True
 
     def looked(self, did: Did, now: int) -> None:
         """Note when the server of an account was asked for its newest commit."""

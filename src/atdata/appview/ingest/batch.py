@@ -26,6 +26,9 @@ from atdata.replica.tables import COLLECTIONS
 AHEAD = 300 * 1_000_000
 """Microseconds by which the clock of a server may be ahead of ours."""
 
+UNKNOWN = "nothing is known of it"
+"""The reason for which an account is marked that a commit brought up."""
+
 _KINDS = ("#commit", "#sync", "#identity", "#account", "#info")
 _NAMES = tuple(collection.encode() for collection in COLLECTIONS)
 
@@ -196,7 +199,7 @@ class Batch:
             read.reject("#commit", f"its revision is of the future: {event.rev}")
             self.take(read)
         elif row is None or row.root is None or row.key is None:
-            self._mark(event.did, "nothing is known of it")
+            self._mark(event.did, UNKNOWN)
         elif row.behind is not None:
             self._mark(event.did, "more was written meanwhile")
         elif read.proven is None or read.key != row.key:

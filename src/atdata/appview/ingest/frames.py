@@ -62,6 +62,9 @@ class FrameQueue:
             self._changed.notify_all()
             return taken
 
+    def __len__(self) -> int:
+        return len(self._items)
+
     def end(self) -> None:
         """Let nobody wait any more."""
         with self._changed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import Counter
@@ -18,9 +19,14 @@ from atdata.appview.ingest.listing import Lister
 from atdata.appview.ingest.reconciling import IDENTITY_AGE, Reconciler
 from atdata.appview.ingest.upstream import Upstream, UpstreamReader, upstream_url
 from atdata.replica import Replica, Writing
+from atdata.replica.changes import prune_log
 from atdata.settings import Settings
 from atdata.transport import Transport
 
+log = logging.getLogger("atdata.appview.ingest")
+
+NOTED_EVERY = 60.0
+"""Seconds after which it is logged what was done, and old changes go."""
 RECHECKED_AT_ONCE = 20
 """Identities that are looked at anew in one round."""
 
@@ -34,12 +40,16 @@ class IngestPace:
         lease_seconds: after which another process may ingest, where this one has gone.
         sweep_seconds: least time between two comparisons of all repositories, for events that may have been lost.
         retry_seconds: before a comparison that failed is tried again; doubled each time.
+        changes_seconds: for which the log of changes is kept.
+        changes: how many of them are kept at most.
     """
 
     workers: int = 8
     lease_seconds: float = 15.0
     sweep_seconds: float = 900.0
     retry_seconds: float = 1.0
+    changes_seconds: float = 7 * 86_400.0
+    changes: int = 2_000_000
 
 
 class Ingester:
@@ -95,6 +105,16 @@ class Ingester:
             self._crew.stopping.set()
         self._lease.end()
 
+    @property
+    def connected(self) -> dict[str, bool]:
+        """The upstreams, and whether events come from each."""
+        return {reader.upstream.url: reader.connected for reader in self._readers}
+
+    @property
+    def queued(self) -> int:
+        """Frames that wait to be applied."""
+        return len(self._queue)
+
     def stop(self) -> None:
         """End, soon; from any thread."""
         self._crew.stopping.set()
@@ -135,16 +155,33 @@ class Ingester:
 
     def _keep(self, stopping: threading.Event) -> None:
         """Renew the lease, and do what is due."""
-        renewed = time.monotonic()
+        renewed = noted = time.monotonic()
+        before = Counter[str]()
         while not stopping.wait(min(0.25, self._lease.pause)):
             if time.monotonic() - renewed > self._lease.pause:
                 self._lease.take()  # where that fails, whoever writes next says so
                 renewed = time.monotonic()
             if self._replica.read(lambda reading: reading.sql.first(_DUE, now(), now() - IDENTITY_AGE)) is not None:
                 self._replica.write(self._do_what_is_due)
+            if time.monotonic() - noted > NOTED_EVERY:
+                done, noted = Counter(self.counted), time.monotonic()
+                log.info("ingest", extra={"facts": {**(done - before), "queued": self.queued}})
+                before = done
+                self._prune(stopping)
             rewinds = self._replica.read(lambda reading: reading.sql.all("SELECT id, rewinds FROM ingest_upstreams"))
             for reader in self._readers:
                 reader.notice_rewind(dict(rewinds).get(reader.upstream.number, 0))
+
+    def _prune(self, stopping: threading.Event) -> None:
+        """Let changes go that are kept no more, some at a time."""
+        before, most = now() - int(self._pace.changes_seconds * 1e6), self._pace.changes
+
+        def prune(writing: Writing) -> int:
+            self._lease.check(writing.sql)
+            return prune_log(writing.sql, before, most)
+
+        while not stopping.is_set() and (count := self._replica.write(prune)):
+            self.counted["changes let go"] += count
 
     def _do_what_is_due(self, writing: Writing) -> None:
         self._lease.check(writing.sql)

@@ -5,6 +5,7 @@ Listed is not believed: an account that is not followed yet is marked, and then 
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -23,11 +24,18 @@ from atdata.replica.tables import COLLECTIONS
 from atdata.replica.writing import HeadRow
 from atdata.transport import Get, Response, Transport
 
+log = logging.getLogger("atdata.appview.ingest")
+
 LISTED_EVERY = 86_400 * 1_000_000
 """Microseconds between two listings of an upstream."""
 AGAIN_AFTER = 300 * 1_000_000
 """Microseconds after which one that failed is tried again."""
+LISTED = "it was listed"
+"""The reason for which an account is marked that is on a list."""
+WAITING = 5_000
+"""Accounts that wait to be looked at for the first time: with more of them, a list is read on later."""
 ON_A_PAGE = 500
+MAX_PAGE = 2_000
 MAX_CURSOR = 1000
 _ANSWERS = frozenset({200, 400, 401, 403, 404, 429, 500, 501, 502, 503})
 _NOT_SERVED = (400, 401, 404, 501)
@@ -73,6 +81,7 @@ class Lister:
             self.list_accounts(upstream, stopping)
         except (NetworkError, NotFoundError, *REFUSED) as error:
             begun, refused = begun + AGAIN_AFTER - LISTED_EVERY, Rejected.of("listing", error)
+            log.warning("a list was refused", extra={"facts": {"upstream": upstream.url, "error": error.what}})
         if stopping.is_set():
             return  # not all of it
 
@@ -101,7 +110,7 @@ class Lister:
         kept = "SELECT cursor FROM ingest_listings WHERE upstream = ? AND collection = ?"
         row = self._replica.read(lambda reading: reading.sql.first(kept, upstream.number, collection))
         cursor = None if row is None else bytes(row[0]).decode()
-        while not stopping.is_set():
+        while not self._wait(stopping):
             after = () if cursor is None else (("cursor", cursor),)
             page = self._ask(upstream, f"sync.{method}", (*about, ("limit", str(ON_A_PAGE)), *after))
             if page is None:
@@ -116,9 +125,17 @@ class Lister:
                 break
         return True
 
+    def _wait(self, stopping: threading.Event) -> bool:
+        """Wait while many accounts are still to be looked at: a list without end shall not fill the database. Is it the end?"""
+        many = "SELECT 1 FROM replica_accounts WHERE behind IS NOT NULL AND head IS NULL LIMIT 1 OFFSET ?"
+        while self._replica.read(lambda reading: reading.sql.first(many, WAITING)) is not None:
+            if stopping.wait(1.0):
+                break
+        return stopping.is_set()
+
     def _wanted(self, upstream: Upstream, repos: Sequence[Any], *, with_all: bool) -> Iterable[Did]:
         """The accounts on a page that are to be compared with their servers."""
-        for item in repos:
+        for item in repos[:MAX_PAGE]:
             try:
                 did = Did(item["did"])
             except (IdentifierError, KeyError, TypeError):
@@ -158,7 +175,7 @@ class Lister:
         self, upstream: Upstream, collection: str, found: Iterable[Did], cursor: str | None, writing: Writing
     ) -> None:
         for did in found:
-            writing.mark_behind(did, "it was listed")
+            writing.mark_behind(did, LISTED)
         if cursor is None and collection:
             return  # the last one is good for ever: what comes later stands behind it
         gone = "DELETE FROM ingest_listings WHERE upstream = ? AND collection = ?"

@@ -6,6 +6,7 @@ what was found, unless the account was marked again meanwhile.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -13,14 +14,15 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from atdata.appview.ingest.accounts import confirm, is_blocked
-from atdata.appview.ingest.batch import horizon
+from atdata.appview.ingest.batch import UNKNOWN, horizon
 from atdata.appview.ingest.lease import IngestLease, now
+from atdata.appview.ingest.listing import LISTED
 from atdata.appview.ingest.rejected import REFUSED, Rejected
 from atdata.atproto.fetch import HostedAccount, fetch_identity, fetch_status, fetch_update, resolve_handle
 from atdata.atproto.repo.proof import ProvenCommit
 from atdata.atproto.syntax import Did
 from atdata.atproto.verify import VerifiedIdentity, verify_identity
-from atdata.errors import IdentityError, NetworkError, NotFoundError, ProofError, SignatureError
+from atdata.errors import IdentityError, NetworkError, NotFoundError, ProofError, SignatureError, TombstonedError
 from atdata.replica import KeptIdentity, Replica, ReplicaCopy, Writing, keep_identity
 from atdata.replica.reading import BehindMark
 from atdata.replica.writing import HeadRow
@@ -29,6 +31,10 @@ from atdata.transport import Transport
 
 T = TypeVar("T")
 
+log = logging.getLogger("atdata.appview.ingest")
+
+HINTS = (LISTED, UNKNOWN)
+"""Reasons for which a repository is looked at that may hold nothing of ours: then nothing is kept of it."""
 IDENTITY_AGE = 86_400 * 1_000_000
 """Microseconds after which an identity is looked at anew."""
 AT_ONE_SERVER = 4
@@ -129,6 +135,9 @@ class Reconciler:
             self._compare(mark)
         except (NetworkError, NotFoundError, *REFUSED) as error:
             self._counted["failed comparisons"] += 1
+            self._counted[f"failed: {type(error).__name__}"] += 1
+            facts = {"did": mark.did, "error": error.what, "kind": type(error).__name__, "tries": mark.tries + 1}
+            log.warning("a comparison failed", extra={"facts": facts})
             self._failed(mark, error)
 
     def _failed(self, mark: BehindMark, error: NetworkError | NotFoundError | Exception) -> None:
@@ -153,7 +162,11 @@ class Reconciler:
             self._write(lambda writing: writing.caught_up(mark.did, mark.marks))
             return
         asked_at = now()
-        identity = self._identity(mark)
+        try:
+            identity = self._identity(mark)
+        except TombstonedError:
+            self._write(lambda writing: _end(writing, mark, asked_at))
+            return
         with self._claims.server(identity.pds) as free:
             if not free:
                 self._write(lambda writing: writing.retry(mark.did, now() + 1_000_000, failed=False))
@@ -162,12 +175,16 @@ class Reconciler:
             if hosted.active:
                 identity = self._update(mark, identity, hosted)
 
-        def finish(writing: Writing) -> None:
-            if writing.caught_up(mark.did, mark.marks):  # else something happened meanwhile, and this may be old
-                confirm(writing, mark.did, hosted, identity.servers, asked_at)
+        def finish(writing: Writing) -> bool:
+            if not writing.caught_up(mark.did, mark.marks):  # something happened meanwhile, and this may be old
+                return False
+            confirm(writing, mark.did, hosted, identity.servers, asked_at)
+            return hosted.active and mark.reason in HINTS and _forget_empty(writing, mark.did)
 
         self._counted["comparisons"] += 1
-        self._write(finish)
+        if self._write(finish):
+            self._counted["without records"] += 1
+            self._followed.discard(mark.did)
 
     def _update(self, mark: BehindMark, identity: VerifiedIdentity, hosted: HostedAccount) -> VerifiedIdentity:
         """Bring the copy to the newest commit, with the key of now."""
@@ -225,6 +242,23 @@ class Reconciler:
             return work(writing)
 
         return self._replica.write(checked)
+
+
+def _end(writing: Writing, mark: BehindMark, asked_at: int) -> None:
+    """Hide an account whose identity was ended; it is looked at again where something is said of it."""
+    if writing.caught_up(mark.did, mark.marks):
+        gone = "DELETE FROM replica_identities WHERE account = ?"  # its key is good for nothing any more
+        writing.sql.run(gone, writing.head(mark.did).account)
+        confirm(writing, mark.did, HostedAccount(False, "deleted"), (), asked_at)
+        writing.forget(mark.did)
+
+
+def _forget_empty(writing: Writing, did: Did) -> bool:
+    """Forget an account that was verified to have nothing of ours, and that never had; `False` where it has."""
+    if not writing.forget(did, empty=True):
+        return False
+    writing.sql.run("DELETE FROM ingest_hosting WHERE did = ?", did)
+    return True
 
 
 def _check_time(proven: ProvenCommit) -> None:

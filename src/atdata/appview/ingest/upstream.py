@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from dataclasses import dataclass
 
@@ -13,6 +14,8 @@ from atdata.replica import Replica, Statements
 from atdata.transport.budget import backoff
 from atdata.transport.guard import split_url
 from atdata.transport.websocket import WebSocket
+
+log = logging.getLogger("atdata.appview.ingest")
 
 _PATH = "/xrpc/com.atproto.sync.subscribeRepos"
 
@@ -91,6 +94,9 @@ class UpstreamReader:
             except NetworkError as error:
                 self.failure = str(error)
             self.connected = False
+            if not stopping.is_set():
+                facts = {"upstream": self.upstream.url, "failure": self.failure or None}
+                log.warning("a stream has ended", extra={"facts": facts})
             failures = 0 if self._came or not self.failure else failures + 1
             interruption = Interruption(too_large)
             if self._queue.put(self.upstream.number, interruption):
@@ -115,6 +121,7 @@ class UpstreamReader:
                 sweep = "UPDATE ingest_upstreams SET sweep_at = COALESCE(sweep_at, ?) WHERE id = ?"
                 self._replica.write(lambda writing: writing.sql.run(sweep, now(), self.upstream.number) and None)
             self.connected = self.reached = True
+            log.info("a stream has begun", extra={"facts": {"upstream": self.upstream.url, "cursor": cursor}})
             while not (stopping.is_set() or self._again.is_set()):
                 for frame in socket.receive(0.5):
                     self._came = True

@@ -10,9 +10,10 @@ from atdata.appview.xrpc.fetching import MarkingFetcher
 from atdata.appview.xrpc.identities import HandleBook, ProvenIdentity
 from atdata.appview.xrpc.limits import RateLimit
 from atdata.appview.xrpc.logs import log_lines
-from atdata.appview.xrpc.service import AppViewService, RecordFetcher
+from atdata.appview.xrpc.service import LOOPBACK, AppViewService, RecordFetcher
 
 __all__ = [
+    "LOOPBACK",
     "AppViewService",
     "HandleBook",
     "MarkingFetcher",

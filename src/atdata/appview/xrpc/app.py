@@ -6,7 +6,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from starlette.concurrency import run_in_threadpool
@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
 
+from atdata.appview.operator import ingest_status
 from atdata.appview.xrpc.changes import ChangeStream
 from atdata.appview.xrpc.failures import QueryFailure, query_pairs, requested
 from atdata.appview.xrpc.health import ServiceHealth
@@ -24,6 +25,9 @@ from atdata.appview.xrpc.metrics import CONTENT_TYPE, ServiceMetrics
 from atdata.appview.xrpc.service import AppViewService
 from atdata.errors import AtdataError
 from atdata.json_reader import read_json
+from atdata.replica import Reading
+
+T = TypeVar("T")
 
 log = logging.getLogger("atdata.appview")
 
@@ -112,15 +116,19 @@ class XrpcEndpoints:
         return _json({"status": "ok"})
 
     def _ready(self, _: Request) -> Response:
-        state = self._state()
-        return _json({"ready": False}, 503) if state is None else _json({"ready": True, **state.as_json()})
+        state = self._state(ServiceHealth.of)
+        if state is None:
+            return _json({"ready": False}, 503)
+        ready = state.is_ready(self._service.ready_lag)
+        return _json({"ready": ready, **state.as_json()}, 200 if ready else 503)
 
     def _show_metrics(self, _: Request) -> Response:
-        return Response(self._metrics.text(self._state()), media_type=CONTENT_TYPE)
+        status = self._state(lambda reading: ingest_status(reading.sql))
+        return Response(self._metrics.text(self._state(ServiceHealth.of), status), media_type=CONTENT_TYPE)
 
-    def _state(self) -> ServiceHealth | None:
+    def _state(self, work: Callable[[Reading], T]) -> T | None:
         try:
-            return self._service.replica.read(ServiceHealth.of)
+            return self._service.replica.read(work)
         except AtdataError as error:
             log.error("the database does not answer", extra={"facts": {"error": error.what}})
             return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -15,7 +16,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from atdata.appview.xrpc.failures import QueryFailure, query_pairs, requested
 from atdata.appview.xrpc.lexicons import NAMESPACE, method_lexicons
-from atdata.appview.xrpc.limits import RateLimiter
+from atdata.appview.xrpc.limits import RateLimiter, network_of
 from atdata.appview.xrpc.metrics import ServiceMetrics
 from atdata.appview.xrpc.views import moment_text, record_json
 from atdata.atproto import cbor
@@ -28,7 +29,10 @@ T = TypeVar("T")
 log = logging.getLogger("atdata.appview")
 
 METHOD = f"{NAMESPACE}.subscribeChanges"
-MAX_SUBSCRIBERS = 200
+MAX_SUBSCRIBERS, MAX_OF_ONE = 200, 20
+"""Connections that follow changes: in all, and of one address."""
+TAKEN_WITHIN = 20.0
+"""Seconds within which a frame must be taken, where those before it fill all that is between."""
 _AT_ONCE, _PAUSE, _FRESH = 200, 0.2, 0.1
 _REFUSED, _BUSY = 1008, 1013  # WebSocket's own codes
 _GONE = ("delete", "hide")
@@ -47,15 +51,19 @@ class ChangeStream:
     def __init__(self, replica: Replica, limiter: RateLimiter, metrics: ServiceMetrics) -> None:
         self._replica, self._limiter, self._metrics = replica, limiter, metrics
         self._horizon, self._lock = ChangeHorizon(), asyncio.Lock()
-        self._known, self._looked, self._subscribers = 0, 0.0, 0
+        self._known, self._looked = 0, 0.0
+        self._subscribers = Counter[str]()
 
     async def follow(self, socket: WebSocket) -> None:
         """Send the changes after a cursor, or from now on, until the subscriber goes."""
         await socket.accept()
-        if self._subscribers >= MAX_SUBSCRIBERS or self._limiter.wait(socket.client.host if socket.client else None):
+        address = socket.client.host if socket.client else None
+        network = network_of(address)
+        many = self._subscribers.total() >= MAX_SUBSCRIBERS or self._subscribers[network] >= MAX_OF_ONE
+        if many or self._limiter.wait(address):
             await _refuse(socket, QueryFailure("RateLimitExceeded", "there are too many subscribers", 429), _BUSY)
             return
-        self._subscribers += 1
+        self._subscribers[network] += 1
         self._metrics.subscribed(1)
         gone = asyncio.create_task(_until_gone(socket))
         try:
@@ -67,9 +75,14 @@ class ChangeStream:
             await _refuse(socket, QueryFailure("ServiceUnavailable", "try again later", 503), _BUSY)
         except (WebSocketDisconnect, RuntimeError):  # the subscriber went while something was sent
             pass
+        except TimeoutError:  # or does not read: what waits for it would fill the memory
+            log.info("a subscriber does not read", extra={"facts": {"client": address}})
+            with suppress(WebSocketDisconnect, RuntimeError, TimeoutError):
+                await asyncio.wait_for(socket.close(_BUSY, "TooSlow"), TAKEN_WITHIN)
         finally:
             gone.cancel()
-            self._subscribers -= 1
+            self._subscribers[network] -= 1
+            self._subscribers += Counter[str]()  # drops those that are 0
             self._metrics.subscribed(-1)
 
     async def _send_all(self, socket: WebSocket, gone: asyncio.Task[None]) -> None:
@@ -79,7 +92,7 @@ class ChangeStream:
             changes = await self._between(after, until)
             for change in changes:
                 if change.shown or not change.key or change.action in _GONE:  # that it is gone tells nothing of it
-                    await socket.send_text(_frame(change))
+                    await asyncio.wait_for(socket.send_text(_frame(change)), TAKEN_WITHIN)
                 after = change.number
             if not changes:
                 after = max(after, until)

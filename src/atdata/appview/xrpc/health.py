@@ -42,6 +42,10 @@ class ServiceHealth:
         """The seconds since the last event was written; `None` where there was none."""
         return None if self.last_event == 0 else max(0.0, (self.moment - self.last_event) / 1_000_000)
 
+    def is_ready(self, most: float) -> bool:
+        """True unless it is longer since the last event of an upstream than so many seconds; 0 for any time."""
+        return not most or (self.lag is not None and self.lag <= most)
+
     def as_json(self) -> dict[str, Any]:
         """The state in words."""
         times = {"lastChange": self.last_change, "lastEvent": self.last_event}

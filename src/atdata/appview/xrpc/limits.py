@@ -41,7 +41,7 @@ class RateLimiter:
         """Count a question of an address: 0 if it may be asked, else the seconds after which it may."""
         if self._limit.per_second <= 0:
             return 0.0
-        name, now = _network(address), time.monotonic()
+        name, now = network_of(address), time.monotonic()
         with self._lock:
             left, since = self._left.pop(name, (float(self._limit.burst), now))
             left = min(float(self._limit.burst), left + (now - since) * self._limit.per_second)
@@ -52,7 +52,8 @@ class RateLimiter:
         return max(0.0, missing / self._limit.per_second)
 
 
-def _network(address: str | None) -> str:
+def network_of(address: str | None) -> str:
+    """The network for which limits hold: an IPv4 address, 64 bits of an IPv6 address; empty where there is none."""
     try:
         found = ipaddress.ip_address(address or "")
     except ValueError:

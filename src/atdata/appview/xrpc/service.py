@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from atdata.appview.previews import PublishedPreviews
 from atdata.appview.xrpc import listing, resolving
@@ -21,6 +21,10 @@ from atdata.atproto.syntax import AtUri, Did
 from atdata.errors import AtdataError, NotFoundError, VerificationError
 from atdata.replica import Reading, Replica
 
+if TYPE_CHECKING:  # its library need not be there where nothing is served
+    from atdata.appview.xrpc.metrics import IngestCounts
+
+LOOPBACK = ("127.0.0.1", "::1")
 _PROVABLE = frozenset({"resolveLabel", "resolveSchema"})
 """Published methods that say nothing of `proof`, which ours have in their lexicons."""
 
@@ -50,6 +54,9 @@ class AppViewService:
         limit: how much one address may ask.
         contact: how its operator is reached: an address on the web or for mail.
         previews: shows samples, where it does.
+        ingest: what is taken in by this process, where it is.
+        ready_lag: seconds since the last event of an upstream after which it is not ready any more; 0 for never.
+        proxies: addresses of reverse proxies, whose word for the address of a client is believed.
     """
 
     replica: Replica
@@ -59,6 +66,9 @@ class AppViewService:
     limit: RateLimit = field(default_factory=RateLimit)
     contact: str = ""
     previews: PublishedPreviews | None = None
+    ingest: IngestCounts | None = None
+    ready_lag: float = 0.0
+    proxies: Sequence[str] = LOOPBACK
     _count: RecordCount = field(default_factory=RecordCount)
 
     @property
