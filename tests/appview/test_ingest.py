@@ -195,6 +195,9 @@ def test_what_was_sent_before_or_twice_changes_nothing(replica: Replica, net: De
         until(lambda: ingester.counted["past"] >= 10)
         assert replica.read(lambda reading: reading.sql.all("SELECT * FROM replica_changes")) == log
         assert (len(logged(replica)), ingester.counted["comparisons"]) == (changes, compared)
+        writer.tell({B: entry("next")})
+        until_shown(replica, writer.shown(A, B))
+        assert ingester.counted["gaps"] == 0, "the place in the stream never goes back"
 
 
 def test_a_gap_makes_all_repositories_be_compared(replica: Replica, net: Devnet, writer: Writer) -> None:

@@ -11,6 +11,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TypeVar
 
 from atdata.appview.ingest.accounts import confirm, is_blocked
@@ -43,6 +44,8 @@ IN_LINE = 1.0
 """Seconds that are waited for a server's turn, before another repository is taken."""
 GIVEN_UP = 8
 """Tries after which an account is forgotten that never showed anything."""
+PATIENCE = 60.0
+"""Seconds that a server may take for one answer: while it does, it holds a worker."""
 LONGEST_PAUSE = 3600.0
 """Seconds between two tries, at most."""
 
@@ -54,6 +57,7 @@ class Claims:
         self._changed = threading.Condition()
         self._accounts = set[Did]()
         self._servers = Counter[str]()
+        self._failing = set[str]()
 
     def account(self, marks: list[BehindMark]) -> BehindMark | None:
         """Take the first that nobody has."""
@@ -70,12 +74,17 @@ class Claims:
 
     @contextmanager
     def server(self, url: str) -> Iterator[bool]:
-        """A place among those who ask a server; `False` where none is free in time."""
+        """A place among those who ask a server; `False` where none is free in time. One that failed last has one place."""
         with self._changed:
-            free = self._changed.wait_for(lambda: self._servers[url] < AT_ONE_SERVER, IN_LINE)
+            most = 1 if url in self._failing else AT_ONE_SERVER
+            free = self._changed.wait_for(lambda: self._servers[url] < most, IN_LINE)
             self._servers[url] += free
         try:
             yield free
+            self._failing.discard(url)
+        except NetworkError:
+            self._failing.add(url)
+            raise
         finally:
             with self._changed:
                 self._servers[url] -= free
@@ -105,7 +114,8 @@ class Reconciler:
         shortest_pause: float = 1.0,
     ) -> None:
         self._replica, self._settings, self._followed, self._lease = replica, settings, followed, lease
-        self._transport = Transport.of(settings).trusting(settings.plc_url, *settings.resolver_urls)
+        patient = replace(settings, patience=min(settings.patience, PATIENCE))
+        self._transport = Transport.of(patient).trusting(settings.plc_url, *settings.resolver_urls)
         self._claims, self._marked = Claims(), threading.Condition()
         self._pause, self._counted = shortest_pause, counted
 

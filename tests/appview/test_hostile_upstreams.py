@@ -1,0 +1,253 @@
+"""A whole ingester against upstreams, servers and accounts that lie, send too much, or do not answer.
+
+What is shown in the end is what the repositories have; nothing ends the ingester; what it keeps is bounded.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from atdata.appview import operator
+from atdata.appview.ingest import Ingester
+from atdata.atproto.cid import Cid
+from atdata.atproto.plc import build_tombstone, sign_operation
+from atdata.atproto.syntax import Did
+from atdata.replica import Replica
+from atdata.replica.changes import log_bounds
+from atdata.testing import Devnet, firehose_lies
+from atdata.testing.http import Answer, Request
+from support.histories import ENTRY, entry, shown, stored
+from support.ingesting import (
+    PACE,
+    Writer,
+    ingesting,
+    reasons,
+    replica_at,
+    settings_of,
+    until,
+    until_begun,
+    until_heard,
+    until_shown,
+)
+from support.networks import fresh_handle
+from support.upstreams import TestedUpstream
+
+A, B, C = f"{ENTRY}/a", f"{ENTRY}/b", f"{ENTRY}/c"
+LIES = [lie.name for lie in firehose_lies(lambda did: pytest.fail("not asked"))]
+
+
+@pytest.fixture(scope="module")
+def followed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Devnet, Replica, Ingester, str]]:
+    """A server that an ingester follows."""
+    replica = replica_at(f"sqlite:///{tmp_path_factory.mktemp('lies')}/appview.db")
+    with Devnet(servers=1) as net:
+        url = "ws" + net.pds_url.removeprefix("http")
+        with ingesting(replica, net, url) as ingester:
+            until_begun(replica)
+            yield net, replica, ingester, url
+    replica.close()
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_whatever_lie_a_stream_tells_what_is_shown_is_what_is_there(
+    followed: tuple[Devnet, Replica, Ingester, str], name: str
+) -> None:
+    net, replica, ingester, url = followed
+    account = net.create_account(fresh_handle())
+    pds, repo = net.host(account.did), net.account(account.did).repo
+
+    def expected() -> dict[str, str]:
+        return {f"at://{account.did}/{key}": str(Cid.of_cbor(block)) for key, block in repo.records.items()}
+
+    def mine() -> dict[str, str]:
+        return {at: cid for at, cid in shown(replica).items() if account.did in at}
+
+    pds.write(account.did, {A: entry("before")})
+    until(lambda: mine() == expected())
+    lie = next(each for each in firehose_lies(lambda did: net.account(did).repo.key) if each.name == name)
+    net.tell(lie)
+    cursor = until(lambda: operator.status(replica).upstreams[0].cursor)
+    operator.replay(replica, url, cursor)  # connects again
+    pds.write(account.did, {A: entry("other"), B: entry("b"), C: entry("c")})
+    until(lambda: lie.told)
+    net.tell(None)
+    if name == "byte by byte":  # nobody waits for all of them here
+        operator.replay(replica, url, cursor)
+    pds.write(account.did, {A: entry("after"), C: None})
+    pds.write(account.did, {B: None})
+    until(lambda: mine() == expected() and not operator.status(replica).behind)
+    assert ingester.connected[url] or until(lambda: ingester.connected[url])
+
+
+def test_a_list_without_end_fills_nothing(
+    replica: Replica, net: Devnet, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("atdata.appview.ingest.listing.WAITING", 20)
+    monkeypatch.setattr("atdata.appview.ingest.reconciling.GIVEN_UP", 1)
+    given = iter(range(10**9))
+
+    def endless(status: int, body: bytes) -> tuple[int, bytes]:
+        names = ",".join(f'{{"did": "did:plc:{next(given):024d}"}}'.replace("0", "a") for _ in range(30))
+        return (
+            200,
+            f'{{"repos": [{names.replace("1", "b").replace("8", "c").replace("9", "d")}], "cursor": "x"}}'.encode(),
+        )
+
+    writer.upstream.lists, writer.upstream.answered = dict, endless
+    most = 0
+    with ingesting(replica, net, writer.upstream.url):
+        until_begun(replica)
+        until(lambda: len(writer.upstream.asked) > 2)
+        for _ in range(20):
+            most = max(most, sum(operator.status(replica).accounts.values()))
+            time.sleep(0.05)
+        writer.tell({A: entry("a")})
+        until(lambda: shown(replica) == writer.shown(A))
+    assert most <= 60
+
+
+def test_an_account_that_turns_out_to_have_nothing_is_not_followed(
+    replica: Replica, net: Devnet, writer: Writer
+) -> None:
+    writer.write({"app.bsky.feed.post/x": {"$type": "app.bsky.feed.post"}})
+    writer.upstream.lists = lambda: {ENTRY: [writer.did]}
+    with ingesting(replica, net, writer.upstream.url) as ingester:
+        until(lambda: ingester.counted["without records"])
+        assert operator.status(replica).accounts == {}
+        for table in ("replica_identities", "replica_nodes", "ingest_hosting"):
+            assert replica.read(lambda reading, name=table: reading.sql.first(f"SELECT count(*) FROM {name}")) == (0,)
+        until_begun(replica)
+        writer.tell({A: entry("a")})
+        until_shown(replica, writer.shown(A))
+        writer.tell({A: None})
+        until_shown(replica, {})
+        assert operator.status(replica).accounts == {"active": 1}, "it had something: who follows changes was told"
+
+
+def test_an_identity_that_was_ended_hides_the_account_and_is_not_asked_for_again(
+    replica: Replica, net: Devnet, writer: Writer
+) -> None:
+    with ingesting(replica, net, writer.upstream.url) as ingester:
+        until_begun(replica)
+        writer.tell({A: entry("a")})
+        until_shown(replica, writer.shown(A))
+        plc = net.host(writer.did)._plc
+        ended = sign_operation(build_tombstone(Cid.parse(plc.newest(writer.did))), writer.held.rotation_key)
+        plc.submit(writer.did, ended)
+        operator.add(replica, writer.did)
+        replica.write(lambda writing: writing.sql.run("UPDATE replica_identities SET checked_at = 0") and None)
+        until_shown(replica, {})
+        assert operator.status(replica).accounts == {"deleted": 1}
+        assert stored(replica) == writer.shown(A)
+        compared = ingester.counted["failed comparisons"]
+        writer.tell({B: entry("b")})  # with a key that is nobody's any more
+        until_heard(replica, writer.upstream)
+        until(lambda: not operator.status(replica).behind)
+        assert (shown(replica), ingester.counted["failed comparisons"]) == ({}, compared)
+
+
+def test_a_record_that_is_too_large_is_not_taken_and_the_others_of_the_stream_are(
+    replica: Replica, net: Devnet, writer: Writer
+) -> None:
+    other = Writer(net, writer.upstream)
+    with ingesting(replica, net, writer.upstream.url):
+        until_begun(replica)
+        writer.tell({A: entry("a")})
+        until_shown(replica, writer.shown(A))
+        writer.tell({B: entry("b", description="x" * 1_000_001)})
+        other.tell({A: entry("a")})
+        until(lambda: shown(replica) == {**other.shown(A), **writer.shown(A)})
+        assert any("too large" in reason for reason in reasons(replica))
+        writer.tell({B: entry("b")})
+        until(lambda: shown(replica) == {**other.shown(A), **writer.shown(A, B)})
+
+
+def test_a_server_that_hangs_keeps_nobody_else_from_being_compared(replica: Replica, net: Devnet) -> None:
+    went_on = threading.Event()
+
+    def hang(request: Request, answer: Answer) -> Answer:
+        if request.path.startswith("/xrpc/com.atproto.sync.getRepoStatus") and request.param("did") == hung.did:
+            went_on.wait(60)
+        return answer
+
+    with TestedUpstream() as upstream:
+        hung, others = Writer(net, upstream), [Writer(net, upstream, server=1) for _ in range(4)]
+        net.tell(hang)
+        try:
+            with ingesting(replica, net, upstream.url):
+                until_begun(replica)
+                hung.tell({A: entry("a")})
+                for each in others:
+                    each.tell({A: entry("a")})
+                until(lambda: len(shown(replica)) == 4)
+                went_on.set()
+                until(lambda: len(shown(replica)) == 5)
+        finally:
+            went_on.set()
+
+
+@pytest.mark.parametrize("address", ["http://10.0.0.1", "http://169.254.169.254", "http://[fd00::1]", "http://0.0.0.0"])
+def test_a_document_that_leads_inside_dials_nothing(
+    replica: Replica, net: Devnet, writer: Writer, address: str
+) -> None:
+    net.pdses[0].url = address
+    net.pdses[0].rename(writer.did, fresh_handle())
+    with ingesting(replica, net, writer.upstream.url) as ingester:
+        until_begun(replica)
+        writer.tell({A: entry("a")})
+        until(lambda: ingester.counted["failed: AddressError"])
+    assert shown(replica) == {}
+
+
+def test_a_server_that_leads_elsewhere_is_not_followed_inside(replica: Replica, net: Devnet, writer: Writer) -> None:
+    def lead(request: Request, answer: Answer) -> Answer:
+        if "getRepoStatus" in request.path:
+            return Answer(302, b"", {"location": "http://169.254.169.254/latest/meta-data/"})
+        return answer
+
+    net.tell(lead)
+    with ingesting(replica, net, writer.upstream.url) as ingester:
+        until_begun(replica)
+        writer.tell({A: entry("a")})
+        until(lambda: ingester.counted["failed comparisons"])
+        assert ingester.counted["failed: AddressError"] == ingester.counted["failed comparisons"]
+    net.tell(None)
+
+
+def test_old_changes_go_while_an_ingester_runs(
+    tmp_path: Path, net: Devnet, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("atdata.appview.ingest.ingester.NOTED_EVERY", 0.1)
+    replica = replica_at(f"sqlite:///{tmp_path}/appview.db")
+    with ingesting(replica, net, writer.upstream.url, pace=replace(PACE, changes=3)):
+        until_begun(replica)
+        for number in range(6):
+            writer.tell({A: entry(str(number))})
+            until_shown(replica, writer.shown(A))
+        until(lambda: replica.read(lambda reading: log_bounds(reading.sql)) == (4, 6))
+    replica.close()
+
+
+def test_what_nobody_can_be_is_not_followed(replica: Replica, net: Devnet) -> None:
+    """A DID of an unknown method, of a port, of this machine."""
+    with TestedUpstream() as upstream:
+        names = [
+            "did:key:zQ3shokFTS3brHcDQrn82RUDfCZESWL1ZdCEJwekUDPQiYBme",
+            "did:web:127.0.0.1%3A1",
+            "did:web:localhost",
+        ]
+        upstream.lists = lambda: {ENTRY: names}
+        ingester = Ingester(replica, [upstream.url], settings_of(net), PACE)
+        thread = threading.Thread(target=ingester.run)
+        thread.start()
+        until(lambda: ingester.counted["failed comparisons"] >= 3)
+        assert shown(replica) == {}
+        ingester.stop()
+        thread.join()
+    assert {Did(name) for name in names} >= set(operator.accounts(replica))
