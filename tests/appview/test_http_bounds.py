@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from atdata.appview.xrpc import AppViewServer, AppViewService
+from atdata.appview.server import AppViewServer
+from atdata.appview.xrpc import AppViewService
 from atdata.replica import Replica
 from atdata.testing import Devnet
 from support.appviews import ENTRY, NAMESPACE, Asker, Author, answering, entry, frames
@@ -33,7 +34,7 @@ def raw(asker: Asker) -> socket.socket:
 
 @pytest.mark.parametrize("said", [b"", b"GET /health HTTP/1.1\r\nHost: a\r\nX-", b"POST "])
 def test_who_does_not_ask_to_the_end_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: bytes) -> None:
-    monkeypatch.setattr("atdata.appview.xrpc.connections.HEADERS_WITHIN", 0.5)
+    monkeypatch.setattr("atdata.appview.connections.HEADERS_WITHIN", 0.5)
     with answering(tmp_path / "a.db") as (_, asker), raw(asker) as connection:
         for byte in said:  # each byte alone does not make it wait longer
             connection.sendall(bytes([byte]))
@@ -44,7 +45,7 @@ def test_who_does_not_ask_to_the_end_is_left(tmp_path: Path, monkeypatch: pytest
 
 
 def test_who_does_not_send_the_body_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("atdata.appview.xrpc.connections.ANSWERED_WITHIN", 0.5)
+    monkeypatch.setattr("atdata.appview.connections.ANSWERED_WITHIN", 0.5)
     head = f"POST /xrpc/{NAMESPACE}.indexNow HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{{"
     with answering(tmp_path / "a.db") as (_, asker), raw(asker) as connection:
         connection.sendall(head.encode())
@@ -54,7 +55,7 @@ def test_who_does_not_send_the_body_is_left(tmp_path: Path, monkeypatch: pytest.
 
 def test_a_connection_that_is_used_again_and_again_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HEADERS_WITHIN", "ANSWERED_WITHIN"):
-        monkeypatch.setattr(f"atdata.appview.xrpc.connections.{name}", 2.0)
+        monkeypatch.setattr(f"atdata.appview.connections.{name}", 2.0)
     with answering(tmp_path / "a.db") as (_, asker):
         for _turn in range(6):  # over one connection
             assert asker.send("GET", "/health").status == 200
