@@ -8,12 +8,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
+from atdata.appview.xrpc.limits import LOOPBACK
 from atdata.errors import MissingExtraError, NetworkError, UsageError
 
 if TYPE_CHECKING:
     from atdata.appview.xrpc.service import AppViewService
-
-LOOPBACK = ("127.0.0.1", "::1")
 
 _GRACE = 5  # seconds for answers that are on their way at the end
 _CONNECTIONS = 1000

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from atdata.appview.xrpc.fetching import MarkingFetcher
 from atdata.appview.xrpc.identities import HandleBook, ProvenIdentity
-from atdata.appview.xrpc.limits import RateLimit
+from atdata.appview.xrpc.limits import LOOPBACK, RateLimit
 from atdata.appview.xrpc.logs import log_lines
-from atdata.appview.xrpc.service import LOOPBACK, AppViewService, RecordFetcher
+from atdata.appview.xrpc.service import AppViewService, RecordFetcher
 
 __all__ = [
     "LOOPBACK",

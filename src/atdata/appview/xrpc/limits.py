@@ -8,6 +8,9 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 
+LOOPBACK = ("127.0.0.1", "::1")
+"""The addresses of this machine."""
+
 _MOST = 20_000  # addresses that are remembered
 
 

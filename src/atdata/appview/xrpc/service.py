@@ -13,7 +13,7 @@ from atdata.appview.xrpc.describing import RecordCount, get_profile
 from atdata.appview.xrpc.failures import QueryFailure, requested
 from atdata.appview.xrpc.identities import HandleBook, KeptHandleBook
 from atdata.appview.xrpc.lexicons import NAMESPACE, method_lexicons
-from atdata.appview.xrpc.limits import RateLimit
+from atdata.appview.xrpc.limits import LOOPBACK, RateLimit
 from atdata.appview.xrpc.searching import search_datasets, search_records
 from atdata.appview.xrpc.trusting import get_labelers, get_trusted_verifiers
 from atdata.appview.xrpc.views import RecordViews
@@ -24,7 +24,6 @@ from atdata.replica import Reading, Replica
 if TYPE_CHECKING:  # its library need not be there where nothing is served
     from atdata.appview.xrpc.metrics import IngestCounts
 
-LOOPBACK = ("127.0.0.1", "::1")
 _PROVABLE = frozenset({"resolveLabel", "resolveSchema"})
 """Published methods that say nothing of `proof`, which ours have in their lexicons."""
 
