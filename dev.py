@@ -15,6 +15,7 @@
     python3 dev.py mutants    plant faults in what an AppView takes in; the tests must find each
     python3 dev.py freshness  thousands of writes on two real PDSes: when an AppView finds each, and whether the official
                               verifier accepts each proof that it serves
+    python3 dev.py fuzz       ask an AppView 10,000 generated questions, good and bad; no answer may be a fault
     python3 dev.py VERB       one of: lint, types, contracts, docs, sanitize, format, bench, lock
 
 Each verb makes what it needs first: an environment in .venv with exactly the packages named, by hash, in
@@ -115,6 +116,8 @@ def freshness(rest: list[str]) -> int:
     programs = install("dev")
     install_npm()
     return run(programs / "python", "-m", "support.freshness", *rest, cwd=ROOT / "tests")
+def fuzz(rest: list[str]) -> int:
+    return run(install("dev") / "python", "-m", "support.fuzzing", *rest, cwd=ROOT / "tests")
 
 
 def frameworks(_rest: list[str]) -> int:
@@ -302,6 +305,7 @@ VERBS = {
     "histories": histories,
     "mutants": mutants,
     "freshness": freshness,
+    "fuzz": fuzz,
     "check": check,
     "lint": lint,
     "format": format_,

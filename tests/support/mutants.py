@@ -107,7 +107,7 @@ MUTANTS = [
         "pass",
         "old_identity",
     ),
-    Mutant("ingester", "settle(writing, did)", "pass", "while_it_is_followed"),
+    Mutant("ingester", "settle(writing, did, now())", "pass", "while_it_is_followed"),
     # accounts
     Mutant("accounts", "if event.seq <= seq:", "if False:", "older_state"),
     Mutant("accounts", "hides if event.active else status)", "None if event.active else status)", "does_not_answer"),
@@ -147,6 +147,11 @@ MUTANTS = [
     Mutant("reconciling", "if proven.commit.rev > latest:", "if False:", "of_the_future"),
     Mutant("listing", "if cursor is None and collection:", "if False:", "relay_lists"),
     Mutant("listing", "if not with_all or self._has_ours(upstream, did):", "if True:", "one_by_one"),
+    Mutant("listing", "while not self._wait(stopping):", "while not stopping.is_set():", "list_without_end"),
+    Mutant("reconciling", "and mark.reason in HINTS and", "and False and", "turns_out_to_have_nothing"),
+    Mutant("reconciling", "except TombstonedError:", "except ZeroDivisionError:", "identity_that_was_ended"),
+    Mutant("reconciling", "writing.sql.run(gone, writing.head(mark.did).account)", "pass", "identity_that_was_ended"),
+    Mutant("ingester", "self._prune(stopping)", "pass", "old_changes_go"),
     Mutant("rejected", 'sql.run("DELETE FROM ingest_rejected WHERE number <= ?", number - KEPT)', "pass", "is_bounded"),
 ]
 

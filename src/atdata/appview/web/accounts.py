@@ -15,6 +15,7 @@ from atdata.records.nsids import ENTRY
 from atdata.redaction import redacted
 from atdata.replica import KeptIdentity, Reading
 from atdata.replica.pages import counts_of, page_of
+from atdata.replica.tables import SHOWN
 from atdata.search.facets import FacetKind
 
 _MOST, _NEWEST, _UPSTREAMS, _VERIFIERS = 10_000, 12, 50, 200
@@ -63,8 +64,8 @@ class LiveCounts:
         return self._found
 
 
-_COUNT = """SELECT kind, count(*) FROM replica_records WHERE validity <> 'invalid' AND account NOT IN
-    (SELECT id FROM replica_accounts WHERE status <> 'active') GROUP BY kind"""
+_COUNT = f"""SELECT r.kind, count(*) FROM replica_records r JOIN replica_accounts a ON a.id = r.account
+    WHERE {SHOWN} AND r.validity <> 'invalid' GROUP BY r.kind"""
 
 
 def home_page(source: PageSource, counts: tuple[tuple[str, int], ...]) -> HomePage:

@@ -19,7 +19,7 @@ from atdata.appview.operator import ingest_status
 from atdata.appview.xrpc.changes import ChangeStream
 from atdata.appview.xrpc.failures import QueryFailure, query_pairs, requested
 from atdata.appview.xrpc.health import ServiceHealth
-from atdata.appview.xrpc.lexicons import NAMESPACE, method_lexicons
+from atdata.appview.xrpc.lexicons import NAMESPACE, description, method_lexicons
 from atdata.appview.xrpc.limits import RateLimiter
 from atdata.appview.xrpc.metrics import CONTENT_TYPE, ServiceMetrics
 from atdata.appview.xrpc.service import AppViewService
@@ -55,6 +55,7 @@ class XrpcEndpoints:
             WebSocketRoute(f"/xrpc/{NAMESPACE}.subscribeChanges", self._changes.follow),
             Route(f"/xrpc/{NAMESPACE}.indexNow", self._index_now, methods=["POST"]),
             Route("/xrpc/{nsid}", self._query, methods=["GET"]),
+            Route("/openapi.json", self._describe),
             Route("/health", self._health),
             Route("/ready", self._ready),
             Route("/metrics", self._show_metrics),
@@ -109,6 +110,9 @@ class XrpcEndpoints:
         facts = {"method": method, "status": response.status_code, "ms": round(seconds * 1000, 1), "client": address}
         log.info("answered", extra={"facts": facts})
         return response
+
+    def _describe(self, request: Request) -> Response:
+        return _tagged(request, description(), {})
 
     # --- for those who watch
 
