@@ -116,6 +116,8 @@ def freshness(rest: list[str]) -> int:
     programs = install("dev")
     install_npm()
     return run(programs / "python", "-m", "support.freshness", *rest, cwd=ROOT / "tests")
+
+
 def fuzz(rest: list[str]) -> int:
     return run(install("dev") / "python", "-m", "support.fuzzing", *rest, cwd=ROOT / "tests")
 

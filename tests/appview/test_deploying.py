@@ -7,6 +7,7 @@ import re
 import shutil
 import sqlite3
 import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -73,7 +74,9 @@ def test_what_is_started_has_the_options_that_it_is_given() -> None:
     parser.optionxform = str  # type: ignore[assignment,method-assign]
     parser.read(DEPLOY / "atdata-appview.service")
     commands = [parser["Service"]["ExecStart"], (DEPLOY / "Containerfile").read_text("utf-8")]
-    help_text = subprocess.run(["atdata", "serve", "--help"], capture_output=True, text=True).stdout
+    help_text = subprocess.run(
+        [sys.executable, "-m", "atdata", "serve", "--help"], capture_output=True, text=True
+    ).stdout
     for command in commands:
         options = set(re.findall(r"(?<![\w-])--(listen|database|upstream|did)\b", command))
         assert {"listen", "database"} <= options
