@@ -24,7 +24,6 @@ AtdataError
 ├── LexiconError (ValueError)            a record or document that breaks its lexicon
 ├── VerificationError                    a link between identity and bytes that does not hold
 │   ├── IdentityError                    handle, DID and DID document disagree
-│   │   └── TombstonedError              its owner has ended it
 │   ├── SignatureError                   key or signature
 │   ├── ProofError                       repository blocks that do not prove the record
 │   │   └── MissingBlockError            ... because one of them is not there (`atdata.atproto.repo.node`)
@@ -246,10 +245,6 @@ class VerificationError(AtdataError):
 
 class IdentityError(VerificationError):
     """Handle, DID and DID document do not name each other."""
-
-
-class TombstonedError(IdentityError):
-    """An identity was ended by its owner, for ever."""
 
 
 class SignatureError(VerificationError):

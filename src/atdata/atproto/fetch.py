@@ -29,7 +29,6 @@ from atdata.errors import (
     NetworkError,
     NotFoundError,
     ProofError,
-    TombstonedError,
     XrpcError,
 )
 from atdata.json_reader import read_json
@@ -121,7 +120,7 @@ def _directory(url: str, did: Did) -> Steps[Any]:
             "no such account is registered", step="did", uri=did, actual=url, hint="Check the DID or handle."
         )
     if answer.status == 410:
-        raise TombstonedError("the identity was tombstoned", step="did", uri=did, actual=url)
+        raise IdentityError("the identity was tombstoned", step="did", uri=did, actual=url)
     if answer.status != 200:
         raise NetworkError(f"a directory answered {answer.status}", uri=url)
     return _parsed(answer)

@@ -20,14 +20,7 @@ from atdata.atproto.datamodel import shown
 from atdata.atproto.formats import parse_datetime
 from atdata.atproto.keys import PrivateKey, PublicKey
 from atdata.atproto.syntax import Did
-from atdata.errors import (
-    DataModelError,
-    IdentifierError,
-    IdentityError,
-    SignatureError,
-    TombstonedError,
-    VerificationError,
-)
+from atdata.errors import DataModelError, IdentifierError, IdentityError, SignatureError, VerificationError
 
 T = TypeVar("T")
 
@@ -378,10 +371,10 @@ def to_did_document(state: PlcState) -> dict[str, Any]:
     """The DID document of an identity, in the shape the directory serves.
 
     Raises:
-        TombstonedError: the identity was tombstoned.
+        IdentityError: the identity was tombstoned.
     """
     if state.current.tombstoned:
-        raise TombstonedError("the identity was tombstoned", step="did", uri=state.did)
+        raise IdentityError("the identity was tombstoned", step="did", uri=state.did)
     return {
         "@context": list(_CONTEXT),
         "id": str(state.did),

@@ -32,7 +32,7 @@ from atdata.atproto.plc import PlcOperation, verify_audit_log
 from atdata.atproto.repo.commit import Commit
 from atdata.atproto.repo.proof import prove_record
 from atdata.atproto.syntax import AtUri, Did, Handle, Nsid, RecordKey
-from atdata.errors import DataModelError, IdentityError, TombstonedError
+from atdata.errors import DataModelError, IdentityError
 from atdata.json_reader import read_json
 
 
@@ -308,7 +308,7 @@ def _signed_state(evidence: IdentityEvidence) -> PlcOperation | None:
         return None
     signed = verify_audit_log(evidence.did, evidence.audit_log).current
     if signed.tombstoned:
-        raise TombstonedError("the identity was tombstoned", step="did", uri=evidence.did)
+        raise IdentityError("the identity was tombstoned", step="did", uri=evidence.did)
     return signed
 
 

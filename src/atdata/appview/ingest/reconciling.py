@@ -23,7 +23,7 @@ from atdata.atproto.fetch import HostedAccount, fetch_identity, fetch_status, fe
 from atdata.atproto.repo.proof import ProvenCommit
 from atdata.atproto.syntax import Did
 from atdata.atproto.verify import VerifiedIdentity, verify_identity
-from atdata.errors import IdentityError, NetworkError, NotFoundError, ProofError, SignatureError, TombstonedError
+from atdata.errors import IdentityError, NetworkError, NotFoundError, ProofError, SignatureError
 from atdata.replica import KeptIdentity, Replica, ReplicaCopy, Writing, keep_identity
 from atdata.replica.reading import BehindMark
 from atdata.replica.writing import HeadRow
@@ -40,6 +40,8 @@ IDENTITY_AGE = 86_400 * 1_000_000
 """Microseconds after which an identity is looked at anew."""
 AT_ONE_SERVER = 4
 """Repositories that are compared with one server at a time."""
+TOMBSTONED = "the identity was tombstoned"
+"""What is said of an identity that its owner has ended for ever."""
 IN_LINE = 1.0
 """Seconds that are waited for a server's turn, before another repository is taken."""
 GIVEN_UP = 8
@@ -174,7 +176,9 @@ class Reconciler:
         asked_at = now()
         try:
             identity = self._identity(mark)
-        except TombstonedError:
+        except IdentityError as error:
+            if error.what != TOMBSTONED:
+                raise
             self._write(lambda writing: _end(writing, mark, asked_at))
             return
         with self._claims.server(identity.pds) as free:
