@@ -1,6 +1,8 @@
 """What tests are made with, and no test: `from support.networks import Devnet`. Fixtures are in the `conftest.py` files.
 
 Servers
+    fuzzing      questions made from the description of an AppView
+    memory       the memory of this process
     networks     the Devnet, and real PDSes on a real PLC directory, behind proxies that can lie
     labelers     the Devnet with a labeler, or the reference labeler, where `python3 dev.py labeler` runs it
     services     Redis and PostgreSQL, with a fresh database for each test
