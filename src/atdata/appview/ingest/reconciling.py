@@ -41,7 +41,7 @@ IDENTITY_AGE = 86_400 * 1_000_000
 AT_ONE_SERVER = 4
 """Repositories that are compared with one server at a time."""
 TOMBSTONED = "the identity was tombstoned"
-"""What is said of an identity that its owner has ended for ever."""
+"""Words of the error for an identity that its owner has ended for ever."""
 IN_LINE = 1.0
 """Seconds that are waited for a server's turn, before another repository is taken."""
 GIVEN_UP = 8

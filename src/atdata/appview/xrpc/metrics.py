@@ -18,7 +18,7 @@ _FAILED = "failed: "
 
 
 class IngestCounts(Protocol):
-    """What an ingester of this process counts.
+    """Counts of an ingester of this process.
 
     Attributes:
         counted: what happened, by words; those of failures begin with `failed: `.
@@ -28,7 +28,7 @@ class IngestCounts(Protocol):
 
     @property
     def counted(self) -> Mapping[str, int]:
-        """What happened, by words."""
+        """Counts of what happened, by words."""
 
     @property
     def queued(self) -> int:
@@ -71,7 +71,7 @@ class ServiceMetrics(Collector):
         return generate_latest(self._registry)
 
     def collect(self) -> Iterator[Metric]:
-        """What was found in the database, and counted by ingest."""
+        """Measures of what the database has, and of what ingest counted."""
         yield GaugeMetricFamily("atdata_ready", "Whether questions can be answered.", int(self._health is not None))
         if self._health is not None:
             yield from _of_health(self._health)
