@@ -99,6 +99,12 @@ def test_a_list_without_end_fills_nothing(
             f'{{"repos": [{names.replace("1", "b").replace("8", "c").replace("9", "d")}], "cursor": "x"}}'.encode(),
         )
 
+    def slow(request: Request, answer: Answer) -> Answer:
+        if answer.status == 404:
+            time.sleep(0.1)
+        return answer
+
+    net.tell(slow)
     writer.upstream.lists, writer.upstream.answered = dict, endless
     most = 0
     with ingesting(replica, net, writer.upstream.url):
@@ -145,6 +151,7 @@ def test_an_identity_that_was_ended_hides_the_account_and_is_not_asked_for_again
         until_shown(replica, {})
         assert operator.status(replica).accounts == {"deleted": 1}
         assert stored(replica) == writer.shown(A)
+        assert replica.read(lambda reading: reading.sql.first("SELECT count(*) FROM replica_identities")) == (0,)
         compared = ingester.counted["failed comparisons"]
         writer.tell({B: entry("b")})  # with a key that is nobody's any more
         until_heard(replica, writer.upstream)
