@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 import atdata
 from atdata.atmosphere import AtmosphereIndex, PDSBlobStore
 from atdata.discovery import Discovery
-from atdata.errors import IdentifierError, NetworkError, UsageError
+from atdata.errors import IdentifierError, NetworkError, NotFoundError, UsageError
 from atdata.testing import Devnet
 from atdata.testing.http import Answer, Request
 from support.networks import fresh_handle
@@ -147,3 +149,89 @@ def test_the_command_line_searches(
     assert terminal.run("search", "a", "--repo", "not an account") == 2
     assert terminal.run("search", "a", "--repo", "nobody.test") != 0
     assert terminal.run("search", "size:huge") == 2
+
+
+def test_an_account_that_is_gone_is_found_no_more_until_it_is_back(devnet: Devnet) -> None:
+    alice = devnet.create_account(fresh_handle())
+    publish(devnet, alice, Spectrum(1.0), "plasma")
+    client = devnet.client()
+    found = Discovery(client)
+    found.bring([alice.handle])
+    assert names(found, "plasma") == ["plasma"]
+    for state in ("deactivated", "takendown"):
+        devnet.account(alice.did).status = state
+        (item,) = found.bring([alice.handle], fresh=0)
+        assert isinstance(item.error, NotFoundError)
+        assert names(found, "plasma") == names(found, "kind:dataset publisher:" + alice.did) == []
+        devnet.account(alice.did).status = None
+        found.bring([alice.handle], fresh=0)
+        assert names(found, "plasma") == ["plasma"]
+        assert AtmosphereIndex(client).get_dataset(f"@{alice.handle}/plasma").name == "plasma"
+    devnet.host(alice.did).delete_account(alice.did)
+    found.bring([alice.handle], fresh=0)
+    assert names(found, "plasma") == []
+
+
+def damage_header(file: Path) -> None:
+    file.write_bytes(b"nothing of a database" * 5000)
+
+
+def damage_end(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:20_000])
+
+
+def damage_pages(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    data[8192:] = b"\xff" * (len(data) - 8192)
+    file.write_bytes(data)
+
+
+def damage_record(file: Path) -> None:
+    with closing(sqlite3.connect(file)) as db, db:
+        for number, block in db.execute("SELECT id, block FROM replica_records").fetchall():
+            changed = block.replace(b"plasma", b"pla%ma")
+            db.execute("UPDATE replica_records SET block = ? WHERE id = ?", [changed, number])
+
+
+def damage_nodes(file: Path) -> None:
+    with closing(sqlite3.connect(file)) as db, db:
+        db.execute("UPDATE replica_nodes SET block = zeroblob(20)")
+
+
+def lose_a_record(file: Path) -> None:
+    with closing(sqlite3.connect(file)) as db, db:
+        db.execute("UPDATE replica_records SET block = CAST('' AS BLOB) WHERE kind LIKE '%entry'")
+
+
+@pytest.mark.parametrize(
+    ("reads", "damage"),
+    [
+        *(("search", each) for each in (damage_header, damage_end, damage_pages, damage_record, damage_nodes)),
+        *(("load", each) for each in (damage_header, lose_a_record, damage_nodes)),
+        ("publish", damage_record),
+    ],
+)
+def test_copies_that_were_damaged_are_made_anew(devnet: Devnet, damage: Any, reads: str) -> None:
+    alice = devnet.create_account(fresh_handle())
+    publish(devnet, alice, Spectrum(1.0), "plasma")
+    client = devnet.client(alice)
+    found = Discovery(client)
+    found.bring([alice.handle])
+    assert names(found, "plasma") == ["plasma"]
+    for replica in (found._replica, client.reader.replica):
+        replica.close()
+    file = client.settings.cache / "repositories.sqlite"
+    with closing(sqlite3.connect(file)) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    damage(file)
+    index = AtmosphereIndex(client, data_store=PDSBlobStore(client))
+    if reads == "publish":
+        rows = atdata.write_samples([Spectrum(2.0)], str(client.settings.data / "serum.tar"))
+        index.insert_dataset(rows, name="serum")
+    if reads == "load":
+        assert index.get_dataset(f"@{alice.handle}/plasma").name == "plasma"
+        assert [entry.name for entry in index.list_datasets(alice.handle)] == ["plasma"]
+    found = Discovery(client)
+    found.bring([alice.handle], fresh=0)
+    assert names(found, "plasma") == ["plasma"]
+    assert names(found, "serum") == ["serum"] * (reads == "publish")

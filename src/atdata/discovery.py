@@ -6,16 +6,15 @@ import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 from atdata.atmosphere import AtmosphereClient
 from atdata.atmosphere.trust import policy_in_force
-from atdata.atproto.syntax import Did, Handle, typed_identifier
-from atdata.databases import open_connection
-from atdata.errors import AtdataError
+from atdata.atproto.syntax import AtUri, Did, Handle, typed_identifier
+from atdata.errors import AtdataError, ProofError
 from atdata.progress import progress
-from atdata.replica import KeptIdentity, Replica, Writing, keep_identity
-from atdata.replica.replica import REPOSITORIES
-from atdata.replica.tables import TABLES
+from atdata.replica import KeptIdentity, Writing, keep_identity, open_replica
+from atdata.replica.mending import forget_damaged
 from atdata.search import TABLES as SEARCH_TABLES
 from atdata.search import Question, SearchAnswer, SearchIndex, search
 from atdata.trust import TABLES as TRUST_TABLES
@@ -35,11 +34,13 @@ class BroughtRepository:
         repo: the DID or handle that was given.
         did: the account; `None` where it could not be found.
         error: the reason why its newest commit could not be had; then what was known of it before is searched.
+        known: whether anything is known of it.
     """
 
     repo: Did | Handle
     did: Did | None
     error: AtdataError | None = None
+    known: bool = True
 
 
 class Discovery:
@@ -51,9 +52,7 @@ class Discovery:
 
     def __init__(self, client: AtmosphereClient) -> None:
         self._client, self._index = client, SearchIndex()
-        where = client.settings.cache / REPOSITORIES
-        tables = [TABLES, TRUST_TABLES, SEARCH_TABLES]
-        self._replica = Replica(open_connection(where, tables, what="the copy of repositories", durable=False))
+        self._replica = open_replica(client.settings.cache, [TRUST_TABLES, SEARCH_TABLES])
 
     def bring(self, repos: Iterable[str], fresh: float = FRESH) -> list[BroughtRepository]:
         """Bring copies of repositories to their newest commits, several at a time.
@@ -97,7 +96,7 @@ class Discovery:
 
             self._replica.write(note)
         except AtdataError as error:
-            return BroughtRepository(name, did, error)
+            return BroughtRepository(name, did, error, known=did is not None and self._holds(did))
         return BroughtRepository(name, did)
 
     def _read_labelers(self, fresh: float) -> None:
@@ -125,6 +124,12 @@ class Discovery:
         of = KeptIdentity.of_account if isinstance(name, Did) else KeptIdentity.of_handle
         return self._replica.read(lambda reading: of(reading, name))  # type: ignore[arg-type]
 
+    def _holds(self, did: Did) -> bool:
+        try:
+            return self._replica.read(lambda reading: reading.account(did).tree_head()) is not None
+        except AtdataError:
+            return False
+
     def _looked_at(self, did: Did) -> int:
         found = "SELECT looked_at FROM replica_accounts WHERE did = ?"
         return int(self._replica.read(lambda reading: reading.sql.first(found, did))[0])
@@ -144,15 +149,23 @@ class Discovery:
         Raises:
             UsageError: the question is too long, or a value in it is none of its key's; or the cursor is none.
             IdentifierError: a verifier is no DID.
+            ProofError: what was found is damaged, and its repository is not.
         """
         question = Question.parse(text)
         own = verifiers is not None
         trusted = [VerifierList.of(verifiers or ())] if own else lists_of(policy_in_force(self._client))
-        while self._replica.write(self._catch_up):
-            pass
-        return self._replica.read(
-            lambda reading: search(reading.sql, question, limit=limit, cursor=cursor, trusted=trusted)
-        )
+        while True:
+            while self._replica.write(self._catch_up):
+                pass
+            try:
+                return self._replica.read(
+                    lambda reading: search(reading.sql, question, limit=limit, cursor=cursor, trusted=trusted)
+                )
+            except ProofError as error:  # somebody else has changed the file; each turn one copy less is damaged
+                did = Did(AtUri(str(error.uri)).authority)
+                if not self._replica.write(partial(forget_damaged, did=did)):
+                    raise
+                self.bring([did], fresh=0)  # where that is not possible now it is not found
 
     def _catch_up(self, writing: Writing) -> bool:
         return self._index.follow_log(writing.sql) or self._index.catch_up(writing.sql)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from atdata.appview import operator
-from atdata.errors import NotFoundError
+from atdata.atproto.syntax import AtUri
+from atdata.errors import NotFoundError, ProofError
 from atdata.replica import Replica
 from atdata.replica.tables import COLLECTIONS
 from atdata.testing import Devnet
@@ -90,6 +91,27 @@ def test_a_repository_is_fetched_anew_where_what_is_kept_is_lost(replica: Replic
         assert replica.read(lambda reading: reading.sql.first("SELECT count(*) FROM replica_nodes"))[0] > 0
         writer.tell({A: None})
         until_shown(replica, writer.shown(B))
+
+
+def test_a_record_that_is_damaged_is_fetched_anew(replica: Replica, net: Devnet, writer: Writer) -> None:
+    with ingesting(replica, net, writer.upstream.url):
+        until_begun(replica)
+        writer.tell({A: entry("a"), B: entry("b")})
+        until_shown(replica, writer.shown(A, B))
+        uri = AtUri(f"at://{writer.did}/{A}")
+        found = replica.read(lambda reading: reading.get(uri))
+        assert found is not None
+        assert found.block is not None
+        damaged = found.block[:-1] + b"?"
+        damage = "UPDATE replica_records SET block = ? WHERE id = ?"
+        replica.write(lambda writing: writing.sql.run(damage, damaged, found.number) and None)
+        with pytest.raises(ProofError):
+            replica.read(lambda reading: reading.get(uri))
+        operator.reindex(replica, writer.did)
+        until_shown(replica, writer.shown(A, B))
+        again = replica.read(lambda reading: reading.get(uri))
+        assert again is not None
+        assert again.block == found.block
 
 
 def test_what_is_derived_can_be_made_again(replica: Replica, net: Devnet, writer: Writer) -> None:

@@ -97,7 +97,7 @@ def test_positions_are_found_far_away():
         assert sum(counts) == position
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=25)
 @given(WEIGHTS, st.data())
 def test_turns_are_found(weights, data):
     found = shares_of(*weights)

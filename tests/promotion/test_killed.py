@@ -1,6 +1,6 @@
 """A promotion of many shards that is killed again and again: one entry, and nothing is sent twice.
 
-With ATDATA_TEST_MANY=1 there are 400 of them, of which no record can list the manifests too; otherwise 90.
+With ATDATA_TEST_MANY=1 there are 400 of them, of which no record can list the manifests too; otherwise 48.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 MANY = os.environ.get("ATDATA_TEST_MANY") == "1"
-SHARDS = 400 if MANY else 90
+SHARDS = 400 if MANY else 48
 PROGRAM = """
 import sys
 from atdata.atmosphere import AtmosphereClient, PDSBlobStore

@@ -301,6 +301,27 @@ def test_the_first_so_many_are_the_newest_of_all_eras(replicas: Any) -> None:
     replica.read(ask)
 
 
+NOW = 1_790_000_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("said", "moment"),
+    [
+        ("2026-01-01T00:00:00Z", 1_767_225_600_000_000),
+        ("0000-01-01T00:00:00Z", -62_135_596_800_000_000),
+        ("1960-01-01T00:00:00Z", -315_619_200_000_000),
+        ("2999-01-01T00:00:00Z", NOW),
+        ("today", NOW),
+        (7, NOW),
+    ],
+)
+def test_a_record_is_as_old_as_it_says_but_never_newer_than_it_is(replicas: Any, said: Any, moment: int) -> None:
+    replica = replicas()
+    bring(replica, *Account().commit({f"{ENTRY}/a": entry("a", createdAt=said)}), now=NOW)
+    found = replica.read(lambda reading: reading.account(DID).all(ENTRY))
+    assert [record.sorted_at for record in found] == [moment]
+
+
 def test_an_account_that_is_not_active_is_hidden_and_comes_back(replicas: Any) -> None:
     replica = replicas()
     proven, blocks = Account().commit({f"{ENTRY}/a": entry("a")})

@@ -25,6 +25,9 @@ from atdata.shards import sets, transaction
 from atdata.shards.file_pattern import FilePattern
 from atdata.shards.transaction import TRANSACTION
 
+MANY = os.environ.get("ATDATA_TEST_MANY") == "1"
+READERS = ["glob", "open", "folder", "braces", "path", "writer"]
+
 
 @atdata.packable
 class Row:
@@ -370,11 +373,13 @@ def crashed(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("reader", ["glob", "open", "folder", "braces", "path", "writer"])
+@pytest.mark.parametrize("reader", READERS)
 def test_after_a_crash_at_any_call_who_comes_next_finds_one_whole_set(tmp_path, crashed, reader):
+    """Each reader comes after every third crash, and all of them together after each at least twice."""
     expected = {"braces": [OLD[:4], NEW], "path": [[2, 3], [102]]}.get(reader, [OLD, NEW])
     seen = []
-    for number, left in enumerate(crashed):
+    tried = list(enumerate(crashed))
+    for number, left in tried if MANY else tried[READERS.index(reader) % 3 :: 3]:
         folder = tmp_path / str(number)
         shutil.copytree(left, folder)
         match reader:

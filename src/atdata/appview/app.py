@@ -29,7 +29,9 @@ def make_app(service: AppViewService) -> Starlette:
         CORSMiddleware, allow_origins=["*"], allow_methods=["GET", "POST"], allow_headers=["*"], expose_headers=_EXPOSED
     )
     handlers: dict[Any, Any] = {HTTPException: _refused}
-    return Starlette(routes=[*queries.routes, *pages.routes], middleware=[cors], exception_handlers=handlers)
+    app = Starlette(routes=[*queries.routes, *pages.routes], middleware=[cors], exception_handlers=handlers)
+    app.router.redirect_slashes = False  # it would lead to whatever the request calls this host
+    return app
 
 
 def _refused(request: Request, error: HTTPException) -> Response:

@@ -15,6 +15,7 @@ from atdata.errors import NotFoundError, UsageError
 from atdata.replica import Replica, Statements, Writing, doubt_identity
 from atdata.replica.changes import log_bounds
 from atdata.replica.hiding import hide_record, show_record
+from atdata.replica.mending import forget_damaged
 from atdata.replica.statements import database_size
 from atdata.trust import (
     FollowedLabeler,
@@ -121,6 +122,7 @@ def reindex(replica: Replica, did: Did) -> None:
 
     def work(writing: Writing) -> None:
         _check_followed(writing.sql, did)
+        forget_damaged(writing, did)
         writing.sql.run("UPDATE replica_accounts SET root = NULL WHERE did = ?", did)
         doubt_identity(writing, did, "it is to be fetched anew")
         writing.sql.run(_AT_ONCE, did)

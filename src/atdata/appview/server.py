@@ -6,7 +6,9 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import quote
 
 from atdata.appview.xrpc.limits import LOOPBACK
 from atdata.errors import MissingExtraError, NetworkError, UsageError
@@ -118,7 +120,7 @@ class AppViewServer(WebServer):
     """The web server of a service.
 
     Args:
-        service: that answers.
+        service: that answers; without a DID it gets the did:web of its address.
         host: the address to listen on.
         port: 0 for one that is free.
         ended: is set once it serves no more.
@@ -127,12 +129,16 @@ class AppViewServer(WebServer):
     def __init__(
         self, service: AppViewService, host: str = "127.0.0.1", port: int = 0, ended: threading.Event | None = None
     ) -> None:
-        def make(_: str) -> Any:
+        def make(url: str) -> Any:
             from atdata.appview.app import make_app
 
-            return make_app(service)
+            return make_app(service if service.did else replace(service, did=_did(url)))
 
         super().__init__(make, "serving an AppView", host, port, ended, service.proxies)
+
+
+def _did(url: str) -> str:
+    return f"did:web:{quote(url.partition('://')[2], safe='.-')}"
 
 
 def _listening(host: str, port: int) -> socket.socket:

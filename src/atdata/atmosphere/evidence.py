@@ -7,7 +7,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -24,7 +24,14 @@ from atdata.atproto.repo.commit import Commit
 from atdata.atproto.repo.proof import ProvenCommit, prove_commit
 from atdata.atproto.syntax import AtUri, Did, Handle, Tid, typed_identifier
 from atdata.atproto.verify import Evidence, VerifiedIdentity, VerifiedRecord, verify_identity, verify_record
-from atdata.errors import IdentityError, LexiconError, NetworkError, NotFoundError, RollbackError, UsageError
+from atdata.errors import (
+    IdentityError,
+    LexiconError,
+    NetworkError,
+    NotFoundError,
+    RollbackError,
+    UsageError,
+)
 from atdata.files import atomic_file, disk_errors, write_all
 from atdata.index import NamedRecords
 from atdata.json_reader import read_json
@@ -32,11 +39,14 @@ from atdata.records import Listing, Malformed, Record
 from atdata.records.address import AUTHORITY
 from atdata.records.nsids import collections
 from atdata.replica import AccountReading, Reading, Replica, ReplicaCopy, StoredRecord, open_replica
+from atdata.replica.mending import with_whole_copy
 from atdata.replica.replica import REPOSITORIES
+from atdata.replica.writing import Status
 from atdata.settings import Settings
 from atdata.transport import Transport
 
 R = TypeVar("R", bound=Record)
+T = TypeVar("T")
 
 IDENTITY_SECONDS = 300.0
 """The time for which a verified identity is used again."""
@@ -227,10 +237,30 @@ class EvidenceReader:
         def check(proven: ProvenCommit) -> None:
             self._seen_commits.check(identity.did, proven.commit, before)
 
-        proven = self.transport.run(fetch_update(identity, ReplicaCopy(self.replica, identity.did, check=check)))
+        def update() -> ProvenCommit:
+            return self.transport.run(fetch_update(identity, ReplicaCopy(self.replica, identity.did, check=check)))
+
+        try:
+            proven = with_whole_copy(self.replica, identity.did, update)
+        except NotFoundError:
+            self._show(identity.did, self._is_active(identity))
+            raise
+        self._show(identity.did, True)
         if remember and (before is None or proven.commit.rev > before.rev):
             self._seen_commits.remember(identity.did, proven.commit)
         return proven
+
+    def _is_active(self, identity: VerifiedIdentity) -> bool:
+        with suppress(NotFoundError):
+            return self.transport.run(fetch_active(identity))
+        return False
+
+    def _show(self, did: Did, active: bool) -> None:
+        """Show what is held of an account, or hide it."""
+        if self.replica.read(lambda reading: reading.account(did).is_shown()) != active:
+            moment = time.time_ns() // 1000
+            status: Status = "active" if active else "deactivated"
+            self.replica.write(lambda writing: writing.set_status(did, status, moment))
 
     def remember(self, proven: ProvenCommit) -> None:
         """Remember a commit that was verified, so that no older one is believed later."""
@@ -261,14 +291,17 @@ class EvidenceReader:
     def _ask(self, who: str, question: Callable[[AccountReading], list[StoredRecord]]) -> Listing[Any]:
         """Records from the copy of an account's repository, which is brought to its newest commit first, with evidence."""
         identity = self.identity(who)
-        self.follow(identity)
 
         def work(reading: Reading) -> tuple[list[StoredRecord], Mapping[str, bytes]]:
             copy = reading.account(identity.did)
             rows = question(copy)
             return rows, copy.proofs([row.key for row in rows])
 
-        rows, cars = self.replica.read(work)
+        def read() -> tuple[list[StoredRecord], Mapping[str, bytes]]:
+            self.follow(identity)
+            return self.replica.read(work)
+
+        rows, cars = with_whole_copy(self.replica, identity.did, read)
         return parsed(rows, lambda row: Evidence(row.uri, identity.evidence, cars[row.key]))
 
     def named(self, who: str, kind: type[R], name: str) -> NamedRecords[R]:

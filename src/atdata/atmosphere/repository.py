@@ -12,6 +12,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 from atdata.atmosphere.evidence import EvidenceReader, named, parsed
@@ -37,6 +38,7 @@ from atdata.records import Entry, Label, Listing, Record, check_outgoing
 from atdata.records.nsids import collections
 from atdata.records.public import check_public
 from atdata.replica import AccountReading, Reading
+from atdata.replica.mending import with_whole_copy
 from atdata.settings import STRICT, Settings
 
 R = TypeVar("R", bound=Record)
@@ -141,7 +143,12 @@ class Repository:
         """
         proven = self._reader.follow(self._reader.identity(self.did))
         replica = self._reader.replica
-        return State(self.did, proven.cid, lambda work: replica.read(lambda reading: work(reading.account(self.did))))
+
+        def ask(work: Callable[[AccountReading], T]) -> T:
+            read = partial(replica.read, lambda reading: work(reading.account(self.did)))
+            return with_whole_copy(replica, self.did, read, self.read)
+
+        return State(self.did, proven.cid, ask)
 
     def transact(self, decide: Callable[[State], Decision[T]], settings: Settings = STRICT) -> T:
         """Make true what a decision says, on the very state that it was made on.
@@ -160,11 +167,16 @@ class Repository:
         """
         seen: ProvenCommit | None = None
         patient_until, tries = time.monotonic() + PATIENCE, 0
+
+        def decided() -> tuple[ProvenCommit, Decision[T]]:
+            nonlocal seen
+            # Remembered in the end: what delays the write lets others come between.
+            seen = self._reader.follow(self._reader.identity(self.did), remember=False)
+            return seen, self._decide(seen.cid, decide)
+
         try:
             while True:
-                # Remembered in the end: what delays the write lets others come between.
-                seen = self._reader.follow(self._reader.identity(self.did), remember=False)
-                decision = self._decide(seen.cid, decide)
+                seen, decision = with_whole_copy(self._reader.replica, self.did, decided)
                 if not decision.writes or self._write(decision, seen.cid, settings, patient_until):
                     return decision.result
                 # Those who failed together, and those who write in a steady rhythm, are met at another moment.

@@ -62,7 +62,9 @@ def search(
         raise brought[0].error  # type: ignore[misc]  # there is one
     for item in brought:
         if item.error is not None:
-            note(f"{item.repo}: {item.error.what}; what is known of it is from before")
+            why = f"{item.error.what}: {item.error.actual}" if item.error.actual else item.error.what
+            known = "what is known of it is from before" if item.known else "nothing is known of it"
+            note(f"{item.repo}: {why}; {known}")
     answer = found.search(" ".join(question or ()), limit=limit, cursor=cursor, verifiers=verifier or None)
     if json:
         say_json(_as_data(found, answer, brought))

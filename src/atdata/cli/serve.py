@@ -35,7 +35,9 @@ def serve(
     ] = None,
     did: Annotated[str | None, typer.Option(help="The service's DID; did:web of its address by default.")] = None,
     contact: Annotated[str, typer.Option(help="How you are reached: a web address that the pages show.")] = "",
-    rate: Annotated[float, typer.Option(help="Questions a second that one address may ask; 0 for any.", min=0)] = 20.0,
+    rate: Annotated[
+        float, typer.Option(help="Questions a second that one address may ask; 0 for any.", min=0, max=1e6)
+    ] = 20.0,
     preview_bytes: Annotated[
         str, typer.Option(help="What may be fetched to show samples of one dataset, such as 32MB; 0 shows none.")
     ] = "32MB",
@@ -64,7 +66,7 @@ def serve(
         log_lines()
         service = AppViewService(
             replica,
-            did or _did(host, port),
+            did or "",
             fetcher=MarkingFetcher(replica) if following.ingester else None,
             limit=RateLimit(rate, max(1, int(20 * rate))),
             ingest=following.ingester,
@@ -88,7 +90,3 @@ def _address(text: str) -> tuple[str, int]:
     if not colon or not port.isdecimal() or int(port) > 65_535:
         raise UsageError("not an address to listen on", expected="HOST:PORT", actual=text)
     return host.removeprefix("[").removesuffix("]"), int(port)
-
-
-def _did(host: str, port: int) -> str:
-    return f"did:web:{host.replace(':', '%3A')}%3A{port}"

@@ -15,7 +15,12 @@ from atdata.redaction import Secret, revealed
 
 
 def open_connection(
-    where: str | Path, tables: Sequence[SqlTables], *, what: str = "the database", durable: bool = True
+    where: str | Path,
+    tables: Sequence[SqlTables],
+    *,
+    what: str = "the database",
+    durable: bool = True,
+    disposable: bool = False,
 ) -> SqlConnection:
     """A connection to the database at an address; nothing is dialled before it is used.
 
@@ -25,6 +30,7 @@ def open_connection(
         what: what errors call it.
         durable: whether what was written is on disk when a call returns; else the last of it may be lost where the machine
             fails, none of it by half.
+        disposable: whether all of it can be had again, so that a file that is damaged is removed, and made anew.
 
     Raises:
         UsageError: no such database can be there.
@@ -32,7 +38,7 @@ def open_connection(
     file = _file(where, what)
     if file is None:
         return PostgresConnection(Secret(str(revealed(where))), tables, what=what, durable=durable)
-    return SqliteConnection(file, tables, what=what, durable=durable)
+    return SqliteConnection(file, tables, what=what, durable=durable, disposable=disposable)
 
 
 def is_there(where: str | Path, *, what: str = "the database") -> bool:

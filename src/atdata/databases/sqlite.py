@@ -18,6 +18,7 @@ T = TypeVar("T")
 _WAIT = 60.0  # seconds for other processes to finish what they write
 _READERS = 16  # at a time, of the threads of a process
 _NOT_WRITABLE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _DIALECT = Dialect(
     name="sqlite",
     mark="?",
@@ -43,17 +44,24 @@ class SqliteConnection:
         what: what errors call it.
         durable: whether what was written is on disk when a call returns; else the last of it may be lost where the machine
             fails, none of it by half.
+        disposable: whether all of it can be had again, so that a file that is damaged is removed, and made anew.
     """
 
     dialect = _DIALECT
 
     def __init__(
-        self, path: Path, tables: Sequence[SqlTables], *, what: str = "the database", durable: bool = True
+        self,
+        path: Path,
+        tables: Sequence[SqlTables],
+        *,
+        what: str = "the database",
+        durable: bool = True,
+        disposable: bool = False,
     ) -> None:
         self.path = path
         self._tables = tuple(tables)
         self._what = what
-        self._durable = durable
+        self._durable, self._disposable = durable, disposable
         self._begin()
 
     def _begin(self) -> None:
@@ -61,10 +69,13 @@ class SqliteConnection:
         self._writer: Pool[_Connection] = Pool(1, at_fork=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _opened, (self.path, self._tables, self._what, self._durable)
+        return _opened, (self.path, self._tables, self._what, self._durable, self._disposable)
 
     def read(self, work: Callable[[Any], T], *, one: bool = False) -> T:
         """See `SqlConnection`."""
+        return self._whole(lambda: self._read(work, one))
+
+    def _read(self, work: Callable[[Any], T], one: bool) -> T:
         with whole_at_forks():
             try:
                 try:
@@ -81,6 +92,9 @@ class SqliteConnection:
         self, work: Callable[[Any], T], *, one: bool = False, violated: Callable[[], Exception] | None = None
     ) -> T:
         """See `SqlConnection`."""
+        return self._whole(lambda: self._write(work, one, violated))
+
+    def _write(self, work: Callable[[Any], T], one: bool, violated: Callable[[], Exception] | None) -> T:
         try:
             with whole_at_forks(), self._taken(self._writer, self._connect) as db:
                 done = self._done(db, work, None if one else "BEGIN IMMEDIATE")
@@ -91,6 +105,22 @@ class SqliteConnection:
             if violated and isinstance(error, sqlite3.IntegrityError):
                 raise violated() from error
             raise self._failed(error) from error
+
+    def _whole(self, work: Callable[[], T]) -> T:
+        """Do something; where the file is damaged and can be had again, with a new one."""
+        before = _identity(self.path)
+        try:
+            return work()
+        except StorageError as error:
+            if not (self._disposable and isinstance(cause := error.__cause__, sqlite3.Error)):
+                raise
+            if _code(cause) not in _DAMAGED:
+                raise
+            self.close()
+            if _identity(self.path) == before:  # else somebody has made it anew already
+                for suffix in ("-wal", "-shm", ""):  # the log first: it must not be taken for that of the new file
+                    self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+            return work()
 
     def identity(self) -> str:
         """See `SqlConnection`."""
@@ -222,8 +252,8 @@ class _Connection(sqlite3.Connection):
         super().close()
 
 
-def _opened(path: Path, tables: Sequence[SqlTables], what: str, durable: bool) -> SqliteConnection:
-    return SqliteConnection(path, tables, what=what, durable=durable)
+def _opened(path: Path, tables: Sequence[SqlTables], what: str, durable: bool, disposable: bool) -> SqliteConnection:
+    return SqliteConnection(path, tables, what=what, durable=durable, disposable=disposable)
 
 
 @contextmanager

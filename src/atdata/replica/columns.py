@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
 
 from atdata.atproto.cid import Cid
-from atdata.atproto.formats import parse_datetime
+from atdata.atproto.formats import check_datetime, parse_datetime
 from atdata.atproto.syntax import AtUri, Did
 from atdata.errors import AtdataError, IdentifierError
 from atdata.records import (
@@ -29,6 +30,8 @@ Validity: TypeAlias = Literal["valid", "older", "invalid"]
 """The form of a record: of today, of an older era, or none of its collection."""
 
 KINDS: dict[str, type[Record]] = {str(kind.NSID): kind for kind in (Entry, Schema, Label, LensRecord, LensVerification)}
+
+_EARLIEST = int(datetime(1, 1, 1, tzinfo=UTC).timestamp() * 1_000_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +115,14 @@ def blobs_of(entry: Entry) -> list[Blob]:
 
 
 def _moment(text: Any) -> int | None:
-    """Microseconds since 1970 of what should be a datetime."""
-    try:
-        return int(parse_datetime(text).timestamp() * 1_000_000) if isinstance(text, str) else None
-    except (IdentifierError, OverflowError, ValueError):
+    """Microseconds since 1970 of what should be a datetime; of the year 0, which Python does not have, the year 1's."""
+    if not isinstance(text, str):
         return None
+    try:
+        check_datetime(text)
+    except IdentifierError:
+        return None
+    try:
+        return int(parse_datetime(text).timestamp() * 1_000_000)
+    except IdentifierError:
+        return _EARLIEST if text.startswith("0000") else None

@@ -80,6 +80,11 @@ class AccountReading:
         found = HeadRow.read(self.sql, self.did)
         return None if found is None or found.head is None or found.root is None else Commit.decode(found.head)
 
+    def is_shown(self) -> bool:
+        """True if the account is active, so that what it has is shown."""
+        found = self.sql.first("SELECT 1 FROM replica_accounts WHERE did = ? AND status = 'active'", self.did)
+        return found is not None
+
     def get(self, key: str) -> StoredRecord | None:
         """The record at a key of its tree."""
         return next(iter(self._all(f"WHERE a.did = ? AND r.key = ? AND {SHOWN}", self.did, key.encode())), None)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from atdata.databases import SqlConnection, open_connection
+from atdata.databases import SqlConnection, SqlTables, open_connection
 from atdata.replica.reading import Reading
 from atdata.replica.statements import Statements
 from atdata.replica.tables import TABLES
@@ -48,6 +48,14 @@ class Replica:
         return Statements(cursor, self._connection.dialect)
 
 
-def open_replica(folder: Path) -> Replica:
-    """The replica in a cache folder, which all processes of a user share. All of it can be fetched again."""
-    return Replica(open_connection(folder / REPOSITORIES, [TABLES], what="the copy of repositories", durable=False))
+def open_replica(folder: Path, tables: Sequence[SqlTables] = (), derivations: Sequence[Derivation] = ()) -> Replica:
+    """The replica in a cache folder, which all processes of a user share. All of it can be fetched again.
+
+    Args:
+        folder: of the cache.
+        tables: what else is in its database.
+        derivations: as of `Replica`.
+    """
+    what = "the copy of repositories"
+    connection = open_connection(folder / REPOSITORIES, [TABLES, *tables], what=what, durable=False, disposable=True)
+    return Replica(connection, derivations)

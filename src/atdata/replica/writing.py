@@ -169,7 +169,7 @@ class Writing:
                 return Moved(was_there=True)
         known = KnownBlocks(self.sql, head.account, brought)
         found = diff(head.root, commit.data, known, PREFIXES)
-        operations = found.operations if head.root else self._against_rows(head.account, found.operations)
+        operations = found.operations if head.root else against_rows(self.sql, head.account, found.operations)
         lacking = [cid for _, cid, _ in map(_parts, operations) if cid and cid.codec == "dag-cbor" and cid not in known]
         if missing := (*found.missing, *dict.fromkeys(lacking)):
             return Moved(missing=missing)
@@ -183,14 +183,6 @@ class Writing:
         for derivation in self._derivations:
             derivation.apply(self.sql, head.account, changes)
         return Moved(tuple(changes))
-
-    def _against_rows(self, account: int, listed: Sequence[Operation]) -> tuple[Operation, ...]:
-        """The changes from the records that are held to those of a whole tree."""
-        held = self.sql.all("SELECT key, cid FROM replica_records WHERE account = ?", account)
-        rows = {bytes(key).decode(): Cid.from_bytes(cid) for key, cid in held}
-        there = {operation.key: operation.cid for operation in listed}
-        found = [Operation(key, there.get(key), rows.get(key)) for key in sorted({*rows, *there})]
-        return tuple(operation for operation in found if operation.cid != operation.prev)
 
     def _write_tree(self, head: HeadRow, proven: ProvenCommit, found: Difference, known: KnownBlocks) -> None:
         if head.root is None:
@@ -334,7 +326,7 @@ class Writing:
         account = self.head(did).account
         changes = [
             self._write(account, operation, Tid.from_microseconds(0), KnownBlocks(self.sql, account, {}), did, now)
-            for operation in self._against_rows(account, ())
+            for operation in against_rows(self.sql, account, ())
         ]
         self.sql.run("DELETE FROM replica_nodes WHERE account = ?", account)
         self.sql.run("UPDATE replica_accounts SET rev = NULL, root = NULL, head = NULL WHERE id = ?", account)
@@ -342,6 +334,15 @@ class Writing:
         for derivation in self._derivations:
             derivation.apply(self.sql, account, changes)
         return tuple(changes)
+
+
+def against_rows(sql: Statements, account: int, listed: Sequence[Operation]) -> tuple[Operation, ...]:
+    """The changes from the records that are held to those of a whole tree."""
+    held = sql.all("SELECT key, cid FROM replica_records WHERE account = ?", account)
+    rows = {bytes(key).decode(): Cid.from_bytes(cid) for key, cid in held}
+    there = {operation.key: operation.cid for operation in listed}
+    found = [Operation(key, there.get(key), rows.get(key)) for key in sorted({*rows, *there})]
+    return tuple(operation for operation in found if operation.cid != operation.prev)
 
 
 def _parts(operation: Operation) -> tuple[str, Cid | None, Cid | None]:

@@ -90,6 +90,9 @@ class SearchIndex:
         keys: dict[int, dict[int, str]] = {}
         gone: dict[int, dict[int, bool]] = {}
         for _, account, record, key, action in rows:
+            if not bytes(key):  # all of an account
+                self.show(sql, account, action == "show")
+                continue
             keys.setdefault(account, {})[record] = bytes(key).decode()
             gone.setdefault(account, {})[record] = action == "delete"
         for account, of_account in keys.items():

@@ -102,7 +102,10 @@ class XrpcEndpoints:
         except QueryFailure as failure:
             response = _failed(failure)
         except AtdataError as error:
-            response = _failed(QueryFailure.of(error) or _fault(method, error))
+            failed = QueryFailure.of(error) or _fault(method, error)
+            if failed.status >= 500:
+                log.warning("no answer", extra={"facts": {"method": method, "error": str(error)}})
+            response = _failed(failed)
         except Exception as error:  # noqa: BLE001  a fault of ours: it is logged, and nobody else sees it
             response = _failed(_fault(method, error))
         seconds = time.monotonic() - began

@@ -35,11 +35,12 @@ class HandleBook(Protocol):
 
 
 class KeptHandleBook:
-    """The identities that a replica keeps."""
+    """The identities that a replica keeps; by a handle only accounts that are shown."""
 
     def of_handle(self, reading: Reading, handle: Handle) -> ProvenIdentity | None:
         """See `HandleBook`."""
-        return _proven(KeptIdentity.of_handle(reading, handle))
+        found = _proven(KeptIdentity.of_handle(reading, handle))
+        return None if found is None or not reading.account(found.did).is_shown() else found
 
     def of_account(self, reading: Reading, did: Did) -> ProvenIdentity | None:
         """See `HandleBook`."""
