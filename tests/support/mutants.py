@@ -147,7 +147,6 @@ MUTANTS = [
     Mutant("reconciling", "if proven.commit.rev > latest:", "if False:", "of_the_future"),
     Mutant("listing", "if cursor is None and collection:", "if False:", "relay_lists"),
     Mutant("listing", "if not with_all or self._has_ours(upstream, did):", "if True:", "one_by_one"),
-    Mutant("listing", "while not self._wait(stopping):", "while not stopping.is_set():", "list_without_end"),
     Mutant("reconciling", "and mark.reason in HINTS and", "and False and", "turns_out_to_have_nothing"),
     Mutant("reconciling", "if error.what != TOMBSTONED:", "if True:", "identity_that_was_ended"),
     Mutant("reconciling", "writing.sql.run(gone, writing.head(mark.did).account)", "pass", "identity_that_was_ended"),
