@@ -24,7 +24,7 @@ from atdata import Doc
 from atdata.atmosphere import AtmosphereIndex, PDSBlobStore
 from atdata.local import LocalIndex
 from support.appviews import Asker, Said
-from support.browsers import browser, opened
+from support.browsers import browser, opened, violations
 from support.networks import Devnet, fresh_handle
 
 
@@ -237,6 +237,14 @@ def test_a_published_dataset_is_verified_and_shown(devnet: Devnet, folder: Path)
             assert "Each was verified" in shown
             assert shown.count("data:image/png;base64,") == 8
             assert 'href="/at/' not in shown
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(leaves: Asker, scheme: str):
+    with browser() as chromium, opened(chromium, leaves.url, color_scheme=scheme, bypass_csp=True) as tab:
+        for path in ("/", "/samples?from=24", "/samples/1"):
+            tab.goto(leaves.url + path)
+            assert violations(tab) == []
 
 
 def test_people_look_at_pictures_and_go_through_samples(leaves: Asker):

@@ -1,30 +1,25 @@
-"""A real browser, the Chromium that is installed, driven by Playwright."""
+"""A real browser, and pages in it that complain of nothing."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+from support.absent import AXE, browser_unavailable
 
 
 @contextmanager
 def browser() -> Iterator[Any]:
     """A browser; skips, with the reason, where there is none."""
-    if CHROMIUM is None:
-        pytest.skip("Chromium is not installed here")
-    from playwright.sync_api import sync_playwright
+    if reason := browser_unavailable():
+        pytest.skip(reason)
+    from support.sites import browsing
 
-    with sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        try:
-            yield opened
-        finally:
-            opened.close()
+    with browsing() as found:
+        yield found
 
 
 @contextmanager
@@ -35,7 +30,20 @@ def opened(opened_browser: Any, url: str, **context: Any) -> Iterator[Any]:
         page = visit.new_page()
         page.on("console", lambda said: complaints.append(said.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("requestfailed", lambda request: complaints.append(request.url[:100]))
+        page.on("requestfailed", lambda request: complaints.extend(_failures(request)))
         page.goto(url)
         yield page
     assert complaints == []
+
+
+def _failures(request: Any) -> list[str]:
+    """The failure of a request, but for one that nobody waits for any more, because the page was left."""
+    return [] if "ERR_ABORTED" in str(request.failure) else [f"{request.failure}: {request.url[:100]}"]
+
+
+def violations(page: Any) -> list[tuple[str, str]]:
+    """What axe finds wrong with a page for those who do not see it, or not well. Its context must pass by the page's policy."""
+    page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+    page.evaluate(AXE.read_text("utf-8"))
+    found = page.evaluate("axe.run({resultTypes: ['violations']})")["violations"]
+    return [(each["id"], each["nodes"][0]["html"][:200]) for each in found]
