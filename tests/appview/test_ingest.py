@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from atdata.appview import operator
-from atdata.appview.ingest import Ingester
+from atdata.appview.ingest import Ingester, batch
 from atdata.appview.ingest.batch import Batch, FrameRead, verify_commits
 from atdata.appview.ingest.rejected import KEPT, Rejected
 from atdata.atproto.events import AccountEvent, IdentityEvent, SyncEvent, UnknownEvent
@@ -404,3 +404,24 @@ def test_an_upstream_is_the_root_of_a_server(replica: Replica, net: Devnet, text
 
     with pytest.raises((UsageError, AddressError)):
         Ingester(replica, [text], settings_of(net))
+
+
+def test_news_of_an_account_have_it_tried_again_soon(
+    replica: Replica, net: Devnet, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, "NEWS", 100_000)
+    refuse = [True]
+
+    def refused(request: Request, answer: Answer) -> Answer:
+        is_asked = refuse[0] and "getRepoStatus" in request.path
+        return Answer(503, b"{}") if is_asked else answer
+
+    net.tell(refused)
+    slow = replace(PACE, retry_seconds=10_000.0)
+    with ingesting(replica, net, writer.upstream.url, pace=slow) as ingester:
+        until_begun(replica)
+        writer.tell({A: entry("a")})
+        until(lambda: ingester.counted["failed comparisons"] == 1)
+        refuse[0] = False
+        writer.upstream.emit(IdentityEvent(0, writer.did))
+        until_shown(replica, writer.shown(A))

@@ -81,8 +81,8 @@ def keep_identity(writing: Writing, identity: VerifiedIdentity, checked_at: int)
     sql.run(insert, account, *values)
 
 
-def doubt_identity(writing: Writing, did: Did, reason: str) -> None:
-    """Note that an account's identity may have changed, and mark its repository."""
+def doubt_identity(writing: Writing, did: Did, reason: str, by: int | None = None) -> None:
+    """Note that an account's identity may have changed, and mark its repository (`Writing.mark_behind`)."""
     account = writing.head(did).account
     writing.sql.run("UPDATE replica_identities SET checked_at = 0 WHERE account = ?", account)
-    writing.mark_behind(did, reason)
+    writing.mark_behind(did, reason, by)

@@ -234,11 +234,19 @@ class Writing:
         rows = [(now, c.action, account, c.key.encode(), c.number, c.cid and bytes(c.cid)) for c in changes]
         self.sql.run_each(_LOG, rows)
 
-    def mark_behind(self, did: Did, reason: str) -> None:
-        """Note that a repository must be compared with its own server; the reason that was first given stays."""
+    def mark_behind(self, did: Did, reason: str, by: int | None = None) -> None:
+        """Note that a repository must be compared with its own server; the reason that was first given stays.
+
+        Args:
+            did: whose.
+            reason: why.
+            by: the moment at which it is tried again at the latest, however often that failed before.
+        """
         account = self.head(did).account
         update = "UPDATE replica_accounts SET behind = COALESCE(behind, ?), marks = marks + 1 WHERE id = ?"
         self.sql.run(update, reason, account)
+        if by is not None:
+            self.sql.run("UPDATE replica_accounts SET next_try = ? WHERE id = ? AND next_try > ?", by, account, by)
 
     def is_marked(self, did: Did, marks: int) -> bool:
         """True if a repository was marked as often as that, and not again since; it is locked."""

@@ -23,6 +23,8 @@ from atdata.errors import ProofError
 from atdata.replica import Reading, Statements, Writing, doubt_identity
 from atdata.replica.tables import COLLECTIONS
 
+NEWS = 10 * 1_000_000
+"""Microseconds after news of an account in which it is compared again, however often that failed before."""
 AHEAD = 300 * 1_000_000
 """Microseconds by which the clock of a server may be ahead of ours."""
 
@@ -174,7 +176,7 @@ class Batch:
                     self._mark(event.did, "its server says that it is to be compared")
             case IdentityEvent() as event:
                 if not is_blocked(self._writing, event.did):
-                    doubt_identity(self._writing, event.did, "its identity may have changed")
+                    doubt_identity(self._writing, event.did, "its identity may have changed", self._moment + NEWS)
                     self.marked.add(event.did)
             case AccountEvent() as event:
                 self._account(read, event)
@@ -229,7 +231,7 @@ class Batch:
 
     def _mark(self, did: Did, reason: str) -> None:
         if not is_blocked(self._writing, did):
-            self._writing.mark_behind(did, reason)
+            self._writing.mark_behind(did, reason, self._moment + NEWS)
             self.marked.add(did)
             self.counted["marked"] += 1
 
