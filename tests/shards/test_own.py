@@ -224,6 +224,7 @@ WHAT_ELSE = {
     "manifest/build.py": "a manifest that was read as one",
     "atmosphere/publishing.py": "a journal, by the process that has written it and holds its lock",
     "cli/account.py": "a login that was read as one",
+    "databases/sqlite.py": "a database that its owner says can be had again, where it is damaged",
     "testing/services/home.py": "a file in a folder that `make_folder` made",
     "testing/devnet/devnet.py": "a temporary folder that it has just made",
 }

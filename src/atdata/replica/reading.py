@@ -104,14 +104,14 @@ class AccountReading:
         """
         found, left = list[StoredRecord](), limit
         for collection in sorted(collections(Nsid(kind)), reverse=True):  # by ranges of keys, which have an index
-            within = f"WHERE a.did = ? AND r.key > ? AND r.key < ? AND {SHOWN}"
+            within = f"WHERE a.did = ? AND r.key >= ? AND r.key < ? AND {SHOWN}"
             first, end = f"{collection}/".encode(), f"{collection}0".encode()
             if left is None:
                 found += self._all(f"{within} ORDER BY r.key DESC", self.did, first, end)
                 continue
             valid = f"{within} AND r.validity <> 'invalid' ORDER BY r.key DESC LIMIT ?"
             read = self._all(valid, self.did, first, end, left)
-            last = read[-1].key.encode() if read and len(read) == left else first
+            last = read[-1].key.encode() + b"\0" if read and len(read) == left else first
             passed = self._all(f"{within} AND r.validity = 'invalid'", self.did, last, end)
             found += sorted([*read, *passed], key=lambda record: record.key, reverse=True)
             left -= len(read)
