@@ -303,9 +303,11 @@ def test_who_does_not_exist_is_forgotten(replica: Replica, net: Devnet, writer: 
 
 def test_an_account_is_followed_once_it_is_added(replica: Replica, net: Devnet, writer: Writer) -> None:
     writer.write({A: entry("a")})
-    with ingesting(replica, net, writer.upstream.url):
+    with ingesting(replica, net, writer.upstream.url) as ingester:
         until_begun(replica)
         operator.add(replica, writer.did)
         until_shown(replica, writer.shown(A))
-        writer.tell({f"{FOREIGN[0]}/x": {"$type": FOREIGN[0]}, A: None})
+        writer.tell({f"{FOREIGN[0]}/x": {"$type": FOREIGN[0]}})
+        writer.tell({A: None})
         until_shown(replica, {})
+        assert ingester.counted["broken chains"] == 0

@@ -276,6 +276,7 @@ def test_a_frame_that_is_too_large_is_passed_over(replica: Replica, net: Devnet,
         writer.upstream.send(b"\xa2" + bytes(MAX_FRAME), writer.upstream.number)
         writer.tell({C: entry("c")})
         until_shown(replica, writer.shown(A, B, C))
+        until_heard(replica, writer.upstream)
         assert reasons(replica) == [f"frame: a frame is larger than {MAX_FRAME} bytes"]
 
 

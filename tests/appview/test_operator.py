@@ -10,6 +10,7 @@ from atdata.errors import NotFoundError, ProofError
 from atdata.replica import Replica
 from atdata.replica.tables import COLLECTIONS
 from atdata.testing import Devnet
+from atdata.testing.http import Answer, Request
 from support.histories import ENTRY, FOREIGN, OLD, entry, shown, stored
 from support.ingesting import Writer, ingesting, until, until_begun, until_shown
 from support.networks import fresh_handle
@@ -40,6 +41,7 @@ def test_what_a_relay_lists_is_followed_and_the_place_in_the_list_is_kept(
         until(lambda: {collection for collection, _ in upstream.asked} == set(COLLECTIONS))
     cursors = {collection: cursor for collection, cursor in upstream.asked if cursor}
     assert cursors == {ENTRY: "4"} or cursors == {ENTRY: "2"}
+    assert next(cursor for collection, cursor in upstream.asked if collection == ENTRY), "not from its beginning"
 
 
 @pytest.mark.parametrize(
@@ -74,10 +76,19 @@ def test_accounts_of_a_server_that_lists_no_collections_are_looked_at_one_by_one
     ours, foreign = net.create_account(fresh_handle()), net.create_account(fresh_handle())
     net.host(ours.did).write(ours.did, {A: entry("a")})
     net.host(foreign.did).write(foreign.did, {f"{FOREIGN[0]}/x": {"$type": FOREIGN[0]}})
+    fetched = set[str]()
+
+    def note(request: Request, answer: Answer) -> Answer:
+        if "sync.getRepo" in request.path:
+            fetched.add(request.param("did"))
+        return answer
+
+    net.tell(note)
     with ingesting(replica, net, "ws" + net.pds_url.removeprefix("http")):
         until(lambda: len(shown(replica)) == 1)
         until_begun(replica)
         assert operator.status(replica).accounts == {"active": 1}
+    assert fetched == {ours.did}
 
 
 def test_a_repository_is_fetched_anew_where_what_is_kept_is_lost(replica: Replica, net: Devnet, writer: Writer) -> None:

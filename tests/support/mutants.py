@@ -78,7 +78,7 @@ MUTANTS = [
     Mutant("batch", "if row is None or not row.is_past(event.rev, None):", "if True:", "without_history"),
     Mutant(
         "batch",
-        'doubt_identity(self._writing, event.did, "its identity may have changed")',
+        'doubt_identity(self._writing, event.did, "its identity may have changed", self._moment + NEWS)',
         'self._writing.mark_behind(event.did, "")',
         "handle_is_shown",
     ),
