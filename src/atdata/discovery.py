@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from atdata.atmosphere.trust import policy_in_force
 from atdata.atproto.syntax import AtUri, Did, Handle, typed_identifier
 from atdata.errors import AtdataError, ProofError
 from atdata.progress import progress
-from atdata.replica import KeptIdentity, Writing, keep_identity, open_replica
+from atdata.replica import KeptIdentity, Writing, keep_identity, now, open_replica
 from atdata.replica.mending import forget_damaged
 from atdata.search import TABLES as SEARCH_TABLES
 from atdata.search import Question, SearchAnswer, SearchIndex, search
@@ -79,9 +78,9 @@ class Discovery:
                 return list(pool.map(bring, wanted))
 
     def _bring(self, name: Did | Handle, fresh: float) -> BroughtRepository:
-        kept, now = self._kept(name), time.time_ns() // 1000
+        kept, moment = self._kept(name), now()
         did = None if kept is None else kept.did
-        if did is not None and 0 <= now - self._looked_at(did) < fresh * 1e6:
+        if did is not None and 0 <= moment - self._looked_at(did) < fresh * 1e6:
             return BroughtRepository(name, did)
         reader = self._client.reader
         try:
@@ -91,8 +90,8 @@ class Discovery:
             shown = reader.shown_handle(did)  # one that is proven, whatever the account was called by
 
             def note(writing: Writing) -> None:
-                keep_identity(writing, identity if shown is None else reader.identity(shown), now)
-                writing.looked(identity.did, now)
+                keep_identity(writing, identity if shown is None else reader.identity(shown), moment)
+                writing.looked(identity.did, moment)
 
             self._replica.write(note)
         except AtdataError as error:
@@ -102,7 +101,7 @@ class Discovery:
     def _read_labelers(self, fresh: float) -> None:
         """Read the labelers that the policy in force names, and let go of others. One that cannot be read leaves its labels."""
         policy = policy_in_force(self._client)
-        wanted, now = () if policy is None else policy.labelers, time.time_ns() // 1000
+        wanted, moment = () if policy is None else policy.labelers, now()
         known = {each.did: each for each in self._replica.read(lambda reading: labelers(reading.sql))}
 
         def choose(writing: Writing) -> None:
@@ -110,13 +109,13 @@ class Discovery:
                 unfollow(writing.sql, did)
             for did in wanted:
                 if did not in known:
-                    follow(writing.sql, did, "the policy names it", now)
+                    follow(writing.sql, did, "the policy names it", moment)
 
         if known.keys() != {*wanted}:
             self._replica.write(choose)
         reader = LabelerReader(self._replica, self._client.settings)
         for did in wanted:
-            if did not in known or not 0 <= now - known[did].read_at < fresh * 1e6:
+            if did not in known or not 0 <= moment - known[did].read_at < fresh * 1e6:
                 while reader.read(did):
                     pass
 

@@ -68,6 +68,8 @@ def test_what_cannot_be_served_is_said(tmp_path: Path) -> None:
         (["--database", "mysql://x"], 2),
         (["--preview-bytes", "many"], 2),
         (["--preview-bytes", "-1"], 2),
+        (["--did", "nope"], 2),
+        (["--rate", "inf"], 2),
     ):
         process = begin("--database", database, "--json", *arguments)
         out, _ = process.communicate(timeout=60)

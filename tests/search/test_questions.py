@@ -69,6 +69,20 @@ def test_a_schema_must_have_an_address() -> None:
         Question.parse("compatible:mnist")
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("kind:entry", "dataset, schema, lens"),
+        ("-kind:dataset,entry", "dataset, schema, lens"),
+        ("digests:maybe", "all, some, none"),
+        ("publisher:alice", "a DID"),
+    ],
+)
+def test_what_can_be_no_value_of_a_key_is_refused_and_it_is_said_what_can(text: str, expected: str) -> None:
+    with pytest.raises(UsageError, match=f"in a question[\\s\\S]*{expected}"):
+        Question.parse(f"retina {text}")
+
+
 def test_what_holds_no_word_asks_for_nothing() -> None:
     assert Question.parse("!!! ?").void
 

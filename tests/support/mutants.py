@@ -96,7 +96,7 @@ MUTANTS = [
     Mutant("applier", "position.cursor, position.written = position.cursor + 1, False", "pass", "too_large"),
     Mutant("applier", ' AND rewinds = ?"\n', ' AND rewinds <= ? + 99"\n', "read_again"),
     Mutant("applier", "batch.pass_over_large(too_large)", "pass", "too_large"),
-    Mutant("applier", "self._lease.check(writing.sql)\n", "pass\n", "lost_the_lease"),
+    Mutant("lease", "self._check(writing.sql)\n", "pass\n", "lost_the_lease"),
     Mutant(
         "upstream", "if cursor is None:  # nobody", "if False:  # nobody", "nobody_listened or one_by_one or is_applied"
     ),

@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from atdata.appview.ingest.accounts import Decision, decide
-from atdata.appview.ingest.lease import now
 from atdata.appview.ingest.rejected import Rejected
 from atdata.appview.ingest.upstream import upstream_url
 from atdata.atproto.syntax import AtUri, Did
 from atdata.errors import NotFoundError, UsageError
-from atdata.replica import Replica, Statements, Writing, doubt_identity
+from atdata.replica import Replica, Statements, Writing, doubt_identity, now
 from atdata.replica.changes import log_bounds
 from atdata.replica.hiding import hide_record, show_record
 from atdata.replica.mending import forget_damaged

@@ -38,7 +38,7 @@ from atdata.json_reader import read_json
 from atdata.records import Listing, Malformed, Record
 from atdata.records.address import AUTHORITY
 from atdata.records.nsids import collections
-from atdata.replica import AccountReading, Reading, Replica, ReplicaCopy, StoredRecord, open_replica
+from atdata.replica import AccountReading, Reading, Replica, ReplicaCopy, StoredRecord, now, open_replica
 from atdata.replica.mending import with_whole_copy
 from atdata.replica.replica import REPOSITORIES
 from atdata.replica.writing import Status
@@ -258,7 +258,7 @@ class EvidenceReader:
     def _show(self, did: Did, active: bool) -> None:
         """Show what is held of an account, or hide it."""
         if self.replica.read(lambda reading: reading.account(did).is_shown()) != active:
-            moment = time.time_ns() // 1000
+            moment = now()
             status: Status = "active" if active else "deactivated"
             self.replica.write(lambda writing: writing.set_status(did, status, moment))
 

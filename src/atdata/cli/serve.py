@@ -13,6 +13,7 @@ from atdata.appview.opening import open_appview
 from atdata.appview.previews import PublishedPreviews
 from atdata.appview.server import AppViewServer
 from atdata.appview.xrpc import LOOPBACK, AppViewService, MarkingFetcher, RateLimit, log_lines
+from atdata.atproto.syntax import Did
 from atdata.cli.ending import told_to_end
 from atdata.cli.options import Json, bytes_in
 from atdata.cli.output import announce
@@ -66,7 +67,7 @@ def serve(
         log_lines()
         service = AppViewService(
             replica,
-            did or "",
+            Did(did) if did else "",
             fetcher=MarkingFetcher(replica) if following.ingester else None,
             limit=RateLimit(rate, max(1, int(20 * rate))),
             ingest=following.ingester,

@@ -13,7 +13,7 @@ from atdata.replica.identities import KeptIdentity, doubt_identity, keep_identit
 from atdata.replica.pages import Backlink
 from atdata.replica.reading import AccountReading, Reading
 from atdata.replica.replica import Replica, open_replica
-from atdata.replica.statements import Statements
+from atdata.replica.statements import Statements, now
 from atdata.replica.stored import StoredRecord
 from atdata.replica.writing import Derivation, Moved, RecordChange, Writing
 
@@ -33,5 +33,6 @@ __all__ = [
     "blobs_of",
     "doubt_identity",
     "keep_identity",
+    "now",
     "open_replica",
 ]

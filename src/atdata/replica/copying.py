@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 
 from atdata.atproto.cid import Cid
@@ -10,6 +9,7 @@ from atdata.atproto.repo.commit import Commit
 from atdata.atproto.repo.proof import ProvenCommit
 from atdata.atproto.syntax import Did, Nsid, Tid
 from atdata.replica.replica import Replica
+from atdata.replica.statements import now
 from atdata.replica.tables import COLLECTIONS
 from atdata.replica.writing import Moved, Writing
 
@@ -62,13 +62,13 @@ class ReplicaCopy:
         self._check(proven)
         if self.head is not None and self.head.cid == proven.cid:
             return []
-        now, mine = time.time_ns() // 1000, self.head
+        moment, mine = now(), self.head
         held = mine and mine.encode()
 
         def move(writing: Writing) -> Moved:
             older = self._anew and mine is not None and proven.commit.rev <= mine.rev
             if older and writing.head(self._did).head == held:  # else somebody else has moved it meanwhile
-                writing.purge(self._did, now)
-            return writing.move(proven, self.blocks, now)
+                writing.purge(self._did, moment)
+            return writing.move(proven, self.blocks, moment)
 
         return list(self._write(move).missing)

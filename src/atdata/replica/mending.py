@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -11,7 +10,7 @@ from atdata.atproto.repo.diff import diff
 from atdata.atproto.syntax import Did
 from atdata.errors import ProofError
 from atdata.replica.replica import Replica
-from atdata.replica.statements import Statements
+from atdata.replica.statements import Statements, now
 from atdata.replica.tables import PREFIXES
 from atdata.replica.writing import KnownBlocks, Writing, against_rows
 
@@ -26,7 +25,7 @@ def forget_damaged(writing: Writing, did: Did) -> bool:
     head = writing.head(did)
     if head.root is None or _is_whole(writing.sql, head.account, head.root):
         return False
-    writing.purge(did, time.time_ns() // 1000)
+    writing.purge(did, now())
     writing.sql.run("UPDATE replica_accounts SET looked_at = 0 WHERE did = ?", did)
     return True
 

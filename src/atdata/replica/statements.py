@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from atdata.databases import Dialect
+
+
+def now() -> int:
+    """The moment as tables hold it: microseconds since 1970."""
+    return time.time_ns() // 1000
 
 
 class Statements:

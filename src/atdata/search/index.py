@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import TypeVar
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import Did
 from atdata.records.nsids import ENTRY, LABEL, LENS, SCHEMA, today
-from atdata.replica import RecordChange, Statements
+from atdata.replica import RecordChange, Statements, now
 from atdata.replica.columns import RecordColumns, columns_of
 from atdata.replica.tables import SHOWN
 from atdata.search.document import COLUMNS, Context, Document, document_of, parts_of
@@ -114,7 +113,7 @@ class SearchIndex:
     def follow_labels(self, sql: Statements, limit: int = AT_ONCE) -> bool:
         """Follow labels of labelers that came, ended or went, of at most so many addresses; true if there may be more."""
         _alone(sql)
-        uris = take_relabelled(sql, _now(), limit)
+        uris = take_relabelled(sql, now(), limit)
         for uri in uris:
             did, _, key = uri.removeprefix("at://").partition("/")
             account = sql.first("SELECT id FROM replica_accounts WHERE did = ?", did)
@@ -138,7 +137,7 @@ class SearchIndex:
 
     def is_behind(self, sql: Statements) -> bool:
         """True if something is still to be done; asked before `catch_up`, which takes the one place of a writer."""
-        return sql.first("SELECT 1 FROM search_pending LIMIT 1") is not None or are_relabelled(sql, _now())
+        return sql.first("SELECT 1 FROM search_pending LIMIT 1") is not None or are_relabelled(sql, now())
 
     def catch_up(self, sql: Statements, limit: int = AT_ONCE, account: int | None = None) -> bool:
         """Do some of what is still to be done, about so many documents; true if there may be more.
@@ -373,10 +372,6 @@ class SearchIndex:
                 for number, raw in sql.all(which, int(kind), *some):
                     found[Facet(kind, bytes(raw).decode("utf-8", "surrogatepass"))] = number
         return found
-
-
-def _now() -> int:
-    return time.time_ns() // 1000
 
 
 def _kind_of(key: str) -> str:

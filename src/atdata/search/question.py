@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from atdata.atproto.syntax import AtUri
+from atdata.atproto.syntax import AtUri, Did
 from atdata.errors import IdentifierError, UsageError
-from atdata.search.facets import SIZES, Facet, FacetKind, size_classes, with_open_end
+from atdata.search.facets import SIZES, UNKNOWN, Facet, FacetKind, size_classes, with_open_end
 from atdata.search.words import MAX_WORD, folded, pairs_of, words_of
 
 MAX_TEXT, MAX_TERMS, MAX_CONDITIONS, MAX_VALUES = 1000, 16, 16, 16
@@ -18,6 +18,10 @@ _NO_KEYS = (FacetKind.family, FacetKind.content, FacetKind.labelled_by)
 _KEYS = {
     **{kind.name: kind for kind in FacetKind if kind not in _NO_KEYS},
     "size": FacetKind.bytes,
+}
+_CHOICES = {
+    FacetKind.kind: ("dataset", "schema", "lens"),
+    FacetKind.digests: ("all", "some", "none", UNKNOWN),
 }
 _COMPATIBLE, _REACHES = "compatible", "reaches"
 _SIZE = re.compile(r"(>=|<)?(\d+)([kKMGTPE]?)B?(?:\.\.(\d+)([kKMGTPE]?)B?)?")
@@ -142,6 +146,8 @@ class Question:
             values = [*_values(value, quoted)]
             if kind in SIZES:
                 values = [size for part in values for size in _sizes(part)]
+            else:
+                _check_values(kind, values)
             return self.having(kind, *values, present=not minus) if values else self
         words = tuple(words_of(f"{key} {value}" if key else value, MAX_TERMS))
         if not words:
@@ -151,6 +157,24 @@ class Question:
 
 def _values(value: str, quoted: bool) -> tuple[str, ...]:
     return (value,) if quoted else tuple(part for part in value.split(",") if part)[:MAX_VALUES]
+
+
+def _check_values(kind: FacetKind, values: Iterable[str]) -> None:
+    """Refuse what can be no value of a kind: it would find nothing, and nobody would know why."""
+    for value in values:
+        if kind in _CHOICES and folded(value) not in _CHOICES[kind]:
+            said = f"{kind.name}: in a question has another value"
+            raise UsageError(said, expected=", ".join(_CHOICES[kind]), actual=value[:100])
+        if kind is FacetKind.publisher:
+            _check_did(value)
+
+
+def _check_did(value: str) -> None:
+    try:
+        Did(value)
+    except IdentifierError as error:
+        said = "publisher: in a question names no account"
+        raise UsageError(said, expected="a DID", actual=value[:100]) from error
 
 
 def _sizes(text: str) -> Iterator[str]:

@@ -13,7 +13,7 @@ from atdata.atproto.labels import SignedLabel
 from atdata.atproto.syntax import Did
 from atdata.atproto.verify import VerifiedLabeler, verify_labeler
 from atdata.errors import AtdataError, DataModelError, LimitError, NetworkError, SignatureError, StorageError
-from atdata.replica import Replica, Writing
+from atdata.replica import Replica, Writing, now
 from atdata.settings import Settings
 from atdata.transport import Transport
 from atdata.trust.labels import FollowedLabeler, is_of_ours, keep, labelers, note_contents
@@ -62,7 +62,7 @@ class LabelerReader:
             self._known.pop(did, None)
             failure = str(error).encode("utf-8", "replace")[:1000]
             note = "UPDATE trust_labelers SET tried_at = ?, failure = ? WHERE did = ?"
-            self._replica.write(lambda writing: writing.sql.run(note, _now(), failure, did) and None)
+            self._replica.write(lambda writing: writing.sql.run(note, now(), failure, did) and None)
             return False
 
     def _read(self, did: Did) -> bool:
@@ -110,7 +110,7 @@ class LabelerReader:
         """Keep the labels of a page, and how far was read; false at the end, or where somebody else was here."""
 
         def work(writing: Writing) -> bool:
-            sql, moment = writing.sql, _now()
+            sql, moment = writing.sql, now()
             cursor = None if (after or before) is None else (after or before or "").encode("utf-8", "replace")
             update = """UPDATE trust_labelers SET cursor = ?, tried_at = ?, failure = NULL WHERE did = ?
                 AND coalesce(cursor, ?) = ?"""
@@ -129,7 +129,3 @@ class LabelerReader:
 def _check(labels: Sequence[SignedLabel], identity: VerifiedLabeler) -> None:
     for label in labels:
         label.verify(identity.key)
-
-
-def _now() -> int:
-    return time.time_ns() // 1000

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 from atdata.appview.ingest.batch import Batch, FrameRead, verify_commits
 from atdata.appview.ingest.frames import FrameQueue, Interruption, Item
-from atdata.appview.ingest.lease import IngestLease, now
+from atdata.appview.ingest.lease import IngestLease
 from atdata.atproto.events import CommitEvent, ErrorEvent
-from atdata.replica import Replica, Writing
+from atdata.replica import Replica, Writing, now
 
 BATCH = 500
 """Frames in one transaction."""
@@ -121,7 +121,6 @@ class Applier:
         moment = now()
 
         def work(writing: Writing) -> Batch:
-            self._lease.check(writing.sql)
             batch = Batch(writing, moment, self._sweep_after)
             for read in reads:
                 batch.take(read)
@@ -132,7 +131,7 @@ class Applier:
                 writing.sql.run(update, position.cursor, moment, upstream, position.rewinds)
             return batch
 
-        batch = self._replica.write(work)
+        batch = self._lease.write(work)
         self._written_at = moment
         for position in self._positions.values():
             position.written = True

@@ -15,12 +15,12 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from atdata.appview.ingest.lease import IngestLease, now
+from atdata.appview.ingest.lease import IngestLease
 from atdata.appview.ingest.upstream import Upstream, upstream_url
 from atdata.atproto.syntax import Did
 from atdata.errors import DataModelError, IdentifierError, LimitError, NetworkError
 from atdata.json_reader import read_json
-from atdata.replica import Replica, Writing, doubt_identity
+from atdata.replica import Replica, Writing, doubt_identity, now
 from atdata.replica.tables import COLLECTIONS
 from atdata.replica.writing import HeadRow
 from atdata.transport.budget import backoff
@@ -110,7 +110,7 @@ class Doorbell:
         with WebSocket(url, max_message=MAX_MESSAGE, allow_loopback=None) as socket:
             if last is None or now() - last > KEPT:
                 sweep = "UPDATE ingest_upstreams SET sweep_at = COALESCE(sweep_at, ?) WHERE id = ?"
-                self._write(lambda writing: writing.sql.run(sweep, now(), self._upstream.number) and None)
+                self._lease.write(lambda writing: writing.sql.run(sweep, now(), self._upstream.number) and None)
             written = last or 0
             while not stopping.is_set():
                 heard = list(self._heard(socket.receive(0.5)))
@@ -118,7 +118,7 @@ class Doorbell:
                 # No time of the future: it would be silent until then.
                 last = max([last or 0, *(min(ring.time_us, now()) for ring in heard)])
                 if rings or last - written > WRITTEN_EVERY:
-                    self._write(partial(self._take, rings, last))
+                    self._lease.write(partial(self._take, rings, last))
                     written = last
                     self._followed.update(ring.did for ring in rings if _is_ours(ring))
                     self._wake()
@@ -143,13 +143,6 @@ class Doorbell:
                 writing.mark_behind(did, "a doorbell rang")
         update = "UPDATE ingest_upstreams SET cursor = ?, event_at = ? WHERE id = ?"
         writing.sql.run(update, last, now(), self._upstream.number)
-
-    def _write(self, work: Callable[[Writing], None]) -> None:
-        def checked(writing: Writing) -> None:
-            self._lease.check(writing.sql)
-            work(writing)
-
-        self._replica.write(checked)
 
 
 def _is_ours(ring: Ring) -> bool:

@@ -14,11 +14,11 @@ from atdata.appview.ingest.applier import Applier
 from atdata.appview.ingest.crew import Crew
 from atdata.appview.ingest.doorbell import Doorbell, doorbell_url
 from atdata.appview.ingest.frames import FrameQueue
-from atdata.appview.ingest.lease import IngestLease, now
+from atdata.appview.ingest.lease import IngestLease
 from atdata.appview.ingest.listing import Lister
 from atdata.appview.ingest.reconciling import IDENTITY_AGE, Reconciler
 from atdata.appview.ingest.upstream import Upstream, UpstreamReader, upstream_url
-from atdata.replica import Replica, Writing
+from atdata.replica import Replica, Writing, now
 from atdata.replica.changes import prune_log
 from atdata.settings import Settings
 from atdata.transport import Transport
@@ -123,8 +123,8 @@ class Ingester:
     def _start(self) -> None:
         stopping, replica, counted = self._crew.stopping, self._replica, self.counted
         self._followed.update(replica.read(lambda r: [did for (did,) in r.sql.all("SELECT did FROM replica_accounts")]))
-        upstreams = replica.write(self._known_upstreams)
-        doorbells = replica.write(lambda writing: [Upstream.known(writing.sql, url) for url in self._doorbells])
+        upstreams = self._lease.write(self._known_upstreams)
+        doorbells = self._lease.write(lambda writing: [Upstream.known(writing.sql, url) for url in self._doorbells])
         reconciler = Reconciler(replica, self._settings, self._followed, self._lease, counted, self._pace.retry_seconds)
         applier = Applier(
             replica, self._queue, self._followed, self._lease, reconciler.wake, self._pace.sweep_seconds, counted
@@ -162,7 +162,7 @@ class Ingester:
                 self._lease.take()  # where that fails, whoever writes next says so
                 renewed = time.monotonic()
             if self._replica.read(lambda reading: reading.sql.first(_DUE, now(), now() - IDENTITY_AGE)) is not None:
-                self._replica.write(self._do_what_is_due)
+                self._lease.write(self._do_what_is_due)
             if time.monotonic() - noted > NOTED_EVERY:
                 done, noted = Counter(self.counted), time.monotonic()
                 log.info("ingest", extra={"facts": {**(done - before), "queued": self.queued}})
@@ -177,14 +177,12 @@ class Ingester:
         before, most = now() - int(self._pace.changes_seconds * 1e6), self._pace.changes
 
         def prune(writing: Writing) -> int:
-            self._lease.check(writing.sql)
             return prune_log(writing.sql, before, most)
 
-        while not stopping.is_set() and (count := self._replica.write(prune)):
+        while not stopping.is_set() and (count := self._lease.write(prune)):
             self.counted["changes let go"] += count
 
     def _do_what_is_due(self, writing: Writing) -> None:
-        self._lease.check(writing.sql)
         sql, moment = writing.sql, now()
         if sql.first("SELECT 1 FROM ingest_upstreams WHERE sweep_at <= ?", moment) is not None:
             sql.run("UPDATE replica_identities SET checked_at = 0")  # events of whomever may have been lost

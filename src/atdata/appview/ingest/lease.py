@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import secrets
-import time
+from collections.abc import Callable
+from typing import TypeVar
 
 from atdata.errors import ContentionError
-from atdata.replica import Replica, Statements
+from atdata.replica import Replica, Statements, Writing, now
 
-
-def now() -> int:
-    """Microseconds since 1970."""
-    return time.time_ns() // 1000
+T = TypeVar("T")
 
 
 class IngestLease:
@@ -42,12 +40,20 @@ class IngestLease:
 
         return self._replica.write(lambda writing: take(writing.sql))
 
-    def check(self, sql: Statements) -> None:
-        """Make sure, in a transaction that writes, that nobody else ingests.
+    def write(self, work: Callable[[Writing], T]) -> T:
+        """Change something, unless somebody else ingests: the one way in which this process writes.
 
         Raises:
             ContentionError: somebody else does.
         """
+
+        def checked(writing: Writing) -> T:
+            self._check(writing.sql)
+            return work(writing)
+
+        return self._replica.write(checked)
+
+    def _check(self, sql: Statements) -> None:
         if not self._held(sql):
             raise ContentionError(
                 "another process ingests into the database",

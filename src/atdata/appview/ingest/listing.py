@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
-from atdata.appview.ingest.lease import IngestLease, now
+from atdata.appview.ingest.lease import IngestLease
 from atdata.appview.ingest.rejected import REFUSED, Rejected
 from atdata.appview.ingest.upstream import Upstream, UpstreamReader
 from atdata.atproto.fetch import refusal
 from atdata.atproto.syntax import Did
 from atdata.errors import IdentifierError, NetworkError, NotFoundError, XrpcError
 from atdata.json_reader import read_json
-from atdata.replica import Replica, Writing
+from atdata.replica import Replica, Writing, now
 from atdata.replica.tables import COLLECTIONS
 from atdata.replica.writing import HeadRow
 from atdata.transport import Get, Response, Transport
@@ -90,7 +90,7 @@ class Lister:
             if refused is not None:
                 refused.write(writing.sql, now())
 
-        self._write(note)
+        self._lease.write(note)
 
     def list_accounts(self, upstream: Upstream, stopping: threading.Event) -> None:
         """Mark the accounts that an upstream lists and that are not followed.
@@ -119,7 +119,7 @@ class Lister:
             if not isinstance(repos, list) or not _is_cursor(cursor):
                 raise NetworkError("a server's answer lists no repositories", uri=upstream.server)
             found = list(self._wanted(upstream, repos, with_all=not collection))
-            self._write(partial(self._keep, upstream, collection, found, cursor))
+            self._lease.write(partial(self._keep, upstream, collection, found, cursor))
             self._wake()
             if cursor is None or not repos:
                 break
@@ -183,13 +183,6 @@ class Lister:
         if cursor is not None:
             insert = "INSERT INTO ingest_listings (upstream, collection, cursor) VALUES (?, ?, ?)"
             writing.sql.run(insert, upstream.number, collection, cursor.encode())
-
-    def _write(self, work: Callable[[Writing], None]) -> None:
-        def checked(writing: Writing) -> None:
-            self._lease.check(writing.sql)
-            work(writing)
-
-        self._replica.write(checked)
 
 
 def _is_cursor(cursor: object) -> bool:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
 
 from atdata.appview.ingest.accounts import confirm, is_blocked
 from atdata.appview.ingest.batch import UNKNOWN, horizon
-from atdata.appview.ingest.lease import IngestLease, now
+from atdata.appview.ingest.lease import IngestLease
 from atdata.appview.ingest.listing import LISTED
 from atdata.appview.ingest.rejected import REFUSED, Rejected
 from atdata.atproto.fetch import HostedAccount, fetch_identity, fetch_status, fetch_update, resolve_handle
@@ -24,7 +24,7 @@ from atdata.atproto.repo.proof import ProvenCommit
 from atdata.atproto.syntax import Did
 from atdata.atproto.verify import VerifiedIdentity, verify_identity
 from atdata.errors import IdentityError, NetworkError, NotFoundError, ProofError, SignatureError
-from atdata.replica import KeptIdentity, Replica, ReplicaCopy, Writing, keep_identity
+from atdata.replica import KeptIdentity, Replica, ReplicaCopy, Writing, keep_identity, now
 from atdata.replica.reading import BehindMark
 from atdata.replica.writing import HeadRow
 from atdata.settings import Settings
@@ -156,7 +156,6 @@ class Reconciler:
         pause = min(self._pause * 2.0 ** min(mark.tries, 20), LONGEST_PAUSE)
 
         def work(writing: Writing) -> bool:
-            self._lease.check(writing.sql)
             head = writing.head(mark.did)
             if head.head is None and mark.tries >= GIVEN_UP:
                 writing.forget(mark.did)
@@ -166,12 +165,12 @@ class Reconciler:
                 Rejected.of("repository", error, mark.did).write(writing.sql, now())
             return False
 
-        if self._replica.write(work):
+        if self._lease.write(work):
             self._followed.discard(mark.did)
 
     def _compare(self, mark: BehindMark) -> None:
-        if self._write(lambda writing: is_blocked(writing, mark.did)):
-            self._write(lambda writing: writing.caught_up(mark.did, mark.marks))
+        if self._lease.write(lambda writing: is_blocked(writing, mark.did)):
+            self._lease.write(lambda writing: writing.caught_up(mark.did, mark.marks))
             return
         asked_at = now()
         try:
@@ -179,11 +178,11 @@ class Reconciler:
         except IdentityError as error:
             if error.what != TOMBSTONED:
                 raise
-            self._write(lambda writing: _end(writing, mark, asked_at))
+            self._lease.write(lambda writing: _end(writing, mark, asked_at))
             return
         with self._claims.server(identity.pds) as free:
             if not free:
-                self._write(lambda writing: writing.retry(mark.did, now() + 1_000_000, failed=False))
+                self._lease.write(lambda writing: writing.retry(mark.did, now() + 1_000_000, failed=False))
                 return
             hosted = self._hosted(identity)
             if hosted.active:
@@ -196,7 +195,7 @@ class Reconciler:
             return hosted.active and mark.reason in HINTS and _forget_empty(writing, mark.did)
 
         self._counted["comparisons"] += 1
-        if self._write(finish):
+        if self._lease.write(finish):
             self._counted["without records"] += 1
             self._followed.discard(mark.did)
 
@@ -205,7 +204,7 @@ class Reconciler:
         head = self._replica.read(lambda reading: HeadRow.read(reading.sql, mark.did))
         if head is not None and head.root is not None and hosted.rev is not None and head.rev == hosted.rev:
             return identity
-        copy = ReplicaCopy(self._replica, mark.did, check=_check_time, write=self._write, anew=False)
+        copy = ReplicaCopy(self._replica, mark.did, check=_check_time, write=self._lease.write, anew=False)
         try:
             self._transport.run(fetch_update(identity, copy))
         except SignatureError:
@@ -229,7 +228,7 @@ class Reconciler:
             if writing.is_marked(mark.did, mark.marks):  # else it may have changed since it was asked
                 keep_identity(writing, identity, checked_at)
 
-        self._write(keep)
+        self._lease.write(keep)
         self._counted["identities"] += 1
         return identity
 
@@ -249,13 +248,6 @@ class Reconciler:
             return self._transport.run(fetch_status(identity))
         except NotFoundError:
             return HostedAccount(False, "deleted")
-
-    def _write(self, work: Callable[[Writing], T]) -> T:
-        def checked(writing: Writing) -> T:
-            self._lease.check(writing.sql)
-            return work(writing)
-
-        return self._replica.write(checked)
 
 
 def _end(writing: Writing, mark: BehindMark, asked_at: int) -> None:

@@ -7,10 +7,9 @@ import threading
 from dataclasses import dataclass
 
 from atdata.appview.ingest.frames import FrameQueue, Interruption
-from atdata.appview.ingest.lease import now
 from atdata.atproto.firehose import MAX_FRAME
 from atdata.errors import LimitError, NetworkError, UsageError
-from atdata.replica import Replica, Statements
+from atdata.replica import Replica, Statements, now
 from atdata.transport.budget import backoff
 from atdata.transport.guard import split_url
 from atdata.transport.websocket import WebSocket

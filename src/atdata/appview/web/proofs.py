@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -16,7 +15,7 @@ from atdata.atproto.verify import Evidence, IdentityEvidence, VerifiedRecord
 from atdata.errors import AtdataError
 from atdata.json_reader import read_json
 from atdata.records import Entry, Record
-from atdata.replica import KeptIdentity, StoredRecord
+from atdata.replica import KeptIdentity, StoredRecord, now
 
 _DIGESTS = 5
 
@@ -39,7 +38,7 @@ def proof_of(source: PageSource, stored: StoredRecord) -> Proof:
 
 def proof_page(source: PageSource, stored: StoredRecord) -> ProofPage:
     """The page of what proves a record."""
-    record, account, now = stored.parse(), source.account(stored.did), moment_words(time.time_ns() // 1000)
+    record, account, moment = stored.parse(), source.account(stored.did), moment_words(now())
     proof = proof_of(source, stored)
     kept = KeptIdentity.of_account(source.reading, stored.did)
     links: tuple[ProofLink, ...] = ()
@@ -50,7 +49,7 @@ def proof_page(source: PageSource, stored: StoredRecord) -> ProofPage:
         try:
             identity = IdentityEvidence.from_value(read_json(kept.evidence))
             found = Evidence(stored.uri, identity, proof.car).verify()
-            links = tuple(_links(found, stored, account, now))
+            links = tuple(_links(found, stored, account, moment))
         except AtdataError as error:
             problem = f"It does not hold: {error.what}" + (f" (at {error.step})." if error.step else ".")
     shards = tuple(_of_shards(record)) if isinstance(record, Entry) and links else ()
@@ -66,7 +65,7 @@ def proof_page(source: PageSource, stored: StoredRecord) -> ProofPage:
     )
 
 
-def _links(found: VerifiedRecord, stored: StoredRecord, account: Publisher, now: str) -> Iterator[ProofLink]:
+def _links(found: VerifiedRecord, stored: StoredRecord, account: Publisher, moment: str) -> Iterator[ProofLink]:
     identity, evidence = found.identity, found.identity.evidence
     seen = evidence.seen_at.strftime("%Y-%m-%d %H:%M:%S UTC")
     handle = account.handle or (None if identity.handle is None else str(identity.handle))
@@ -102,7 +101,7 @@ def _links(found: VerifiedRecord, stored: StoredRecord, account: Publisher, now:
         "key → commit",
         str(found.commit_cid),
         "The commit is this account's, and its signature is by this key, in canonical form.",
-        now,
+        moment,
         True,
         details,
     )
@@ -114,11 +113,13 @@ def _links(found: VerifiedRecord, stored: StoredRecord, account: Publisher, now:
         "commit → record",
         key,
         f"A path of {len(path)} nodes leads from the tree that is signed to the record; each hashes to the CID by which the one before names it.",
-        now,
+        moment,
         True,
         nodes,
     )
-    yield ProofLink("record", str(found.cid), f"The CID, computed anew from its {len(stored.block or b'')} bytes.", now)
+    yield ProofLink(
+        "record", str(found.cid), f"The CID, computed anew from its {len(stored.block or b'')} bytes.", moment
+    )
 
 
 def _of_shards(record: Record) -> Iterator[ProofLink]:

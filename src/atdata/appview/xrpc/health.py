@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import Any
 
 from atdata.appview.xrpc.views import moment_text
-from atdata.replica import Reading
+from atdata.replica import Reading, now
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +34,7 @@ class ServiceHealth:
         last = sql.first("SELECT number, moment FROM replica_changes ORDER BY number DESC LIMIT 1") or (0, 0)
         (behind,) = sql.first("SELECT count(*) FROM replica_accounts WHERE behind IS NOT NULL")
         (event,) = sql.first("SELECT COALESCE(max(event_at), 0) FROM ingest_upstreams")
-        return cls(int(last[0]), int(last[1]), int(behind), int(event), time.time_ns() // 1000)
+        return cls(int(last[0]), int(last[1]), int(behind), int(event), now())
 
     @property
     def lag(self) -> float | None:
