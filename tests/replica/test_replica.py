@@ -356,11 +356,21 @@ def test_a_mark_goes_only_if_it_was_not_renewed(replicas: Any) -> None:
     assert (mark.did, mark.reason, mark.marks, mark.tries) == (DID, "a gap", 2, 0)
     replica.write(lambda writing: writing.caught_up(DID, 1))
     assert behind() == [mark]
-    replica.write(lambda writing: writing.retry(DID, 11))
+    replica.write(lambda writing: writing.retry(DID, 2, 11, 10))
     assert behind() == []
     assert ask(replica, "behind", 11, 9)[0].tries == 1
     replica.write(lambda writing: writing.caught_up(DID, 2))
     assert ask(replica, "behind", 99, 9) == []
+
+
+def test_a_try_that_failed_does_not_outlast_news_that_came_meanwhile(replicas: Any) -> None:
+    replica = replicas()
+    for reason in ("a gap", "its identity may have changed"):
+        replica.write(lambda writing, reason=reason: writing.mark_behind(DID, reason, 10))
+    replica.write(lambda writing: writing.retry(DID, 1, 1_000, 10))
+    assert [(mark.tries, mark.marks) for mark in ask(replica, "behind", 10, 9)] == [(1, 2)]
+    replica.write(lambda writing: writing.retry(DID, 2, 1_000, 10))
+    assert ask(replica, "behind", 999, 9) == [], "nothing was said since"
 
 
 def test_a_transaction_that_fails_leaves_nothing(replicas: Any) -> None:

@@ -261,10 +261,19 @@ class Writing:
         self.sql.run("UPDATE replica_accounts SET behind = NULL, tries = 0, next_try = 0 WHERE did = ?", did)
         return True
 
-    def retry(self, did: Did, next_try: int, *, failed: bool = True) -> None:
-        """Let a repository that could not be compared, or not yet, be tried at a moment."""
-        update = "UPDATE replica_accounts SET tries = tries + ?, next_try = ? WHERE did = ?"
-        self.sql.run(update, int(failed), next_try, did)
+    def retry(self, did: Did, marks: int, next_try: int, by: int, *, failed: bool = True) -> None:
+        """Let a repository that could not be compared, or not yet, be tried at a moment.
+
+        Args:
+            did: whose.
+            marks: how often it was marked when it was tried.
+            next_try: the moment.
+            by: the moment at the latest, if it was marked again meanwhile: that may have ended what stopped it.
+            failed: whether it was tried.
+        """
+        update = """UPDATE replica_accounts SET tries = tries + ?, next_try = CASE WHEN marks = ? THEN ? ELSE ? END
+            WHERE did = ?"""
+        self.sql.run(update, int(failed), marks, next_try, min(next_try, by), did)
 
     def forget(self, did: Did, *, empty: bool = False) -> bool:
         """Forget an account of which no record was ever held; `True` if it was one.

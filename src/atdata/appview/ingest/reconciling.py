@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from atdata.appview.ingest.accounts import confirm, is_blocked
-from atdata.appview.ingest.batch import UNKNOWN, horizon
+from atdata.appview.ingest.batch import NEWS, UNKNOWN, horizon
 from atdata.appview.ingest.lease import IngestLease
 from atdata.appview.ingest.listing import LISTED
 from atdata.appview.ingest.rejected import REFUSED, Rejected
@@ -160,7 +160,7 @@ class Reconciler:
             if head.head is None and mark.tries >= GIVEN_UP:
                 writing.forget(mark.did)
                 return True
-            writing.retry(mark.did, now() + int(pause * 1e6))
+            _retry(writing, mark, int(pause * 1e6))
             if isinstance(error, REFUSED):
                 Rejected.of("repository", error, mark.did).write(writing.sql, now())
             return False
@@ -182,7 +182,7 @@ class Reconciler:
             return
         with self._claims.server(identity.pds) as free:
             if not free:
-                self._lease.write(lambda writing: writing.retry(mark.did, now() + 1_000_000, failed=False))
+                self._lease.write(lambda writing: _retry(writing, mark, 1_000_000, failed=False))
                 return
             hosted = self._hosted(identity)
             if hosted.active:
@@ -248,6 +248,12 @@ class Reconciler:
             return self._transport.run(fetch_status(identity))
         except NotFoundError:
             return HostedAccount(False, "deleted")
+
+
+def _retry(writing: Writing, mark: BehindMark, pause: int, *, failed: bool = True) -> None:
+    """Let a repository be tried after a pause in microseconds, or sooner where there were news of it meanwhile."""
+    moment = now()
+    writing.retry(mark.did, mark.marks, moment + pause, moment + NEWS, failed=failed)
 
 
 def _end(writing: Writing, mark: BehindMark, asked_at: int) -> None:
