@@ -58,15 +58,18 @@ def either_form(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture(params=["openssl", "libsecp256k1"])
-def either_verifier(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The libraries that verify signatures on k256 in turn: both accept the same."""
+def either_library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The libraries that sign and verify on k256 in turn: both do the same."""
     if request.param == "openssl":
         monkeypatch.setattr("atdata.atproto.keys.fast_verifier", lambda _: None)
+        monkeypatch.setattr("atdata.atproto.keys.fast_signer", lambda _: None)
     elif not find_spec("coincurve"):
         pytest.skip("coincurve is not installed here")
-    keys._verifier.cache_clear()
+    for made in (keys._verifier, keys._signer):
+        made.cache_clear()
     yield
-    keys._verifier.cache_clear()
+    for made in (keys._verifier, keys._signer):
+        made.cache_clear()
 
 
 @pytest.fixture(scope="session")

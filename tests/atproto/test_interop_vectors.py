@@ -224,7 +224,7 @@ def test_case(check: Callable[[], None]) -> None:
     check()
 
 
-@pytest.mark.usefixtures("either_verifier")
+@pytest.mark.usefixtures("either_library")
 def test_signatures_are_the_same_to_either_library() -> None:
     for case in load("crypto/signature-fixtures.json"):
         check_signature(case)

@@ -31,7 +31,7 @@ def key(request: pytest.FixtureRequest) -> PrivateKey:
     return PrivateKey.from_bytes(request.param, SECRET)
 
 
-@pytest.mark.usefixtures("either_verifier")
+@pytest.mark.usefixtures("either_library")
 def test_what_a_key_signs_its_public_key_verifies(key: PrivateKey) -> None:
     for message in (b"", b"commit", bytes(10_000)):
         signature = key.sign(message)
@@ -39,7 +39,7 @@ def test_what_a_key_signs_its_public_key_verifies(key: PrivateKey) -> None:
         key.public.verify(signature, message)
 
 
-@pytest.mark.usefixtures("either_verifier")
+@pytest.mark.usefixtures("either_library")
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(CURVES), st.binary(max_size=40), st.integers(0, 511))
 def test_a_changed_signature_is_refused(curve: Any, message: bytes, bit: int) -> None:
@@ -54,7 +54,7 @@ def test_a_changed_signature_is_refused(curve: Any, message: bytes, bit: int) ->
 
 @pytest.mark.parametrize("r", [1, 2, ORDERS["k256"] - 1, ORDERS["k256"], 2**256 - 1, 0])
 @pytest.mark.parametrize("s", [1, ORDERS["k256"] // 2, ORDERS["k256"] // 2 + 1, 0])
-@pytest.mark.usefixtures("either_verifier")
+@pytest.mark.usefixtures("either_library")
 def test_numbers_at_the_edge_are_no_signature(r: int, s: int) -> None:
     with pytest.raises(SignatureError) as caught:
         PrivateKey.from_bytes("k256", SECRET).public.verify(r.to_bytes(32) + s.to_bytes(32), b"commit")
@@ -62,7 +62,7 @@ def test_numbers_at_the_edge_are_no_signature(r: int, s: int) -> None:
     assert ("was not made by this key" in caught.value.what) == in_range
 
 
-@pytest.mark.usefixtures("either_verifier")
+@pytest.mark.usefixtures("either_library")
 def test_the_other_signature_is_refused(key: PrivateKey) -> None:
     signature = key.sign(b"commit")
     r, s = signature[:32], int.from_bytes(signature[32:])
@@ -85,8 +85,30 @@ def test_der_is_refused(key: PrivateKey) -> None:
         key.public.verify(der, b"commit")
 
 
+@pytest.mark.usefixtures("either_library")
 def test_signing_is_deterministic(key: PrivateKey) -> None:
     assert key.sign(b"commit") == key.sign(b"commit")
+
+
+@pytest.mark.usefixtures("either_library")
+@pytest.mark.parametrize(
+    ("secret", "r", "s"),
+    [
+        (
+            1,
+            "934b1ea10a4b3c1757e2b0c017d0b6143ce3c9a7e6a4a49860d7a6ab210ee3d8",
+            "2442ce9d2b916064108014783e923ec36b49743e2ffa1c4496f01a512aafd9e5",
+        ),
+        (
+            ORDERS["k256"] - 1,
+            "fd567d121db66e382991534ada77a6bd3106f0a1098c231e47993447cd6af2d0",
+            "6b39cd0eb1bc8603e159ef5c20a5c8ad685a45b06ce9bebed3f153d10d93bed5",
+        ),
+    ],
+)
+def test_signatures_that_others_have_published(secret: int, r: str, s: str) -> None:
+    """Bitcoin's vectors for RFC 6979 on secp256k1, with s in its lower half."""
+    assert PrivateKey.from_bytes("k256", secret.to_bytes(32)).sign(b"Satoshi Nakamoto").hex() == r + s
 
 
 def test_the_signature_of_rfc_6979() -> None:

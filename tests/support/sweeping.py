@@ -15,8 +15,12 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 from atdata.appview import operator
 from atdata.replica import Replica
@@ -97,28 +101,45 @@ def _process(history: History, address: str) -> Iterator[subprocess.Popen[str]]:
         process.stdout.close()
 
 
-def main() -> None:
+def main() -> int:
     """Sweep, and say what was done, one line of JSON for each history."""
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("--seeds", type=int, default=5, help="histories")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--steps", type=int, default=1000, help="events of each, about")
     parser.add_argument("--kills", type=int, default=0, help="kills in each history that is followed by processes")
+    parser.add_argument("--jobs", type=int, default=1, help="histories at a time")
     chosen = parser.parse_args()
-    for seed in range(chosen.first, chosen.first + chosen.seeds):
-        began = time.monotonic()
-        with tempfile.TemporaryDirectory() as folder, history_of(seed) as history:
-            address, counted = f"sqlite:///{folder}/appview.db", Counter[str]()
-            if chosen.kills:
-                follow_killed(history, address, chosen.steps, chosen.kills)
+    one = partial(sweep, steps=chosen.steps, kills=chosen.kills)
+    failed, total = 0, Counter[str]()
+    with ProcessPoolExecutor(chosen.jobs, get_context("spawn")) as pool:
+        seeds = {pool.submit(one, seed): seed for seed in range(chosen.first, chosen.first + chosen.seeds)}
+        for done in as_completed(seeds):
+            if error := done.exception():
+                failed += 1
+                print(json.dumps({"seed": seeds[done], "failed": f"{type(error).__name__}: {error}"}), flush=True)
             else:
-                replica = replica_at(address)
-                counted = follow(history, replica, chosen.steps)
-                replica.close()
-        seconds = round(time.monotonic() - began, 1)
-        said = {"seed": seed, "differences": 0, "seconds": seconds, "history": history.counted, "ingest": counted}
-        print(json.dumps(said), flush=True)
+                total.update(done.result()["history"])
+                print(json.dumps(done.result()), flush=True)
+    kills = chosen.kills * (chosen.seeds - failed)
+    print(json.dumps({"histories": chosen.seeds, "failed": failed, "kills": kills, "history": total}), flush=True)
+    return 1 if failed else 0
+
+
+def sweep(seed: int, steps: int, kills: int) -> dict[str, Any]:
+    """One history, followed to its end; what was done."""
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder, history_of(seed) as history:
+        address, counted = f"sqlite:///{folder}/appview.db", Counter[str]()
+        if kills:
+            follow_killed(history, address, steps, kills)
+        else:
+            replica = replica_at(address)
+            counted = follow(history, replica, steps)
+            replica.close()
+    seconds = round(time.monotonic() - began, 1)
+    return {"seed": seed, "differences": 0, "seconds": seconds, "history": history.counted, "ingest": counted}
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -12,7 +12,7 @@ from functools import lru_cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal
 
-from atdata.atproto.secp256k1 import fast_verifier
+from atdata.atproto.secp256k1 import fast_signer, fast_verifier
 from atdata.errors import MissingExtraError, SignatureError, UsageError
 
 if TYPE_CHECKING:
@@ -186,23 +186,16 @@ class PrivateKey:
     @property
     def public(self) -> PublicKey:
         """The key that verifies what this one signs."""
-        return PublicKey(self.curve, _compressed(self._load().public_key()))
+        return PublicKey(self.curve, _compressed(_load_private(self.curve, self._secret).public_key()))
 
     def sign(self, message: bytes) -> bytes:
-        """The signature in 64 bytes with low s; deterministic (RFC 6979) where the installed OpenSSL can do it."""
-        key, crypto = self._load(), _crypto()
-        try:
-            der = key.sign(message, crypto.ec.ECDSA(crypto.hashes.SHA256(), deterministic_signing=True))
-        except crypto.UnsupportedAlgorithm:
-            der = key.sign(message, crypto.ec.ECDSA(crypto.hashes.SHA256()))
+        """The signature in 64 bytes with low s; deterministic (RFC 6979) where the installed library can do it."""
+        der = _signer(self.curve, self._secret)(message)
         r: int
         s: int
-        r, s = crypto.decode_dss_signature(der)
+        r, s = _crypto().decode_dss_signature(der)
         s = min(s, _CURVES[self.curve].order - s)
         return r.to_bytes(_SCALAR_LENGTH) + s.to_bytes(_SCALAR_LENGTH)
-
-    def _load(self) -> ec.EllipticCurvePrivateKey:
-        return _load_private(self.curve, self._secret)
 
 
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
@@ -306,6 +299,23 @@ def _verifier(curve: Curve, point: bytes) -> Callable[[bytes, bytes], bool]:
 def _load_private(curve: Curve, secret: bytes) -> ec.EllipticCurvePrivateKey:
     key: ec.EllipticCurvePrivateKey = _crypto().ec.derive_private_key(int.from_bytes(secret), _curve(curve))
     return key
+
+
+@lru_cache(maxsize=16)
+def _signer(curve: Curve, secret: bytes) -> Callable[[bytes], bytes]:
+    """The function from a message to its signature (DER), for a number that was checked."""
+    fast = fast_signer(secret) if curve == "k256" else None
+    if fast is not None:
+        return fast
+    key, crypto = _load_private(curve, secret), _crypto()
+
+    def sign(message: bytes) -> bytes:
+        try:
+            return key.sign(message, crypto.ec.ECDSA(crypto.hashes.SHA256(), deterministic_signing=True))
+        except crypto.UnsupportedAlgorithm:
+            return key.sign(message, crypto.ec.ECDSA(crypto.hashes.SHA256()))
+
+    return sign
 
 
 def _compressed(key: ec.EllipticCurvePublicKey) -> bytes:
