@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
@@ -19,8 +20,9 @@ from atdata.errors import UsageError
 from atdata.replica import Replica
 from atdata.replica.tables import COLLECTIONS
 from atdata.testing import Devnet
+from atdata.testing.http import Answer, Request
 from support.histories import ENTRY, entry, shown
-from support.ingesting import Writer, ingesting, settings_of, until, until_shown
+from support.ingesting import PACE, Writer, asked, ingesting, settings_of, until, until_begun, until_shown
 from support.upstreams import TestedUpstream
 
 A, B = f"{ENTRY}/a", f"{ENTRY}/b"
@@ -224,3 +226,67 @@ def test_a_doorbell_that_is_away_is_called_again(
 def test_what_is_no_root_of_a_server_is_refused(replica: Replica, net: Devnet, text: str) -> None:
     with pytest.raises(UsageError, match="not the root of an upstream"):
         Ingester(replica, [], settings_of(net), doorbells=[text])
+
+
+def test_one_that_rings_for_whom_nobody_knows_fills_nothing(
+    replica: Replica, net: Devnet, writer: Writer, jetstream: Jetstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("atdata.appview.ingest.accounts.WAITING", 20)
+    monkeypatch.setattr("atdata.appview.ingest.reconciling.GIVEN_UP", 1)
+    monkeypatch.setattr("atdata.transport.websocket.PIECE", 2000)
+
+    def slow(request: Request, answer: Answer) -> Answer:
+        if answer.status == 404:
+            time.sleep(0.05)
+        return answer
+
+    net.tell(slow)
+    writer.write({A: entry("a")})
+    with listening(replica, net, jetstream) as ingester:
+        for number in range(200):
+            jetstream.ring(f"did:plc:{number:024d}".translate(str.maketrans("0189", "abcd")))
+        jetstream.ring(writer.did)
+        most = 0
+        while shown(replica) != writer.shown(A):
+            most = max(most, sum(operator.status(replica).accounts.values()))
+            time.sleep(0.02)
+        until(lambda: operator.status(replica).accounts == {"active": 1})
+        assert ingester.counted["rings"] == 201
+    assert most <= 50, "as many as may wait, and those that came with the last of them"
+
+
+def test_an_account_for_which_it_rings_and_that_has_nothing_is_not_followed(
+    replica: Replica, net: Devnet, writer: Writer, jetstream: Jetstream
+) -> None:
+    writer.write({"app.bsky.feed.post/x": {"$type": "app.bsky.feed.post"}})
+    with listening(replica, net, jetstream) as ingester:
+        jetstream.ring(writer.did)
+        until(lambda: ingester.counted["without records"])
+        assert operator.status(replica).accounts == {}
+        writer.write({A: entry("a")})
+        jetstream.ring(writer.did)
+        until_shown(replica, writer.shown(A))
+
+
+def test_one_that_is_away_again_and_again_lets_nobody_else_be_asked_each_time(
+    replica: Replica, net: Devnet, writer: Writer, jetstream: Jetstream
+) -> None:
+    with ingesting(replica, net, writer.upstream.url, pace=replace(PACE, sweep_seconds=3600.0)):
+        until_begun(replica)
+        writer.tell({A: entry("a")})
+        until_shown(replica, writer.shown(A))
+    with (
+        TestedUpstream() as silent,
+        ingesting(replica, net, silent.url, pace=replace(PACE, sweep_seconds=3600.0), doorbells=[jetstream.url]),
+    ):
+        until(lambda: len(operator.status(replica).upstreams) == 3)
+        until_begun(replica)
+        old = "SELECT 1 FROM replica_identities WHERE checked_at = 0"
+        until(lambda: not replica.read(lambda reading: reading.sql.all(old)) and not operator.status(replica).behind)
+        paths = asked(net)
+        for turns in range(2, 5):
+            jetstream.cut = True
+            until(lambda turns=turns: len(jetstream.asked) >= turns)
+            silent.forget()  # ends its connections, and begins anew
+            until(lambda turns=turns: len(silent.connections) >= turns)
+        assert paths == []

@@ -88,7 +88,7 @@ def test_whatever_lie_a_stream_tells_what_is_shown_is_what_is_there(
 def test_a_list_without_end_fills_nothing(
     replica: Replica, net: Devnet, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("atdata.appview.ingest.listing.WAITING", 20)
+    monkeypatch.setattr("atdata.appview.ingest.accounts.WAITING", 20)
     monkeypatch.setattr("atdata.appview.ingest.reconciling.GIVEN_UP", 1)
     given = iter(range(10**9))
 
@@ -116,6 +116,45 @@ def test_a_list_without_end_fills_nothing(
         writer.tell({A: entry("a")})
         until(lambda: shown(replica) == writer.shown(A))
     assert most <= 60
+
+
+def test_a_stream_of_whom_nobody_knows_fills_nothing(
+    replica: Replica, net: Devnet, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whom it speaks of meanwhile is found on its list."""
+    monkeypatch.setattr("atdata.appview.ingest.accounts.WAITING", 20)
+    monkeypatch.setattr("atdata.appview.ingest.reconciling.GIVEN_UP", 1)
+    monkeypatch.setattr("atdata.appview.ingest.listing.AGAIN_AFTER", 0)
+    monkeypatch.setattr("atdata.appview.ingest.applier.BATCH", 10)
+    other, went_on = Writer(net, writer.upstream), threading.Event()
+
+    def hang(request: Request, answer: Answer) -> Answer:
+        if answer.status == 404:
+            went_on.wait(60)
+        return answer
+
+    net.tell(hang)
+    writer.upstream.lists = lambda: {ENTRY: [other.did] if other.held.repo.records else []}
+    try:
+        with ingesting(replica, net, writer.upstream.url) as ingester:
+            until_begun(replica)
+            writer.tell({A: entry("a")})
+            until_shown(replica, writer.shown(A))
+            event = writer.write({B: entry("b")})
+            for number in range(200):
+                name = f"did:plc:{number:024d}".translate(str.maketrans("0189", "abcd"))
+                writer.upstream.emit(replace(event, did=Did(name)))
+            other.tell({A: entry("a")})
+            writer.upstream.emit(event)
+            until_heard(replica, writer.upstream)
+            assert ingester.counted["let go"] > 150
+            assert sum(operator.status(replica).accounts.values()) <= 31
+            assert writer.shown(B).items() <= shown(replica).items(), "who is known is heard"
+            went_on.set()
+            until(lambda: shown(replica) == {**writer.shown(A, B), **other.shown(A)})
+            until(lambda: operator.status(replica).accounts == {"active": 2})
+    finally:
+        went_on.set()
 
 
 def test_an_account_that_turns_out_to_have_nothing_is_not_followed(

@@ -54,7 +54,7 @@ class Applier:
         followed: the accounts of which all is looked at.
         lease: under which this is done.
         wake: called once something was marked.
-        sweep_seconds: the least time between two sweeps of all repositories.
+        sweep_after: microseconds between two sweeps of all repositories.
         counted: counts what happens.
     """
 
@@ -65,11 +65,11 @@ class Applier:
         followed: set[str],
         lease: IngestLease,
         wake: Callable[[], None],
-        sweep_seconds: float,
+        sweep_after: int,
         counted: Counter[str],
     ) -> None:
         self._replica, self._queue, self._followed, self._lease, self._wake = replica, queue, followed, lease, wake
-        self._sweep_after, self.counted = int(sweep_seconds * 1e6), counted
+        self._sweep_after, self.counted = sweep_after, counted
         self._positions: dict[int, _Position] = {}
         self._written_at = 0
 

@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple, Self
 
-from atdata.appview.ingest.accounts import hear, is_blocked
+from atdata.appview.ingest.accounts import UNKNOWN, hear, is_blocked, many_wait
+from atdata.appview.ingest.listing import list_again
 from atdata.appview.ingest.rejected import REFUSED, Rejected
+from atdata.appview.ingest.upstream import sweep
 from atdata.atproto.cid import Cid
 from atdata.atproto.events import AccountEvent, CommitEvent, ErrorEvent, Event, IdentityEvent, InfoEvent, SyncEvent
 from atdata.atproto.firehose import MAX_FRAME, Skimmed, may_name, parse_frame, skim
@@ -28,8 +31,6 @@ NEWS = 10 * 1_000_000
 AHEAD = 300 * 1_000_000
 """Microseconds by which the clock of a server may be ahead of ours."""
 
-UNKNOWN = "nothing is known of it"
-"""The reason for which an account is marked that a commit brought up."""
 
 _KINDS = ("#commit", "#sync", "#identity", "#account", "#info")
 _NAMES = tuple(collection.encode() for collection in COLLECTIONS)
@@ -200,6 +201,9 @@ class Batch:
         elif event.rev > horizon(self._moment):
             read.reject("#commit", f"its revision is of the future: {event.rev}")
             self.take(read)
+        elif row is None and self._is_full:
+            self.counted["let go"] += 1
+            list_again(self._sql, read.upstream, self._moment)
         elif row is None or row.root is None or row.key is None:
             self._mark(event.did, UNKNOWN)
         elif row.behind is not None:
@@ -240,8 +244,9 @@ class Batch:
         self.counted["rejected"] += 1
 
     def _sweep(self, upstream: int) -> None:
-        """Let all repositories be compared with their servers, soon: events of any of them may have been lost."""
-        update = """UPDATE ingest_upstreams SET sweep_at = CASE WHEN swept_at + ? > ? THEN swept_at + ? ELSE ? END
-            WHERE id = ? AND sweep_at IS NULL"""
-        after, moment = self._sweep_after, self._moment
-        self._sql.run(update, after, moment, after, moment, upstream)
+        sweep(self._sql, upstream, self._sweep_after)
+
+    @cached_property
+    def _is_full(self) -> bool:
+        """True if no account is taken of which nothing is known."""
+        return many_wait(self._sql)

@@ -15,8 +15,9 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from atdata.appview.ingest.accounts import UNKNOWN, many_wait
 from atdata.appview.ingest.lease import IngestLease
-from atdata.appview.ingest.upstream import Upstream, upstream_url
+from atdata.appview.ingest.upstream import Upstream, sweep, upstream_url
 from atdata.atproto.syntax import Did
 from atdata.errors import DataModelError, IdentifierError, LimitError, NetworkError
 from atdata.json_reader import read_json
@@ -74,6 +75,7 @@ class Doorbell:
         followed: the accounts of which something is kept.
         lease: under which this is done.
         wake: called once something was marked.
+        sweep_after: microseconds between two sweeps.
         counted: counts what happens.
     """
 
@@ -84,10 +86,11 @@ class Doorbell:
         followed: set[str],
         lease: IngestLease,
         wake: Callable[[], None],
+        sweep_after: int,
         counted: Counter[str],
     ) -> None:
         self._replica, self._upstream, self._followed, self._lease = replica, upstream, followed, lease
-        self._wake, self._counted = wake, counted
+        self._wake, self._sweep_after, self._counted = wake, sweep_after, counted
 
     def run(self, stopping: threading.Event) -> None:
         """Listen until the end."""
@@ -109,10 +112,12 @@ class Doorbell:
         url = f"{self._upstream.url}?{urlencode(asked)}"
         with WebSocket(url, max_message=MAX_MESSAGE, allow_loopback=None) as socket:
             if last is None or now() - last > KEPT:
-                sweep = "UPDATE ingest_upstreams SET sweep_at = COALESCE(sweep_at, ?) WHERE id = ?"
-                self._lease.write(lambda writing: writing.sql.run(sweep, now(), self._upstream.number) and None)
+                self._lease.write(lambda writing: sweep(writing.sql, self._upstream.number, self._sweep_after))
             written = last or 0
             while not stopping.is_set():
+                if self._replica.read(lambda reading: many_wait(reading.sql)):
+                    stopping.wait(1.0)  # what it says stays with it, and nobody else waits
+                    continue
                 heard = list(self._heard(socket.receive(0.5)))
                 rings = [ring for ring in heard if _is_ours(ring) or ring.did in self._followed]
                 # No time of the future: it would be silent until then.
@@ -139,8 +144,8 @@ class Doorbell:
             did = Did(ring.did)
             if ring.commit is None:
                 doubt_identity(writing, did, "a doorbell rang")
-            elif not _is_there(HeadRow.read(writing.sql, did), ring.commit.rev):
-                writing.mark_behind(did, "a doorbell rang")
+            elif not _is_there(head := HeadRow.read(writing.sql, did), ring.commit.rev):
+                writing.mark_behind(did, UNKNOWN if head is None else "a doorbell rang")
         update = "UPDATE ingest_upstreams SET cursor = ?, event_at = ? WHERE id = ?"
         writing.sql.run(update, last, now(), self._upstream.number)
 

@@ -126,17 +126,16 @@ class Ingester:
         upstreams = self._lease.write(self._known_upstreams)
         doorbells = self._lease.write(lambda writing: [Upstream.known(writing.sql, url) for url in self._doorbells])
         reconciler = Reconciler(replica, self._settings, self._followed, self._lease, counted, self._pace.retry_seconds)
-        applier = Applier(
-            replica, self._queue, self._followed, self._lease, reconciler.wake, self._pace.sweep_seconds, counted
-        )
+        sweep_after = int(self._pace.sweep_seconds * 1e6)
+        applier = Applier(replica, self._queue, self._followed, self._lease, reconciler.wake, sweep_after, counted)
         transport = Transport.of(self._settings).trusting(*(upstream.server for upstream in upstreams))
         lister = Lister(replica, transport, self._lease, reconciler.wake, counted)
-        self._readers = [UpstreamReader(replica, upstream, self._queue) for upstream in upstreams]
+        self._readers = [UpstreamReader(replica, upstream, self._queue, sweep_after) for upstream in upstreams]
         self._crew.start("applier", applier.run, stopping)
         for reader in self._readers:
             self._crew.start(f"reader {reader.upstream.url}", reader.run, stopping)
         for upstream in doorbells:
-            doorbell = Doorbell(replica, upstream, self._followed, self._lease, reconciler.wake, counted)
+            doorbell = Doorbell(replica, upstream, self._followed, self._lease, reconciler.wake, sweep_after, counted)
             self._crew.start(f"doorbell {upstream.url}", doorbell.run, stopping)
         for number in range(self._pace.workers):
             self._crew.start(f"worker {number}", reconciler.run, stopping)

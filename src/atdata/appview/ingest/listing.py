@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
+from atdata.appview.ingest.accounts import many_wait
 from atdata.appview.ingest.lease import IngestLease
 from atdata.appview.ingest.rejected import REFUSED, Rejected
 from atdata.appview.ingest.upstream import Upstream, UpstreamReader
@@ -19,7 +20,7 @@ from atdata.atproto.fetch import refusal
 from atdata.atproto.syntax import Did
 from atdata.errors import IdentifierError, NetworkError, NotFoundError, XrpcError
 from atdata.json_reader import read_json
-from atdata.replica import Replica, Writing, now
+from atdata.replica import Replica, Statements, Writing, now
 from atdata.replica.tables import COLLECTIONS
 from atdata.replica.writing import HeadRow
 from atdata.transport import Get, Response, Transport
@@ -32,8 +33,6 @@ AGAIN_AFTER = 300 * 1_000_000
 """Microseconds after which one that failed is tried again."""
 LISTED = "it was listed"
 """The reason for which an account is marked that is on a list."""
-WAITING = 5_000
-"""Accounts that wait to be looked at for the first time: with more of them, a list is read on later."""
 ON_A_PAGE = 500
 MAX_PAGE = 2_000
 MAX_CURSOR = 1000
@@ -127,8 +126,7 @@ class Lister:
 
     def _wait(self, stopping: threading.Event) -> bool:
         """Wait while many accounts are still to be looked at: a list without end shall not fill the database. Is it the end?"""
-        many = "SELECT 1 FROM replica_accounts WHERE behind IS NOT NULL AND head IS NULL LIMIT 1 OFFSET ?"
-        while self._replica.read(lambda reading: reading.sql.first(many, WAITING)) is not None:
+        while self._replica.read(lambda reading: many_wait(reading.sql)):
             if stopping.wait(1.0):
                 break
         return stopping.is_set()
@@ -183,6 +181,13 @@ class Lister:
         if cursor is not None:
             insert = "INSERT INTO ingest_listings (upstream, collection, cursor) VALUES (?, ?, ?)"
             writing.sql.run(insert, upstream.number, collection, cursor.encode())
+
+
+def list_again(sql: Statements, upstream: int, moment: int) -> None:
+    """Let an upstream be listed again soon: an account was let go of which it spoke."""
+    update = "UPDATE ingest_upstreams SET listed_at = ? WHERE id = ? AND listed_at > ?"
+    due = moment + AGAIN_AFTER - LISTED_EVERY
+    sql.run(update, due, upstream, due)
 
 
 def _is_cursor(cursor: object) -> bool:

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
 
-from atdata.appview.ingest.accounts import confirm, is_blocked
-from atdata.appview.ingest.batch import NEWS, UNKNOWN, horizon
+from atdata.appview.ingest.accounts import UNKNOWN, confirm, is_blocked
+from atdata.appview.ingest.batch import NEWS, horizon
 from atdata.appview.ingest.lease import IngestLease
 from atdata.appview.ingest.listing import LISTED
 from atdata.appview.ingest.rejected import REFUSED, Rejected

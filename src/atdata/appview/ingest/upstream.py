@@ -60,6 +60,21 @@ class Upstream:
         return f"{self.url}{_PATH}" + ("" if cursor is None else f"?cursor={cursor}")
 
 
+def sweep(sql: Statements, number: int, pause: int) -> None:
+    """Let all repositories be compared with their servers, soon: events of any of them may have been lost.
+
+    Args:
+        sql: in a transaction.
+        number: of the upstream that lost them.
+        pause: microseconds since the last time that must have passed: a server that is away again and again, or says that
+            events are missing, lets nobody else be asked without end.
+    """
+    update = """UPDATE ingest_upstreams SET sweep_at = CASE WHEN swept_at + ? > ? THEN swept_at + ? ELSE ? END
+        WHERE id = ? AND sweep_at IS NULL"""
+    moment = now()
+    sql.run(update, pause, moment, pause, moment, number)
+
+
 class UpstreamReader:
     """Reads the stream of an upstream, connecting again from where all was durable.
 
@@ -67,6 +82,7 @@ class UpstreamReader:
         replica: knows how far it was read.
         upstream: which.
         queue: where its frames go.
+        sweep_after: microseconds between two sweeps.
 
     Attributes:
         upstream: which.
@@ -75,8 +91,8 @@ class UpstreamReader:
         failure: why the last connection ended, if it failed.
     """
 
-    def __init__(self, replica: Replica, upstream: Upstream, queue: FrameQueue) -> None:
-        self.upstream, self._replica, self._queue = upstream, replica, queue
+    def __init__(self, replica: Replica, upstream: Upstream, queue: FrameQueue, sweep_after: int) -> None:
+        self.upstream, self._replica, self._queue, self._sweep_after = upstream, replica, queue, sweep_after
         self.connected = self.reached = False
         self.failure = ""
         self._rewinds, self._came, self._again = 0, False, threading.Event()
@@ -117,8 +133,7 @@ class UpstreamReader:
         # The operator named the server, so it is dialled as it is.
         with WebSocket(self.upstream.stream_url(cursor), max_message=MAX_FRAME, allow_loopback=None) as socket:
             if cursor is None:  # nobody knows what came before
-                sweep = "UPDATE ingest_upstreams SET sweep_at = COALESCE(sweep_at, ?) WHERE id = ?"
-                self._replica.write(lambda writing: writing.sql.run(sweep, now(), self.upstream.number) and None)
+                self._replica.write(lambda writing: sweep(writing.sql, self.upstream.number, self._sweep_after))
             self.connected = self.reached = True
             log.info("a stream has begun", extra={"facts": {"upstream": self.upstream.url, "cursor": cursor}})
             while not (stopping.is_set() or self._again.is_set()):
