@@ -66,15 +66,16 @@ class Lister:
         """List each upstream once a day, until the end: not before its events come, so that none falls in between."""
         while not stopping.wait(0.25):
             for reader in readers:
-                if reader.reached and self._is_due(reader.upstream):
-                    self._list_once(reader.upstream, stopping)
+                last = self._last(reader.upstream) if reader.reached else None
+                if last is not None and last < now() - LISTED_EVERY:
+                    self._list_once(reader.upstream, last, stopping)
 
-    def _is_due(self, upstream: Upstream) -> bool:
-        due = "SELECT 1 FROM ingest_upstreams WHERE id = ? AND listed_at < ?"
-        moment = now() - LISTED_EVERY
-        return self._replica.read(lambda reading: reading.sql.first(due, upstream.number, moment)) is not None
+    def _last(self, upstream: Upstream) -> int:
+        found = "SELECT listed_at FROM ingest_upstreams WHERE id = ?"
+        (listed_at,) = self._replica.read(lambda reading: reading.sql.first(found, upstream.number))
+        return int(listed_at)
 
-    def _list_once(self, upstream: Upstream, stopping: threading.Event) -> None:
+    def _list_once(self, upstream: Upstream, last: int, stopping: threading.Event) -> None:
         begun, refused = now(), None
         try:
             self.list_accounts(upstream, stopping)
@@ -85,7 +86,8 @@ class Lister:
             return  # not all of it
 
         def note(writing: Writing) -> None:
-            writing.sql.run("UPDATE ingest_upstreams SET listed_at = ? WHERE id = ?", begun, upstream.number)
+            update = "UPDATE ingest_upstreams SET listed_at = ? WHERE id = ? AND listed_at = ?"
+            writing.sql.run(update, begun, upstream.number, last)  # unless it is to be listed again
             if refused is not None:
                 refused.write(writing.sql, now())
 
@@ -184,10 +186,12 @@ class Lister:
 
 
 def list_again(sql: Statements, upstream: int, moment: int) -> None:
-    """Let an upstream be listed again soon: an account was let go of which it spoke."""
-    update = "UPDATE ingest_upstreams SET listed_at = ? WHERE id = ? AND listed_at > ?"
+    """Let an upstream be listed again soon, also where it is being listed: an account was let go of which it spoke."""
+    update = (
+        "UPDATE ingest_upstreams SET listed_at = CASE WHEN listed_at > ? THEN ? ELSE listed_at - 1 END WHERE id = ?"
+    )
     due = moment + AGAIN_AFTER - LISTED_EVERY
-    sql.run(update, due, upstream, due)
+    sql.run(update, due, due, upstream)
 
 
 def _is_cursor(cursor: object) -> bool:
