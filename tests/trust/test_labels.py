@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from atdata.search import SearchIndex
 from atdata.testing import Devnet, Labeler, Teller, label_lies
 from atdata.trust import LabelerReader, labels
 from support.appviews import ALICE, BOB, ENTRY, LENS, SCHEMA, Asker, Author, answering, entry
-from support.ingesting import settings_of
+from support.ingesting import settings_of, until
 
 URI, OTHER = f"at://{ALICE}/{ENTRY}/a", f"at://{ALICE}/{ENTRY}/b"
 LIES = [lie.name for lie in label_lies("")]
@@ -197,6 +198,29 @@ def test_a_labeler_that_is_gone_leaves_its_labels_with_their_age(net: Devnet, tm
         assert (said["did"], said["failing"], said["why"]) == (scene.labeler.did, True, "looks at data")
         assert datetime.fromisoformat(said["readAt"]) <= datetime.now(UTC)
         assert asker.get("getEntry", uri=URI).json["entry"]["labels"] == before != []
+
+
+def test_a_labeler_that_hangs_keeps_no_other_from_being_read(net: Devnet, tmp_path: Path) -> None:
+    went_on, stopping = threading.Event(), threading.Event()
+    with answering(tmp_path / "appview.db") as (replica, asker):
+        hangs = net.create_labeler()
+        net.labeler_servers[-1].before = lambda _: went_on.wait(60) and None
+        operator.follow_labeler(replica, hangs.did, "is slow")
+        scene = Scene(replica, asker, net, net.create_labeler())
+        scene.reader = LabelerReader(replica, replace(settings_of(net), patience=1.0), pause=0.05)
+        reading = threading.Thread(target=scene.reader.run, args=(stopping,))
+        reading.start()
+        try:
+            for number in range(10):
+                scene.labeler.label(URI, str(number))
+                until(lambda number=number: str(number) in scene.shown(), 10)
+            first, _ = operator.followed_labelers(replica)
+            assert first.failure
+            assert len([one for one in net.labeler_servers[-2].requests if "queryLabels" in one]) < 5
+        finally:
+            went_on.set()
+            stopping.set()
+            reading.join()
 
 
 def test_a_labeler_that_takes_another_key_is_followed_on(net: Devnet, tmp_path: Path) -> None:

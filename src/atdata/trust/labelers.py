@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from atdata.atproto.datamodel import shown
@@ -23,6 +24,10 @@ IDENTITY_SECONDS = 300.0
 PAGES_AT_ONCE = 40
 """Pages of one labeler that are read before another has its turn."""
 MAX_CURSOR = 1_000
+PATIENCE = 20.0
+"""Seconds that a labeler may take for one answer: while it does, the others wait."""
+REST = 10.0
+"""One whose reading failed is left alone this many times as long as that took, so that it costs the others little."""
 
 _EVERYTHING = ("*",)
 
@@ -41,8 +46,9 @@ class LabelerReader:
 
     def __init__(self, replica: Replica, settings: Settings, pause: float = 5.0) -> None:
         self._replica, self._settings, self._pause = replica, settings, pause
-        self._transport = Transport.of(settings)
+        self._transport = Transport.of(replace(settings, patience=min(settings.patience, PATIENCE)))
         self._known: dict[Did, tuple[VerifiedLabeler, float]] = {}
+        self._resting: dict[Did, float] = {}
 
     def run(self, stopping: threading.Event) -> None:
         """Read each labeler again and again, until the end."""
@@ -50,16 +56,19 @@ class LabelerReader:
         while not stopping.wait(0 if more else self._pause):
             more = False
             for labeler in self._replica.read(lambda reading: labelers(reading.sql)):
-                more |= not stopping.is_set() and self.read(labeler.did)
+                rests = time.monotonic() < self._resting.get(labeler.did, 0.0)
+                more |= not (stopping.is_set() or rests) and self.read(labeler.did)
 
     def read(self, did: Did) -> bool:
         """Read some of what a labeler says; true if there may be more. What went wrong is noted with the labeler."""
+        begun = time.monotonic()
         try:
             return self._read(did)
         except StorageError:
             raise
         except AtdataError as error:
             self._known.pop(did, None)
+            self._resting[did] = time.monotonic() + REST * (time.monotonic() - begun)
             failure = str(error).encode("utf-8", "replace")[:1000]
             note = "UPDATE trust_labelers SET tried_at = ?, failure = ? WHERE did = ?"
             self._replica.write(lambda writing: writing.sql.run(note, now(), failure, did) and None)
