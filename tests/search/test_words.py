@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atdata.search.words import MAX_WORD, SEPARATOR, indexed_words, words_of
+from atdata.search import words
+from atdata.search.words import MAX_WORD, SEPARATOR, folded, indexed_words, words_of
 
 
 @pytest.mark.parametrize(
@@ -66,3 +67,9 @@ def test_texts_are_bounded() -> None:
     assert words_of("a" * 10**6, 50) == ["a" * MAX_WORD]
     assert len(indexed_words("aB " * 10**5, 50)) <= 100
     assert len(words_of("\ufdfa" * 10**6, 10**6)) <= 100_000
+
+
+@given(st.text(st.characters(max_codepoint=127)), st.integers(0, 9))
+def test_plain_text_is_cut_as_any_other(text: str, limit: int) -> None:
+    assert list(words._runs(text, limit)) == list(words._runs_of_any(text, limit))
+    assert folded(text) == unicodedata.normalize("NFKC", text).casefold()
