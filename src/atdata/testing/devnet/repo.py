@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, UserDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 from atdata.atproto import cbor
@@ -40,7 +41,7 @@ class Repo:
         blobs: by CID.
         head: the newest commit.
         blocks: of the newest commit and its tree.
-        since: the revision in which each block, those of records too, came into the repository.
+        since: the revision in which each block, those of records too, came into the repository; in their order.
     """
 
     did: Did
@@ -66,7 +67,8 @@ class Repo:
         self._contents = {cids[key]: block for key, block in self.records.items()}
         self._holders = Counter(cids.values())
         self._namers = Counter(cid for block in self.records.values() for cid in _named(block))
-        self.since = {cid: self.since.get(cid, self.head.rev) for cid in self.all_blocks()}
+        since = {cid: self.since.get(cid, self.head.rev) for cid in self.all_blocks()}
+        self.since = dict(sorted(since.items(), key=lambda item: item[1]))
 
     def first_event(self) -> CommitEvent:
         """The event of a repository that begins."""
@@ -174,7 +176,8 @@ class Repo:
 
     def changed(self, since: str) -> dict[Cid, bytes]:
         """The blocks that came after a revision."""
-        return {cid: block for cid, block in self.all_blocks().items() if self.since[cid] > since}
+        newer = takewhile(lambda cid: self.since[cid] > since, reversed(self.since))
+        return self.some_blocks(reversed(list(newer)))
 
     def all_blocks(self) -> dict[Cid, bytes]:
         """Every block: commit, tree, records."""
