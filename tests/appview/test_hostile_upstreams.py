@@ -198,6 +198,30 @@ def test_an_identity_that_was_ended_hides_the_account_and_is_not_asked_for_again
         assert (shown(replica), ingester.counted["failed comparisons"]) == ({}, compared)
 
 
+def test_an_end_of_which_there_are_news_meanwhile_hides_nothing(replica: Replica, net: Devnet, writer: Writer) -> None:
+    """A directory takes an end back where an older key of the owner disputes it."""
+    ended = list[str]()
+
+    def disputed(request: Request, answer: Answer) -> Answer:
+        if ended or request.path != f"/{writer.did}":
+            return answer
+        ended.append(request.path)
+        operator.add(replica, writer.did)
+        return Answer(410, b"{}")
+
+    with ingesting(replica, net, writer.upstream.url):
+        until_begun(replica)
+        writer.tell({A: entry("a")})
+        until_shown(replica, writer.shown(A))
+        net.tell(disputed)
+        replica.write(lambda writing: writing.sql.run("UPDATE replica_identities SET checked_at = 0") and None)
+        operator.add(replica, writer.did)
+        until(lambda: ended)
+        until_shown(replica, writer.shown(A))
+    hidden = "SELECT count(*) FROM replica_changes WHERE action = 'hide'"
+    assert replica.read(lambda reading: reading.sql.first(hidden)) == (0,)
+
+
 def test_a_record_that_is_too_large_is_not_taken_and_the_others_of_the_stream_are(
     replica: Replica, net: Devnet, writer: Writer
 ) -> None:

@@ -137,7 +137,7 @@ MUTANTS = [
         "reconciling",
         "if writing.caught_up(mark.did, mark.marks):",
         "if writing.caught_up(mark.did, mark.marks) or True:",
-        "marked_meanwhile",
+        "news_meanwhile",
     ),
     Mutant("reconciling", "if writing.is_marked(mark.did, mark.marks):", "if False:", "handle_is_shown"),
     Mutant("reconciling", "if did == identity.did:", "if True:", "leads_to_another"),

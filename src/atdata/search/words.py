@@ -57,7 +57,7 @@ def folded(text: str) -> str:
 
 
 def _runs(text: str, limit: int) -> Iterator[str]:
-    """What stands together, each such that nothing but letters, marks and digits is in it when it is folded."""
+    """The runs of a text: what stands together, each such that nothing but letters, marks and digits is in it when it is folded."""
     if text.isascii():  # nearly all are, and this is twenty times as fast
         return islice((found[0] for found in _ASCII_RUNS.finditer(text, 0, _MAX_TEXT)), limit)
     return _runs_of_any(text, limit)
