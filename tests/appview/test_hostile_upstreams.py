@@ -15,8 +15,10 @@ import pytest
 
 from atdata.appview import operator
 from atdata.appview.ingest import Ingester
+from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
 from atdata.atproto.plc import build_tombstone, sign_operation
+from atdata.atproto.repo.car import read_car, write_car
 from atdata.atproto.syntax import Did
 from atdata.replica import Replica
 from atdata.replica.changes import log_bounds
@@ -260,6 +262,66 @@ def test_a_server_that_hangs_keeps_nobody_else_from_being_compared(replica: Repl
                 until(lambda: len(shown(replica)) == 5)
         finally:
             went_on.set()
+
+
+def test_what_repositories_hold_while_they_are_compared_is_bounded(
+    replica: Replica, net: Devnet, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few large ones are fetched at a time, and small ones meanwhile."""
+    monkeypatch.setattr("atdata.appview.ingest.reconciling.SMALL", 300_000)
+    monkeypatch.setattr("atdata.appview.ingest.reconciling.LARGE_AT_ONCE", 1)
+    monkeypatch.setattr("atdata.appview.ingest.reconciling.LARGE_PAUSE", 100_000)
+    large = [Writer(net, writer.upstream) for _ in range(3)]
+    small = Writer(net, writer.upstream, server=1)
+    fetching, most, went_on = set[str](), 0, threading.Event()
+
+    def note(request: Request, answer: Answer) -> Answer:
+        nonlocal most
+        if "getRepo" in request.path and "Status" not in request.path:
+            fetching.add(request.param("did"))
+            most = max(most, len(fetching))
+            went_on.wait(60)
+            fetching.discard(request.param("did"))
+        return answer
+
+    net.tell(note)
+    try:
+        with ingesting(replica, net, writer.upstream.url):
+            until_begun(replica)
+            for each in large:
+                each.tell({f"{ENTRY}/{number}": entry(str(number)) for number in range(1000)})
+            until(lambda: fetching)
+            small.tell({A: entry("a")})
+            until(lambda: shown(replica) == small.shown(A))
+            went_on.set()
+            until(lambda: len(shown(replica)) == 3001)
+    finally:
+        went_on.set()
+    assert most == 1
+
+
+def test_a_repository_of_more_blocks_than_are_read_at_once_is_read_by_parts(
+    replica: Replica, net: Devnet, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server sends more with it than it has: so does one whose files expand."""
+    monkeypatch.setattr("atdata.atproto.repo.car.MAX_CAR_BLOCKS", 1500)
+    fill = {Cid.of_cbor(block): block for block in map(cbor.encode, range(2000))}
+    told = []
+
+    def add(request: Request, answer: Answer) -> Answer:
+        if "getRepo" in request.path and "Status" not in request.path:
+            told.append(request.path)
+            car = read_car(answer.body)
+            return replace(answer, body=write_car(car.roots, {**car.blocks, **fill}))
+        return answer
+
+    net.tell(add)
+    with ingesting(replica, net, writer.upstream.url):
+        until_begun(replica)
+        monkeypatch.setattr("atdata.atproto.fetch.MANY", 10)
+        writer.tell({f"{ENTRY}/{number}": entry(str(number)) for number in range(400)})
+        until(lambda: len(shown(replica)) == 400)
+    assert told
 
 
 @pytest.mark.parametrize("address", ["http://10.0.0.1", "http://169.254.169.254", "http://[fd00::1]", "http://0.0.0.0"])

@@ -197,6 +197,9 @@ class RepositoryCopy(Protocol):
     def blocks(self) -> Mapping[Cid, bytes]:
         """The blocks that were brought, and the copy's own commit."""
 
+    def reserve(self, count: int) -> None:
+        """Be told that so many bytes more may have to be held; raises where there is no room for them."""
+
     def add(self, blocks: Mapping[Cid, bytes]) -> None:
         """Take blocks that were brought, each what its CID names."""
 
@@ -221,15 +224,15 @@ def fetch_update(identity: VerifiedIdentity, copy: RepositoryCopy) -> Steps[Prov
         proven = _proven(identity, car, copy)
         while missing := copy.move_to(proven):
             if len(missing) > MANY and not whole:
-                whole, everything = True, (yield from _whole(identity))
+                whole, everything = True, (yield from _whole(identity, copy))
                 if everything is not None:
-                    proven = _proven(identity, everything, copy)
+                    with suppress(LimitError):  # of all that is in it little may be wanted
+                        proven = _proven(identity, everything, copy)
                 continue
-            brought = yield from fetch_blocks(identity, missing, left)
+            brought = yield from _bring(identity, copy, missing, left)
             if brought is None:
                 break
-            left -= sum(map(len, brought.values()))
-            copy.add(brought)
+            left -= brought
         else:
             return proven
     raise ContentionError("a repository changes faster than it can be read", uri=identity.did, hint="Try again later.")
@@ -253,8 +256,21 @@ def _newest(identity: VerifiedIdentity, copy: RepositoryCopy) -> Steps[bytes]:
     return car
 
 
-def _whole(identity: VerifiedIdentity) -> Steps[bytes | None]:
+def _bring(identity: VerifiedIdentity, copy: RepositoryCopy, missing: list[Cid], most: int) -> Steps[int | None]:
+    """Bring a copy some blocks; how many bytes they are, and `None` where the server no longer has one of them."""
+    left = most
+    for start in range(0, len(missing), BLOCKS_AT_ONCE):
+        brought = yield from fetch_blocks(identity, missing[start : start + BLOCKS_AT_ONCE], left)
+        if brought is None:
+            return None
+        left -= sum(map(len, brought.values()))
+        copy.add(brought)
+    return most - left
+
+
+def _whole(identity: VerifiedIdentity, copy: RepositoryCopy) -> Steps[bytes | None]:
     """The whole repository, if it is not too large."""
+    copy.reserve(MAX_REPOSITORY)
     with suppress(XrpcError, LimitError):
         answer = yield from _sync(identity, "getRepo", (("did", str(identity.did)),), MAX_REPOSITORY)
         return answer.body

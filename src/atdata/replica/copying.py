@@ -13,6 +13,9 @@ from atdata.replica.statements import now
 from atdata.replica.tables import COLLECTIONS
 from atdata.replica.writing import Moved, Writing
 
+_BESIDE = 250
+"""Bytes of memory that a block takes beside its own."""
+
 
 class ReplicaCopy:
     """A replica's copy of a repository, of the collections that a replica keeps.
@@ -22,6 +25,7 @@ class ReplicaCopy:
         did: the account.
         check: is given each commit before the copy is moved to it, and raises where it must not be.
         write: does some work in a transaction; by default `replica.write`.
+        reserve: is told of bytes before they are held, and raises where there is no room for them.
         anew: whether a copy that is newer than what its server shows is made anew. Such a copy is no evidence against the
             server: whoever keeps a memory of what was seen has `check` for that. Otherwise a copy only moves forward.
     """
@@ -35,9 +39,11 @@ class ReplicaCopy:
         *,
         check: Callable[[ProvenCommit], None] = lambda _: None,
         write: Callable[[Callable[[Writing], Moved]], Moved] | None = None,
+        reserve: Callable[[int], None] = lambda _: None,
         anew: bool = True,
     ) -> None:
         self._did, self._check, self._write, self._anew = did, check, write or replica.write, anew
+        self.reserve = reserve
         self.blocks: dict[Cid, bytes] = {}
         self.head: Commit | None = replica.read(lambda reading: reading.account(did).tree_head())
         if self.head is not None:
@@ -50,6 +56,7 @@ class ReplicaCopy:
 
     def add(self, blocks: Mapping[Cid, bytes]) -> None:
         """See `RepositoryCopy`."""
+        self.reserve(sum(map(len, blocks.values())) + _BESIDE * len(blocks))
         self.blocks.update(blocks)
 
     def move_to(self, proven: ProvenCommit) -> list[Cid]:

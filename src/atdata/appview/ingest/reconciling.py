@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
@@ -23,7 +23,7 @@ from atdata.atproto.fetch import HostedAccount, fetch_identity, fetch_status, fe
 from atdata.atproto.repo.proof import ProvenCommit
 from atdata.atproto.syntax import Did
 from atdata.atproto.verify import VerifiedIdentity, verify_identity
-from atdata.errors import IdentityError, NetworkError, NotFoundError, ProofError, SignatureError
+from atdata.errors import IdentityError, LimitError, NetworkError, NotFoundError, ProofError, SignatureError
 from atdata.replica import KeptIdentity, Replica, ReplicaCopy, Writing, keep_identity, now
 from atdata.replica.reading import BehindMark
 from atdata.replica.writing import HeadRow
@@ -48,18 +48,30 @@ GIVEN_UP = 8
 """Tries after which an account is forgotten that never showed anything."""
 PATIENCE = 60.0
 """Seconds that a server may take for one answer: while it does, it holds a worker."""
+SMALL = 1 << 25
+"""Bytes that each comparison may hold; those that hold more have to be few."""
+MOST_HELD = 1 << 29
+"""Bytes that one may hold."""
+LARGE_AT_ONCE = 2
+LARGE_PAUSE = 10 * 1_000_000
+"""Microseconds before another try where too many hold more than is small."""
 LONGEST_PAUSE = 3600.0
 """Seconds between two tries, at most."""
 
 
+class NoRoomError(Exception):
+    """Too many comparisons hold much memory already."""
+
+
 class Claims:
-    """The accounts that are being compared just now, and the servers that are asked; of this process."""
+    """The accounts that are being compared just now, the servers that are asked, and memory; of this process."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._accounts = set[Did]()
         self._servers = Counter[str]()
         self._failing = set[str]()
+        self._large = threading.BoundedSemaphore(LARGE_AT_ONCE)
 
     def account(self, marks: list[BehindMark]) -> BehindMark | None:
         """Take the first that nobody has."""
@@ -92,6 +104,32 @@ class Claims:
                 self._servers[url] -= free
                 self._servers += Counter[str]()  # drops those that nobody asks
                 self._changed.notify_all()
+
+    @contextmanager
+    def memory(self) -> Iterator[Callable[[int], None]]:
+        """Memory for one comparison: what it gives is told of all bytes that are held, before they are.
+
+        Raises:
+            NoRoomError: they are many, and others hold many just now.
+            LimitError: they are more than is ever held.
+        """
+        held, is_large = 0, False
+
+        def reserve(count: int) -> None:
+            nonlocal held, is_large
+            held += count
+            if held > MOST_HELD:
+                raise LimitError("a repository is too large to compare", expected=f"at most {MOST_HELD} bytes")
+            if held > SMALL and not is_large:
+                is_large = self._large.acquire(blocking=False)
+                if not is_large:
+                    raise NoRoomError
+
+        try:
+            yield reserve
+        finally:
+            if is_large:
+                self._large.release()
 
 
 class Reconciler:
@@ -145,6 +183,8 @@ class Reconciler:
         self._followed.add(did)  # before anything is asked: what is written later comes as an event
         try:
             self._compare(mark)
+        except NoRoomError:
+            self._lease.write(lambda writing: _retry(writing, mark, LARGE_PAUSE, failed=False))
         except (NetworkError, NotFoundError, *REFUSED) as error:
             self._counted["failed comparisons"] += 1
             self._counted[f"failed: {type(error).__name__}"] += 1
@@ -204,12 +244,15 @@ class Reconciler:
         head = self._replica.read(lambda reading: HeadRow.read(reading.sql, mark.did))
         if head is not None and head.root is not None and hosted.rev is not None and head.rev == hosted.rev:
             return identity
-        copy = ReplicaCopy(self._replica, mark.did, check=_check_time, write=self._lease.write, anew=False)
-        try:
-            self._transport.run(fetch_update(identity, copy))
-        except SignatureError:
-            identity = self._fetch_identity(mark)
-            self._transport.run(fetch_update(identity, copy))
+        with self._claims.memory() as reserve:
+            copy = ReplicaCopy(
+                self._replica, mark.did, check=_check_time, write=self._lease.write, reserve=reserve, anew=False
+            )
+            try:
+                self._transport.run(fetch_update(identity, copy))
+            except SignatureError:
+                identity = self._fetch_identity(mark)
+                self._transport.run(fetch_update(identity, copy))
         return identity
 
     def _identity(self, mark: BehindMark) -> VerifiedIdentity:

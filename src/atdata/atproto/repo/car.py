@@ -11,10 +11,12 @@ from typing import Any, NoReturn
 
 from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
-from atdata.errors import DataModelError, ProofError
+from atdata.errors import DataModelError, LimitError, ProofError
 
 _MAX_VARINT_LENGTH = 9  # of the unsigned-varint specification: 63 bits
 _CID_LENGTH = 36
+MAX_CAR_BLOCKS = 1 << 18
+"""Blocks of one file: each costs memory and a hash, however short it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +38,16 @@ def read_car(data: bytes) -> Car:
     Raises:
         DataModelError: not a CAR file, cut short, or with bytes left over; `path` is the offset.
         ProofError: a block is not what its CID names: `expected` is the CID, `actual` that of the bytes.
+        LimitError: there are more than `MAX_CAR_BLOCKS`.
     """
     start, end = _section(data, 0)
     roots = _read_header(data[start:end])
     blocks: dict[Cid, bytes] = {}
+    left = MAX_CAR_BLOCKS
     while end < len(data):
+        left -= 1
+        if left < 0:
+            raise LimitError("a CAR file has more blocks than are read", expected=f"at most {MAX_CAR_BLOCKS}")
         start, end = _section(data, end)
         cid, block = _read_cid(data[start : min(start + _CID_LENGTH, end)], start), data[start + _CID_LENGTH : end]
         if not cid.matches(block):

@@ -26,7 +26,7 @@ from atdata.atproto.repo.car import read_car
 from atdata.atproto.repo.commit import Commit
 from atdata.atproto.repo.node import MissingBlockError
 from atdata.atproto.syntax import AtUri, Did, Nsid, RecordKey
-from atdata.errors import AtdataError, NotFoundError, ProofError, VerificationError
+from atdata.errors import AtdataError, LimitError, NotFoundError, ProofError, VerificationError
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,7 @@ def prove_commit(
 
     Raises:
         VerificationError: a step failed; `step` names it.
+        LimitError: the file has more blocks than are read.
     """
     uri = uri or AtUri.of(did)
     with _step("car", uri):
@@ -130,10 +131,10 @@ def prove_record(car: bytes, did: Did, key: PublicKey, collection: Nsid, rkey: R
 
 @contextmanager
 def _step(name: str, uri: AtUri) -> Iterator[None]:
-    """Give every error of a step its name and the address; make each a `VerificationError`, or `NotFoundError`."""
+    """Give every error of a step its name and the address; make each a `VerificationError`, `NotFoundError` or `LimitError`."""
     try:
         yield
-    except (VerificationError, NotFoundError) as error:
+    except (VerificationError, NotFoundError, LimitError) as error:
         error.step, error.uri = name, str(uri)
         raise
     except AtdataError as error:
