@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import copy
 import json
+import shlex
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -644,3 +645,7 @@ def test_the_command_line_asks_services_and_shows_what_was_proven(
     assert terminal.run("search", "retina", "--service", url) == 0
     assert "not proven" in terminal.err
     assert "\x1b" not in terminal.out + terminal.err
+    scene.lie(lambda said: {**said, "cursor": "a; touch 'b'"})
+    assert terminal.run("search", "retina", "--service", url) == 0
+    (more,) = [line for line in terminal.out.splitlines() if line.startswith("More: ")]
+    assert shlex.split(more)[-1] == "a; touch 'b'", "a line that is copied into a shell runs nothing else"

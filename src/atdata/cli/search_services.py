@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -80,7 +81,7 @@ def _show(said: Sequence[_Said], records: Sequence[ServiceRecord[Record]]) -> No
             if one.page.total is not None:
                 say(f"In all {one.page.total:,}, in this order, by the word of the service.", "dim")
         if one.page.cursor is not None:
-            say(f"More: --service {one.url} --cursor {one.page.cursor}", "dim")
+            say(f"More: --service {shlex.quote(one.url)} --cursor {shlex.quote(one.page.cursor)}", "dim")
 
 
 def _row(found: ServiceRecord[Record]) -> dict[str, Any]:
