@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from atdata.atproto.fetch import (
-    fetch_active,
     fetch_identity,
     fetch_record,
+    fetch_status,
     fetch_update,
     resolve_handle,
 )
@@ -213,7 +213,7 @@ class EvidenceReader:
             NotFoundError: it is, or the server has no such account.
             NetworkError: the server does not say.
         """
-        if not self.transport.run(fetch_active(identity)):
+        if not self.transport.run(fetch_status(identity)).active:
             raise NotFoundError("an account is not active", uri=AtUri.of(identity.did), actual="its server says so")
 
     @cached_property
@@ -252,7 +252,7 @@ class EvidenceReader:
 
     def _is_active(self, identity: VerifiedIdentity) -> bool:
         with suppress(NotFoundError):
-            return self.transport.run(fetch_active(identity))
+            return self.transport.run(fetch_status(identity)).active
         return False
 
     def _show(self, did: Did, active: bool) -> None:

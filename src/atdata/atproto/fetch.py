@@ -8,7 +8,7 @@ https://atproto.com/specs/handle, /did, and the `com.atproto.sync` lexicons.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -177,11 +177,6 @@ def fetch_status(identity: VerifiedIdentity) -> Steps[HostedAccount]:
     raise NetworkError("a server's answer has a malformed revision", uri=answer.url)
 
 
-def fetch_active(identity: VerifiedIdentity) -> Steps[bool]:
-    """True if the account's server says that the account is active. Raises what `fetch_status` does."""
-    return (yield from fetch_status(identity)).active
-
-
 class RepositoryCopy(Protocol):
     """A copy of parts of a repository, which is brought from one commit to another."""
 
@@ -229,10 +224,10 @@ def fetch_update(identity: VerifiedIdentity, copy: RepositoryCopy) -> Steps[Prov
                     with suppress(LimitError):  # of all that is in it little may be wanted
                         proven = _proven(identity, everything, copy)
                 continue
-            brought = yield from _bring(identity, copy, missing, left)
+            brought = yield from fetch_blocks(identity, missing, left, copy.add)
             if brought is None:
                 break
-            left -= brought
+            left -= sum(map(len, brought.values()))
         else:
             return proven
     raise ContentionError("a repository changes faster than it can be read", uri=identity.did, hint="Try again later.")
@@ -252,20 +247,7 @@ def _newest(identity: VerifiedIdentity, copy: RepositoryCopy) -> Steps[bytes]:
             answer = yield from _sync(identity, "getRepo", params, MAX_CAR)
             return answer.body
     # The proof of absence of the lowest key brings the commit and the left edge of the range in one answer.
-    car = yield from fetch_record(identity, copy.collections[0], RecordKey("-"))
-    return car
-
-
-def _bring(identity: VerifiedIdentity, copy: RepositoryCopy, missing: list[Cid], most: int) -> Steps[int | None]:
-    """Bring a copy some blocks; how many bytes they are, and `None` where the server no longer has one of them."""
-    left = most
-    for start in range(0, len(missing), BLOCKS_AT_ONCE):
-        brought = yield from fetch_blocks(identity, missing[start : start + BLOCKS_AT_ONCE], left)
-        if brought is None:
-            return None
-        left -= sum(map(len, brought.values()))
-        copy.add(brought)
-    return most - left
+    return (yield from fetch_record(identity, copy.collections[0], RecordKey("-")))
 
 
 def _whole(identity: VerifiedIdentity, copy: RepositoryCopy) -> Steps[bytes | None]:
@@ -278,9 +260,12 @@ def _whole(identity: VerifiedIdentity, copy: RepositoryCopy) -> Steps[bytes | No
 
 
 def fetch_blocks(
-    identity: VerifiedIdentity, cids: list[Cid], most: int | None = None
+    identity: VerifiedIdentity,
+    cids: list[Cid],
+    most: int | None = None,
+    take: Callable[[Mapping[Cid, bytes]], None] = lambda _: None,
 ) -> Steps[dict[Cid, bytes] | None]:
-    """Blocks by their CIDs, each hashed; `None` where the server no longer has one of them.
+    """Blocks by their CIDs, each hashed, and given to `take` as they come; `None` where the server lacks one of them.
 
     Raises:
         LimitError: they are more bytes than `most`, by default `MAX_BLOCKS`.
@@ -302,8 +287,10 @@ def fetch_blocks(
             raise ProofError(
                 "a server did not send all requested blocks", step="car", uri=identity.did, expected=lacking[0]
             )
-        blocks.update((cid, brought[cid]) for cid in part)
-        left -= sum(len(brought[cid]) for cid in part)
+        wanted = {cid: brought[cid] for cid in part}
+        take(wanted)
+        blocks |= wanted
+        left -= sum(map(len, wanted.values()))
         if left < 0:
             raise LimitError("a collection is too large to read", uri=identity.did, expected=f"{MAX_BLOCKS} bytes")
     return blocks
@@ -325,12 +312,8 @@ def fetch_labels(labeler: VerifiedLabeler, uris: Sequence[str]) -> Steps[list[An
             if not labels or cursor is None:  # after the last page there may be an empty one
                 break
         else:
-            raise LimitError(
-                "a labeler says more of an address than is read",
-                uri=labeler.did,
-                expected=f"at most {MAX_PAGES} pages",
-                actual=f"{len(found)} labels, and more",
-            )
+            facts = {"expected": f"at most {MAX_PAGES} pages", "actual": f"{len(found)} labels, and more"}
+            raise LimitError("a labeler says more of an address than is read", uri=labeler.did, **facts)
     return found
 
 
