@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from atdata.atmosphere import AtmosphereClient
-from atdata.atmosphere.trust import policy_in_force
 from atdata.atproto.syntax import AtUri, Did, Handle, typed_identifier
 from atdata.errors import AtdataError, ProofError
+from atdata.policy import policy_in_force
 from atdata.progress import progress
 from atdata.replica import KeptIdentity, Writing, keep_identity, now, open_replica
 from atdata.replica.mending import forget_damaged
@@ -100,7 +100,7 @@ class Discovery:
 
     def _read_labelers(self, fresh: float) -> None:
         """Read the labelers that the policy in force names, and let go of others. One that cannot be read leaves its labels."""
-        policy = policy_in_force(self._client)
+        policy = policy_in_force(self._client.settings)
         wanted, moment = () if policy is None else policy.labelers, now()
         known = {each.did: each for each in self._replica.read(lambda reading: labelers(reading.sql))}
 
@@ -152,7 +152,7 @@ class Discovery:
         """
         question = Question.parse(text)
         own = verifiers is not None
-        trusted = [VerifierList.of(verifiers or ())] if own else lists_of(policy_in_force(self._client))
+        trusted = [VerifierList.of(verifiers or ())] if own else lists_of(policy_in_force(self._client.settings))
         while True:
             while self._replica.write(self._catch_up):
                 pass

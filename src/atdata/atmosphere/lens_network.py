@@ -12,11 +12,11 @@ from typing import Any
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.code_lenses import AllowedCode
 from atdata.atmosphere.lens_candidates import LensCandidates, PublishedLens
-from atdata.atmosphere.trust import GivenPolicy, policy_in_force
 from atdata.index.lenses import OwnLenses
 from atdata.lens import Lens, fitted
 from atdata.lens.comparing import difference
 from atdata.lens.search import LensEdge, LensWay, best_ways, find_way
+from atdata.policy import GivenPolicy, policy_in_force
 from atdata.records import LensRecord, Schema
 
 
@@ -63,7 +63,7 @@ class LensNetwork:
         own: OwnLenses | None = None,
         allow_code: AllowedCode | Iterable[AllowedCode] | None = None,
     ) -> None:
-        in_force = policy_in_force(client, policy)
+        in_force = policy_in_force(client.settings, policy)
         self._candidates = LensCandidates(client, repositories, in_force, own, AllowedCode.all_of(allow_code))
 
     @property

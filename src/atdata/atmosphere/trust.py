@@ -5,12 +5,10 @@ An entry becomes a dataset in `opening.py`, and nowhere else; that asks `check_p
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeAlias
 
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.labelers import LabelReader
@@ -28,6 +26,7 @@ from atdata.files import atomic_file, disk_errors, write_all
 from atdata.index.lenses import OwnLenses
 from atdata.index.verifications import Discount, JudgedVerification
 from atdata.policy import (
+    GivenPolicy,
     LabelReading,
     LensFacts,
     Policy,
@@ -37,24 +36,13 @@ from atdata.policy import (
     VerificationFact,
     contents_of,
     evaluate,
+    policy_in_force,
 )
 from atdata.records import Entry, LensRecord, LensVerification, Record, Schema
 from atdata.records.address import AUTHORITY, LOCAL
 from atdata.records.nsids import collections
 
-GivenPolicy: TypeAlias = "Policy | str | os.PathLike[str] | None"
-
 _KINDS: tuple[type[Record], ...] = (Entry, Schema, LensRecord)
-
-
-def policy_in_force(client: AtmosphereClient, given: GivenPolicy = None) -> Policy | None:
-    """The policy that was given, or else the one in the file that the settings name, read now; `None` without either.
-
-    Raises:
-        UsageError: it cannot be read.
-    """
-    chosen = client.settings.policy if given is None else given
-    return chosen if chosen is None or isinstance(chosen, Policy) else Policy.load(chosen)
 
 
 def check_policy(
@@ -78,7 +66,7 @@ def check_policy(
         PolicyError: it refuses; `verdict` says why.
         UsageError: the policy cannot be read, or a record is neither of the network nor of one's own index.
     """
-    policy = policy_in_force(client, given)
+    policy = policy_in_force(client.settings, given)
     if policy is None:
         return None
     verdict = judge(client, entry, policy, through, own)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import warnings
@@ -104,8 +105,17 @@ def main() -> None:
     _repair_environment()
     arguments = sys.argv[1:]
     as_json = any(argument.partition("=")[0] == "--json" for argument in arguments)
-    wanted = arguments[:1] if arguments and arguments[0] in {*VERBS, *NOUNS} else [*VERBS, *NOUNS]
-    leave(run(lambda: made(wanted)(prog_name="atdata", standalone_mode=False), as_json))
+    first = arguments[0] if arguments else ""
+    wanted = [] if first == "--version" else [first] if first in {*VERBS, *NOUNS} else [*VERBS, *NOUNS]
+    leave(run(lambda: _imported(wanted)(prog_name="atdata", standalone_mode=False), as_json))
+
+
+def _imported(words: Iterable[str]) -> typer.Typer:
+    """The command line with some words, once all that these need is imported: of that nothing is ever garbage."""
+    line = made(words)
+    gc.freeze()
+    gc.enable()
+    return line
 
 
 def _repair_environment() -> None:

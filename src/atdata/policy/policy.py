@@ -33,7 +33,7 @@ import os
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeAlias, TypeVar
 
 import msgspec
 
@@ -46,6 +46,7 @@ from atdata.numbers import checked_int
 from atdata.paths import checked_path
 from atdata.records import METHODS
 from atdata.records.address import LOCAL
+from atdata.settings import Settings
 
 T = TypeVar("T")
 
@@ -237,6 +238,19 @@ class Policy:
                 hint="Name a file of TOML, as the documentation of `atdata.policy.Policy` shows one.",
             ) from None
         return cls.parse(text, str(place))
+
+
+GivenPolicy: TypeAlias = "Policy | str | os.PathLike[str] | None"
+
+
+def policy_in_force(settings: Settings, given: GivenPolicy = None) -> Policy | None:
+    """The policy that was given, or else the one in the file that the settings name, read now; `None` without either.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    chosen = settings.policy if given is None else given
+    return chosen if chosen is None or isinstance(chosen, Policy) else Policy.load(chosen)
 
 
 class _Rule(msgspec.Struct, forbid_unknown_fields=True):
