@@ -38,7 +38,7 @@ from support.ingesting import (
     until_shown,
 )
 from support.networks import fresh_handle
-from support.upstreams import TestedUpstream
+from support.upstreams import Dripping, TestedUpstream
 
 A, B, C = f"{ENTRY}/a", f"{ENTRY}/b", f"{ENTRY}/c"
 LIES = [lie.name for lie in firehose_lies(lambda did: pytest.fail("not asked"))]
@@ -262,6 +262,30 @@ def test_a_server_that_hangs_keeps_nobody_else_from_being_compared(replica: Repl
                 until(lambda: len(shown(replica)) == 5)
         finally:
             went_on.set()
+
+
+def test_servers_that_drip_keep_nobody_else_from_being_compared_nor_the_end_from_coming(
+    replica: Replica, net: Devnet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of them is at a name of its own, and just fast enough to be read on."""
+    monkeypatch.setattr("atdata.appview.ingest.reconciling.LONG", 0.5)
+    monkeypatch.setattr("atdata.settings.Settings.least_rate", 100.0)
+    with TestedUpstream() as upstream, Dripping(net.pds_url) as dripping:
+        net.pdses[0].url = dripping.url
+        bad = [Writer(net, upstream) for _ in range(6)]
+        good = [Writer(net, upstream, server=1) for _ in range(3)]
+        monkeypatch.setattr("atdata.appview.ingest.reconciling.AT_ONE_SERVER", 6)
+        with ingesting(replica, net, upstream.url):
+            until_begun(replica)
+            for each in bad:
+                each.tell({A: entry("a")})
+            until(lambda: dripping.held >= PACE.workers // 2)
+            for each in good:
+                each.tell({A: entry("a")})
+                until(lambda each=each: each.shown(A).items() <= shown(replica).items(), 30)
+            assert dripping.held, "it drips still"
+            ended = time.monotonic()
+        assert time.monotonic() - ended < 15
 
 
 def test_what_repositories_hold_while_they_are_compared_is_bounded(

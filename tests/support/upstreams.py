@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,6 +18,7 @@ from websockets.sync.server import Server, ServerConnection, serve
 
 from atdata.atproto.events import ErrorEvent, Event, InfoEvent
 from atdata.atproto.firehose import encode_frame
+from atdata.testing.http import ask
 
 STREAM = "/xrpc/com.atproto.sync.subscribeRepos"
 
@@ -139,3 +141,55 @@ class TestedUpstream:
         status, body = self.answered(code, json.dumps(value).encode())
         headers = Headers({"content-type": "application/json", "content-length": str(len(body)), "connection": "close"})
         return Response(status, "OK" if status == 200 else "Refused", headers, body)
+
+
+class Dripping:
+    """A server before another, whose answers about what repositories hold never end, and come byte by byte.
+
+    Attributes:
+        held: connections over which bytes drip.
+    """
+
+    def __init__(self, behind: str) -> None:
+        self._behind, self._ended, self.held = behind, threading.Event(), 0
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://localhost:{self._socket.getsockname()[1]}"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+    def _accept(self) -> None:
+        while not self._ended.is_set():
+            with contextlib.suppress(OSError):
+                connection, _ = self._socket.accept()
+                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError), connection.makefile("rb") as asked:
+            while line := asked.readline():
+                target = line.split()[1].decode()
+                while asked.readline().strip():
+                    pass
+                if "getRecord" in target:
+                    self._drip(connection)
+                status, body = ask("GET", self._behind + target, {}, None)
+                body = body if isinstance(body, bytes) else json.dumps(body).encode()
+                kind = "content-type: application/json"
+                connection.sendall(
+                    f"HTTP/1.1 {status} .\r\n{kind}\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
+                )
+
+    def _drip(self, connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 8000000\r\n\r\n")
+        self.held += 1
+        try:
+            while not self._ended.wait(0.05):
+                connection.sendall(b"x" * 100)
+        finally:
+            self.held -= 1

@@ -15,6 +15,11 @@ from typing import Self
 from atdata.errors import LimitError
 from atdata.settings import Settings
 
+
+def nothing() -> None:
+    """Let a server be waited for."""
+
+
 TRIES = 5
 HEADERS = 1 << 19
 """Bytes of headers, and of whatever else comes before a body."""
@@ -50,6 +55,7 @@ class Budget:
         max_bytes: bytes of the wanted answer. With its headers, and a second try of it, that is what may come over the
             wire; without, only what comes before each body is bounded.
         sleep: how to wait between tries.
+        watch: is called whenever the server is waited for, and raises where that is to end.
     """
 
     def __init__(
@@ -59,9 +65,10 @@ class Budget:
         least_rate: float = Settings.least_rate,
         max_bytes: int | None = None,
         sleep: Callable[[float], None] = time.sleep,
+        watch: Callable[[], None] = nothing,
     ) -> None:
         self.uri, self.patience, self.failures = uri, patience, 0
-        self._rate, self._sleep = least_rate, sleep
+        self._rate, self._sleep, self._watch = least_rate, sleep, watch
         self._whole = Patience(patience, least_rate)
         self._whole_answer = max_bytes is not None
         self._bytes: int | None = HEADERS if max_bytes is None else 2 * (max_bytes + HEADERS)
@@ -90,6 +97,7 @@ class Budget:
 
     def within(self, timeout: float | None) -> float:
         """Seconds to wait for the next bytes, as long as they are waited for; 0 and less where patience has ended."""
+        self._watch()
         self._tick()
         return self.left if timeout is None else min(timeout, self.left)
 
@@ -137,6 +145,7 @@ class Budget:
 
         A try that made real progress, at the least rate, begins the count anew.
         """
+        self._watch()
         if self._new and self._new >= self._rate * self._waited:
             self.failures = 0
         self.failures += 1

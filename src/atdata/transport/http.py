@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 
 from atdata.errors import AddressError, LimitError, NetworkError
 from atdata.settings import Settings
-from atdata.transport.budget import Budget, backoff
+from atdata.transport.budget import Budget, backoff, nothing
 from atdata.transport.connections import Exchange
 from atdata.transport.dns import lookup_txt
 from atdata.transport.guard import check_scheme, http_form, join_url, origin_of, split_url
@@ -66,6 +66,7 @@ class Transport:
         sleep: how to wait between tries.
         patience: seconds that a logical request may wait for its server; see `atdata.settings`.
         least_rate: bytes a second that give patience back.
+        watch: is called whenever a server is waited for, and raises a `NetworkError` where that is to end.
     """
 
     allow_loopback: bool = False
@@ -73,6 +74,7 @@ class Transport:
     sleep: Callable[[float], None] = time.sleep
     patience: float = Settings.patience
     least_rate: float = Settings.least_rate
+    watch: Callable[[], None] = nothing
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -85,7 +87,7 @@ class Transport:
 
     def budget(self, url: str, max_bytes: int | None = None) -> Budget:
         """The budget of a logical request."""
-        return Budget(url, self.patience, self.least_rate, max_bytes, self.sleep)
+        return Budget(url, self.patience, self.least_rate, max_bytes, self.sleep, self.watch)
 
     def run(self, steps: Steps[T]) -> T:
         """Drive network steps to their end."""

@@ -125,7 +125,8 @@ class Ingester:
         self._followed.update(replica.read(lambda r: [did for (did,) in r.sql.all("SELECT did FROM replica_accounts")]))
         upstreams = self._lease.write(self._known_upstreams)
         doorbells = self._lease.write(lambda writing: [Upstream.known(writing.sql, url) for url in self._doorbells])
-        reconciler = Reconciler(replica, self._settings, self._followed, self._lease, counted, self._pace.retry_seconds)
+        pause, workers = self._pace.retry_seconds, self._pace.workers
+        reconciler = Reconciler(replica, self._settings, self._followed, self._lease, counted, pause, workers)
         sweep_after = int(self._pace.sweep_seconds * 1e6)
         applier = Applier(replica, self._queue, self._followed, self._lease, reconciler.wake, sweep_after, counted)
         transport = Transport.of(self._settings).trusting(*(upstream.server for upstream in upstreams))
@@ -137,7 +138,7 @@ class Ingester:
         for upstream in doorbells:
             doorbell = Doorbell(replica, upstream, self._followed, self._lease, reconciler.wake, sweep_after, counted)
             self._crew.start(f"doorbell {upstream.url}", doorbell.run, stopping)
-        for number in range(self._pace.workers):
+        for number in range(workers):
             self._crew.start(f"worker {number}", reconciler.run, stopping)
         self._crew.start("lister", lister.run, self._readers, stopping)
         self._crew.start("keeper", self._keep, stopping)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -42,6 +43,8 @@ AT_ONE_SERVER = 4
 """Repositories that are compared with one server at a time."""
 TOMBSTONED = "the identity was tombstoned"
 """Words of the error for an identity that its owner has ended for ever."""
+LONG = 15.0
+"""Seconds after which a comparison takes long; those that do have to be few."""
 IN_LINE = 1.0
 """Seconds that are waited for a server's turn, before another repository is taken."""
 GIVEN_UP = 8
@@ -64,14 +67,20 @@ class NoRoomError(Exception):
 
 
 class Claims:
-    """The accounts that are being compared just now, the servers that are asked, and memory; of this process."""
+    """The accounts that are being compared just now, the servers that are asked, memory and time; of this process.
 
-    def __init__(self) -> None:
+    Args:
+        workers: how many compare at once; half of them are kept from what takes long.
+    """
+
+    def __init__(self, workers: int) -> None:
         self._changed = threading.Condition()
         self._accounts = set[Did]()
         self._servers = Counter[str]()
         self._failing = set[str]()
         self._large = threading.BoundedSemaphore(LARGE_AT_ONCE)
+        self._mine = threading.local()
+        self._long = threading.BoundedSemaphore(max(1, workers // 2))
 
     def account(self, marks: list[BehindMark]) -> BehindMark | None:
         """Take the first that nobody has."""
@@ -104,6 +113,30 @@ class Claims:
                 self._servers[url] -= free
                 self._servers += Counter[str]()  # drops those that nobody asks
                 self._changed.notify_all()
+
+    @contextmanager
+    def time(self, stopping: threading.Event) -> Iterator[None]:
+        """Time for one comparison in this thread, which `watch` measures; it ends where all are to end."""
+        self._mine.begun, self._mine.is_long, self._mine.stopping = time.monotonic(), False, stopping
+        try:
+            yield
+        finally:
+            if self._mine.is_long:
+                self._long.release()
+
+    def watch(self) -> None:
+        """Go on waiting for a server, in a comparison of this thread.
+
+        Raises:
+            NetworkError: it takes long, and so do others just now; or all are to end.
+        """
+        mine = self._mine
+        if mine.stopping.is_set():
+            raise NetworkError("a server is waited for no longer")
+        if not mine.is_long and time.monotonic() - mine.begun > LONG:
+            mine.is_long = self._long.acquire(blocking=False)
+            if not mine.is_long:
+                raise NetworkError("a server takes longer than there is time for", expected=f"at most {LONG:.0f} s")
 
     @contextmanager
     def memory(self) -> Iterator[Callable[[int], None]]:
@@ -142,6 +175,7 @@ class Reconciler:
         lease: under which this is done.
         counted: counts what happens.
         shortest_pause: seconds before a second try.
+        workers: how many threads do this.
     """
 
     def __init__(
@@ -152,11 +186,13 @@ class Reconciler:
         lease: IngestLease,
         counted: Counter[str],
         shortest_pause: float = 1.0,
+        workers: int = 8,
     ) -> None:
         self._replica, self._settings, self._followed, self._lease = replica, settings, followed, lease
         patient = replace(settings, patience=min(settings.patience, PATIENCE))
-        self._transport = Transport.of(patient).trusting(settings.plc_url, *settings.resolver_urls)
-        self._claims, self._marked = Claims(), threading.Condition()
+        self._claims, self._marked = Claims(workers), threading.Condition()
+        transport = Transport.of(patient).trusting(settings.plc_url, *settings.resolver_urls)
+        self._transport = replace(transport, watch=self._claims.watch)
         self._pause, self._counted = shortest_pause, counted
 
     def wake(self) -> None:
@@ -173,7 +209,8 @@ class Reconciler:
                     self._marked.wait(0.25)
                 continue
             try:
-                self.reconcile(mark)
+                with self._claims.time(stopping):
+                    self.reconcile(mark)
             finally:
                 self._claims.leave(mark.did)
 
