@@ -7,6 +7,7 @@ import copy
 import json
 import shlex
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -46,6 +47,7 @@ from atdata.testing.http import Answer, HttpServer, Request
 from support.appviews import ENTRY, LABEL, LENS, SCHEMA, Asker, entry, follow, label
 from support.networks import fresh_handle
 from support.terminal import Terminal
+from support.upstreams import Dripping
 
 VERIFICATION = "science.alt.dataset.lensVerification"
 
@@ -545,6 +547,42 @@ def test_services_that_do_not_end(scene: Scene) -> None:
     for page in client.search("retina", limit=5).pages():
         many += page.records
     assert len(many) == 4
+
+
+def test_a_service_that_drips_is_left(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("atdata.atmosphere.services.ANSWER_SECONDS", 1.0)
+    with Dripping(scene.front.url, "searchRecords") as dripping:
+        client = AppViewClient(dripping.url, scene.net.client())
+        client._transport = replace(client._transport, least_rate=100.0)
+        with pytest.raises(NetworkError, match="too long"):
+            [*client.search("retina")]
+        assert client.entry(scene.at(f"{ENTRY}/1")).record.name == "retina 1"
+
+
+def test_accounts_that_nobody_knows_are_looked_up_once_and_not_for_ever(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("atdata.atmosphere.service_records._PAGE_SECONDS", 1.0)
+    asked = list[str]()
+
+    def slow(request: Request) -> None:
+        if "aaaa" in request.path:
+            asked.append(request.path)
+            time.sleep(0.2)
+
+    def crowd(said: Any) -> Any:
+        names = [f"did:plc:{number:024d}".translate(str.maketrans("0189", "abcd")) for number in range(99)]
+        nobody = [{**said["records"][0], "did": did, "uri": f"at://{did}/{ENTRY}/1"} for did in names]
+        return {**said, "records": [said["records"][0], *nobody]}
+
+    scene.lie(crowd)
+    scene.net.plc_server.before = slow
+    try:
+        (page,) = scene.service().search("retina", limit=100).pages()
+    finally:
+        scene.net.plc_server.before = None
+    assert (len(page.records), len(page.refused)) == (1, 99)
+    assert len(set(asked)) == len(asked) < 90
 
 
 @pytest.mark.parametrize(

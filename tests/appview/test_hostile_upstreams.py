@@ -270,7 +270,7 @@ def test_servers_that_drip_keep_nobody_else_from_being_compared_nor_the_end_from
     """Each of them is at a name of its own, and just fast enough to be read on."""
     monkeypatch.setattr("atdata.appview.ingest.reconciling.LONG", 0.5)
     monkeypatch.setattr("atdata.settings.Settings.least_rate", 100.0)
-    with TestedUpstream() as upstream, Dripping(net.pds_url) as dripping:
+    with TestedUpstream() as upstream, Dripping(net.pds_url, "getRecord") as dripping:
         net.pdses[0].url = dripping.url
         bad = [Writer(net, upstream) for _ in range(6)]
         good = [Writer(net, upstream, server=1) for _ in range(3)]

@@ -144,14 +144,18 @@ class TestedUpstream:
 
 
 class Dripping:
-    """A server before another, whose answers about what repositories hold never end, and come byte by byte.
+    """A server before another, some of whose answers never end, and come byte by byte.
+
+    Args:
+        behind: the other.
+        method: which are asked for by an address with that in it.
 
     Attributes:
         held: connections over which bytes drip.
     """
 
-    def __init__(self, behind: str) -> None:
-        self._behind, self._ended, self.held = behind, threading.Event(), 0
+    def __init__(self, behind: str, method: str) -> None:
+        self._behind, self._method, self._ended, self.held = behind, method, threading.Event(), 0
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://localhost:{self._socket.getsockname()[1]}"
 
@@ -176,7 +180,7 @@ class Dripping:
                 target = line.split()[1].decode()
                 while asked.readline().strip():
                     pass
-                if "getRecord" in target:
+                if self._method in target:
                     self._drip(connection)
                 status, body = ask("GET", self._behind + target, {}, None)
                 body = body if isinstance(body, bytes) else json.dumps(body).encode()

@@ -155,6 +155,6 @@ def _listening(host: str, port: int) -> socket.socket:
             raise
     except (OSError, OverflowError, UnicodeError) as error:
         raise UsageError(
-            "nobody can listen at an address", uri=f"{host}:{port}", actual=str(error), hint="Choose another --listen."
+            "nobody can listen at an address", uri=f"{host}:{port}", actual=str(error), hint="Choose another port."
         ) from error
     return listener

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
@@ -35,7 +36,7 @@ from atdata.replica.columns import KINDS
 R = TypeVar("R", bound=Record)
 
 _AT_ONCE = 8  # identities
-_PAGE_SECONDS = 60.0  # in which the identities of a page must have begun to be looked up
+_PAGE_SECONDS = 60.0  # in which all accounts of a page must have begun to be looked up
 FACTS = frozenset(
     (
         *("uri", "cid", "did", "handle", "rev", "indexedAt", "validity", "reason", "verified", "verifiedAt"),
@@ -86,20 +87,35 @@ class ServiceProofs:
     def __init__(self, reader: EvidenceReader, service: str) -> None:
         self._reader, self._service = reader, service
         self._fresh: set[Did] = set()  # accounts whose identity was looked up anew
+        self._looked: dict[Did, VerifiedIdentity | AtdataError] = {}
+        self._until = time.monotonic() + _PAGE_SECONDS
 
     def learn(self, views: Iterable[Any]) -> None:
         """Look up the accounts of views, several at once; what fails is said where it is needed."""
-        until = time.monotonic() + _PAGE_SECONDS
 
         def look(did: str) -> None:
-            if time.monotonic() < until:
-                with suppress(AtdataError):
-                    self._reader.identity(did)
+            with suppress(AtdataError):
+                self._identity(Did(did))
 
         named = (view.get("did") for view in views if isinstance(view, dict))
-        dids = {text for text in named if isinstance(text, str)}
+        dids = dict.fromkeys(text for text in named if isinstance(text, str))
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             list(pool.map(look, dids))
+
+    def _identity(self, did: Did, fresh: bool = False) -> VerifiedIdentity:
+        """The identity of an account. Who was looked up in vain is not looked up again, and after a while nobody is."""
+        found = self._looked.get(did)
+        if found is None or (fresh and not isinstance(found, AtdataError)):
+            try:
+                if time.monotonic() > self._until:
+                    raise NetworkError("there was no time to look up an account", expected=f"{_PAGE_SECONDS:.0f} s")
+                found = self._reader.identity(did, fresh=fresh)
+            except AtdataError as error:
+                found = error
+            self._looked[did] = found
+        if isinstance(found, AtdataError):
+            raise copy(found)
+        return found
 
     def prove(self, view: Any, kind: type[R], asked: AtUri | None = None) -> ServiceRecord[R]:
         """The record of a view.
@@ -148,12 +164,12 @@ class ServiceProofs:
     def _verified(self, view: Any, uri: AtUri, did: Did) -> VerifiedRecord:
         car = _car(_said(view, "proof"))
         try:
-            return _proven(car, uri, self._reader.identity(did))
+            return _proven(car, uri, self._identity(did))
         except SignatureError:
             if did in self._fresh:
                 raise
             self._fresh.add(did)  # the key may have changed since the account was looked at
-            return _proven(car, uri, self._reader.identity(did, fresh=True))
+            return _proven(car, uri, self._identity(did, fresh=True))
 
     def _check_version(self, view: Any, verified: VerifiedRecord) -> None:
         rev = verified.commit.rev
@@ -180,11 +196,13 @@ class ServiceProofs:
             raise IdentityError("an answer shows a malformed handle", step="handle") from error
         if handle not in _claimed(identity) and identity.did not in self._fresh:
             self._fresh.add(identity.did)
-            identity = self._reader.identity(identity.did, fresh=True)
+            identity = self._identity(identity.did, fresh=True)
         if handle not in _claimed(identity):
             facts = {"expected": ", ".join(_claimed(identity)) or "no handle", "actual": handle}
             raise IdentityError("an answer shows a handle that its account does not name", step="handle", **facts)
         with suppress(IdentityError, NetworkError):
+            if time.monotonic() > self._until:
+                return None
             return handle if self._reader.identity(handle).did == identity.did else None
         return None
 

@@ -6,6 +6,7 @@ order is right, how many there are. All of that is the service's word.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,7 +19,7 @@ from atdata.atmosphere.index import AtmosphereIndex
 from atdata.atmosphere.service_answers import ServiceAnswers, ServicePage, body_of, items_of, refusal_of, told
 from atdata.atmosphere.service_records import FACTS, ServiceProofs, ServiceRecord, prove_each
 from atdata.atproto.syntax import AtUri, Did
-from atdata.errors import ProofError, UsageError
+from atdata.errors import NetworkError, ProofError, UsageError
 from atdata.index import NamedRecords
 from atdata.numbers import checked_int
 from atdata.records import Entry, Label, LensRecord, LensVerification, Record, Schema
@@ -33,6 +34,8 @@ MAX_ANSWER = 1 << 25
 """Bytes of an answer."""
 PATIENCE = 20.0
 """Seconds that a service, and what its answers lead to, is waited for at most."""
+ANSWER_SECONDS = 60.0
+"""Seconds in which an answer must have come, however steadily it does."""
 MAX_PAGE = 100
 
 _ANY = frozenset(range(100, 600))
@@ -244,7 +247,13 @@ class AppViewClient:
             raise UsageError("a question is no text", path=method, hint="Write it in Unicode.") from None
         url = f"{self.url}/xrpc/{NAMESPACE}.{method}"
         asked = Get(url, (*pairs, ("proof", "true")), max_bytes=MAX_ANSWER, accept=_ANY)
-        answer = self._transport.get(asked)
+        until = time.monotonic() + ANSWER_SECONDS
+
+        def watch() -> None:
+            if time.monotonic() > until:
+                raise NetworkError("a service takes too long", uri=self.url, expected=f"at most {ANSWER_SECONDS:.0f} s")
+
+        answer = replace(self._transport, watch=watch).get(asked)
         said = body_of(answer)
         if answer.status != 200:
             raise refusal_of(answer.status, said, method, self.url)
