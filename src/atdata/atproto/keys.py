@@ -77,7 +77,7 @@ class PublicKey:
         """
         if not isinstance(text, str) or not text.startswith(_DID_KEY):
             raise _not_a_key(text, "did:key: and a multibase key")
-        return cls.from_multibase(text.removeprefix(_DID_KEY))
+        return _multikey(text.removeprefix(_DID_KEY))
 
     @classmethod
     def from_multibase(cls, text: object, method_type: str = "Multikey") -> PublicKey:
@@ -263,6 +263,11 @@ def _crypto() -> Any:
 def _curve(curve: Curve) -> ec.EllipticCurve:
     found: ec.EllipticCurve = getattr(_crypto().ec, _facts(curve).name)()
     return found
+
+
+@lru_cache(maxsize=1024)
+def _multikey(text: str) -> PublicKey:
+    return PublicKey.from_multibase(text)
 
 
 # A service checks many signatures of few keys, and decompressing a point costs as much as half a verification.

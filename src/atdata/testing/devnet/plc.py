@@ -6,7 +6,7 @@ import threading
 from datetime import UTC, datetime
 from typing import Any
 
-from atdata.atproto.plc import operation_cid, to_did_document, verify_audit_log
+from atdata.atproto.plc import PlcState, operation_cid, to_did_document, verify_audit_log
 from atdata.errors import AtdataError
 from atdata.testing.http import Answer, Request
 
@@ -16,6 +16,7 @@ class PlcDirectory:
 
     def __init__(self) -> None:
         self._logs: dict[str, list[dict[str, Any]]] = {}
+        self._states: dict[str, PlcState] = {}
         self._lock = threading.Lock()
 
     def submit(self, did: str, operation: dict[str, Any]) -> None:
@@ -32,7 +33,7 @@ class PlcDirectory:
             follows = operation.get("prev")
             position = next((i for i, known in enumerate(log) if known["cid"] == follows), len(log) - 1)
             kept = [{**known, "nullified": known["nullified"] or i > position} for i, known in enumerate(log)]
-            verify_audit_log(did, [*kept, entry])
+            self._states[did] = verify_audit_log(did, [*kept, entry])
             self._logs[did] = [*kept, entry]
 
     def newest(self, did: str) -> str:
@@ -55,7 +56,7 @@ class PlcDirectory:
             return Answer.json(log)
         if what == "log":
             return Answer.json([entry["operation"] for entry in log if not entry["nullified"]])
-        state = verify_audit_log(did, log)
+        state = self._states[did]
         if state.current.tombstoned:
             return Answer.json({"message": f"DID not available: {did}"}, 410)
         return Answer.json(to_did_document(state))
