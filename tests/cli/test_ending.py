@@ -269,10 +269,17 @@ def test_an_output_that_is_full_is_named(
     assert not (tmp_path / "data" / "atdata-traceback.txt").exists()
 
 
+def _heed_ctrl_c() -> None:
+    """A process that a shell has put into the background ignores it, and so do its children."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.mark.parametrize("module", ["typer", "atdata.cli.output"])
 def test_ctrl_c_while_modules_are_imported_shows_no_traceback(tmp_path: Path, module: str) -> None:
     command = [sys.executable, "-X", "importtime", "-m", "atdata", "up"]
-    with subprocess.Popen(command, env=environment(tmp_path), stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, env=environment(tmp_path), stderr=subprocess.PIPE, text=True, preexec_fn=_heed_ctrl_c
+    ) as process:
         assert process.stderr is not None
         assert any(line.split("|")[-1].strip() == module for line in process.stderr)
         process.send_signal(signal.SIGINT)

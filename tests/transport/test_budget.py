@@ -191,7 +191,7 @@ def test_a_server_that_does_not_take_what_it_is_sent_is_left(rest):
 
 def test_a_reader_that_takes_its_time_spends_no_patience():
     body = bytes(3_000_000)
-    with RawServer(lambda _: answer(200, body)) as server, Download(hurried(server, patience=0.5), server.url) as got:
+    with RawServer(lambda _: answer(200, body)) as server, Download(hurried(server, patience=1.0), server.url) as got:
         count = 0
         while piece := got.read(1_000_000):
             count += len(piece)
