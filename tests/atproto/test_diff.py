@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from atdata.atproto.cid import Cid
 from atdata.atproto.repo import mst
 from atdata.atproto.repo.diff import Operation, apply, covering_proof, diff, invert
-from atdata.atproto.repo.node import MissingBlockError
+from atdata.atproto.repo.node import MissingBlockError, key_depth
 from atdata.errors import ProofError, UsageError
 
 VALUES = [Cid.of_cbor(bytes([number])) for number in range(4)]
@@ -108,7 +108,41 @@ def test_a_part_of_a_tree_is_followed_with_the_nodes_of_that_part_alone(
         assert records == {key: cid for key, cid in state.items() if key.startswith(prefixes)}
         for key in records:
             assert mst.lookup(after, key, held) == records[key]
-        assert held.keys() <= server.keys()
+        assert held.keys() == nodes_of_part(after, server, prefixes)
+
+
+def nodes_of_part(root: Cid, server: dict[Cid, bytes], prefixes: tuple[str, ...]) -> set[Cid]:
+    """The nodes that a copy of a part holds that is made anew."""
+    brought: dict[Cid, bytes] = {}
+    while (found := diff(None, root, brought, prefixes)).missing:
+        brought |= {cid: server[cid] for cid in found.missing}
+    return set(found.added)
+
+
+def test_a_subtree_that_stays_is_read_where_other_keys_with_a_prefix_could_be_in_it_now() -> None:
+    """It begins behind a key of nobody's, which goes; now it begins behind one of ours, and so does its first child."""
+
+    def key(collection: str, depth: int, after: int = 0) -> str:
+        numbers = (f"{collection}/{number:04}" for number in range(after, 10_000))
+        return next(key for key in numbers if key_depth(key) == depth)
+
+    ours, gone = key("a", 2), key("b", 2)
+    first = key("b", 0, int(gone[2:]))
+    top = key("b", 1, int(first[2:]))
+    new = key("a", 0, int(ours[2:]))
+    state = dict.fromkeys([ours, gone, first, top, key("c", 0)], VALUES[0])
+    states = [state, {k: v for k, v in state.items() if k != gone}]
+    states += [{**states[1], new: VALUES[1]}, states[1], state]
+    prefixes, held, root = ("a/", "c/"), dict[Cid, bytes](), None
+    for state in states:
+        after, server = mst.build(state)
+        brought: dict[Cid, bytes] = {}
+        while (found := diff(root, after, {**held, **brought}, prefixes)).missing:
+            brought |= {cid: server[cid] for cid in found.missing}
+        assert not held.keys() & set(found.added)
+        held = {cid: {**held, **brought}[cid] for cid in {*held, *found.added} - {*found.removed}}
+        root = after
+        assert held.keys() == nodes_of_part(after, server, prefixes)
 
 
 def test_shared_subtrees_are_not_read() -> None:

@@ -131,7 +131,8 @@ class Difference:
 def diff(before: Cid | None, after: Cid, blocks: Mapping[Cid, bytes], prefixes: tuple[str, ...] = ("",)) -> Difference:
     """The difference of two trees, or of the parts of them that can hold keys with some prefixes.
 
-    Subtrees that both trees share are passed over, unread: their blocks need not be there.
+    Subtrees that both trees share are passed over, unread: their blocks need not be there. Where keys beside one are others
+    now, so that it could hold other keys with the prefixes, it is read all the same.
 
     Args:
         before: the root of a tree of which those nodes that differ are among the blocks; `None` for no tree.
@@ -148,7 +149,7 @@ def diff(before: Cid | None, after: Cid, blocks: Mapping[Cid, bytes], prefixes: 
     while old.pending or new.pending:
         left, right = old.next, new.next
         if (isinstance(left, Leaf) and left == right) or (
-            isinstance(left, Subtree) and isinstance(right, Subtree) and left.cid == right.cid
+            isinstance(left, Subtree) and isinstance(right, Subtree) and _are_alike(left, right, prefixes)
         ):
             old.pending.pop()
             new.pending.pop()
@@ -192,6 +193,18 @@ class _Walk:
     def _is_wanted(self, tree: Subtree) -> bool:
         after_ours = tree.low is not None and tree.low.startswith(self._prefixes)  # as nearly all that are
         return after_ours or any(map(tree.may_hold, self._prefixes))
+
+
+def _are_alike(left: Subtree, right: Subtree, prefixes: tuple[str, ...]) -> bool:
+    """True if two places hold one subtree, and the same parts of it are wanted: the keys beside it decide that of its edges."""
+    if left.cid != right.cid:
+        return False
+    beside = (left.low, left.high) == (right.low, right.high)
+    return beside or all(
+        left.begins_after(prefix) == right.begins_after(prefix)
+        and left.ends_before(prefix) == right.ends_before(prefix)
+        for prefix in prefixes
+    )
 
 
 def _height(part: Tree | Leaf | None) -> int:

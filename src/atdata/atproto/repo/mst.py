@@ -64,9 +64,15 @@ class Subtree(NamedTuple):
 
     def may_hold(self, prefix: str) -> bool:
         """True if a key with the prefix could be in this part."""
-        before = self.high is not None and self.high <= prefix
-        after = self.low is not None and self.low > prefix and not self.low.startswith(prefix)
-        return not before and not after
+        return not self.begins_after(prefix) and not self.ends_before(prefix)
+
+    def begins_after(self, prefix: str) -> bool:
+        """True if all keys with the prefix are before this part."""
+        return self.low is not None and self.low > prefix and not self.low.startswith(prefix)
+
+    def ends_before(self, prefix: str) -> bool:
+        """True if all keys with the prefix are after this part."""
+        return self.high is not None and self.high <= prefix
 
     def open(self, blocks: Mapping[Cid, bytes]) -> Branch:
         """Read the node.
