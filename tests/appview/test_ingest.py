@@ -61,6 +61,19 @@ def test_a_commit_of_an_account_that_is_followed_is_applied_without_asking_anybo
     net.tell(None)
 
 
+def test_a_copy_that_lacks_a_node_is_made_anew(replica: Replica, net: Devnet, writer: Writer) -> None:
+    with ingesting(replica, net, writer.upstream.url) as ingester:
+        until_begun(replica)
+        writer.tell({f"{ENTRY}/{number}": entry(str(number)) for number in range(40)})
+        writer.tell({A: entry("a")})
+        until_shown(replica, writer.shown(A, *(f"{ENTRY}/{number}" for number in range(40))))
+        replica.write(lambda writing: writing.sql.run("DELETE FROM replica_nodes") and None)
+        writer.tell({B: entry("b")})
+        until_shown(replica, writer.shown(A, B, *(f"{ENTRY}/{number}" for number in range(40))))
+        assert ingester.counted["failed: MissingBlockError"] == 1
+        assert operator.status(replica).changes == 42, "what was there stayed as it was"
+
+
 def test_foreign_frames_cost_nothing_and_move_the_cursor(replica: Replica, net: Devnet, writer: Writer) -> None:
     paths = asked(net)
     with ingesting(replica, net, writer.upstream.url) as ingester:
