@@ -72,7 +72,9 @@ def test(rest: list[str]) -> int:
     folder = install("lowest", LOWEST) if lowest else install("dev")
     install_npm()
     rest = [arg for arg in rest if arg != "--lowest"]
-    workers = () if any(arg.startswith("-n") for arg in rest) else ("-n", "auto", "--dist", "loadfile")
+    # One more than there are cores: many tests wait for servers.
+    many = str((os.cpu_count() or 1) + 1)
+    workers = () if any(arg.startswith("-n") for arg in rest) else ("-n", many, "--dist", "loadfile")
     return run(folder / "python", "-m", "pytest", *workers, *rest)
 
 
