@@ -20,7 +20,7 @@ from atdata.errors import LimitError, UsageError
 from atdata.files import atomic_file, write_all
 from atdata.index.publication import Publication
 from atdata.index.storage import StoragePlan
-from atdata.policy import GivenPolicy
+from atdata.policy.policy import GivenPolicy
 from atdata.records import BlobStorage, Entry, ExternalStorage, Listing, Schema, Size
 from atdata.records.facts import Facts, SaidFacts
 from atdata.records.storage import TAR

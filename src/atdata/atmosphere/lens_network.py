@@ -16,7 +16,7 @@ from atdata.index.lenses import OwnLenses
 from atdata.lens import Lens, fitted
 from atdata.lens.comparing import difference
 from atdata.lens.search import LensEdge, LensWay, best_ways, find_way
-from atdata.policy import GivenPolicy, policy_in_force
+from atdata.policy.policy import GivenPolicy, policy_in_force
 from atdata.records import LensRecord, Schema
 
 

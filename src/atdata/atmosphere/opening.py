@@ -15,7 +15,7 @@ from atdata.atmosphere.trust import check_policy
 from atdata.dataset import Dataset
 from atdata.errors import LexiconError, UnverifiedError, UsageError
 from atdata.index.lenses import OwnLenses
-from atdata.policy import GivenPolicy
+from atdata.policy.policy import GivenPolicy
 from atdata.records import Entry, LensRecord, Schema
 from atdata.records.storage import open_storage
 from atdata.shards import ShardRef

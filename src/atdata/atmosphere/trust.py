@@ -26,7 +26,6 @@ from atdata.files import atomic_file, disk_errors, write_all
 from atdata.index.lenses import OwnLenses
 from atdata.index.verifications import Discount, JudgedVerification
 from atdata.policy import (
-    GivenPolicy,
     LabelReading,
     LensFacts,
     Policy,
@@ -36,8 +35,8 @@ from atdata.policy import (
     VerificationFact,
     contents_of,
     evaluate,
-    policy_in_force,
 )
+from atdata.policy.policy import GivenPolicy, policy_in_force
 from atdata.records import Entry, LensRecord, LensVerification, Record, Schema
 from atdata.records.address import AUTHORITY, LOCAL
 from atdata.records.nsids import collections

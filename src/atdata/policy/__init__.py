@@ -2,12 +2,11 @@
 
 from atdata.policy.evaluation import evaluate, is_verified
 from atdata.policy.facts import LabelReading, LensFacts, PolicyFacts, Subject, VerificationFact, contents_of
-from atdata.policy.policy import Forbid, GivenPolicy, Policy, Require, Verify, policy_in_force
+from atdata.policy.policy import Forbid, Policy, Require, Verify
 from atdata.policy.verdict import PolicyFinding, PolicyVerdict
 
 __all__ = [
     "Forbid",
-    "GivenPolicy",
     "LabelReading",
     "LensFacts",
     "Policy",
@@ -21,5 +20,4 @@ __all__ = [
     "contents_of",
     "evaluate",
     "is_verified",
-    "policy_in_force",
 ]
