@@ -10,7 +10,7 @@ from functools import partial
 from atdata.atmosphere import AtmosphereClient
 from atdata.atproto.syntax import AtUri, Did, Handle, typed_identifier
 from atdata.errors import AtdataError, ProofError
-from atdata.policy.policy import policy_in_force
+from atdata.policy import policy_in_force
 from atdata.progress import progress
 from atdata.replica import KeptIdentity, Writing, keep_identity, now, open_replica
 from atdata.replica.mending import forget_damaged

@@ -13,6 +13,7 @@ from atdata.atmosphere.index import AtmosphereIndex
 from atdata.atmosphere.manifests import manifest_observer
 from atdata.atmosphere.opening import datasets_of
 from atdata.atmosphere.publishing import Packed, publish
+from atdata.atmosphere.trust import GivenPolicy
 from atdata.atproto.syntax import AtUri, RecordKey
 from atdata.dataset import Dataset
 from atdata.dataset.stored import stored_decoder
@@ -20,7 +21,6 @@ from atdata.errors import LimitError, UsageError
 from atdata.files import atomic_file, write_all
 from atdata.index.publication import Publication
 from atdata.index.storage import StoragePlan
-from atdata.policy.policy import GivenPolicy
 from atdata.records import BlobStorage, Entry, ExternalStorage, Listing, Schema, Size
 from atdata.records.facts import Facts, SaidFacts
 from atdata.records.storage import TAR

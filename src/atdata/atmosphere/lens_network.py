@@ -12,11 +12,12 @@ from typing import Any
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.code_lenses import AllowedCode
 from atdata.atmosphere.lens_candidates import LensCandidates, PublishedLens
+from atdata.atmosphere.trust import GivenPolicy
 from atdata.index.lenses import OwnLenses
 from atdata.lens import Lens, fitted
 from atdata.lens.comparing import difference
 from atdata.lens.search import LensEdge, LensWay, best_ways, find_way
-from atdata.policy.policy import GivenPolicy, policy_in_force
+from atdata.policy import policy_in_force
 from atdata.records import LensRecord, Schema
 
 

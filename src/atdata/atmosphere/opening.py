@@ -11,11 +11,10 @@ from typing import Any, TypeVar
 
 from atdata.atmosphere.blobs import BlobSource, public_openers
 from atdata.atmosphere.client import AtmosphereClient
-from atdata.atmosphere.trust import check_policy
+from atdata.atmosphere.trust import GivenPolicy, check_policy
 from atdata.dataset import Dataset
 from atdata.errors import LexiconError, UnverifiedError, UsageError
 from atdata.index.lenses import OwnLenses
-from atdata.policy.policy import GivenPolicy
 from atdata.records import Entry, LensRecord, Schema
 from atdata.records.storage import open_storage
 from atdata.shards import ShardRef

@@ -5,10 +5,12 @@ An entry becomes a dataset in `opening.py`, and nowhere else; that asks `check_p
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeAlias
 
 from atdata.atmosphere.client import AtmosphereClient
 from atdata.atmosphere.labelers import LabelReader
@@ -35,11 +37,13 @@ from atdata.policy import (
     VerificationFact,
     contents_of,
     evaluate,
+    policy_in_force,
 )
-from atdata.policy.policy import GivenPolicy, policy_in_force
 from atdata.records import Entry, LensRecord, LensVerification, Record, Schema
 from atdata.records.address import AUTHORITY, LOCAL
 from atdata.records.nsids import collections
+
+GivenPolicy: TypeAlias = "Policy | str | os.PathLike[str] | None"
 
 _KINDS: tuple[type[Record], ...] = (Entry, Schema, LensRecord)
 

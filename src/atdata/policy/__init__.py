@@ -2,7 +2,7 @@
 
 from atdata.policy.evaluation import evaluate, is_verified
 from atdata.policy.facts import LabelReading, LensFacts, PolicyFacts, Subject, VerificationFact, contents_of
-from atdata.policy.policy import Forbid, Policy, Require, Verify
+from atdata.policy.policy import Forbid, Policy, Require, Verify, policy_in_force
 from atdata.policy.verdict import PolicyFinding, PolicyVerdict
 
 __all__ = [
@@ -20,4 +20,5 @@ __all__ = [
     "contents_of",
     "evaluate",
     "is_verified",
+    "policy_in_force",
 ]

@@ -33,7 +33,7 @@ import os
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self, TypeAlias, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import msgspec
 
@@ -240,10 +240,7 @@ class Policy:
         return cls.parse(text, str(place))
 
 
-GivenPolicy: TypeAlias = "Policy | str | os.PathLike[str] | None"
-
-
-def policy_in_force(settings: Settings, given: GivenPolicy = None) -> Policy | None:
+def policy_in_force(settings: Settings, given: Policy | str | os.PathLike[str] | None = None) -> Policy | None:
     """The policy that was given, or else the one in the file that the settings name, read now; `None` without either.
 
     Raises:
