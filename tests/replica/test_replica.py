@@ -23,6 +23,7 @@ from atdata.atproto.syntax import AtUri, Did, Nsid, RecordKey, Tid
 from atdata.databases import SqlConnection, open_connection
 from atdata.errors import NotFoundError, ProofError, RollbackError
 from atdata.replica import Moved, RecordChange, Replica, Writing
+from atdata.replica.mending import forget_damaged
 from atdata.replica.pages import links_to, page_of
 from atdata.replica.statements import Statements
 from atdata.replica.tables import COLLECTIONS, TABLES
@@ -371,6 +372,20 @@ def test_a_try_that_failed_does_not_outlast_news_that_came_meanwhile(replicas: A
     assert [(mark.tries, mark.marks) for mark in ask(replica, "behind", 10, 9)] == [(1, 2)]
     replica.write(lambda writing: writing.retry(DID, 2, 1_000, 10))
     assert ask(replica, "behind", 999, 9) == [], "nothing was said since"
+
+
+def test_a_tree_that_lacks_a_node_is_made_anew_and_its_records_stay(replicas: Any) -> None:
+    replica, account = replicas(), Account()
+    records = {f"{ENTRY}/{number}": entry(str(number)) for number in range(40)}
+    bring(replica, *account.commit(records))
+    replica.write(lambda writing: writing.sql.run("DELETE FROM replica_nodes") and None)
+    proven, blocks = account.commit({**records, f"{ENTRY}/a": entry("a")})
+    assert replica.write(lambda writing: writing.move(proven, {}, 0)).missing == (proven.commit.data,)
+    assert [(change.action, change.key) for change in bring(replica, proven, blocks).changes] == [
+        ("create", f"{ENTRY}/a")
+    ]
+    assert held(replica, "replica_records") == 41
+    assert not replica.write(lambda writing: forget_damaged(writing, DID)), "it is whole"
 
 
 def test_a_transaction_that_fails_leaves_nothing(replicas: Any) -> None:

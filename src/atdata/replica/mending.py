@@ -9,10 +9,11 @@ from atdata.atproto.cid import Cid
 from atdata.atproto.repo.diff import diff
 from atdata.atproto.syntax import Did
 from atdata.errors import ProofError
+from atdata.replica.blocks import KnownBlocks
 from atdata.replica.replica import Replica
 from atdata.replica.statements import Statements, now
 from atdata.replica.tables import PREFIXES
-from atdata.replica.writing import KnownBlocks, Writing, against_rows
+from atdata.replica.writing import Writing, against_rows
 
 T = TypeVar("T")
 

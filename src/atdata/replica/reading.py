@@ -12,10 +12,11 @@ from atdata.atproto.repo.commit import Commit
 from atdata.atproto.syntax import AtUri, Did, Nsid
 from atdata.errors import NotFoundError
 from atdata.records.nsids import collections
+from atdata.replica.blocks import KnownBlocks
 from atdata.replica.statements import Statements
 from atdata.replica.stored import StoredRecord
 from atdata.replica.tables import SHOWN
-from atdata.replica.writing import HeadRow, KnownBlocks
+from atdata.replica.writing import HeadRow
 
 _FROM = f"SELECT {StoredRecord.COLUMNS} FROM replica_records r JOIN replica_accounts a ON a.id = r.account"  # noqa: S608  names of ours
 _HIDDEN = "SELECT key FROM replica_hidden WHERE did = ?"

@@ -7,16 +7,18 @@ those that the signed tree has, or nothing is written.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 from atdata.atproto.cid import Cid
 from atdata.atproto.firehose import MAX_RECORD
 from atdata.atproto.repo.diff import Difference, Operation, diff
+from atdata.atproto.repo.node import MissingBlockError
 from atdata.atproto.repo.proof import ProvenCommit
 from atdata.atproto.syntax import Did, Tid
 from atdata.errors import LimitError, RollbackError
+from atdata.replica.blocks import KnownBlocks
 from atdata.replica.columns import RecordColumns, columns_of
 from atdata.replica.statements import Statements
 from atdata.replica.tables import PREFIXES
@@ -69,43 +71,6 @@ class Derivation(Protocol):
 
     def show(self, sql: Statements, account: int, visible: bool) -> None:
         """Hide all of an account, or show it again."""
-
-
-class KnownBlocks(Mapping[Cid, bytes]):
-    """Blocks that were brought, and those that a replica holds of an account, which are read when they are asked for."""
-
-    def __init__(self, sql: Statements, account: int | None, brought: Mapping[Cid, bytes]) -> None:
-        self._sql, self._account, self._brought = sql, account, brought
-        self._held: dict[Cid, bytes | None] = {}
-
-    def get(self, cid: Cid, default: Any = None) -> Any:
-        """A block; `default` where there is none."""
-        block = self._brought.get(cid)
-        if block is None and self._account is not None:
-            if cid not in self._held:
-                self._held[cid] = self._first("replica_nodes", cid) or self._first("replica_records", cid)
-            block = self._held[cid]
-        return default if block is None else block
-
-    def _first(self, table: str, cid: Cid) -> bytes | None:
-        found = f"SELECT block FROM {table} WHERE account = ? AND cid = ?"  # noqa: S608  a name of ours
-        row = self._sql.first(found, self._account, bytes(cid))
-        return None if row is None or row[0] is None else bytes(row[0])
-
-    def __getitem__(self, cid: Cid) -> bytes:
-        block: bytes | None = self.get(cid)
-        if block is None:
-            raise KeyError(cid)
-        return block
-
-    def __contains__(self, cid: object) -> bool:
-        return isinstance(cid, Cid) and self.get(cid) is not None
-
-    def __iter__(self) -> Iterator[Cid]:
-        raise NotImplementedError("there are many, and nobody needs them all")
-
-    def __len__(self) -> int:
-        raise NotImplementedError("nobody counts them")
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +133,13 @@ class Writing:
             if commit.rev < head.rev or head.root is not None:
                 return Moved(was_there=True)
         known = KnownBlocks(self.sql, head.account, brought)
-        found = diff(head.root, commit.data, known, PREFIXES)
+        try:
+            found = diff(head.root, commit.data, known, PREFIXES)
+        except (
+            MissingBlockError
+        ):  # of the tree that is held, which is made anew: what a new one lacks is only asked for
+            head = replace(head, root=None)
+            found = diff(None, commit.data, known, PREFIXES)
         operations = found.operations if head.root else against_rows(self.sql, head.account, found.operations)
         lacking = [cid for _, cid, _ in map(_parts, operations) if cid and cid.codec == "dag-cbor" and cid not in known]
         if missing := (*found.missing, *dict.fromkeys(lacking)):

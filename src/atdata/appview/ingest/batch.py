@@ -31,7 +31,6 @@ NEWS = 10 * 1_000_000
 AHEAD = 300 * 1_000_000
 """Microseconds by which the clock of a server may be ahead of ours."""
 
-
 _KINDS = ("#commit", "#sync", "#identity", "#account", "#info")
 _NAMES = tuple(collection.encode() for collection in COLLECTIONS)
 

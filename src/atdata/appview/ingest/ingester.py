@@ -131,7 +131,7 @@ class Ingester:
         applier = Applier(replica, self._queue, self._followed, self._lease, reconciler.wake, sweep_after, counted)
         transport = Transport.of(self._settings).trusting(*(upstream.server for upstream in upstreams))
         lister = Lister(replica, transport, self._lease, reconciler.wake, counted)
-        self._readers = [UpstreamReader(replica, upstream, self._queue, sweep_after) for upstream in upstreams]
+        self._readers = [UpstreamReader(replica, one, self._queue, self._lease, sweep_after) for one in upstreams]
         self._crew.start("applier", applier.run, stopping)
         for reader in self._readers:
             self._crew.start(f"reader {reader.upstream.url}", reader.run, stopping)

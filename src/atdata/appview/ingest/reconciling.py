@@ -21,7 +21,6 @@ from atdata.appview.ingest.lease import IngestLease
 from atdata.appview.ingest.listing import LISTED
 from atdata.appview.ingest.rejected import REFUSED, Rejected
 from atdata.atproto.fetch import HostedAccount, fetch_identity, fetch_status, fetch_update, resolve_handle
-from atdata.atproto.repo.node import MissingBlockError
 from atdata.atproto.repo.proof import ProvenCommit
 from atdata.atproto.syntax import Did
 from atdata.atproto.verify import VerifiedIdentity, verify_identity
@@ -239,8 +238,6 @@ class Reconciler:
                 writing.forget(mark.did)
                 return True
             _retry(writing, mark, int(pause * 1e6))
-            if isinstance(error, MissingBlockError):  # of what is held: what a server has is asked for. It is made anew
-                writing.sql.run("UPDATE replica_accounts SET root = NULL WHERE did = ?", mark.did)
             if isinstance(error, REFUSED):
                 Rejected.of("repository", error, mark.did).write(writing.sql, now())
             return False

@@ -7,6 +7,7 @@ import threading
 from dataclasses import dataclass
 
 from atdata.appview.ingest.frames import FrameQueue, Interruption
+from atdata.appview.ingest.lease import IngestLease
 from atdata.atproto.firehose import MAX_FRAME
 from atdata.errors import LimitError, NetworkError, UsageError
 from atdata.replica import Replica, Statements, now
@@ -82,6 +83,7 @@ class UpstreamReader:
         replica: knows how far it was read.
         upstream: which.
         queue: where its frames go.
+        lease: under which this is done.
         sweep_after: microseconds between two sweeps.
 
     Attributes:
@@ -91,8 +93,11 @@ class UpstreamReader:
         failure: why the last connection ended, if it failed.
     """
 
-    def __init__(self, replica: Replica, upstream: Upstream, queue: FrameQueue, sweep_after: int) -> None:
+    def __init__(
+        self, replica: Replica, upstream: Upstream, queue: FrameQueue, lease: IngestLease, sweep_after: int
+    ) -> None:
         self.upstream, self._replica, self._queue, self._sweep_after = upstream, replica, queue, sweep_after
+        self._lease = lease
         self.connected = self.reached = False
         self.failure = ""
         self._rewinds, self._came, self._again = 0, False, threading.Event()
@@ -133,7 +138,7 @@ class UpstreamReader:
         # The operator named the server, so it is dialled as it is.
         with WebSocket(self.upstream.stream_url(cursor), max_message=MAX_FRAME, allow_loopback=None) as socket:
             if cursor is None:  # nobody knows what came before
-                self._replica.write(lambda writing: sweep(writing.sql, self.upstream.number, self._sweep_after))
+                self._lease.write(lambda writing: sweep(writing.sql, self.upstream.number, self._sweep_after))
             self.connected = self.reached = True
             log.info("a stream has begun", extra={"facts": {"upstream": self.upstream.url, "cursor": cursor}})
             while not (stopping.is_set() or self._again.is_set()):
