@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import socket
 import time
@@ -83,6 +84,28 @@ def test_headers_are_bounded(served: tuple[Replica, Asker]) -> None:
         connection.sendall(b"\r\n")
         assert connection.recv(1000).startswith(b"HTTP/1.1 200")
     assert asker.send("GET", "/health").status == 200
+
+
+@pytest.mark.parametrize("beginning", [b"GET /", b"GET / HTTP/1.1\r\nA: ", b"\0"])
+def test_who_asks_too_much_at_once_reads_why_not(served: tuple[Replica, Asker], beginning: bytes) -> None:
+    _, asker = served
+    with raw(asker) as connection:
+        connection.sendall(beginning + b"a" * (1 << 20))  # a connection that is reset has no answer, or takes not all
+        head, _, body = b"".join(iter(lambda: connection.recv(1 << 16), b"")).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert json.loads(body).keys() == {"error", "message"}
+    assert b"32768 bytes" in body
+
+
+def test_who_was_refused_and_goes_on_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("atdata.appview.connections.REFUSED_WITHIN", 0.5)
+    with answering(tmp_path / "a.db") as (_, asker), raw(asker) as connection:
+        began = time.monotonic()
+        with pytest.raises(ConnectionError):
+            while time.monotonic() - began < 30:
+                connection.sendall(b"\0" * 1000)
+                time.sleep(0.01)
+        assert asker.send("GET", "/health").status == 200
 
 
 def test_a_subscriber_that_does_not_read_is_left_and_fills_no_memory(

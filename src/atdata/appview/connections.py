@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEADERS_WITHIN = 15.0
 """Seconds within which a question must have come, down to its headers' end."""
 ANSWERED_WITHIN = 120.0
 """Seconds within which its body must have come, and its answer must be taken."""
+
+REFUSED_WITHIN = 5.0
+"""Seconds that are waited for the end of what could not be read, once that was said."""
 
 
 class PatientProtocol(H11Protocol):
@@ -26,8 +31,29 @@ class PatientProtocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """A client says something."""
+        if self._phase == "refusing":
+            return
         super().data_received(data)
-        self._enter("answering" if self._answers() else "asking")
+        if self._phase != "refusing":
+            self._enter("answering" if self._answers() else "asking")
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no question, or has too long a line or headers, so that its sender reads why.
+
+        What it still sends is taken, and dropped: a connection that is closed with bytes unread is reset, and takes the
+        answer with it (RFC 9112, section 9.6).
+        """
+        limit = self.config.h11_max_incomplete_event_size
+        said = {"error": "InvalidRequest", "message": f"{msg} Its line and headers may have {limit} bytes."}
+        headers = [("Content-Type", "application/json"), ("Connection", "close")]
+        for event in (
+            h11.Response(status_code=400, reason=b"Bad Request", headers=headers),
+            h11.Data(data=json.dumps(said).encode()),
+            h11.EndOfMessage(),
+        ):
+            self.transport.write(self.conn.send(event))
+        self.transport.write_eof()
+        self._enter("refusing")
 
     def on_response_complete(self) -> None:
         """An answer was sent; another question may have come behind the last."""
@@ -51,8 +77,8 @@ class PatientProtocol(H11Protocol):
             self._timer.cancel()
         self._phase, self._timer = phase, None
         if phase != "idle":
-            seconds = HEADERS_WITHIN if phase == "asking" else ANSWERED_WITHIN
-            self._timer = self.loop.call_later(seconds, self._end)
+            within = {"asking": HEADERS_WITHIN, "answering": ANSWERED_WITHIN, "refusing": REFUSED_WITHIN}[phase]
+            self._timer = self.loop.call_later(within, self._end)
 
     def _end(self) -> None:
         if self.transport.get_protocol() is self:  # else it has gone over to WebSocket, which has limits of its own
