@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 from importlib.util import find_spec
+from itertools import count
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -24,6 +25,9 @@ settings.register_profile("fast", settings.get_profile("atdata"), max_examples=2
 settings.load_profile("fast" if os.environ.get("ATDATA_TEST_FAST") else "atdata")
 
 
+_homes = count()
+
+
 @pytest.fixture(autouse=True)
 def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or writes the caches, logins and settings of the person who runs it, nor of another test."""
@@ -38,7 +42,9 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
         "ATDATA_LENS_INTERPRETER",
     ):
         monkeypatch.delenv(name, raising=False)
-    home = tmp_path_factory.mktemp("home")
+    home = tmp_path_factory.mktemp(
+        f"home-{next(_homes)}", numbered=False
+    )  # a free number would be looked for among all
     monkeypatch.setenv("ATDATA_CACHE", str(home / "cache"))
     monkeypatch.setenv("ATDATA_DATA", str(home / "data"))
 
