@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import stat
@@ -293,3 +294,10 @@ def test_without_arguments_it_explains_itself(terminal: Terminal) -> None:
     for verb in ("demo", "login", "publish", "show", "verify", "up", "down"):
         assert verb in terminal.out + terminal.err
     assert terminal.run("nonsense") == 2
+
+
+def test_a_process_that_runs_it_inside_keeps_collecting_garbage(terminal: Terminal) -> None:
+    assert gc.isenabled()
+    before = gc.get_freeze_count()
+    assert terminal.run("schema", "--help") == 0
+    assert (gc.isenabled(), gc.get_freeze_count()) == (True, before)

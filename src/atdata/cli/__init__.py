@@ -113,8 +113,9 @@ def main() -> None:
 def _imported(words: Iterable[str]) -> typer.Typer:
     """The command line with some words, once all that these need is imported: of that nothing is ever garbage."""
     line = made(words)
-    gc.freeze()
-    gc.enable()
+    if not gc.isenabled():  # by `atdata.__main__`, whose process this is
+        gc.freeze()
+        gc.enable()
     return line
 
 
