@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 from collections.abc import Iterator
 from importlib.util import find_spec
 from itertools import count
@@ -76,6 +77,23 @@ def either_library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
     yield
     for made in (keys._verifier, keys._signer):
         made.cache_clear()
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """More files are open than `select(2)` has numbers for, as a trainer's process may have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 4096 if hard == resource.RLIM_INFINITY else min(4096, hard)
+    if wanted < 2048:
+        pytest.skip(f"only {hard} files may be open here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    try:
+        yield
+    finally:
+        for number in held:
+            os.close(number)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.fixture(scope="session")

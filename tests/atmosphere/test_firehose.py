@@ -110,6 +110,14 @@ def heard(network: Network) -> list[tuple[Any, ...]]:
     return [told(event, account) for event in events]
 
 
+@pytest.mark.usefixtures("many_files")
+def test_it_is_heard_where_many_files_are_open(devnet: Devnet) -> None:
+    account = devnet.create_account(fresh_handle())
+    with Listener(account.pds_url) as listener:
+        assert writer(devnet, account).put("a", RECORD)[0] == 200
+        assert len(listener.commits(1, str(account.did))) == 1
+
+
 @pytest.mark.served
 def test_the_devnet_says_what_the_real_pds_says(request: pytest.FixtureRequest) -> None:
     ours, real = (heard(request.getfixturevalue(name)) for name in ("devnet", "realnet"))

@@ -30,7 +30,7 @@ from atdata.records import Entry, Label
 from atdata.shards.writer import END, tar_member
 from atdata.testing import DevAccount, Devnet
 from atdata.testing.http import Request
-from support.networks import Network, get, list_records
+from support.networks import Network, fresh_handle, get, list_records
 
 
 @atdata.packable
@@ -56,6 +56,13 @@ def dataset(count: int = 10, seed: int = 0, **limits: Any) -> atdata.Dataset[Any
 def index_of(network: Network, account: DevAccount, folder: str | None = None) -> AtmosphereIndex:
     client = network.client(account, folder=folder)
     return AtmosphereIndex(client, data_store=PDSBlobStore(client))
+
+
+@pytest.mark.usefixtures("many_files")
+def test_it_works_where_many_files_are_open(devnet: Devnet) -> None:
+    account = devnet.create_account(fresh_handle())
+    entry = index_of(devnet, account).insert_dataset(dataset(), name="rows")
+    assert [row.n for row in DatasetLoader(devnet.client()).to_dataset(entry.located, Row).ordered()] == list(range(10))
 
 
 def count(account: DevAccount, kind: str) -> int:

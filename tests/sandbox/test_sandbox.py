@@ -80,6 +80,15 @@ def test_code_computes(sandbox: Sandbox) -> None:
     assert run(sandbox, ADD, big) == [big]
 
 
+@pytest.mark.usefixtures("many_files")
+def test_code_computes_where_many_files_are_open() -> None:
+    if not can_lock():
+        return
+    made = Sandbox("the lens x", ENTRY, MODULES, LIMITS)
+    assert run(made, ADD, b"a", b"b") == [b"a-b"]
+    made.close()
+
+
 def test_numbers_and_texts_work(sandbox: Sandbox) -> None:
     code = """
         import json, math, re, decimal, datetime

@@ -65,6 +65,11 @@ def test_a_file_is_read(server: RawServer, repository: tuple[Path, str]) -> None
     assert {request.headers.get("cookie") for request in server.requests} == {None}
 
 
+@pytest.mark.usefixtures("many_files")
+def test_a_file_is_read_where_many_others_are_open(server: RawServer, repository: tuple[Path, str]) -> None:
+    assert read_committed_file(url(server), repository[1], "lenses/vision.py", SETTINGS) == FILE.encode()
+
+
 def test_a_server_without_filters_serves_too(server: RawServer, repository: tuple[Path, str]) -> None:
     git(repository[0], "config", "uploadpack.allowFilter", "false")
     assert read_committed_file(url(server), repository[1], "lenses/vision.py", SETTINGS) == FILE.encode()

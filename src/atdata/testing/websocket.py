@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import select
+import selectors
 import socket
 import time
 from collections.abc import Iterator, Mapping
@@ -72,15 +72,17 @@ def send_messages(connection: socket.socket, target: str, headers: Mapping[str, 
 
 def _listen(connection: socket.socket, protocol: ServerProtocol, wait: float) -> None:
     """Answer what the client has to say, if anything."""
-    while select.select([connection], [], [], wait)[0]:
-        data = connection.recv(_AT_ONCE)
-        if data:
-            protocol.receive_data(data)
-        else:
-            protocol.receive_eof()
-        _flush(connection, protocol)
-        if not data or protocol.state.name != "OPEN":
-            return
+    with selectors.DefaultSelector() as selector:
+        selector.register(connection, selectors.EVENT_READ)
+        while selector.select(wait):
+            data = connection.recv(_AT_ONCE)
+            if data:
+                protocol.receive_data(data)
+            else:
+                protocol.receive_eof()
+            _flush(connection, protocol)
+            if not data or protocol.state.name != "OPEN":
+                return
 
 
 def _flush(connection: socket.socket, protocol: ServerProtocol) -> None:

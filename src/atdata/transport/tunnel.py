@@ -10,7 +10,7 @@ import base64
 import hmac
 import re
 import secrets
-import select
+import selectors
 import socket
 import threading
 from contextlib import closing, suppress
@@ -123,12 +123,16 @@ class Tunnel:
 
     def _pass_on(self, client: socket.socket, server: socket.socket) -> None:
         """Both ways, until one side has ended, or too much came."""
-        while not self._closed.is_set():
-            for side in select.select([client, server], [], [], _WAIT)[0]:
-                data = side.recv(_PIECE)
-                if not data or (side is server and not self._counted(len(data))):
-                    return
-                (server if side is client else client).sendall(data)
+        with selectors.DefaultSelector() as selector:
+            selector.register(client, selectors.EVENT_READ, (client, server))
+            selector.register(server, selectors.EVENT_READ, (server, client))
+            while not self._closed.is_set():
+                for key, _ in selector.select(_WAIT):
+                    side, other = key.data
+                    data = side.recv(_PIECE)
+                    if not data or (side is server and not self._counted(len(data))):
+                        return
+                    other.sendall(data)
 
     def _counted(self, count: int) -> bool:
         with self._counting:
