@@ -8,6 +8,7 @@ import resource
 from collections.abc import Iterator
 from importlib.util import find_spec
 from itertools import count
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -16,17 +17,27 @@ from atdata.atproto import keys
 from atdata.native import native
 from atdata.testing import DevAccount
 from atdata.testing.services import PostgresServer, RedisServer
+from support import MANY
 from support.networks import Devnet, Network, RealNet, fresh_handle, unavailable
 from support.s3_servers import S3Server, running_server
 from support.services import fresh_postgres, fresh_redis, own_postgres, own_redis
 
 # A machine under load is no finding.
-settings.register_profile("atdata", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "atdata", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=100 if MANY else 40
+)
 settings.register_profile("fast", settings.get_profile("atdata"), max_examples=20)
 settings.load_profile("fast" if os.environ.get("ATDATA_TEST_FAST") else "atdata")
 
 
-_homes = count()
+_numbers = count()
+
+
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty folder. Pytest's own looks among those of all tests for a name that is free."""
+    name = re.sub(r"\W", "_", request.node.name, flags=re.ASCII)[:30]
+    return tmp_path_factory.mktemp(f"{name}-{next(_numbers)}", numbered=False)
 
 
 @pytest.fixture(autouse=True)
@@ -43,9 +54,7 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
         "ATDATA_LENS_INTERPRETER",
     ):
         monkeypatch.delenv(name, raising=False)
-    home = tmp_path_factory.mktemp(
-        f"home-{next(_homes)}", numbered=False
-    )  # a free number would be looked for among all
+    home = tmp_path_factory.mktemp(f"home-{next(_numbers)}", numbered=False)
     monkeypatch.setenv("ATDATA_CACHE", str(home / "cache"))
     monkeypatch.setenv("ATDATA_DATA", str(home / "data"))
 

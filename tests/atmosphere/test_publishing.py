@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +29,7 @@ from atdata.records import Entry, Label
 from atdata.shards.writer import END, tar_member
 from atdata.testing import DevAccount, Devnet
 from atdata.testing.http import Request
+from support import MANY
 from support.networks import Network, fresh_handle, get, list_records
 
 
@@ -215,7 +215,7 @@ def test_too_many_shards_for_a_record_are_refused_before_any_upload(network: Net
     assert 400 < most < 700
     assert not [request for request in server.requests if "uploadBlob" in request or "entry" in request]
     assert [count(alice, kind) for kind in ("schema", "entry")] == [0, 0]
-    if os.environ.get("ATDATA_TEST_MANY") == "1":
+    if MANY:
         entry = index.insert_dataset(dataset(most), name="rows", maxcount=1)
         assert len(entry.shards) == most
 

@@ -7,7 +7,6 @@ The judge is the server's own `listRecords`. With ATDATA_TEST_MANY=1 every combi
 from __future__ import annotations
 
 import json
-import os
 import threading
 import time
 from collections.abc import Iterator
@@ -25,12 +24,12 @@ from atdata.index.deciding import Decision
 from atdata.index.verifications import Discount
 from atdata.records import Label
 from atdata.testing import DevAccount
+from support import MANY
 from support.networks import Network, RealNet, fresh_handle, get, list_records, post
 from support.rivals import CODE, Job, Rivals, Row
 
 pytestmark = pytest.mark.slow
 
-MANY = os.environ.get("ATDATA_TEST_MANY") == "1"
 ROUNDS = 25 if MANY else 2
 RECORDS = 10_000 if MANY else 1_000
 POST = "app.bsky.feed.post"

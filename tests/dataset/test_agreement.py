@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import random
 import struct
 import subprocess
@@ -25,11 +24,11 @@ from atdata.samples import DictSample, PackableSample, SampleBatch, fields_of, p
 from atdata.samples.codec import pack, unpack
 from atdata.samples.npy import encode_array
 from atdata.shards import write_shard
+from support import MANY
 from support.arrays import SPECIMENS, fill, identical
 
 webdataset = pytest.importorskip("webdataset")
 
-MANY = os.environ.get("ATDATA_TEST_MANY") == "1"
 CASES = 4000 if MANY else 120  # two and a half shards each
 GROUPS = 40 if MANY else 12
 

@@ -20,9 +20,12 @@ from scipy import sparse
 import atdata
 from atdata.errors import SampleError
 from atdata.samples.rows import from_rows
+from support import MANY
 from support.kinds import TABLE, bits, sample_type
 
-few = settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+few = settings(
+    max_examples=10 if MANY else 4, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -62,7 +65,7 @@ IMPORTS = {
 
 @pytest.mark.parametrize("road", IMPORTS)
 @pytest.mark.parametrize("name", TABLE)
-@settings(few, max_examples=4)
+@settings(few, max_examples=4 if MANY else 2)
 @given(data=st.data())
 def test_importing_a_table_as_the_type_it_was_made_of(
     name: str, road: str, data: st.DataObject, tmp_path: Path

@@ -30,6 +30,7 @@ from atdata.dataset.stored import rows_by_shard
 from atdata.dataset.view import ShardView
 from atdata.errors import ResumeError, UsageError
 from atdata.shards import write_shard
+from support import MANY
 
 MODES: list[Any] = [False, "global", "window"]
 
@@ -162,7 +163,7 @@ def test_a_batch_that_is_not_full_may_be_left_out(datasets):
 
 
 @given(st.data())
-@hypothesis_settings(max_examples=60)
+@hypothesis_settings(max_examples=60 if MANY else 30)
 def test_any_stop_and_any_other_world_size_go_on_where_it_was(datasets, data):
     """The model: the whole epochs one after another, cut where the states say."""
     dataset = datasets[data.draw(st.sampled_from(["1", "7", "uneven", "one empty"]))]
@@ -621,7 +622,7 @@ print(json.dumps("end"), file=log, flush=True)
 """
 
 
-KILLS = 20 if os.environ.get("ATDATA_TEST_MANY") == "1" else 6
+KILLS = 20 if MANY else 3
 
 
 @pytest.mark.slow

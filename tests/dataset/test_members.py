@@ -6,7 +6,6 @@ import contextlib
 import gzip
 import io
 import json
-import os
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -21,10 +20,9 @@ from numpy.typing import NDArray
 import atdata
 from atdata import Dataset, DictSample
 from atdata.errors import SampleError, ShardError, UsageError
+from support import MANY
 
 webdataset = pytest.importorskip("webdataset")
-
-MANY = os.environ.get("ATDATA_TEST_MANY") == "1"
 
 
 def npy(array: Any) -> bytes:

@@ -28,6 +28,7 @@ from atdata.dataset import combined
 from atdata.dataset.ranks import Worker
 from atdata.errors import ArgumentTypeError, LensNotFoundError, ResumeError, ShardError, UnsizedError, UsageError
 from atdata.shards import write_shard
+from support import MANY
 
 ROOT = Path(__file__).parents[2]
 MODES: list[Any] = [False, "global", "window"]
@@ -539,7 +540,7 @@ def test_ranks_and_workers_share_one_order(data, shuffle, stop, kept):
         assert [key for place in sorted(steps) for key in steps[place]] == expected
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=20 if MANY else 8)
 @given(st.data())
 def test_any_stop_goes_on_with_any_other_world_size(data, given_data):
     draw = given_data.draw
@@ -608,7 +609,7 @@ def test_equal_steps_of_a_mixture(data):
         assert found == list(itertools.islice(itertools.cycle(expected), len(found)))
 
 
-KILLS = 20 if os.environ.get("ATDATA_TEST_MANY") == "1" else 4
+KILLS = 20 if MANY else 2
 
 
 @pytest.mark.slow

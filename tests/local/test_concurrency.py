@@ -29,11 +29,11 @@ from atdata.samples import packable
 from atdata.shards import ShardRef
 from atdata.shards.digest import Digest
 from atdata.testing.services import PostgresServer, RedisServer, Server
+from support import MANY
 from support.services import redis_client, running, temporary
 
 forked = multiprocessing.get_context("fork")
 
-MANY = os.environ.get("ATDATA_TEST_MANY") == "1"
 KINDS, ENTRIES, NAMES = (200, 1000, 20) if MANY else (40, 200, 4)
 """How many schemas, entries and datasets each of several writers writes."""
 
@@ -238,7 +238,7 @@ def writers(work: Callable[..., None], arguments: list[tuple[object, ...]]) -> I
 def test_writers_that_are_killed_leave_nothing_half_done(index_url: str, tmp_path: Path) -> None:
     told, draw, killed = Told(tmp_path), random.Random(7), 0
     LocalIndex(index_url).publish_schema(Point)
-    for round_ in range(8):
+    for round_ in range(rounds := 8 if MANY else 3):
         with writers(write_at_random, [(index_url, 100 * round_ + n, told.file) for n in range(4)]) as running:
             before = len(told.begun())
             while len(told.begun()) < before + 4:
@@ -250,8 +250,8 @@ def test_writers_that_are_killed_leave_nothing_half_done(index_url: str, tmp_pat
                 process.join()
                 killed += process.exitcode == -signal.SIGKILL
         assert_whole(LocalIndex(index_url), told)
-    assert killed == 32
-    assert len(told.done()) > 20
+    assert killed == 4 * rounds
+    assert len(told.done()) > 2 * rounds
 
 
 # --- servers that are killed

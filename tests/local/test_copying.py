@@ -17,8 +17,8 @@ from atdata.local import LocalIndex
 from atdata.local.copying import copy_records
 from atdata.local.integrity import KINDS, check
 from atdata.records import CodeReference
+from support import MANY
 
-MANY = os.environ.get("ATDATA_TEST_MANY") == "1"
 CODE = CodeReference("https://example.com/r", "0" * 40, "a.py:f", language="python")
 
 

@@ -20,8 +20,8 @@ import atdata
 from atdata.errors import RetractedError
 from atdata.local import LocalDiskStore, LocalIndex
 from atdata.local.integrity import check
+from support import MANY
 
-MANY = os.environ.get("ATDATA_TEST_MANY") == "1"
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(sys.platform == "win32", reason="Windows does not fork"),

@@ -19,6 +19,7 @@ from atdata.atmosphere import AtUri
 from atdata.local import LocalIndex
 from atdata.records import Entry
 from atdata.testing import DevAccount
+from support import MANY
 from support.networks import Devnet, Network, fresh_handle, list_records
 from support.s3_servers import S3Server
 
@@ -35,7 +36,6 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-MANY = os.environ.get("ATDATA_TEST_MANY") == "1"
 SHARDS = 400 if MANY else 48
 PROGRAM = """
 import sys

@@ -19,10 +19,13 @@ from atdata.atproto import cbor
 from atdata.errors import FieldTypeError, SampleError
 from atdata.samples import SampleBatch, fields_of
 from atdata.schema import from_json_schema, schema_of, to_json_schema, type_of
+from support import MANY
 from support.kinds import TABLE, bits, sample_type
 
 kinds = pytest.mark.parametrize("name", TABLE)
-few = settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+few = settings(
+    max_examples=15 if MANY else 6, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 
 
 def values(name: str) -> st.SearchStrategy[list[Any]]:

@@ -19,11 +19,11 @@ from atdata.shards import Digest, FileSource, ShardRef
 from atdata.shards.rows import scan_rows, scan_shard
 from atdata.shards.tar import BLOCK
 from atdata.shards.writer import END, tar_member
+from support import MANY
 
 webdataset = pytest.importorskip("webdataset")
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("either_form")]
-MANY = os.environ.get("ATDATA_TEST_MANY") == "1"
 
 Framing = list[tuple[str, int, int]]
 

@@ -24,8 +24,8 @@ from atdata.manifest import Manifest
 from atdata.shards import sets, transaction
 from atdata.shards.file_pattern import FilePattern
 from atdata.shards.transaction import TRANSACTION
+from support import MANY
 
-MANY = os.environ.get("ATDATA_TEST_MANY") == "1"
 READERS = ["glob", "open", "folder", "braces", "path", "writer"]
 
 

@@ -45,3 +45,8 @@ Material
     optional     frameworks that only some machines have, looked for without importing them
     seed_code    the code of the founding documents, taken from their text
 """
+
+import os
+
+MANY = os.environ.get("ATDATA_TEST_MANY") == "1"
+"""Whether the long sweeps run in full (`dev.py test --many`), and not in part."""

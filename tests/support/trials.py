@@ -13,10 +13,9 @@ from typing import Any
 from atdata.atmosphere import AtmosphereClient
 from atdata.testing import DevAccount
 from atdata.testing.http import Answer, Request
+from support import MANY
 from support.commands import start
 from support.networks import Network, RealNet, list_records
-
-MANY = os.environ.get("ATDATA_TEST_MANY") == "1"
 
 
 @dataclass
