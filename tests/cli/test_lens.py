@@ -238,6 +238,7 @@ SWEPT: dict[str, tuple[str, ...]] = {  # {} is where nonsense is put
 }
 
 
+@pytest.mark.parametrize("network", ["devnet"], indirect=True)
 @pytest.mark.parametrize("what", SWEPT)
 def test_nonsense_is_no_success(
     terminal: Terminal, lens: str, alice: DevAccount, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
