@@ -74,7 +74,11 @@ def test(rest: list[str]) -> int:
     rest = [arg for arg in rest if arg != "--lowest"]
     # One more than there are cores: many tests wait for servers.
     many = str((os.cpu_count() or 1) + 1)
-    workers = () if any(arg.startswith("-n") for arg in rest) else ("-n", many, "--dist", "loadfile")
+    workers = (
+        ()
+        if any(arg.startswith("-n") for arg in rest)
+        else ("-n", many, "--dist", "loadfile", "--no-loadscope-reorder")
+    )
     return run(folder / "python", "-m", "pytest", *workers, *rest)
 
 

@@ -1,6 +1,6 @@
 """The state is the fold of history, whatever upstreams do, and wherever ingest is stopped.
 
-`python -m support.sweeping`, in `tests`, does the same with more and longer histories.
+`python3 dev.py histories` does the same with more and longer histories.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ def test_what_is_shown_is_the_fold_of_history(replica: Replica, seed: int) -> No
     assert counted["comparisons"] > 20, "some by comparison"
 
 
-def test_it_is_too_where_ingest_is_killed(tmp_path: Path) -> None:
-    with history_of(100) as history:
-        follow_killed(history, f"sqlite:///{tmp_path}/appview.db", steps=200, kills=4)
+@pytest.mark.parametrize("seed", range(100, 104))
+def test_it_is_too_where_ingest_is_killed(tmp_path: Path, seed: int) -> None:
+    with history_of(seed) as history:
+        follow_killed(history, f"sqlite:///{tmp_path}/appview.db", steps=2400, kills=2)

@@ -113,10 +113,18 @@ class Asker:
         self._http = http.client.HTTPConnection(str(where.hostname), where.port, timeout=30)
 
     def send(self, verb: str, path: str, body: bytes | None = None, **headers: str) -> Said:
-        """A request, sent as it is."""
+        """A request, sent as it is; once more where the server has just ended a connection that was idle (RFC 9110, 9.2.2)."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        self._http.request(verb, path, body, named)
-        response = self._http.getresponse()
+        used = self._http.sock is not None
+        try:
+            self._http.request(verb, path, body, named)
+            response = self._http.getresponse()
+        except ConnectionError:
+            if not used or verb != "GET":
+                raise
+            self._http.close()
+            self._http.request(verb, path, body, named)
+            response = self._http.getresponse()
         found = {name.lower(): value for name, value in response.getheaders()}
         return Said(response.status, found, response.read())
 
@@ -151,7 +159,8 @@ def follow(replica: Replica, net: Any, *dids: str) -> None:
     for did in map(Did, dids):
         identity = reader.identity(did)
         reader.transport.run(fetch_update(identity, ReplicaCopy(replica, did)))
-        named = identity if (handle := reader.shown_handle(did)) is None else reader.identity(handle)
+        handle = reader.shown_handle(did) or reader.shown_handle(did)  # it waits only so long
+        named = identity if handle is None else reader.identity(handle)
         moment = time.time_ns() // 1000
         replica.write(lambda writing, it=named, at=moment: keep_identity(writing, it, at))
 
