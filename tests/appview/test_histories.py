@@ -24,4 +24,4 @@ def test_what_is_shown_is_the_fold_of_history(replica: Replica, seed: int) -> No
 @pytest.mark.parametrize("seed", range(100, 104))
 def test_it_is_too_where_ingest_is_killed(tmp_path: Path, seed: int) -> None:
     with history_of(seed) as history:
-        follow_killed(history, f"sqlite:///{tmp_path}/appview.db", steps=2400, kills=2)
+        follow_killed(history, f"sqlite:///{tmp_path}/appview.db", steps=2400, kills=4)

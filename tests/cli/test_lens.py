@@ -13,6 +13,7 @@ from atdata.atmosphere import LensPublisher, SchemaPublisher
 from atdata.lens import Program
 from atdata.local import LocalIndex
 from atdata.testing import DevAccount
+from support import MANY
 from support.networks import Network, list_records
 from support.terminal import Terminal
 
@@ -238,7 +239,9 @@ SWEPT: dict[str, tuple[str, ...]] = {  # {} is where nonsense is put
 }
 
 
-@pytest.mark.parametrize("network", ["devnet"], indirect=True)
+@pytest.mark.parametrize(
+    "network", ["devnet", *([pytest.param("pds", marks=pytest.mark.served)] if MANY else [])], indirect=True
+)
 @pytest.mark.parametrize("what", SWEPT)
 def test_nonsense_is_no_success(
     terminal: Terminal, lens: str, alice: DevAccount, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

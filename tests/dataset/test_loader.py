@@ -622,7 +622,7 @@ print(json.dumps("end"), file=log, flush=True)
 """
 
 
-KILLS = 20 if MANY else 3
+KILLS = 20 if MANY else 6
 
 
 @pytest.mark.slow

@@ -471,7 +471,8 @@ FIELDS += [265, 345, 346, 500, 511]
 def test_a_header_that_was_altered_with_its_checksum_is_judged_alike(name, at):
     data = SHARDS[name] + END
     blocks = [block for block in header_blocks(data) if data[block * BLOCK + 257 :][:5] == b"ustar"]
-    for block, value in itertools.product([*blocks[:2], blocks[-1]] if MANY else [blocks[1]], VALUES):
+    places = [*blocks[:2], blocks[-1]]
+    for block, value in itertools.product(places if MANY else [places[FIELDS.index(at) % 3]], VALUES):
         here = block * BLOCK
         damaged = data[:here] + rewritten(data[here : here + BLOCK], at, value) + data[here + BLOCK :]
         agreed(damaged)
