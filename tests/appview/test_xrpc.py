@@ -256,6 +256,37 @@ def test_backlinks_are_walked_whole_also_where_one_record_names_another_twice(ap
     assert {link["record"]["name"] for link in only} == {"e"}
 
 
+@pytest.mark.parametrize(("method", "member"), [("listEntries", "entries"), ("listBacklinks", "backlinks")])
+def test_a_page_of_large_records_ends_early_and_a_walk_gives_each(appview: Any, method: str, member: str) -> None:
+    replica, asker = appview
+    target = at(f"{SCHEMA}/one")
+    Author(replica).write({f"{ENTRY}/{n}": entry("e", target, more="x" * 450_000) for n in range(10)})
+    params: dict[str, Any] = {
+        "uri" if method == "listBacklinks" else "repo": target if method == "listBacklinks" else ALICE
+    }
+    sizes, seen = list[int](), list[str]()
+    while True:
+        said = asker.get(method, limit=100, **params).json
+        seen += [link.get("record", link).get("uri") or link["uri"] for link in said[member]]
+        sizes.append(len(said[member]))
+        if "cursor" not in said:
+            break
+        params["cursor"] = said["cursor"]
+    assert sizes == [4, 4, 2]
+    assert sorted(seen) == [at(f"{ENTRY}/{n}") for n in range(10)]
+
+
+@pytest.mark.parametrize("method", ["resolveLabel", "resolveSchema"])
+def test_more_records_of_a_name_than_are_read_for_a_question_are_an_error(appview: Any, method: str) -> None:
+    replica, asker = appview
+    named = label("l", at(f"{ENTRY}/e")) if method == "resolveLabel" else {**schema("1.0.0"), "name": "other"}
+    key = f"{LABEL}/" if method == "resolveLabel" else f"{SCHEMA}/l:1.0."
+    records = {f"{key}{n}": {**named, "more": "x" * 900_000} for n in range(9)}
+    Author(replica).write(records)
+    asked = {"handle": ALICE, "name" if method == "resolveLabel" else "schemaId": "l"}
+    assert asker.error(method, **asked) == (400, "RecordInvalid")
+
+
 def test_datasets_are_found_by_words_tags_schema_and_account(appview: Any) -> None:
     replica, asker = appview
     other = at(f"{SCHEMA}/other")

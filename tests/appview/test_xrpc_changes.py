@@ -19,7 +19,7 @@ from atdata.atproto.syntax import AtUri, Did
 from atdata.databases import open_connection
 from atdata.errors import NetworkError
 from atdata.replica import Replica
-from atdata.replica.changes import ChangeHorizon, log_bounds, prune_log
+from atdata.replica.changes import ChangeHorizon, changes_between, log_bounds, prune_log
 from support.appviews import ALICE, BOB, ENTRY, NAMESPACE, Asker, Author, answering, entry, frames
 
 THIRD = Did("did:plc:44ybard66vv44zksje25o7dz")
@@ -61,6 +61,19 @@ def test_changes_come_as_they_are_made_and_again_from_a_cursor(appview: Any) -> 
     assert [said(frame) for frame in replayed] == [("create", "before"), *map(said, seen)]
     assert "record" not in replayed[1]  # that version is there no more
     assert replayed[0]["record"] == entry("before")
+
+
+def test_large_records_are_read_a_few_at_once(appview: Any) -> None:
+    replica, asker = appview
+    Author(replica).write({f"{ENTRY}/{n}": entry("e", description="x" * 450_000) for n in range(10)})
+    sizes, after = list[int](), 0
+    while some := replica.read(lambda reading, after=after: changes_between(reading.sql, after, 10, 200)):
+        assert [change.number for change in some] == list(range(after + 1, some[-1].number + 1))
+        sizes.append(len(some))
+        after = some[-1].number
+    assert sizes == [4, 4, 2]
+    with asker.follow(0) as live:
+        assert {frame["rkey"] for frame in frames(live, 10)} == {str(n) for n in range(10)}
 
 
 def test_a_cursor_that_cannot_be_is_an_error_and_one_that_is_too_old_says_so(appview: Any) -> None:

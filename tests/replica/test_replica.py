@@ -269,11 +269,12 @@ def test_records_are_found_by_name_version_time_and_link(replicas: Any) -> None:
         found = reading.account(DID).named("science.alt.dataset.label", "mnist")
         assert [record.value["version"] for record in found] == ["2.0.0-rc.1", "1.10.0", "1.10.0-beta", "1.9.0"]
         assert reading.account(OTHER).named("science.alt.dataset.label", "mnist") == []
-        links = links_to(reading.sql, AtUri(target), ["dataset"], limit=3)
-        assert [link.record.key for link in links] == sorted(labels)[:3]
-        more = links_to(reading.sql, AtUri(target), ["dataset"], 3, (links[-1].record.number, "dataset"))
-        assert [link.record.key for link in more] == sorted(labels)[3:]
-        assert links_to(reading.sql, AtUri(target), ["lens"], limit=3) == []
+        first = links_to(reading.sql, AtUri(target), ["dataset"], limit=3)
+        assert [link.record.key for link in first.links] == sorted(labels)[:3]
+        assert first.last == (first.links[-1].record.number, "dataset")
+        rest = links_to(reading.sql, AtUri(target), ["dataset"], 3, first.last)
+        assert ([link.record.key for link in rest.links], rest.last) == (sorted(labels)[3:], None)
+        assert links_to(reading.sql, AtUri(target), ["lens"], limit=3).links == []
         page = page_of(reading.sql, ENTRY, 1)
         assert [(record.did, record.sorted_at) for record in page.records] == [(OTHER, 9)], "nobody dates ahead"
         (older,) = page_of(reading.sql, ENTRY, 5, page.last).records

@@ -6,7 +6,7 @@ import http.client
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -181,9 +181,7 @@ def answering(where: str | Path, **parts: Any) -> Iterator[tuple[Replica, Asker]
     replica = open_appview(where)
     parts = {"limit": RateLimit(per_second=0), "book": Book(alice_example=ALICE, bob_example=BOB), **parts}
     try:
-        with AppViewServer(AppViewService(replica, **parts)) as server:
-            asker = Asker(server.url)
+        with AppViewServer(AppViewService(replica, **parts)) as server, closing(Asker(server.url)) as asker:
             yield replica, asker
-            asker.close()
     finally:
         replica.close()

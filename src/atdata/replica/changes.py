@@ -7,6 +7,7 @@ from itertools import takewhile
 
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import Did
+from atdata.replica.reading import fitting
 from atdata.replica.statements import Statements
 
 _RUNNING = """SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint,
@@ -72,18 +73,23 @@ def log_bounds(sql: Statements) -> tuple[int, int]:
 
 
 def changes_between(sql: Statements, after: int, until: int, limit: int) -> list[LoggedChange]:
-    """The changes after a number, up to another, in their order."""
+    """The changes after a number, up to another, in their order: the first of them, as many as a page has room for."""
     rows = sql.all(
-        """SELECT c.number, c.moment, c.action, a.did, c.key, c.cid, r.block, a.status, h.since
+        """SELECT c.number, c.moment, c.action, a.did, c.key, c.cid, r.id, length(r.block), a.status, h.since
         FROM replica_changes c JOIN replica_accounts a ON a.id = c.account
         LEFT JOIN replica_records r ON r.account = c.account AND r.key = c.key AND r.cid = c.cid
         LEFT JOIN replica_hidden h ON h.did = a.did AND h.key = c.key
         WHERE c.number > ? AND c.number <= ? ORDER BY c.number LIMIT ?""",
         *(after, until, limit),
     )
+    rows = rows[: fitting([size or 0 for *_, size, _, _ in rows])]
+    records = [record for *_, record, _, _, _ in rows if record is not None]
+    marks = ", ".join("?" * len(records))
+    blocks = dict(sql.all(f"SELECT id, block FROM replica_records WHERE id IN ({marks})", *records)) if records else {}  # noqa: S608
     found = []
-    for number, moment, action, did, key, cid, block, status, hidden in rows:
+    for number, moment, action, did, key, cid, record, _, status, hidden in rows:
         shown = status == "active" and hidden is None
+        block = blocks.get(record)
         body = bytes(block) if shown and block is not None else None
         of = cid and Cid.from_bytes(bytes(cid))
         found.append(LoggedChange(number, moment, action, Did(did), bytes(key).decode(), of, body, shown))

@@ -6,13 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from atdata.atproto.syntax import AtUri, Did
-from atdata.replica.reading import records_where
+from atdata.replica.reading import fitting, records_where
 from atdata.replica.statements import Statements
 from atdata.replica.stored import StoredRecord
 from atdata.replica.tables import SHOWN
-
-MAX_BYTES = 2_000_000
-"""Bytes of records on a page, after which it has no more; a larger one stands alone."""
 
 _READABLE = f"{SHOWN} AND r.validity <> 'invalid'"
 
@@ -24,6 +21,19 @@ class Backlink:
     record: StoredRecord
     relation: str
     cid: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class BacklinkPage:
+    """Records that name another, by their numbers and relations.
+
+    Attributes:
+        links: of the page.
+        last: the number and relation of its last, to begin the next page after; `None` at the end.
+    """
+
+    links: list[Backlink]
+    last: tuple[int, str] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +84,7 @@ def page_of(
     found = f"""SELECT r.id, r.sorted_at, length(r.block) FROM replica_records r JOIN replica_accounts a ON a.id = r.account
         WHERE {" AND ".join(conditions)} ORDER BY r.sorted_at DESC, r.id DESC LIMIT ?"""  # noqa: S608
     rows = sql.all(found, *values, limit + 1)
-    kept = rows[: _fitting([size for _, _, size in rows[:limit]])]
+    kept = rows[: fitting([size for _, _, size in rows[:limit]])]
     records = _numbered(sql, [number for number, _, _ in kept])
     last = (kept[-1][1], kept[-1][0]) if len(kept) < len(rows) else None
     return RecordPage(records, last)
@@ -82,15 +92,18 @@ def page_of(
 
 def links_to(
     sql: Statements, target: AtUri, relations: Sequence[str], limit: int, after: tuple[int, str] = (0, "")
-) -> list[Backlink]:
+) -> BacklinkPage:
     """The records that name another, by their numbers and relations, those after a number and relation."""
     marks = ", ".join("?" * len(relations))
-    found = f"""SELECT {StoredRecord.COLUMNS}, l.relation, l.cid FROM replica_links l
+    found = f"""SELECT r.id, l.relation, l.cid, length(r.block) FROM replica_links l
         JOIN replica_records r ON r.id = l.record JOIN replica_accounts a ON a.id = r.account
         WHERE l.target = ? AND l.relation IN ({marks}) AND (r.id, l.relation) > (?, ?) AND {_READABLE}
         ORDER BY r.id, l.relation LIMIT ?"""  # noqa: S608
-    rows = sql.all(found, str(target).encode(), *relations, *after, limit)
-    return [Backlink(StoredRecord.of_row(row[:-2]), row[-2], row[-1] and bytes(row[-1]).decode()) for row in rows]
+    rows = sql.all(found, str(target).encode(), *relations, *after, limit + 1)
+    kept = rows[: fitting([size for _, _, _, size in rows[:limit]])]
+    records = {record.number: record for record in _numbered(sql, list({number: None for number, *_ in kept}))}
+    links = [Backlink(records[number], name, cid and bytes(cid).decode()) for number, name, cid, _ in kept]
+    return BacklinkPage(links, (kept[-1][0], kept[-1][1]) if len(kept) < len(rows) else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,30 +135,24 @@ def counts_of(sql: Statements, did: Did, kinds: Sequence[str], most: int) -> dic
     return {kind: int(sql.first(found, did, kind, most)[0]) for kind in kinds}
 
 
-def keyed(sql: Statements, did: Did, keys: Sequence[str]) -> list[StoredRecord]:
-    """The records of an account at some keys, and at those keys with a colon and anything behind it."""
+def keyed(sql: Statements, did: Did, keys: Sequence[str], most: int) -> list[StoredRecord]:
+    """The records of an account at some keys, and at those keys with a colon and anything behind it.
+
+    Raises:
+        LimitError: they have more than `most` bytes together.
+    """
     found = []
     for key in keys:
         first = key.encode()
         where = (
             f"WHERE a.did = ? AND {_READABLE} AND (r.key = ? OR (r.key >= ? AND r.key < ?)) ORDER BY r.key LIMIT 1000"
         )
-        found += records_where(sql, where, did, first, first + b":", first + b";")
+        found += records_where(sql, where, did, first, first + b":", first + b";", most=most)
     return found
 
 
 def _text(raw: bytes | None) -> str | None:
     return None if raw is None else bytes(raw).decode("utf-8", "replace")
-
-
-def _fitting(sizes: Sequence[int]) -> int:
-    """The number of records that a page has room for; at least one."""
-    total = 0
-    for count, size in enumerate(sizes):
-        total += size
-        if count and total > MAX_BYTES:
-            return count
-    return len(sizes)
 
 
 def _numbered(sql: Statements, numbers: Sequence[int]) -> list[StoredRecord]:

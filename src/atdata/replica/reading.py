@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from atdata.atproto.cid import Cid
@@ -10,7 +10,7 @@ from atdata.atproto.repo import mst
 from atdata.atproto.repo.car import write_car
 from atdata.atproto.repo.commit import Commit
 from atdata.atproto.syntax import AtUri, Did, Nsid
-from atdata.errors import NotFoundError
+from atdata.errors import LimitError, NotFoundError
 from atdata.records.nsids import collections
 from atdata.replica.blocks import KnownBlocks
 from atdata.replica.statements import Statements
@@ -19,7 +19,11 @@ from atdata.replica.tables import SHOWN
 from atdata.replica.writing import HeadRow
 
 _FROM = f"SELECT {StoredRecord.COLUMNS} FROM replica_records r JOIN replica_accounts a ON a.id = r.account"  # noqa: S608  names of ours
+_SIZES = "SELECT length(r.block) FROM replica_records r JOIN replica_accounts a ON a.id = r.account"
 _HIDDEN = "SELECT key FROM replica_hidden WHERE did = ?"
+
+MAX_BYTES = 2_000_000
+"""Bytes of records that a page holds, after which it has no more; a larger one stands alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +94,20 @@ class AccountReading:
         """The record at a key of its tree."""
         return next(iter(self._all(f"WHERE a.did = ? AND r.key = ? AND {SHOWN}", self.did, key.encode())), None)
 
-    def named(self, kind: str, name: str) -> list[StoredRecord]:
-        """The records of a kind under a name: by version, the newest first, of equals the latest."""
+    def named(self, kind: str, name: str, most: int | None = None) -> list[StoredRecord]:
+        """The records of a kind under a name: by version, the newest first, of equals the latest.
+
+        Args:
+            kind: of which.
+            name: theirs.
+            most: bytes of them all together; of any number without one.
+
+        Raises:
+            LimitError: they have more bytes.
+        """
         order = "ORDER BY r.sort_key DESC, r.sorted_at DESC, r.key DESC"
         where = f"WHERE a.did = ? AND r.kind = ? AND r.name = ? AND {SHOWN} {order}"
-        return self._all(where, self.did, kind, name.encode("utf-8", "surrogatepass"))
+        return records_where(self.sql, where, self.did, kind, name.encode("utf-8", "surrogatepass"), most=most)
 
     def all(self, kind: str, limit: int | None = None) -> list[StoredRecord]:
         """The records of a kind, the newest key first: in the collections of all eras, today's first.
@@ -120,10 +133,10 @@ class AccountReading:
                 break
         return found
 
-    def targeting(self, kind: str, target: AtUri) -> list[StoredRecord]:
-        """The records of a kind that are nothing without another; the newest key first."""
-        where = f"WHERE a.did = ? AND r.kind = ? AND r.target = ? AND {SHOWN} ORDER BY r.key DESC"
-        return self._all(where, self.did, kind, str(target).encode())
+    def targeting(self, kind: str, target: AtUri, limit: int = 1 << 40) -> list[StoredRecord]:
+        """The records of a kind that are nothing without another, at most so many; the newest key first."""
+        where = f"WHERE a.did = ? AND r.kind = ? AND r.target = ? AND {SHOWN} ORDER BY r.key DESC LIMIT ?"
+        return self._all(where, self.did, kind, str(target).encode(), limit)
 
     def naming_blobs(self, cids: Iterable[Cid]) -> list[StoredRecord]:
         """The records that name some blobs."""
@@ -169,6 +182,24 @@ class AccountReading:
         return records_where(self.sql, where, *values)
 
 
-def records_where(sql: Statements, where: str, *values: object) -> list[StoredRecord]:
-    """The records that a condition holds for."""
+def records_where(sql: Statements, where: str, *values: object, most: int | None = None) -> list[StoredRecord]:
+    """The records that a condition holds for.
+
+    Raises:
+        LimitError: they have more bytes than `most` together.
+    """
+    if most is not None:
+        total = sum(size or 0 for (size,) in sql.all(f"{_SIZES} {where}", *values))
+        if total > most:
+            raise LimitError("records are too large together", expected=f"at most {most} bytes", actual=total)
     return [StoredRecord.of_row(row) for row in sql.all(f"{_FROM} {where}", *values)]
+
+
+def fitting(sizes: Sequence[int]) -> int:
+    """The number of records that a page has room for; at least one."""
+    total = 0
+    for count, size in enumerate(sizes):
+        total += size
+        if count and total > MAX_BYTES:
+            return count
+    return len(sizes)

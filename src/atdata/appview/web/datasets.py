@@ -98,9 +98,9 @@ def _labels(source: PageSource, stored: StoredRecord) -> tuple[list[str], tuple[
     """The names that a dataset's publisher gave it, and those that others did."""
     uri, others = AtUri(stored.uri), []
     # The publisher's own are looked for by themselves: others may give any number of names, and must not hide them.
-    parsed = [found.parse() for found in source.reading.account(stored.did).targeting(LABEL, uri)[:_LABELS]]
+    parsed = [found.parse() for found in source.reading.account(stored.did).targeting(LABEL, uri, _LABELS)]
     own = dict.fromkeys(label.name for label in parsed if isinstance(label, Label) and not label.is_retracted)
-    for link in links_to(source.reading.sql, uri, ("dataset",), _LABELS):
+    for link in links_to(source.reading.sql, uri, ("dataset",), _LABELS).links:
         label = link.record.parse()
         if link.record.did != stored.did and isinstance(label, Label) and not label.is_retracted:
             others.append(source.named(str(link.record.uri), label, label.version or ""))
@@ -138,7 +138,7 @@ def _predecessor(source: PageSource, entry: Entry) -> NamedThing | None:
 
 
 def _successors(source: PageSource, stored: StoredRecord) -> tuple[NamedThing, ...]:
-    links = links_to(source.reading.sql, AtUri(stored.uri), ("predecessor",), _SUCCESSORS)
+    links = links_to(source.reading.sql, AtUri(stored.uri), ("predecessor",), _SUCCESSORS).links
     parsed = [(str(link.record.uri), link.record.parse()) for link in links]
     return tuple(source.named(uri, record) for uri, record in parsed if isinstance(record, Entry))
 

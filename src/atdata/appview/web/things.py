@@ -64,7 +64,7 @@ def versions_of(source: PageSource, did: Did, kind: str, name: str, current: str
 def lenses_at(source: PageSource, schema: str, end: str) -> tuple[LensRow, ...]:
     """The lenses that have a schema at an end, `sourceSchema` or `targetSchema`: the first of them."""
     found = []
-    for link in links_to(source.reading.sql, AtUri(schema), (end,), LENSES):
+    for link in links_to(source.reading.sql, AtUri(schema), (end,), LENSES).links:
         lens = link.record.parse()
         if isinstance(lens, LensRecord):
             other = str(lens.target_schema if end == "sourceSchema" else lens.source_schema)

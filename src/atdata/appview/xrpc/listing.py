@@ -101,15 +101,14 @@ def list_backlinks(asked: AskedQuery) -> dict[str, Any]:
     number, last = place_of("listBacklinks", asked.params.get("cursor"), 2) or (0, -1)
     target, relations = asked.address(asked.params["uri"]), RELATIONS if relation is None else (relation,)
     after = (number, RELATIONS[last] if 0 <= last < len(RELATIONS) else "")
-    found = links_to(asked.reading.sql, target, relations, limit + 1, after)
-    links = found[:limit]
+    page = links_to(asked.reading.sql, target, relations, limit, after)
     shown = [
         {"relation": link.relation, **({} if link.cid is None else {"cid": link.cid}), "record": view}
-        for link, view in zip(links, asked.views.all(link.record for link in links), strict=True)
+        for link, view in zip(page.links, asked.views.all(link.record for link in page.links), strict=True)
     ]
-    if len(found) == len(links):
+    if page.last is None:
         return {"backlinks": shown}
-    place = (links[-1].record.number, RELATIONS.index(links[-1].relation))
+    place = (page.last[0], RELATIONS.index(page.last[1]))
     return {"backlinks": shown, "cursor": cursor_of("listBacklinks", place)}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from atdata.appview.xrpc.asking import AskedQuery, parsed
@@ -9,19 +11,22 @@ from atdata.appview.xrpc.failures import QueryFailure
 from atdata.appview.xrpc.views import today_form
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import BlobUri
-from atdata.errors import IdentifierError, LexiconError
+from atdata.errors import IdentifierError, LexiconError, LimitError
 from atdata.index import NamedRecords
 from atdata.records import Label, Record
 from atdata.records.nsids import ENTRY, LABEL, SCHEMA, collections
 from atdata.replica import StoredRecord
 from atdata.replica.pages import keyed
 
+_MOST = 8_000_000  # bytes of the records under one name, among which one is chosen
+
 
 def resolve_label(asked: AskedQuery) -> dict[str, Any]:
     """The entry that a label stands for."""
     name, version = asked.params["name"], asked.params.get("version")
     did = asked.account(asked.params["handle"], "LabelNotFound")
-    stored = _chosen(asked.reading.account(did).named(LABEL, name), version, "LabelNotFound")
+    with _readable():
+        stored = _chosen(asked.reading.account(did).named(LABEL, name, _MOST), version, "LabelNotFound")
     label = stored.parse()
     assert isinstance(label, Label)
     entry = asked.find(label.dataset_uri, ENTRY)
@@ -35,8 +40,9 @@ def resolve_schema(asked: AskedQuery) -> dict[str, Any]:
     """The schema of an identifier: its name, or what its record key has before a colon."""
     name, version = asked.params["schemaId"], asked.params.get("version")
     did = asked.account(asked.params["handle"], "SchemaNotFound")
-    records = asked.reading.account(did).named(SCHEMA, name)
-    records = records or keyed(asked.reading.sql, did, [f"{old}/{name}" for old in collections(SCHEMA)])
+    with _readable():
+        records = asked.reading.account(did).named(SCHEMA, name, _MOST)
+        records = records or keyed(asked.reading.sql, did, [f"{old}/{name}" for old in collections(SCHEMA)], _MOST)
     schema = _chosen(records, version, "SchemaNotFound")
     shown = {"uri": str(schema.uri), "cid": str(schema.cid), "record": today_form(schema)}
     return {**shown, **asked.views.proof(schema)}
@@ -45,6 +51,16 @@ def resolve_schema(asked: AskedQuery) -> dict[str, Any]:
 def resolve_blobs(asked: AskedQuery) -> dict[str, Any]:
     """The addresses at which blobs can be fetched."""
     return {"blobs": [_blob(asked, uri) for uri in asked.params["uris"]]}
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    try:
+        yield
+    except LimitError as error:
+        raise QueryFailure(
+            "RecordInvalid", f"the records of this name have more than {_MOST} bytes together"
+        ) from error
 
 
 def _chosen(records: list[StoredRecord], version: str | None, missing: str) -> StoredRecord:
