@@ -17,6 +17,13 @@ from atdata.search.tables import TABLES as SEARCH
 from atdata.trust import TABLES as TRUST
 
 
+@pytest.fixture(autouse=True)
+def small_row_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let few documents be many row groups, some of them read whole and others not."""
+    for name, value in (("ROWS", 4), ("_WORTH_READING", 2), ("_READ_WHOLE", 2)):
+        monkeypatch.setattr(f"atdata.search.columns.{name}", value)
+
+
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.served)])
 def searched(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Replica]]:
     """Makes replicas with a search, that hold nothing."""

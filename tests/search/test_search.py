@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -18,6 +19,7 @@ from atdata.atproto.formats import parse_datetime
 from atdata.replica import Replica
 from atdata.replica.columns import columns_of
 from atdata.search import Condition, Question, SearchAnswer, SearchIndex, Term, answers, index, search
+from atdata.search.columns import facts_of
 from atdata.search.document import COLUMNS, Context, Document, document_of
 from atdata.search.facets import COUNTED, Facet, FacetKind
 from support.repositories import DIDS, ENTRY, LABEL, LENS, SCHEMA, RepositoryAccount
@@ -401,6 +403,16 @@ def test_of_too_many_the_last_are_looked_at_and_the_answer_says_so(
     assert [count.value for count in answer.facets["tag"]] == ["t3", "t4", "t5", "t6", "t7"]
     assert [uri.rpartition("/")[2] for uri, _ in walk(replica, "mnist", 2)] == ["3", "4", "5", "6", "7"]
     assert ask(replica, "mnist tag:t0").exact
+
+
+def test_what_is_held_of_documents_goes_with_them(searched: Callable[[], Replica]) -> None:
+    replica, there = searched(), world()
+    take(there, replica, 0, {f"{ENTRY}/{number}": entry("mnist") for number in range(8)}, NOW)
+    numbers = np.arange(100)
+    read = lambda: len(replica.read(lambda reading: facts_of(reading.sql, numbers)).numbers)
+    assert read() == 8
+    take(there, replica, 0, {f"{ENTRY}/{number}": None for number in range(3)}, NOW)
+    assert read() == 5
 
 
 @pytest.mark.parametrize("limit", [1, 3])

@@ -19,9 +19,10 @@ from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import AtUri
 from atdata.errors import UsageError
 from atdata.replica import Statements, StoredRecord
-from atdata.search.engines import Matches, TokenQuery, word_index
+from atdata.search.columns import Facts, facts_of
+from atdata.search.engines import TokenQuery, word_index
 from atdata.search.facets import Facet, FacetKind
-from atdata.search.packing import Numbers, count_codes
+from atdata.search.packing import Codes, Numbers, count_codes
 from atdata.search.question import Question
 from atdata.search.reaching import Way, content_of, ways_to
 from atdata.trust import VerifierList
@@ -161,13 +162,15 @@ def search(
             return SearchAnswer()
         required.append(tuple(Facet(FacetKind.content, str(content)).token for content in ways))
     excluded = [token for condition in question.conditions if not condition.present for token in condition.tokens]
-    wanted = TokenQuery(question.terms, tuple(required), (*excluded, *_hidden(sql)), top, MOST, facets)
+    wanted = TokenQuery(question.terms, tuple(required), (*excluded, *_hidden(sql)), top, MOST)
     found = word_index(sql).find(sql, wanted)
-    hits, last = _page(sql, found, limit, place, top)
+    facts = facts_of(sql, found.numbers)
+    scores = found.scores[np.searchsorted(found.numbers, facts.numbers)]
+    hits, last = _page(sql, facts, scores, limit, place, top)
     if ways:
         hits = _with_ways(sql, hits, ways)
-    counted = _counts(sql, found.codes) if facets else {}
-    return SearchAnswer(hits, len(found.numbers), not found.more, counted, last)
+    counted = _counts(sql, facts.codes) if facets else {}
+    return SearchAnswer(hits, len(facts.numbers), not found.more, counted, last)
 
 
 def _with_ways(sql: Statements, hits: Sequence[Hit], ways: Mapping[Cid, Way]) -> tuple[Hit, ...]:
@@ -190,12 +193,12 @@ def _hidden(sql: Statements) -> list[str]:
 
 
 def _page(
-    sql: Statements, found: Matches, limit: int, place: _Place | None, top: int
+    sql: Statements, facts: Facts, scores: Numbers, limit: int, place: _Place | None, top: int
 ) -> tuple[tuple[Hit, ...], str | None]:
     """The records of a page, and the cursor to the next."""
-    order = np.argsort(-found.times)
-    order = order[np.argsort(-found.scores[order].astype(np.int16), kind="stable")]
-    scores, times, numbers = found.scores[order], found.times[order], found.numbers[order]
+    order = np.argsort(-facts.times)
+    order = order[np.argsort(-scores[order].astype(np.int16), kind="stable")]
+    scores, times, numbers = scores[order], facts.times[order], facts.numbers[order]
     first = 0
     if place:
         before = (scores > place.score) | ((scores == place.score) & (times > place.time))
@@ -241,7 +244,7 @@ def _records(sql: Statements, numbers: Sequence[int]) -> dict[int, StoredRecord]
     return {record.number: record for record in found}
 
 
-def _counts(sql: Statements, codes: str) -> dict[str, tuple[FacetCount, ...]]:
+def _counts(sql: Statements, codes: Codes) -> dict[str, tuple[FacetCount, ...]]:
     """The values of each kind that most records have; those tied at the end in the order of their text, as far as they fit."""
     numbers, kinds, counts = count_codes(codes)
     wanted: dict[int, int] = {}

@@ -12,11 +12,10 @@ import numpy as np
 from atdata.replica import Statements
 from atdata.search.document import COLUMNS, Document
 from atdata.search.facets import ANY
-from atdata.search.packing import HEAD, Numbers, read_heads, read_ids
+from atdata.search.packing import Numbers, read_ids
 from atdata.search.question import Term
 from atdata.search.words import SEPARATOR
 
-_SCORE = 3  # digits
 _CACHE = 16 * 1024  # KiB of a database, for each thread that asks
 _MARKED = {name: f".{name[0]}" for name in list(COLUMNS)[:-1]}
 _WEIGHTS = dict(zip(COLUMNS, "ABCD", strict=True))
@@ -32,7 +31,6 @@ class TokenQuery:
         excluded: none may be there.
         top: the highest number of a document that is looked at.
         most: the number of documents that are looked at: of more, those with the highest numbers.
-        counted: whether the codes of facets are asked for.
     """
 
     terms: tuple[Term, ...]
@@ -40,7 +38,6 @@ class TokenQuery:
     excluded: tuple[str, ...]
     top: int
     most: int
-    counted: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +46,12 @@ class Matches:
 
     Attributes:
         numbers: of them.
-        times: of each, in microseconds since 1970.
         scores: of each.
-        codes: the codes of the facets of all, if they were asked for.
         more: whether there are others, with lower numbers.
     """
 
     numbers: Numbers
-    times: Numbers
     scores: Numbers
-    codes: str
     more: bool
 
 
@@ -80,11 +73,7 @@ def word_index(sql: Statements) -> WordIndex:
     return SqliteWords() if sql.dialect.name == "sqlite" else PostgresWords()
 
 
-def _sorted(heads: str, scores: Numbers | None, codes: str, more: bool) -> Matches:
-    numbers, times = read_heads(heads)
-    order = np.argsort(numbers, kind="stable")  # they come the other way round
-    found = np.zeros(len(numbers), np.int64) if scores is None else scores[order]
-    return Matches(numbers[order], times[order], found, codes, more)
+_NONE = Matches(np.empty(0, np.int64), np.empty(0, np.int64), more=False)
 
 
 class SqliteWords:
@@ -118,20 +107,13 @@ class SqliteWords:
         match = self._match(wanted)
         sql.run(f"PRAGMA cache_size = -{_CACHE}")  # of this connection, which may have been made a moment ago
         inner = "SELECT rowid AS number FROM search_words WHERE search_words MATCH ? AND rowid <= ? ORDER BY rowid DESC"
-        codes_of = "group_concat(codes, '')" if wanted.counted else "''"
-        count, least, heads, codes = sql.first(
-            f"""SELECT count(*), min(number), group_concat(head, ''), {codes_of}
-            FROM ({inner} LIMIT ?) JOIN search_shown ON id = number""",  # noqa: S608
-            *(match, wanted.top, wanted.most),
-        )
-        if not count:
-            return _sorted("", None, "", more=False)
-        found = _sorted(
-            heads, None, codes, count == wanted.most and sql.first(f"{inner} LIMIT 1", match, least - 1) is not None
-        )
-        for place in range(len(wanted.terms)):
-            found.scores[:] += self._worth(sql, wanted, place, found.numbers)
-        return found
+        (ids,) = sql.first(f"SELECT group_concat(number) FROM ({inner} LIMIT ?)", match, wanted.top, wanted.most)  # noqa: S608
+        if not ids:
+            return _NONE
+        numbers = np.sort(read_ids(ids))
+        more = len(numbers) == wanted.most and sql.first(f"{inner} LIMIT 1", match, int(numbers[0]) - 1) is not None
+        worth = (self._worth(sql, wanted, place, numbers) for place in range(len(wanted.terms)))
+        return Matches(numbers, sum(worth, np.zeros(len(numbers), np.int64)), more)
 
     def _worth(self, sql: Statements, wanted: TokenQuery, place: int, numbers: Numbers) -> Numbers:
         """The worth of a term in each document that was found: that of the best field it is in."""
@@ -195,23 +177,21 @@ class PostgresWords:
         sql.run("SET LOCAL plan_cache_mode = force_custom_plan")  # how many a question finds is all that matters
         score, values = self._score(wanted.terms)
         where = "words @@ ?::tsquery AND id <= ?"
-        codes_of = "string_agg(codes, '')" if wanted.counted else "''"
-        row = sql.first(
-            f"""SELECT count(*), min(id), string_agg(head || lpad(score::text, {_SCORE}, '0'), ''), {codes_of}
-            FROM (SELECT id, head, codes, {score} AS score FROM (
-                SELECT id, head, codes, words FROM search_shown WHERE {where} ORDER BY id DESC LIMIT ?
-            ) AS found) AS scored""",  # noqa: S608
+        (scored,) = sql.first(
+            f"""SELECT string_agg(id::text || ',' || score::text, ',') FROM (
+                SELECT id, {score} AS score FROM (
+                    SELECT id, words FROM search_shown WHERE {where} ORDER BY id DESC LIMIT ?
+                ) AS found
+            ) AS scored""",  # noqa: S608
             *(*values, match, wanted.top, wanted.most),
         )
-        count, least, heads, codes = row
-        if not count:
-            return _sorted("", None, "", more=False)
+        if not scored:
+            return _NONE
+        pairs = read_ids(scored).reshape(-1, 2)
+        pairs = pairs[np.argsort(pairs[:, 0])]
         below = f"SELECT 1 FROM search_shown WHERE {where} LIMIT 1"  # noqa: S608
-        more = count == wanted.most and sql.first(below, match, least - 1) is not None
-        table = np.frombuffer(heads.encode("ascii"), f"S{HEAD + _SCORE}").view(np.uint8)
-        cells = table.reshape(-1, HEAD + _SCORE)
-        scores = (cells[:, HEAD:].astype(np.int64) - 48) @ (10 ** np.arange(_SCORE - 1, -1, -1))
-        return _sorted(cells[:, :HEAD].tobytes().decode("ascii"), scores, codes, more)
+        more = len(pairs) == wanted.most and sql.first(below, match, int(pairs[0, 0]) - 1) is not None
+        return Matches(pairs[:, 0], pairs[:, 1], more)
 
     def _score(self, terms: Sequence[Term]) -> tuple[str, list[str]]:
         """The expression of a score, and its parameters."""

@@ -15,6 +15,7 @@ from atdata.records.nsids import ENTRY, LABEL, LENS, SCHEMA, today
 from atdata.replica import RecordChange, Statements, now
 from atdata.replica.columns import RecordColumns, columns_of
 from atdata.replica.tables import SHOWN
+from atdata.search.columns import mark_changed
 from atdata.search.document import COLUMNS, Context, Document, document_of, parts_of
 from atdata.search.engines import word_index
 from atdata.search.facets import COUNTED, Facet
@@ -332,6 +333,7 @@ class SearchIndex:
             counted = [(numbers[facet], facet.kind) for facet in document.facets if facet in numbers]
             rows.append((source.number, head(source.number, source.sorted_at), codes(counted), document))
         word_index(sql).add(sql, rows)
+        mark_changed(sql, [number for number, *_ in rows])
         self._count_uses(sql, Counter(numbers[f] for made in kept.values() for f in made.facets if f in numbers))
         return {source.number: document for source, document in kept.items()}
 
@@ -341,6 +343,7 @@ class SearchIndex:
         rows = sql.all(f"SELECT {names} FROM search_documents WHERE id IN ({_marks(numbers)})", *numbers)  # noqa: S608
         found = {number: Document.of_row(*texts) for number, *texts in rows}
         word_index(sql).remove(sql, found.items())
+        mark_changed(sql, found)
         facets = Counter(f for document in found.values() for f in document.facets if f.kind in COUNTED)
         known = self._known_numbers(sql, list(facets))
         self._count_uses(sql, {number: -facets[facet] for facet, number in known.items()})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from atdata.search.facets import COUNTED, FacetKind
 
 Numbers: TypeAlias = NDArray[np.int64]
+Codes: TypeAlias = NDArray[np.uint32]
 
 HEAD, CODE = 20, 5
 """Characters of a head, and of the code of a facet: digits to the base 64."""
 
-_DIGITS = "".join(chr(48 + digit) for digit in range(64))
+_SPACE, _ZERO = ord(" "), ord("0")
+_DIGITS = "".join(chr(_ZERO + digit) for digit in range(64))
 _ID, _TIME = 9, 11
 _BIAS = 2**62  # times may be before 1970
 _KIND_BITS = 4
@@ -36,15 +38,43 @@ def codes(facets: Iterable[tuple[int, FacetKind]]) -> str:
     return "".join(_packed(number * _KINDS + kind, CODE) for number, kind in facets if number < MAX_FACET)
 
 
-def read_heads(text: str) -> tuple[Numbers, Numbers]:
-    """The numbers and times of documents."""
-    digits = _digits(text, HEAD)
-    return _numbers(digits[:, :_ID]), _numbers(digits[:, _ID:]) - _BIAS
+class RowGroup(NamedTuple):
+    """Documents, in the order of their numbers.
+
+    Attributes:
+        numbers: of the documents.
+        times: of each, in microseconds since 1970.
+        starts: the place of the first code of each, and at the end the number of codes.
+        codes: those of the facets of all.
+    """
+
+    numbers: Numbers
+    times: Numbers
+    starts: Numbers
+    codes: Codes
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return sum(column.nbytes for column in self)
 
 
-def count_codes(text: str) -> tuple[Numbers, Numbers, Numbers]:
+def read_rows(text: str) -> RowGroup:
+    """Documents, of each its head and its codes; between them stand spaces."""
+    raw = np.frombuffer(text.encode("ascii"), np.uint8)
+    ends = np.append(np.flatnonzero(raw == _SPACE), len(raw))[: len(raw)]  # of nothing there is no end
+    begins = np.append(0, ends[:-1] + 1)[: len(ends)]
+    places = begins[:, None] + np.arange(HEAD)
+    heads = raw[places] - _ZERO
+    coded = raw != _SPACE
+    coded[places.ravel()] = False
+    starts = np.concatenate((np.zeros(1, np.int64), np.cumsum((ends - begins - HEAD) // CODE)))
+    codes = _numbers((raw[coded] - _ZERO).reshape(-1, CODE), np.uint32)
+    return RowGroup(_numbers(heads[:, :_ID]), _numbers(heads[:, _ID:]) - _BIAS, starts, codes)
+
+
+def count_codes(values: Codes) -> tuple[Numbers, Numbers, Numbers]:
     """The numbers of facets, their kinds, and how often each is there."""
-    values = _numbers(_digits(text, CODE), np.uint32)
     numbers = (values >> _KIND_BITS).astype(np.intp)
     counts = np.bincount(numbers)
     kinds = np.zeros(len(counts), np.int64)
@@ -60,10 +90,6 @@ def read_ids(text: str | None) -> Numbers:
 
 def _packed(number: int, width: int) -> str:
     return "".join(_DIGITS[number >> shift & 63] for shift in range(6 * (width - 1), -1, -6))
-
-
-def _digits(text: str, width: int) -> NDArray[Any]:
-    return (np.frombuffer(text.encode("ascii"), np.uint8) - 48).reshape(-1, width)
 
 
 def _numbers(digits: NDArray[Any], dtype: Any = np.int64) -> NDArray[Any]:

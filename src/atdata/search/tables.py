@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from atdata.databases import Dialect, SqlTables
+from atdata.replica import Statements
+from atdata.search.columns import mark_changed
 
 
 def _index_words(cursor: Any, dialect: Dialect) -> None:
@@ -71,4 +73,17 @@ _SECOND = (
     _forget_words,
 )
 
-TABLES = SqlTables("search", [_FIRST, _SECOND])
+
+def _stamp_groups(cursor: Any, dialect: Dialect) -> None:
+    """Give the row groups that are there their stamps."""
+    cursor.execute("SELECT id FROM search_shown")
+    mark_changed(Statements(cursor, dialect), [number for (number,) in cursor])
+
+
+_THIRD = (
+    # A random number for each row group of `search_shown`, which every change of one of its rows replaces.
+    "CREATE TABLE search_groups (id {integer} PRIMARY KEY, stamp {integer} NOT NULL)",
+    _stamp_groups,
+)
+
+TABLES = SqlTables("search", [_FIRST, _SECOND, _THIRD])
