@@ -294,8 +294,10 @@ def digest(*files: Path) -> str:
 
 
 def run(*command: object, cwd: Path = ROOT, env: dict[str, str] | None = None) -> int:
-    # Without what git tells a hook: a test that makes a repository of its own would write to this one.
-    own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    # Without what git tells a hook: a test that makes a repository of its own would write to this one. And with Python's
+    # caches, whoever has turned them off: each of hundreds of processes would compile two hundred modules anew.
+    left = ("GIT_", "PYTHONDONTWRITEBYTECODE")
+    own = {name: value for name, value in os.environ.items() if not name.startswith(left)}
     return subprocess.run([str(part) for part in command], cwd=cwd, env=own | (env or {})).returncode
 
 
