@@ -129,7 +129,8 @@ def main() -> int:
 def sweep(seed: int, steps: int, kills: int) -> dict[str, Any]:
     """One history, followed to its end; what was done."""
     began = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder, history_of(seed) as history:
+    accounts = max(8, steps // 600)  # a log of a thousand identities, read whole each time, is nobody's
+    with tempfile.TemporaryDirectory() as folder, history_of(seed, accounts=accounts) as history:
         address, counted = f"sqlite:///{folder}/appview.db", Counter[str]()
         if kills:
             follow_killed(history, address, steps, kills)
