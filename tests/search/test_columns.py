@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from atdata.databases import SqlTables, open_connection
 from atdata.replica import Replica
-from atdata.replica.tables import TABLES as REPLICA
 from atdata.search import columns
-from atdata.search.columns import Facts, facts_of, mark_changed
+from atdata.search.columns import DocumentFacts, facts_of, mark_changed
 from atdata.search.facets import FacetKind
-from atdata.search.packing import codes, count_codes, head, read_rows
-from atdata.search.tables import TABLES as SEARCH
-from atdata.trust import TABLES as TRUST
+from atdata.search.packing import codes, count_codes, head, rank_of, read_rows
 
 Documents = dict[int, tuple[int, list[int]]]
 
@@ -28,7 +23,7 @@ changes = st.lists(st.dictionaries(numbers, st.none() | contents, max_size=12), 
 
 
 def text_of(number: int, time: int, facets: list[int]) -> tuple[str, str]:
-    return head(number, time), codes((facet, FacetKind.tag) for facet in facets)
+    return head(number, time, f"at://{number}"), codes((facet, FacetKind.tag) for facet in facets)
 
 
 def write(replica: Replica, there: Documents, change: dict[int, tuple[int, list[int]] | None]) -> None:
@@ -52,7 +47,7 @@ def write(replica: Replica, there: Documents, change: dict[int, tuple[int, list[
     replica.write(put)
 
 
-def read(replica: Replica, asked: list[int]) -> Facts:
+def read(replica: Replica, asked: list[int]) -> DocumentFacts:
     return replica.read(lambda reading: facts_of(reading.sql, np.array(sorted(set(asked)), np.int64)))
 
 
@@ -61,6 +56,7 @@ def check(replica: Replica, there: Documents, asked: list[int]) -> None:
     wanted = {number: there[number] for number in sorted(set(asked)) if number in there}
     assert found.numbers.tolist() == list(wanted)
     assert found.times.tolist() == [time for time, _ in wanted.values()]
+    assert found.ranks.tolist() == [rank_of(f"at://{number}") for number in wanted]
     coded = [facet << 4 | FacetKind.tag for _, facets in wanted.values() for facet in facets]
     assert sorted(found.codes.tolist()) == sorted(coded)
 
@@ -125,15 +121,3 @@ def test_rows_are_read_as_they_were_packed(documents: Documents) -> None:
     said = [facet for _, each in documents.values() for facet in each]
     assert dict(zip(facets.tolist(), counts.tolist(), strict=True)) == {facet: said.count(facet) for facet in said}
     assert set(kinds.tolist()) <= {int(FacetKind.tag)}
-
-
-def test_documents_of_an_older_version_get_their_groups(tmp_path: Path) -> None:
-    older = SqlTables("search", SEARCH.steps[:2])
-    connection = open_connection(tmp_path / "a.db", [REPLICA, TRUST, older], durable=False)
-    rows = [(number, *text_of(number, number, [number])) for number in (0, 1, 2, 9)]
-    connection.write(lambda c: c.executemany("INSERT INTO search_shown (id, head, codes) VALUES (?, ?, ?)", rows))
-    connection.close()
-    replica = Replica(open_connection(tmp_path / "a.db", [REPLICA, TRUST, SEARCH], durable=False))
-    check(replica, {number: (number, [number]) for number in (0, 1, 2, 9)}, list(range(10)))
-    assert replica.read(lambda reading: len(reading.sql.all("SELECT stamp FROM search_groups"))) == 2
-    replica.close()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,12 +18,17 @@ from hypothesis import strategies as st
 from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
 from atdata.atproto.formats import parse_datetime
+from atdata.databases import SqlTables, open_connection
 from atdata.replica import Replica
 from atdata.replica.columns import columns_of
+from atdata.replica.tables import TABLES as REPLICA
 from atdata.search import Condition, Question, SearchAnswer, SearchIndex, Term, answers, index, search
 from atdata.search.columns import facts_of
 from atdata.search.document import COLUMNS, Context, Document, document_of
 from atdata.search.facets import COUNTED, Facet, FacetKind
+from atdata.search.packing import rank_of
+from atdata.search.tables import TABLES as SEARCH
+from atdata.trust import TABLES as TRUST
 from support.repositories import DIDS, ENTRY, LABEL, LENS, SCHEMA, RepositoryAccount
 
 NOW = 1_800_000_000_000_000
@@ -235,7 +242,7 @@ def holds(condition: Condition, document: Document) -> bool:
 
 def expected(world: World, question: Question) -> tuple[list[tuple[str, int]], dict[str, dict[str, int]]]:
     """What a question finds, each with its score, and the counts of facets."""
-    found: list[tuple[int, int, str]] = []
+    found: list[tuple[int, int, int, str]] = []
     counts: dict[str, Counter[str]] = {}
     for uri, (document, time) in world.documents().items():
         if question.void or not all(holds(condition, document) for condition in question.conditions):
@@ -249,11 +256,11 @@ def expected(world: World, question: Question) -> tuple[list[tuple[str, int]], d
             for term in question.terms
         ]
         if all(scores):
-            found.append((-sum(scores), -time, uri))
+            found.append((-sum(scores), -time, rank_of(uri), uri))
             for facet in document.facets:
                 if facet.kind in COUNTED:
                     counts.setdefault(facet.kind.name, Counter())[facet.value] += 1
-    ranked = [(uri, -score) for score, _, uri in sorted(found)]
+    ranked = [(uri, -score) for score, _, _, uri in sorted(found)]
     return ranked, {kind: dict(values) for kind, values in counts.items()}
 
 
@@ -401,7 +408,8 @@ def test_of_too_many_the_last_are_looked_at_and_the_answer_says_so(
     answer = ask(replica, "mnist", limit=3)
     assert (answer.total, answer.exact) == (5, False)
     assert [count.value for count in answer.facets["tag"]] == ["t3", "t4", "t5", "t6", "t7"]
-    assert [uri.rpartition("/")[2] for uri, _ in walk(replica, "mnist", 2)] == ["3", "4", "5", "6", "7"]
+    last = [f"at://{DIDS[0]}/{ENTRY}/{number}" for number in range(3, 8)]
+    assert [uri for uri, _ in walk(replica, "mnist", 2)] == sorted(last, key=rank_of)
     assert ask(replica, "mnist tag:t0").exact
 
 
@@ -442,7 +450,20 @@ def test_a_walk_gives_each_record_once_while_others_write(searched: Callable[[],
     assert found == [(uri, score) for uri, score in whole if uri not in gone]
 
 
-@pytest.mark.parametrize("cursor", ["", "x", "W10", "bm9wZQ", "é", "a" * 20_000, "WzEsMSwxLDFd", "WzFlOTksMSwxLCJhIl0"])
+REFUSED = [
+    base64.b64encode(text.encode()).decode()
+    for text in (
+        '[1,1,1,"a"]',
+        "[1e99,1,1,1]",
+        "[1,1,1,1.0]",
+        "[true,1,1,1]",
+        "[1,1,1,99999999999999999999]",
+        "[1,1,1,1,1]",
+    )
+]
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "W10", "bm9wZQ", "é", "a" * 20_000, "WzEsMSwxXQ", "WzEsMSwxLA", *REFUSED])
 def test_a_cursor_that_nobody_gave_is_refused(searched: Callable[[], Replica], cursor: str) -> None:
     with pytest.raises(ValueError, match="a cursor is none that was given out"):
         ask(searched(), "", cursor=cursor)
@@ -465,3 +486,20 @@ def test_what_is_compatible_can_be_said_from_outside(searched: Callable[[], Repl
     contents = [Cid.parse(content) for uri in uris if (content := there.content(uri))]
     assert ask(replica, text, compatible=lambda sql, schema: contents).total == 2
     assert ask(replica, text, compatible=lambda sql, schema: []).total == 0
+
+
+def test_documents_of_an_older_version_are_made_anew(searched: Callable[[], Replica], tmp_path: Path) -> None:
+    made = {f"{ENTRY}/{number}": entry(f"n{number}") for number in range(7)}
+    fresh, there = searched(), world()
+    take(there, fresh, 0, made, NOW)
+    older = SqlTables("search", SEARCH.steps[:2])
+    silent = Replica(open_connection(tmp_path / "old.db", [REPLICA, TRUST, older], durable=False))
+    take(world(), silent, 0, made, NOW)
+    silent.write(lambda w: w.sql.run("INSERT INTO search_documents VALUES (1, 1, 'n', '', '', '', '[]')"))
+    silent.write(lambda w: w.sql.run("INSERT INTO search_shown VALUES (1, ?, '')", "0" * 20))
+    silent.close()
+    replica = Replica(open_connection(tmp_path / "old.db", [REPLICA, TRUST, SEARCH], durable=False), [SearchIndex()])
+    catch_up(replica)
+    assert rows(replica) == rows(fresh)
+    assert ask(replica, "n3").total == 1
+    replica.close()

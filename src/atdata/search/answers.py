@@ -1,6 +1,6 @@
 """Answers: what a question finds, ranked, counted by facets, page by page.
 
-The rank of a record is its score, then its time, the newest first, then its address. A term is worth as much as the best
+The rank of a record is its score, then its time, the newest first, then a digest of its address. A term is worth as much as the best
 field it is in (`COLUMNS`); the score is the sum. All of that is known of up to 10,000 records that a question finds; of
 more, the 10,000 that came last are looked at, and the answer says so.
 """
@@ -19,7 +19,8 @@ from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import AtUri
 from atdata.errors import UsageError
 from atdata.replica import Statements, StoredRecord
-from atdata.search.columns import Facts, facts_of
+from atdata.replica.reading import fitting
+from atdata.search.columns import DocumentFacts, facts_of
 from atdata.search.engines import TokenQuery, word_index
 from atdata.search.facets import Facet, FacetKind
 from atdata.search.packing import Codes, Numbers, count_codes
@@ -33,7 +34,7 @@ MAX_PAGE = 100
 
 _VALUES, _TIED = 20, 500  # of a facet: that are counted out; that are tied at the end
 _MAX_NUMBER = 2**62
-_MAX_CURSOR = 12_000
+_MAX_CURSOR = 200
 _CHUNK = 500
 
 
@@ -85,7 +86,7 @@ class _Place(NamedTuple):
     top: int
     score: int
     time: int
-    uri: str
+    rank: int
 
     @property
     def cursor(self) -> str:
@@ -97,7 +98,7 @@ class _Place(NamedTuple):
             if len(cursor) > _MAX_CURSOR:
                 raise ValueError
             place = cls(*json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True)))
-            if not all(type(n) is int and abs(n) < _MAX_NUMBER for n in place[:3]) or type(place.uri) is not str:
+            if not all(type(n) is int and abs(n) < _MAX_NUMBER for n in place):
                 raise ValueError
         except (ValueError, TypeError, RecursionError):
             raise UsageError(
@@ -193,46 +194,30 @@ def _hidden(sql: Statements) -> list[str]:
 
 
 def _page(
-    sql: Statements, facts: Facts, scores: Numbers, limit: int, place: _Place | None, top: int
+    sql: Statements, facts: DocumentFacts, scores: Numbers, limit: int, place: _Place | None, top: int
 ) -> tuple[tuple[Hit, ...], str | None]:
     """The records of a page, and the cursor to the next."""
-    order = np.argsort(-facts.times)
-    order = order[np.argsort(-scores[order].astype(np.int16), kind="stable")]
-    scores, times, numbers = scores[order], facts.times[order], facts.numbers[order]
-    first = 0
+    order = np.lexsort((facts.ranks, -facts.times, -scores))
     if place:
-        before = (scores > place.score) | ((scores == place.score) & (times > place.time))
-        first = int(np.count_nonzero(before))
-    # Of those that are tied with the last of the page, and with that of the page before, the address decides.
-    last = min(first + limit, len(order))
-    if place:
-        tied = (scores == place.score) & (times == place.time)
-        last = min(first + int(np.count_nonzero(tied)) + limit, len(order))
-    if 0 < last < len(order):
-        last += int(np.count_nonzero((scores[last:] == scores[last - 1]) & (times[last:] == times[last - 1])))
-    uris = _addresses(sql, numbers[first:last])
-    rows = [
-        (-int(scores[n]), -int(times[n]), uris[number], number)
-        for n, number in enumerate(numbers[first:last].tolist(), first)
-        if number in uris
-    ]
-    rows.sort()
-    if place:
-        rows = [row for row in rows if row[:3] > (-place.score, -place.time, place.uri)]
-    kept = rows[:limit]
-    more = len(rows) > limit or (bool(kept) and last < len(order))
-    cursor = _Place(top, -kept[-1][0], -kept[-1][1], kept[-1][2]).cursor if more else None
-    records = _records(sql, [row[3] for row in kept])
-    return tuple(Hit(records[row[3]], -row[0]) for row in kept), cursor
+        lower, tied = scores < place.score, scores == place.score
+        older, as_old = facts.times < place.time, facts.times == place.time
+        order = order[(lower | tied & (older | as_old & (facts.ranks > place.rank)))[order]]
+    kept = order[:limit]
+    kept = kept[: fitting(_sizes(sql, facts.numbers[kept].tolist()))]
+    numbers = facts.numbers[kept].tolist()
+    records = _records(sql, numbers)
+    there = zip(numbers, scores[kept].tolist(), strict=True)
+    hits = tuple(Hit(records[number], score) for number, score in there if number in records)
+    if len(order) == len(kept):
+        return hits, None
+    last = kept[-1]
+    return hits, _Place(top, int(scores[last]), int(facts.times[last]), int(facts.ranks[last])).cursor
 
 
-def _addresses(sql: Statements, numbers: Numbers) -> dict[int, str]:
-    found: dict[int, str] = {}
-    for some in (numbers[at : at + _CHUNK].tolist() for at in range(0, len(numbers), _CHUNK)):
-        marks = ", ".join("?" * len(some))
-        rows = f"SELECT r.id, a.did, r.key FROM replica_records r JOIN replica_accounts a ON a.id = r.account WHERE r.id IN ({marks})"  # noqa: S608
-        found |= {number: f"at://{did}/{bytes(key).decode()}" for number, did, key in sql.all(rows, *some)}
-    return found
+def _sizes(sql: Statements, numbers: Sequence[int]) -> list[int]:
+    found = f"SELECT id, length(block) FROM replica_records WHERE id IN ({', '.join('?' * len(numbers)) or 'NULL'})"  # noqa: S608
+    sizes = dict(sql.all(found, *numbers))
+    return [sizes.get(number) or 0 for number in numbers]
 
 
 def _records(sql: Statements, numbers: Sequence[int]) -> dict[int, StoredRecord]:

@@ -27,21 +27,24 @@ _READ_WHOLE = 64  # groups, at most, of a question
 _CHUNK = 500
 
 
-class Facts(NamedTuple):
+class DocumentFacts(NamedTuple):
     """What is read of documents.
 
     Attributes:
         numbers: of the documents, in their order.
         times: of each, in microseconds since 1970.
+        ranks: of each, `rank_of` its address.
         codes: those of the facets of all, in any order.
     """
 
     numbers: Numbers
     times: Numbers
+    ranks: Numbers
     codes: Codes
 
 
-_NOTHING = Facts(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.uint32))
+_NONE = np.empty(0, np.int64)
+_NOTHING = DocumentFacts(_NONE, _NONE, _NONE, np.empty(0, np.uint32))
 
 
 def mark_changed(sql: Statements, numbers: Iterable[int]) -> None:
@@ -51,7 +54,7 @@ def mark_changed(sql: Statements, numbers: Iterable[int]) -> None:
     sql.run_each(new, rows)
 
 
-def facts_of(sql: Statements, numbers: Numbers) -> Facts:
+def facts_of(sql: Statements, numbers: Numbers) -> DocumentFacts:
     """The facts of documents, given by their numbers in their order; those that are not there are left out."""
     if not len(numbers):
         return _NOTHING
@@ -71,10 +74,10 @@ def facts_of(sql: Statements, numbers: Numbers) -> Facts:
             found.append(_take(held, wanted))
     for some in (rest[at : at + _CHUNK] for at in range(0, len(rest), _CHUNK)):
         read = _read(sql, f"id IN ({', '.join('?' * len(some))})", *some)
-        found.append(Facts(read.numbers, read.times, read.codes))
-    together = Facts(*map(np.concatenate, zip(*found, strict=True)))
+        found.append(DocumentFacts(read.numbers, read.times, read.ranks, read.codes))
+    together = DocumentFacts(*map(np.concatenate, zip(*found, strict=True)))
     order = np.argsort(together.numbers, kind="stable")
-    return Facts(together.numbers[order], together.times[order], together.codes)
+    return DocumentFacts(together.numbers[order], together.times[order], together.ranks[order], together.codes)
 
 
 def _read(sql: Statements, where: str, *values: int) -> RowGroup:
@@ -84,14 +87,14 @@ def _read(sql: Statements, where: str, *values: int) -> RowGroup:
     return read_rows(text or "")
 
 
-def _take(group: RowGroup, wanted: Numbers) -> Facts:
+def _take(group: RowGroup, wanted: Numbers) -> DocumentFacts:
     places = group.numbers.searchsorted(wanted)
     places = places[group.numbers.take(places, mode="clip") == wanted] if len(group.numbers) else places[:0]
     first = group.starts[places]
     counts = group.starts[places + 1] - first
     ends = counts.cumsum()
     codes = group.codes[(first - ends + counts).repeat(counts) + np.arange(counts.sum())]
-    return Facts(group.numbers[places], group.times[places], codes)
+    return DocumentFacts(group.numbers[places], group.times[places], group.ranks[places], codes)
 
 
 class _HeldGroups:

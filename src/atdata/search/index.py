@@ -331,7 +331,7 @@ class SearchIndex:
         rows = []
         for source, document in kept.items():
             counted = [(numbers[facet], facet.kind) for facet in document.facets if facet in numbers]
-            rows.append((source.number, head(source.number, source.sorted_at), codes(counted), document))
+            rows.append((source.number, head(source.number, source.sorted_at, source.uri), codes(counted), document))
         word_index(sql).add(sql, rows)
         mark_changed(sql, [number for number, *_ in rows])
         self._count_uses(sql, Counter(numbers[f] for made in kept.values() for f in made.facets if f in numbers))

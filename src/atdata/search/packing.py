@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from hashlib import blake2b
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -13,12 +14,12 @@ from atdata.search.facets import COUNTED, FacetKind
 Numbers: TypeAlias = NDArray[np.int64]
 Codes: TypeAlias = NDArray[np.uint32]
 
-HEAD, CODE = 20, 5
+HEAD, CODE = 30, 5
 """Characters of a head, and of the code of a facet: digits to the base 64."""
 
 _SPACE, _ZERO = ord(" "), ord("0")
 _DIGITS = "".join(chr(_ZERO + digit) for digit in range(64))
-_ID, _TIME = 9, 11
+_ID, _TIME, _RANK = 9, 11, 10
 _BIAS = 2**62  # times may be before 1970
 _KIND_BITS = 4
 _KINDS = 1 << _KIND_BITS
@@ -28,9 +29,15 @@ MAX_FACET = 2**30 // _KINDS
 assert max(COUNTED) < _KINDS
 
 
-def head(number: int, sorted_at: int) -> str:
+def head(number: int, sorted_at: int, uri: str) -> str:
     """The head of a document."""
-    return _packed(number, _ID) + _packed(sorted_at + _BIAS, _TIME)
+    return _packed(number, _ID) + _packed(sorted_at + _BIAS, _TIME) + _packed(rank_of(uri), _RANK)
+
+
+def rank_of(uri: str) -> int:
+    """What decides between records of one score and time, the same in every database: the first 60 bits of a digest."""
+    digest = blake2b(uri.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest) >> 64 - 6 * _RANK
 
 
 def codes(facets: Iterable[tuple[int, FacetKind]]) -> str:
@@ -44,12 +51,14 @@ class RowGroup(NamedTuple):
     Attributes:
         numbers: of the documents.
         times: of each, in microseconds since 1970.
+        ranks: of each, `rank_of` its address.
         starts: the place of the first code of each, and at the end the number of codes.
         codes: those of the facets of all.
     """
 
     numbers: Numbers
     times: Numbers
+    ranks: Numbers
     starts: Numbers
     codes: Codes
 
@@ -70,7 +79,8 @@ def read_rows(text: str) -> RowGroup:
     coded[places.ravel()] = False
     starts = np.concatenate((np.zeros(1, np.int64), np.cumsum((ends - begins - HEAD) // CODE)))
     codes = _numbers((raw[coded] - _ZERO).reshape(-1, CODE), np.uint32)
-    return RowGroup(_numbers(heads[:, :_ID]), _numbers(heads[:, _ID:]) - _BIAS, starts, codes)
+    numbers, times, ranks = (_numbers(part) for part in np.split(heads, [_ID, _ID + _TIME], axis=1))
+    return RowGroup(numbers, times - _BIAS, ranks, starts, codes)
 
 
 def count_codes(values: Codes) -> tuple[Numbers, Numbers, Numbers]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from atdata.databases import Dialect, SqlTables
-from atdata.replica import Statements
-from atdata.search.columns import mark_changed
 
 
 def _index_words(cursor: Any, dialect: Dialect) -> None:
@@ -62,28 +60,24 @@ def _forget_words(cursor: Any, dialect: Dialect) -> None:
         _index_words(cursor, dialect)
 
 
-_SECOND = (
-    # All documents are made anew: sizes have more tokens, and it is counted how many documents have a facet.
+_ANEW = (
     "INSERT INTO search_pending (after) SELECT 0 WHERE EXISTS (SELECT 1 FROM search_documents)",
     "DELETE FROM search_documents",
     "DELETE FROM search_shown",
     "DELETE FROM search_facets",
-    "ALTER TABLE search_facets ADD COLUMN uses {integer} NOT NULL DEFAULT 0",
-    "CREATE INDEX search_facets_unused ON search_facets (id) WHERE uses <= 0",
     _forget_words,
 )
-
-
-def _stamp_groups(cursor: Any, dialect: Dialect) -> None:
-    """Give the row groups that are there their stamps."""
-    cursor.execute("SELECT id FROM search_shown")
-    mark_changed(Statements(cursor, dialect), [number for (number,) in cursor])
-
-
+_SECOND = (
+    # All documents are made anew: sizes have more tokens, and it is counted how many documents have a facet.
+    *_ANEW,
+    "ALTER TABLE search_facets ADD COLUMN uses {integer} NOT NULL DEFAULT 0",
+    "CREATE INDEX search_facets_unused ON search_facets (id) WHERE uses <= 0",
+)
 _THIRD = (
-    # A random number for each row group of `search_shown`, which every change of one of its rows replaces.
+    # And once more: heads have the ranks of addresses. A random number is kept for the rows of `search_shown` of each
+    # group, which every change of one of them replaces.
+    *_ANEW,
     "CREATE TABLE search_groups (id {integer} PRIMARY KEY, stamp {integer} NOT NULL)",
-    _stamp_groups,
 )
 
 TABLES = SqlTables("search", [_FIRST, _SECOND, _THIRD])
