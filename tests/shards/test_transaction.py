@@ -456,6 +456,49 @@ def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path):
     assert names(tmp_path) == ["d-000.tar", "e-000.tar"]
 
 
+def test_what_was_never_locked_is_removed_only_where_nothing_is_in_it(tmp_path):
+    for name, file in ((".atdata-" + "0" * 16 + ".tmp", None), (".atdata-" + "1" * 16 + ".tmp", "a.tar")):
+        (tmp_path / name).mkdir()
+        if file:
+            (tmp_path / name / file).write_bytes(b"of somebody")
+    atdata.write_samples(rows(0, 1), tmp_path / "d-%03d.tar")
+    assert names(tmp_path) == [".atdata-" + "1" * 16 + ".tmp", "d-000.tar"]
+    assert names(tmp_path / names(tmp_path)[0]) == ["a.tar"]
+
+
+@pytest.mark.parametrize("moment", ["before it is locked", "once its lock is there", "while it is looked at"])
+def test_a_writer_whose_folder_is_swept_as_it_begins_begins_again(tmp_path, monkeypatch, moment):
+    swept = []
+    mkdir, opened = Path.mkdir, transaction.Lock._opened
+
+    def swept_folder(path, *args, **options):
+        mkdir(path, *args, **options)
+        if TEMPORARY.fullmatch(path.name) and not swept and moment == "before it is locked":
+            swept.append(path)
+            sets._sweep(FilePattern.of(tmp_path / "e-%03d.tar", limited=True))
+
+    def swept_lock(lock):
+        file = opened(lock)
+        if lock._new is not None and not swept and moment != "before it is locked":
+            swept.append(lock._path.parent)
+            if moment == "once its lock is there":
+                sets._sweep(FilePattern.of(tmp_path / "e-%03d.tar", limited=True))
+            else:
+                held.append(os.open(lock._path, os.O_RDWR))
+                fcntl.flock(held[0], fcntl.LOCK_EX)
+        return file
+
+    held = []
+    monkeypatch.setattr(Path, "mkdir", swept_folder)
+    monkeypatch.setattr(transaction.Lock, "_opened", swept_lock)
+    monkeypatch.setattr(sets, "_move", None)  # one by one only where there are no locks
+    atdata.write_samples(rows(0, 3), tmp_path / "d-%03d.tar", maxcount=1)
+    assert len(swept) == 1
+    assert names(tmp_path) == ["d-000.tar", "d-001.tar", "d-002.tar"]
+    for file in held:
+        os.close(file)
+
+
 def test_a_plan_of_a_stranger_touches_nothing_elsewhere(tmp_path):
     folder, precious = tmp_path / "data", tmp_path / "precious.tar"
     precious.write_bytes(b"")

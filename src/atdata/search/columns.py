@@ -28,7 +28,7 @@ _CHUNK = 500
 
 
 class DocumentFacts(NamedTuple):
-    """What is read of documents.
+    """The facts of documents.
 
     Attributes:
         numbers: of the documents, in their order.

@@ -35,7 +35,7 @@ def head(number: int, sorted_at: int, uri: str) -> str:
 
 
 def rank_of(uri: str) -> int:
-    """What decides between records of one score and time, the same in every database: the first 60 bits of a digest."""
+    """The rank of an address, which decides between records of one score and time, in every database: a digest's first 60 bits."""
     digest = blake2b(uri.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest) >> 64 - 6 * _RANK
 

@@ -13,7 +13,17 @@ from atdata.errors import ConflictError, StorageError
 from atdata.files import disk_errors, sync_folder
 from atdata.files.own import TEMPORARY, temporary_name
 from atdata.shards.file_pattern import FilePattern
-from atdata.shards.transaction import TRANSACTION, Lock, finish, recover, remove, staged_files, state_of, write_plan
+from atdata.shards.transaction import (
+    TRANSACTION,
+    Lock,
+    finish,
+    recover,
+    remove,
+    remove_empty,
+    staged_files,
+    state_of,
+    write_plan,
+)
 
 _SHOWN = 3
 
@@ -43,29 +53,35 @@ def new_set(
     before = _standing(pattern, beside)
     _check(before, pattern, overwrite)
     _sweep(pattern)
-    stage = folder / temporary_name()
-    with disk_errors(stage):
+    with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        stage.mkdir()
-    try:
-        with _locked(stage, pattern.name) as lock:
-            yield lambda index: stage / pattern(index).name
-            with disk_errors(folder):
-                if lock.held:
-                    _commit(pattern, stage, before, beside)
-                else:
-                    _move(folder, stage, before)
-    finally:
-        with suppress(OSError):
-            remove(stage)
+    with _staging(folder, pattern.name) as (stage, lock):
+        yield lambda index: stage / pattern(index).name
+        with disk_errors(folder):
+            if lock.held:
+                _commit(pattern, stage, before, beside)
+            else:
+                _move(folder, stage, before)
 
 
 @contextmanager
-def _locked(stage: Path, name: str) -> Iterator[Lock]:
-    with ExitStack() as stack:
-        with disk_errors(stage):
-            lock = stack.enter_context(Lock(stage, name))
-        yield lock
+def _staging(folder: Path, name: str) -> Iterator[tuple[Path, Lock]]:
+    """A staging folder and its lock. Another process may sweep one that is not locked yet: then there is a new one."""
+    while True:
+        stage = folder / temporary_name()
+        with ExitStack() as stack:
+            with disk_errors(stage):
+                stage.mkdir()
+                stack.callback(_discard, stage)
+                lock = stack.enter_context(Lock(stage, name))
+            if not (lock.missing or lock.busy):
+                yield stage, lock
+                return
+
+
+def _discard(stage: Path) -> None:
+    with suppress(OSError):
+        remove(stage)
 
 
 def _commit(pattern: FilePattern, stage: Path, before: Mapping[str, _State], beside: _Beside) -> None:
@@ -155,8 +171,10 @@ def _sweep(pattern: FilePattern) -> None:
                 continue
             with Lock(stage) as lock:
                 if lock.held:
+                    _discard(stage)
+                elif lock.missing:  # its writer was killed before it was locked, or will see that it has gone
                     with suppress(OSError):
-                        remove(stage)
+                        remove_empty(stage)
                 elif lock.name == pattern.name:
                     raise ConflictError(
                         "another process is writing these files",

@@ -58,8 +58,7 @@ def recover(folder: Path) -> None:
             if lock.held:
                 finish(folder)
             elif lock.missing:  # all but ended
-                with suppress(FileNotFoundError):
-                    (folder / TRANSACTION).rmdir()
+                remove_empty(folder / TRANSACTION)
             elif time.monotonic() > deadline:
                 raise ConflictError(
                     "another process is replacing the files of this folder", uri=str(folder), hint="Try again later."
@@ -157,12 +156,13 @@ class Lock:
     Attributes:
         held: whether it was had.
         missing: whether there is none to be had.
+        busy: whether somebody else has it.
         name: of the set that whoever has it writes.
     """
 
     def __init__(self, folder: Path, name: str | None = None) -> None:
         self._path, self._new = folder / _LOCK, name
-        self.held = self.missing = False
+        self.held = self.missing = self.busy = False
         self.name = ""
 
     def __enter__(self) -> Lock:
@@ -181,6 +181,7 @@ class Lock:
             if error.errno not in (*_NO_LOCKS, errno.EAGAIN):
                 self.__exit__()
                 raise
+            self.busy = error.errno == errno.EAGAIN
         return self
 
     def _opened(self) -> int:
@@ -207,6 +208,16 @@ def remove(folder: Path) -> None:
         for path in sorted(folder.iterdir(), key=lambda path: path.name == _LOCK):
             if path.name in (_LOCK, PLAN, _DRAFT) or _NAME.fullmatch(path.name) or TEMPORARY.fullmatch(path.name):
                 path.unlink(missing_ok=True)
+        folder.rmdir()
+
+
+def remove_empty(folder: Path) -> None:
+    """Remove the folder of a set or a transaction that has no lock.
+
+    Raises:
+        OSError: something is in it.
+    """
+    with suppress(FileNotFoundError):
         folder.rmdir()
 
 
