@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import numpy as np
@@ -103,11 +104,19 @@ def test_memory_is_bounded(searched: Callable[[], Replica], monkeypatch: pytest.
     replica, there = searched(), Documents()
     write(replica, there, {number: (number, [1, 2, 3]) for number in range(400)})
     monkeypatch.setattr(columns, "_READ_WHOLE", 1000)
-    monkeypatch.setattr(columns, "MAX_MEMORY", 1000)
+    monkeypatch.setattr(columns, "MAX_MEMORY", 10_000)
     for _ in range(2):
         check(replica, there, list(range(400)))
         sizes = [group.size for group in columns._held._groups.values()]
-        assert 0 < sum(sizes) == columns._held._size <= 1000
+        assert 0 < sum(sizes) == columns._held._size <= 10_000
+
+
+def test_a_fork_of_a_process_that_holds_the_lock_searches() -> None:
+    with columns._held._lock:
+        child = os.fork()
+        if not child:
+            os._exit(0 if columns._held.get(1) is None else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 @given(st.dictionaries(st.integers(0, 2**53), contents, max_size=8))

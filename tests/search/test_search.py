@@ -413,6 +413,35 @@ def test_of_too_many_the_last_are_looked_at_and_the_answer_says_so(
     assert ask(replica, "mnist tag:t0").exact
 
 
+def test_large_records_follow_their_account_and_schema_a_few_at_once(
+    searched: Callable[[], Replica], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replica, there = searched(), world()
+    refs = f"at://{DIDS[1]}/{SCHEMA_KEYS[0]}"
+    take(there, replica, 0, {f"{ENTRY}/{number}": entry("mnist", refs, more="x" * 1000) for number in range(12)}, NOW)
+    most = list[int]()
+    sources = SearchIndex._sources
+
+    def counted(index: SearchIndex, sql: Any, numbers: list[int], known: Any) -> Any:
+        most.append(len(numbers))
+        return sources(index, sql, numbers, known)
+
+    monkeypatch.setattr(index, "AT_ONCE_BYTES", 4000)
+    monkeypatch.setattr(SearchIndex, "_sources", counted)
+    account = replica.read(
+        lambda reading: reading.sql.first("SELECT id FROM replica_accounts WHERE did = ?", DIDS[0])[0]
+    )
+    for visible in (False, True):
+        replica.write(lambda writing, it=visible: SearchIndex().show(writing.sql, account, it))
+        assert ask(replica, "mnist").total == (2 if visible else 0), "what is hidden is hidden at once"
+        catch_up(replica)
+        assert ask(replica, "mnist").total == (12 if visible else 0)
+    take(there, replica, 1, {SCHEMA_KEYS[0]: schema("Point", "image")}, NOW)
+    catch_up(replica)
+    check(there, replica, ["mnist", "field:image"])
+    assert max(most) == 2
+
+
 def test_what_is_held_of_documents_goes_with_them(searched: Callable[[], Replica]) -> None:
     replica, there = searched(), world()
     take(there, replica, 0, {f"{ENTRY}/{number}": entry("mnist") for number in range(8)}, NOW)

@@ -499,6 +499,38 @@ def test_a_writer_whose_folder_is_swept_as_it_begins_begins_again(tmp_path, monk
         os.close(file)
 
 
+@pytest.mark.parametrize("which", ["who waits", "who ends"])
+def test_a_transaction_that_takes_the_place_of_one_that_ends_is_no_fault(tmp_path, monkeypatch, which):
+    """Between the removal of a lock and that of its folder another writer may come, with a folder and a lock of its own."""
+    rmdir, came = Path.rmdir, []
+
+    def late(path):
+        if path.name == TRANSACTION and not came:
+            came.append(path)
+            if which == "who ends":
+                rmdir(path)  # as whoever waits does
+                path.mkdir()
+            (path / "lock").write_bytes(b"other-%03d.tar")
+        rmdir(path)
+
+    monkeypatch.setattr(Path, "rmdir", late)
+    if which == "who waits":
+        (tmp_path / TRANSACTION).mkdir()
+    atdata.write_samples(rows(0, 2), tmp_path / "d-%03d.tar", maxcount=1)
+    assert came
+    assert names(tmp_path)[-2:] == ["d-000.tar", "d-001.tar"]
+    transaction.recover(tmp_path)
+    assert names(tmp_path) == ["d-000.tar", "d-001.tar"]
+
+
+def test_a_folder_of_somebody_in_the_place_of_a_transaction_is_an_error_at_once(tmp_path):
+    (tmp_path / TRANSACTION).mkdir()
+    (tmp_path / TRANSACTION / "notes.txt").write_bytes(b"")
+    with pytest.raises(StorageError, match="cannot be finished"):
+        atdata.write_samples(rows(0, 1), tmp_path / "d-%03d.tar")
+    assert names(tmp_path / TRANSACTION) == ["notes.txt"]
+
+
 def test_a_plan_of_a_stranger_touches_nothing_elsewhere(tmp_path):
     folder, precious = tmp_path / "data", tmp_path / "precious.tar"
     precious.write_bytes(b"")

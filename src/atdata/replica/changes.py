@@ -75,19 +75,20 @@ def log_bounds(sql: Statements) -> tuple[int, int]:
 def changes_between(sql: Statements, after: int, until: int, limit: int) -> list[LoggedChange]:
     """The changes after a number, up to another, in their order: the first of them, as many as a page has room for."""
     rows = sql.all(
-        """SELECT c.number, c.moment, c.action, a.did, c.key, c.cid, r.id, length(r.block), a.status, h.since
+        """SELECT c.number, c.moment, c.action, a.did, c.key, c.cid, r.id, a.status, h.since
         FROM replica_changes c JOIN replica_accounts a ON a.id = c.account
         LEFT JOIN replica_records r ON r.account = c.account AND r.key = c.key AND r.cid = c.cid
         LEFT JOIN replica_hidden h ON h.did = a.did AND h.key = c.key
         WHERE c.number > ? AND c.number <= ? ORDER BY c.number LIMIT ?""",
         *(after, until, limit),
     )
-    rows = rows[: fitting([size or 0 for *_, size, _, _ in rows])]
-    records = [record for *_, record, _, _, _ in rows if record is not None]
+    records = fitting(sql, list({record: None for *_, record, _, _ in rows if record is not None}))
+    left = set(records)
+    rows = list(takewhile(lambda row: row[-3] is None or row[-3] in left, rows))
     marks = ", ".join("?" * len(records))
     blocks = dict(sql.all(f"SELECT id, block FROM replica_records WHERE id IN ({marks})", *records)) if records else {}  # noqa: S608
     found = []
-    for number, moment, action, did, key, cid, record, _, status, hidden in rows:
+    for number, moment, action, did, key, cid, record, status, hidden in rows:
         shown = status == "active" and hidden is None
         block = blocks.get(record)
         body = bytes(block) if shown and block is not None else None

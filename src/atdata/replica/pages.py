@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from atdata.atproto.syntax import AtUri, Did
-from atdata.replica.reading import fitting, records_where
+from atdata.replica.reading import fitting, numbered, records_where
 from atdata.replica.statements import Statements
 from atdata.replica.stored import StoredRecord
 from atdata.replica.tables import SHOWN
@@ -81,13 +81,12 @@ def page_of(
     if before is not None:
         conditions.append("(r.sorted_at, r.id) < (?, ?)")
         values += before
-    found = f"""SELECT r.id, r.sorted_at, length(r.block) FROM replica_records r JOIN replica_accounts a ON a.id = r.account
+    found = f"""SELECT r.id, r.sorted_at FROM replica_records r JOIN replica_accounts a ON a.id = r.account
         WHERE {" AND ".join(conditions)} ORDER BY r.sorted_at DESC, r.id DESC LIMIT ?"""  # noqa: S608
     rows = sql.all(found, *values, limit + 1)
-    kept = rows[: fitting([size for _, _, size in rows[:limit]])]
-    records = _numbered(sql, [number for number, _, _ in kept])
+    kept = rows[: len(fitting(sql, [number for number, _ in rows[:limit]]))]
     last = (kept[-1][1], kept[-1][0]) if len(kept) < len(rows) else None
-    return RecordPage(records, last)
+    return RecordPage(numbered(sql, [number for number, _ in kept]), last)
 
 
 def links_to(
@@ -95,14 +94,15 @@ def links_to(
 ) -> BacklinkPage:
     """The records that name another, by their numbers and relations, those after a number and relation."""
     marks = ", ".join("?" * len(relations))
-    found = f"""SELECT r.id, l.relation, l.cid, length(r.block) FROM replica_links l
+    found = f"""SELECT r.id, l.relation, l.cid FROM replica_links l
         JOIN replica_records r ON r.id = l.record JOIN replica_accounts a ON a.id = r.account
         WHERE l.target = ? AND l.relation IN ({marks}) AND (r.id, l.relation) > (?, ?) AND {_READABLE}
         ORDER BY r.id, l.relation LIMIT ?"""  # noqa: S608
     rows = sql.all(found, str(target).encode(), *relations, *after, limit + 1)
-    kept = rows[: fitting([size for _, _, _, size in rows[:limit]])]
-    records = {record.number: record for record in _numbered(sql, list({number: None for number, *_ in kept}))}
-    links = [Backlink(records[number], name, cid and bytes(cid).decode()) for number, name, cid, _ in kept]
+    fits = fitting(sql, list({number: None for number, *_ in rows[:limit]}))
+    records = {record.number: record for record in numbered(sql, fits)}
+    kept = [row for row in rows[:limit] if row[0] in records]  # the rows of a record are beside each other
+    links = [Backlink(records[number], name, cid and bytes(cid).decode()) for number, name, cid in kept]
     return BacklinkPage(links, (kept[-1][0], kept[-1][1]) if len(kept) < len(rows) else None)
 
 
@@ -141,22 +141,15 @@ def keyed(sql: Statements, did: Did, keys: Sequence[str], most: int) -> list[Sto
     Raises:
         LimitError: they have more than `most` bytes together.
     """
-    found = []
+    found: list[StoredRecord] = []
     for key in keys:
-        first = key.encode()
+        first, left = key.encode(), most - sum(len(record.block or b"") for record in found)
         where = (
             f"WHERE a.did = ? AND {_READABLE} AND (r.key = ? OR (r.key >= ? AND r.key < ?)) ORDER BY r.key LIMIT 1000"
         )
-        found += records_where(sql, where, did, first, first + b":", first + b";", most=most)
+        found += records_where(sql, where, did, first, first + b":", first + b";", most=left)
     return found
 
 
 def _text(raw: bytes | None) -> str | None:
     return None if raw is None else bytes(raw).decode("utf-8", "replace")
-
-
-def _numbered(sql: Statements, numbers: Sequence[int]) -> list[StoredRecord]:
-    if not numbers:
-        return []
-    marks = ", ".join("?" * len(numbers))
-    return records_where(sql, f"WHERE r.id IN ({marks}) ORDER BY r.sorted_at DESC, r.id DESC", *numbers)

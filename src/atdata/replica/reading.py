@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from atdata.atproto.cid import Cid
 from atdata.atproto.repo import mst
@@ -20,6 +21,11 @@ from atdata.replica.writing import HeadRow
 
 _FROM = f"SELECT {StoredRecord.COLUMNS} FROM replica_records r JOIN replica_accounts a ON a.id = r.account"  # noqa: S608  names of ours
 _SIZES = "SELECT length(r.block) FROM replica_records r JOIN replica_accounts a ON a.id = r.account"
+_IDS = "SELECT r.id FROM replica_records r JOIN replica_accounts a ON a.id = r.account"
+_TARGETING = f"WHERE a.did = ? AND r.kind = ? AND r.target = ? AND {SHOWN} ORDER BY r.key DESC"
+_NAMING = (
+    f"JOIN replica_links l ON l.record = r.id WHERE l.target = ? AND l.relation = 'blob' AND a.did = ? AND {SHOWN}"
+)
 _HIDDEN = "SELECT key FROM replica_hidden WHERE did = ?"
 
 MAX_BYTES = 2_000_000
@@ -133,15 +139,28 @@ class AccountReading:
                 break
         return found
 
-    def targeting(self, kind: str, target: AtUri, limit: int = 1 << 40) -> list[StoredRecord]:
-        """The records of a kind that are nothing without another, at most so many; the newest key first."""
-        where = f"WHERE a.did = ? AND r.kind = ? AND r.target = ? AND {SHOWN} ORDER BY r.key DESC LIMIT ?"
-        return self._all(where, self.did, kind, str(target).encode(), limit)
+    def targeting(self, kind: str, target: AtUri, limit: int | None = None) -> list[StoredRecord]:
+        """The records of a kind that are nothing without another, the newest key first.
+
+        Args:
+            kind: of which.
+            target: the other.
+            limit: how many, and no more than a page has room for; else all.
+        """
+        values = (self.did, kind, str(target).encode())
+        if limit is None:
+            return self._all(_TARGETING, *values)
+        rows = self.sql.all(f"{_IDS} {_TARGETING} LIMIT ?", *values, limit)
+        return numbered(self.sql, fitting(self.sql, [number for (number,) in rows]))
+
+    def names_blob(self, cid: Cid) -> bool:
+        """True if a record names a blob."""
+        found = f"SELECT 1 FROM replica_records r JOIN replica_accounts a ON a.id = r.account {_NAMING} LIMIT 1"  # noqa: S608
+        return self.sql.first(found, str(cid).encode(), self.did) is not None
 
     def naming_blobs(self, cids: Iterable[Cid]) -> list[StoredRecord]:
         """The records that name some blobs."""
-        named = f"JOIN replica_links l ON l.record = r.id WHERE l.target = ? AND l.relation = 'blob' AND a.did = ? AND {SHOWN}"
-        found = {row.number: row for cid in cids for row in self._all(named, str(cid).encode(), self.did)}
+        found = {row.number: row for cid in cids for row in self._all(_NAMING, str(cid).encode(), self.did)}
         return [found[number] for number in sorted(found)]
 
     def invalid(self) -> list[StoredRecord]:
@@ -154,8 +173,12 @@ class AccountReading:
         row = self.sql.first(found, self.did, key.encode())
         return None if row is None else Cid.from_bytes(row[0])
 
-    def proofs(self, keys: Iterable[str]) -> dict[str, bytes]:
+    def proofs(self, keys: Iterable[str], most: int | None = None) -> dict[str, bytes]:
         """The CAR for each of some keys that proves the record there, or that there is none, at the head.
+
+        Args:
+            keys: of its tree.
+            most: bytes of the nodes of the tree on the way; a key with more is left out.
 
         Raises:
             NotFoundError: nothing is known of the account, or a record is hidden.
@@ -173,6 +196,8 @@ class AccountReading:
             raise NotFoundError("nothing is shown of a record", uri=f"at://{self.did}/{min(hidden)}")
         for key, record, path in mst.proof_paths(head.root, keys, known):
             blocks = {commit: head.head, **{cid: known[cid] for cid in path}}
+            if most is not None and sum(map(len, blocks.values())) > most:
+                continue
             if record is not None and record in known:
                 blocks[record] = known[record]
             found[key] = write_car([commit], blocks)
@@ -195,11 +220,26 @@ def records_where(sql: Statements, where: str, *values: object, most: int | None
     return [StoredRecord.of_row(row) for row in sql.all(f"{_FROM} {where}", *values)]
 
 
-def fitting(sizes: Sequence[int]) -> int:
-    """The number of records that a page has room for; at least one."""
-    total = 0
-    for count, size in enumerate(sizes):
-        total += size
-        if count and total > MAX_BYTES:
-            return count
-    return len(sizes)
+def numbered(sql: Statements, numbers: Sequence[int]) -> list[StoredRecord]:
+    """The records of some numbers, in their order."""
+    if not numbers:
+        return []
+    found = records_where(sql, f"WHERE r.id IN ({', '.join('?' * len(numbers))})", *numbers)
+    by_number = {record.number: record for record in found}
+    return [by_number[number] for number in numbers if number in by_number]
+
+
+def fitting(sql: Statements, numbers: Sequence[int], most: int = MAX_BYTES) -> list[int]:
+    """The first of some records, as many as have no more bytes together than a page has room for; at least one.
+
+    Args:
+        sql: in a transaction.
+        numbers: of the records, a few hundred at most.
+        most: the room.
+    """
+    if not numbers:
+        return []
+    found = f"SELECT id, length(block) FROM replica_records WHERE id IN ({', '.join('?' * len(numbers))})"  # noqa: S608
+    sizes = dict(sql.all(found, *numbers))
+    ends = accumulate(sizes.get(number) or 0 for number in numbers)
+    return [number for place, (number, end) in enumerate(zip(numbers, ends, strict=True)) if not place or end <= most]

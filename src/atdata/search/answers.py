@@ -19,7 +19,7 @@ from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import AtUri
 from atdata.errors import UsageError
 from atdata.replica import Statements, StoredRecord
-from atdata.replica.reading import fitting
+from atdata.replica.reading import fitting, numbered
 from atdata.search.columns import DocumentFacts, facts_of
 from atdata.search.engines import TokenQuery, word_index
 from atdata.search.facets import Facet, FacetKind
@@ -202,31 +202,14 @@ def _page(
         lower, tied = scores < place.score, scores == place.score
         older, as_old = facts.times < place.time, facts.times == place.time
         order = order[(lower | tied & (older | as_old & (facts.ranks > place.rank)))[order]]
-    kept = order[:limit]
-    kept = kept[: fitting(_sizes(sql, facts.numbers[kept].tolist()))]
-    numbers = facts.numbers[kept].tolist()
-    records = _records(sql, numbers)
-    there = zip(numbers, scores[kept].tolist(), strict=True)
-    hits = tuple(Hit(records[number], score) for number, score in there if number in records)
+    numbers = fitting(sql, facts.numbers[order[:limit]].tolist())
+    kept = order[: len(numbers)]
+    score_of = dict(zip(numbers, scores[kept].tolist(), strict=True))
+    hits = tuple(Hit(record, score_of[record.number]) for record in numbered(sql, numbers))
     if len(order) == len(kept):
         return hits, None
     last = kept[-1]
     return hits, _Place(top, int(scores[last]), int(facts.times[last]), int(facts.ranks[last])).cursor
-
-
-def _sizes(sql: Statements, numbers: Sequence[int]) -> list[int]:
-    found = f"SELECT id, length(block) FROM replica_records WHERE id IN ({', '.join('?' * len(numbers)) or 'NULL'})"  # noqa: S608
-    sizes = dict(sql.all(found, *numbers))
-    return [sizes.get(number) or 0 for number in numbers]
-
-
-def _records(sql: Statements, numbers: Sequence[int]) -> dict[int, StoredRecord]:
-    if not numbers:
-        return {}
-    marks = ", ".join("?" * len(numbers))
-    rows = f"SELECT {StoredRecord.COLUMNS} FROM replica_records r JOIN replica_accounts a ON a.id = r.account WHERE r.id IN ({marks})"  # noqa: S608
-    found = [StoredRecord.of_row(row) for row in sql.all(rows, *numbers)]
-    return {record.number: record for record in found}
 
 
 def _counts(sql: Statements, codes: Codes) -> dict[str, tuple[FacetCount, ...]]:

@@ -7,6 +7,7 @@ that every change of it replaces, so that what is held under a stamp is what any
 
 from __future__ import annotations
 
+import os
 import secrets
 import threading
 from collections import OrderedDict
@@ -101,6 +102,10 @@ class _HeldGroups:
     """Row groups by their stamps, those that were asked for last."""
 
     def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        """Hold nothing, as in a fork, of which the parent may have been within a change."""
         self._groups, self._size, self._lock = OrderedDict[int, RowGroup](), 0, threading.Lock()
 
     def get(self, stamp: int) -> RowGroup | None:
@@ -119,3 +124,4 @@ class _HeldGroups:
 
 
 _held = _HeldGroups()
+os.register_at_fork(after_in_child=_held.renew)

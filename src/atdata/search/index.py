@@ -14,6 +14,7 @@ from atdata.atproto.syntax import Did
 from atdata.records.nsids import ENTRY, LABEL, LENS, SCHEMA, today
 from atdata.replica import RecordChange, Statements, now
 from atdata.replica.columns import RecordColumns, columns_of
+from atdata.replica.reading import fitting
 from atdata.replica.tables import SHOWN
 from atdata.search.columns import mark_changed
 from atdata.search.document import COLUMNS, Context, Document, document_of, parts_of
@@ -26,6 +27,8 @@ T = TypeVar("T")
 
 AT_ONCE = 500
 """Documents that follow another record, or their account, in the transaction that changes it; more of them follow later."""
+AT_ONCE_BYTES = 16_000_000
+"""Bytes of the records that these are made of."""
 
 _MOST = 500  # parameters of a statement
 _RELATIONS = ("schema", "sourceSchema", "targetSchema")
@@ -157,18 +160,25 @@ class SearchIndex:
         if row is None:
             return False
         number, of_account, target, after = row
-        numbers = self._after(sql, of_account, None if target is None else bytes(target), after, limit)
+        numbers, more = self._after(sql, of_account, None if target is None else bytes(target), after, limit)
         self._derive(sql, numbers, {}, [])
-        if len(numbers) < limit:
-            sql.run("DELETE FROM search_pending WHERE id = ?", number)
-        else:
+        if more:
             sql.run("UPDATE search_pending SET after = ? WHERE id = ?", numbers[-1], number)
+        else:
+            sql.run("DELETE FROM search_pending WHERE id = ?", number)
         return True
 
     # --- what has to be made anew
 
-    def _after(self, sql: Statements, account: int | None, target: bytes | None, after: int, limit: int) -> list[int]:
-        """The next numbers of documents, or of records that have none yet."""
+    def _after(
+        self, sql: Statements, account: int | None, target: bytes | None, after: int, limit: int
+    ) -> tuple[list[int], bool]:
+        """The next numbers of documents, or of records that have none yet, and whether there may be more."""
+        numbers = self._next(sql, account, target, after, limit)
+        fits = fitting(sql, numbers, AT_ONCE_BYTES)
+        return fits, len(numbers) == limit or len(fits) < len(numbers)
+
+    def _next(self, sql: Statements, account: int | None, target: bytes | None, after: int, limit: int) -> list[int]:
         if target is not None:
             found = f"""SELECT DISTINCT record FROM replica_links
                 WHERE target = ? AND relation IN ({_marks(_RELATIONS)}) AND record > ?
@@ -189,8 +199,8 @@ class SearchIndex:
         """Yields the records that name a schema; where there are many, the others are left for later."""
         for target in sorted(targets):
             raw = target.encode("utf-8", "surrogatepass")
-            numbers = self._after(sql, None, raw, 0, AT_ONCE)
-            if len(numbers) == AT_ONCE:
+            numbers, more = self._after(sql, None, raw, 0, AT_ONCE)
+            if more:
                 self._pending(sql, target=raw, after=numbers[-1])
             yield from numbers
 

@@ -17,6 +17,7 @@ Codes: TypeAlias = NDArray[np.uint32]
 HEAD, CODE = 30, 5
 """Characters of a head, and of the code of a facet: digits to the base 64."""
 
+_OBJECTS = 1000  # bytes of what holds five arrays
 _SPACE, _ZERO = ord(" "), ord("0")
 _DIGITS = "".join(chr(_ZERO + digit) for digit in range(64))
 _ID, _TIME, _RANK = 9, 11, 10
@@ -64,8 +65,8 @@ class RowGroup(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Bytes."""
-        return sum(column.nbytes for column in self)
+        """Bytes, about."""
+        return sum(column.nbytes for column in self) + _OBJECTS
 
 
 def read_rows(text: str) -> RowGroup:

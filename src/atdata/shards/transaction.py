@@ -58,7 +58,7 @@ def recover(folder: Path) -> None:
             if lock.held:
                 finish(folder)
             elif lock.missing:  # all but ended
-                remove_empty(folder / TRANSACTION)
+                _remove_ended(folder / TRANSACTION)
             elif time.monotonic() > deadline:
                 raise ConflictError(
                     "another process is replacing the files of this folder", uri=str(folder), hint="Try again later."
@@ -208,7 +208,18 @@ def remove(folder: Path) -> None:
         for path in sorted(folder.iterdir(), key=lambda path: path.name == _LOCK):
             if path.name in (_LOCK, PLAN, _DRAFT) or _NAME.fullmatch(path.name) or TEMPORARY.fullmatch(path.name):
                 path.unlink(missing_ok=True)
-        folder.rmdir()
+        _remove_ended(folder)
+
+
+def _remove_ended(folder: Path) -> None:
+    """Remove the folder of a transaction, of which the lock is gone; that of the next one may be in its place already."""
+    try:
+        remove_empty(folder)
+    except OSError:
+        with suppress(FileNotFoundError):
+            names = [path.name for path in folder.iterdir()]
+            if names and _LOCK not in names:
+                raise
 
 
 def remove_empty(folder: Path) -> None:

@@ -13,22 +13,26 @@ from typing import Self
 
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import AtUri, Did
+from atdata.errors import LimitError
 from atdata.index.verifications import Discount, JudgedVerification, judge
 from atdata.records import LensRecord, LensVerification, Listing, Malformed
 from atdata.records.nsids import LENS, LENS_VERIFICATION, today
 from atdata.replica import Reading, Statements, StoredRecord
-from atdata.replica.reading import records_where
+from atdata.replica.reading import fitting, numbered, records_where
 from atdata.replica.tables import SHOWN
 from atdata.trust.verifiers import VerifierList
 
 MAX_SAID = 100
 """Verifications of one lens by one account that are weighed: of an account that has more, none counts."""
-MAX_WEIGHED = 3_000
-"""Verifications that are weighed for one question; what comes after these does not count."""
+MAX_SAID_BYTES = 1_000_000
+"""Bytes of these together, as above."""
+MAX_WEIGHED, MAX_WEIGHED_BYTES = 3_000, 16_000_000
+"""Verifications that are weighed for one question, and their bytes; what comes after these does not count."""
 MAX_COUNTED = 5_000
 """Verifications of a lens that are counted."""
 
 _CHUNK = 400
+_SHOWN_BYTES = 200_000  # of one lens
 
 
 class Trust(StrEnum):
@@ -86,7 +90,7 @@ class VerificationJudge:
     def __init__(self, reading: Reading) -> None:
         self._sql = reading.sql
         self._reading = reading
-        self._left = MAX_WEIGHED
+        self._left, self._bytes = MAX_WEIGHED, MAX_WEIGHED_BYTES
         self._lenses: dict[str, tuple[StoredRecord, LensRecord] | None] = {}
         self._judged: dict[tuple[str, Did], list[JudgedVerification] | None] = {}
 
@@ -159,8 +163,13 @@ class VerificationJudge:
         """The verifications of a lens by an account, and whether each counts; `None` where there are too many."""
         place = (lens.located, did)
         if place not in self._judged:
-            records = by_account(self._sql, lens.located, did, MAX_SAID + 1)
+            try:
+                records = by_account(self._sql, lens.located, did, MAX_SAID + 1, min(MAX_SAID_BYTES, self._bytes))
+            except LimitError:
+                self._judged[place] = None
+                return None
             self._left -= len(records)
+            self._bytes -= sum(len(record.block or b"") for record in records)
             if len(records) > MAX_SAID or self._left < 0:
                 self._judged[place] = None
                 return None
@@ -184,10 +193,14 @@ _FROM = "FROM replica_records r JOIN replica_accounts a ON a.id = r.account"
 _OF_LENS = f"WHERE r.target = ? AND r.kind = ? AND {SHOWN} AND r.validity <> 'invalid'"
 
 
-def by_account(sql: Statements, lens: str, did: Did, limit: int) -> list[StoredRecord]:
-    """The verifications of a lens by an account, at most so many."""
+def by_account(sql: Statements, lens: str, did: Did, limit: int, most: int) -> list[StoredRecord]:
+    """The verifications of a lens by an account, at most so many.
+
+    Raises:
+        LimitError: they have more than `most` bytes together.
+    """
     where = f"{_OF_LENS} AND a.did = ? LIMIT ?"
-    return records_where(sql, where, lens.encode(), LENS_VERIFICATION, did, limit)
+    return records_where(sql, where, lens.encode(), LENS_VERIFICATION, did, limit, most=most)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,9 +224,7 @@ class LensVerifications:
         if len(rows) == MAX_COUNTED:  # whoever says much shall not hide who is listed
             listed = list(_listed(sql, lens, sorted(verifiers.verifiers), limit))
         numbers = list(dict.fromkeys([*listed, *(number for number, _ in rows)]))[:limit]
-        marks = ", ".join("?" * len(numbers))
-        records = records_where(sql, f"WHERE r.id IN ({marks})", *numbers) if numbers else []
-        return cls(sorted(records, key=lambda record: numbers.index(record.number)), len(rows))
+        return cls(numbered(sql, fitting(sql, numbers, _SHOWN_BYTES)), len(rows))
 
 
 def _verifiers_of(sql: Statements, lens: str, dids: Sequence[str]) -> Iterator[Did]:

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from atdata.appview.xrpc.asking import AskedQuery
 from atdata.appview.xrpc.cursors import cursor_of, place_of
+from atdata.appview.xrpc.failures import QueryFailure
 from atdata.appview.xrpc.trusting import TrustViews, lens_views
 from atdata.appview.xrpc.views import View
 from atdata.records.nsids import ENTRY, LABEL, LENS, LENS_VERIFICATION, SCHEMA
@@ -18,6 +19,8 @@ Views: TypeAlias = Callable[[list[StoredRecord]], list[View]]
 
 RELATIONS = ("dataset", "lens", "metadataSchema", "predecessor", "schema", "sourceSchema", "targetSchema")
 """The relations of a record to one that it names (`RecordLink`), in order."""
+MAX_ASKED = 8_000_000
+"""Bytes of the records that are asked for by their addresses at once."""
 
 
 def get_entry(asked: AskedQuery) -> dict[str, Any]:
@@ -37,9 +40,16 @@ def get_schema(asked: AskedQuery) -> dict[str, Any]:
 
 
 def get_entries(asked: AskedQuery) -> dict[str, Any]:
-    """Datasets in the order asked, those that are not there left out."""
-    found = [asked.find(uri, ENTRY) for uri in asked.params["uris"]]
-    return {"entries": asked.views.all(record for record in found if record is not None)}
+    """Datasets in the order asked, each once, those that are not there left out."""
+    found, left = list[StoredRecord](), MAX_ASKED
+    for uri in dict.fromkeys(asked.params["uris"]):
+        record = asked.find(uri, ENTRY)
+        if record is not None:
+            found.append(record)
+            left -= len(record.block or b"")
+        if left < 0:
+            raise QueryFailure("InvalidRequest", f"the datasets have more than {MAX_ASKED} bytes: ask for fewer")
+    return {"entries": asked.views.all(found)}
 
 
 def list_entries(asked: AskedQuery) -> dict[str, Any]:

@@ -88,7 +88,7 @@ def _blob(asked: AskedQuery, text: str) -> dict[str, str]:
     except QueryFailure as failure:
         return {"uri": text, "error": failure.name}
     identity = asked.book.of_account(asked.reading, did)
-    if not asked.reading.account(did).naming_blobs([Cid.parse(uri.cid)]):
+    if not asked.reading.account(did).names_blob(Cid.parse(uri.cid)):
         return {"uri": text, "error": "BlobNotFound"}
     if identity is None or identity.server is None:
         return {"uri": text, "error": "ServerUnknown"}

@@ -20,6 +20,9 @@ from atdata.trust import KeptLabel, labels_of
 
 View: TypeAlias = dict[str, Any]
 
+MAX_NODES = 100_000
+"""Bytes of the nodes of a tree that prove a record of several; one with more comes without, and is asked for alone."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _OWN = ("$type", "proof", "proofRev", "handle", "reason", "labels")
 
@@ -57,7 +60,7 @@ class RecordViews:
     def all(self, records: Iterable[StoredRecord]) -> list[View]:
         """The views of records, in their order."""
         records = list(records)
-        proofs, labels = self._proofs(records), self._labels(records)
+        proofs, labels = self._proofs(records, MAX_NODES if len(records) > 1 else None), self._labels(records)
         return [
             {**self._view(record), "labels": labels[record.number], **proofs.get(record.number, {})}
             for record in records
@@ -108,7 +111,7 @@ class RecordViews:
             for record in records
         }
 
-    def _proofs(self, records: Iterable[StoredRecord]) -> dict[int, View]:
+    def _proofs(self, records: Iterable[StoredRecord], most: int | None = None) -> dict[int, View]:
         """The members that prove records, by the records' numbers."""
         if not self._proving:
             return {}
@@ -118,11 +121,12 @@ class RecordViews:
         found = {}
         for did, theirs in by_account.items():
             account = self._reading.account(did)
-            head, cars = account.head(), account.proofs([record.key for record in theirs])
+            head, cars = account.head(), account.proofs([record.key for record in theirs], most)
             assert head is not None
             for record in theirs:
-                car = base64.b64encode(cars[record.key]).decode()
-                found[record.number] = {"proof": car, "proofRev": str(head.rev)}
+                if record.key in cars:
+                    car = base64.b64encode(cars[record.key]).decode()
+                    found[record.number] = {"proof": car, "proofRev": str(head.rev)}
         return found
 
 
