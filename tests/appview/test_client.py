@@ -42,6 +42,7 @@ from atdata.errors import (
 )
 from atdata.records import Schema
 from atdata.replica import Replica
+from atdata.search.packing import rank_of
 from atdata.testing import DevAccount, Devnet
 from atdata.testing.http import Answer, HttpServer, Request
 from support.appviews import ENTRY, LABEL, LENS, SCHEMA, Asker, entry, follow, label
@@ -653,13 +654,14 @@ def test_the_command_line_asks_services_and_shows_what_was_proven(
         monkeypatch.setenv(name, value)
     terminal, url = Terminal(capsys, monkeypatch), scene.front.url
     said = terminal.json("search", "retina", "--service", url)
-    assert [hit["name"] for hit in said["hits"]] == [f"retina {n}" for n in range(4)]
+    assert {hit["name"] for hit in said["hits"]} == {f"retina {n}" for n in range(4)}
+    assert said["hits"] == sorted(said["hits"], key=lambda hit: rank_of(hit["uri"]))
     assert {(hit["by"], hit["license"]) for hit in said["hits"]} == {(f"@{scene.alice.handle}", "MIT")}
     assert {hit["rev"] for hit in said["hits"]} == {str(scene.net.account(scene.alice.did).repo.head.rev)}
     assert (said["total"], said["exact"], said["services"][0]["refused"]) == (4, True, [])
     page = terminal.json("search", "retina", "--service", url, "--limit", "3")
     after = terminal.json("search", "retina", "--service", url, "--cursor", page["cursor"])
-    assert [hit["name"] for hit in after["hits"]] == ["retina 3"]
+    assert [hit["name"] for hit in [*page["hits"], *after["hits"]]] == [hit["name"] for hit in said["hits"]]
     assert terminal.json("search", "retina")["hits"] == [], "without a service none is asked"
     monkeypatch.setenv("ATDATA_APPVIEW_URL", f"{url},http://localhost:1")
     both = terminal.json("search", "retina")
