@@ -25,10 +25,9 @@ from atdata.trust.labels import are_relabelled, labelled_among, labels_of, note_
 
 T = TypeVar("T")
 
-AT_ONCE = 500
-"""Documents that follow another record, or their account, in the transaction that changes it; more of them follow later."""
-AT_ONCE_BYTES = 16_000_000
-"""Bytes of the records that these are made of."""
+AT_ONCE, AT_ONCE_BYTES = 500, 16_000_000
+"""Documents that follow another record, or their account, in the transaction that changes it; more of them follow later.
+And the bytes of the records that these are made of."""
 
 _MOST = 500  # parameters of a statement
 _RELATIONS = ("schema", "sourceSchema", "targetSchema")
@@ -72,9 +71,9 @@ class SearchIndex:
     ) -> None:
         """Follow changes of records, given their keys by their numbers, and the keys of those that are gone."""
         (did,) = sql.first("SELECT did FROM replica_accounts WHERE id = ?", account)
-        labels = [number for number, key in keys.items() if _kind_of(key) == LABEL]
+        labels = [number for number, key in keys.items() if today(key.partition("/")[0]) == LABEL]
         numbers = [*keys, *self._labelled(sql, account, did, labels)]
-        schemas = [f"at://{did}/{key}" for key in sorted(gone) if _kind_of(key) == SCHEMA]
+        schemas = [f"at://{did}/{key}" for key in sorted(gone) if today(key.partition("/")[0]) == SCHEMA]
         self._derive(sql, numbers, {change.number: change.columns for change in known}, schemas)
 
     def follow_log(self, sql: Statements, limit: int = AT_ONCE) -> bool:
@@ -86,9 +85,8 @@ class SearchIndex:
         """
         _alone(sql)
         (last,) = sql.first("SELECT change FROM search_followed")
-        found = (
-            "SELECT number, account, record, key, action FROM replica_changes WHERE number > ? ORDER BY number LIMIT ?"
-        )
+        found = """SELECT number, account, record, key, action FROM replica_changes WHERE number > ?
+            ORDER BY number LIMIT ?"""
         rows = sql.all(found, last, limit)
         keys: dict[int, dict[int, str]] = {}
         gone: dict[int, dict[int, bool]] = {}
@@ -180,9 +178,8 @@ class SearchIndex:
 
     def _next(self, sql: Statements, account: int | None, target: bytes | None, after: int, limit: int) -> list[int]:
         if target is not None:
-            found = f"""SELECT DISTINCT record FROM replica_links
-                WHERE target = ? AND relation IN ({_marks(_RELATIONS)}) AND record > ?
-                ORDER BY record LIMIT ?"""  # noqa: S608
+            found = f"""SELECT DISTINCT record FROM replica_links WHERE target = ? AND relation IN ({_marks(_RELATIONS)})
+                AND record > ? ORDER BY record LIMIT ?"""  # noqa: S608
             return [number for (number,) in sql.all(found, target, *_RELATIONS, after, limit)]
         where, values = ("", []) if account is None else ("account = ? AND", [account])
         numbers = {
@@ -385,10 +382,6 @@ class SearchIndex:
                 for number, raw in sql.all(which, int(kind), *some):
                     found[Facet(kind, bytes(raw).decode("utf-8", "surrogatepass"))] = number
         return found
-
-
-def _kind_of(key: str) -> str:
-    return today(key.partition("/")[0])
 
 
 def _alone(sql: Statements) -> None:
