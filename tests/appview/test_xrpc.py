@@ -38,8 +38,10 @@ from support.appviews import (
     Asker,
     Author,
     answering,
+    at,
     entry,
     label,
+    lens,
 )
 
 BY_HANDLE = "alice.example"
@@ -53,16 +55,6 @@ class Point:
 
 def schema(version: str, name: str = "Point") -> dict[str, Any]:
     return Schema.of(Point, name=name, version=version).to_record()
-
-
-def lens(source: str, target: str) -> dict[str, Any]:
-    code = {"repository": "https://example.org/git", "commit": "0" * 40, "path": "a.py:f"}
-    ends = {"sourceSchema": source, "targetSchema": target, "getterCode": code, "putterCode": code}
-    return {"$type": LENS, "name": "a lens", "createdAt": "2026-01-01T00:00:00.000Z", **ends}
-
-
-def at(key: str, did: str = ALICE) -> str:
-    return f"at://{did}/{key}"
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.served)])

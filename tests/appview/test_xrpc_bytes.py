@@ -15,17 +15,21 @@ from atdata.atproto.datamodel import from_json
 from atdata.atproto.repo.node import key_depth
 from atdata.records.nsids import LENS_VERIFICATION
 from atdata.replica import StoredRecord
-from support.appviews import ALICE, BOB, ENTRY, LABEL, LENS, NAMESPACE, SCHEMA, Author, answering, entry, label
-
-
-def at(key: str, did: str = ALICE) -> str:
-    return f"at://{did}/{key}"
-
-
-def lens(source: str, target: str) -> dict[str, Any]:
-    code = {"repository": "https://example.org/git", "commit": "0" * 40, "path": "a.py:f"}
-    ends = {"sourceSchema": source, "targetSchema": target, "getterCode": code, "putterCode": code}
-    return {"$type": LENS, "name": "a lens", "createdAt": "2026-01-01T00:00:00.000Z", **ends}
+from support.appviews import (
+    ALICE,
+    BOB,
+    ENTRY,
+    LABEL,
+    LENS,
+    NAMESPACE,
+    SCHEMA,
+    Author,
+    answering,
+    at,
+    entry,
+    label,
+    lens,
+)
 
 
 @pytest.mark.parametrize(

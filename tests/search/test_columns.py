@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import subprocess
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -112,11 +113,17 @@ def test_memory_is_bounded(searched: Callable[[], Replica], monkeypatch: pytest.
 
 
 def test_a_fork_of_a_process_that_holds_the_lock_searches() -> None:
-    with columns._held._lock:
-        child = os.fork()
-        if not child:
-            os._exit(0 if columns._held.get(1) is None else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    program = """
+import os
+from atdata.search import columns
+with columns._held._lock:
+    child = os.fork()
+    if not child:
+        os._exit(7 if columns._held.get(1) is None else 1)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "7\n"
 
 
 @given(st.dictionaries(st.integers(0, 2**53), contents, max_size=8))

@@ -48,6 +48,18 @@ def label(name: str, uri: str, version: str | None = None, **members: Any) -> di
     return said if version is None else {**said, "version": version}
 
 
+def lens(source: str, target: str) -> dict[str, Any]:
+    """A lens that is code."""
+    code = {"repository": "https://example.org/git", "commit": "0" * 40, "path": "a.py:f"}
+    ends = {"sourceSchema": source, "targetSchema": target, "getterCode": code, "putterCode": code}
+    return {"$type": LENS, "name": "a lens", "createdAt": "2026-01-01T00:00:00.000Z", **ends}
+
+
+def at(key: str, did: str = ALICE) -> str:
+    """The address of a record."""
+    return f"at://{did}/{key}"
+
+
 @dataclass
 class Author:
     """An account that writes into a replica, as if its commits had come from the network."""

@@ -22,7 +22,7 @@ from atdata.search.packing import Codes, Numbers, RowGroup, read_rows
 ROWS = 2048
 """Numbers in a row group; databases depend on it."""
 MAX_MEMORY = 128 << 20
-"""Bytes of row groups that a process holds: those of some 1.5 million documents."""
+"""Bytes of row groups that a process holds: those of some 1.4 million documents."""
 _WORTH_READING = 16  # documents of a group that a question must find for the group to be read whole
 _READ_WHOLE = 64  # groups, at most, of a question
 _CHUNK = 500
