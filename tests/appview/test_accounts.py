@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from atdata.appview import operator
@@ -239,6 +241,54 @@ def test_an_old_identity_is_looked_at_again(replica: Replica, net: Devnet, write
         until(lambda: named(replica) == {writer.did: str(writer.held.handle)})
 
 
+def test_an_account_that_writes_while_its_handle_is_asked_for_is_shown_with_it_and_meanwhile_doubts_stand(
+    replica: Replica, net: Devnet, writer: Writer
+) -> None:
+    """What was found out before news of an account came is kept, and found out again."""
+    resolved, names, checked = list[str](), list[Any](), list[Any]()
+
+    def busy(request: Request, answer: Answer) -> Answer:
+        if request.path.endswith("resolveHandle"):
+            resolved.append(request.path)
+            if len(resolved) == 1:
+                writer.tell({B: entry("b")})
+                until_heard(replica, writer.upstream)
+        elif request.path.endswith("getRepoStatus"):
+            names.append(named(replica))
+            checked.append(replica.read(lambda reading: reading.sql.first("SELECT checked_at FROM replica_identities")))
+        return answer
+
+    with ingesting(replica, net, writer.upstream.url):
+        until_begun(replica)
+        net.tell(busy)
+        writer.tell({A: entry("a")})
+        until(lambda: len(checked) == 2)
+        until_shown(replica, writer.shown(A, B))
+        net.tell(None)
+        assert names == [{writer.did: str(writer.held.handle)}] * 2
+        assert checked[0] == (0,)
+        assert checked[1] > (0,)
+        assert len(resolved) == 2
+
+
+def test_a_handle_that_could_not_be_asked_for_is_asked_for_again_soon(
+    replica: Replica, net: Devnet, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("atdata.appview.ingest.reconciling.HANDLE_AGAIN", 1_000_000)
+
+    def down(request: Request, answer: Answer) -> Answer:
+        return Answer.json({"error": "Down"}, 418) if request.path.endswith("resolveHandle") else answer
+
+    with ingesting(replica, net, writer.upstream.url):
+        until_begun(replica)
+        net.tell(down)
+        writer.tell({A: entry("a")})
+        until_shown(replica, writer.shown(A))
+        assert named(replica) == {writer.did: None}
+        net.tell(None)
+        until(lambda: named(replica) == {writer.did: str(writer.held.handle)})
+
+
 def test_what_the_operator_decides_stands_whatever_upstreams_say(replica: Replica, net: Devnet, writer: Writer) -> None:
     with ingesting(replica, net, writer.upstream.url):
         begun(replica, writer)
@@ -267,6 +317,27 @@ def test_of_an_account_that_is_blocked_nothing_is_kept(replica: Replica, net: De
         net.tell(None)
         operator.restore(replica, writer.did)
         until_shown(replica, writer.shown(A, B))
+
+
+def test_nothing_is_kept_of_an_account_that_is_blocked_while_it_is_looked_at(
+    replica: Replica, net: Devnet, writer: Writer
+) -> None:
+    blocked = list[str]()
+
+    def late(request: Request, answer: Answer) -> Answer:
+        if request.path.endswith("getRepoStatus") and not blocked:
+            blocked.append(request.path)
+            operator.takedown(replica, writer.did, "no", "block")
+        return answer
+
+    with ingesting(replica, net, writer.upstream.url):
+        until_begun(replica)
+        net.tell(late)
+        writer.tell({A: entry("a")})
+        until(lambda: blocked and not operator.status(replica).behind)
+        net.tell(None)
+        assert stored(replica) == {}
+        assert replica.read(lambda reading: reading.sql.first("SELECT 1 FROM replica_nodes")) is None
 
 
 def test_an_account_whose_document_leads_inside_is_not_dialled(

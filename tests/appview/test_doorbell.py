@@ -231,7 +231,7 @@ def test_what_is_no_root_of_a_server_is_refused(replica: Replica, net: Devnet, t
 def test_one_that_rings_for_whom_nobody_knows_fills_nothing(
     replica: Replica, net: Devnet, writer: Writer, jetstream: Jetstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("atdata.appview.ingest.accounts.WAITING", 20)
+    monkeypatch.setattr("atdata.replica.writing.WAITING", 20)
     monkeypatch.setattr("atdata.appview.ingest.reconciling.GIVEN_UP", 1)
     monkeypatch.setattr("atdata.transport.websocket.PIECE", 2000)
 

@@ -90,7 +90,7 @@ def test_whatever_lie_a_stream_tells_what_is_shown_is_what_is_there(
 def test_a_list_without_end_fills_nothing(
     replica: Replica, net: Devnet, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("atdata.appview.ingest.accounts.WAITING", 20)
+    monkeypatch.setattr("atdata.replica.writing.WAITING", 20)
     monkeypatch.setattr("atdata.appview.ingest.reconciling.GIVEN_UP", 1)
     given = iter(range(10**9))
 
@@ -124,7 +124,7 @@ def test_a_stream_of_whom_nobody_knows_fills_nothing(
     replica: Replica, net: Devnet, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whom it speaks of meanwhile is found on its list."""
-    monkeypatch.setattr("atdata.appview.ingest.accounts.WAITING", 20)
+    monkeypatch.setattr("atdata.replica.writing.WAITING", 20)
     monkeypatch.setattr("atdata.appview.ingest.reconciling.GIVEN_UP", 1)
     monkeypatch.setattr("atdata.appview.ingest.listing.AGAIN_AFTER", 0)
     monkeypatch.setattr("atdata.appview.ingest.applier.BATCH", 10)

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from atdata.atproto.cid import Cid
-from atdata.atproto.fetch import fetch_blocks
+from atdata.atproto.fetch import fetch_blocks, resolve_handle
 from atdata.atproto.keys import PrivateKey
 from atdata.atproto.repo.car import write_car
-from atdata.atproto.syntax import Did
+from atdata.atproto.syntax import Did, Handle
 from atdata.atproto.verify import IdentityEvidence, VerifiedIdentity
-from atdata.errors import LimitError
-from atdata.transport import Response
+from atdata.errors import IdentityError, LimitError, NetworkError
+from atdata.transport import Response, TxtLookup
 from atdata.transport.steps import drive
 
 DID = Did("did:web:a.test")
@@ -44,3 +44,32 @@ def test_blocks_are_brought_up_to_a_limit() -> None:
     with pytest.raises(LimitError):
         drive(fetch_blocks(IDENTITY, list(blocks), 100_000), perform)
     assert sum(asked) < 200
+
+
+def resolving(perform: Any, *resolvers: str) -> tuple[str, str]:
+    return drive(resolve_handle(Handle("a.test.org"), resolvers), perform)
+
+
+def test_a_handle_is_asked_for_where_others_fail_and_unknown_only_where_nobody_fails() -> None:
+    def perform(get: Any) -> Response:
+        if "down" in get.url:
+            raise NetworkError("a server cannot be reached")
+        known = "knows" in get.url
+        return Response(200 if known else 400, {}, b'{"did": "did:web:a.test"}' if known else b"{}", get.url)
+
+    assert resolving(perform, "https://down", "https://knows") == (DID, "https://knows")
+    assert resolving(perform, "https://other", "https://knows") == (DID, "https://knows")
+    with pytest.raises(NetworkError):
+        resolving(perform, "https://down", "https://other")
+    with pytest.raises(IdentityError):
+        resolving(perform, "https://other")
+
+
+def test_a_web_server_that_answers_any_question_with_its_first_page_knows_no_handle() -> None:
+    def perform(step: Any) -> Any:
+        if isinstance(step, TxtLookup):
+            return []
+        raise LimitError("a server's answer is too long", uri=step.url)
+
+    with pytest.raises(IdentityError, match="with more than a DID"):
+        resolving(perform)

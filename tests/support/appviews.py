@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -123,6 +124,7 @@ class Asker:
         self.url = url
         where = urlsplit(url)
         self._http = http.client.HTTPConnection(str(where.hostname), where.port, timeout=30)
+        weakref.finalize(self, self._http.close)  # also where a test ends early
 
     def send(self, verb: str, path: str, body: bytes | None = None, **headers: str) -> Said:
         """A request, sent as it is; once more where the server has just ended a connection that was idle (RFC 9110, 9.2.2)."""

@@ -139,7 +139,10 @@ MUTANTS = [
         "if writing.caught_up(mark.did, mark.marks) or True:",
         "news_meanwhile",
     ),
-    Mutant("reconciling", "if writing.is_marked(mark.did, mark.marks):", "if False:", "handle_is_shown"),
+    Mutant(
+        "reconciling", "good_until if writing.is_marked(mark.did, mark.marks) else 0", "good_until", "meanwhile_doubts"
+    ),
+    Mutant("reconciling", "writing.purge(mark.did, moment)", "pass", "nothing_is_kept"),
     Mutant("reconciling", "if did == identity.did:", "if True:", "leads_to_another"),
     Mutant("reconciling", "if head.head is None and mark.tries >= GIVEN_UP:", "if False:", "is_forgotten"),
     Mutant("reconciling", "and head.rev == hosted.rev:", "and True:", "gap_makes"),

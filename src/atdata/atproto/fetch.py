@@ -54,14 +54,22 @@ def resolve_handle(handle: Handle, resolvers: Iterable[str]) -> Steps[tuple[Did,
     Resolvers are asked in order; without any, DNS and then the handle's own web server are (spec: Handle Resolution).
 
     Raises:
-        IdentityError: nobody knows the handle, or DNS names several DIDs.
+        IdentityError: nobody knows the handle, or DNS names several DIDs, or what is said is no DID.
+        NetworkError: one who may know it could not be asked.
     """
     resolvers = tuple(resolvers)
     if resolvers:
+        failed: NetworkError | None = None
         for server in resolvers:
-            did = yield from _ask_resolver(server, handle)
+            try:
+                did = yield from _ask_resolver(server, handle)
+            except NetworkError as error:
+                failed = failed or error  # another may know it
+                continue
             if did is not None:
                 return did, server
+        if failed is not None:
+            raise failed
     elif handle.normalized.endswith((*_SPECIAL, ".test")):
         raise _unknown(handle, "its domain is not public")
     else:
@@ -71,9 +79,12 @@ def resolve_handle(handle: Handle, resolvers: Iterable[str]) -> Steps[tuple[Did,
             raise IdentityError("a handle has several DIDs in DNS", step="handle", uri=handle, actual=sorted(dids))
         if dids:
             return _did(dids.pop(), handle), "dns"
-        answer: Response = yield Get(
-            f"https://{handle.normalized}/.well-known/atproto-did", max_bytes=4096, accept=_ANY
-        )
+        try:
+            answer: Response = yield Get(
+                f"https://{handle.normalized}/.well-known/atproto-did", max_bytes=4096, accept=_ANY
+            )
+        except LimitError as error:  # many a web server answers any question with its first page
+            raise _unknown(handle, "its web server answers with more than a DID") from error
         if answer.status == 200:
             return _did(answer.body.decode("utf-8", "replace").strip(), handle), "well-known"
     raise _unknown(handle, "it was not found")

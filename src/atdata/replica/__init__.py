@@ -15,7 +15,7 @@ from atdata.replica.reading import AccountReading, Reading
 from atdata.replica.replica import Replica, open_replica
 from atdata.replica.statements import Statements, now
 from atdata.replica.stored import StoredRecord
-from atdata.replica.writing import Derivation, Moved, RecordChange, Writing
+from atdata.replica.writing import Derivation, Moved, RecordChange, Writing, many_wait
 
 __all__ = [
     "AccountReading",
@@ -33,6 +33,7 @@ __all__ = [
     "blobs_of",
     "doubt_identity",
     "keep_identity",
+    "many_wait",
     "now",
     "open_replica",
 ]

@@ -26,6 +26,9 @@ from atdata.replica.tables import PREFIXES
 Status = Literal["active", "deactivated", "suspended", "takendown", "deleted"]
 """The state of an account. Only an active one's records are shown to anybody."""
 
+WAITING = 5_000
+"""Accounts that wait to be looked at for the first time: no more are taken, whoever speaks of them."""
+
 _LOG = "INSERT INTO replica_changes (moment, action, account, key, record, cid) VALUES (?, ?, ?, ?, ?, ?)"
 
 
@@ -322,6 +325,12 @@ class Writing:
         for derivation in self._derivations:
             derivation.apply(self.sql, account, changes)
         return tuple(changes)
+
+
+def many_wait(sql: Statements) -> bool:
+    """True if so many accounts wait to be looked at for the first time that no more are taken: nobody fills the database."""
+    found = "SELECT 1 FROM replica_accounts WHERE behind IS NOT NULL AND head IS NULL LIMIT 1 OFFSET ?"
+    return sql.first(found, WAITING - 1) is not None
 
 
 def against_rows(sql: Statements, account: int, listed: Sequence[Operation]) -> tuple[Operation, ...]:

@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 from atdata.atproto.events import AccountEvent
 from atdata.atproto.fetch import HostedAccount
 from atdata.atproto.syntax import Did
-from atdata.replica import Statements, Writing
+from atdata.replica import Writing
 from atdata.replica.writing import Status
 
 Decision: TypeAlias = Literal["takedown", "block"]
@@ -21,8 +21,6 @@ Decision: TypeAlias = Literal["takedown", "block"]
 
 UNKNOWN = "nothing is known of it"
 """The reason for which an account is marked that somebody said has written, and of which nothing is known."""
-WAITING = 5_000
-"""Accounts that wait to be looked at for the first time: no more are taken, whoever speaks of them."""
 
 _WORDS: dict[str | None, Status] = {
     "deactivated": "deactivated",
@@ -92,15 +90,8 @@ def decide(writing: Writing, did: Did, decision: Decision | None, why: str, mome
         sql.run(insert, did, decision, moment, why.encode("utf-8", "replace"))
     if decision == "block":
         writing.purge(did, moment)
-    else:
-        writing.mark_behind(did, "a decision was taken")
+    writing.mark_behind(did, "a decision was taken")  # also to forget what a comparison writes that has begun
     settle(writing, did, moment)
-
-
-def many_wait(sql: Statements) -> bool:
-    """True if so many accounts wait to be looked at for the first time that no more are taken: nobody fills the database."""
-    found = "SELECT 1 FROM replica_accounts WHERE behind IS NOT NULL AND head IS NULL LIMIT 1 OFFSET ?"
-    return sql.first(found, WAITING - 1) is not None
 
 
 def is_blocked(writing: Writing, did: Did) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, Self
 
-from atdata.appview.ingest.accounts import UNKNOWN, hear, is_blocked, many_wait
+from atdata.appview.ingest.accounts import UNKNOWN, hear, is_blocked
 from atdata.appview.ingest.listing import list_again
 from atdata.appview.ingest.rejected import REFUSED, Rejected
 from atdata.appview.ingest.upstream import sweep
@@ -23,7 +23,7 @@ from atdata.atproto.keys import PublicKey
 from atdata.atproto.repo.proof import ProvenCommit, prove_commit
 from atdata.atproto.syntax import Did, Tid
 from atdata.errors import ProofError
-from atdata.replica import Reading, Statements, Writing, doubt_identity
+from atdata.replica import Reading, Statements, Writing, doubt_identity, many_wait
 from atdata.replica.tables import COLLECTIONS
 
 NEWS = 10 * 1_000_000

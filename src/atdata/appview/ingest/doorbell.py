@@ -15,13 +15,13 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from atdata.appview.ingest.accounts import UNKNOWN, many_wait
+from atdata.appview.ingest.accounts import UNKNOWN
 from atdata.appview.ingest.lease import IngestLease
 from atdata.appview.ingest.upstream import Upstream, sweep, upstream_url
 from atdata.atproto.syntax import Did
 from atdata.errors import DataModelError, IdentifierError, LimitError, NetworkError
 from atdata.json_reader import read_json
-from atdata.replica import Replica, Writing, doubt_identity, now
+from atdata.replica import Replica, Writing, doubt_identity, many_wait, now
 from atdata.replica.tables import COLLECTIONS
 from atdata.replica.writing import HeadRow
 from atdata.transport.budget import backoff

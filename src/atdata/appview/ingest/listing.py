@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
-from atdata.appview.ingest.accounts import many_wait
 from atdata.appview.ingest.lease import IngestLease
 from atdata.appview.ingest.rejected import REFUSED, Rejected
 from atdata.appview.ingest.upstream import Upstream, UpstreamReader
@@ -20,7 +19,7 @@ from atdata.atproto.fetch import refusal
 from atdata.atproto.syntax import Did
 from atdata.errors import IdentifierError, NetworkError, NotFoundError, XrpcError
 from atdata.json_reader import read_json
-from atdata.replica import Replica, Statements, Writing, now
+from atdata.replica import Replica, Statements, Writing, many_wait, now
 from atdata.replica.tables import COLLECTIONS
 from atdata.replica.writing import HeadRow
 from atdata.transport import Get, Response, Transport

@@ -24,7 +24,15 @@ from atdata.atproto.fetch import HostedAccount, fetch_identity, fetch_status, fe
 from atdata.atproto.repo.proof import ProvenCommit
 from atdata.atproto.syntax import Did
 from atdata.atproto.verify import VerifiedIdentity, verify_identity
-from atdata.errors import IdentityError, LimitError, NetworkError, NotFoundError, ProofError, SignatureError
+from atdata.errors import (
+    AddressError,
+    IdentityError,
+    LimitError,
+    NetworkError,
+    NotFoundError,
+    ProofError,
+    SignatureError,
+)
 from atdata.replica import KeptIdentity, Replica, ReplicaCopy, Writing, keep_identity, now
 from atdata.replica.reading import BehindMark
 from atdata.replica.writing import HeadRow
@@ -39,6 +47,8 @@ HINTS = (LISTED, UNKNOWN)
 """Reasons for which a repository is looked at that may hold nothing of ours: then nothing is kept of it."""
 IDENTITY_AGE = 86_400 * 1_000_000
 """Microseconds after which an identity is looked at anew."""
+HANDLE_AGAIN = 900 * 1_000_000
+"""Microseconds after which it is where its handle could not be asked for."""
 AT_ONE_SERVER = 4
 """Repositories that are compared with one server at a time."""
 TOMBSTONED = "the identity was tombstoned"
@@ -246,10 +256,9 @@ class Reconciler:
             self._followed.discard(mark.did)
 
     def _compare(self, mark: BehindMark) -> None:
-        if self._lease.write(lambda writing: is_blocked(writing, mark.did)):
-            self._lease.write(lambda writing: writing.caught_up(mark.did, mark.marks))
-            return
         asked_at = now()
+        if self._lease.write(lambda writing: _forget_blocked(writing, mark, asked_at)):
+            return
         try:
             identity = self._identity(mark)
         except IdentityError as error:
@@ -302,26 +311,29 @@ class Reconciler:
     def _fetch_identity(self, mark: BehindMark) -> VerifiedIdentity:
         checked_at = now()
         found = verify_identity(self._transport.run(fetch_identity(mark.did, self._settings.plc_url)))
-        identity = self._with_handle(found)
+        identity, is_known = self._with_handle(found)
+        good_until = checked_at if is_known else checked_at - IDENTITY_AGE + HANDLE_AGAIN
 
         def keep(writing: Writing) -> None:
-            if writing.is_marked(mark.did, mark.marks):  # else it may have changed since it was asked
-                keep_identity(writing, identity, checked_at)
+            if not is_blocked(writing, mark.did):  # marked again, it may have changed since it was asked
+                keep_identity(writing, identity, good_until if writing.is_marked(mark.did, mark.marks) else 0)
 
         self._lease.write(keep)
         self._counted["identities"] += 1
         return identity
 
-    def _with_handle(self, identity: VerifiedIdentity) -> VerifiedIdentity:
-        """The same with the handle that it names first, if that leads back to it."""
+    def _with_handle(self, identity: VerifiedIdentity) -> tuple[VerifiedIdentity, bool]:
+        """The same with the handle that it names first, if that leads back to it; and whether that could be asked."""
         for handle in identity.handles[:1]:
             try:
                 did, resolved_by = self._transport.run(resolve_handle(handle, self._settings.resolver_urls))
-            except (IdentityError, NetworkError):
+            except (IdentityError, AddressError):
                 continue
+            except NetworkError:
+                return identity, False
             if did == identity.did:
-                return identity.of_handle(handle, resolved_by)
-        return identity
+                return identity.of_handle(handle, resolved_by), True
+        return identity, True
 
     def _hosted(self, identity: VerifiedIdentity) -> HostedAccount:
         try:
@@ -343,6 +355,15 @@ def _end(writing: Writing, mark: BehindMark, asked_at: int) -> None:
         writing.sql.run(gone, writing.head(mark.did).account)
         confirm(writing, mark.did, HostedAccount(False, "deleted"), (), asked_at)
         writing.forget(mark.did)
+
+
+def _forget_blocked(writing: Writing, mark: BehindMark, moment: int) -> bool:
+    """Forget what is kept of an account of which nothing is to be; `False` where it is another."""
+    if not is_blocked(writing, mark.did):
+        return False
+    writing.purge(mark.did, moment)
+    writing.caught_up(mark.did, mark.marks)
+    return True
 
 
 def _forget_empty(writing: Writing, did: Did) -> bool:

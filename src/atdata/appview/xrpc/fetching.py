@@ -6,7 +6,8 @@ import time
 
 from atdata.atproto.syntax import Did
 from atdata.errors import NetworkError, NotFoundError
-from atdata.replica import Replica
+from atdata.replica import Replica, Writing, many_wait
+from atdata.replica.writing import HeadRow
 
 _PAUSE = 0.05
 
@@ -24,7 +25,8 @@ class MarkingFetcher:
 
     def fetch(self, did: Did) -> None:
         """See `RecordFetcher`."""
-        self._replica.write(lambda writing: writing.mark_behind(did, "it was asked for"))
+        if not self._replica.write(lambda writing: _mark(writing, did)):
+            raise NetworkError("too many accounts wait to be looked at for the first time", hint="Ask again later.")
         tried, until = self._tries(did), time.monotonic() + self._patience
         while (tries := self._tries(did)) is not None:
             if tries > (tried or 0):
@@ -40,3 +42,11 @@ class MarkingFetcher:
         if row is None:
             raise NotFoundError("there is no such account", uri=f"at://{did}")
         return None if row[0] is None else int(row[1])
+
+
+def _mark(writing: Writing, did: Did) -> bool:
+    """Have an account looked at; `False` where it is one more of which nothing is known."""
+    if HeadRow.read(writing.sql, did) is None and many_wait(writing.sql):
+        return False
+    writing.mark_behind(did, "it was asked for")
+    return True
