@@ -131,6 +131,45 @@ def test_an_upstream_that_takes_an_account_down_decides_for_those_who_follow_it(
         until_shown(replica, writer.shown(A))
 
 
+@pytest.mark.parametrize("says", ["active", "takendown", "nothing"])
+def test_an_upstream_that_lifts_what_it_took_down_is_asked_where_its_word_was_lost(
+    replica: Replica, net: Devnet, writer: Writer, says: str
+) -> None:
+    with ingesting(replica, net, writer.upstream.url) as ingester:
+        begun(replica, writer)
+        say(writer, False, "takendown")
+        until_shown(replica, {})
+        if says != "nothing":
+            said = {"did": writer.did, "active": says == "active", "status": says}
+            writer.upstream.statuses = lambda did: said
+        compared = ingester.counted["comparisons"]
+        writer.upstream.skip()  # it was that word
+        writer.upstream.emit(IdentityEvent(0, "did:web:another.test"))
+        until(lambda: ingester.counted["comparisons"] > compared and not operator.status(replica).behind)
+        assert shown(replica) == (writer.shown(A) if says == "active" else {})
+
+
+def test_an_upstream_that_says_something_while_it_is_asked_is_believed_that(
+    replica: Replica, net: Devnet, writer: Writer
+) -> None:
+    """Nothing but the newest lifts what it took down: an answer may be older than an event."""
+    asked = list[str]()
+
+    def older(did: str) -> dict[str, Any]:
+        asked.append(did)
+        if len(asked) == 1:
+            say(writer, False, "takendown")
+            until_heard(replica, writer.upstream)
+        return {"did": did, "active": len(asked) == 1, "status": "takendown"}
+
+    with ingesting(replica, net, writer.upstream.url):
+        begun(replica, writer)
+        writer.upstream.statuses = older
+        say(writer, False, "takendown")
+        until(lambda: len(asked) == 2)
+        until_shown(replica, {})
+
+
 def test_what_an_upstream_said_counts_only_while_it_is_followed(replica: Replica, net: Devnet, writer: Writer) -> None:
     with TestedUpstream() as other:
         with ingesting(replica, net, writer.upstream.url, other.url):
@@ -269,6 +308,30 @@ def test_an_account_that_writes_while_its_handle_is_asked_for_is_shown_with_it_a
         assert checked[0] == (0,)
         assert checked[1] > (0,)
         assert len(resolved) == 2
+
+
+def test_who_is_looked_at_while_events_are_lost_is_looked_at_once_more(
+    replica: Replica, net: Devnet, writer: Writer
+) -> None:
+    renamed = list[str]()
+
+    def late(request: Request, answer: Answer) -> Answer:
+        if request.path.endswith("resolveHandle") and not renamed:
+            swept = operator.status(replica).upstreams[0].swept_at
+            renamed.append(fresh_handle())
+            net.rename(writer.account, renamed[0])
+            writer.upstream.skip()  # it was the event of that
+            writer.upstream.emit(IdentityEvent(0, "did:web:another.test"))
+            until(lambda: operator.status(replica).upstreams[0].swept_at != swept)
+        return answer
+
+    with ingesting(replica, net, writer.upstream.url):
+        begun(replica, writer)
+        net.tell(late)
+        writer.upstream.emit(IdentityEvent(0, writer.did))
+        until(lambda: renamed and not operator.status(replica).behind)
+        net.tell(None)
+        assert named(replica) == {writer.did: renamed[0]}
 
 
 def test_a_handle_that_could_not_be_asked_for_is_asked_for_again_soon(

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from atdata.atproto.cid import Cid
-from atdata.atproto.fetch import fetch_blocks, resolve_handle
+from atdata.atproto.fetch import fetch_blocks
 from atdata.atproto.keys import PrivateKey
 from atdata.atproto.repo.car import write_car
+from atdata.atproto.resolve import resolve_handle
 from atdata.atproto.syntax import Did, Handle
 from atdata.atproto.verify import IdentityEvidence, VerifiedIdentity
 from atdata.errors import IdentityError, LimitError, NetworkError

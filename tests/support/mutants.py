@@ -114,7 +114,7 @@ MUTANTS = [
     Mutant("accounts", "stated in _MODERATION and", "False and", "takes_an_account_down"),
     Mutant(
         "accounts",
-        'stated in _MODERATION and "http" + url.removeprefix("ws") not in hosts',
+        "stated in _MODERATION and Upstream(upstream, url).server not in hosts",
         "stated in _MODERATION",
         "former_server",
     ),
@@ -132,6 +132,10 @@ MUTANTS = [
     ),
     Mutant("accounts", 'return "takendown"\n', 'return "active"\n', "operator_decides"),
     Mutant("accounts", "if writing.head(did).status != status:", "if False:", "not_active"),
+    Mutant(
+        "accounts", "did = ? AND upstream = ? AND seq = ?", "did = ? AND upstream = ? AND seq <> ?", "while_it_is_asked"
+    ),
+    Mutant("ingester", "sql.run(_MARKED_AGAIN)", "pass", "while_events_are_lost"),
     # comparisons
     Mutant(
         "reconciling",

@@ -30,7 +30,8 @@ class TestedUpstream:
         sent: what it sends, in order; each with its number, if it has one.
         cut: asked before each frame whether the connection breaks instead.
         lists: gives the answers of `sync.listReposByCollection`, by collection; without it, the server has no such list.
-        answered: passes the answers of lists through, status and body.
+        statuses: gives the answers of `sync.getRepoStatus`; without it, the server gives none.
+        answered: passes these answers through, status and body.
         asked: what lists were asked for, and from where.
         connections: how often somebody connected, and from where.
         window: the number of the oldest event that it still has.
@@ -42,6 +43,7 @@ class TestedUpstream:
         self.sent: list[tuple[int | None, bytes]] = []
         self.cut: Callable[[], bool] = lambda: False
         self.lists: Callable[[], dict[str, list[str]]] | None = None
+        self.statuses: Callable[[str], dict[str, Any]] | None = None
         self.answered: Callable[[int, bytes], tuple[int, bytes]] = lambda status, body: (status, body)
         self.connections: list[int | None] = []
         self.asked: list[tuple[str, str]] = []
@@ -127,6 +129,8 @@ class TestedUpstream:
         parts = urlsplit(request.path)
         if parts.path == STREAM:
             return None
+        if self.statuses is not None and parts.path.endswith("getRepoStatus"):
+            return self._json(200, self.statuses(parse_qs(parts.query)["did"][0]))
         collection = parse_qs(parts.query).get("collection", [""])[0]
         if self.lists is None or not parts.path.endswith("listReposByCollection"):
             return self._json(501, {"error": "MethodNotImplemented", "message": "Method Not Implemented"})

@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from atdata.atproto.fetch import (
-    fetch_identity,
     fetch_record,
     fetch_status,
     fetch_update,
-    resolve_handle,
 )
 from atdata.atproto.repo.commit import Commit
 from atdata.atproto.repo.proof import ProvenCommit, prove_commit
+from atdata.atproto.resolve import fetch_identity, resolve_handle
 from atdata.atproto.syntax import AtUri, Did, Handle, Tid, typed_identifier
 from atdata.atproto.verify import Evidence, VerifiedIdentity, VerifiedRecord, verify_identity, verify_record
 from atdata.errors import (
@@ -213,7 +212,7 @@ class EvidenceReader:
             NotFoundError: it is, or the server has no such account.
             NetworkError: the server does not say.
         """
-        if not self.transport.run(fetch_status(identity)).active:
+        if not self.transport.run(fetch_status(identity.pds, identity.did)).active:
             raise NotFoundError("an account is not active", uri=AtUri.of(identity.did), actual="its server says so")
 
     @cached_property
@@ -252,7 +251,7 @@ class EvidenceReader:
 
     def _is_active(self, identity: VerifiedIdentity) -> bool:
         with suppress(NotFoundError):
-            return self.transport.run(fetch_status(identity)).active
+            return self.transport.run(fetch_status(identity.pds, identity.did)).active
         return False
 
     def _show(self, did: Did, active: bool) -> None:

@@ -17,10 +17,11 @@ from typing import Any
 
 from atdata.atmosphere.evidence import EvidenceReader, locked
 from atdata.atproto.datamodel import shown
-from atdata.atproto.fetch import fetch_identity, fetch_labels
+from atdata.atproto.fetch import fetch_labels
 from atdata.atproto.formats import format_datetime, parse_datetime
 from atdata.atproto.keys import PublicKey
 from atdata.atproto.labels import SignedLabel
+from atdata.atproto.resolve import fetch_identity
 from atdata.atproto.syntax import Did
 from atdata.atproto.verify import VerifiedLabeler, verify_labeler
 from atdata.errors import AtdataError, DataModelError, LimitError, NetworkError

@@ -1,30 +1,27 @@
-"""The gathering of evidence, as network steps: handle to DID, DID to document, record and collection to proof.
+"""The gathering of evidence of what accounts wrote, as network steps: record and collection to proof.
 
 The steps ask and judge nothing: what they bring is evidence for `verify`. The exception is a collection, which
 cannot be walked without reading the tree; every block that is walked has been hashed.
 
-https://atproto.com/specs/handle, /did, and the `com.atproto.sync` lexicons.
+The `com.atproto.sync` and `com.atproto.label` lexicons.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Protocol
-from urllib.parse import quote, unquote
 
 from atdata.atproto.cid import Cid
 from atdata.atproto.repo.car import read_car
 from atdata.atproto.repo.proof import ProvenCommit, prove_commit
-from atdata.atproto.syntax import AtUri, Did, Handle, Nsid, RecordKey, Tid
-from atdata.atproto.verify import IdentityEvidence, VerifiedIdentity, VerifiedLabeler
+from atdata.atproto.syntax import AtUri, Did, Nsid, RecordKey, Tid
+from atdata.atproto.verify import VerifiedIdentity, VerifiedLabeler
 from atdata.errors import (
     ContentionError,
     DataModelError,
     IdentifierError,
-    IdentityError,
     LimitError,
     NetworkError,
     NotFoundError,
@@ -32,7 +29,7 @@ from atdata.errors import (
     XrpcError,
 )
 from atdata.json_reader import read_json
-from atdata.transport import Get, Response, Steps, TxtLookup
+from atdata.transport import Get, Response, Steps
 
 MAX_DOCUMENT = 1 << 20
 MAX_CAR = 1 << 23
@@ -44,105 +41,8 @@ MAX_PAGES = 20
 ADDRESSES_AT_ONCE = 20  # they make a URL of 4 kB
 MANY = 4 * BLOCKS_AT_ONCE  # blocks: where more are missing, the whole repository is one answer
 ROUNDS = 20
-_ANY = frozenset({200, 400, 401, 403, 404, 410, 501})
-_SPECIAL = (".alt", ".arpa", ".example", ".internal", ".invalid", ".local", ".localhost", ".onion")
-
-
-def resolve_handle(handle: Handle, resolvers: Iterable[str]) -> Steps[tuple[Did, str]]:
-    """The DID a handle stands for, and who says so.
-
-    Resolvers are asked in order; without any, DNS and then the handle's own web server are (spec: Handle Resolution).
-
-    Raises:
-        IdentityError: nobody knows the handle, or DNS names several DIDs, or what is said is no DID.
-        NetworkError: one who may know it could not be asked.
-    """
-    resolvers = tuple(resolvers)
-    if resolvers:
-        failed: NetworkError | None = None
-        for server in resolvers:
-            try:
-                did = yield from _ask_resolver(server, handle)
-            except NetworkError as error:
-                failed = failed or error  # another may know it
-                continue
-            if did is not None:
-                return did, server
-        if failed is not None:
-            raise failed
-    elif handle.normalized.endswith((*_SPECIAL, ".test")):
-        raise _unknown(handle, "its domain is not public")
-    else:
-        names = yield from _txt_records(f"_atproto.{handle.normalized}")
-        dids = {text.removeprefix("did=") for text in names if text.startswith("did=")}
-        if len(dids) > 1:
-            raise IdentityError("a handle has several DIDs in DNS", step="handle", uri=handle, actual=sorted(dids))
-        if dids:
-            return _did(dids.pop(), handle), "dns"
-        try:
-            answer: Response = yield Get(
-                f"https://{handle.normalized}/.well-known/atproto-did", max_bytes=4096, accept=_ANY
-            )
-        except LimitError as error:  # many a web server answers any question with its first page
-            raise _unknown(handle, "its web server answers with more than a DID") from error
-        if answer.status == 200:
-            return _did(answer.body.decode("utf-8", "replace").strip(), handle), "well-known"
-    raise _unknown(handle, "it was not found")
-
-
-def _txt_records(name: str) -> Steps[list[str]]:
-    try:
-        found: list[str] = yield TxtLookup(name)
-    except NetworkError:
-        return []  # the other way may still work
-    return found
-
-
-def _ask_resolver(server: str, handle: Handle) -> Steps[Did | None]:
-    url = f"{server}/xrpc/com.atproto.identity.resolveHandle"
-    answer: Response = yield Get(url, (("handle", handle.normalized),), accept=_ANY)
-    if answer.status != 200:
-        return None
-    return _did(_json(answer).get("did"), handle)
-
-
-def fetch_identity(did: Did, plc_url: str) -> Steps[IdentityEvidence]:
-    """Asks the PLC directory, or for `did:web` the account's own server, about an account.
-
-    Raises:
-        IdentityError: there is no such account, or the DID's method is unknown.
-    """
-    if did.method == "plc":
-        document = yield from _directory(f"{plc_url}/{did}", did)
-        log = yield from _directory(f"{plc_url}/{did}/log/audit", did)
-        return IdentityEvidence(did, document, log, datetime.now(UTC))
-    if did.method == "web":
-        document = yield from _directory(_web_document(did), did)
-        return IdentityEvidence(did, document, None, datetime.now(UTC))
-    raise IdentityError(
-        "the method of a DID is unknown", step="did", uri=did, expected="did:plc or did:web", actual=did.method
-    )
-
-
-def _directory(url: str, did: Did) -> Steps[Any]:
-    answer: Response = yield Get(url, max_bytes=MAX_DOCUMENT, accept=_ANY)
-    if answer.status == 404:
-        raise IdentityError(
-            "no such account is registered", step="did", uri=did, actual=url, hint="Check the DID or handle."
-        )
-    if answer.status == 410:
-        raise IdentityError("the identity was tombstoned", step="did", uri=did, actual=url)
-    if answer.status != 200:
-        raise NetworkError(f"a directory answered {answer.status}", uri=url)
-    return _parsed(answer)
-
-
-def _web_document(did: Did) -> str:
-    host = unquote(did.removeprefix("did:web:"))
-    if ":" in did.removeprefix("did:web:") or "/" in host:
-        raise IdentityError("a did:web has a path", step="did", uri=did, hint="Accounts are at the root of a host.")
-    scheme = "http" if host.partition(":")[0] == "localhost" else "https"
-    return f"{scheme}://{quote(host, safe=':.-')}/.well-known/did.json"
+ACCEPTED = frozenset({200, 400, 401, 403, 404, 410, 501})
+"""Statuses of answers that say something; others are failures."""
 
 
 def fetch_record(identity: VerifiedIdentity, collection: Nsid, rkey: RecordKey) -> Steps[bytes]:
@@ -172,15 +72,18 @@ class HostedAccount:
     rev: Tid | None = None
 
 
-def fetch_status(identity: VerifiedIdentity) -> Steps[HostedAccount]:
-    """The word of an account's server about the account.
+def fetch_status(server: str, did: Did) -> Steps[HostedAccount]:
+    """The word of a server about an account: its own, or a relay.
 
     Raises:
         NotFoundError: the server does not have the account.
         XrpcError: it does not say.
     """
-    answer = yield from _sync(identity, "getRepoStatus", (("did", str(identity.did)),), MAX_DOCUMENT)
-    said = _json(answer)
+    url = f"{server}/xrpc/com.atproto.sync.getRepoStatus"
+    answer: Response = yield Get(url, (("did", str(did)),), max_bytes=MAX_DOCUMENT, accept=ACCEPTED)
+    if answer.status != 200:
+        raise refusal(answer, AtUri.of(did))
+    said = json_object(answer)
     status, rev = said.get("status"), said.get("rev")
     with suppress(IdentifierError):
         rev = Tid(rev) if isinstance(rev, str) else None
@@ -339,10 +242,10 @@ def fetch_label_page(
     asked = [("uriPatterns", str(pattern)) for pattern in patterns]
     asked += [("sources", str(labeler.did)), ("limit", str(LABELS_AT_ONCE))]
     asked += [] if cursor is None else [("cursor", cursor)]
-    answer: Response = yield Get(f"{labeler.server}/xrpc/com.atproto.label.queryLabels", tuple(asked), accept=_ANY)
+    answer: Response = yield Get(f"{labeler.server}/xrpc/com.atproto.label.queryLabels", tuple(asked), accept=ACCEPTED)
     if answer.status != 200:
         raise refusal(answer, labeler.did)
-    labels, after = (_json(answer).get(name) for name in ("labels", "cursor"))
+    labels, after = (json_object(answer).get(name) for name in ("labels", "cursor"))
     if not isinstance(labels, list):
         raise NetworkError("a labeler's answer lists no labels", uri=answer.url)
     return labels, after if isinstance(after, str) else None
@@ -350,7 +253,7 @@ def fetch_label_page(
 
 def _sync(identity: VerifiedIdentity, method: str, params: tuple[tuple[str, str], ...], limit: int) -> Steps[Response]:
     url = f"{identity.pds}/xrpc/com.atproto.sync.{method}"
-    answer: Response = yield Get(url, params, max_bytes=limit, accept=_ANY)
+    answer: Response = yield Get(url, params, max_bytes=limit, accept=ACCEPTED)
     if answer.status == 200:
         return answer
     raise refusal(answer, AtUri.of(identity.did))
@@ -378,33 +281,17 @@ def refusal(answer: Response, uri: str) -> NetworkError | NotFoundError:
     )
 
 
-def _json(answer: Response) -> dict[str, Any]:
-    body = _parsed(answer)
+def json_object(answer: Response) -> dict[str, Any]:
+    """The object that an answer is. Raises `NetworkError` where it is none."""
+    body = json_value(answer)
     if not isinstance(body, dict):
         raise NetworkError("a server's answer is not a JSON object", uri=answer.url)
     return body
 
 
-def _parsed(answer: Response) -> Any:
+def json_value(answer: Response) -> Any:
+    """The JSON that an answer is. Raises `NetworkError` where it is none."""
     try:
         return read_json(answer.body)
     except DataModelError as error:
         raise NetworkError("a server's answer is not JSON", uri=answer.url) from error
-
-
-def _did(text: Any, handle: Handle) -> Did:
-    try:
-        return Did(text)
-    except IdentifierError as error:
-        raise IdentityError(
-            "a handle does not resolve to a DID", step="handle", uri=handle, actual=error.actual
-        ) from error
-
-
-def _unknown(handle: Handle, why: str) -> IdentityError:
-    return IdentityError(
-        f"the handle {handle} cannot be resolved: {why}",
-        step="handle",
-        uri=handle,
-        hint="Check its spelling; ATDATA_RESOLVER_URL names servers to ask instead of DNS.",
-    )

@@ -13,7 +13,7 @@ import typer
 
 from atdata.appview import operator
 from atdata.appview.opening import open_appview
-from atdata.atproto.fetch import resolve_handle
+from atdata.atproto.resolve import resolve_handle
 from atdata.atproto.syntax import AtUri, Did, parse_identifier
 from atdata.cli.options import Json
 from atdata.cli.output import facts, plural, say, say_json, size, table

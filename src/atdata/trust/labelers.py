@@ -9,8 +9,9 @@ from dataclasses import replace
 from typing import Any
 
 from atdata.atproto.datamodel import shown
-from atdata.atproto.fetch import LABELS_AT_ONCE, fetch_identity, fetch_label_page
+from atdata.atproto.fetch import LABELS_AT_ONCE, fetch_label_page
 from atdata.atproto.labels import SignedLabel
+from atdata.atproto.resolve import fetch_identity
 from atdata.atproto.syntax import Did
 from atdata.atproto.verify import VerifiedLabeler, verify_labeler
 from atdata.errors import AtdataError, DataModelError, LimitError, NetworkError, SignatureError, StorageError

@@ -2,18 +2,20 @@
 
 Hiding is done at once, on anybody's word; showing again, and forgetting, only once the account's own server was asked.
 Where it contradicts an upstream, it is right, but in this: an upstream that took an account down, and that never was the
-account's own server, has decided so for itself, and for those who follow it. The operator's decisions are kept apart.
+account's own server, has decided so for itself, and for those who follow it, until it says otherwise or is asked and does.
+The operator's decisions are kept apart.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
+from atdata.appview.ingest.upstream import Upstream
 from atdata.atproto.events import AccountEvent
 from atdata.atproto.fetch import HostedAccount
 from atdata.atproto.syntax import Did
-from atdata.replica import Writing
+from atdata.replica import Reading, Writing
 from atdata.replica.writing import Status
 
 Decision: TypeAlias = Literal["takedown", "block"]
@@ -57,6 +59,33 @@ def hear(writing: Writing, upstream: int, event: AccountEvent, moment: int) -> b
     return True
 
 
+class Hiding(NamedTuple):
+    """A statement of an upstream by which it hides an account, and the number of that event."""
+
+    upstream: Upstream
+    seq: int
+
+
+def hidings(reading: Reading, did: Did, hosts: Collection[str]) -> list[Hiding]:
+    """The upstreams that hide an account, and that never were its own server.
+
+    Args:
+        reading: a transaction.
+        did: the account.
+        hosts: the servers that it is, or ever was, at.
+    """
+    found = """SELECT s.seq, u.id, u.url FROM ingest_statements s JOIN ingest_upstreams u ON u.id = s.upstream
+        WHERE s.did = ? AND s.hides IS NOT NULL ORDER BY s.upstream"""
+    said = [Hiding(Upstream(number, url), seq) for seq, number, url in reading.sql.all(found, did)]
+    return [hiding for hiding in said if hiding.upstream.server not in hosts]
+
+
+def lift(writing: Writing, did: Did, hiding: Hiding) -> None:
+    """Take it that an upstream hides an account no more, unless it has said something since: the event of that was lost."""
+    update = "UPDATE ingest_statements SET status = 'active', hides = NULL WHERE did = ? AND upstream = ? AND seq = ?"
+    writing.sql.run(update, did, hiding.upstream.number, hiding.seq)
+
+
 def confirm(writing: Writing, did: Did, hosted: HostedAccount, hosts: Collection[str], moment: int) -> None:
     """Take what an account's own server says of it, asked just now.
 
@@ -73,7 +102,7 @@ def confirm(writing: Writing, did: Did, hosted: HostedAccount, hosts: Collection
     sql.run("DELETE FROM ingest_hosting WHERE did = ?", did)
     sql.run("INSERT INTO ingest_hosting (did, status, asked_at) VALUES (?, ?, ?)", did, status, moment)
     for upstream, stated, url in statements:
-        hides = stated in _MODERATION and "http" + url.removeprefix("ws") not in hosts
+        hides = stated in _MODERATION and Upstream(upstream, url).server not in hosts
         update = "UPDATE ingest_statements SET hides = ? WHERE did = ? AND upstream = ?"
         sql.run(update, stated if hides else None, did, upstream)
     if status == "deleted" and any(stated == "deleted" for _, stated, _ in statements):

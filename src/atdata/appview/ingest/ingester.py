@@ -186,12 +186,15 @@ class Ingester:
         sql, moment = writing.sql, now()
         if sql.first("SELECT 1 FROM ingest_upstreams WHERE sweep_at <= ?", moment) is not None:
             sql.run("UPDATE replica_identities SET checked_at = 0")  # events of whomever may have been lost
+            sql.run(_MARKED_AGAIN)
             swept = "UPDATE ingest_upstreams SET sweep_at = NULL, swept_at = ?, listed_at = 0 WHERE sweep_at <= ?"
             sql.run(swept, moment, moment)
         for (did,) in sql.all(_OLD, moment - IDENTITY_AGE, RECHECKED_AT_ONCE):
             writing.mark_behind(did, "it was long not looked at, or events may have been lost")
 
 
+# What is being compared just now may be of before: it is compared once more.
+_MARKED_AGAIN = "UPDATE replica_accounts SET marks = marks + 1 WHERE behind IS NOT NULL"
 _OLD = """SELECT a.did FROM replica_identities i JOIN replica_accounts a ON a.id = i.account
     WHERE i.checked_at < ? AND a.behind IS NULL ORDER BY i.checked_at LIMIT ?"""
 _DUE = """SELECT 1 FROM ingest_upstreams WHERE sweep_at <= ? UNION ALL

@@ -10,18 +10,19 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TypeVar
 
-from atdata.appview.ingest.accounts import UNKNOWN, confirm, is_blocked
+from atdata.appview.ingest.accounts import UNKNOWN, Hiding, confirm, hidings, is_blocked, lift
 from atdata.appview.ingest.batch import NEWS, horizon
 from atdata.appview.ingest.lease import IngestLease
 from atdata.appview.ingest.listing import LISTED
 from atdata.appview.ingest.rejected import REFUSED, Rejected
-from atdata.atproto.fetch import HostedAccount, fetch_identity, fetch_status, fetch_update, resolve_handle
+from atdata.atproto.fetch import HostedAccount, fetch_status, fetch_update
 from atdata.atproto.repo.proof import ProvenCommit
+from atdata.atproto.resolve import fetch_identity, resolve_handle
 from atdata.atproto.syntax import Did
 from atdata.atproto.verify import VerifiedIdentity, verify_identity
 from atdata.errors import (
@@ -273,8 +274,11 @@ class Reconciler:
             hosted = self._hosted(identity)
             if hosted.active:
                 identity = self._update(mark, identity, hosted)
+        lifted = self._lifted(mark.did, identity.servers) if hosted.active else []
 
         def finish(writing: Writing) -> bool:
+            for hiding in lifted:
+                lift(writing, mark.did, hiding)
             if not writing.caught_up(mark.did, mark.marks):  # something happened meanwhile, and this may be old
                 return False
             confirm(writing, mark.did, hosted, identity.servers, asked_at)
@@ -335,9 +339,19 @@ class Reconciler:
                 return identity.of_handle(handle, resolved_by), True
         return identity, True
 
+    def _lifted(self, did: Did, hosts: Collection[str]) -> list[Hiding]:
+        """The upstreams that have hidden an account, and say now that it is active; one that does not answer has not."""
+        lifted = []
+        for hiding in self._replica.read(lambda reading: hidings(reading, did, hosts)):
+            with suppress(NetworkError, NotFoundError):
+                transport = self._transport.trusting(hiding.upstream.server)
+                if transport.run(fetch_status(hiding.upstream.server, did)).active:
+                    lifted.append(hiding)
+        return lifted
+
     def _hosted(self, identity: VerifiedIdentity) -> HostedAccount:
         try:
-            return self._transport.run(fetch_status(identity))
+            return self._transport.run(fetch_status(identity.pds, identity.did))
         except NotFoundError:
             return HostedAccount(False, "deleted")
 
