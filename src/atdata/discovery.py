@@ -12,7 +12,7 @@ from atdata.atproto.syntax import AtUri, Did, Handle, typed_identifier
 from atdata.errors import AtdataError, ProofError
 from atdata.policy import policy_in_force
 from atdata.progress import progress
-from atdata.replica import KeptIdentity, Writing, keep_identity, now, open_replica
+from atdata.replica import KeptIdentity, Reading, Writing, keep_identity, now, open_replica
 from atdata.replica.mending import forget_damaged
 from atdata.search import TABLES as SEARCH_TABLES
 from atdata.search import Question, SearchAnswer, SearchIndex, search
@@ -65,23 +65,27 @@ class Discovery:
         """
         wanted = list(dict.fromkeys(map(typed_identifier, repos)))
         self._read_labelers(fresh)
+        found = self._replica.read(lambda reading: {name: _fresh(reading, name, fresh) for name in wanted})
+        missing = [name for name in wanted if found[name] is None]
+        brought = dict(zip(missing, self._bring_all(missing), strict=True)) if missing else {}
+        return [brought.get(name) or BroughtRepository(name, found[name]) for name in wanted]
+
+    def _bring_all(self, wanted: Sequence[Did | Handle]) -> list[BroughtRepository]:
         with progress("Looking into repositories", len(wanted), "repositories") as bars:
             bars.begin("repositories", len(wanted))
 
             def bring(name: Did | Handle) -> BroughtRepository:
                 try:
-                    return self._bring(name, fresh)
+                    return self._bring(name)
                 finally:
                     bars.advance(1)
 
             with ThreadPoolExecutor(_AT_ONCE) as pool:
                 return list(pool.map(bring, wanted))
 
-    def _bring(self, name: Did | Handle, fresh: float) -> BroughtRepository:
-        kept, moment = self._kept(name), now()
+    def _bring(self, name: Did | Handle) -> BroughtRepository:
+        kept, moment = self._replica.read(lambda reading: _kept(reading, name)), now()
         did = None if kept is None else kept.did
-        if did is not None and 0 <= moment - self._looked_at(did) < fresh * 1e6:
-            return BroughtRepository(name, did)
         reader = self._client.reader
         try:
             identity = reader.identity(name)
@@ -119,19 +123,11 @@ class Discovery:
                 while reader.read(did):
                     pass
 
-    def _kept(self, name: Did | Handle) -> KeptIdentity | None:
-        of = KeptIdentity.of_account if isinstance(name, Did) else KeptIdentity.of_handle
-        return self._replica.read(lambda reading: of(reading, name))  # type: ignore[arg-type]
-
     def _holds(self, did: Did) -> bool:
         try:
             return self._replica.read(lambda reading: reading.account(did).tree_head()) is not None
         except AtdataError:
             return False
-
-    def _looked_at(self, did: Did) -> int:
-        found = "SELECT looked_at FROM replica_accounts WHERE did = ?"
-        return int(self._replica.read(lambda reading: reading.sql.first(found, did))[0])
 
     def search(
         self, text: str, *, limit: int = 25, cursor: str | None = None, verifiers: Sequence[str] | None = None
@@ -171,5 +167,19 @@ class Discovery:
 
     def handle(self, did: Did) -> Handle | None:
         """The handle of an account that was proven when the account was looked at last."""
-        kept = self._kept(did)
+        kept = self._replica.read(lambda reading: _kept(reading, did))
         return None if kept is None else kept.handle
+
+
+def _kept(reading: Reading, name: Did | Handle) -> KeptIdentity | None:
+    """The identity of an account that was proven last."""
+    return KeptIdentity.of_account(reading, name) if isinstance(name, Did) else KeptIdentity.of_handle(reading, name)
+
+
+def _fresh(reading: Reading, name: Did | Handle, fresh: float) -> Did | None:
+    """The account of a name, if its server was asked not long ago."""
+    kept = _kept(reading, name)
+    if kept is None:
+        return None
+    (looked_at,) = reading.sql.first("SELECT looked_at FROM replica_accounts WHERE did = ?", kept.did)
+    return kept.did if 0 <= now() - looked_at < fresh * 1e6 else None

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from atdata.replica import Replica
-from support.sweeping import follow, follow_killed, history_of
+from support.sweeping import accounts_of, follow, follow_killed, history_of
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -21,7 +21,9 @@ def test_what_is_shown_is_the_fold_of_history(replica: Replica, seed: int) -> No
     assert counted["comparisons"] > 20, "some by comparison"
 
 
-@pytest.mark.parametrize("seed", range(100, 104))
+@pytest.mark.parametrize("seed", range(100, 110))
+@pytest.mark.timeout(900)
 def test_it_is_too_where_ingest_is_killed(tmp_path: Path, seed: int) -> None:
-    with history_of(seed) as history:
-        follow_killed(history, f"sqlite:///{tmp_path}/appview.db", steps=2400, kills=4)
+    """A twentieth of the whole: 100,000 events, and 40 kills."""
+    with history_of(seed, accounts=accounts_of(10_000)) as history:
+        follow_killed(history, f"sqlite:///{tmp_path}/appview.db", steps=10_000, kills=4)

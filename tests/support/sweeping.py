@@ -41,6 +41,11 @@ def history_of(seed: int, cut: float = 0.005, accounts: int = 8) -> Iterator[His
         yield History(net, relay, seed, accounts)
 
 
+def accounts_of(steps: int) -> int:
+    """How many accounts a history has: a log of a thousand identities, read whole each time, is nobody's."""
+    return max(8, steps // 600)
+
+
 def follow(history: History, replica: Replica, steps: int) -> Counter[str]:
     """Let a history happen while an ingester follows it, and wait until all is as it should be; what was counted."""
     with ingesting(replica, history.net, history.relay.url, history.direct) as ingester:
@@ -129,8 +134,7 @@ def main() -> int:
 def sweep(seed: int, steps: int, kills: int) -> dict[str, Any]:
     """One history, followed to its end; what was done."""
     began = time.monotonic()
-    accounts = max(8, steps // 600)  # a log of a thousand identities, read whole each time, is nobody's
-    with tempfile.TemporaryDirectory() as folder, history_of(seed, accounts=accounts) as history:
+    with tempfile.TemporaryDirectory() as folder, history_of(seed, accounts=accounts_of(steps)) as history:
         address, counted = f"sqlite:///{folder}/appview.db", Counter[str]()
         if kills:
             follow_killed(history, address, steps, kills)
