@@ -268,13 +268,13 @@ def test_servers_that_drip_keep_nobody_else_from_being_compared_nor_the_end_from
     replica: Replica, net: Devnet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each of them is at a name of its own, and just fast enough to be read on."""
-    monkeypatch.setattr("atdata.appview.ingest.reconciling.LONG", 0.5)
+    monkeypatch.setattr("atdata.appview.ingest.claims.LONG", 0.5)
     monkeypatch.setattr("atdata.settings.Settings.least_rate", 100.0)
     with TestedUpstream() as upstream, Dripping(net.pds_url, "getRecord") as dripping:
         net.pdses[0].url = dripping.url
         bad = [Writer(net, upstream) for _ in range(6)]
         good = [Writer(net, upstream, server=1) for _ in range(3)]
-        monkeypatch.setattr("atdata.appview.ingest.reconciling.AT_ONE_SERVER", 6)
+        monkeypatch.setattr("atdata.appview.ingest.claims.AT_ONE_SERVER", 6)
         with ingesting(replica, net, upstream.url):
             until_begun(replica)
             for each in bad:
@@ -292,8 +292,8 @@ def test_what_repositories_hold_while_they_are_compared_is_bounded(
     replica: Replica, net: Devnet, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Few large ones are fetched at a time, and small ones meanwhile."""
-    monkeypatch.setattr("atdata.appview.ingest.reconciling.SMALL", 300_000)
-    monkeypatch.setattr("atdata.appview.ingest.reconciling.LARGE_AT_ONCE", 1)
+    monkeypatch.setattr("atdata.appview.ingest.claims.SMALL", 300_000)
+    monkeypatch.setattr("atdata.appview.ingest.claims.LARGE_AT_ONCE", 1)
     monkeypatch.setattr("atdata.appview.ingest.reconciling.LARGE_PAUSE", 100_000)
     large = [Writer(net, writer.upstream) for _ in range(3)]
     small = Writer(net, writer.upstream, server=1)

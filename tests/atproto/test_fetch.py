@@ -26,6 +26,7 @@ IDENTITY = VerifiedIdentity(
     None,
     (),
     IdentityEvidence(DID, {}, None, datetime(2026, 1, 1, tzinfo=UTC)),
+    frozenset(["https://a.test"]),
 )
 
 

@@ -28,6 +28,7 @@ from atdata.search.document import COLUMNS, Context, Document, document_of
 from atdata.search.facets import COUNTED, Facet, FacetKind
 from atdata.search.packing import rank_of
 from atdata.search.tables import TABLES as SEARCH
+from atdata.search.writing import DocumentWriter
 from atdata.trust import TABLES as TRUST
 from support.repositories import DIDS, ENTRY, LABEL, LENS, SCHEMA, RepositoryAccount
 
@@ -420,14 +421,14 @@ def test_large_records_follow_their_account_and_schema_a_few_at_once(
     refs = f"at://{DIDS[1]}/{SCHEMA_KEYS[0]}"
     take(there, replica, 0, {f"{ENTRY}/{number}": entry("mnist", refs, more="x" * 1000) for number in range(12)}, NOW)
     most = list[int]()
-    sources = SearchIndex._sources
+    sources = DocumentWriter.sources
 
-    def counted(index: SearchIndex, sql: Any, numbers: list[int], known: Any) -> Any:
+    def counted(writer: DocumentWriter, numbers: list[int], known: Any) -> Any:
         most.append(len(numbers))
-        return sources(index, sql, numbers, known)
+        return sources(writer, numbers, known)
 
     monkeypatch.setattr(index, "AT_ONCE_BYTES", 4000)
-    monkeypatch.setattr(SearchIndex, "_sources", counted)
+    monkeypatch.setattr(DocumentWriter, "sources", counted)
     account = replica.read(
         lambda reading: reading.sql.first("SELECT id FROM replica_accounts WHERE did = ?", DIDS[0])[0]
     )

@@ -100,6 +100,7 @@ class VerifiedIdentity:
         handle: a handle that was resolved to the DID and that the document names back; never a mere claim.
         handles: what the document claims, primary first, unresolved.
         evidence: what it rests on.
+        servers: the URLs of the servers that it is at or, as far as its log says, was at.
     """
 
     did: Did
@@ -108,6 +109,7 @@ class VerifiedIdentity:
     handle: Handle | None
     handles: tuple[Handle, ...]
     evidence: IdentityEvidence
+    servers: frozenset[str]
 
     def of_handle(self, handle: Handle, resolved_by: str | None) -> VerifiedIdentity:
         """The same account, known by a handle that was resolved to its DID.
@@ -126,12 +128,6 @@ class VerifiedIdentity:
             )
         evidence = replace(self.evidence, handle=handle, resolved_by=resolved_by)
         return replace(self, handle=handle, evidence=evidence)
-
-    @property
-    def servers(self) -> frozenset[str]:
-        """The URLs of the servers that the account is at or, as far as its log says, was at."""
-        log = () if self.evidence.audit_log is None else verify_audit_log(self.did, self.evidence.audit_log).history
-        return frozenset([self.pds, *((operation.pds or "").rstrip("/") for operation in log)])
 
     @property
     def links(self) -> list[Link]:
@@ -245,14 +241,19 @@ def verify_identity(evidence: IdentityEvidence) -> VerifiedIdentity:
         SignatureError: the PLC log holds an operation that nobody entitled to has signed.
     """
     document = DidDocument.parse(evidence.document, evidence.did)
-    if signed := _signed_state(evidence):
+    log = _signed_log(evidence)
+    if log:
+        signed = log[-1]
         _check_log(
             evidence.did,
             ("signing key", "key", signed.signing_key, document.signing_key.did_key),
             ("names", "did", list(signed.also_known_as), list(document.also_known_as)),
             ("server", "did", (signed.pds or "").rstrip("/"), document.pds),
         )
-    found = VerifiedIdentity(evidence.did, document.signing_key, document.pds, None, document.handles, evidence)
+    servers = frozenset([document.pds, *((operation.pds or "").rstrip("/") for operation in log)])
+    found = VerifiedIdentity(
+        evidence.did, document.signing_key, document.pds, None, document.handles, evidence, servers
+    )
     return found if evidence.handle is None else found.of_handle(evidence.handle, evidence.resolved_by)
 
 
@@ -265,7 +266,8 @@ def verify_labeler(evidence: IdentityEvidence) -> VerifiedLabeler:
     """
     document = DidDocument.parse(evidence.document, evidence.did)
     found = VerifiedLabeler(evidence.did, document.label_key, document.labeler)
-    if signed := _signed_state(evidence):
+    if log := _signed_log(evidence):
+        signed = log[-1]
         _check_log(
             evidence.did,
             ("key for labels", "key", signed.label_key, found.key.did_key),
@@ -299,17 +301,17 @@ def verify_record(evidence: Evidence, uri: AtUri) -> VerifiedRecord:
     return VerifiedRecord(place, proven.cid, proven.value, proven.commit, proven.commit_cid, identity, kept)
 
 
-def _signed_state(evidence: IdentityEvidence) -> PlcOperation | None:
-    """The state that the account's own signed log makes; `None` for `did:web`, whose document stands for itself.
+def _signed_log(evidence: IdentityEvidence) -> tuple[PlcOperation, ...]:
+    """The operations that the account itself signed, the last is in force; none for `did:web`, whose document stands for itself.
 
     The log is kept with the evidence, so evidence outlives a rotation of keys that came after it.
     """
     if evidence.did.method != "plc":
-        return None
-    signed = verify_audit_log(evidence.did, evidence.audit_log).current
-    if signed.tombstoned:
+        return ()
+    signed = verify_audit_log(evidence.did, evidence.audit_log)
+    if signed.current.tombstoned:
         raise IdentityError("the identity was tombstoned", step="did", uri=evidence.did)
-    return signed
+    return signed.history
 
 
 def _check_log(did: Did, *parts: tuple[str, str, Any, Any]) -> None:
