@@ -559,6 +559,32 @@ def test_a_record_is_indexed_now_by_whoever_fetches_it(tmp_path: Path) -> None:
         assert asker.send("POST", path, b" " * 70_000, **as_json).status == 413
 
 
+@pytest.mark.parametrize(
+    ("did", "endpoint"),
+    [
+        ("did:web:appview.example.org", "https://appview.example.org"),
+        ("did:web:appview.example.org%3A8443", "https://appview.example.org:8443"),
+        ("", None),
+        ("did:web:example.org:a", ""),
+        ("did:plc:ewvi7nxzyoun6zhxrhs64oiz", ""),
+    ],
+)
+def test_a_service_whose_did_is_that_of_its_host_has_the_document_of_it(
+    tmp_path: Path, did: str, endpoint: str | None
+) -> None:
+    with answering(tmp_path / "a.db", did=did) as (_, asker):
+        said = asker.send("GET", "/.well-known/did.json")
+        if endpoint == "":
+            assert said.status == 404
+            return
+        document = said.json
+        assert document["id"] == asker.get("describeService").json["did"]
+        (service,) = document["service"]
+        assert service["type"] == "AtdataAppView"
+        assert service["id"] == "#atdata_appview"
+        assert service["serviceEndpoint"] == (endpoint or asker.url)
+
+
 def test_reading_writes_nothing(tmp_path: Path) -> None:
     where = tmp_path / "a.db"
     with answering(where) as (replica, asker):

@@ -90,7 +90,7 @@ def check_scheme(url: str, allow_loopback: bool) -> None:
     if parts.scheme == "https":
         return
     host = parts.hostname or ""
-    if not (allow_loopback and (host == "localhost" or host.endswith(".localhost") or _is_loopback_literal(host))):
+    if not (allow_loopback and is_loopback_host(host)):
         raise AddressError("an untrusted address is not https", uri=url[:200], hint=_WAY_OUT)
 
 
@@ -131,7 +131,10 @@ def to_dial(host: str, allow_loopback: bool | None) -> Iterator[Address]:
         yield address
 
 
-def _is_loopback_literal(host: str) -> bool:
+def is_loopback_host(host: str) -> bool:
+    """True if a host of an address is this machine, by its name or as an IP address."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
     try:
         return is_loopback(ipaddress.ip_address(host))
     except ValueError:

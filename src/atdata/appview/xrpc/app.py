@@ -17,6 +17,7 @@ from starlette.routing import Route, WebSocketRoute
 
 from atdata.appview.operator import ingest_status
 from atdata.appview.xrpc.changes import ChangeStream
+from atdata.appview.xrpc.describing import did_document
 from atdata.appview.xrpc.failures import QueryFailure, query_pairs, requested
 from atdata.appview.xrpc.health import ServiceHealth
 from atdata.appview.xrpc.lexicons import NAMESPACE, description, method_lexicons
@@ -56,6 +57,7 @@ class XrpcEndpoints:
             Route(f"/xrpc/{NAMESPACE}.indexNow", self._index_now, methods=["POST"]),
             Route("/xrpc/{nsid}", self._query, methods=["GET"]),
             Route("/openapi.json", self._describe),
+            Route("/.well-known/did.json", self._identify),
             Route("/health", self._health),
             Route("/ready", self._ready),
             Route("/metrics", self._show_metrics),
@@ -116,6 +118,12 @@ class XrpcEndpoints:
 
     def _describe(self, request: Request) -> Response:
         return _tagged(request, description(), {})
+
+    def _identify(self, request: Request) -> Response:
+        document = did_document(self._service.did)
+        if document is None:
+            raise HTTPException(404)
+        return _tagged(request, document, {})
 
     # --- for those who watch
 

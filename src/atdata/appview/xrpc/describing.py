@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import unquote
 
 from atdata.appview.xrpc.asking import AskedQuery
 from atdata.records.nsids import ENTRY, LABEL, LENS, LENS_VERIFICATION, SCHEMA
 from atdata.replica.statements import Statements
 from atdata.replica.tables import COLLECTIONS, SHOWN
+from atdata.transport.guard import is_loopback_host, split_url
 
 _KINDS = {"entries": ENTRY, "schemas": SCHEMA, "lenses": LENS, "labels": LABEL, "verifications": LENS_VERIFICATION}
 _READABLE = (
@@ -50,3 +52,17 @@ class RecordCount:
         """The service: its DID, the collections that it keeps, how many records it shows."""
         count = self.of(asked.reading.sql)
         return {"did": asked.service, "availableCollections": list(COLLECTIONS), "recordCount": count}
+
+
+def did_document(did: str) -> dict[str, Any] | None:
+    """The DID document of a service whose DID is the did:web of a host; `None` of another, which has one elsewhere.
+
+    It names the service `#atdata_appview`, so that a PDS may pass questions on to it (the header `atproto-proxy`).
+    https://w3c-ccg.github.io/did-method-web/
+    """
+    host = unquote(did.removeprefix("did:web:"))
+    if not did.startswith("did:web:") or ":" in did.removeprefix("did:web:"):
+        return None
+    scheme = "http" if is_loopback_host(split_url(f"//{host}").hostname or "") else "https"
+    service = {"id": "#atdata_appview", "type": "AtdataAppView", "serviceEndpoint": f"{scheme}://{host}"}
+    return {"@context": ["https://www.w3.org/ns/did/v1"], "id": did, "service": [service]}
