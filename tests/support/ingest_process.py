@@ -11,7 +11,7 @@ from atdata.appview.ingest import Ingester, IngestPace
 from atdata.settings import Settings
 from support.ingesting import replica_at
 
-PACE = IngestPace(workers=4, lease_seconds=0.4, sweep_seconds=0.2, retry_seconds=0.05)
+PACE = IngestPace(workers=4, lease_seconds=0.4, sweep_seconds=1.0, retry_seconds=0.05)
 
 
 def main(database: str, directory: str, resolvers: str, *upstreams: str) -> None:
