@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -90,7 +91,8 @@ class HttpServer:
         self.requests: list[str] = []
         self._server = _Listener(("127.0.0.1", port), _handler_of(self))
         self.url = f"http://localhost:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._ended = False
 
     def answer(self, request: Request) -> Answer:
         """The answer to a request."""
@@ -111,10 +113,18 @@ class HttpServer:
 
     def stop(self) -> None:
         """End all connections and give the port back."""
-        self._server.shutdown()
+        self._ended = True
+        with suppress(OSError):
+            socket.create_connection(("127.0.0.1", self._server.server_port)).close()  # it waits for one
+        self._thread.join()
         self._server.close_all()
         self._server.server_close()
-        self._thread.join()
+
+    def _serve(self) -> None:
+        while (
+            not self._ended
+        ):  # nothing looks every few milliseconds whether it is the end: many of these run at a time
+            self._server.handle_request()
 
     def __enter__(self) -> Self:
         return self.start()
