@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
 
 from atdata.appview import operator
+from atdata.appview.ingest.accounts import decide, hear
 from atdata.atproto.events import AccountEvent, IdentityEvent
 from atdata.atproto.syntax import AtUri, Did, Handle
 from atdata.errors import NotFoundError
-from atdata.replica import KeptIdentity, Replica
+from atdata.replica import KeptIdentity, Replica, Writing
 from atdata.replica.pages import page_of
 from atdata.testing import Devnet
 from atdata.testing.http import Answer, Request
 from support.histories import ENTRY, FOREIGN, entry, named, shown, stored
-from support.ingesting import Writer, asked, ingesting, reasons, until, until_begun, until_heard, until_shown
+from support.ingesting import (
+    Writer,
+    asked,
+    ingesting,
+    reasons,
+    replica_at,
+    until,
+    until_begun,
+    until_heard,
+    until_shown,
+)
 from support.networks import fresh_handle
 from support.upstreams import TestedUpstream
 
@@ -147,6 +159,27 @@ def test_an_upstream_that_lifts_what_it_took_down_is_asked_where_its_word_was_lo
         writer.upstream.emit(IdentityEvent(0, "did:web:another.test"))
         until(lambda: ingester.counted["comparisons"] > compared and not operator.status(replica).behind)
         assert shown(replica) == (writer.shown(A) if says == "active" else {})
+
+
+def test_an_account_that_names_an_upstream_as_its_server_does_not_lift_what_that_took_down(
+    replica: Replica, net: Devnet, writer: Writer
+) -> None:
+    """Whatever an account writes in its log: a relay has never hosted it."""
+    with ingesting(replica, net, writer.upstream.url) as ingester:
+        begun(replica, writer)
+        said = {"did": writer.did, "active": False, "status": "takendown"}
+        writer.upstream.statuses = lambda did: said
+        say(writer, False, "takendown")
+        until_shown(replica, {})
+        home = net.pdses[0].url
+        net.pdses[0].url = "http" + writer.upstream.url.removeprefix("ws")
+        net.pdses[0].rename(writer.did, str(writer.held.handle))
+        net.pdses[0].url = home
+        net.pdses[0].rename(writer.did, str(writer.held.handle))
+        compared = ingester.counted["comparisons"]
+        writer.upstream.emit(IdentityEvent(0, writer.did))
+        until(lambda: ingester.counted["comparisons"] > compared and not operator.status(replica).behind)
+        assert shown(replica) == {}
 
 
 def test_an_upstream_that_says_something_while_it_is_asked_is_believed_that(
@@ -371,6 +404,7 @@ def test_of_an_account_that_is_blocked_nothing_is_kept(replica: Replica, net: De
         begun(replica, writer)
         operator.takedown(replica, writer.did, "no", "block")
         assert (stored(replica), shown(replica)) == ({}, {})
+        assert replica.read(lambda reading: KeptIdentity.of_account(reading, writer.did)) is None, "nor who it is"
         paths = asked(net)
         writer.tell({B: entry("b")})
         writer.upstream.emit(IdentityEvent(0, writer.did))
@@ -445,3 +479,44 @@ def test_an_account_is_followed_once_it_is_added(replica: Replica, net: Devnet, 
         writer.tell({A: None})
         until_shown(replica, {})
         assert ingester.counted["broken chains"] == 0
+
+
+def test_a_decision_stands_whatever_is_heard_while_it_is_written(replica: Replica, database: str) -> None:
+    other, decided, heard = replica_at(database), threading.Event(), threading.Event()
+    did = Did("did:web:a.test")
+
+    def begin(writing: Writing) -> None:
+        writing.head(did)
+        writing.sql.run("INSERT INTO ingest_upstreams (url) VALUES ('ws://a.test')")
+
+    def decide_slowly(writing: Writing) -> None:
+        decide(writing, did, "takedown", "spam", 1)
+        decided.set()
+        heard.wait(0.5)  # that it was heard waits for this, where it has to
+
+    replica.write(begin)
+    thread = threading.Thread(target=lambda: replica.write(decide_slowly))
+    thread.start()
+    decided.wait(60)
+    other.write(lambda writing: hear(writing, 1, AccountEvent(7, did, True, None), 2) and None)
+    heard.set()
+    thread.join()
+    other.close()
+    assert status_of(replica, did) == "takendown"
+
+
+def test_who_was_marked_first_has_the_first_turn(replica: Replica) -> None:
+    first, second = Did("did:web:a.test"), Did("did:web:b.test")
+
+    def due() -> list[Did]:
+        return [mark.did for mark in replica.read(lambda reading: reading.behind(2**62, 9))]
+
+    def again(writing: Writing) -> None:
+        assert writing.caught_up(first, 1)
+        writing.mark_behind(first, "it has written once more")
+
+    for did in (first, second):
+        replica.write(lambda writing, it=did: writing.mark_behind(it, "it has written"))
+    assert due() == [first, second]
+    replica.write(again)
+    assert due() == [second, first]

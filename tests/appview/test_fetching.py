@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
+from atdata.appview import operator
 from atdata.appview.opening import open_appview
 from atdata.appview.xrpc.fetching import MarkingFetcher
 from atdata.atproto.syntax import Did
-from atdata.errors import NetworkError
-from support.appviews import ALICE, ENTRY, Author, entry
+from atdata.errors import NetworkError, NotFoundError
+from atdata.replica import Replica
+from atdata.testing import Devnet
+from support.appviews import ALICE, ENTRY, NAMESPACE, Asker, Author, answering, at, entry
+from support.ingesting import Writer, ingesting, until_begun
 
 
 def test_no_more_accounts_are_taken_than_may_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("atdata.replica.writing.WAITING", 3)
+    monkeypatch.setattr("atdata.replica.writing.WAITING", 30)
     replica = open_appview(tmp_path / "a.db")
     try:
         Author(replica).write({f"{ENTRY}/a": entry("a")})
@@ -31,3 +38,51 @@ def test_no_more_accounts_are_taken_than_may_wait(tmp_path: Path, monkeypatch: p
         assert len(found) == 4
     finally:
         replica.close()
+
+
+def test_of_an_account_that_has_nothing_of_ours_nothing_is_kept(replica: Replica, net: Devnet, writer: Writer) -> None:
+    fetcher = MarkingFetcher(replica)
+    with ingesting(replica, net, writer.upstream.url):
+        until_begun(replica)
+        for did in (writer.did, Did("did:web:invented.test")):
+            with pytest.raises((NotFoundError, NetworkError)):
+                fetcher.fetch(did)
+        assert operator.status(replica).accounts == {}
+        operator.add(replica, writer.did)
+        fetcher.fetch(writer.did)
+        assert operator.status(replica).accounts == {"active": 1}, "an operator's choice is another matter"
+
+
+class _Slow:
+    def __init__(self) -> None:
+        self.asked, self.go = list[Did](), threading.Event()
+
+    def fetch(self, did: Did) -> None:
+        self.asked.append(did)
+        self.go.wait(60)
+
+
+def test_questions_are_answered_while_many_records_are_fetched(tmp_path: Path) -> None:
+    slow = _Slow()
+    with answering(tmp_path / "a.db", fetcher=slow) as (replica, asker):
+        Author(replica).write({f"{ENTRY}/a": entry("a")})
+        body = json.dumps({"uri": at(f"{ENTRY}/a")}).encode()
+
+        def ask() -> None:
+            Asker(asker.url).send("POST", f"/xrpc/{NAMESPACE}.indexNow", body, Content_Type="application/json")
+
+        threads = [threading.Thread(target=ask) for _ in range(60)]
+        for thread in threads:
+            thread.start()
+        until = time.monotonic() + 60
+        while len(slow.asked) < 16:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        for _ in range(3):
+            assert asker.send("GET", "/health").status == 200
+            assert asker.get("listEntries").status == 200
+        assert len(slow.asked) == 16
+        slow.go.set()
+        for thread in threads:
+            thread.join()
+        assert len(slow.asked) == 60

@@ -17,9 +17,10 @@ from atdata.appview import operator
 from atdata.appview.ingest import Ingester
 from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
+from atdata.atproto.firehose import encode_frame
 from atdata.atproto.plc import build_tombstone, sign_operation
 from atdata.atproto.repo.car import read_car, write_car
-from atdata.atproto.syntax import Did
+from atdata.atproto.syntax import Did, Tid
 from atdata.replica import Replica
 from atdata.replica.changes import log_bounds
 from atdata.testing import Devnet, firehose_lies
@@ -118,6 +119,52 @@ def test_a_list_without_end_fills_nothing(
         writer.tell({A: entry("a")})
         until(lambda: shown(replica) == writer.shown(A))
     assert most <= 60
+
+
+def test_another_upstream_has_its_turn_beside_a_list_without_end(
+    replica: Replica, net: Devnet, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("atdata.appview.ingest.listing.PAGES_AT_ONCE", 3)
+    writer.upstream.lists = dict
+    writer.upstream.answered = lambda status, body: (200, b'{"repos": [{"did": "did:web:a.test"}], "cursor": "x"}')
+    net.host(writer.did).write(writer.did, {A: entry("a")})
+    direct = ["ws" + server.url.removeprefix("http") for server in net.pds_servers]
+    with ingesting(replica, net, writer.upstream.url, *direct):
+        until(lambda: writer.shown(A).items() <= shown(replica).items())
+        assert len(writer.upstream.asked) >= 3
+
+
+@pytest.mark.parametrize("what", ["malformed", "of the future"])
+def test_frames_that_cannot_be_taken_fill_nothing(
+    replica: Replica, net: Devnet, writer: Writer, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setattr("atdata.replica.writing.WAITING", 20)
+    monkeypatch.setattr("atdata.appview.ingest.applier.BATCH", 10)
+    went_on = threading.Event()
+
+    def hang(request: Request, answer: Answer) -> Answer:
+        if answer.status == 404:
+            went_on.wait(60)
+        return answer
+
+    net.tell(hang)
+    event = writer.write({A: entry("a")})
+    later = replace(event, rev=Tid.from_microseconds(time.time_ns() // 1000 + 10**11))
+    with ingesting(replica, net, writer.upstream.url) as ingester:
+        until_begun(replica)
+        for number in range(100):
+            did = Did(f"did:plc:{number:024d}".translate(str.maketrans("0189", "abcd")))
+            if what == "malformed":
+                writer.upstream.number += 1
+                frame = encode_frame(replace(event, did=did, seq=writer.upstream.number))
+                writer.upstream.send(frame.replace(b"crev", b"crew", 1), writer.upstream.number)
+            else:
+                writer.upstream.emit(replace(later, did=did))
+        until_heard(replica, writer.upstream)
+        assert sum(operator.status(replica).accounts.values()) <= 40
+        assert ingester.counted["let go"] >= 60
+        went_on.set()
+    net.tell(None)
 
 
 def test_a_stream_of_whom_nobody_knows_fills_nothing(

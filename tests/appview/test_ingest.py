@@ -37,6 +37,7 @@ from support.ingesting import (
     until_heard,
     until_shown,
 )
+from support.upstreams import TestedUpstream
 
 A, B, C = f"{ENTRY}/a", f"{ENTRY}/b", f"{ENTRY}/c"
 
@@ -193,6 +194,23 @@ def test_an_update_that_leaves_its_operations_out_is_found_all_the_same(
         until_shown(replica, writer.shown(A, B))
         writer.upstream.emit(replace(writer.write({A: entry("z"), B: None}), operations=()))
         until_shown(replica, writer.shown(A))
+
+
+def test_a_silent_upstream_is_seen_to_be_silent(replica: Replica, net: Devnet, writer: Writer) -> None:
+    with TestedUpstream() as other, ingesting(replica, net, writer.upstream.url, other.url):
+        until_begun(replica)
+        other.emit(IdentityEvent(0, "did:web:another.test"))
+        until_heard(replica, other)
+
+        def heard() -> dict[str, int]:
+            return {each.url: each.event_at for each in operator.status(replica).upstreams}
+
+        until(lambda: heard()[other.url])
+        before = heard()
+        writer.tell({A: entry("a")})
+        until_shown(replica, writer.shown(A))
+        until(lambda: heard()[writer.upstream.url] > before[writer.upstream.url])
+        assert heard()[other.url] == before[other.url]
 
 
 def test_what_was_sent_before_or_twice_changes_nothing(replica: Replica, net: Devnet, writer: Writer) -> None:

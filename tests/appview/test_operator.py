@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Callable
+
 import pytest
 
 from atdata.appview import operator
+from atdata.appview.opening import open_appview
+from atdata.atproto.fetch import fetch_update
 from atdata.atproto.syntax import AtUri
 from atdata.errors import NotFoundError, ProofError
-from atdata.replica import Replica
+from atdata.replica import Moved, Replica, ReplicaCopy, Writing
 from atdata.replica.tables import COLLECTIONS
+from atdata.search import Question, search
 from atdata.testing import Devnet
 from atdata.testing.http import Answer, Request
 from support.histories import ENTRY, FOREIGN, OLD, entry, shown, stored
@@ -173,3 +180,34 @@ def test_the_state_of_ingest_is_said(replica: Replica, net: Devnet, writer: Writ
     assert (status.accounts, status.behind, status.failing, status.records) == ({"active": 1}, 0, 0, 2)
     assert (status.changes, status.search_pending, status.bytes > 10_000) == (2, 0, True)
     assert stored(replica) == writer.shown(A, B)
+
+
+def test_a_record_that_is_taken_down_while_it_is_written_is_not_found(database: str, net: Devnet) -> None:
+    account = net.create_account(fresh_handle())
+    net.host(account.did).write(account.did, {A: entry("zebra")})
+    replica, other, written = open_appview(database), open_appview(database), threading.Event()
+    reader = net.client().reader
+    identity = reader.identity(account.did)
+
+    def write(work: Callable[[Writing], Moved]) -> Moved:
+        def slowly(writing: Writing) -> Moved:
+            moved = work(writing)
+            if not moved.missing:
+                written.set()
+                time.sleep(0.5)  # the rest of a batch
+            return moved
+
+        return replica.write(slowly)
+
+    copy = ReplicaCopy(replica, identity.did, write=write)
+    thread = threading.Thread(target=lambda: reader.transport.run(fetch_update(identity, copy)))
+    thread.start()
+    written.wait(60)
+    uri = AtUri(f"at://{account.did}/{A}")
+    operator.takedown(other, uri, "a court order")
+    thread.join()
+    assert replica.read(lambda reading: reading.get(uri)) is None
+    answer = replica.read(lambda reading: search(reading.sql, Question.parse("zebra")))
+    assert (answer.hits, answer.total) == ((), 0)
+    replica.close()
+    other.close()

@@ -70,11 +70,13 @@ MUTANTS = [
         "does_not_hold",
     ),
     Mutant("batch", "elif row.behind is not None:", "elif False:", "held_against"),
-    Mutant("batch", 'self._mark(event.did, "blocks are missing")', "pass", "does_not_hold"),
-    Mutant("batch", 'self._mark(event.did, "its key has changed")', "pass", "held_against"),
-    Mutant("batch", 'self._mark(event.did, "more was written meanwhile")', "pass", "held_against"),
-    Mutant("batch", 'self._mark(read.did, "an event could not be taken")', "pass", "does_not_hold"),
-    Mutant("batch", 'self._mark(event.did, "its server says that it is to be compared")', "pass", "without_history"),
+    Mutant("batch", 'self._mark(read, event.did, "blocks are missing")', "pass", "does_not_hold"),
+    Mutant("batch", 'self._mark(read, event.did, "its key has changed")', "pass", "held_against"),
+    Mutant("batch", 'self._mark(read, event.did, "more was written meanwhile")', "pass", "held_against"),
+    Mutant("batch", 'self._mark(read, read.did, "an event could not be taken")', "pass", "does_not_hold"),
+    Mutant(
+        "batch", 'self._mark(read, event.did, "its server says that it is to be compared")', "pass", "without_history"
+    ),
     Mutant("batch", "if row is None or not row.is_past(event.rev, None):", "if True:", "without_history"),
     Mutant(
         "batch",
@@ -131,7 +133,7 @@ MUTANTS = [
         "purged_once",
     ),
     Mutant("accounts", 'return "takendown"\n', 'return "active"\n', "operator_decides"),
-    Mutant("accounts", "if writing.head(did).status != status:", "if False:", "not_active"),
+    Mutant("accounts", "if head.status != status:", "if False:", "not_active"),
     Mutant(
         "accounts", "did = ? AND upstream = ? AND seq = ?", "did = ? AND upstream = ? AND seq <> ?", "while_it_is_asked"
     ),
@@ -146,15 +148,20 @@ MUTANTS = [
     Mutant(
         "reconciling", "good_until if writing.is_marked(mark.did, mark.marks) else 0", "good_until", "meanwhile_doubts"
     ),
-    Mutant("reconciling", "writing.purge(mark.did, moment)", "pass", "nothing_is_kept"),
+    Mutant("reconciling", "forget_blocked(writing, mark.did, moment)", "pass", "nothing_is_kept"),
     Mutant("reconciling", "if did == identity.did:", "if True:", "leads_to_another"),
-    Mutant("reconciling", "if head.head is None and mark.tries >= GIVEN_UP:", "if False:", "is_forgotten"),
+    Mutant(
+        "reconciling",
+        "if head.head is None and (mark.tries >= GIVEN_UP or mark.reason == ASKED):",
+        "if False:",
+        "is_forgotten",
+    ),
     Mutant("reconciling", "and head.rev == hosted.rev:", "and True:", "gap_makes"),
     Mutant("reconciling", "self._followed.add(did)", "pass", "once_it_is_added"),
     Mutant("reconciling", "if proven.commit.rev > latest:", "if False:", "of_the_future"),
     Mutant("listing", "if cursor is None and collection:", "if False:", "relay_lists"),
     Mutant("listing", "if not with_all or self._has_ours(upstream, did):", "if True:", "one_by_one"),
-    Mutant("reconciling", "and mark.reason in HINTS and", "and False and", "turns_out_to_have_nothing"),
+    Mutant("reconciling", "and is_first and mark.reason != ADDED and", "and False and", "turns_out_to_have_nothing"),
     Mutant("reconciling", "if error.what != TOMBSTONED:", "if True:", "identity_that_was_ended"),
     Mutant("reconciling", "writing.sql.run(gone, writing.head(mark.did).account)", "pass", "identity_that_was_ended"),
     Mutant("ingester", "self._prune(stopping)", "pass", "old_changes_go"),

@@ -254,11 +254,34 @@ def test_what_is_kept_is_bounded(net: Devnet, tmp_path: Path, monkeypatch: pytes
         scene = Scene(replica, asker, net, net.create_labeler())
         for number in range(4):
             scene.labeler.label(URI, f"v{number}")
-        assert "more of an address" in scene.read()
-        assert scene.shown() == {}
+        assert scene.read() == ""
+        assert scene.shown() == {"v1": "all", "v2": "all", "v3": "all"}, "the last are kept"
         monkeypatch.setattr(labels, "MAX_LABELERS", 1)
         with pytest.raises(LimitError):
             operator.follow_labeler(replica, BOB, "x")
+
+
+def test_an_address_of_which_a_labeler_changes_its_mind_again_and_again_stops_nobody(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(labels, "MAX_OF_ONE", 5)
+    for _ in range(6):
+        scene.labeler.label(URI, "spam")
+        assert scene.read() == ""
+        assert scene.shown() == {"spam": "all"}
+        scene.labeler.negate(URI, "spam")
+        assert scene.read() == ""
+        assert scene.shown() == {}
+    for _ in range(6):
+        scene.labeler.label(URI, "old", scene.cid())
+        scene.author.write({f"{ENTRY}/a": entry("one", description=str(time.monotonic_ns()))})
+    scene.labeler.label(URI, "spam")
+    scene.labeler.label(OTHER, "malware")
+    assert scene.read() == ""
+    assert scene.shown(OTHER) == {"malware": "all"}
+    assert scene.shown()["spam"] == "all"
+    count = scene.replica.read(lambda reading: reading.sql.first("SELECT count(*) FROM trust_labels"))[0]
+    assert count <= 6
 
 
 @pytest.mark.parametrize(

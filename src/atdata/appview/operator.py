@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from atdata.appview.ingest.accounts import Decision, decide
+from atdata.appview.ingest.accounts import ADDED, Decision, decide
 from atdata.appview.ingest.rejected import Rejected
 from atdata.appview.ingest.upstream import upstream_url
 from atdata.atproto.syntax import AtUri, Did
@@ -99,15 +99,15 @@ class OperatorDecision:
     why: str
 
 
-_AT_ONCE = "UPDATE replica_accounts SET tries = 0, next_try = 0 WHERE did = ?"
+_AT_ONCE = "UPDATE replica_accounts SET tries = 0, next_try = 0, behind = ? WHERE did = ?"
 
 
 def add(replica: Replica, did: Did) -> None:
     """Follow an account."""
 
     def work(writing: Writing) -> None:
-        writing.mark_behind(did, "it was added")
-        writing.sql.run(_AT_ONCE, did)
+        writing.mark_behind(did, ADDED)
+        writing.sql.run(_AT_ONCE, ADDED, did)
 
     replica.write(work)
 
@@ -123,8 +123,8 @@ def reindex(replica: Replica, did: Did) -> None:
         _check_followed(writing.sql, did)
         forget_damaged(writing, did)
         writing.sql.run("UPDATE replica_accounts SET root = NULL WHERE did = ?", did)
-        doubt_identity(writing, did, "it is to be fetched anew")
-        writing.sql.run(_AT_ONCE, did)
+        doubt_identity(writing, did, why := "it is to be fetched anew")
+        writing.sql.run(_AT_ONCE, why, did)
 
     replica.write(work)
 

@@ -91,6 +91,12 @@ def fetch_status(server: str, did: Did) -> Steps[HostedAccount]:
     raise NetworkError("a server's answer has a malformed revision", uri=answer.url)
 
 
+def is_host(server: str) -> Steps[bool]:
+    """True if a server says that it hosts accounts, as a PDS does and a relay does not (`com.atproto.server.describeServer`)."""
+    answer: Response = yield Get(f"{server}/xrpc/com.atproto.server.describeServer", accept=ACCEPTED)
+    return answer.status == 200 and isinstance(json_object(answer).get("did"), str)
+
+
 class RepositoryCopy(Protocol):
     """A copy of parts of a repository, which is brought from one commit to another."""
 

@@ -16,6 +16,7 @@ def hide_record(writing: Writing, did: Did, key: str, why: str, now: int) -> Non
         why: in words.
         now: in microseconds since 1970.
     """
+    writing.head(did)  # locked: a record that somebody is writing is there afterwards
     writing.sql.run("DELETE FROM replica_hidden WHERE did = ? AND key = ?", did, key.encode())
     insert = "INSERT INTO replica_hidden (did, key, since, why) VALUES (?, ?, ?, ?)"
     writing.sql.run(insert, did, key.encode(), now, why.encode("utf-8", "replace"))
@@ -24,6 +25,7 @@ def hide_record(writing: Writing, did: Did, key: str, why: str, now: int) -> Non
 
 def show_record(writing: Writing, did: Did, key: str, now: int) -> bool:
     """Show a record again; `False` where it was not hidden."""
+    writing.head(did)
     gone = "DELETE FROM replica_hidden WHERE did = ? AND key = ?"
     if not writing.sql.run(gone, did, key.encode()).rowcount:
         return False

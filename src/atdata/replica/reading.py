@@ -221,10 +221,10 @@ def records_where(sql: Statements, where: str, *values: object, most: int | None
 
 
 def numbered(sql: Statements, numbers: Sequence[int]) -> list[StoredRecord]:
-    """The records of some numbers, in their order."""
+    """The records of some numbers, in their order, as far as they are shown."""
     if not numbers:
         return []
-    found = records_where(sql, f"WHERE r.id IN ({', '.join('?' * len(numbers))})", *numbers)
+    found = records_where(sql, f"WHERE {SHOWN} AND r.id IN ({', '.join('?' * len(numbers))})", *numbers)
     by_number = {record.number: record for record in found}
     return [by_number[number] for number in numbers if number in by_number]
 

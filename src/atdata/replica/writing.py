@@ -20,7 +20,7 @@ from atdata.atproto.syntax import Did, Tid
 from atdata.errors import LimitError, RollbackError
 from atdata.replica.blocks import KnownBlocks
 from atdata.replica.columns import RecordColumns, columns_of
-from atdata.replica.statements import Statements
+from atdata.replica.statements import Statements, now
 from atdata.replica.tables import PREFIXES
 
 Status = Literal["active", "deactivated", "suspended", "takendown", "deleted"]
@@ -28,6 +28,9 @@ Status = Literal["active", "deactivated", "suspended", "takendown", "deleted"]
 
 WAITING = 5_000
 """Accounts that wait to be looked at for the first time: no more are taken, whoever speaks of them."""
+
+ASKED = "it was asked for"
+"""The reason for which an account is marked that a stranger has asked for."""
 
 _LOG = "INSERT INTO replica_changes (moment, action, account, key, record, cid) VALUES (?, ?, ?, ?, ?, ?)"
 
@@ -209,7 +212,7 @@ class Writing:
         self.sql.run_each(_LOG, rows)
 
     def mark_behind(self, did: Did, reason: str, by: int | None = None) -> None:
-        """Note that a repository must be compared with its own server; the reason that was first given stays.
+        """Note that a repository must be compared with its own server; the reason that was first given stays, unless it was `ASKED`.
 
         Args:
             did: whose.
@@ -217,8 +220,9 @@ class Writing:
             by: the moment at which it is tried again at the latest, however often that failed before.
         """
         account = self.head(did).account
-        update = "UPDATE replica_accounts SET behind = COALESCE(behind, ?), marks = marks + 1 WHERE id = ?"
-        self.sql.run(update, reason, account)
+        update = """UPDATE replica_accounts SET behind = COALESCE(NULLIF(behind, ?), ?), marks = marks + 1,
+            next_try = CASE WHEN behind IS NULL THEN ? ELSE next_try END WHERE id = ?"""
+        self.sql.run(update, ASKED, reason, now(), account)  # who was marked first has the first turn
         if by is not None:
             self.sql.run("UPDATE replica_accounts SET next_try = ? WHERE id = ? AND next_try > ?", by, account, by)
 
@@ -327,10 +331,17 @@ class Writing:
         return tuple(changes)
 
 
-def many_wait(sql: Statements) -> bool:
-    """True if so many accounts wait to be looked at for the first time that no more are taken: nobody fills the database."""
-    found = "SELECT 1 FROM replica_accounts WHERE behind IS NOT NULL AND head IS NULL LIMIT 1 OFFSET ?"
-    return sql.first(found, WAITING - 1) is not None
+def many_wait(sql: Statements, *, asked: bool = False) -> bool:
+    """True if so many accounts wait to be looked at for the first time that no more are taken: nobody fills the database.
+
+    Args:
+        sql: in a transaction.
+        asked: whether only those count that strangers have asked for, of which a tenth is taken.
+    """
+    waiting = "SELECT 1 FROM replica_accounts WHERE behind IS NOT NULL AND head IS NULL"
+    if asked:
+        return sql.first(f"{waiting} AND behind = ? LIMIT 1 OFFSET ?", ASKED, WAITING // 10 - 1) is not None
+    return sql.first(f"{waiting} LIMIT 1 OFFSET ?", WAITING - 1) is not None
 
 
 def against_rows(sql: Statements, account: int, listed: Sequence[Operation]) -> tuple[Operation, ...]:

@@ -143,8 +143,7 @@ def labelers(sql: Statements) -> list[FollowedLabeler]:
 def keep(sql: Statements, labels: Sequence[SignedLabel], key: str, moment: int) -> int:
     """Keep labels of a labeler that is followed, each verified with a key; how many are new.
 
-    Raises:
-        LimitError: it says more of one address than is kept.
+    Of one address a bounded number is kept: the last that was said.
     """
     new = 0
     _alone(sql)
@@ -160,8 +159,27 @@ def keep(sql: Statements, labels: Sequence[SignedLabel], key: str, moment: int) 
             sql.run("INSERT INTO trust_relabelled (uri) VALUES (?)", uri)
             count = "SELECT count(*) FROM trust_labels WHERE uri = ? AND labeler = ?"
             if sql.first(count, uri, label.src)[0] > MAX_OF_ONE:
-                raise LimitError("a labeler says more of an address than is kept", uri=label.uri, expected=MAX_OF_ONE)
+                _forget_some(sql, label.uri, label.src)
     return new
+
+
+def _forget_some(sql: Statements, uri: str, labeler: Did) -> None:
+    """Forget what counts no more of all that a labeler said of an address; and the oldest, if it is still too much.
+
+    A label or negation counts no more once there is a later one of the same value and version, and neither ends by itself.
+    Of the others those go first that are of a version of the record. So nothing goes that takes a label back which stays.
+    """
+    found = "SELECT id, signed, sig FROM trust_labels WHERE uri = ? AND labeler = ?"
+    rows = [(number, _parsed(signed, sig)) for number, signed, sig in sql.all(found, uri.encode(), labeler)]
+    last: dict[tuple[object, ...], datetime] = {}
+    for _, one in rows:
+        if one.exp is None:
+            word = (one.val, one.neg, one.cid)
+            last[word] = max(one.cts, last.get(word, one.cts))
+    gone = [(number,) for number, one in rows if one.exp is None and one.cts < last[one.val, one.neg, one.cid]]
+    rest = sorted((one.cid is None, one.cts, number) for number, one in rows if (number,) not in set(gone))
+    gone += [(number,) for *_, number in rest[: max(0, len(rest) - MAX_OF_ONE)]]
+    sql.run_each("DELETE FROM trust_labels WHERE id = ?", gone)
 
 
 def take_relabelled(sql: Statements, moment: int, limit: int) -> list[str]:
@@ -194,9 +212,13 @@ def labels_of(sql: Statements, subjects: Mapping[str, Cid | None], at: datetime)
         marks = ", ".join("?" * len(some))
         found = f"SELECT uri, signed, sig, verified_at, contents FROM trust_labels WHERE uri IN ({marks})"  # noqa: S608
         for uri, signed, sig, verified_at, contents in sql.all(found, *(uri.encode() for uri in some)):
-            label = SignedLabel.parse(to_json({**_members(signed), "sig": bytes(sig)}))
-            rows[bytes(uri).decode()].append((label, verified_at, contents))
+            rows[bytes(uri).decode()].append((_parsed(signed, sig), verified_at, contents))
     return {uri: list(_in_force(sql, uri, subjects[uri], said, at)) for uri, said in rows.items()}
+
+
+def _parsed(signed: bytes, sig: bytes) -> SignedLabel:
+    """A label as it was kept."""
+    return SignedLabel.parse(to_json({**_members(signed), "sig": bytes(sig)}))
 
 
 def _in_force(

@@ -21,6 +21,8 @@ from atdata.replica.writing import Status
 Decision: TypeAlias = Literal["takedown", "block"]
 """Decisions of an operator: hide what is kept of an account, or keep nothing of it."""
 
+ADDED = "it was added"
+"""The reason for which an account is marked that an operator added: it is kept, also while it has nothing of ours."""
 UNKNOWN = "nothing is known of it"
 """The reason for which an account is marked that somebody said has written, and of which nothing is known."""
 
@@ -66,18 +68,11 @@ class Hiding(NamedTuple):
     seq: int
 
 
-def hidings(reading: Reading, did: Did, hosts: Collection[str]) -> list[Hiding]:
-    """The upstreams that hide an account, and that never were its own server.
-
-    Args:
-        reading: a transaction.
-        did: the account.
-        hosts: the servers that it is, or ever was, at.
-    """
+def hidings(reading: Reading, did: Did) -> list[Hiding]:
+    """The statements by which upstreams hide an account."""
     found = """SELECT s.seq, u.id, u.url FROM ingest_statements s JOIN ingest_upstreams u ON u.id = s.upstream
         WHERE s.did = ? AND s.hides IS NOT NULL ORDER BY s.upstream"""
-    said = [Hiding(Upstream(number, url), seq) for seq, number, url in reading.sql.all(found, did)]
-    return [hiding for hiding in said if hiding.upstream.server not in hosts]
+    return [Hiding(Upstream(number, url), seq) for seq, number, url in reading.sql.all(found, did)]
 
 
 def lift(writing: Writing, did: Did, hiding: Hiding) -> None:
@@ -118,9 +113,15 @@ def decide(writing: Writing, did: Did, decision: Decision | None, why: str, mome
         insert = "INSERT INTO ingest_decisions (did, decision, since, why) VALUES (?, ?, ?, ?)"
         sql.run(insert, did, decision, moment, why.encode("utf-8", "replace"))
     if decision == "block":
-        writing.purge(did, moment)
+        forget_blocked(writing, did, moment)
     writing.mark_behind(did, "a decision was taken")  # also to forget what a comparison writes that has begun
     settle(writing, did, moment)
+
+
+def forget_blocked(writing: Writing, did: Did, moment: int) -> None:
+    """Forget all of an account of which nothing is to be kept: what it wrote, and who it is."""
+    writing.purge(did, moment)
+    writing.sql.run("DELETE FROM replica_identities WHERE account = ?", writing.head(did).account)
 
 
 def is_blocked(writing: Writing, did: Did) -> bool:
@@ -131,8 +132,9 @@ def is_blocked(writing: Writing, did: Did) -> bool:
 
 def settle(writing: Writing, did: Did, moment: int) -> None:
     """Show an account, or hide it, by all that is known."""
+    head = writing.head(did)  # locked before anything is read: somebody else may be deciding just now
     status = _settled(writing, did)
-    if writing.head(did).status != status:
+    if head.status != status:
         writing.set_status(did, status, moment)
 
 

@@ -127,6 +127,8 @@ class Applier:
             if too_large is not None:
                 batch.pass_over_large(too_large)
             for upstream, position in self._positions.items():
+                if position.written:
+                    continue  # nothing came from it
                 update = "UPDATE ingest_upstreams SET cursor = ?, event_at = ? WHERE id = ? AND rewinds = ?"
                 writing.sql.run(update, position.cursor, moment, upstream, position.rewinds)
             return batch

@@ -25,6 +25,7 @@ from atdata.atproto.syntax import Did, Tid
 from atdata.errors import ProofError
 from atdata.replica import Reading, Statements, Writing, doubt_identity, many_wait
 from atdata.replica.tables import COLLECTIONS
+from atdata.replica.writing import HeadRow
 
 NEWS = 10 * 1_000_000
 """Microseconds after news of an account in which it is compared again, however often that failed before."""
@@ -165,7 +166,7 @@ class Batch:
         if read.rejected is not None:
             self._reject(read.rejected)
             if read.did is not None:
-                self._mark(read.did, "an event could not be taken")
+                self._mark(read, read.did, "an event could not be taken")
             return
         match read.event:
             case CommitEvent() as event:
@@ -173,7 +174,7 @@ class Batch:
             case SyncEvent() as event:
                 row = AccountRow.find(self._sql, event.did)
                 if row is None or not row.is_past(event.rev, None):
-                    self._mark(event.did, "its server says that it is to be compared")
+                    self._mark(read, event.did, "its server says that it is to be compared")
             case IdentityEvent() as event:
                 if not is_blocked(self._writing, event.did):
                     doubt_identity(self._writing, event.did, "its identity may have changed", self._moment + NEWS)
@@ -200,15 +201,12 @@ class Batch:
         elif event.rev > horizon(self._moment):
             read.reject("#commit", f"its revision is of the future: {event.rev}")
             self.take(read)
-        elif row is None and self._is_full:
-            self.counted["let go"] += 1
-            list_again(self._sql, read.upstream, self._moment)
         elif row is None or row.root is None or row.key is None:
-            self._mark(event.did, UNKNOWN)
+            self._mark(read, event.did, UNKNOWN)
         elif row.behind is not None:
-            self._mark(event.did, "more was written meanwhile")
+            self._mark(read, event.did, "more was written meanwhile")
         elif read.proven is None or read.key != row.key:
-            self._mark(event.did, "its key has changed")
+            self._mark(read, event.did, "its key has changed")
         else:
             self._move(read, event, row, read.proven)
 
@@ -222,7 +220,7 @@ class Batch:
             self.take(read)
             return
         if moved.missing:
-            self._mark(event.did, "blocks are missing")
+            self._mark(read, event.did, "blocks are missing")
         self.counted["commits"] += not moved.missing and not moved.was_there
         self.counted["changes"] += len(moved.changes)
 
@@ -230,10 +228,13 @@ class Batch:
         if not hear(self._writing, read.upstream, event, self._moment):
             self.counted["past"] += 1
         elif not event.active or self._writing.head(event.did).status != "active":
-            self._mark(event.did, "its state is to be asked for")
+            self._mark(read, event.did, "its state is to be asked for")
 
-    def _mark(self, did: Did, reason: str) -> None:
-        if not is_blocked(self._writing, did):
+    def _mark(self, read: FrameRead, did: Did, reason: str) -> None:
+        if self._is_full and HeadRow.read(self._sql, did) is None:
+            self.counted["let go"] += 1
+            list_again(self._sql, read.upstream, self._moment)
+        elif not is_blocked(self._writing, did):
             self._writing.mark_behind(did, reason, self._moment + NEWS)
             self.marked.add(did)
             self.counted["marked"] += 1

@@ -113,17 +113,22 @@ class Doorbell:
         with WebSocket(url, max_message=MAX_MESSAGE, allow_loopback=None) as socket:
             if last is None or now() - last > KEPT:
                 self._lease.write(lambda writing: sweep(writing.sql, self._upstream.number, self._sweep_after))
-            written = last or 0
+            written, missed = last or 0, None
             while not stopping.is_set():
-                if self._replica.read(lambda reading: many_wait(reading.sql)):
-                    stopping.wait(1.0)  # what it says stays with it, and nobody else waits
-                    continue
+                is_full = self._replica.read(lambda reading: many_wait(reading.sql))
+                if missed is not None and not is_full:
+                    self._lease.write(partial(self._take, (), missed - 1 + EARLIER))
+                    return  # and it is asked once more for what it said from just then on: earlier ones had their turn
                 heard = list(self._heard(socket.receive(0.5)))
                 rings = [ring for ring in heard if _is_ours(ring) or ring.did in self._followed]
+                if is_full:  # those that are followed do not wait for those of whom nothing is known
+                    unknown = [ring.time_us for ring in rings if ring.did not in self._followed]
+                    missed = min([*unknown, *([] if missed is None else [missed])], default=None)
+                    rings = [ring for ring in rings if ring.did in self._followed]
                 # No time of the future: it would be silent until then.
                 last = max([last or 0, *(min(ring.time_us, now()) for ring in heard)])
                 if rings or last - written > WRITTEN_EVERY:
-                    self._lease.write(partial(self._take, rings, last))
+                    self._lease.write(partial(self._take, rings, last if missed is None else min(last, missed)))
                     written = last
                     self._followed.update(ring.did for ring in rings if _is_ours(ring))
                     self._wake()

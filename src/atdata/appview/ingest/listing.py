@@ -33,6 +33,8 @@ AGAIN_AFTER = 300 * 1_000_000
 LISTED = "it was listed"
 """The reason for which an account is marked that is on a list."""
 ON_A_PAGE = 500
+PAGES_AT_ONCE = 20
+"""Pages after which the next upstream has its turn: a list may have no end."""
 MAX_PAGE = 2_000
 MAX_CURSOR = 1000
 _ANSWERS = frozenset({200, 400, 401, 403, 404, 429, 500, 501, 502, 503})
@@ -75,14 +77,14 @@ class Lister:
         return int(listed_at)
 
     def _list_once(self, upstream: Upstream, last: int, stopping: threading.Event) -> None:
-        begun, refused = now(), None
+        begun, refused, whole = now(), None, True
         try:
-            self.list_accounts(upstream, stopping)
+            whole = self.list_accounts(upstream, stopping)
         except (NetworkError, NotFoundError, *REFUSED) as error:
             begun, refused = begun + AGAIN_AFTER - LISTED_EVERY, Rejected.of("listing", error)
             log.warning("a list was refused", extra={"facts": {"upstream": upstream.url, "error": error.what}})
-        if stopping.is_set():
-            return  # not all of it
+        if stopping.is_set() or not whole:
+            return  # not all of it: the others have their turn first
 
         def note(writing: Writing) -> None:
             update = "UPDATE ingest_upstreams SET listed_at = ? WHERE id = ? AND listed_at = ?"
@@ -92,29 +94,34 @@ class Lister:
 
         self._lease.write(note)
 
-    def list_accounts(self, upstream: Upstream, stopping: threading.Event) -> None:
-        """Mark the accounts that an upstream lists and that are not followed.
+    def list_accounts(self, upstream: Upstream, stopping: threading.Event) -> bool:
+        """Mark the accounts that an upstream lists and that are not followed; `False` where that is not all of them yet.
 
         Raises:
             NetworkError, NotFoundError: it refuses, or answers something else.
             DataModelError, LimitError: its answer is not JSON, or too long.
         """
         for collection in COLLECTIONS:
-            if not self._list(upstream, "listReposByCollection", collection, stopping):
-                self._list(upstream, "listRepos", "", stopping)
-                return
+            whole = self._list(upstream, "listReposByCollection", collection, stopping)
+            if whole is None:
+                return self._list(upstream, "listRepos", "", stopping) is not False
+            if not whole:
+                return False
+        return True
 
-    def _list(self, upstream: Upstream, method: str, collection: str, stopping: threading.Event) -> bool:
-        """Take one list from where it was read to; `False` where the server has no such list."""
+    def _list(self, upstream: Upstream, method: str, collection: str, stopping: threading.Event) -> bool | None:
+        """Take pages of a list from where it was read to: whether that was the end; `None` where the server has no such list."""
         about = (("collection", collection),) if collection else ()
         kept = "SELECT cursor FROM ingest_listings WHERE upstream = ? AND collection = ?"
         row = self._replica.read(lambda reading: reading.sql.first(kept, upstream.number, collection))
         cursor = None if row is None else bytes(row[0]).decode()
-        while not self._wait(stopping):
+        for _ in range(PAGES_AT_ONCE):
+            if self._wait(stopping):
+                return True
             after = () if cursor is None else (("cursor", cursor),)
             page = self._ask(upstream, f"sync.{method}", (*about, ("limit", str(ON_A_PAGE)), *after))
             if page is None:
-                return False
+                return None
             repos, cursor = page.get("repos"), page.get("cursor")
             if not isinstance(repos, list) or not _is_cursor(cursor):
                 raise NetworkError("a server's answer lists no repositories", uri=upstream.server)
@@ -122,8 +129,8 @@ class Lister:
             self._lease.write(partial(self._keep, upstream, collection, found, cursor))
             self._wake()
             if cursor is None or not repos:
-                break
-        return True
+                return True
+        return False
 
     def _wait(self, stopping: threading.Event) -> bool:
         """Wait while many accounts are still to be looked at: a list without end shall not fill the database. Is it the end?"""

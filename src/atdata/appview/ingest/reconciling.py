@@ -9,18 +9,16 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
 
-from atdata.appview.ingest.accounts import UNKNOWN, Hiding, confirm, hidings, is_blocked, lift
+from atdata.appview.ingest.accounts import ADDED, Hiding, confirm, forget_blocked, hidings, is_blocked, lift
 from atdata.appview.ingest.batch import NEWS, horizon
 from atdata.appview.ingest.claims import Claims, NoRoomError
 from atdata.appview.ingest.lease import IngestLease
-from atdata.appview.ingest.listing import LISTED
 from atdata.appview.ingest.rejected import REFUSED, Rejected
-from atdata.atproto.fetch import HostedAccount, fetch_status, fetch_update
+from atdata.atproto.fetch import HostedAccount, fetch_status, fetch_update, is_host
 from atdata.atproto.repo.proof import ProvenCommit
 from atdata.atproto.resolve import fetch_identity, resolve_handle
 from atdata.atproto.syntax import Did
@@ -28,6 +26,7 @@ from atdata.atproto.verify import VerifiedIdentity, verify_identity
 from atdata.errors import (
     AddressError,
     IdentityError,
+    LimitError,
     NetworkError,
     NotFoundError,
     ProofError,
@@ -35,7 +34,7 @@ from atdata.errors import (
 )
 from atdata.replica import KeptIdentity, Replica, ReplicaCopy, Writing, keep_identity, now
 from atdata.replica.reading import BehindMark
-from atdata.replica.writing import HeadRow
+from atdata.replica.writing import ASKED, HeadRow
 from atdata.settings import Settings
 from atdata.transport import Transport
 
@@ -43,12 +42,12 @@ T = TypeVar("T")
 
 log = logging.getLogger("atdata.appview.ingest")
 
-HINTS = (LISTED, UNKNOWN)
-"""Reasons for which a repository is looked at that may hold nothing of ours: then nothing is kept of it."""
 IDENTITY_AGE = 86_400 * 1_000_000
 """Microseconds after which an identity is looked at anew."""
-HANDLE_AGAIN = 900 * 1_000_000
-"""Microseconds after which it is where its handle could not be asked for."""
+HANDLE_AGAIN = 4 * 3_600 * 1_000_000
+"""Microseconds after which it is where its handle could not be asked for: many a domain was given up."""
+HANDLE_PATIENCE = 20.0
+"""Seconds that are waited for those who know a handle."""
 TOMBSTONED = "the identity was tombstoned"
 """Words of the error for an identity that its owner has ended for ever."""
 GIVEN_UP = 8
@@ -91,6 +90,7 @@ class Reconciler:
         self._claims, self._marked = Claims(workers), threading.Condition()
         transport = Transport.of(patient).trusting(settings.plc_url, *settings.resolver_urls)
         self._transport = replace(transport, watch=self._claims.watch)
+        self._resolving = replace(self._transport, patience=min(self._transport.patience, HANDLE_PATIENCE))
         self._pause, self._counted = shortest_pause, counted
 
     def wake(self) -> None:
@@ -132,7 +132,7 @@ class Reconciler:
 
         def work(writing: Writing) -> bool:
             head = writing.head(mark.did)
-            if head.head is None and mark.tries >= GIVEN_UP:
+            if head.head is None and (mark.tries >= GIVEN_UP or mark.reason == ASKED):
                 writing.forget(mark.did)
                 return True
             _retry(writing, mark, int(pause * 1e6))
@@ -144,7 +144,7 @@ class Reconciler:
             self._followed.discard(mark.did)
 
     def _compare(self, mark: BehindMark) -> None:
-        asked_at = now()
+        asked_at, is_first = now(), self._is_unknown(mark.did)
         if self._lease.write(lambda writing: _forget_blocked(writing, mark, asked_at)):
             return
         try:
@@ -161,7 +161,7 @@ class Reconciler:
             hosted = self._hosted(identity)
             if hosted.active:
                 identity = self._update(mark, identity, hosted)
-        lifted = self._lifted(mark.did, identity.servers) if hosted.active else []
+        hosts, lifted = self._ask_hiding(identity) if hosted.active else ({identity.pds}, [])
 
         def finish(writing: Writing) -> bool:
             for hiding in lifted:
@@ -169,8 +169,8 @@ class Reconciler:
             if not writing.caught_up(mark.did, mark.marks):  # something happened meanwhile, and this may be old
                 _retry(writing, mark, AGAIN, failed=False)
                 return False
-            confirm(writing, mark.did, hosted, identity.servers, asked_at)
-            return hosted.active and mark.reason in HINTS and _forget_empty(writing, mark.did)
+            confirm(writing, mark.did, hosted, hosts, asked_at)
+            return hosted.active and is_first and mark.reason != ADDED and _forget_empty(writing, mark.did)
 
         self._counted["comparisons"] += 1
         if self._lease.write(finish):
@@ -218,7 +218,7 @@ class Reconciler:
         """The same with the handle that it names first, if that leads back to it; and whether that could be asked."""
         for handle in identity.handles[:1]:
             try:
-                did, resolved_by = self._transport.run(resolve_handle(handle, self._settings.resolver_urls))
+                did, resolved_by = self._resolving.run(resolve_handle(handle, self._settings.resolver_urls))
             except (IdentityError, AddressError):
                 continue
             except NetworkError:
@@ -227,15 +227,28 @@ class Reconciler:
                 return identity.of_handle(handle, resolved_by), True
         return identity, True
 
-    def _lifted(self, did: Did, hosts: Collection[str]) -> list[Hiding]:
-        """The upstreams that have hidden an account, and say now that it is active; one that does not answer has not."""
-        lifted = []
-        for hiding in self._replica.read(lambda reading: hidings(reading, did, hosts)):
-            with suppress(NetworkError, NotFoundError):
-                transport = self._transport.trusting(hiding.upstream.server)
-                if transport.run(fetch_status(hiding.upstream.server, did)).active:
+    def _ask_hiding(self, identity: VerifiedIdentity) -> tuple[set[str], list[Hiding]]:
+        """The servers of an account, of today and before, that have no say in whether it is active elsewhere; and the
+        statements of upstreams that hide it no more.
+
+        A former server is one that hosts accounts: an account may name any address in its log, that of a relay too, which
+        did not host it and may have taken it down. An upstream that does not answer hides it as before.
+        """
+        hosts, lifted = {identity.pds}, []
+        for hiding in self._replica.read(lambda reading: hidings(reading, identity.did)):
+            server = hiding.upstream.server
+            transport = self._transport.trusting(server)
+            with suppress(NetworkError, NotFoundError, LimitError):
+                if server in identity.servers and transport.run(is_host(server)):
+                    hosts.add(server)
+                elif transport.run(fetch_status(server, identity.did)).active:
                     lifted.append(hiding)
-        return lifted
+        return hosts, lifted
+
+    def _is_unknown(self, did: Did) -> bool:
+        """True if no commit of an account was ever verified: it may have nothing of ours, and then nothing is kept of it."""
+        head = self._replica.read(lambda reading: HeadRow.read(reading.sql, did))
+        return head is None or head.head is None
 
     def _hosted(self, identity: VerifiedIdentity) -> HostedAccount:
         try:
@@ -263,7 +276,7 @@ def _forget_blocked(writing: Writing, mark: BehindMark, moment: int) -> bool:
     """Forget what is kept of an account of which nothing is to be; `False` where it is another."""
     if not is_blocked(writing, mark.did):
         return False
-    writing.purge(mark.did, moment)
+    forget_blocked(writing, mark.did, moment)
     writing.caught_up(mark.did, mark.marks)
     return True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import time
@@ -34,6 +35,8 @@ log = logging.getLogger("atdata.appview")
 
 _MAX_BODY = 64 * 1024
 _INDEXING = 20.0  # questions that fetching a record counts for
+_INDEXED_AT_ONCE = 16
+_MEASURING = 5.0  # questions that counting all that is held counts for
 
 
 class XrpcEndpoints:
@@ -47,6 +50,7 @@ class XrpcEndpoints:
 
     def __init__(self, service: AppViewService, limiter: RateLimiter, metrics: ServiceMetrics) -> None:
         self._service, self._limiter, self._metrics = service, limiter, metrics
+        self._indexing = asyncio.Semaphore(_INDEXED_AT_ONCE)
         self._changes = ChangeStream(service.replica, self._limiter, self._metrics)
 
     @property
@@ -56,11 +60,11 @@ class XrpcEndpoints:
             WebSocketRoute(f"/xrpc/{NAMESPACE}.subscribeChanges", self._changes.follow),
             Route(f"/xrpc/{NAMESPACE}.indexNow", self._index_now, methods=["POST"]),
             Route("/xrpc/{nsid}", self._query, methods=["GET"]),
-            Route("/openapi.json", self._describe),
-            Route("/.well-known/did.json", self._identify),
+            Route("/openapi.json", self._counted(self._describe)),
+            Route("/.well-known/did.json", self._counted(self._identify)),
             Route("/health", self._health),
-            Route("/ready", self._ready),
-            Route("/metrics", self._show_metrics),
+            Route("/ready", self._counted(self._ready)),
+            Route("/metrics", self._counted(self._show_metrics, _MEASURING)),
         ]
 
     # --- methods; those that ask the database do so in a thread
@@ -93,7 +97,8 @@ class XrpcEndpoints:
                 value = read_json(body)
             return _json(self._service.index_now(value))
 
-        return await run_in_threadpool(self._answered, request, "indexNow", _INDEXING, answer)
+        async with self._indexing:  # whoever waits for a fetch holds a thread: others are left for questions
+            return await run_in_threadpool(self._answered, request, "indexNow", _INDEXING, answer)
 
     def _answered(self, request: Request, method: str, cost: float, answer: Callable[[], Response]) -> Response:
         """An answer, or the error in its place: counted and logged."""
@@ -116,6 +121,15 @@ class XrpcEndpoints:
         log.info("answered", extra={"facts": facts})
         return response
 
+    def _counted(self, answer: Callable[[Request], Response], cost: float = 1.0) -> Callable[[Request], Response]:
+        """Answers as many as one address may ask for."""
+
+        def respond(request: Request) -> Response:
+            wait = self._limiter.wait(request.client.host if request.client else None, cost)
+            return _too_many(wait) if wait else answer(request)
+
+        return respond
+
     def _describe(self, request: Request) -> Response:
         return _tagged(request, description(), {})
 
@@ -127,7 +141,7 @@ class XrpcEndpoints:
 
     # --- for those who watch
 
-    def _health(self, _: Request) -> Response:
+    async def _health(self, _: Request) -> Response:
         return _json({"status": "ok"})
 
     def _ready(self, _: Request) -> Response:

@@ -7,7 +7,7 @@ import time
 from atdata.atproto.syntax import Did
 from atdata.errors import NetworkError, NotFoundError
 from atdata.replica import Replica, Writing, many_wait
-from atdata.replica.writing import HeadRow
+from atdata.replica.writing import ASKED, HeadRow
 
 _PAUSE = 0.05
 
@@ -40,13 +40,13 @@ class MarkingFetcher:
         found = "SELECT behind, tries FROM replica_accounts WHERE did = ?"
         row = self._replica.read(lambda reading: reading.sql.first(found, did))
         if row is None:
-            raise NotFoundError("there is no such account", uri=f"at://{did}")
+            raise NotFoundError("nothing was found of an account", uri=f"at://{did}")
         return None if row[0] is None else int(row[1])
 
 
 def _mark(writing: Writing, did: Did) -> bool:
     """Have an account looked at; `False` where it is one more of which nothing is known."""
-    if HeadRow.read(writing.sql, did) is None and many_wait(writing.sql):
+    if HeadRow.read(writing.sql, did) is None and (many_wait(writing.sql) or many_wait(writing.sql, asked=True)):
         return False
-    writing.mark_behind(did, "it was asked for")
+    writing.mark_behind(did, ASKED)
     return True
