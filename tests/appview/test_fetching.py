@@ -44,7 +44,9 @@ def test_of_an_account_that_has_nothing_of_ours_nothing_is_kept(replica: Replica
     fetcher = MarkingFetcher(replica)
     with ingesting(replica, net, writer.upstream.url):
         until_begun(replica)
-        for did in (writer.did, Did("did:web:invented.test")):
+        inactive = Writer(net, writer.upstream)
+        inactive.held.status = "deactivated"
+        for did in (writer.did, inactive.did, Did("did:web:invented.test")):
             with pytest.raises((NotFoundError, NetworkError)):
                 fetcher.fetch(did)
         assert operator.status(replica).accounts == {}

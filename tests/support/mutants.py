@@ -161,7 +161,7 @@ MUTANTS = [
     Mutant("reconciling", "if proven.commit.rev > latest:", "if False:", "of_the_future"),
     Mutant("listing", "if cursor is None and collection:", "if False:", "relay_lists"),
     Mutant("listing", "if not with_all or self._has_ours(upstream, did):", "if True:", "one_by_one"),
-    Mutant("reconciling", "and is_first and mark.reason != ADDED and", "and False and", "turns_out_to_have_nothing"),
+    Mutant("reconciling", "may_go = is_first and", "may_go = False and", "turns_out_to_have_nothing"),
     Mutant("reconciling", "if error.what != TOMBSTONED:", "if True:", "identity_that_was_ended"),
     Mutant("reconciling", "writing.sql.run(gone, writing.head(mark.did).account)", "pass", "identity_that_was_ended"),
     Mutant("ingester", "self._prune(stopping)", "pass", "old_changes_go"),

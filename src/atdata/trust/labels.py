@@ -31,7 +31,7 @@ from atdata.trust.verifiers import checked_did, checked_reason
 
 MAX_LABELERS = 32
 MAX_OF_ONE = 1_000
-"""Labels and negations of one address by one labeler."""
+"""Labels and negations of one address by one labeler: the last that were said."""
 
 _CHUNK = 400
 

@@ -49,6 +49,7 @@ def hear(writing: Writing, upstream: int, event: AccountEvent, moment: int) -> b
         event: of an account that is followed.
         moment: when, in microseconds since 1970.
     """
+    writing.head(event.did)  # its lock comes before those of what is said of it, here and in `confirm`
     sql, status = writing.sql, status_of(event.active, event.status)
     said = "SELECT seq, hides FROM ingest_statements WHERE did = ? AND upstream = ?"
     seq, hides = sql.first(said, event.did, upstream) or (-1, None)
@@ -108,6 +109,7 @@ def confirm(writing: Writing, did: Did, hosted: HostedAccount, hosts: Collection
 def decide(writing: Writing, did: Did, decision: Decision | None, why: str, moment: int) -> None:
     """Take a decision of the operator's; `None` takes the last one back."""
     sql = writing.sql
+    writing.head(did)
     sql.run("DELETE FROM ingest_decisions WHERE did = ?", did)
     if decision is not None:
         insert = "INSERT INTO ingest_decisions (did, decision, since, why) VALUES (?, ?, ?, ?)"

@@ -164,13 +164,14 @@ class Reconciler:
         hosts, lifted = self._ask_hiding(identity) if hosted.active else ({identity.pds}, [])
 
         def finish(writing: Writing) -> bool:
-            for hiding in lifted:
-                lift(writing, mark.did, hiding)
             if not writing.caught_up(mark.did, mark.marks):  # something happened meanwhile, and this may be old
                 _retry(writing, mark, AGAIN, failed=False)
                 return False
+            for hiding in lifted:
+                lift(writing, mark.did, hiding)
             confirm(writing, mark.did, hosted, hosts, asked_at)
-            return hosted.active and is_first and mark.reason != ADDED and _forget_empty(writing, mark.did)
+            may_go = is_first and mark.reason != ADDED and (hosted.active or mark.reason == ASKED)
+            return may_go and _forget_empty(writing, mark.did)
 
         self._counted["comparisons"] += 1
         if self._lease.write(finish):
@@ -236,7 +237,8 @@ class Reconciler:
         """
         hosts, lifted = {identity.pds}, []
         for hiding in self._replica.read(lambda reading: hidings(reading, identity.did)):
-            server = hiding.upstream.server
+            if (server := hiding.upstream.server) == identity.pds:
+                continue
             transport = self._transport.trusting(server)
             with suppress(NetworkError, NotFoundError, LimitError):
                 if server in identity.servers and transport.run(is_host(server)):
