@@ -22,7 +22,7 @@ from atdata.atproto.repo.proof import ProvenCommit, prove_record
 from atdata.atproto.syntax import AtUri, Did, Nsid, RecordKey, Tid
 from atdata.databases import SqlConnection, open_connection
 from atdata.errors import NotFoundError, ProofError, RollbackError
-from atdata.replica import Moved, RecordChange, Replica, Writing
+from atdata.replica import Moved, RecordChange, Replica, Writing, now
 from atdata.replica.mending import forget_damaged
 from atdata.replica.pages import links_to, page_of
 from atdata.replica.statements import Statements
@@ -346,23 +346,25 @@ def test_an_account_that_is_not_active_is_hidden_and_comes_back(replicas: Any) -
 
 
 def test_a_mark_goes_only_if_it_was_not_renewed(replicas: Any) -> None:
-    replica = replicas()
+    replica, before = replicas(), now()
 
-    def behind() -> list[Any]:
-        return ask(replica, "behind", 10, 9)
+    def behind(moment: int) -> list[Any]:
+        return ask(replica, "behind", moment, 9)
 
-    assert behind() == []
+    assert behind(2**62) == []
     replica.write(lambda writing: writing.mark_behind(DID, "a gap"))
     replica.write(lambda writing: writing.mark_behind(DID, "another"))
-    (mark,) = behind()
+    marked = now()
+    assert behind(before - 1) == [], "turns are in the order of the moments of marks"
+    (mark,) = behind(marked)
     assert (mark.did, mark.reason, mark.marks, mark.tries) == (DID, "a gap", 2, 0)
     replica.write(lambda writing: writing.caught_up(DID, 1))
-    assert behind() == [mark]
-    replica.write(lambda writing: writing.retry(DID, 2, 11, 10))
-    assert behind() == []
-    assert ask(replica, "behind", 11, 9)[0].tries == 1
+    assert behind(marked) == [mark]
+    replica.write(lambda writing: writing.retry(DID, 2, marked + 11, marked + 10))
+    assert behind(marked + 10) == []
+    assert behind(marked + 11)[0].tries == 1
     replica.write(lambda writing: writing.caught_up(DID, 2))
-    assert ask(replica, "behind", 99, 9) == []
+    assert behind(2**62) == []
 
 
 def test_a_try_that_failed_does_not_outlast_news_that_came_meanwhile(replicas: Any) -> None:
