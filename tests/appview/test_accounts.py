@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from atdata.testing import Devnet
 from atdata.testing.http import Answer, Request
 from support.histories import ENTRY, FOREIGN, entry, named, shown, stored
 from support.ingesting import (
+    PACE,
     Writer,
     asked,
     ingesting,
@@ -520,3 +522,27 @@ def test_who_was_marked_first_has_the_first_turn(replica: Replica) -> None:
     assert due() == [first, second]
     replica.write(again)
     assert due() == [second, first]
+
+
+def test_who_changes_again_and_again_while_it_is_looked_at_leaves_others_their_turn(
+    replica: Replica, net: Devnet, writer: Writer
+) -> None:
+    other, asked_for = Writer(net, writer.upstream, server=1), list[str]()
+
+    def busy(request: Request, answer: Answer) -> Answer:
+        if request.path.endswith("getRepoStatus") and request.param("did") == writer.did:
+            asked_for.append(request.path)
+            writer.upstream.emit(IdentityEvent(0, writer.did))
+            until_heard(replica, writer.upstream)
+        return answer
+
+    with ingesting(replica, net, writer.upstream.url, pace=replace(PACE, workers=1)):
+        begun(replica, writer)
+        net.tell(busy)
+        writer.upstream.emit(IdentityEvent(0, writer.did))
+        until(lambda: len(asked_for) > 2)
+        other.tell({A: entry("other")})
+        try:
+            until(lambda: other.shown(A).items() <= shown(replica).items(), 30)
+        finally:
+            net.tell(None)

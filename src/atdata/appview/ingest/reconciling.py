@@ -54,8 +54,6 @@ GIVEN_UP = 8
 """Tries after which an account is forgotten that never showed anything."""
 PATIENCE = 60.0
 """Seconds that a server may take for one answer: while it does, it holds a worker."""
-AGAIN = 100_000
-"""Microseconds before another comparison with what has changed during the last one: one that writes on and on is not asked so."""
 LARGE_PAUSE = 10 * 1_000_000
 """Microseconds before another try where too many hold more than is small."""
 LONGEST_PAUSE = 3600.0
@@ -165,7 +163,7 @@ class Reconciler:
 
         def finish(writing: Writing) -> bool:
             if not writing.caught_up(mark.did, mark.marks):  # something happened meanwhile, and this may be old
-                _retry(writing, mark, AGAIN, failed=False)
+                _retry(writing, mark, 0, failed=False)  # after those that wait already
                 return False
             for hiding in lifted:
                 lift(writing, mark.did, hiding)
