@@ -134,9 +134,6 @@ MUTANTS = [
     ),
     Mutant("accounts", 'return "takendown"\n', 'return "active"\n', "operator_decides"),
     Mutant("accounts", "if head.status != status:", "if False:", "not_active"),
-    Mutant(
-        "accounts", "did = ? AND upstream = ? AND seq = ?", "did = ? AND upstream = ? AND seq <> ?", "while_it_is_asked"
-    ),
     Mutant("ingester", "sql.run(_MARKED_AGAIN)", "pass", "while_events_are_lost"),
     # comparisons
     Mutant(

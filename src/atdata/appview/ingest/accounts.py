@@ -9,7 +9,7 @@ The operator's decisions are kept apart.
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, TypeAlias
 
 from atdata.appview.ingest.upstream import Upstream
 from atdata.atproto.events import AccountEvent
@@ -62,24 +62,17 @@ def hear(writing: Writing, upstream: int, event: AccountEvent, moment: int) -> b
     return True
 
 
-class Hiding(NamedTuple):
-    """A statement of an upstream by which it hides an account, and the number of that event."""
-
-    upstream: Upstream
-    seq: int
-
-
-def hidings(reading: Reading, did: Did) -> list[Hiding]:
-    """The statements by which upstreams hide an account."""
-    found = """SELECT s.seq, u.id, u.url FROM ingest_statements s JOIN ingest_upstreams u ON u.id = s.upstream
-        WHERE s.did = ? AND s.hides IS NOT NULL ORDER BY s.upstream"""
-    return [Hiding(Upstream(number, url), seq) for seq, number, url in reading.sql.all(found, did)]
+def hiding(reading: Reading, did: Did) -> list[Upstream]:
+    """The upstreams that hide an account."""
+    found = """SELECT u.id, u.url FROM ingest_statements s JOIN ingest_upstreams u ON u.id = s.upstream
+        WHERE s.did = ? AND s.hides IS NOT NULL ORDER BY u.id"""
+    return [Upstream(number, url) for number, url in reading.sql.all(found, did)]
 
 
-def lift(writing: Writing, did: Did, hiding: Hiding) -> None:
-    """Take it that an upstream hides an account no more, unless it has said something since: the event of that was lost."""
-    update = "UPDATE ingest_statements SET status = 'active', hides = NULL WHERE did = ? AND upstream = ? AND seq = ?"
-    writing.sql.run(update, did, hiding.upstream.number, hiding.seq)
+def lift(writing: Writing, did: Did, upstream: Upstream) -> None:
+    """Take it that an upstream hides an account no more: its event of that was lost."""
+    update = "UPDATE ingest_statements SET status = 'active', hides = NULL WHERE did = ? AND upstream = ?"
+    writing.sql.run(update, did, upstream.number)
 
 
 def confirm(writing: Writing, did: Did, hosted: HostedAccount, hosts: Collection[str], moment: int) -> None:

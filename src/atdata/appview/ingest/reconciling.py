@@ -13,11 +13,12 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
 
-from atdata.appview.ingest.accounts import ADDED, Hiding, confirm, forget_blocked, hidings, is_blocked, lift
+from atdata.appview.ingest.accounts import ADDED, confirm, forget_blocked, hiding, is_blocked, lift
 from atdata.appview.ingest.batch import NEWS, horizon
 from atdata.appview.ingest.claims import Claims, NoRoomError
 from atdata.appview.ingest.lease import IngestLease
 from atdata.appview.ingest.rejected import REFUSED, Rejected
+from atdata.appview.ingest.upstream import Upstream
 from atdata.atproto.fetch import HostedAccount, fetch_status, fetch_update, is_host
 from atdata.atproto.repo.proof import ProvenCommit
 from atdata.atproto.resolve import fetch_identity, resolve_handle
@@ -165,8 +166,8 @@ class Reconciler:
             if not writing.caught_up(mark.did, mark.marks):  # something happened meanwhile, and this may be old
                 _retry(writing, mark, 0, failed=False)  # after those that wait already
                 return False
-            for hiding in lifted:
-                lift(writing, mark.did, hiding)
+            for upstream in lifted:  # none has said anything since: the account would have been marked again
+                lift(writing, mark.did, upstream)
             confirm(writing, mark.did, hosted, hosts, asked_at)
             may_go = is_first and mark.reason != ADDED and (hosted.active or mark.reason == ASKED)
             return may_go and _forget_empty(writing, mark.did)
@@ -226,23 +227,23 @@ class Reconciler:
                 return identity.of_handle(handle, resolved_by), True
         return identity, True
 
-    def _ask_hiding(self, identity: VerifiedIdentity) -> tuple[set[str], list[Hiding]]:
+    def _ask_hiding(self, identity: VerifiedIdentity) -> tuple[set[str], list[Upstream]]:
         """The servers of an account, of today and before, that have no say in whether it is active elsewhere; and the
-        statements of upstreams that hide it no more.
+        upstreams that hide it no more.
 
         A former server is one that hosts accounts: an account may name any address in its log, that of a relay too, which
         did not host it and may have taken it down. An upstream that does not answer hides it as before.
         """
         hosts, lifted = {identity.pds}, []
-        for hiding in self._replica.read(lambda reading: hidings(reading, identity.did)):
-            if (server := hiding.upstream.server) == identity.pds:
+        for upstream in self._replica.read(lambda reading: hiding(reading, identity.did)):
+            if (server := upstream.server) == identity.pds:
                 continue
             transport = self._transport.trusting(server)
             with suppress(NetworkError, NotFoundError, LimitError):
                 if server in identity.servers and transport.run(is_host(server)):
                     hosts.add(server)
                 elif transport.run(fetch_status(server, identity.did)).active:
-                    lifted.append(hiding)
+                    lifted.append(upstream)
         return hosts, lifted
 
     def _is_unknown(self, did: Did) -> bool:
