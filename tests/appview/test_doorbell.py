@@ -240,8 +240,11 @@ def test_one_that_rings_for_whom_nobody_knows_fills_nothing(
     monkeypatch.setattr("atdata.appview.ingest.reconciling.GIVEN_UP", 1)
     monkeypatch.setattr("atdata.transport.websocket.PIECE", 2000)
 
+    looked_at = set[str]()
+
     def slow(request: Request, answer: Answer) -> Answer:
         if answer.status == 404:
+            looked_at.add(request.path)
             time.sleep(0.05)
         return answer
 
@@ -255,6 +258,7 @@ def test_one_that_rings_for_whom_nobody_knows_fills_nothing(
         while shown(replica) != writer.shown(A):
             most = max(most, sum(operator.status(replica).accounts.values()))
             time.sleep(0.02)
+        until(lambda: len(looked_at) == 200)
         until(lambda: operator.status(replica).accounts == {"active": 1})
         assert ingester.counted["rings"] >= 201, "what it said while there was no room is asked for once more"
     assert most <= 50, "as many as may wait, and those that came with the last of them"

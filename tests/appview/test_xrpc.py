@@ -560,6 +560,15 @@ def test_a_record_is_indexed_now_by_whoever_fetches_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("path", "most"), [("/metrics", 2), ("/ready", 10), ("/openapi.json", 10), ("/.well-known/did.json", 10)]
+)
+def test_what_is_no_query_is_counted_too(tmp_path: Path, path: str, most: int) -> None:
+    with answering(tmp_path / "a.db", limit=RateLimit(per_second=0.001, burst=10)) as (_, asker):
+        assert [asker.send("GET", path).status for _ in range(most + 1)] == [200] * most + [429]
+        assert asker.send("GET", "/health").status == 200
+
+
+@pytest.mark.parametrize(
     ("did", "endpoint"),
     [
         ("did:web:appview.example.org", "https://appview.example.org"),

@@ -75,3 +75,16 @@ def test_a_web_server_that_answers_any_question_with_its_first_page_knows_no_han
 
     with pytest.raises(IdentityError, match="with more than a DID"):
         resolving(perform)
+
+
+def test_a_handle_is_not_unknown_because_its_name_could_not_be_looked_up() -> None:
+    def perform(step: Any) -> Any:
+        if isinstance(step, TxtLookup):
+            raise NetworkError("a name cannot be looked up")
+        return Response(*found, step.url)
+
+    found = (200, {}, b"did:web:a.test\n")
+    assert resolving(perform) == (DID, "well-known")
+    found = (404, {}, b"")
+    with pytest.raises(NetworkError, match="looked up"):
+        resolving(perform)

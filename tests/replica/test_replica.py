@@ -27,6 +27,7 @@ from atdata.replica.mending import forget_damaged
 from atdata.replica.pages import links_to, page_of
 from atdata.replica.statements import Statements
 from atdata.replica.tables import COLLECTIONS, TABLES
+from atdata.replica.writing import ASKED
 
 DID, OTHER = Did("did:plc:ewvi7nxzyoun6zhxrhs64oiz"), Did("did:plc:z72i7hdynmk6r22z27h6tvur")
 KEY = PrivateKey.generate("k256")
@@ -365,6 +366,13 @@ def test_a_mark_goes_only_if_it_was_not_renewed(replicas: Any) -> None:
     assert behind(marked + 11)[0].tries == 1
     replica.write(lambda writing: writing.caught_up(DID, 2))
     assert behind(2**62) == []
+
+
+def test_a_reason_stays_unless_it_was_that_a_stranger_asked(replicas: Any) -> None:
+    replica = replicas()
+    for reason, kept in ((ASKED, ASKED), ("a gap", "a gap"), (ASKED, "a gap"), ("another", "a gap")):
+        replica.write(lambda writing, it=reason: writing.mark_behind(DID, it))
+        assert [mark.reason for mark in ask(replica, "behind", 2**62, 9)] == [kept]
 
 
 def test_a_try_that_failed_does_not_outlast_news_that_came_meanwhile(replicas: Any) -> None:

@@ -28,9 +28,8 @@ def resolve_handle(handle: Handle, resolvers: Iterable[str]) -> Steps[tuple[Did,
         IdentityError: nobody knows the handle, or DNS names several DIDs, or what is said is no DID.
         NetworkError: one who may know it could not be asked.
     """
-    resolvers = tuple(resolvers)
+    resolvers, failed = tuple(resolvers), None
     if resolvers:
-        failed: NetworkError | None = None
         for server in resolvers:
             try:
                 did = yield from _ask_resolver(server, handle)
@@ -39,12 +38,14 @@ def resolve_handle(handle: Handle, resolvers: Iterable[str]) -> Steps[tuple[Did,
                 continue
             if did is not None:
                 return did, server
-        if failed is not None:
-            raise failed
     elif handle.normalized.endswith((*_SPECIAL, ".test")):
         raise _unknown(handle, "its domain is not public")
     else:
-        names = yield from _txt_records(f"_atproto.{handle.normalized}")
+        names: list[str] = []
+        try:
+            names = yield TxtLookup(f"_atproto.{handle.normalized}")
+        except NetworkError as error:
+            failed = error  # the other way may still work
         dids = {text.removeprefix("did=") for text in names if text.startswith("did=")}
         if len(dids) > 1:
             raise IdentityError("a handle has several DIDs in DNS", step="handle", uri=handle, actual=sorted(dids))
@@ -58,15 +59,9 @@ def resolve_handle(handle: Handle, resolvers: Iterable[str]) -> Steps[tuple[Did,
             raise _unknown(handle, "its web server answers with more than a DID") from error
         if answer.status == 200:
             return _did(answer.body.decode("utf-8", "replace").strip(), handle), "well-known"
+    if failed is not None:
+        raise failed
     raise _unknown(handle, "it was not found")
-
-
-def _txt_records(name: str) -> Steps[list[str]]:
-    try:
-        found: list[str] = yield TxtLookup(name)
-    except NetworkError:
-        return []  # the other way may still work
-    return found
 
 
 def _ask_resolver(server: str, handle: Handle) -> Steps[Did | None]:

@@ -145,7 +145,7 @@ def keep(sql: Statements, labels: Sequence[SignedLabel], key: str, moment: int) 
 
     Of one address a bounded number is kept: the last that was said.
     """
-    new = 0
+    new, relabelled = 0, dict[tuple[str, Did], None]()
     _alone(sql)
     for label in labels:
         uri, digest = label.uri.encode(), sha256(label.signed).digest()
@@ -157,9 +157,11 @@ def keep(sql: Statements, labels: Sequence[SignedLabel], key: str, moment: int) 
             sql.run(insert, label.src, uri, digest, label.signed, label.sig, key, moment, expiry)
             new += 1
             sql.run("INSERT INTO trust_relabelled (uri) VALUES (?)", uri)
-            count = "SELECT count(*) FROM trust_labels WHERE uri = ? AND labeler = ?"
-            if sql.first(count, uri, label.src)[0] > MAX_OF_ONE:
-                _forget_some(sql, label.uri, label.src)
+            relabelled[label.uri, label.src] = None
+    count = "SELECT count(*) FROM trust_labels WHERE uri = ? AND labeler = ?"
+    for address, labeler in relabelled:
+        if sql.first(count, address.encode(), labeler)[0] > MAX_OF_ONE:
+            _forget_some(sql, address, labeler)
     return new
 
 
@@ -176,10 +178,10 @@ def _forget_some(sql: Statements, uri: str, labeler: Did) -> None:
         if one.exp is None:
             word = (one.val, one.neg, one.cid)
             last[word] = max(one.cts, last.get(word, one.cts))
-    gone = [(number,) for number, one in rows if one.exp is None and one.cts < last[one.val, one.neg, one.cid]]
-    rest = sorted((one.cid is None, one.cts, number) for number, one in rows if (number,) not in set(gone))
-    gone += [(number,) for *_, number in rest[: max(0, len(rest) - MAX_OF_ONE)]]
-    sql.run_each("DELETE FROM trust_labels WHERE id = ?", gone)
+    gone = {number for number, one in rows if one.exp is None and one.cts < last[one.val, one.neg, one.cid]}
+    rest = sorted((one.cid is None, one.cts, number) for number, one in rows if number not in gone)
+    gone |= {number for *_, number in rest[: max(0, len(rest) - MAX_OF_ONE)]}
+    sql.run_each("DELETE FROM trust_labels WHERE id = ?", [(number,) for number in gone])
 
 
 def take_relabelled(sql: Statements, moment: int, limit: int) -> list[str]:

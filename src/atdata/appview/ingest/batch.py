@@ -231,7 +231,7 @@ class Batch:
             self._mark(read, event.did, "its state is to be asked for")
 
     def _mark(self, read: FrameRead, did: Did, reason: str) -> None:
-        if self._is_full and HeadRow.read(self._sql, did) is None:
+        if HeadRow.read(self._sql, did) is None and self._is_full:
             self.counted["let go"] += 1
             list_again(self._sql, read.upstream, self._moment)
         elif not is_blocked(self._writing, did):

@@ -57,7 +57,7 @@ class RecordCount:
 def did_document(did: str) -> dict[str, Any] | None:
     """The DID document of a service whose DID is the did:web of a host; `None` of another, which has one elsewhere.
 
-    It names the service `#atdata_appview`, so that a PDS may pass questions on to it (the header `atproto-proxy`).
+    It names the service `#atdata_appview`.
     https://w3c-ccg.github.io/did-method-web/
     """
     host = unquote(did.removeprefix("did:web:"))

@@ -40,7 +40,11 @@ class MarkingFetcher:
         found = "SELECT behind, tries FROM replica_accounts WHERE did = ?"
         row = self._replica.read(lambda reading: reading.sql.first(found, did))
         if row is None:
-            raise NotFoundError("nothing was found of an account", uri=f"at://{did}")
+            raise NotFoundError(
+                "nothing was found of an account",
+                uri=f"at://{did}",
+                hint="Ask again: its server may not have answered.",
+            )
         return None if row[0] is None else int(row[1])
 
 
