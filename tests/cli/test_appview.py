@@ -17,6 +17,7 @@ from support.terminal import Terminal
 from support.upstreams import TestedUpstream
 
 A, B = f"{ENTRY}/a", f"{ENTRY}/b"
+MARKED = "SELECT did FROM replica_accounts WHERE behind IS NOT NULL"
 
 
 @pytest.fixture
@@ -61,6 +62,9 @@ def test_what_is_decided_is_done_while_a_service_runs(
         assert terminal.run("appview", "takedown", f"at://{writer.did}/{A}", "--lift") == 0
         assert terminal.run("appview", "takedown", other.did, "--lift") == 0
         assert terminal.json("appview", "takedown") == []
+        until(
+            lambda: replica.read(lambda reading: reading.sql.all(MARKED)) == []
+        )  # who was named stays, without records
         replica.write(lambda writing: writing.sql.run("DELETE FROM replica_nodes") and None)
         assert terminal.run("appview", "reindex", writer.did, "--wait") == 0
         assert replica.read(lambda reading: reading.sql.first("SELECT count(*) FROM replica_nodes"))[0] > 0

@@ -21,8 +21,8 @@ from atdata.replica.writing import Status
 Decision: TypeAlias = Literal["takedown", "block"]
 """Decisions of an operator: hide what is kept of an account, or keep nothing of it."""
 
-ADDED = "it was added"
-"""The reason for which an account is marked that an operator added: it is kept, also while it has nothing of ours."""
+ADDED, DECIDED = "it was added", "a decision was taken"
+"""The reasons for which an account is marked that an operator named: it is kept, also while it has nothing of ours."""
 UNKNOWN = "nothing is known of it"
 """The reason for which an account is marked that somebody said has written, and of which nothing is known."""
 
@@ -109,7 +109,7 @@ def decide(writing: Writing, did: Did, decision: Decision | None, why: str, mome
         sql.run(insert, did, decision, moment, why.encode("utf-8", "replace"))
     if decision == "block":
         forget_blocked(writing, did, moment)
-    writing.mark_behind(did, "a decision was taken")  # also to forget what a comparison writes that has begun
+    writing.mark_behind(did, DECIDED)  # also to forget what a comparison writes that has begun
     settle(writing, did, moment)
 
 

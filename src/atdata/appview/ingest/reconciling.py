@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
 
-from atdata.appview.ingest.accounts import ADDED, confirm, forget_blocked, hiding, is_blocked, lift
+from atdata.appview.ingest.accounts import ADDED, DECIDED, confirm, forget_blocked, hiding, is_blocked, lift
 from atdata.appview.ingest.batch import NEWS, horizon
 from atdata.appview.ingest.claims import Claims, NoRoomError
 from atdata.appview.ingest.lease import IngestLease
@@ -169,7 +169,8 @@ class Reconciler:
             for upstream in lifted:  # none has said anything since: the account would have been marked again
                 lift(writing, mark.did, upstream)
             confirm(writing, mark.did, hosted, hosts, asked_at)
-            may_go = is_first and mark.reason != ADDED and (hosted.active or mark.reason == ASKED)
+            named = mark.reason in (ADDED, DECIDED)  # by the operator
+            may_go = is_first and not named and (hosted.active or mark.reason == ASKED)
             return may_go and _forget_empty(writing, mark.did)
 
         self._counted["comparisons"] += 1
