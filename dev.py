@@ -11,7 +11,7 @@
     python3 dev.py frameworks install PyTorch, JAX, Ray and others too, so that `test` runs the tests that train (large)
     python3 dev.py release --dry-run   build what a release would be, and show that it is whole (docs/releasing.md)
     python3 dev.py histories  what an AppView makes of long, seeded histories, against their fold, while it is killed;
-                              `--seeds 100 --steps 20000 --kills 2` is the whole
+                              `--seeds 100 --events 20000 --kills 2` is the whole
     python3 dev.py mutants    plant faults in what an AppView takes in; the tests must find each
     python3 dev.py freshness  thousands of writes on two real PDSes: when an AppView finds each, and whether the official
                               verifier accepts each proof that it serves

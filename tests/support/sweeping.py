@@ -41,19 +41,19 @@ def history_of(seed: int, cut: float = 0.005, accounts: int = 8) -> Iterator[His
         yield History(net, relay, seed, accounts)
 
 
-def accounts_of(steps: int) -> int:
+def accounts_of(events: int) -> int:
     """How many accounts a history has: a log of a thousand identities, read whole each time, is nobody's."""
-    return max(8, steps // 600)
+    return max(8, events // 600)
 
 
-def follow(history: History, replica: Replica, steps: int) -> Counter[str]:
-    """Let a history happen while an ingester follows it, and wait until all is as it should be; what was counted."""
+def follow(history: History, replica: Replica, events: int) -> Counter[str]:
+    """Let a history of so many events happen while an ingester follows it, until all is as it should be; what was counted."""
     with ingesting(replica, history.net, history.relay.url, history.direct) as ingester:
         until_begun(replica)
         history.mark()
-        for number in range(steps):
+        while history.counted["events"] < events:
             history.step()
-            if number % 25 == 24:  # so that what comes next is applied as it comes
+            if history.counted["steps"] % 25 == 0:  # so that what comes next is applied as it comes
                 history.end()
                 settled(replica, history)
         history.end()
@@ -61,8 +61,8 @@ def follow(history: History, replica: Replica, steps: int) -> Counter[str]:
     return ingester.counted
 
 
-def follow_killed(history: History, address: str, steps: int, kills: int) -> None:
-    """Let a history happen while ingesters follow it in processes that are killed, one after the other."""
+def follow_killed(history: History, address: str, events: int, kills: int) -> None:
+    """Let a history of so many events happen while ingesters follow it in processes that are killed, one after the other."""
     replica, moments = replica_at(address), random.Random(history.seed)
     try:
         for number in range(kills + 1):
@@ -71,7 +71,7 @@ def follow_killed(history: History, address: str, steps: int, kills: int) -> Non
                     until_begun(replica)
                     history.mark()
                     until(lambda: operator.status(replica).upstreams[0].cursor)
-                for _ in range(steps // (kills + 1)):
+                while history.counted["events"] < events * (number + 1) // (kills + 1):
                     history.step()
                     time.sleep(moments.choice([0, 0, 0.001, 0.01]))
                 if number == kills:
@@ -111,11 +111,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("--seeds", type=int, default=5, help="histories")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
-    parser.add_argument("--steps", type=int, default=1000, help="events of each, about")
+    parser.add_argument("--events", type=int, default=1000, help="that each has")
     parser.add_argument("--kills", type=int, default=0, help="kills in each history that is followed by processes")
     parser.add_argument("--jobs", type=int, default=1, help="histories at a time")
     chosen = parser.parse_args()
-    one = partial(sweep, steps=chosen.steps, kills=chosen.kills)
+    one = partial(sweep, events=chosen.events, kills=chosen.kills)
     failed, total = 0, Counter[str]()
     with ProcessPoolExecutor(chosen.jobs, get_context("spawn")) as pool:
         seeds = {pool.submit(one, seed): seed for seed in range(chosen.first, chosen.first + chosen.seeds)}
@@ -131,16 +131,16 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def sweep(seed: int, steps: int, kills: int) -> dict[str, Any]:
+def sweep(seed: int, events: int, kills: int) -> dict[str, Any]:
     """One history, followed to its end; what was done."""
     began = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder, history_of(seed, accounts=accounts_of(steps)) as history:
+    with tempfile.TemporaryDirectory() as folder, history_of(seed, accounts=accounts_of(events)) as history:
         address, counted = f"sqlite:///{folder}/appview.db", Counter[str]()
         if kills:
-            follow_killed(history, address, steps, kills)
+            follow_killed(history, address, events, kills)
         else:
             replica = replica_at(address)
-            counted = follow(history, replica, steps)
+            counted = follow(history, replica, events)
             replica.close()
     seconds = round(time.monotonic() - began, 1)
     return {"seed": seed, "differences": 0, "seconds": seconds, "history": history.counted, "ingest": counted}
