@@ -609,7 +609,7 @@ def test_equal_steps_of_a_mixture(data):
         assert found == list(itertools.islice(itertools.cycle(expected), len(found)))
 
 
-KILLS = 20 if MANY else 4
+KILLS = 20 if MANY else 2
 
 
 @pytest.mark.slow

@@ -34,7 +34,7 @@ from support.services import redis_client, running, temporary
 
 forked = multiprocessing.get_context("fork")
 
-KINDS, ENTRIES, NAMES = (200, 1000, 20) if MANY else (40, 200, 4)
+KINDS, ENTRIES, NAMES = (200, 1000, 20) if MANY else (20, 100, 4)
 """How many schemas, entries and datasets each of several writers writes."""
 
 pytestmark = [

@@ -30,7 +30,7 @@ from atdata.samples import packable
 from atdata.testing import MemoryDatabase
 from support.services import fresh_postgres, fresh_redis, postgres_connection, redis_client
 
-EXAMPLES, STEPS = (400, 60) if os.environ.get("ATDATA_TEST_MANY") else (15, 30)
+EXAMPLES, STEPS = (400, 60) if os.environ.get("ATDATA_TEST_MANY") else (8, 30)
 
 NAMES = ("a", "ab", "a%", "é\n")
 VERSIONS = ("1.0.0", "1.0.1", "1.0.0-rc.2", "1.0.0-rc.10", "1.0.0+x")

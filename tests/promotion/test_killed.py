@@ -36,7 +36,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-SHARDS = 400 if MANY else 48
+SHARDS = 400 if MANY else 24
 PROGRAM = """
 import sys
 from atdata.atmosphere import AtmosphereClient, PDSBlobStore
