@@ -41,7 +41,7 @@ COPIED = (
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    left_out = shutil.ignore_patterns("__pycache__", "node_modules", "*.egg-info")
+    left_out = shutil.ignore_patterns("node_modules", "*.egg-info")
     for name in COPIED:
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, tmp_path / name, ignore=left_out)
@@ -52,8 +52,11 @@ def copy(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """What mypy knows of the files that no page changes."""
-    return str(tmp_path_factory.mktemp("mypy"))
+    """What mypy knows of the files that no page changes: also from `dev.py types`, if that was run."""
+    known, folder = ROOT / ".mypy_cache", tmp_path_factory.mktemp("mypy")
+    if known.is_dir():
+        shutil.copytree(known, folder, dirs_exist_ok=True)
+    return str(folder)
 
 
 def follow(page: str, folder: Path) -> None:
