@@ -685,6 +685,9 @@ def test_the_command_line_asks_services_and_shows_what_was_proven(
     assert terminal.run("search", "retina", "--service", url) == 0
     assert "not proven" in terminal.err
     assert "\x1b" not in terminal.out + terminal.err
+    scene.lie(lambda said: {**said, "records": [forged(said)["records"][0]]})
+    assert terminal.run("search", "retina", "--service", url) == 1
+    assert "Of 1 record that the service found, none was proven." in terminal.out
     scene.lie(lambda said: {**said, "cursor": "a; touch 'b'"})
     assert terminal.run("search", "retina", "--service", url) == 0
     (more,) = [line for line in terminal.out.splitlines() if line.startswith("More: ")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -12,14 +13,14 @@ from atdata.appview import operator
 from atdata.appview.opening import open_appview
 from atdata.atproto.fetch import fetch_update
 from atdata.atproto.syntax import AtUri
-from atdata.errors import NotFoundError, ProofError
+from atdata.errors import NotFoundError, ProofError, UsageError
 from atdata.replica import Moved, Replica, ReplicaCopy, Writing
 from atdata.replica.tables import COLLECTIONS
 from atdata.search import Question, search
 from atdata.testing import Devnet
 from atdata.testing.http import Answer, Request
 from support.histories import ENTRY, FOREIGN, OLD, entry, shown, stored
-from support.ingesting import Writer, ingesting, until, until_begun, until_shown
+from support.ingesting import PACE, Writer, ingesting, until, until_begun, until_shown
 from support.networks import fresh_handle
 from support.upstreams import TestedUpstream
 
@@ -166,6 +167,23 @@ def test_an_upstream_is_read_again_from_where_the_operator_says(replica: Replica
         until(lambda: operator.status(replica).upstreams[0].cursor == 6)
         with pytest.raises(NotFoundError, match="never followed"):
             operator.replay(replica, "wss://relay.example", 2)
+        with pytest.raises(UsageError, match="not read as far as that"):
+            operator.replay(replica, writer.upstream.url, 7)
+        assert operator.status(replica).upstreams[0].cursor == 6
+
+
+def test_what_is_written_while_nobody_follows_is_found_at_once_where_there_never_was_an_event(
+    replica: Replica, net: Devnet, writer: Writer
+) -> None:
+    writer.write({A: entry("a")})
+    writer.upstream.lists = lambda: {ENTRY: [writer.did]}
+    seldom = replace(PACE, sweep_seconds=900)
+    with ingesting(replica, net, writer.upstream.url, pace=seldom):
+        until_shown(replica, writer.shown(A))
+    writer.write({B: entry("b")})
+    with ingesting(replica, net, writer.upstream.url, pace=seldom):
+        until_shown(replica, writer.shown(A, B))
+    assert writer.upstream.connections == [None, None]
 
 
 def test_the_state_of_ingest_is_said(replica: Replica, net: Devnet, writer: Writer) -> None:

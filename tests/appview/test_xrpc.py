@@ -184,6 +184,9 @@ def test_whatever_is_served_is_proved_to_its_reader(appview: Any) -> None:
     assert len(views) == 41
     for view in views:
         proved(view, view["uri"], view["cid"])
+    operator.reindex(replica, ALICE)  # until it was fetched it is shown, and proven, as it was
+    for view in asker.get("listEntries", proof="true").json["entries"]:
+        proved(view, view["uri"], view["cid"])
     said = asker.get("resolveLabel", handle=ALICE, name="a", proof="true")
     proved(said.json, said.json["labelUri"], said.json["labelCid"])
     assert said.headers["atproto-repo-rev"] == said.json["proofRev"] == str(commit.rev)

@@ -254,17 +254,20 @@ def replay(replica: Replica, upstream: str, cursor: int) -> None:
     """Read an upstream again from the events after a number.
 
     Raises:
-        UsageError: that is no upstream's root.
+        UsageError: that is no upstream's root, or it was not read as far as that yet.
         NotFoundError: it was never followed.
     """
+    url = upstream_url(upstream)
 
     def work(writing: Writing) -> None:
-        url, update = (
-            upstream_url(upstream),
-            "UPDATE ingest_upstreams SET cursor = ?, rewinds = rewinds + 1 WHERE url = ?",
-        )
-        if writing.sql.run(update, cursor, url).rowcount == 0:
+        found = writing.sql.first("SELECT cursor FROM ingest_upstreams WHERE url = ?", url)
+        if found is None:
             raise NotFoundError("an upstream was never followed", uri=url)
+        if found[0] is not None and cursor > found[0]:
+            hint = "A larger number would pass over events: name one that was read, as atdata appview status shows it."
+            limit = f"at most {found[0]}"
+            raise UsageError("an upstream was not read as far as that", expected=limit, actual=cursor, hint=hint)
+        writing.sql.run("UPDATE ingest_upstreams SET cursor = ?, rewinds = rewinds + 1 WHERE url = ?", cursor, url)
 
     replica.write(work)
 

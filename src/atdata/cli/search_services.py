@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import typer
+
 from atdata.atmosphere import AppViewClient, AtmosphereClient, RefusedRecord, ServicePage, ServiceRecord
 from atdata.atproto.syntax import AtUri
 from atdata.cli.found import COLUMNS, described_row, show_facets
@@ -50,6 +52,10 @@ def ask_services(
             note(f"{one.url}: {one.error.what}")
         for item in one.page.refused:
             note(f"{one.url}: not shown, for it was not proven: {item.uri} ({_why(item)})")
+    refused = sum(len(one.page.refused) for one in said)
+    if refused and not records:
+        say(f"Of {plural(refused, 'record')} that the service found, none was proven.")
+        raise typer.Exit(1)
     _show(said, [*records.values()])
 
 

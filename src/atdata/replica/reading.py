@@ -185,16 +185,17 @@ class AccountReading:
             ProofError: the database was changed by something else.
         """
         head = HeadRow.read(self.sql, self.did)
-        if head is None or head.head is None or head.root is None or head.status != "active":
+        if head is None or head.head is None or head.status != "active":
             raise NotFoundError(
                 "nothing is known of an account", uri=AtUri.of(self.did), hint="It has to be fetched first."
             )
         known, commit = KnownBlocks(self.sql, head.account, {}), Cid.of_cbor(head.head)
+        root = Commit.decode(head.head).data  # whether or not the tree is to be brought anew, what it signed is held
         found, keys = {}, set(keys)
         hidden = {bytes(key).decode() for (key,) in self.sql.all(_HIDDEN, self.did)} & keys
         if hidden:
             raise NotFoundError("nothing is shown of a record", uri=f"at://{self.did}/{min(hidden)}")
-        for key, record, path in mst.proof_paths(head.root, keys, known):
+        for key, record, path in mst.proof_paths(root, keys, known):
             blocks = {commit: head.head, **{cid: known[cid] for cid in path}}
             if most is not None and sum(map(len, blocks.values())) > most:
                 continue

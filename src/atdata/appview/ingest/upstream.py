@@ -70,10 +70,10 @@ def sweep(sql: Statements, number: int, pause: int) -> None:
         pause: microseconds since the last time that must have passed: a server that is away again and again, or says that
             events are missing, lets nobody else be asked without end.
     """
-    update = """UPDATE ingest_upstreams SET sweep_at = CASE WHEN swept_at + ? > ? THEN swept_at + ? ELSE ? END
-        WHERE id = ? AND sweep_at IS NULL"""
-    moment = now()
-    sql.run(update, pause, moment, pause, moment, number)
+    found = sql.first("SELECT swept_at FROM ingest_upstreams WHERE id = ?", number)
+    due = max(found[0] + pause, now())
+    update = "UPDATE ingest_upstreams SET sweep_at = ? WHERE id = ? AND (sweep_at IS NULL OR sweep_at > ?)"
+    sql.run(update, due, number, due)
 
 
 class UpstreamReader:
@@ -137,8 +137,9 @@ class UpstreamReader:
         self._again.clear()
         # The operator named the server, so it is dialled as it is.
         with WebSocket(self.upstream.stream_url(cursor), max_message=MAX_FRAME, allow_loopback=None) as socket:
-            if cursor is None:  # nobody knows what came before
-                self._lease.write(lambda writing: sweep(writing.sql, self.upstream.number, self._sweep_after))
+            if cursor is None:  # nobody knows what came before, least of all where nobody followed
+                pause = self._sweep_after if self.reached else 0
+                self._lease.write(lambda writing: sweep(writing.sql, self.upstream.number, pause))
             self.connected = self.reached = True
             log.info("a stream has begun", extra={"facts": {"upstream": self.upstream.url, "cursor": cursor}})
             while not (stopping.is_set() or self._again.is_set()):
