@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import random
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,6 +29,7 @@ from atdata.atproto.syntax import Did
 from atdata.errors import NetworkError
 from atdata.testing import DevAccount, Devnet, FirehoseLie, firehose_lies
 from atdata.testing.http import ask
+from atdata.transport.websocket import WebSocket
 from support.listening import Listener
 from support.networks import Network, fresh_handle, get
 from support.pds_suite import COLLECTION, RECORD, PdsUnderTest
@@ -343,3 +345,12 @@ def test_every_lie_is_told_once(net: Devnet, name: str) -> None:
             assert name in ("byte by byte", "a frame that is too large")
     assert lie.told == 1
     assert received != frames
+
+
+def test_a_stream_on_which_nothing_happens_is_kept(network: Network) -> None:
+    """The server says that it is there when it is asked."""
+    url = f"ws{network.pds_servers[0].url.removeprefix('http')}/xrpc/com.atproto.sync.subscribeRepos"
+    with WebSocket(url, max_message=10_000_000, allow_loopback=True, silence=4.0) as socket:
+        end = time.monotonic() + 6
+        while time.monotonic() < end:
+            socket.receive(end - time.monotonic())

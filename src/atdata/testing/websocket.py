@@ -47,7 +47,10 @@ def send_messages(connection: socket.socket, target: str, headers: Mapping[str, 
     from websockets.server import ServerProtocol
 
     protocol = ServerProtocol(max_size=_AT_ONCE)
-    protocol.send_response(protocol.accept(Request(target, Headers(headers))))
+    request = Request(target, Headers(headers))
+    protocol.receive_data(request.serialize())  # it reads frames only once it has read a request
+    protocol.events_received()
+    protocol.send_response(protocol.accept(request))
     end = Closing(1000, "")
     pending = 0
     for message in messages:
