@@ -141,6 +141,7 @@ def test_the_command_line_searches(
     said = terminal.json("search", "blood", "license:MIT")
     assert [hit["name"] for hit in said["hits"]] == ["plasma"]
     assert said["hits"][0]["by"] == f"@{alice.handle}"
+    assert said["hits"][0]["description"] == "Of\x1b[31m blood"
     page = terminal.json("search", "blood", "kind:dataset", "--limit", "1")
     after = terminal.json("search", "blood", "kind:dataset", "--limit", "1", "--cursor", page["cursor"])
     assert {page["hits"][0]["name"], after["hits"][0]["name"]} == {"plasma", "serum"}

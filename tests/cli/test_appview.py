@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,6 +68,7 @@ def test_what_is_decided_is_done_while_a_service_runs(
         )  # who was named stays, without records
         replica.write(lambda writing: writing.sql.run("DELETE FROM replica_nodes") and None)
         assert terminal.run("appview", "reindex", writer.did, "--wait") == 0
+        assert "no process follows" not in terminal.err
         assert replica.read(lambda reading: reading.sql.first("SELECT count(*) FROM replica_nodes"))[0] > 0
         devnet.host(writer.did).delete_account(writer.did)
         assert terminal.json("appview", "reindex", "--all") == {"marked": [writer.did, other.did]}
@@ -140,3 +142,23 @@ def test_what_cannot_be_done_is_said(
     assert terminal.run("appview", *arguments) == code, terminal.err
     assert what in terminal.err
     assert not Path("/nowhere").exists()
+
+
+def test_who_waits_is_told_that_nobody_fetches(
+    terminal: Terminal, replica: Replica, devnet: Devnet, upstream: TestedUpstream
+) -> None:
+    writer, done = Writer(devnet, upstream), threading.Event()
+    operator.status(replica)
+
+    def follow_later() -> None:
+        done.wait(1)
+        with ingesting(replica, devnet, upstream.url):
+            done.wait(60)
+
+    assert terminal.run("appview", "add", writer.did) == 0
+    thread = threading.Thread(target=follow_later)
+    thread.start()
+    code = terminal.run("appview", "reindex", writer.did, "--wait")
+    done.set()
+    thread.join()
+    assert (code, "no process follows just now" in terminal.err) == (0, True)

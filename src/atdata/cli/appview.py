@@ -16,7 +16,7 @@ from atdata.appview.opening import open_appview
 from atdata.atproto.resolve import resolve_handle
 from atdata.atproto.syntax import AtUri, Did, parse_identifier
 from atdata.cli.options import Json
-from atdata.cli.output import facts, plural, say, say_json, size, table
+from atdata.cli.output import facts, note, plural, say, say_json, size, table
 from atdata.databases import is_there
 from atdata.errors import NotFoundError, UsageError
 from atdata.progress import progress
@@ -63,6 +63,8 @@ def reindex(
             for did in dids:
                 operator.reindex(replica, did)
                 bar.advance(1)
+        if wait and not operator.status(replica).ingesting:
+            note("no process follows just now: they are fetched once one does, which is waited for")
         failing = _wait(replica, dids) if wait else None
     said = {"marked": dids} | ({} if failing is None else {"failing": failing})
     words = f"{plural(len(dids), 'repository')} will be fetched anew." if failing is None else "Done."

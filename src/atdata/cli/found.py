@@ -15,7 +15,7 @@ _FACETS = 5
 
 
 def described_row(record: Record | Malformed, kind: str, did: str, handle: Handle | None, uri: AtUri) -> dict[str, Any]:
-    """The cells of a record, by `COLUMNS`."""
+    """What is said of a record, by `COLUMNS`: as it is."""
     entry = record if isinstance(record, Entry) else None
     return {
         "name": record.name if isinstance(record, Record) else "",
@@ -23,9 +23,14 @@ def described_row(record: Record | Malformed, kind: str, did: str, handle: Handl
         "by": f"@{handle}" if handle else did,
         "license": (entry and entry.license) or "",
         "size": size(entry.size.bytes) if entry and entry.size.bytes is not None else "",
-        "description": line(getattr(record, "description", None) or "").plain,
+        "description": getattr(record, "description", None) or "",
         "address": str(uri),
     }
+
+
+def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """The cells of a row, each in one line."""
+    return tuple(line(str(cell)).plain for cell in row.values())
 
 
 def show_facets(facets: Mapping[str, Sequence[tuple[str, int]]]) -> None:

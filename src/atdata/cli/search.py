@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from atdata.atmosphere import AtmosphereClient
-from atdata.cli.found import COLUMNS, described_row, show_facets
+from atdata.cli.found import COLUMNS, cells, described_row, show_facets
 from atdata.cli.options import Json
 from atdata.cli.output import fitting, note, plural, say, say_json, table
 from atdata.discovery import FRESH, BroughtRepository, Discovery
@@ -76,7 +76,7 @@ def _show(found: Discovery, answer: SearchAnswer) -> None:
     if not answer.hits:
         say("Nothing was found. Name repositories to look into with --repo @handle, or ask for less.")
         return
-    rows = [tuple(str(cell) for cell in _row(found, hit).values()) for hit in answer.hits]
+    rows = [cells(_row(found, hit)) for hit in answer.hits]
     shown = fitting(COLUMNS, rows)
     table(COLUMNS[:shown], [row[:shown] for row in rows], title=_total(answer))
     for hit in answer.hits:

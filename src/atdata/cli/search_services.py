@@ -11,7 +11,7 @@ import typer
 
 from atdata.atmosphere import AppViewClient, AtmosphereClient, RefusedRecord, ServicePage, ServiceRecord
 from atdata.atproto.syntax import AtUri
-from atdata.cli.found import COLUMNS, described_row, show_facets
+from atdata.cli.found import COLUMNS, cells, described_row, show_facets
 from atdata.cli.output import fitting, note, plural, say, say_json, table
 from atdata.errors import AtdataError, UsageError
 from atdata.records import Record
@@ -76,7 +76,7 @@ def _show(said: Sequence[_Said], records: Sequence[ServiceRecord[Record]]) -> No
         )
         return
     columns = (*COLUMNS[:-1], "proven at", COLUMNS[-1])
-    rows = [tuple(str(cell) for cell in _row(found).values()) for found in records]
+    rows = [cells(_row(found)) for found in records]
     shown = fitting(columns, rows)
     table(columns[:shown], [row[:shown] for row in rows], title=plural(len(records), "record"))
     for one in said:
