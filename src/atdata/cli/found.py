@@ -15,7 +15,7 @@ _FACETS = 5
 
 
 def described_row(record: Record | Malformed, kind: str, did: str, handle: Handle | None, uri: AtUri) -> dict[str, Any]:
-    """What is said of a record, by `COLUMNS`: as it is."""
+    """The values that stand in the row of a record, by `COLUMNS`, as they are."""
     entry = record if isinstance(record, Entry) else None
     return {
         "name": record.name if isinstance(record, Record) else "",
