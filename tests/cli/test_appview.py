@@ -53,6 +53,7 @@ def test_what_is_decided_is_done_while_a_service_runs(
         assert terminal.json("appview", "add", str(writer.account.handle)) == {"added": [writer.did]}
         until_shown(replica, writer.shown(A, B))
         assert terminal.run("appview", "takedown", f"at://{writer.account.handle}/{A}", "--reason", "spam") == 0
+        assert "known here" not in terminal.err
         assert terminal.run("appview", "takedown", other.did, "--reason", "no\x1b[31m", "--block") == 0
         decided = terminal.json("appview", "takedown")
         found = {each["subject"]: (each["decision"], each["why"]) for each in decided}
@@ -142,6 +143,18 @@ def test_what_cannot_be_done_is_said(
     assert terminal.run("appview", *arguments) == code, terminal.err
     assert what in terminal.err
     assert not Path("/nowhere").exists()
+
+
+def test_a_takedown_says_what_it_does(terminal: Terminal, replica: Replica) -> None:
+    operator.status(replica)
+    did = "did:plc:ewvi7nxzyoun6zhxrhs64oiz"
+    assert terminal.run("appview", "takedown", f"at://{did}/{A}", "--reason", "spam") == 0
+    assert "nothing of it is known here" in terminal.err
+    assert terminal.json("appview", "takedown", did, "--reason", "spam")["known"] is False
+    assert terminal.run("appview", "takedown", did, "--reason", "spam", "--block") == 0
+    assert "nothing of it is kept" in terminal.out
+    assert terminal.run("appview", "takedown", did, "--reason", " ") == 2
+    assert terminal.run("appview", "takedown", f"at://{did}/{A}", "--reason", "spam", "--block") == 2
 
 
 def test_who_waits_is_told_that_nobody_fetches(

@@ -129,19 +129,33 @@ def reindex(replica: Replica, did: Did) -> None:
     replica.write(work)
 
 
-def takedown(replica: Replica, subject: Did | AtUri, why: str, decision: Decision = "takedown") -> None:
+def takedown(replica: Replica, subject: Did | AtUri, why: str, decision: Decision = "takedown") -> bool:
     """Hide an account, or a record; with `block`, keep nothing of an account, now and later.
 
+    Returns:
+        Whether it was known here; else it is hidden from the moment on when it is.
+
     Raises:
-        UsageError: the address is none of a record by DID, or a record is to be blocked.
+        UsageError: the address is none of a record by DID, a record is to be blocked, or no reason is given.
     """
-    if isinstance(subject, Did):
-        replica.write(lambda writing: decide(writing, subject, decision, why, now()))
-        return
-    did, key = _record(subject)
-    if decision == "block":
-        raise UsageError("a record cannot be blocked", actual=subject, hint="Take it down, or block its account.")
-    replica.write(lambda writing: hide_record(writing, did, key, why, now()))
+    if not why.strip():
+        raise UsageError("a takedown takes a reason", actual=why, hint="Say why, in a sentence.")
+
+    def work(writing: Writing) -> bool:
+        if isinstance(subject, Did):
+            known = writing.head(subject).head is not None
+            decide(writing, subject, decision, why, now())
+            return known
+        did, key = _record(subject)
+        if decision == "block":
+            raise UsageError("a record cannot be blocked", actual=subject, hint="Take it down, or block its account.")
+        hide_record(writing, did, key, why, now())
+        return writing.sql.first(_RECORD, did, key.encode()) is not None
+
+    return replica.write(work)
+
+
+_RECORD = "SELECT 1 FROM replica_records r JOIN replica_accounts a ON a.id = r.account WHERE a.did = ? AND r.key = ?"
 
 
 def restore(replica: Replica, subject: Did | AtUri) -> None:

@@ -94,12 +94,20 @@ def takedown(
         chosen = _subject(replica, subject)
         if lift == (reason is not None) or (lift and block):
             raise UsageError("a takedown takes --reason WHY, or --lift", hint="Give one of the two.")
+        known = True
         if lift:
             operator.restore(replica, chosen)
         else:
-            operator.takedown(replica, chosen, reason or "", "block" if block else "takedown")
+            known = operator.takedown(replica, chosen, reason or "", "block" if block else "takedown")
     done = "lifted" if lift else "block" if block else "takedown"
-    _tell({"subject": chosen, "decision": done}, f"{chosen} is {'decided about no more' if lift else 'hidden'}.", json)
+    words = {
+        "lifted": "is decided about no more.",
+        "block": "is hidden, and nothing of it is kept.",
+        "takedown": "is hidden.",
+    }
+    _tell({"subject": chosen, "decision": done, "known": known}, f"{chosen} {words[done]}", json)
+    if not known:
+        note("nothing of it is known here: it is hidden from when it is; look whether the address is right")
 
 
 @app.command()
