@@ -131,13 +131,6 @@ def realnet(served: None) -> Iterator[RealNet]:
         yield net
 
 
-@pytest.hookimpl(tryfirst=True)  # before parameters are taken from markers
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A module whose promises hold wherever records lie says `MANY_NETWORKS = MANY`: the real one is for long sweeps."""
-    if "network" in metafunc.fixturenames and not getattr(metafunc.module, "MANY_NETWORKS", True):
-        metafunc.definition.add_marker(pytest.mark.parametrize("network", ["devnet"], indirect=True))
-
-
 @pytest.fixture(params=["devnet", pytest.param("pds", marks=pytest.mark.served)])
 def network(request: pytest.FixtureRequest) -> Iterator[Network]:
     """Both networks in turn: what is promised holds on the fake and on the real one."""

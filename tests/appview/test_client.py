@@ -688,6 +688,7 @@ def test_the_command_line_asks_services_and_shows_what_was_proven(
     scene.lie(lambda said: {**said, "records": [forged(said)["records"][0]]})
     assert terminal.run("search", "retina", "--service", url) == 1
     assert "Of 1 record that the service found, none was proven." in terminal.out
+    assert terminal.run("search", "retina", "--service", url, "--json") == 1
     scene.lie(lambda said: {**said, "cursor": "a; touch 'b'"})
     assert terminal.run("search", "retina", "--service", url) == 0
     (more,) = [line for line in terminal.out.splitlines() if line.startswith("More: ")]

@@ -102,6 +102,20 @@ def listening(replica: Replica, net: Devnet, jetstream: Jetstream) -> Any:
     return ingesting(replica, net, doorbells=[jetstream.url])
 
 
+def test_what_is_written_while_nobody_listens_is_found_at_once_where_it_never_rang(
+    replica: Replica, net: Devnet, jetstream: Jetstream, writer: Writer
+) -> None:
+    seldom = replace(PACE, sweep_seconds=900)
+    writer.write({A: entry("a")})
+    with ingesting(replica, net, doorbells=[jetstream.url], pace=seldom):
+        until_begun(replica)
+        operator.add(replica, writer.did)
+        until_shown(replica, writer.shown(A))
+    writer.write({B: entry("b")})
+    with ingesting(replica, net, doorbells=[jetstream.url], pace=seldom):
+        until_shown(replica, writer.shown(A, B))
+
+
 def test_it_is_asked_for_our_collections(replica: Replica, net: Devnet, jetstream: Jetstream) -> None:
     with listening(replica, net, jetstream):
         until(lambda: jetstream.asked)

@@ -42,13 +42,10 @@ from atdata.local import LocalIndex
 from atdata.records import CodeReference, LensRecord
 from atdata.settings import STRICT
 from atdata.testing import DevAccount
-from support import MANY
 from support.git_server import backend, commit, make_repository
 from support.hostile import can_lock
 from support.networks import Network
 from support.rawhttp import RawServer, certificate
-
-MANY_NETWORKS = MANY
 
 FILE = """
 from typing import Annotated

@@ -33,10 +33,7 @@ from atdata.policy import Forbid, Policy, Verify
 from atdata.records import LensRecord, LensVerification, Schema
 from atdata.testing import DevAccount, Devnet, Labeler, Lie, OldState, Teller, identity_lies, proof_lies
 from atdata.testing.http import Answer
-from support import MANY
 from support.networks import Network, fresh_handle, get
-
-MANY_NETWORKS = MANY
 
 
 @atdata.packable

@@ -29,10 +29,7 @@ from atdata.local import LocalIndex
 from atdata.policy import Forbid, Policy, Verify
 from atdata.records import Schema
 from atdata.testing import DevAccount, Devnet
-from support import MANY
 from support.networks import Network, fresh_handle, list_records, post
-
-MANY_NETWORKS = MANY
 
 TITLE = {"op": "rename", "field": "label", "to": "title"}
 DROP = Program.of({"op": "drop", "field": "note"}, TITLE)

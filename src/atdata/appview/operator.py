@@ -11,7 +11,7 @@ from atdata.appview.ingest.rejected import Rejected
 from atdata.appview.ingest.upstream import upstream_url
 from atdata.atproto.syntax import AtUri, Did
 from atdata.errors import NotFoundError, UsageError
-from atdata.replica import Replica, Statements, Writing, doubt_identity, now
+from atdata.replica import AccountReading, Replica, Statements, Writing, doubt_identity, now
 from atdata.replica.changes import log_bounds
 from atdata.replica.hiding import hide_record, show_record
 from atdata.replica.mending import forget_damaged
@@ -140,22 +140,23 @@ def takedown(replica: Replica, subject: Did | AtUri, why: str, decision: Decisio
     """
     if not why.strip():
         raise UsageError("a takedown takes a reason", actual=why, hint="Say why, in a sentence.")
+    if isinstance(subject, Did):
+        return replica.write(lambda writing: _take_down_account(writing, subject, why, decision))
+    did, key = _record(subject)
+    if decision == "block":
+        raise UsageError("a record cannot be blocked", actual=subject, hint="Take it down, or block its account.")
 
     def work(writing: Writing) -> bool:
-        if isinstance(subject, Did):
-            known = writing.head(subject).head is not None
-            decide(writing, subject, decision, why, now())
-            return known
-        did, key = _record(subject)
-        if decision == "block":
-            raise UsageError("a record cannot be blocked", actual=subject, hint="Take it down, or block its account.")
         hide_record(writing, did, key, why, now())
-        return writing.sql.first(_RECORD, did, key.encode()) is not None
+        return AccountReading(writing.sql, did).cid_at(key) is not None
 
     return replica.write(work)
 
 
-_RECORD = "SELECT 1 FROM replica_records r JOIN replica_accounts a ON a.id = r.account WHERE a.did = ? AND r.key = ?"
+def _take_down_account(writing: Writing, did: Did, why: str, decision: Decision) -> bool:
+    known = writing.head(did).head is not None
+    decide(writing, did, decision, why, now())
+    return known
 
 
 def restore(replica: Replica, subject: Did | AtUri) -> None:

@@ -94,7 +94,7 @@ def takedown(
         chosen = _subject(replica, subject)
         if lift == (reason is not None) or (lift and block):
             raise UsageError("a takedown takes --reason WHY, or --lift", hint="Give one of the two.")
-        known = True
+        known = None
         if lift:
             operator.restore(replica, chosen)
         else:
@@ -105,9 +105,10 @@ def takedown(
         "block": "is hidden, and nothing of it is kept.",
         "takedown": "is hidden.",
     }
-    _tell({"subject": chosen, "decision": done, "known": known}, f"{chosen} {words[done]}", json)
-    if not known:
-        note("nothing of it is known here: it is hidden from when it is; look whether the address is right")
+    said = {"subject": chosen, "decision": done} | ({} if known is None else {"known": known})
+    _tell(said, f"{chosen} {words[done]}", json)
+    if known is False:
+        note("nothing of it is known here yet; whatever comes of it will be hidden. Look whether the address is right")
 
 
 @app.command()

@@ -44,19 +44,25 @@ def ask_services(
     for one in said:
         for found in one.page.records:
             records.setdefault(found.record.located, found)
+    refused = sum(len(one.page.refused) for one in said)
     if as_json:
         say_json(_as_data(said, [*records.values()]))
-        return
+    else:
+        _tell(said, [*records.values()], refused)
+    if refused and not records:
+        raise typer.Exit(1)
+
+
+def _tell(said: Sequence[_Said], records: Sequence[ServiceRecord[Record]], refused: int) -> None:
     for one in said:
         if one.error is not None:
             note(f"{one.url}: {one.error.what}")
         for item in one.page.refused:
             note(f"{one.url}: not shown, for it was not proven: {item.uri} ({_why(item)})")
-    refused = sum(len(one.page.refused) for one in said)
     if refused and not records:
         say(f"Of {plural(refused, 'record')} that the service found, none was proven.")
-        raise typer.Exit(1)
-    _show(said, [*records.values()])
+    else:
+        _show(said, records)
 
 
 def _asked(client: AtmosphereClient, url: str, question: str, limit: int, cursor: str | None) -> _Said:

@@ -91,6 +91,7 @@ class Doorbell:
     ) -> None:
         self._replica, self._upstream, self._followed, self._lease = replica, upstream, followed, lease
         self._wake, self._sweep_after, self._counted = wake, sweep_after, counted
+        self._reached = False
 
     def run(self, stopping: threading.Event) -> None:
         """Listen until the end."""
@@ -111,8 +112,10 @@ class Doorbell:
         # The operator named the server, so it is dialled as it is.
         url = f"{self._upstream.url}?{urlencode(asked)}"
         with WebSocket(url, max_message=MAX_MESSAGE, allow_loopback=None) as socket:
-            if last is None or now() - last > KEPT:
-                self._lease.write(lambda writing: sweep(writing.sql, self._upstream.number, self._sweep_after))
+            if last is None or now() - last > KEPT:  # at once where nobody followed, else not again and again
+                pause = self._sweep_after if self._reached else 0
+                self._lease.write(lambda writing: sweep(writing.sql, self._upstream.number, pause))
+            self._reached = True
             written, missed = last or 0, None
             while not stopping.is_set():
                 is_full = self._replica.read(lambda reading: many_wait(reading.sql))
