@@ -72,8 +72,8 @@ def test(rest: list[str]) -> int:
     folder = install("lowest", LOWEST) if lowest else install("dev")
     install_npm()
     rest = [arg for arg in rest if arg != "--lowest"]
-    # One more than there are cores: many tests wait for servers.
-    many = str((os.cpu_count() or 1) + 1)
+    # More than there are cores: many tests wait for servers.
+    many = str((os.cpu_count() or 1) + 2)
     # In order, the AppView first: at the end the real servers hold hundreds of accounts, which it would follow too.
     spread = ("-n", many, "--dist", "loadfile", "--no-loadscope-reorder")
     workers = () if any(arg.startswith("-n") for arg in rest) else spread

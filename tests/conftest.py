@@ -22,6 +22,10 @@ from support.networks import Devnet, Network, RealNet, fresh_handle, unavailable
 from support.s3_servers import S3Server, running_server
 from support.services import fresh_postgres, fresh_redis, own_postgres, own_redis
 
+# Several tests run at a time, each with processes of its own: in these, threads for linear algebra only wait for cores.
+for _library in ("OMP", "OPENBLAS"):
+    os.environ.setdefault(f"{_library}_NUM_THREADS", "1")
+
 # A machine under load is no finding.
 settings.register_profile(
     "atdata", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=100 if MANY else 40
