@@ -142,6 +142,12 @@ def test_the_command_line_searches(
     assert [hit["name"] for hit in said["hits"]] == ["plasma"]
     assert said["hits"][0]["by"] == f"@{alice.handle}"
     assert said["hits"][0]["description"] == "Of\x1b[31m blood"
+    size = said["hits"][0]["size"]
+    assert type(size) is int
+    assert said["hits"][0]["kind"] == "dataset"
+    asked = [f'{key}:"{count["value"]}"' for key, counts in said["facets"].items() for count in counts]
+    assert [hit["uri"] for hit in terminal.json("search", *asked)["hits"]] == [said["hits"][0]["uri"]]
+    assert {"license", "kind", "size", "samples", "publisher"} <= said["facets"].keys()
     page = terminal.json("search", "blood", "kind:dataset", "--limit", "1")
     after = terminal.json("search", "blood", "kind:dataset", "--limit", "1", "--cursor", page["cursor"])
     assert {page["hits"][0]["name"], after["hits"][0]["name"]} == {"plasma", "serum"}

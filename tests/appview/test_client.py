@@ -657,6 +657,7 @@ def test_the_command_line_asks_services_and_shows_what_was_proven(
     assert {hit["name"] for hit in said["hits"]} == {f"retina {n}" for n in range(4)}
     assert said["hits"] == sorted(said["hits"], key=lambda hit: rank_of(hit["uri"]))
     assert {(hit["by"], hit["license"]) for hit in said["hits"]} == {(f"@{scene.alice.handle}", "MIT")}
+    assert {(hit["kind"], type(hit["size"]), hit["size"]) for hit in said["hits"]} <= {("dataset", type(None), None)}
     assert {hit["rev"] for hit in said["hits"]} == {str(scene.net.account(scene.alice.did).repo.head.rev)}
     assert (said["total"], said["exact"], said["services"][0]["refused"]) == (4, True, [])
     page = terminal.json("search", "retina", "--service", url, "--limit", "3")

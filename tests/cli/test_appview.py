@@ -74,6 +74,7 @@ def test_what_is_decided_is_done_while_a_service_runs(
         devnet.host(writer.did).delete_account(writer.did)
         assert terminal.json("appview", "reindex", "--all") == {"marked": [writer.did, other.did]}
         until(lambda: shown(replica) == {})
+        assert terminal.run("appview", "replay", upstream.url, "1") == 2, "nothing of it was ever read"
         assert terminal.run("appview", "replay", upstream.url, "0") == 0
         until(lambda: upstream.connections == [None, 0])
         said = terminal.json("appview", "status", "--rejected", "5")
@@ -153,7 +154,17 @@ def test_a_takedown_says_what_it_does(terminal: Terminal, replica: Replica) -> N
     assert terminal.json("appview", "takedown", did, "--reason", "spam")["known"] is False
     assert terminal.run("appview", "takedown", did, "--reason", "spam", "--block") == 0
     assert "nothing of it is kept" in terminal.out
-    assert terminal.run("appview", "takedown", did, "--reason", " ") == 2
+    assert terminal.run("appview", "takedown") == 0
+    assert f" at://{did}/{A} " in f" {terminal.out}".replace("\n", " "), "an address stays whole"
+    for refused in (" ", "x" * 1001):
+        assert terminal.run("appview", "takedown", did, "--reason", refused) == 2
+        assert "--reason" in terminal.err
+    for verb in ("add", "reindex"):
+        assert terminal.run("appview", verb, did) == 2
+        assert "is blocked here" in terminal.err
+    assert terminal.json("appview", "reindex", "--all", "--wait") == {"marked": [], "failing": []}
+    assert terminal.run("appview", "takedown", did, "--lift") == 0
+    assert terminal.run("appview", "add", did) == 0
     assert terminal.run("appview", "takedown", f"at://{did}/{A}", "--reason", "spam", "--block") == 2
 
 

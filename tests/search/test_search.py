@@ -234,6 +234,9 @@ def is_in(term: Term, words: list[str]) -> bool:
     return False
 
 
+KEY = {FacetKind.bytes: "size"}
+
+
 def holds(condition: Condition, document: Document) -> bool:
     has = {facet.value.casefold() for facet in document.facets if facet.kind is condition.kind}
     if condition.kind is FacetKind.license:
@@ -260,7 +263,7 @@ def expected(world: World, question: Question) -> tuple[list[tuple[str, int]], d
             found.append((-sum(scores), -time, rank_of(uri), uri))
             for facet in document.facets:
                 if facet.kind in COUNTED:
-                    counts.setdefault(facet.kind.name, Counter())[facet.value] += 1
+                    counts.setdefault(KEY.get(facet.kind, facet.kind.name), Counter())[facet.value] += 1
     ranked = [(uri, -score) for score, _, _, uri in sorted(found)]
     return ranked, {kind: dict(values) for kind, values in counts.items()}
 

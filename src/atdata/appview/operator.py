@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from atdata.appview.ingest.accounts import ADDED, Decision, decide
+from atdata.appview.ingest.accounts import ADDED, Decision, decide, is_blocked
 from atdata.appview.ingest.rejected import Rejected
 from atdata.appview.ingest.upstream import upstream_url
 from atdata.atproto.syntax import AtUri, Did
@@ -21,6 +21,7 @@ from atdata.trust import (
     TrustChange,
     VerifierList,
     changes_of,
+    checked_reason,
     distrust,
     follow,
     labelers,
@@ -103,9 +104,14 @@ _AT_ONCE = "UPDATE replica_accounts SET tries = 0, next_try = 0, behind = ? WHER
 
 
 def add(replica: Replica, did: Did) -> None:
-    """Follow an account."""
+    """Follow an account.
+
+    Raises:
+        UsageError: it is blocked here.
+    """
 
     def work(writing: Writing) -> None:
+        _check_not_blocked(writing, did)
         writing.mark_behind(did, ADDED)
         writing.sql.run(_AT_ONCE, ADDED, did)
 
@@ -117,10 +123,12 @@ def reindex(replica: Replica, did: Did) -> None:
 
     Raises:
         NotFoundError: it is not followed.
+        UsageError: it is blocked here.
     """
 
     def work(writing: Writing) -> None:
         _check_followed(writing.sql, did)
+        _check_not_blocked(writing, did)
         forget_damaged(writing, did)
         writing.sql.run("UPDATE replica_accounts SET root = NULL WHERE did = ?", did)
         doubt_identity(writing, did, why := "it is to be fetched anew")
@@ -136,18 +144,17 @@ def takedown(replica: Replica, subject: Did | AtUri, why: str, decision: Decisio
         Whether it was known here; else it is hidden from the moment on when it is.
 
     Raises:
-        UsageError: the address is none of a record by DID, a record is to be blocked, or no reason is given.
+        UsageError: the address is none of a record by DID, a record is to be blocked, or the reason is none.
     """
-    if not why.strip():
-        raise UsageError("a takedown takes a reason", actual=why, hint="Say why, in a sentence.")
+    said = checked_reason(why)
     if isinstance(subject, Did):
-        return replica.write(lambda writing: _take_down_account(writing, subject, why, decision))
+        return replica.write(lambda writing: _take_down_account(writing, subject, said, decision))
     did, key = _record(subject)
     if decision == "block":
         raise UsageError("a record cannot be blocked", actual=subject, hint="Take it down, or block its account.")
 
     def work(writing: Writing) -> bool:
-        hide_record(writing, did, key, why, now())
+        hide_record(writing, did, key, said, now())
         return AccountReading(writing.sql, did).cid_at(key) is not None
 
     return replica.write(work)
@@ -278,9 +285,9 @@ def replay(replica: Replica, upstream: str, cursor: int) -> None:
         found = writing.sql.first("SELECT cursor FROM ingest_upstreams WHERE url = ?", url)
         if found is None:
             raise NotFoundError("an upstream was never followed", uri=url)
-        if found[0] is not None and cursor > found[0]:
+        if cursor > (read := found[0] or 0):
             hint = "A larger number would pass over events: name one that was read, as atdata appview status shows it."
-            limit = f"at most {found[0]}"
+            limit = f"at most {read}"
             raise UsageError("an upstream was not read as far as that", expected=limit, actual=cursor, hint=hint)
         writing.sql.run("UPDATE ingest_upstreams SET cursor = ?, rewinds = rewinds + 1 WHERE url = ?", cursor, url)
 
@@ -288,8 +295,9 @@ def replay(replica: Replica, upstream: str, cursor: int) -> None:
 
 
 def accounts(replica: Replica) -> list[Did]:
-    """The accounts that are followed."""
-    found = "SELECT did FROM replica_accounts ORDER BY id"
+    """The accounts that are followed; none that is blocked."""
+    blocked = "SELECT did FROM ingest_decisions WHERE decision = 'block'"
+    found = f"SELECT did FROM replica_accounts WHERE did NOT IN ({blocked}) ORDER BY id"  # noqa: S608
     return [Did(did) for (did,) in replica.read(lambda reading: reading.sql.all(found))]
 
 
@@ -354,6 +362,13 @@ def _record(uri: AtUri) -> tuple[Did, str]:
 
 def _text(raw: bytes) -> str:
     return bytes(raw).decode("utf-8", "replace")
+
+
+def _check_not_blocked(writing: Writing, did: Did) -> None:
+    writing.head(did)  # its lock comes before the look: somebody else may be deciding just now
+    if is_blocked(writing, did):
+        hint = "Nothing of it is fetched. Take that back first: atdata appview takedown DID --lift."
+        raise UsageError("an account is blocked here", actual=did, hint=hint)
 
 
 def _check_followed(sql: Statements, did: Did) -> None:

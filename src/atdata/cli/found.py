@@ -15,14 +15,14 @@ _FACETS = 5
 
 
 def described_row(record: Record | Malformed, kind: str, did: str, handle: Handle | None, uri: AtUri) -> dict[str, Any]:
-    """The values that stand in the row of a record, by `COLUMNS`, as they are."""
+    """The values that stand in the row of a record, by `COLUMNS`, as they are: the size in bytes, `None` where it is unknown."""
     entry = record if isinstance(record, Entry) else None
     return {
         "name": record.name if isinstance(record, Record) else "",
-        "kind": kind.rpartition(".")[2],
+        "kind": "dataset" if kind == Entry.NSID else kind.rpartition(".")[2],
         "by": f"@{handle}" if handle else did,
         "license": (entry and entry.license) or "",
-        "size": size(entry.size.bytes) if entry and entry.size.bytes is not None else "",
+        "size": entry.size.bytes if entry else None,
         "description": getattr(record, "description", None) or "",
         "address": str(uri),
     }
@@ -30,11 +30,12 @@ def described_row(record: Record | Malformed, kind: str, did: str, handle: Handl
 
 def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     """The cells of a row, each in one line."""
-    return tuple(line(str(cell)).plain for cell in row.values())
+    shown = {**row, "size": "" if row["size"] is None else size(row["size"])}
+    return tuple(line(str(cell)).plain for cell in shown.values())
 
 
 def show_facets(facets: Mapping[str, Sequence[tuple[str, int]]]) -> None:
     """Print what most of the records have."""
-    for kind, counts in facets.items():
+    for key, counts in facets.items():
         if len(counts) > 1:
-            say(f"{kind}: " + ", ".join(f"{value} ({count})" for value, count in counts[:_FACETS]), "dim")
+            say(f"{key}: " + ", ".join(f"{value} ({count})" for value, count in counts[:_FACETS]), "dim")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
@@ -33,6 +34,7 @@ from atdata.redaction import redacted
 from atdata.samples.preview import as_picture
 
 _READABLE, _RULE = 12, 3  # characters of a column that can be read, wrapped; and between two
+_UNBOUNDED = 1_000_000
 _LONGEST = 10_000  # characters of a stranger's text; --json has all of it
 _CODES: list[tuple[type[AtdataError] | tuple[type[AtdataError], ...], int]] = [
     (AuthError, 5),
@@ -46,6 +48,11 @@ _CODES: list[tuple[type[AtdataError] | tuple[type[AtdataError], ...], int]] = [
 def console(stderr: bool = False) -> Console:
     """The terminal. Markup in text is off: no data can colour, link or hide."""
     return Console(stderr=stderr, markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+
+def _columns() -> int:
+    """The columns that a table may have: those of the terminal; elsewhere all it needs, so that addresses stay whole."""
+    return console().width if console().is_terminal or "COLUMNS" in os.environ else _UNBOUNDED
 
 
 class OutputError(Exception):
@@ -136,12 +143,12 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str |
         shown.add_column(line(column))
     for row in rows:
         shown.add_row(*(cell if isinstance(cell, Text) else line(cell) for cell in row))
-    console().print(shown)
+    console().print(shown, width=_columns())
 
 
 def fitting(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
     """The number of the first columns of a table that can be read side by side on this terminal; at least one."""
-    left = console().width
+    left = _columns()
     for count, column in enumerate(columns):
         left -= min(_READABLE, max(cell_len(cell) for cell in (column, *(row[count] for row in rows)))) + _RULE
         if count and left < -_RULE:
@@ -155,7 +162,7 @@ def facts(pairs: Mapping[str, object]) -> None:
     for name, value in pairs.items():
         if value not in (None, "", (), []):
             grid.add_row(line(name, "dim"), line(value))
-    console().print(grid)
+    console().print(grid, width=_columns())
 
 
 def size(count: int | None) -> str:

@@ -22,7 +22,7 @@ from atdata.replica import Statements, StoredRecord
 from atdata.replica.reading import fitting, numbered
 from atdata.search.columns import DocumentFacts, facts_of
 from atdata.search.engines import TokenQuery, word_index
-from atdata.search.facets import Facet, FacetKind
+from atdata.search.facets import KEYS, Facet, FacetKind
 from atdata.search.packing import Codes, Numbers, count_codes
 from atdata.search.question import Question
 from atdata.search.reaching import Way, content_of, ways_to
@@ -69,7 +69,7 @@ class SearchAnswer:
         hits: in their order.
         total: how many records were looked at, on all pages.
         exact: whether these are all that the question finds; else they are those that came last.
-        facets: by kind, the values that most have.
+        facets: by the keys of questions, the values that most have.
         cursor: leads to the next page; `None` at the end.
     """
 
@@ -232,6 +232,6 @@ def _counts(sql: Statements, codes: Codes) -> dict[str, tuple[FacetCount, ...]]:
         marks = ", ".join("?" * len(some))
         for number, kind, value in sql.all(f"SELECT id, kind, value FROM search_facets WHERE id IN ({marks})", *some):  # noqa: S608
             text = bytes(value).decode("utf-8", "surrogatepass")
-            said.setdefault(FacetKind(kind).name, []).append(FacetCount(text, wanted[number]))
+            said.setdefault(KEYS[FacetKind(kind)], []).append(FacetCount(text, wanted[number]))
     order_of = [(name, sorted(values, key=lambda f: (-f.count, f.value))[:_VALUES]) for name, values in said.items()]
     return {name: tuple(values) for name, values in sorted(order_of)}

@@ -39,8 +39,11 @@ class FacetKind(IntEnum):
     labelled_by = 16
 
 
+_NO_KEYS = frozenset({FacetKind.family, FacetKind.content, FacetKind.labelled_by})
+KEYS = {kind: kind.name for kind in FacetKind if kind not in _NO_KEYS} | {FacetKind.bytes: "size"}
+"""The key of each kind, by which questions ask for it and under which answers count it; a family is asked for as a license."""
 SIZES = frozenset({FacetKind.samples, FacetKind.bytes})
-COUNTED = frozenset(FacetKind) - {FacetKind.schema, FacetKind.content, FacetKind.labelled_by}
+COUNTED = KEYS.keys() - {FacetKind.schema}
 _ADDRESSES = frozenset({FacetKind.publisher, FacetKind.schema, FacetKind.content})
 _WHOLE = _ADDRESSES | {FacetKind.labelled_by}
 

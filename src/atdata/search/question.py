@@ -8,17 +8,13 @@ from dataclasses import dataclass, replace
 
 from atdata.atproto.syntax import AtUri, Did
 from atdata.errors import IdentifierError, UsageError
-from atdata.search.facets import SIZES, UNKNOWN, Facet, FacetKind, size_classes, with_open_end
+from atdata.search.facets import KEYS, SIZES, UNKNOWN, Facet, FacetKind, size_classes, with_open_end
 from atdata.search.words import MAX_WORD, folded, pairs_of, words_of
 
 MAX_TEXT, MAX_TERMS, MAX_CONDITIONS, MAX_VALUES = 1000, 16, 16, 16
 
 _PIECE = re.compile(r'(-?)(?:([A-Za-z]+):)?(?:"([^"]*)"|([^\s"]+))(\*?)')
-_NO_KEYS = (FacetKind.family, FacetKind.content, FacetKind.labelled_by)
-_KEYS = {
-    **{kind.name: kind for kind in FacetKind if kind not in _NO_KEYS},
-    "size": FacetKind.bytes,
-}
+_KEYS = {key: kind for kind, key in KEYS.items()}
 _CHOICES = {
     FacetKind.kind: ("dataset", "schema", "lens"),
     FacetKind.digests: ("all", "some", "none", UNKNOWN),

@@ -79,5 +79,6 @@ _THIRD = (
     *_ANEW,
     "CREATE TABLE search_groups (id {integer} PRIMARY KEY, stamp {integer} NOT NULL)",
 )
+_FOURTH = _ANEW  # families of licenses are counted no more
 
-TABLES = SqlTables("search", [_FIRST, _SECOND, _THIRD])
+TABLES = SqlTables("search", [_FIRST, _SECOND, _THIRD, _FOURTH])

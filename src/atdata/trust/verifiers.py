@@ -226,7 +226,7 @@ def checked_reason(text: str) -> str:
             path="why",
             expected=f"1 to {MAX_WHY} characters",
             actual=len(said),
-            hint="Say why, in a sentence: it is public.",
+            hint="Say why, in a sentence; on the command line with --reason.",
         )
     return said
 

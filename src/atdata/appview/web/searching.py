@@ -19,7 +19,7 @@ _GROUPS = {
     "tag": "Tag",
     "type": "Type of field",
     "samples": "Samples",
-    "bytes": "Size",
+    "size": "Size",
     "storage": "Storage",
     "digests": "Shards with digests",
     "labelled": "Labelled",
@@ -28,10 +28,8 @@ _GROUPS = {
     "shape": "Shape of arrays",
     "label": "Name given",
 }
-"""The kinds of facets that are shown, in this order."""
+"""The keys of facets that are shown, in this order."""
 _OPEN = frozenset({"kind", "license", "tag", "samples", "digests"})
-_KEYS = {"bytes": "size"}
-"""Kinds that questions call otherwise."""
 _UNITS = ("", "k", "M", "G", "T", "P", "E")
 
 
@@ -72,19 +70,18 @@ def _chosen(source: PageSource, pieces: list[Piece]) -> list[FacetLink]:
 
 def _groups(source: PageSource, pieces: list[Piece], found: SearchAnswer) -> list[FacetGroup]:
     groups = []
-    for kind, title in _GROUPS.items():
-        counts = found.facets.get(kind, ())
-        key = _KEYS.get(kind, kind)
-        values = tuple(_value(source, pieces, kind, key, count) for count in counts)
+    for key, title in _GROUPS.items():
+        counts = found.facets.get(key, ())
+        values = tuple(_value(source, pieces, key, count) for count in counts)
         if values and (len(values) > 1 or any(value.active for value in values) or values[0].count != found.total):
-            shut = kind not in _OPEN and not any(value.active for value in values)
+            shut = key not in _OPEN and not any(value.active for value in values)
             groups.append(FacetGroup(title, values, shut))
     return groups
 
 
-def _value(source: PageSource, pieces: list[Piece], kind: str, key: str, count: FacetCount) -> FacetLink:
+def _value(source: PageSource, pieces: list[Piece], key: str, count: FacetCount) -> FacetLink:
     active = [piece for piece in pieces if piece.key == key and piece.present and piece.values == (count.value,)]
-    label = _label(source, kind, count.value)
+    label = _label(source, key, count.value)
     if active:
         text = _joined(piece for piece in pieces if piece not in active)
         return FacetLink(label, count.count, search_path(text), True)
@@ -98,16 +95,15 @@ def _joined(pieces: Iterable[Piece]) -> str:
 
 
 def _words(source: PageSource, piece: Piece) -> str:
-    key = next((kind for kind, said in _KEYS.items() if said == piece.key), piece.key)
-    values = ", ".join(_label(source, key, value) for value in piece.values[:5])
+    values = ", ".join(_label(source, piece.key, value) for value in piece.values[:5])
     return f"{'' if piece.present else 'not '}{piece.key}: {values}"
 
 
-def _label(source: PageSource, kind: str, value: str) -> str:
+def _label(source: PageSource, key: str, value: str) -> str:
     """A value as people read it."""
-    if kind in ("samples", "bytes") and value.startswith("10^") and value[3:].isdecimal() and len(value) <= 5:
-        return _decade(int(value[3:]), "B" if kind == "bytes" else "")
-    if kind == "publisher" and (account := source.account_named(value)) is not None:
+    if key in ("samples", "size") and value.startswith("10^") and value[3:].isdecimal() and len(value) <= 5:
+        return _decade(int(value[3:]), "B" if key == "size" else "")
+    if key == "publisher" and (account := source.account_named(value)) is not None:
         return account.shown
     return value
 
