@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -156,6 +157,10 @@ def test_the_command_line_searches(
     assert terminal.run("search", "a", "--repo", "not an account") == 2
     assert terminal.run("search", "a", "--repo", "nobody.test") != 0
     assert terminal.run("search", "size:huge") == 2
+    assert terminal.run("search", "blood", "-tag:raw") == 2
+    assert "stands after --" in terminal.err
+    assert terminal.run("search", "--json", "--", "blood", "-tag:raw") == 0
+    assert [hit["name"] for hit in json.loads(terminal.out)["hits"]] == ["serum"]
 
 
 def test_an_account_that_is_gone_is_found_no_more_until_it_is_back(devnet: Devnet) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from atdata.appview.opening import open_appview
 from atdata.atmosphere import AtmosphereIndex, PDSBlobStore
 from support.appviews import ENTRY, Asker, Author, entry
 from support.networks import Devnet, fresh_handle
+from support.terminal import Terminal
 
 
 def begin(*arguments: str, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
@@ -59,22 +62,29 @@ def test_it_says_where_it_answers_and_ends_when_told(tmp_path: Path, number: int
     assert [line["method"] for line in lines if line["message"] == "answered"] == ["listEntries", "describeService"]
 
 
-def test_what_cannot_be_served_is_said(tmp_path: Path) -> None:
-    database = f"sqlite://{tmp_path}/a.db"
-    for arguments, code in (
-        (["--listen", "nowhere"], 2),
-        (["--listen", "127.0.0.1:99999"], 2),
-        (["--listen", "192.0.2.1:0"], 2),
-        (["--database", "mysql://x"], 2),
-        (["--preview-bytes", "many"], 2),
-        (["--preview-bytes", "-1"], 2),
-        (["--did", "nope"], 2),
-        (["--rate", "inf"], 2),
+def test_what_cannot_be_served_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal, database = Terminal(capsys, monkeypatch), f"sqlite://{tmp_path}/a.db"
+    with closing(sqlite3.connect(tmp_path / "places.sqlite")) as other:
+        other.execute("CREATE TABLE places (name)")
+    for *arguments, what in (
+        ("--listen", "nowhere", "HOST:PORT"),
+        ("--listen", ":0", "HOST:PORT"),
+        ("--listen", "127.0.0.1:99999", "HOST:PORT"),
+        ("--listen", "192.0.2.1:0", "Name an address of this machine"),
+        ("--database", "mysql://x", "cannot be kept"),
+        ("--database", f"{tmp_path}/places.sqlite", "holds something else"),
+        ("--preview-bytes", "many", "--preview-bytes"),
+        ("--preview-bytes", "-1", "--preview-bytes"),
+        ("--did", "nope", "DID"),
+        ("--rate", "inf", "--rate"),
+        ("--proxy", "foo", "not the address of a proxy"),
+        ("--contact", "javascript:alert(1)", "https://"),
     ):
-        process = begin("--database", database, "--json", *arguments)
-        out, _ = process.communicate(timeout=60)
-        assert process.returncode == code, out
-        assert "error" in json.loads(out)
+        assert terminal.run("serve", "--database", database, "--json", *arguments) == 2, terminal.out
+        assert what in terminal.out
+        assert "error" in json.loads(terminal.out)
 
 
 def test_what_is_published_is_followed_found_and_proved(devnet: Devnet, tmp_path: Path) -> None:

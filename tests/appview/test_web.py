@@ -14,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 import atdata
+from atdata.appview.ingest.lease import IngestLease
 from atdata.appview.web import DatasetPage, render, schema_table
 from atdata.appview.web.addresses import record_path, search_path, web_link
 from atdata.appview.xrpc import RateLimit
@@ -218,8 +219,22 @@ def test_who_asks_too_much_is_told_to_wait(tmp_path: Path) -> None:
         statuses = [asker.send("GET", "/").status for _ in range(3)]
         said = asker.send("GET", "/about")
         assert statuses == [200, 200, 429]
-        assert int(said.headers["retry-after"]) > 0
+        assert f"Wait {said.headers['retry-after']} s" in said.body.decode()
+        assert 0 < int(said.headers["retry-after"]) <= 10
         assert "Too many questions" in said.body.decode()
+
+
+def test_the_service_says_whether_it_reads_whom_it_follows(tmp_path: Path) -> None:
+    with answering(tmp_path / "a.db") as (replica, asker):
+        add = "INSERT INTO ingest_upstreams (url, cursor) VALUES ('wss://relay.example', 5)"
+        replica.write(lambda writing: writing.sql.run(add) and None)
+        said = [asker.send("GET", "/about").body.decode()]
+        lease = IngestLease(replica, 60)
+        assert lease.take()
+        said.append(asker.send("GET", "/about").body.decode())
+        assert ["wss://relay.example" in each for each in said] == [True, True]
+        assert ["Just now it reads none" in each for each in said] == [True, False]
+        assert "reaches:at://" in said[0]
 
 
 def test_a_dataset_of_this_machine_is_shown_without_a_database() -> None:

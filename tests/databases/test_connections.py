@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import pickle
 import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +79,7 @@ def test_a_log_is_written_ahead(tmp_path: Path, durable: bool) -> None:
 
 def test_a_file_in_which_somebody_is_writing_gets_its_log_once_that_has_ended(tmp_path: Path) -> None:
     other = sqlite3.connect(tmp_path / "a.sqlite", isolation_level=None, check_same_thread=False)
-    other.execute("CREATE TABLE other (number INTEGER)")
+    other.execute("CREATE TABLE other_format (format INTEGER)")  # tables of ours, of another room
     other.execute("BEGIN IMMEDIATE")
     ending = threading.Timer(0.3, lambda: other.execute("COMMIT"))
     ending.start()
@@ -134,6 +136,34 @@ def test_what_is_no_database(tmp_path: Path) -> None:
     for call in (keys, lambda db: put(db, "a"), lambda db: db.identity()):
         with pytest.raises(StorageError):
             call(opened(tmp_path / "a.sqlite"))
+    with pytest.raises(StorageError, match="damaged, or not in a file of SQLite"):
+        keys(opened(tmp_path / "a.sqlite"))
+
+
+@pytest.mark.parametrize("in_header", [False, True])
+def test_what_another_program_keeps_is_left_alone(tmp_path: Path, in_header: bool) -> None:
+    file = tmp_path / "places.sqlite"
+    with closing(sqlite3.connect(file)) as db:
+        db.execute("CREATE TABLE bookmarks (id INTEGER PRIMARY KEY AUTOINCREMENT)")
+    before = file.read_bytes()
+    for call in (keys, lambda db: put(db, "a")):
+        with pytest.raises(UsageError, match="holds something else"):
+            call(opened(file, SqlTables("shelf", (FIRST,), in_header)))
+    assert file.read_bytes() == before
+    with closing(sqlite3.connect(file)) as db:
+        db.execute("DROP TABLE bookmarks")
+    put(opened(file, SqlTables("shelf", (FIRST,), in_header)), "a")
+
+
+@pytest.mark.parametrize("private", [False, True])
+def test_a_file_may_be_its_users_alone(tmp_path: Path, private: bool) -> None:
+    db = open_connection(tmp_path / "a.sqlite", [SqlTables("shelf", (FIRST,))], private=private)
+    put(pickle.loads(pickle.dumps(db)), "a")
+    modes = {path.name: path.stat().st_mode & 0o077 for path in tmp_path.iterdir()}
+    assert (set(modes.values()) == {0}) == private, modes
+    (tmp_path / "a.sqlite").chmod(0o640)
+    put(db, "b")
+    assert (tmp_path / "a.sqlite").stat().st_mode & 0o777 == 0o640, "what somebody has opened to others stays so"
 
 
 # --- PostgreSQL

@@ -16,7 +16,7 @@ TABLES = (REPLICA_TABLES, SEARCH_TABLES, TRUST_TABLES, INGEST_TABLES)
 
 
 def open_appview(where: str | Path) -> Replica:
-    """The replica of an AppView, which search follows.
+    """The replica of an AppView, which search follows. A file that is made is its user's alone: reasons of takedowns are in it.
 
     Args:
         where: `sqlite:///PATH`, `postgresql://...`, or the path of a SQLite file.
@@ -24,4 +24,4 @@ def open_appview(where: str | Path) -> Replica:
     Raises:
         UsageError: no such database can be there.
     """
-    return Replica(open_connection(where, TABLES, what="the database of the AppView"), [SearchIndex()])
+    return Replica(open_connection(where, TABLES, what="the database of the AppView", private=True), [SearchIndex()])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import threading
 import time
@@ -154,7 +155,10 @@ def _listening(host: str, port: int) -> socket.socket:
             listener.close()
             raise
     except (OSError, OverflowError, UnicodeError) as error:
+        taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+        hint = "Name an address of this machine: 127.0.0.1 for its own programs, 0.0.0.0 for everybody."
+        hint = "Choose another port." if taken else hint
         raise UsageError(
-            "nobody can listen at an address", uri=f"{host}:{port}", actual=str(error), hint="Choose another port."
+            "nobody can listen at an address", uri=f"{host}:{port}", actual=str(error), hint=hint
         ) from error
     return listener

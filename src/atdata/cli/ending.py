@@ -63,7 +63,10 @@ def _run(command: Callable[[], Any], as_json: bool) -> int:
         if not error.format_message():  # the help was shown in its place
             return USAGE
         path = getattr(getattr(error, "ctx", None), "command_path", "atdata")
-        return explain(UsageError(error.format_message(), hint=f"See: {path} --help"), as_json)
+        known = "an option; what is none and begins with a minus stands after --"
+        expected = known if type(error).__name__ == "NoSuchOption" else None
+        said = UsageError(error.format_message(), expected=expected, hint=f"See: {path} --help")
+        return explain(said, as_json)
     except typer.Abort:
         return fail("Abort", "nothing was done: nobody agreed", NOT_AGREED, as_json)
     except KeyboardInterrupt:

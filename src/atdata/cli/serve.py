@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
+from ipaddress import ip_network
 from typing import Annotated
 
 import typer
@@ -20,6 +22,8 @@ from atdata.cli.output import announce
 from atdata.errors import AtdataError, UsageError
 from atdata.settings import Settings
 
+_CONTACTS = "https://... or mailto:..."
+
 
 def serve(
     listen: Annotated[str, typer.Option(help="HOST:PORT; port 0 takes one that is free.")] = "127.0.0.1:8470",
@@ -35,7 +39,9 @@ def serve(
         str | None, typer.Option(help="sqlite:///PATH or postgresql://...; a file of your own by default.")
     ] = None,
     did: Annotated[str | None, typer.Option(help="The service's DID; did:web of its address by default.")] = None,
-    contact: Annotated[str, typer.Option(help="How you are reached: a web address that the pages show.")] = "",
+    contact: Annotated[
+        str, typer.Option(help="How you are reached, https://... or mailto:...: the pages show it.")
+    ] = "",
     rate: Annotated[
         float, typer.Option(help="Questions a second that one address may ask; 0 for any.", min=0, max=1e6)
     ] = 20.0,
@@ -72,8 +78,8 @@ def serve(
             limit=RateLimit(rate, max(1, int(20 * rate))),
             ingest=following.ingester,
             ready_lag=ready_lag,
-            proxies=tuple(proxy or LOOPBACK),
-            contact=contact,
+            proxies=_networks(proxy or LOOPBACK),
+            contact=_contact(contact),
             previews=PublishedPreviews.of(fetched) if fetched else None,
         )
         server = AppViewServer(service, host, port, ended)
@@ -87,7 +93,21 @@ def serve(
 
 
 def _address(text: str) -> tuple[str, int]:
-    host, colon, port = text.rpartition(":")
-    if not colon or not port.isdecimal() or int(port) > 65_535:
-        raise UsageError("not an address to listen on", expected="HOST:PORT", actual=text)
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65_535:
+        raise UsageError("not an address to listen on", expected="HOST:PORT, such as 127.0.0.1:8470", actual=text)
     return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _networks(texts: Iterable[str]) -> tuple[str, ...]:
+    try:
+        return tuple(str(ip_network(text)) for text in texts)
+    except ValueError as error:
+        hint = "Give the address from which the proxy asks, such as 10.0.0.2, or its network."
+        raise UsageError("not the address of a proxy", path="--proxy", actual=str(error), hint=hint) from error
+
+
+def _contact(text: str) -> str:
+    if text and not text.startswith(("https://", "http://", "mailto:")):
+        raise UsageError("not an address on the web or for mail", path="--contact", expected=_CONTACTS, actual=text)
+    return text

@@ -21,6 +21,7 @@ def open_connection(
     what: str = "the database",
     durable: bool = True,
     disposable: bool = False,
+    private: bool = False,
 ) -> SqlConnection:
     """A connection to the database at an address; nothing is dialled before it is used.
 
@@ -31,6 +32,7 @@ def open_connection(
         durable: whether what was written is on disk when a call returns; else the last of it may be lost where the machine
             fails, none of it by half.
         disposable: whether all of it can be had again, so that a file that is damaged is removed, and made anew.
+        private: whether a file that is made is for its user alone.
 
     Raises:
         UsageError: no such database can be there.
@@ -38,7 +40,7 @@ def open_connection(
     file = _file(where, what)
     if file is None:
         return PostgresConnection(Secret(str(revealed(where))), tables, what=what, durable=durable)
-    return SqliteConnection(file, tables, what=what, durable=durable, disposable=disposable)
+    return SqliteConnection(file, tables, what=what, durable=durable, disposable=disposable, private=private)
 
 
 def is_there(where: str | Path, *, what: str = "the database") -> bool:

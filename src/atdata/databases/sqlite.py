@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +12,7 @@ from typing import Any, TypeVar
 
 from atdata.databases.pool import Pool, whole_at_forks
 from atdata.databases.tables import Dialect, SqlTables, check_format
-from atdata.errors import StorageError
+from atdata.errors import StorageError, UsageError
 
 T = TypeVar("T")
 
@@ -45,6 +46,7 @@ class SqliteConnection:
         durable: whether what was written is on disk when a call returns; else the last of it may be lost where the machine
             fails, none of it by half.
         disposable: whether all of it can be had again, so that a file that is damaged is removed, and made anew.
+        private: whether a file that is made is for its user alone.
     """
 
     dialect = _DIALECT
@@ -57,11 +59,12 @@ class SqliteConnection:
         what: str = "the database",
         durable: bool = True,
         disposable: bool = False,
+        private: bool = False,
     ) -> None:
         self.path = path
         self._tables = tuple(tables)
         self._what = what
-        self._durable, self._disposable = durable, disposable
+        self._durable, self._disposable, self._private = durable, disposable, private
         self._begin()
 
     def _begin(self) -> None:
@@ -69,7 +72,7 @@ class SqliteConnection:
         self._writer: Pool[_Connection] = Pool(1, at_fork=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _opened, (self.path, self._tables, self._what, self._durable, self._disposable)
+        return _opened, (self.path, self._tables, self._what, self._durable, self._disposable, self._private)
 
     def read(self, work: Callable[[Any], T], *, one: bool = False) -> T:
         """See `SqlConnection`."""
@@ -159,6 +162,8 @@ class SqliteConnection:
     def _connect(self) -> _Connection:
         with suppress(OSError):  # the connection will say why
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if self._private:
+                os.close(os.open(self.path, os.O_CREAT | os.O_RDONLY, 0o600))
         db = sqlite3.connect(
             self.path, timeout=_WAIT, isolation_level=None, check_same_thread=False, factory=_Connection
         )
@@ -182,6 +187,7 @@ class SqliteConnection:
             found = _format(db, tables)
             if 0 <= found < tables.format:
                 if found == 0:
+                    self._check_own(db)
                     _log_ahead(db)
                 with _transaction(db, "BEGIN IMMEDIATE"):  # one process takes the steps, others wait for it
                     found = _format(db, tables)
@@ -190,6 +196,17 @@ class SqliteConnection:
                             tables.upgrade(cursor, self.dialect, found)
                         _set_format(db, tables)
         self._check(db)
+
+    def _check_own(self, db: sqlite3.Connection) -> None:
+        """Leave a file alone that holds something, and nothing of ours."""
+        tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite~_%' ESCAPE '~'"
+        names = [name for (name,) in db.execute(tables)]
+        if names and not any(name.endswith("_format") for name in names):
+            raise UsageError(
+                f"{self._what} cannot be kept in a file that holds something else",
+                actual=f"{self.path}, with a table {names[0][:100]}",
+                hint="Name a file that is not there yet.",
+            )
 
     def _check(self, db: sqlite3.Connection) -> None:
         for tables in self._tables:
@@ -217,6 +234,10 @@ class SqliteConnection:
 
     def _failed(self, error: sqlite3.Error) -> StorageError:
         busy = _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+        if _code(error) in _DAMAGED:
+            hint = "Take a copy of it from before, or name another file."
+            what = f"{self._what} is damaged, or not in a file of SQLite"
+            return StorageError(what, uri=str(self.path), actual=str(error), hint=hint)
         return StorageError(
             f"{self._what} is being written by somebody else" if busy else f"{self._what} cannot be read or written",
             uri=str(self.path),
@@ -252,8 +273,9 @@ class _Connection(sqlite3.Connection):
         super().close()
 
 
-def _opened(path: Path, tables: Sequence[SqlTables], what: str, durable: bool, disposable: bool) -> SqliteConnection:
-    return SqliteConnection(path, tables, what=what, durable=durable, disposable=disposable)
+def _opened(path: Path, tables: Sequence[SqlTables], what: str, *settings: bool) -> SqliteConnection:
+    durable, disposable, private = settings
+    return SqliteConnection(path, tables, what=what, durable=durable, disposable=disposable, private=private)
 
 
 @contextmanager

@@ -104,6 +104,7 @@ def about_page(source: PageSource, counts: tuple[tuple[str, int], ...], did: str
             for one in sorted(source.verifiers.verifiers.values(), key=lambda one: (one.since, one.did))[:_VERIFIERS]
         ),
         verifiers_version=source.verifiers.version or 0,
+        following=state.following,
         now=moment_words(state.moment),
     )
 

@@ -113,6 +113,7 @@ class AboutPage(Page):
     lag: str = ""
     last_change: str = ""
     upstreams: tuple[UpstreamRow, ...] = ()
+    following: bool = True
     verifiers: tuple[tuple[Publisher, str, str, str], ...] = ()
     verifiers_version: int = 0
     now: str = ""

@@ -17,7 +17,7 @@ from atdata.appview.web.rendering import render
 from atdata.appview.web.service_pages import ProblemPage
 from atdata.appview.web.style import STYLE, TYPES, static_file, style_sheet
 from atdata.appview.xrpc.failures import QueryFailure, query_pairs
-from atdata.appview.xrpc.limits import RateLimiter
+from atdata.appview.xrpc.limits import RateLimiter, whole_seconds
 from atdata.appview.xrpc.metrics import ServiceMetrics
 from atdata.errors import AtdataError
 
@@ -98,9 +98,9 @@ class WebEndpoints:
     def _answered(self, request: Request, name: str, answer: Callable[[Request], Answer]) -> Response:
         """A page, or the one in its place: counted and logged."""
         began, address = time.monotonic(), request.client.host if request.client else None
-        wait = self._limiter.wait(address, _LOOKING if LOOK in request.query_params else 1.0)
-        headers = {"Retry-After": str(int(wait) + 1)} if wait else {}
-        found = problem(429, f"Wait {wait:.1f} seconds, and ask again.") if wait else self._found(request, name, answer)
+        wait = whole_seconds(self._limiter.wait(address, _LOOKING if LOOK in request.query_params else 1.0))
+        headers = {"Retry-After": str(wait)} if wait else {}
+        found = problem(429, f"Wait {wait} s, and ask again.") if wait else self._found(request, name, answer)
         response = _response(request, found, headers)
         seconds = time.monotonic() - began
         self._metrics.answered(name, response.status_code, seconds)

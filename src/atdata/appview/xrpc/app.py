@@ -22,7 +22,7 @@ from atdata.appview.xrpc.describing import did_document
 from atdata.appview.xrpc.failures import QueryFailure, query_pairs, requested
 from atdata.appview.xrpc.health import ServiceHealth
 from atdata.appview.xrpc.lexicons import NAMESPACE, description, method_lexicons
-from atdata.appview.xrpc.limits import RateLimiter
+from atdata.appview.xrpc.limits import RateLimiter, whole_seconds
 from atdata.appview.xrpc.metrics import CONTENT_TYPE, ServiceMetrics
 from atdata.appview.xrpc.service import AppViewService
 from atdata.errors import AtdataError
@@ -202,8 +202,9 @@ def _fault(method: str, error: Exception) -> QueryFailure:
 
 
 def _too_many(seconds: float) -> Response:
-    failure = QueryFailure("RateLimitExceeded", f"too many questions; wait {seconds:.1f} s", 429)
-    return _json(failure.answer, 429, {"Retry-After": str(int(seconds) + 1)})
+    wait = whole_seconds(seconds)
+    failure = QueryFailure("RateLimitExceeded", f"too many questions; wait {wait} s", 429)
+    return _json(failure.answer, 429, {"Retry-After": str(wait)})
 
 
 def refusal(error: HTTPException) -> Response:

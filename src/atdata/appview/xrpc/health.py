@@ -18,6 +18,7 @@ class ServiceHealth:
         last_change: when it was, in microseconds since 1970; 0 where there was none.
         behind: repositories that are to be compared with their servers.
         last_event: when the last event of an upstream was written, of which all is kept; 0 where there was none.
+        following: whether a process follows upstreams just now.
         moment: of all this, in microseconds since 1970.
     """
 
@@ -25,6 +26,7 @@ class ServiceHealth:
     last_change: int
     behind: int
     last_event: int
+    following: bool
     moment: int
 
     @classmethod
@@ -34,7 +36,8 @@ class ServiceHealth:
         last = sql.first("SELECT number, moment FROM replica_changes ORDER BY number DESC LIMIT 1") or (0, 0)
         (behind,) = sql.first("SELECT count(*) FROM replica_accounts WHERE behind IS NOT NULL")
         (event,) = sql.first("SELECT COALESCE(max(event_at), 0) FROM ingest_upstreams")
-        return cls(int(last[0]), int(last[1]), int(behind), int(event), now())
+        following = sql.first("SELECT 1 FROM ingest_lease WHERE ends_at > ?", moment := now()) is not None
+        return cls(int(last[0]), int(last[1]), int(behind), int(event), following, moment)
 
     @property
     def lag(self) -> float | None:

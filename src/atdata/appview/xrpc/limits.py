@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import threading
 import time
 from collections import OrderedDict
@@ -53,6 +54,11 @@ class RateLimiter:
             while len(self._left) > _MOST:
                 self._left.popitem(last=False)
         return max(0.0, missing / self._limit.per_second)
+
+
+def whole_seconds(wait: float) -> int:
+    """The seconds that whoever asked too much is told to wait: whole ones, as HTTP has them."""
+    return math.ceil(wait)
 
 
 def network_of(address: str | None) -> str:
