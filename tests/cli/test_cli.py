@@ -8,6 +8,7 @@ import os
 import stat
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 
 import atdata
 from atdata.atmosphere import AtmosphereIndex, DatasetPublisher, PDSBlobStore, SchemaPublisher
+from atdata.atproto.fetch import MAX_CAR, fetch_record
+from atdata.atproto.syntax import AtUri, Nsid, RecordKey
 from atdata.cli.output import exit_code, picture, plain
 from atdata.errors import (
     AtdataError,
@@ -208,6 +211,38 @@ def test_verify(published: str, logged_in: Terminal, alice: DevAccount, devnet: 
     kept["car"] = kept["car"][:-8] + "AAAAAAA="
     Path("forged.json").write_text(json.dumps(kept))
     assert logged_in.run("verify", "forged.json") == 1
+
+
+def test_a_proof_that_was_downloaded_is_verified(
+    published: str, logged_in: Terminal, alice: DevAccount, devnet: Devnet
+) -> None:
+    reader = devnet.client(alice).reader
+    identity = reader.identity(alice.did)
+    for kind in ("entry", "schema"):
+        uri = AtUri(records(alice, kind)[0]["uri"])
+        car = reader.transport.run(fetch_record(identity, Nsid(uri.collection), RecordKey(uri.rkey)))
+        Path(f"{kind}.car").write_bytes(car)
+        found = logged_in.json("verify", f"{kind}.car", "--keep", f"{kind}.json")
+        assert (found["ref"], found["verified"]) == (str(uri), True)
+        steps = [link["step"] for link in found["links"]]
+        assert steps == ["handle", "did", "key", "signature", "proof", "record", "lexicon"]
+    assert logged_in.json("verify", "entry.json")["ref"] == str(AtUri(records(alice, "entry")[0]["uri"]))
+    assert logged_in.run("verify", "entry.car") == 0
+    assert f"at revision {found['rev']}" in logged_in.out
+    car = Path("entry.car").read_bytes()
+    for at in range(0, len(car), max(1, len(car) // 40)):
+        Path("forged.car").write_bytes(car[:at] + bytes([car[at] ^ 1]) + car[at + 1 :])
+        assert logged_in.run("verify", "forged.car") != 0
+        assert "✓ this record" not in logged_in.out
+    for kept, code in ((b"", 1), (car[:-1], 1), (b"\0" * (MAX_CAR + 1), 2)):
+        Path("forged.car").write_bytes(kept)
+        assert logged_in.run("verify", "forged.car") == code, logged_in.err
+    url = f"{identity.pds}/xrpc/com.atproto.sync.getRepo?did={alice.did}"
+    Path("all.car").write_bytes(urlopen(url).read())
+    assert logged_in.run("verify", "all.car") == 2
+    assert "not the proof of one record" in logged_in.err
+    devnet.host(alice.did).rotate_key(alice.did)
+    assert logged_in.run("verify", "entry.car") == 1, "it is checked by the key of now"
 
 
 @pytest.mark.parametrize("lie", blob_lies(b""), ids=str)

@@ -19,9 +19,9 @@ from atdata.atproto.fetch import (
     fetch_update,
 )
 from atdata.atproto.repo.commit import Commit
-from atdata.atproto.repo.proof import ProvenCommit, prove_commit
+from atdata.atproto.repo.proof import ProvenCommit, claimed_account, prove_commit, proven_keys
 from atdata.atproto.resolve import fetch_identity, resolve_handle
-from atdata.atproto.syntax import AtUri, Did, Handle, Tid, typed_identifier
+from atdata.atproto.syntax import AtUri, Did, Handle, Nsid, RecordKey, Tid, typed_identifier
 from atdata.atproto.verify import Evidence, VerifiedIdentity, VerifiedRecord, verify_identity, verify_record
 from atdata.errors import (
     IdentityError,
@@ -330,6 +330,30 @@ def newest_seen(reader: EvidenceReader, did: Did) -> Tid | None:
 def reader_of(settings: Settings, trusted_origins: frozenset[str] = frozenset()) -> EvidenceReader:
     """The process's reader for some settings, so that sources made of plain data share what it knows."""
     return EvidenceReader(settings, trusted_origins)
+
+
+def proved_by_file(reader: EvidenceReader, car: bytes) -> VerifiedRecord:
+    """The record that a CAR file proves: it was in its account's repository, by the account's key of now.
+
+    Args:
+        reader: finds out who the account is, of which the file holds nothing.
+        car: commit, path and record, as `com.atproto.sync.getRecord` serves them and the pages of an AppView give them.
+
+    Raises:
+        VerificationError: a link broke; `step` names it.
+        UsageError: it is of several records, or of none.
+        NetworkError: nobody says who the account is.
+    """
+    identity = reader.identity(claimed_account(car), fresh=True)
+    if (handle := reader.shown_handle(identity.did)) is not None:
+        identity = reader.identity(handle, fresh=True)
+    keys = proven_keys(prove_commit(car, identity.did, identity.key))
+    if len(keys) != 1:
+        hint = "A file of com.atproto.sync.getRecord has one, of getRepo all."
+        raise UsageError("a file is not the proof of one record", actual=f"{len(keys)} records", hint=hint)
+    collection, _, rkey = keys[0].partition("/")
+    uri = AtUri.of(identity.did, Nsid(collection), RecordKey(rkey))
+    return verify_record(Evidence(uri, identity.evidence, car), uri)
 
 
 def as_record(verified: VerifiedRecord, kind: type[R]) -> R:

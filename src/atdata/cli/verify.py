@@ -9,20 +9,28 @@ from typing import Annotated
 import typer
 
 from atdata.atmosphere import AtmosphereClient, Evidence
-from atdata.atmosphere.evidence import as_record
-from atdata.atproto.verify import Link
+from atdata.atmosphere.evidence import as_record, proved_by_file
+from atdata.atproto.fetch import MAX_CAR
+from atdata.atproto.verify import Link, VerifiedRecord
 from atdata.cli.options import Json
 from atdata.cli.output import console, line, plural, say, say_json, size
 from atdata.dataset.verdict import read_for_verdict
-from atdata.errors import UnverifiedError
+from atdata.errors import LimitError, UnverifiedError
 from atdata.files import atomic_file, write_all
 from atdata.loading import load_dataset
-from atdata.records import Entry
+from atdata.records import Entry, Record
+from atdata.records.nsids import today
+from atdata.replica.columns import KINDS
 from atdata.shards.listing import is_file
 
 
 def verify(
-    ref: Annotated[str, typer.Argument(help="@handle/name[@version], at://..., a path, or evidence kept with --keep.")],
+    ref: Annotated[
+        str,
+        typer.Argument(
+            help="@handle/name[@version], at://..., a path, evidence kept with --keep, or the .car file of a proof."
+        ),
+    ],
     keep: Annotated[
         Path | None, typer.Option(help="Write the evidence to this file, to check it again offline.")
     ] = None,
@@ -33,9 +41,14 @@ def verify(
     Any doubt ends with a non-zero exit.
     """
     if ref.endswith(".json") and is_file(ref):
-        _verify_kept(Path(ref), json)
+        _tell(Evidence.from_json(Path(ref).read_bytes()).verify(), Entry, json)
         return
     client = AtmosphereClient()
+    if ref.endswith(".car") and is_file(ref):
+        record = proved_by_file(client.reader, _read_proof(Path(ref)))
+        _keep(record.evidence, keep)
+        _tell(record, KINDS.get(today(str(record.uri.collection))), json)
+        return
     splits = load_dataset(ref, client=client)
     entry = next(iter(splits.values())).entry
     links: list[Link] = []
@@ -46,9 +59,7 @@ def verify(
             Link("lexicon", str(entry.NSID), "valid"),
             Link("schema", str(schema.cid), "proven"),
         ]
-        if keep:
-            with atomic_file(keep) as file:
-                write_all(file, f"{entry.evidence.to_json()}\n".encode(), keep)
+        _keep(entry.evidence, keep)
     if not json:
         _print_links(links)
     found = {name: read_for_verdict(dataset.view, name) for name, dataset in splits.items()}
@@ -73,13 +84,29 @@ def verify(
     say("✓ verified", style="bold green")
 
 
-def _verify_kept(path: Path, json: bool) -> None:
-    record = Evidence.from_json(path.read_bytes()).verify()
-    as_record(record, Entry)
+def _keep(evidence: Evidence, path: Path | None) -> None:
+    if path:
+        with atomic_file(path) as file:
+            write_all(file, f"{evidence.to_json()}\n".encode(), path)
+
+
+def _read_proof(path: Path) -> bytes:
+    with path.open("rb") as file:
+        car = file.read(MAX_CAR + 1)
+    if len(car) > MAX_CAR:
+        raise LimitError("a file is too large for a proof", path=str(path), expected=f"at most {MAX_CAR:,} bytes")
+    return car
+
+
+def _tell(record: VerifiedRecord, kind: type[Record] | None, json: bool) -> None:
+    links = record.links
+    if kind is not None:
+        links = [*links, Link("lexicon", str(as_record(record, kind).NSID), "valid")]
     if json:
-        say_json({"ref": str(record.uri), "links": [vars(link) for link in record.links], "verified": True})
+        rev = str(record.commit.rev)
+        say_json({"ref": str(record.uri), "rev": rev, "links": [vars(link) for link in links], "verified": True})
         return
-    _print_links(record.links)
+    _print_links(links)
     say(f"✓ this record was in the repository at revision {record.commit.rev}", style="bold green")
 
 

@@ -180,6 +180,24 @@ def entries(root: Cid, blocks: Mapping[Cid, bytes], prefix: str = "") -> Iterato
             pending.extend(reversed(part.open(blocks).parts()))
 
 
+def held_leaves(root: Cid, blocks: Mapping[Cid, bytes]) -> Iterator[Leaf]:
+    """The leaves of all nodes that are there, in the order of their keys; a proof has the nodes of one path.
+
+    Raises:
+        MissingBlockError: the root is not there.
+        ProofError: a node that is there is malformed or misplaced.
+    """
+    pending: list[Subtree | Branch | Leaf] = [Subtree(root).open(blocks)]
+    while pending:
+        part = pending.pop()
+        if isinstance(part, Leaf):
+            yield part
+        elif isinstance(part, Branch):
+            pending.extend(reversed(part.parts()))
+        elif part.cid in blocks:
+            pending.append(part.open(blocks))
+
+
 def missing_nodes(root: Cid, blocks: Mapping[Cid, bytes], prefix: str = "") -> list[Cid]:
     """The nodes to fetch next in order to list a prefix; none once `entries` will run to its end.
 

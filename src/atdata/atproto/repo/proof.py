@@ -97,6 +97,31 @@ def prove_commit(
     return ProvenCommit(cid, commit, file.blocks)
 
 
+def claimed_account(car: bytes) -> Did:
+    """The account whose commit a CAR file says to have. Nothing of the file is proven by that.
+
+    Raises:
+        ProofError: the file is none, or has no commit.
+        LimitError: it has more blocks than are read.
+    """
+    file = read_car(car)
+    block = file.blocks.get(file.roots[0]) if file.roots else None
+    if block is None:
+        raise ProofError("the file has no commit", step="commit")
+    return Commit.decode(block).did
+
+
+def proven_keys(proven: ProvenCommit) -> list[str]:
+    """The keys in the signed tree of the records that came with a commit, as far as the nodes of the tree came too.
+
+    Raises:
+        ProofError: a node is malformed or misplaced, or there is no root.
+    """
+    with _step("proof", AtUri.of(proven.commit.did)):
+        leaves = mst.held_leaves(proven.commit.data, proven.blocks)
+        return [leaf.key for leaf in leaves if leaf.value in proven.blocks]
+
+
 def prove_record(car: bytes, did: Did, key: PublicKey, collection: Nsid, rkey: RecordKey) -> ProvenRecord:
     """All five steps.
 
