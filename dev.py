@@ -46,6 +46,7 @@ BROWSER = ROOT / "tests" / "browser"
 NPM = (("the real PDS", PDS, "about two minutes"), ("pyright", TYPING, "seconds"), ("axe-core", BROWSER, "seconds"))
 LABELER = ROOT / "tests" / "labeler"
 NODE = ROOT / ".tools" / "node"
+PIP = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile")  # most is never imported
 NATIVE = sorted((ROOT / "src" / "atdata").glob("_native*.[ch]"))
 
 
@@ -132,7 +133,7 @@ def frameworks(_rest: list[str]) -> int:
 
     install("frameworks")
     group = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["dependency-groups"]["torch"]
-    return run(BIN / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *group)
+    return run(BIN / "python", *PIP, *group)
 
 
 def lint(rest: list[str]) -> int:
@@ -254,7 +255,7 @@ def install(name: str, folder: Path = VENV) -> Path:
                 fail("This Python cannot make virtual environments. On Debian or Ubuntu: apt install python3-venv")
             )
     print(f"Installing what requirements/{name}.lock names ...", flush=True)
-    pip = [programs / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip = [programs / "python", *PIP]
     code = run(*pip, "--require-hashes", "-r", wanted) or run(*pip, "--no-deps", "--no-build-isolation", "-e", ROOT)
     if code:
         sys.exit(fail("The packages could not be installed; pip has said why."))
