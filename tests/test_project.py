@@ -217,7 +217,7 @@ def test_the_workflow_runs_what_everybody_runs() -> None:
     assert "python3 dev.py release --dry-run" in commands(jobs["release"])
     assert "python3 dev.py test --lowest" in commands(jobs["lowest"])
     run = (ROOT / ".ci" / "run").read_text("utf-8")
-    loops = re.findall(r"^for verb in (.*); do$", run, re.MULTILINE)
+    loops = re.findall(r"^ *for verb in (.*); do$", run, re.MULTILINE)
     checked = {verb for loop in loops for verb in loop.split()} | set(
         re.findall(r"^python3 dev\.py ([a-z]+)", run, re.MULTILINE)
     )
