@@ -670,6 +670,11 @@ def test_the_command_line_asks_services_and_shows_what_was_proven(
     assert [one["error"] is None for one in both["services"]] == [True, False]
     assert terminal.run("search", "retina", "--service", url) == 0
     assert "proven to be in its account's repository" in terminal.out
+    named = [name.strip() for name in terminal.out.splitlines()[1].split("┃")]
+    cells = dict(zip(named, (cell.strip() for cell in terminal.out.splitlines()[3].split("│")), strict=True))
+    assert cells["address"].startswith(f"at://{scene.alice.did}/")
+    assert cells["proven at"] == said["hits"][0]["rev"]
+    assert cells["by"] == f"@{scene.alice.handle}"
     assert terminal.run("search", "retina", "--service", url, "--repo", scene.alice.handle) == 2
     assert terminal.run("search", "retina", "--cursor", "a") == 2
     assert terminal.run("search", "size:huge", "--service", url) == 2

@@ -45,14 +45,14 @@ _CODES: list[tuple[type[AtdataError] | tuple[type[AtdataError], ...], int]] = [
 
 
 @cache
-def console(stderr: bool = False) -> Console:
-    """The terminal. Markup in text is off: no data can colour, link or hide."""
-    return Console(stderr=stderr, markup=False, highlight=False, emoji=False, soft_wrap=True)
+def console(stderr: bool = False, width: int | None = None) -> Console:
+    """The terminal, as wide as it is unless another width is given. Markup in text is off: no data can colour, link or hide."""
+    return Console(stderr=stderr, width=width, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
-def _columns() -> int:
-    """The columns that a table may have: those of the terminal; elsewhere all it needs, so that addresses stay whole."""
-    return console().width if console().is_terminal or "COLUMNS" in os.environ else _UNBOUNDED
+def _page() -> Console:
+    """What tables are written on: the terminal; elsewhere what is as wide as they are, so that addresses stay whole."""
+    return console() if console().is_terminal or "COLUMNS" in os.environ else console(width=_UNBOUNDED)
 
 
 class OutputError(Exception):
@@ -143,12 +143,12 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str |
         shown.add_column(line(column))
     for row in rows:
         shown.add_row(*(cell if isinstance(cell, Text) else line(cell) for cell in row))
-    console().print(shown, width=_columns())
+    _page().print(shown)
 
 
 def fitting(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
     """The number of the first columns of a table that can be read side by side on this terminal; at least one."""
-    left = _columns()
+    left = _page().width
     for count, column in enumerate(columns):
         left -= min(_READABLE, max(cell_len(cell) for cell in (column, *(row[count] for row in rows)))) + _RULE
         if count and left < -_RULE:
@@ -162,7 +162,7 @@ def facts(pairs: Mapping[str, object]) -> None:
     for name, value in pairs.items():
         if value not in (None, "", (), []):
             grid.add_row(line(name, "dim"), line(value))
-    console().print(grid, width=_columns())
+    _page().print(grid)
 
 
 def size(count: int | None) -> str:

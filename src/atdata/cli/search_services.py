@@ -99,7 +99,8 @@ def _show(said: Sequence[_Said], records: Sequence[ServiceRecord[Record]]) -> No
 def _row(found: ServiceRecord[Record]) -> dict[str, Any]:
     record = found.record
     row = described_row(record, str(record.NSID), str(record.located.authority), found.handle, record.located)
-    return {**row, "rev": str(found.rev), "address": row.pop("address")}
+    address = row.pop("address")
+    return {**row, "rev": str(found.rev), "address": address}
 
 
 def _why(item: RefusedRecord) -> str:
