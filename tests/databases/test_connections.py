@@ -136,7 +136,7 @@ def test_what_is_no_database(tmp_path: Path) -> None:
     for call in (keys, lambda db: put(db, "a"), lambda db: db.identity()):
         with pytest.raises(StorageError):
             call(opened(tmp_path / "a.sqlite"))
-    with pytest.raises(StorageError, match="damaged, or not in a file of SQLite"):
+    with pytest.raises(StorageError, match="its file is damaged, or none of SQLite"):
         keys(opened(tmp_path / "a.sqlite"))
 
 

@@ -51,7 +51,7 @@ def console(stderr: bool = False, width: int | None = None) -> Console:
 
 
 def _page() -> Console:
-    """What tables are written on: the terminal; elsewhere what is as wide as they are, so that addresses stay whole."""
+    """The console for tables: the terminal; elsewhere one that is as wide as they are, so that addresses stay whole."""
     return console() if console().is_terminal or "COLUMNS" in os.environ else console(width=_UNBOUNDED)
 
 

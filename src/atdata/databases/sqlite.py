@@ -236,7 +236,7 @@ class SqliteConnection:
         busy = _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
         if _code(error) in _DAMAGED:
             hint = "Take a copy of it from before, or name another file."
-            what = f"{self._what} is damaged, or not in a file of SQLite"
+            what = f"{self._what} cannot be read or written: its file is damaged, or none of SQLite"
             return StorageError(what, uri=str(self.path), actual=str(error), hint=hint)
         return StorageError(
             f"{self._what} is being written by somebody else" if busy else f"{self._what} cannot be read or written",

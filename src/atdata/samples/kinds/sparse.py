@@ -8,7 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -79,7 +79,7 @@ class SparseOf(Costly):
             raise Misfit(self.name, described(value), hint=f"Convert it: scipy.sparse.{self._one}(value).")
         if value.ndim != 2:
             raise Misfit(f"{self.name} of 2 dimensions", f"{name} of {value.ndim}")
-        form, kind = value.format, _is_array() if name.endswith("array") else ()
+        form, kind = value.format, _IS_ARRAY if name.endswith("array") else ()
         try:
             places = [_member(part, getattr(value, part)) for part in _MEMBERS[form]]
             return (*places, *_head(form, value.shape), _member("data", value.data), *kind)
@@ -150,9 +150,7 @@ def _member(name: str, array: Any) -> tuple[str, bytes]:
     return f"{name}.npy", encode_array(np.asarray(array))
 
 
-@cache
-def _is_array() -> tuple[tuple[str, bytes], ...]:  # not when this is imported: it takes numpy's masked arrays along
-    return (_member("_is_array", True),)
+_IS_ARRAY = (_member("_is_array", True),)
 
 
 @lru_cache(maxsize=256)
