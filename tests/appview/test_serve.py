@@ -81,6 +81,8 @@ def test_what_cannot_be_served_is_said(
         ("--rate", "inf", "--rate"),
         ("--proxy", "foo", "not the address of a proxy"),
         ("--contact", "javascript:alert(1)", "https://"),
+        ("--contact", "https://", "https://..."),
+        ("--contact", "mailto:", "mailto:..."),
     ):
         assert terminal.run("serve", "--database", database, "--json", *arguments) == 2, terminal.out
         assert what in terminal.out

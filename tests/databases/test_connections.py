@@ -79,7 +79,7 @@ def test_a_log_is_written_ahead(tmp_path: Path, durable: bool) -> None:
 
 def test_a_file_in_which_somebody_is_writing_gets_its_log_once_that_has_ended(tmp_path: Path) -> None:
     other = sqlite3.connect(tmp_path / "a.sqlite", isolation_level=None, check_same_thread=False)
-    other.execute("CREATE TABLE other_format (format INTEGER)")  # tables of ours, of another room
+    other.execute("CREATE TABLE other_format (format INTEGER NOT NULL)")  # tables of ours, of another room
     other.execute("BEGIN IMMEDIATE")
     ending = threading.Timer(0.3, lambda: other.execute("COMMIT"))
     ending.start()
@@ -145,13 +145,14 @@ def test_what_another_program_keeps_is_left_alone(tmp_path: Path, in_header: boo
     file = tmp_path / "places.sqlite"
     with closing(sqlite3.connect(file)) as db:
         db.execute("CREATE TABLE bookmarks (id INTEGER PRIMARY KEY AUTOINCREMENT)")
+        db.execute("CREATE TABLE file_format (name TEXT)")
     before = file.read_bytes()
     for call in (keys, lambda db: put(db, "a")):
         with pytest.raises(UsageError, match="holds something else"):
             call(opened(file, SqlTables("shelf", (FIRST,), in_header)))
     assert file.read_bytes() == before
     with closing(sqlite3.connect(file)) as db:
-        db.execute("DROP TABLE bookmarks")
+        db.executescript("DROP TABLE bookmarks; DROP TABLE file_format")
     put(opened(file, SqlTables("shelf", (FIRST,), in_header)), "a")
 
 

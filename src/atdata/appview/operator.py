@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from atdata.appview.ingest.accounts import ADDED, Decision, decide, is_blocked
+from atdata.appview.ingest.lease import is_ingesting
 from atdata.appview.ingest.rejected import Rejected
 from atdata.appview.ingest.upstream import upstream_url
 from atdata.atproto.syntax import AtUri, Did
@@ -335,7 +336,7 @@ def ingest_status(sql: Statements) -> IngestStatus:
     upstreams = sql.all("SELECT url, cursor, event_at, listed_at, swept_at, sweep_at FROM ingest_upstreams ORDER BY id")
     low, high = log_bounds(sql)
     return IngestStatus(
-        ingesting=sql.first("SELECT 1 FROM ingest_lease WHERE ends_at > ?", now()) is not None,
+        ingesting=is_ingesting(sql),
         upstreams=[UpstreamStatus(*row) for row in upstreams],
         accounts=dict(sql.all("SELECT status, count(*) FROM replica_accounts GROUP BY status")),
         changes=1 + high - low,

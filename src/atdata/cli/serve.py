@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterable
 from ipaddress import ip_network
@@ -14,6 +15,7 @@ from atdata.appview.ingest import IngestPace
 from atdata.appview.opening import open_appview
 from atdata.appview.previews import PublishedPreviews
 from atdata.appview.server import AppViewServer
+from atdata.appview.web.addresses import web_link
 from atdata.appview.xrpc import LOOPBACK, AppViewService, MarkingFetcher, RateLimit, log_lines
 from atdata.atproto.syntax import Did
 from atdata.cli.ending import told_to_end
@@ -108,6 +110,6 @@ def _networks(texts: Iterable[str]) -> tuple[str, ...]:
 
 
 def _contact(text: str) -> str:
-    if text and not text.startswith(("https://", "http://", "mailto:")):
+    if text and web_link(text) is None and not re.fullmatch(r"mailto:[^\s@]+@[^\s@]+", text):
         raise UsageError("not an address on the web or for mail", path="--contact", expected=_CONTACTS, actual=text)
     return text

@@ -16,12 +16,15 @@ from atdata.cli.options import Json
 from atdata.cli.output import console, line, plural, say, say_json, size
 from atdata.dataset.verdict import read_for_verdict
 from atdata.errors import LimitError, UnverifiedError
-from atdata.files import atomic_file, write_all
+from atdata.files import atomic_file, disk_errors, write_all
 from atdata.loading import load_dataset
 from atdata.records import Entry, Record
 from atdata.records.nsids import today
 from atdata.replica.columns import KINDS
 from atdata.shards.listing import is_file
+
+MAX_EVIDENCE = 4 * MAX_CAR
+"""Bytes of evidence that was kept: a proof as text, and the log of an account."""
 
 
 def verify(
@@ -41,11 +44,11 @@ def verify(
     Any doubt ends with a non-zero exit.
     """
     if ref.endswith(".json") and is_file(ref):
-        _tell(Evidence.from_json(Path(ref).read_bytes()).verify(), Entry, json)
+        _tell(Evidence.from_json(_read(Path(ref), MAX_EVIDENCE)).verify(), Entry, json)
         return
     client = AtmosphereClient()
     if ref.endswith(".car") and is_file(ref):
-        record = proved_by_file(client.reader, _read_proof(Path(ref)))
+        record = proved_by_file(client.reader, _read(Path(ref), MAX_CAR))
         _keep(record.evidence, keep)
         _tell(record, KINDS.get(today(str(record.uri.collection))), json)
         return
@@ -90,12 +93,12 @@ def _keep(evidence: Evidence, path: Path | None) -> None:
             write_all(file, f"{evidence.to_json()}\n".encode(), path)
 
 
-def _read_proof(path: Path) -> bytes:
-    with path.open("rb") as file:
-        car = file.read(MAX_CAR + 1)
-    if len(car) > MAX_CAR:
-        raise LimitError("a file is too large for a proof", path=str(path), expected=f"at most {MAX_CAR:,} bytes")
-    return car
+def _read(path: Path, most: int) -> bytes:
+    with disk_errors(path, "a file cannot be read", "May you read it?"), path.open("rb") as file:
+        found = file.read(most + 1)
+    if len(found) > most:
+        raise LimitError("a file is too large for a proof", path=str(path), expected=f"at most {most:,} bytes")
+    return found
 
 
 def _tell(record: VerifiedRecord, kind: type[Record] | None, json: bool) -> None:

@@ -19,6 +19,7 @@ T = TypeVar("T")
 _WAIT = 60.0  # seconds for other processes to finish what they write
 _READERS = 16  # at a time, of the threads of a process
 _NOT_WRITABLE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+_FORMAT = "(format INTEGER NOT NULL)"  # of a table that only ours have
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _DIALECT = Dialect(
     name="sqlite",
@@ -191,6 +192,8 @@ class SqliteConnection:
                     _log_ahead(db)
                 with _transaction(db, "BEGIN IMMEDIATE"):  # one process takes the steps, others wait for it
                     found = _format(db, tables)
+                    if found == 0:
+                        self._check_own(db)  # again: nobody else writes now
                     if 0 <= found < tables.format:
                         with closing(db.cursor()) as cursor:
                             tables.upgrade(cursor, self.dialect, found)
@@ -199,12 +202,12 @@ class SqliteConnection:
 
     def _check_own(self, db: sqlite3.Connection) -> None:
         """Leave a file alone that holds something, and nothing of ours."""
-        tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite~_%' ESCAPE '~'"
-        names = [name for (name,) in db.execute(tables)]
-        if names and not any(name.endswith("_format") for name in names):
+        tables = "SELECT name, sql FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite~_%' ESCAPE '~'"
+        found = db.execute(tables).fetchall()
+        if found and not any(sql == f"CREATE TABLE {name} {_FORMAT}" for name, sql in found):
             raise UsageError(
                 f"{self._what} cannot be kept in a file that holds something else",
-                actual=f"{self.path}, with a table {names[0][:100]}",
+                actual=f"{self.path}, with a table {found[0][0][:100]}",
                 hint="Name a file that is not there yet.",
             )
 
@@ -325,7 +328,7 @@ def _set_format(db: sqlite3.Connection, tables: SqlTables) -> None:
     if tables.in_header:
         db.execute(f"PRAGMA user_version = {tables.format}")
         return
-    db.execute(f"CREATE TABLE IF NOT EXISTS {tables.name}_format (format INTEGER NOT NULL)")
+    db.execute(f"CREATE TABLE IF NOT EXISTS {tables.name}_format {_FORMAT}")
     db.execute(f"DELETE FROM {tables.name}_format")  # noqa: S608  a name of ours
     db.execute(f"INSERT INTO {tables.name}_format VALUES (?)", [tables.format])  # noqa: S608
 

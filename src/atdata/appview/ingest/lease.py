@@ -68,3 +68,8 @@ class IngestLease:
     def _held(self, sql: Statements) -> bool:
         row = sql.first("SELECT holder FROM ingest_lease WHERE id = 1")
         return row is not None and row[0] == self._holder
+
+
+def is_ingesting(sql: Statements) -> bool:
+    """True if a process ingests just now."""
+    return sql.first("SELECT 1 FROM ingest_lease WHERE ends_at > ?", now()) is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from atdata.appview.ingest.lease import is_ingesting
 from atdata.appview.xrpc.views import moment_text
 from atdata.replica import Reading, now
 
@@ -36,8 +37,7 @@ class ServiceHealth:
         last = sql.first("SELECT number, moment FROM replica_changes ORDER BY number DESC LIMIT 1") or (0, 0)
         (behind,) = sql.first("SELECT count(*) FROM replica_accounts WHERE behind IS NOT NULL")
         (event,) = sql.first("SELECT COALESCE(max(event_at), 0) FROM ingest_upstreams")
-        following = sql.first("SELECT 1 FROM ingest_lease WHERE ends_at > ?", moment := now()) is not None
-        return cls(int(last[0]), int(last[1]), int(behind), int(event), following, moment)
+        return cls(int(last[0]), int(last[1]), int(behind), int(event), is_ingesting(sql), now())
 
     @property
     def lag(self) -> float | None:
