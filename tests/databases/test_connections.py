@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pickle
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -165,6 +167,19 @@ def test_a_file_may_be_its_users_alone(tmp_path: Path, private: bool) -> None:
     (tmp_path / "a.sqlite").chmod(0o640)
     put(db, "b")
     assert (tmp_path / "a.sqlite").stat().st_mode & 0o777 == 0o640, "what somebody has opened to others stays so"
+
+
+@pytest.mark.parametrize("private", [False, True])
+def test_another_process_that_ends_takes_no_log_away(tmp_path: Path, private: bool) -> None:
+    """It would be the last one only if this one had lost its locks."""
+    db = open_connection(tmp_path / "a.sqlite", [SqlTables("shelf", (FIRST,))], private=private)
+    put(db, "a")
+    assert keys(db) == ["a"]
+    look = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.execute('SELECT * FROM shelf_items').fetchall(); db.close()"
+    subprocess.run([sys.executable, "-c", look, str(tmp_path / "a.sqlite")], check=True)
+    assert (tmp_path / "a.sqlite-wal").exists()
+    put(db, "b")
+    assert keys(db) == ["a", "b"]
 
 
 # --- PostgreSQL
