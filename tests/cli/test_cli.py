@@ -230,6 +230,8 @@ def test_a_proof_that_was_downloaded_is_verified(
     assert logged_in.run("verify", "entry.car") == 0
     assert f"at revision {found['rev']}" in logged_in.out
     car = Path("entry.car").read_bytes()
+    assert logged_in.run("verify", "entry.car", "--keep", "entry.car") == 2
+    assert Path("entry.car").read_bytes() == car
     for at in range(0, len(car), max(1, len(car) // 40)):
         Path("forged.car").write_bytes(car[:at] + bytes([car[at] ^ 1]) + car[at + 1 :])
         assert logged_in.run("verify", "forged.car") != 0

@@ -15,7 +15,7 @@ from atdata.atproto.verify import Link, VerifiedRecord
 from atdata.cli.options import Json
 from atdata.cli.output import console, line, plural, say, say_json, size
 from atdata.dataset.verdict import read_for_verdict
-from atdata.errors import LimitError, UnverifiedError
+from atdata.errors import LimitError, UnverifiedError, UsageError
 from atdata.files import atomic_file, disk_errors, write_all
 from atdata.loading import load_dataset
 from atdata.records import Entry, Record
@@ -43,6 +43,8 @@ def verify(
 
     Any doubt ends with a non-zero exit.
     """
+    if keep is not None and keep.suffix != ".json":  # by which it is known when it is to be checked again
+        raise UsageError("evidence is kept in a .json file", path="--keep", expected="NAME.json", actual=str(keep))
     if ref.endswith(".json") and is_file(ref):
         _tell(Evidence.from_json(_read(Path(ref), MAX_EVIDENCE)).verify(), Entry, json)
         return
