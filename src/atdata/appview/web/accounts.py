@@ -47,16 +47,21 @@ def account_page(source: PageSource, did: Did) -> AccountPage | None:
 
 @dataclass
 class LiveCounts:
-    """The numbers of records that are shown, counted anew when they are old: the more records, the less often."""
+    """The numbers of records that are shown, counted anew when they are old: the more records, the less often.
+
+    What the operator decided is counted at once.
+    """
 
     _found: tuple[tuple[str, int], ...] = ()
     _until: float = 0.0
+    _decided: tuple[int, ...] = ()
 
     def of(self, reading: Reading) -> tuple[tuple[str, int], ...]:
         """The numbers, by kind."""
-        began = time.monotonic()
-        if began < self._until:
+        began, decided = time.monotonic(), tuple(reading.sql.first(_DECIDED))
+        if began < self._until and decided == self._decided:
             return self._found
+        self._decided = decided
         rows = dict(reading.sql.all(_COUNT))
         self._found = tuple((_PLURALS[name], int(rows.get(kind, 0))) for kind, name in KINDS.items())
         taken = time.monotonic() - began
@@ -66,6 +71,11 @@ class LiveCounts:
 
 _COUNT = f"""SELECT r.kind, count(*) FROM replica_records r JOIN replica_accounts a ON a.id = r.account
     WHERE {SHOWN} AND r.validity <> 'invalid' GROUP BY r.kind"""  # noqa: S608  ours
+
+
+_DECIDED = """SELECT count(*), COALESCE(max(since), 0), (SELECT count(*) FROM replica_hidden),
+    (SELECT COALESCE(max(since), 0) FROM replica_hidden) FROM ingest_decisions"""
+"""Numbers that are others once the operator has decided something."""
 
 
 def home_page(source: PageSource, counts: tuple[tuple[str, int], ...]) -> HomePage:

@@ -25,7 +25,7 @@ class ProvenIdentity:
 
 
 class HandleBook(Protocol):
-    """The identities that were proven."""
+    """The identities that were proven, of accounts that are shown."""
 
     def of_handle(self, reading: Reading, handle: Handle) -> ProvenIdentity | None:
         """The account that a handle leads to."""
@@ -35,17 +35,18 @@ class HandleBook(Protocol):
 
 
 class KeptHandleBook:
-    """The identities that a replica keeps; by a handle only accounts that are shown."""
+    """The identities that a replica keeps, of accounts that are shown: nobody learns that another was ever known."""
 
     def of_handle(self, reading: Reading, handle: Handle) -> ProvenIdentity | None:
         """See `HandleBook`."""
-        found = _proven(KeptIdentity.of_handle(reading, handle))
-        return None if found is None or not reading.account(found.did).is_shown() else found
+        return _shown(reading, KeptIdentity.of_handle(reading, handle))
 
     def of_account(self, reading: Reading, did: Did) -> ProvenIdentity | None:
         """See `HandleBook`."""
-        return _proven(KeptIdentity.of_account(reading, did))
+        return _shown(reading, KeptIdentity.of_account(reading, did))
 
 
-def _proven(kept: KeptIdentity | None) -> ProvenIdentity | None:
-    return None if kept is None else ProvenIdentity(kept.did, kept.handle, kept.pds)
+def _shown(reading: Reading, kept: KeptIdentity | None) -> ProvenIdentity | None:
+    if kept is None or not reading.account(kept.did).is_shown():
+        return None
+    return ProvenIdentity(kept.did, kept.handle, kept.pds)

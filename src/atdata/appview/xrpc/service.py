@@ -20,6 +20,7 @@ from atdata.appview.xrpc.views import RecordViews
 from atdata.atproto.syntax import AtUri, Did
 from atdata.errors import AtdataError, NotFoundError, VerificationError
 from atdata.replica import Reading, Replica
+from atdata.replica.writing import HeadRow
 
 if TYPE_CHECKING:  # its library need not be there where nothing is served
     from atdata.appview.xrpc.metrics import IngestCounts
@@ -140,20 +141,35 @@ class AppViewService:
         try:
             self.fetcher.fetch(uri.authority)
         except NotFoundError as error:
-            raise QueryFailure.absent("RepoNotFound", error.what) from error
-        except VerificationError as error:
-            raise QueryFailure("NotVerified", error.what) from error
+            raise _unfound() from error
         except AtdataError as error:
-            raise QueryFailure("UpstreamFailure", error.what, 502) from error
+            failure = (
+                QueryFailure("NotVerified", error.what)
+                if isinstance(error, VerificationError)
+                else QueryFailure("UpstreamFailure", error.what, 502)
+            )
+            raise (_unfound() if self.replica.read(lambda reading: _is_hidden(reading, uri)) else failure) from error
         return self.replica.read(lambda reading: self._indexed(reading, uri))
 
     def _indexed(self, reading: Reading, uri: AtUri) -> dict[str, Any]:
-        record, head = self._question(reading).get(uri), reading.account(Did(uri.authority)).head()
-        assert head is not None
+        head = reading.account(Did(uri.authority)).head()
+        if head is None or _is_hidden(reading, uri):
+            raise _unfound()
+        record = self._question(reading).get(uri)
         return {"uri": str(record.uri), "cid": str(record.cid), "rev": str(head.rev)}
 
     def _question(self, reading: Reading) -> AskedQuery:
         return AskedQuery(reading, {}, self.book, RecordViews(reading, self.book, False), self.did)
+
+
+def _unfound() -> QueryFailure:
+    """The answer for an account of which nothing was found; and, so that nobody learns of it, for one that is hidden."""
+    return QueryFailure.absent("RepoNotFound", "nothing was found of an account")
+
+
+def _is_hidden(reading: Reading, uri: AtUri) -> bool:
+    head = HeadRow.read(reading.sql, Did(uri.authority))
+    return head is not None and head.status != "active"
 
 
 def _proof(pairs: Sequence[tuple[str, str]]) -> bool:
