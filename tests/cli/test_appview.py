@@ -166,6 +166,14 @@ def test_a_takedown_says_what_it_does(terminal: Terminal, replica: Replica) -> N
         assert terminal.run("appview", verb, did) == 2
         assert "is blocked here" in terminal.err
     assert terminal.json("appview", "reindex", "--all", "--wait") == {"marked": [], "failing": []}
+    assert terminal.run("appview", "takedown", did, "--reason", "less") == 2, "no block becomes less by the way"
+    assert "is blocked here" in terminal.err
+    assert "--lift" in terminal.err.strip().splitlines()[-1]
+    assert terminal.run("appview", "takedown", did, "--reason", "worse", "--block") == 0
+    decided = terminal.json("appview", "takedown")
+    assert ("block", "worse") in [(each["decision"], each["why"]) for each in decided]
+    assert terminal.run("appview", "takedown", did, "--lift") == 0
+    assert terminal.run("appview", "takedown", did, "--reason", "less") == 0
     assert terminal.run("appview", "takedown", did, "--lift") == 0
     assert terminal.run("appview", "add", did) == 0
     assert terminal.run("appview", "takedown", f"at://{did}/{A}", "--reason", "spam", "--block") == 2

@@ -145,7 +145,8 @@ def takedown(replica: Replica, subject: Did | AtUri, why: str, decision: Decisio
         Whether it was known here; else it is hidden from the moment on when it is.
 
     Raises:
-        UsageError: the address is none of a record by DID, a record is to be blocked, or the reason is none.
+        UsageError: the address is none of a record by DID, a record is to be blocked, the reason is none, or an account
+            is blocked, which a takedown would weaken.
     """
     said = checked_reason(why)
     if isinstance(subject, Did):
@@ -162,7 +163,13 @@ def takedown(replica: Replica, subject: Did | AtUri, why: str, decision: Decisio
 
 
 def _take_down_account(writing: Writing, did: Did, why: str, decision: Decision) -> bool:
-    known = writing.head(did).head is not None
+    known = writing.head(did).head is not None  # locked before the look: somebody else may be deciding just now
+    if decision == "takedown" and is_blocked(writing, did):
+        raise UsageError(
+            "an account is blocked here, which hides it already and keeps nothing of it",
+            actual=did,
+            hint="To have it kept again, but hidden, lift the block first: atdata appview takedown DID --lift.",
+        )
     decide(writing, did, decision, why, now())
     return known
 
