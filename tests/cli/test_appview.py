@@ -135,6 +135,9 @@ def test_the_state_is_said_in_words(terminal: Terminal, replica: Replica) -> Non
         (["replay", "https://relay.example", "5"], 2, "wss://HOST"),
         (["status", "--database", "sqlite:///nowhere/a.db"], 4, "no database"),
         (["status", "--database", "mysql://x"], 2, "cannot be kept"),
+        (["status", "--database", ""], 2, "is empty"),
+        (["status", "--database", "sqlite:///"], 2, "a folder"),
+        (["status", "--database", "sqlite:///nowhere/a.db?mode=ro"], 2, "has settings"),
     ],
 )
 def test_what_cannot_be_done_is_said(

@@ -15,11 +15,12 @@ from typing import Any
 
 import pytest
 
-from atdata.databases import SqlTables, open_connection
+from atdata.databases import SqlTables, is_there, open_connection
 from atdata.errors import AuthError, NetworkError, StorageError, UsageError
 from atdata.testing.conformance.connections import (
     FIRST,
     LATER,
+    SECOND,
     SHELF,
     SqlConnectionSuite,
     count_up,
@@ -54,6 +55,41 @@ def test_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert keys(open_connection(where, [SHELF])) == ["a"]
     with pytest.raises(UsageError, match="mysql"):
         open_connection("mysql://host/a", [SHELF])
+
+
+@pytest.mark.parametrize(
+    ("where", "what"),
+    [
+        ("", "is empty"),
+        (" ", "is empty"),
+        ("sqlite://", "is empty"),
+        ("sqlite:///", "a folder"),
+        ("sqlite:////", "a folder"),
+        ("sqlite://{}", "a folder"),
+        ("{}", "a folder"),
+        ("{}/new/", "a folder"),
+        ("sqlite://{}/a.db?mode=ro", "has settings"),
+        ("file://{}/a.db?immutable=1", "has settings"),
+        ("sqlite://{}/a\0b", "NUL"),
+    ],
+)
+def test_addresses_at_which_no_file_can_be(tmp_path: Path, where: str, what: str) -> None:
+    place = where.format(tmp_path)
+    for ask in (lambda: open_connection(place, [SHELF], what="the shelf"), lambda: is_there(place, what="the shelf")):
+        with pytest.raises(UsageError, match=what) as caught:
+            ask()
+        assert caught.value.hint
+        assert "the shelf" in caught.value.what or what == "NUL"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_no_file_and_a_path_is_taken_as_it_is(tmp_path: Path) -> None:
+    for folder in (tmp_path, Path("/"), Path()):
+        with pytest.raises(UsageError, match="a folder"):
+            open_connection(folder, [SHELF])
+    put(open_connection(f"{tmp_path}/a?b", [SHELF]), "a")
+    assert is_there(tmp_path / "a?b")
+    assert not is_there("x" * 5000)
 
 
 # --- SQLite
@@ -156,6 +192,31 @@ def test_what_another_program_keeps_is_left_alone(tmp_path: Path, in_header: boo
     with closing(sqlite3.connect(file)) as db:
         db.executescript("DROP TABLE bookmarks; DROP TABLE file_format")
     put(opened(file, SqlTables("shelf", (FIRST,), in_header)), "a")
+
+
+@pytest.mark.parametrize("in_header", [False, True])
+@pytest.mark.parametrize(
+    ("made", "held"),
+    [
+        ("CREATE VIEW all_of_it AS SELECT 1", "a view all_of_it"),
+        ("PRAGMA user_version = 1", "user_version 1"),
+        ("PRAGMA user_version = 7", "user_version 7"),
+        ("PRAGMA application_id = 1196444487", "application_id 1196444487"),
+        ("PRAGMA user_version = 1; CREATE TABLE bookmarks (id INTEGER)", "a table bookmarks"),
+    ],
+)
+def test_a_file_of_another_program_is_known_by_whatever_is_in_it(
+    tmp_path: Path, in_header: bool, made: str, held: str
+) -> None:
+    file = tmp_path / "places.sqlite"
+    with closing(sqlite3.connect(file)) as db:
+        db.executescript(made)
+    before = file.read_bytes()
+    for call in (keys, lambda db: put(db, "a")):
+        with pytest.raises(UsageError, match="holds something else") as caught:
+            call(opened(file, SqlTables("shelf", (FIRST, SECOND), in_header)))
+        assert held in str(caught.value)
+    assert file.read_bytes() == before
 
 
 @pytest.mark.parametrize("private", [False, True])

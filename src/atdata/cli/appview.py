@@ -15,7 +15,7 @@ from atdata.appview import operator
 from atdata.appview.opening import open_appview
 from atdata.atproto.resolve import resolve_handle
 from atdata.atproto.syntax import AtUri, Did, parse_identifier
-from atdata.cli.options import Json
+from atdata.cli.options import Json, kept_at
 from atdata.cli.output import facts, note, plural, say, say_json, size, table
 from atdata.databases import is_there
 from atdata.errors import NotFoundError, UsageError
@@ -242,8 +242,8 @@ def _opened(database: str | None) -> Iterator[Replica]:
     Raises:
         NotFoundError: it is not.
     """
-    where = database or str(Settings.of().data / "appview.sqlite")
-    if not is_there(where):
+    where = kept_at(database)
+    if not is_there(where, what="the database of the AppView"):
         raise NotFoundError(
             "there is no database of an AppView", path=where, hint="atdata serve makes it. See --database."
         )

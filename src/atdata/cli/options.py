@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from atdata.errors import UsageError
+from atdata.settings import Settings
 
 Index = Annotated[
     str | None,
@@ -26,6 +27,11 @@ Prefix = Annotated[str, typer.Argument(help="Only names that begin with this.")]
 Limit = Annotated[int, typer.Option(help="How many, the newest first.", min=1, max=1_000_000)]
 
 _UNITS = {"": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9}
+
+
+def kept_at(database: str | None) -> str:
+    """The address of an AppView's database: the one that is given, or a file of the user's own."""
+    return str(Settings.of().data / "appview.sqlite") if database is None else database
 
 
 def bytes_in(text: str, option: str) -> int:

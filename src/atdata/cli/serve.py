@@ -19,7 +19,7 @@ from atdata.appview.web.addresses import web_link
 from atdata.appview.xrpc import LOOPBACK, AppViewService, MarkingFetcher, RateLimit, log_lines
 from atdata.atproto.syntax import Did
 from atdata.cli.ending import told_to_end
-from atdata.cli.options import Json, bytes_in
+from atdata.cli.options import Json, bytes_in, kept_at
 from atdata.cli.output import announce
 from atdata.errors import AtdataError, UsageError
 from atdata.settings import Settings
@@ -67,7 +67,7 @@ def serve(
     Logs are lines of JSON on standard error. With --json, the address is printed as {"url": ...} once it answers.
     """
     (host, port), config, fetched = _address(listen), Settings.of(), bytes_in(preview_bytes, "--preview-bytes")
-    replica, ended = open_appview(database or str(config.data / "appview.sqlite")), threading.Event()
+    replica, ended = open_appview(kept_at(database)), threading.Event()
     try:
         pace = IngestPace(changes_seconds=keep_changes * 86_400)
         following = Following(replica, upstream or (), config, ended, doorbells=doorbell or (), pace=pace)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +14,8 @@ from atdata.databases.tables import SqlTables
 from atdata.errors import UsageError
 from atdata.paths import checked_path
 from atdata.redaction import Secret, revealed
+
+_EXPECTED = "sqlite:///PATH, postgresql:// or a path"
 
 
 def open_connection(
@@ -50,22 +54,41 @@ def is_there(where: str | Path, *, what: str = "the database") -> bool:
         UsageError: no such database can be there.
     """
     file = _file(where, what)
-    return file is None or file.is_file()
+    return file is None or stat.S_ISREG(_mode(file))
 
 
 def _file(where: str | Path, what: str) -> Path | None:
     """The file of SQLite at an address; `None` where that is a server's."""
     if isinstance(where, Path):
-        return where.absolute()
+        return _no_folder(str(where), where, what)
     text = str(revealed(where))
     scheme, found, place = text.partition("://")
     match scheme.lower() if found else "file":
         case "postgresql" | "postgres":
             return None
         case "sqlite" | "file":
-            return checked_path(place if found else text).absolute()
+            place = place if found else text
+            if not place.strip():
+                hint = "Name a file, or leave the address out for the one by default."
+                raise UsageError(f"the address of {what} is empty", expected=_EXPECTED, actual=repr(text), hint=hint)
+            if found and "?" in place:  # what other programs take for settings, such as ?mode=ro
+                hint = "Leave ? and what follows out. A file of such a name is given as a path, without sqlite://."
+                raise UsageError(f"the address of {what} has settings", expected=_EXPECTED, actual=text, hint=hint)
+            return _no_folder(place, checked_path(place), what)
         case other:
-            raise UsageError(
-                f"{what} cannot be kept at {other}://",
-                expected="sqlite:///PATH, postgresql:// or a path",
-            )
+            raise UsageError(f"{what} cannot be kept at {other}://", expected=_EXPECTED)
+
+
+def _no_folder(text: str, path: Path, what: str) -> Path:
+    if text.endswith(("/", os.sep)) or stat.S_ISDIR(_mode(path)):
+        hint = "Name a file in it: SQLite keeps all in one, and makes it where there is none."
+        raise UsageError(f"{what} cannot be kept in a folder as if that were a file", actual=text, hint=hint)
+    return path.absolute()
+
+
+def _mode(path: Path) -> int:
+    """What is at a path, as `stat` has it; 0 where nothing is, or nobody may look."""
+    try:
+        return path.stat().st_mode
+    except (OSError, ValueError):
+        return 0

@@ -204,18 +204,26 @@ class SqliteConnection:
 
     def _check_own(self, db: sqlite3.Connection) -> None:
         """Leave a file alone that holds something, and nothing of ours."""
-        tables = "SELECT name, sql FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite~_%' ESCAPE '~'"
-        found = db.execute(tables).fetchall()
-        if found and not any(sql == f"CREATE TABLE {name} {_FORMAT}" for name, sql in found):
+        named = "SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite~_%' ESCAPE '~'"
+        found = db.execute(named).fetchall()
+        if any(sql == f"CREATE TABLE {name} {_FORMAT}" for _, name, sql in found):
+            return
+        numbers = {
+            number: db.execute(f"PRAGMA {number}").fetchone()[0] for number in ("user_version", "application_id")
+        }
+        held = [f"a {kind} {name[:100]}" for kind, name, _ in found] + [f"{n} {v}" for n, v in numbers.items() if v]
+        if held:
             raise UsageError(
                 f"{self._what} cannot be kept in a file that holds something else",
-                actual=f"{self.path}, with a table {found[0][0][:100]}",
+                actual=f"{self.path}, with {held[0]}",
                 hint="Name a file that is not there yet.",
             )
 
     def _check(self, db: sqlite3.Connection) -> None:
         for tables in self._tables:
-            check_format(self._what, tables.format, _format(db, tables))
+            if not (found := _format(db, tables)):
+                self._check_own(db)
+            check_format(self._what, tables.format, found)
 
     def _read_only(self, work: Callable[[Any], T]) -> T:
         """Read a file that may not be written. Nothing is remembered of it: who may write it may do so at any time."""
@@ -317,6 +325,10 @@ def _schema(db: sqlite3.Connection) -> int:
 def _format(db: sqlite3.Connection, tables: SqlTables) -> int:
     """The format of tables: 0 where there are none, -1 where nobody says."""
     if tables.in_header:
+        prefix = f"{tables.name}_"  # a number alone may be another program's
+        ours = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND substr(name, 1, ?) = ?"
+        if db.execute(ours, [len(prefix), prefix]).fetchone() is None:
+            return 0
         (found,) = db.execute("PRAGMA user_version").fetchone()
         return int(found)
     named = [f"{tables.name}_format"]
