@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -15,9 +17,10 @@ from atdata.atproto.verify import Link, VerifiedRecord
 from atdata.cli.options import Json
 from atdata.cli.output import console, line, plural, say, say_json, size
 from atdata.dataset.verdict import read_for_verdict
-from atdata.errors import LimitError, UnverifiedError, UsageError
+from atdata.errors import AtdataError, LimitError, NetworkError, NotFoundError, ProofError, UnverifiedError, UsageError
 from atdata.files import atomic_file, disk_errors, write_all
 from atdata.loading import load_dataset
+from atdata.paths import checked_path
 from atdata.records import Entry, Record
 from atdata.records.nsids import today
 from atdata.replica.columns import KINDS
@@ -25,6 +28,8 @@ from atdata.shards.listing import is_file
 
 MAX_EVIDENCE = 4 * MAX_CAR
 """Bytes of evidence that was kept: a proof as text, and the log of an account."""
+_EVIDENCE = "Give a file that --keep has written, whole."
+_PROOF = "Give a proof.car of an AppView's page, or what com.atproto.sync.getRecord serves, whole: fetch it again."
 
 
 def verify(
@@ -43,17 +48,21 @@ def verify(
 
     Any doubt ends with a non-zero exit.
     """
-    if keep is not None and keep.suffix != ".json":  # by which it is known when it is to be checked again
+    if keep is not None and keep.suffix.lower() != ".json":  # by which it is known when it is to be checked again
         raise UsageError("evidence is kept in a .json file", path="--keep", expected="NAME.json", actual=str(keep))
-    if ref.endswith(".json") and is_file(ref):
-        _tell(Evidence.from_json(_read(Path(ref), MAX_EVIDENCE)).verify(), Entry, json)
-        return
     client = AtmosphereClient()
-    if ref.endswith(".car") and is_file(ref):
-        record = proved_by_file(client.reader, _read(Path(ref), MAX_CAR))
-        _keep(record.evidence, keep)
-        _tell(record, KINDS.get(today(str(record.uri.collection))), json)
-        return
+    match _suffix(ref):
+        case ".json":
+            with _of_file(ref, _EVIDENCE):
+                kept = Evidence.from_json(_read(ref, MAX_EVIDENCE, _EVIDENCE)).verify()
+            _tell(kept, Entry, json)
+            return
+        case ".car":
+            with _of_file(ref, _PROOF):
+                record = proved_by_file(client.reader, _read(ref, MAX_CAR, _PROOF))
+            _keep(record.evidence, keep)
+            _tell(record, KINDS.get(today(str(record.uri.collection))), json)
+            return
     splits = load_dataset(ref, client=client)
     entry = next(iter(splits.values())).entry
     links: list[Link] = []
@@ -95,12 +104,37 @@ def _keep(evidence: Evidence, path: Path | None) -> None:
             write_all(file, f"{evidence.to_json()}\n".encode(), path)
 
 
-def _read(path: Path, most: int) -> bytes:
-    with disk_errors(path, "a file cannot be read", "May you read it?"), path.open("rb") as file:
-        found = file.read(most + 1)
+def _suffix(ref: str) -> str:
+    """The end of the name of a file of evidence; empty where something else is meant."""
+    return "" if ref.startswith("@") or "://" in ref else ref[ref.rfind(".") :].lower()
+
+
+def _read(ref: str, most: int, hint: str) -> bytes:
+    path = checked_path(ref, home=False)
+    with disk_errors(path, "a file cannot be read", "May you read it?"):
+        if not is_file(ref):
+            if path.is_dir():
+                raise UsageError("a folder is no file of a proof", uri=ref, hint=f"{hint} A folder of shards: {ref}/")
+            raise NotFoundError("there is no such file", uri=ref, hint=f"Check the path. {hint}")
+        with path.open("rb") as file:
+            found = file.read(most + 1)
+    if not found:
+        raise ProofError("a file is empty, where a proof should be", uri=ref, hint=hint)
     if len(found) > most:
-        raise LimitError("a file is too large for a proof", path=str(path), expected=f"at most {most:,} bytes")
+        raise LimitError("a file is too large for a proof", uri=ref, expected=f"at most {most:,} bytes", hint=hint)
     return found
+
+
+@contextmanager
+def _of_file(ref: str, hint: str) -> Iterator[None]:
+    """Have errors say which file it is about, and what one has to be."""
+    try:
+        yield
+    except NetworkError:  # it is about a server
+        raise
+    except AtdataError as error:
+        error.uri, error.hint = error.uri or ref, error.hint or hint
+        raise
 
 
 def _tell(record: VerifiedRecord, kind: type[Record] | None, json: bool) -> None:
