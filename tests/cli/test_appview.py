@@ -162,9 +162,14 @@ def test_a_takedown_says_what_it_does(terminal: Terminal, replica: Replica) -> N
     (row,) = [line for line in terminal.out.splitlines() if "at://" in line]
     assert row.startswith(f"at://{did}/{A} ")
     assert row.rstrip().endswith(why), "where no terminal is, nothing is cut"
-    for refused in (" ", "x" * 1001):
-        assert terminal.run("appview", "takedown", did, "--reason", refused) == 2
-        assert "--reason" in terminal.err
+    assert terminal.run("appview", "takedown", did, "--reason", " ") == 2
+    assert "needs a reason" in terminal.err
+    for verb in ("takedown", "trust", "labeler"):
+        assert terminal.run("appview", verb, did, "--reason", "x" * 1001) == 2
+        assert "the reason of a decision is too long" in terminal.err
+        assert "at most 1000" in terminal.err
+        assert "1001" in terminal.err
+        assert "--reason" in terminal.err.strip().splitlines()[-1]
     for verb in ("add", "reindex"):
         assert terminal.run("appview", verb, did) == 2
         assert "is blocked here" in terminal.err

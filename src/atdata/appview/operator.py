@@ -10,6 +10,7 @@ from atdata.appview.ingest.accounts import ADDED, Decision, decide, is_blocked
 from atdata.appview.ingest.lease import is_ingesting
 from atdata.appview.ingest.rejected import Rejected
 from atdata.appview.ingest.upstream import upstream_url
+from atdata.arguments import checked_text
 from atdata.atproto.syntax import AtUri, Did
 from atdata.errors import NotFoundError, UsageError
 from atdata.replica import AccountReading, Replica, Statements, Writing, doubt_identity, now
@@ -30,6 +31,7 @@ from atdata.trust import (
     unfollow,
     verifiers_at,
 )
+from atdata.trust.verifiers import MAX_WHY
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,7 @@ def takedown(replica: Replica, subject: Did | AtUri, why: str, decision: Decisio
         UsageError: the address is none of a record by DID, a record is to be blocked, the reason is none, or an account
             is blocked, which a takedown would weaken.
     """
-    said = checked_reason(why)
+    said = checked_reason(_bounded(why))
     if isinstance(subject, Did):
         return replica.write(lambda writing: _take_down_account(writing, subject, said, decision))
     did, key = _record(subject)
@@ -223,7 +225,7 @@ def trust_verifier(replica: Replica, did: str, why: str, methods: Sequence[str] 
         UsageError: there is no such method, or no reason.
         LimitError: the list is full.
     """
-    return replica.write(lambda writing: trust(writing.sql, did, why, methods, now()))
+    return replica.write(lambda writing: trust(writing.sql, did, _bounded(why), methods, now()))
 
 
 def distrust_verifier(replica: Replica, did: str, why: str) -> int:
@@ -237,7 +239,7 @@ def distrust_verifier(replica: Replica, did: str, why: str) -> int:
         UsageError: there is no reason.
         NotFoundError: it is not on the list.
     """
-    return replica.write(lambda writing: distrust(writing.sql, did, why, now()))
+    return replica.write(lambda writing: distrust(writing.sql, did, _bounded(why), now()))
 
 
 def trusted_verifiers(replica: Replica, version: int | None = None) -> VerifierList:
@@ -262,7 +264,7 @@ def follow_labeler(replica: Replica, did: str, why: str) -> None:
         UsageError: there is no reason.
         LimitError: too many are followed.
     """
-    replica.write(lambda writing: follow(writing.sql, did, why, now()))
+    replica.write(lambda writing: follow(writing.sql, did, _bounded(why), now()))
 
 
 def unfollow_labeler(replica: Replica, did: str) -> None:
@@ -366,6 +368,14 @@ def _record(uri: AtUri) -> tuple[Did, str]:
     if not isinstance(uri.authority, Did) or uri.collection is None or uri.rkey is None:
         raise UsageError("not the address of a record", expected="at://DID/COLLECTION/KEY", actual=uri)
     return uri.authority, f"{uri.collection}/{uri.rkey}"
+
+
+def _bounded(why: str) -> str:
+    if (found := len(checked_text(why, "why").strip())) > MAX_WHY:
+        hint = "Say why in a sentence; on the command line with --reason."
+        limit = f"at most {MAX_WHY} characters"
+        raise UsageError("the reason of a decision is too long", path="why", expected=limit, actual=found, hint=hint)
+    return why
 
 
 def _text(raw: bytes) -> str:
