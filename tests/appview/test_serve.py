@@ -72,6 +72,13 @@ def test_what_cannot_be_served_is_said(
         ("--listen", "nowhere", "HOST:PORT"),
         ("--listen", ":0", "HOST:PORT"),
         ("--listen", "127.0.0.1:99999", "HOST:PORT"),
+        ("--listen", "http://127.0.0.1:0", "Leave the scheme"),
+        ("--listen", "127.0.0.1:0/at", "Leave the scheme"),
+        ("--listen", "::1:0", "[::1]:0"),
+        ("--listen", "[::1", "[::1]:8470 for IPv6"),
+        ("--listen", "[127.0.0.1]:0", "[::1]:8470 for IPv6"),
+        ("--listen", "a b:0", "HOST:PORT"),
+        ("--listen", "127.0.0.1:\u0663", "HOST:PORT"),
         ("--listen", "192.0.2.1:0", "Name an address of this machine"),
         ("--database", "mysql://x", "cannot be kept"),
         ("--database", f"{tmp_path}/places.sqlite", "holds something else"),
@@ -83,6 +90,12 @@ def test_what_cannot_be_served_is_said(
         ("--contact", "javascript:alert(1)", "https://"),
         ("--contact", "https://", "https://..."),
         ("--contact", "mailto:", "mailto:..."),
+        ("--contact", "https://example.org/a b", "without spaces"),
+        ("--contact", " https://example.org", "without spaces"),
+        ("--contact", "https://user:pw@example.org", "without spaces"),
+        ("--contact", "https://@example.org", "without spaces"),
+        ("--contact", "mailto:a b@example.org", "without spaces"),
+        ("--database", "", "is empty"),
     ):
         assert terminal.run("serve", "--database", database, "--json", *arguments) == 2, terminal.out
         assert what in terminal.out

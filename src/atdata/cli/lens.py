@@ -16,7 +16,7 @@ from atdata.atmosphere import (
 from atdata.atmosphere.law_tests import lens_of, try_lens
 from atdata.cli.account import logged_in
 from atdata.cli.index import confirm, is_public
-from atdata.cli.options import Index, Json, Yes
+from atdata.cli.options import Index, Json, Yes, service_root
 from atdata.cli.output import facts, note, plural, say, say_json, table
 from atdata.cli.schema import check_index, described
 from atdata.cli.ways import account_of, explain
@@ -71,6 +71,7 @@ def find(
     """Find lenses of your own index, of some accounts, or by services: all, or those between two schemas, whose ranges take these too."""
     if target is not None and source is None:
         raise UsageError("--to needs --from", path="--from", hint="Say from which schema.")
+    services = [*map(service_root, service or ())]
     loader, found = LensLoader(AtmosphereClient()), list[LensRecord]()
     for who in map(account_of, repo or ([] if service else [LOCAL])):
         if who == LOCAL:
@@ -78,7 +79,7 @@ def find(
             found += team.list_lenses() if source is None else team.find_lenses(source, target)
         else:
             found += loader.list_all(who) if source is None else loader.find_by_schemas(source, target, who)
-    for url in service or ():
+    for url in services:
         answers = AppViewClient(url, AtmosphereClient()).lenses(source, target)
         found += [one.record for one in islice(answers, MOST_OF_A_SERVICE)]
         for item in answers.refused:

@@ -8,7 +8,7 @@ import typer
 
 from atdata.atmosphere import AtmosphereClient
 from atdata.cli.found import COLUMNS, cells, described_row, show_facets
-from atdata.cli.options import Json
+from atdata.cli.options import Json, service_root
 from atdata.cli.output import fitting, note, plural, say, say_json, table
 from atdata.discovery import FRESH, BroughtRepository, Discovery
 from atdata.errors import UsageError
@@ -47,7 +47,7 @@ def search(
         hint = "Leave one out: a service does not look into repositories because you name them."
         raise UsageError("--service and --repo are two ways to search", path="--service, --repo", hint=hint)
     client = AtmosphereClient()
-    services = service or ([] if repo else client.settings.appview_urls)
+    services = [*map(service_root, service or ())] or ([] if repo else client.settings.appview_urls)
     if services and verifier:
         hint = "Leave --verifier out, or name repositories with --repo."
         raise UsageError("a service is asked by its own list of verifiers", path="--verifier", hint=hint)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterable
-from ipaddress import ip_network
+from ipaddress import IPv6Address, ip_network
 from typing import Annotated
 
 import typer
@@ -96,9 +96,24 @@ def serve(
 
 def _address(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65_535:
-        raise UsageError("not an address to listen on", expected="HOST:PORT, such as 127.0.0.1:8470", actual=text)
-    return host.removeprefix("[").removesuffix("]"), int(port)
+    is_port = port.isascii() and port.isdecimal() and int(port) <= 65_535
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if is_port and (_is_six(bare) if bare != host else re.fullmatch(r"[\w.-]+", host)):
+        return bare, int(port)
+    hint = "Give a host, or an address of this machine, and a port; port 0 takes one that is free."
+    if "/" in text:
+        hint = "Leave the scheme and all behind the port out: it answers over plain HTTP, and a proxy before it does the rest."
+    elif ":" in host and bare == host:
+        hint = "Write an address of IPv6 in brackets: [::1]:0."
+    expected = "HOST:PORT, such as 127.0.0.1:8470, or [::1]:8470 for IPv6"
+    raise UsageError("not an address to listen on", path="--listen", expected=expected, actual=text, hint=hint)
+
+
+def _is_six(text: str) -> bool:
+    try:
+        return IPv6Address(text) is not None
+    except ValueError:
+        return False
 
 
 def _networks(texts: Iterable[str]) -> tuple[str, ...]:
@@ -111,5 +126,7 @@ def _networks(texts: Iterable[str]) -> tuple[str, ...]:
 
 def _contact(text: str) -> str:
     if text and web_link(text) is None and not re.fullmatch(r"mailto:[^\s@]+@[^\s@]+", text):
-        raise UsageError("not an address on the web or for mail", path="--contact", expected=_CONTACTS, actual=text)
+        hint = "Everybody sees it: give one without spaces, and without a user or password before the host."
+        said = "not an address on the web or for mail"
+        raise UsageError(said, path="--contact", expected=_CONTACTS, actual=text, hint=hint)
     return text
