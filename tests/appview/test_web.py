@@ -22,6 +22,7 @@ from atdata.atproto.syntax import Did
 from atdata.records import Schema
 from atdata.replica import Replica
 from atdata.samples import fields_of
+from atdata.search import written
 from support.appviews import ALICE, BOB, ENTRY, LABEL, LENS, SCHEMA, Asker, Author, Said, answering, entry, label
 
 
@@ -110,6 +111,32 @@ def test_each_thing_has_a_page_and_says_who_published_it(service: Any) -> None:
     assert "3" not in read(asker.send("GET", "/")).text.split("datasets")[0][-4:]
     assert path(f"{ENTRY}/new") in read(asker.send("GET", "/")).links
     assert path(f"{ENTRY}/new") in read(asker.send("GET", path("")[:-1])).links
+
+
+def test_a_tag_with_quotation_marks_is_asked_for_by_its_link(tmp_path: Path) -> None:
+    tags = ['12" vinyl', "C:\\new", '\\"']
+    with answering(tmp_path / "a.db") as (replica, asker):
+        records = {f"{ENTRY}/{n}": entry(f"disc {n}", tags=[tag]) for n, tag in enumerate(tags)}
+        Author(replica).write({**records, f"{ENTRY}/plain": entry("plain")})
+        page = read(asker.send("GET", "/search?q="))
+        for number, tag in enumerate(tags):
+            link = search_path(str(written("tag", tag)))
+            assert link in page.links
+            found = read(asker.send("GET", link))
+            assert path(f"{ENTRY}/{number}") in found.links
+            assert "1 found" in found.text
+            (entry_found,) = asker.get("searchDatasets", q=written("tag", tag)).json["entries"]
+            assert entry_found["name"] == f"disc {number}"
+
+
+def test_a_nul_is_refused_as_programs_hear_it(service: Any) -> None:
+    _, asker = service
+    said = asker.send("GET", "/search?q=retina%00")
+    assert said.status == 400
+    assert "NUL" in read(said).text
+    assert (
+        asker.error("searchDatasets", q="retina\0") == asker.error("searchRecords", q="\0") == (400, "InvalidRequest")
+    )
 
 
 def test_a_dataset_shows_its_versions_and_what_changed_in_its_schema(service: Any) -> None:

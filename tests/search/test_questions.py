@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atdata.errors import UsageError
-from atdata.search import Condition, Question, Term
+from atdata.search import Condition, Question, Term, pieces_of, written
 from atdata.search.facets import (
     UNKNOWN,
     FacetKind,
@@ -44,6 +44,12 @@ def said(text: str) -> list[Term | Condition]:
         ("size:1MB..1GB", [Condition(FacetKind.bytes, ("10^6", "10^7", "10^8"))]),
         ("samples:<100", [Condition(FacetKind.samples, ("0", "10^0", "10^1"))]),
         ("samples:unknown", [Condition(FacetKind.samples, ("unknown",))]),
+        (r'tag:"12\" vinyl" x', [Term(("x",)), Condition(FacetKind.tag, ('12" vinyl',))]),
+        (r'-tag:"\"" tag:"\\"', [Condition(FacetKind.tag, ('"',), present=False), Condition(FacetKind.tag, ("\\",))]),
+        (r'tag:"C:\new" tag:a\b', [Condition(FacetKind.tag, (r"C:\new",)), Condition(FacetKind.tag, (r"a\b",))]),
+        (r'"of \"shoes\""', [Term(("of", "shoes"))]),
+        (r'"never ends\"', [Term(("never",)), Term(("ends",))]),
+        ("a\x01b", [Term(("a", "b"))]),
         ("", []),
     ],
 )
@@ -85,6 +91,33 @@ def test_what_can_be_no_value_of_a_key_is_refused_and_it_is_said_what_can(text: 
 
 def test_what_holds_no_word_asks_for_nothing() -> None:
     assert Question.parse("!!! ?").void
+
+
+@pytest.mark.parametrize("text", ["\0", "retina \0", 'tag:"a\0"'])
+def test_a_nul_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="NUL"):
+        Question.parse(text)
+
+
+VALUES = st.text(max_size=100) | st.text('"\\ab *,:-', max_size=20)
+
+
+@given(VALUES, VALUES)
+def test_a_condition_that_is_written_is_read_as_it_was(value: str, other: str) -> None:
+    first, second = written("tag", value), written("field", other)
+    for text, meant in ((first, value), (second, other)):
+        assert (text is None) == ("\0" in meant or not meant.strip())
+    found = " ".join(filter(None, ["before", first, second, "after"]))
+    conditions = [
+        Condition(kind, (meant,))
+        for kind, meant, text in ((FacetKind.tag, value, first), (FacetKind.field, other, second))
+        if text is not None
+    ]
+    question, pieces = Question.parse(found), pieces_of(found)
+    assert question.conditions == tuple(conditions)
+    assert question.terms == (Term(("before",)), Term(("after",)))
+    assert [piece.values for piece in pieces if piece.key] == [each.values for each in conditions]
+    assert " ".join(piece.text for piece in pieces) == found
 
 
 @given(st.text())

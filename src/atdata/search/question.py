@@ -13,7 +13,8 @@ from atdata.search.words import MAX_WORD, folded, pairs_of, words_of
 
 MAX_TEXT, MAX_TERMS, MAX_CONDITIONS, MAX_VALUES = 1000, 16, 16, 16
 
-_PIECE = re.compile(r'(-?)(?:([A-Za-z]+):)?(?:"([^"]*)"|([^\s"]+))(\*?)')
+_PIECE = re.compile(r'(-?)(?:([A-Za-z]+):)?(?:"((?:[^"\\]|\\.)*)"|([^\s"]+))(\*?)', re.DOTALL)
+_ESCAPED = re.compile(r'\\(["\\])')  # another backslash stands for itself
 _KEYS = {key: kind for kind, key in KEYS.items()}
 _CHOICES = {
     FacetKind.kind: ("dataset", "schema", "lens"),
@@ -47,7 +48,7 @@ def pieces_of(text: str) -> list[Piece]:
     for match in _PIECE.finditer(text):
         minus, key, quoted, bare, _ = match.groups()
         if key in _KEYS or (key == _COMPATIBLE and not minus):
-            found.append(Piece(match[0], key, _values(quoted or bare, not bare), not minus))
+            found.append(Piece(match[0], key, _values(_unquoted(quoted) or bare, not bare), not minus))
         else:
             found.append(Piece(match[0]))
     return found
@@ -55,7 +56,10 @@ def pieces_of(text: str) -> list[Piece]:
 
 def written(key: str, value: str) -> str | None:
     """A condition as part of a question; `None` where no text says it."""
-    return None if '"' in value or not value.strip() else f'{key}:"{value}"'
+    if "\0" in value or not value.strip():
+        return None
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'{key}:"{escaped}"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +118,17 @@ class Question:
         """The question that a text asks; nothing in it is an error but what names a known key and cannot be meant.
 
         Raises:
-            UsageError: it is too long, or a value is none of its key's.
+            UsageError: it is too long, holds a NUL, or a value is none of its key's.
         """
+        if "\0" in text:
+            raise UsageError("a question holds a NUL character", expected="text", hint="Leave it out.")
         if len(text) > MAX_TEXT:
             raise UsageError("a question is too long", expected=f"at most {MAX_TEXT} characters", actual=len(text))
         found = cls()
         for minus, key, quoted, bare, star in _PIECE.findall(text):
-            found = found._with_piece(minus == "-", key, quoted or bare, not bare, star == "*" or bare.endswith("*"))
+            found = found._with_piece(
+                minus == "-", key, _unquoted(quoted) or bare, not bare, star == "*" or bare.endswith("*")
+            )
         if len(found.terms) > MAX_TERMS or len(found.conditions) > MAX_CONDITIONS:
             raise UsageError(
                 "a question has too many parts", expected=f"at most {MAX_TERMS} words and {MAX_CONDITIONS} conditions"
@@ -149,6 +157,11 @@ class Question:
         if not words:
             return self
         return replace(self, terms=(*self.terms, Term(words, prefix and 1 < len(words[-1]) < MAX_WORD)))
+
+
+def _unquoted(text: str | None) -> str:
+    """What stands between quotation marks: there, a backslash is before one that is meant, and before a backslash."""
+    return _ESCAPED.sub(r"\1", text or "")
 
 
 def _values(value: str, quoted: bool) -> tuple[str, ...]:
