@@ -324,7 +324,7 @@ def test_what_strangers_write_is_text(service: Any, number: int) -> None:
         search_path(text[:900]),
     ):
         said = asker.send("GET", asked)
-        assert said.status in (200, 404)
+        assert said.status in (200, 400 if asked.startswith("/search") and "\0" in text else 404)
         page = read(said)
         assert page.tags.count("script") == (said.body.count(b"application/ld+json"))
         assert not {name for name in page.attributes if name.startswith("on")} | page.attributes & {"style", "srcdoc"}

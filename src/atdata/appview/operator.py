@@ -10,9 +10,8 @@ from atdata.appview.ingest.accounts import ADDED, Decision, decide, is_blocked
 from atdata.appview.ingest.lease import is_ingesting
 from atdata.appview.ingest.rejected import Rejected
 from atdata.appview.ingest.upstream import upstream_url
-from atdata.arguments import checked_text
 from atdata.atproto.syntax import AtUri, Did
-from atdata.errors import NotFoundError, UsageError
+from atdata.errors import ArgumentTypeError, NotFoundError, UsageError
 from atdata.replica import AccountReading, Replica, Statements, Writing, doubt_identity, now
 from atdata.replica.changes import log_bounds
 from atdata.replica.hiding import hide_record, show_record
@@ -31,7 +30,6 @@ from atdata.trust import (
     unfollow,
     verifiers_at,
 )
-from atdata.trust.verifiers import MAX_WHY
 
 
 @dataclass(frozen=True)
@@ -371,10 +369,15 @@ def _record(uri: AtUri) -> tuple[Did, str]:
 
 
 def _bounded(why: str) -> str:
-    if (found := len(checked_text(why, "why").strip())) > MAX_WHY:
-        hint = "Say why in a sentence; on the command line with --reason."
-        limit = f"at most {MAX_WHY} characters"
-        raise UsageError("the reason of a decision is too long", path="why", expected=limit, actual=found, hint=hint)
+    try:
+        checked_reason(why)
+    except ArgumentTypeError:
+        raise
+    except UsageError as error:
+        if why.strip():
+            hint = "Say why in a sentence; on the command line with --reason."
+            said, limit = "the reason of a decision is too long", error.expected
+            raise UsageError(said, path="why", expected=limit, actual=error.actual, hint=hint) from error
     return why
 
 

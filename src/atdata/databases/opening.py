@@ -87,7 +87,7 @@ def _no_folder(text: str, path: Path, what: str) -> Path:
 
 
 def _mode(path: Path) -> int:
-    """What is at a path, as `stat` has it; 0 where nothing is, or nobody may look."""
+    """The kind of what is at a path, as `stat` has it; 0 where nothing is, or nobody may look."""
     try:
         return path.stat().st_mode
     except (OSError, ValueError):

@@ -160,7 +160,7 @@ class Question:
 
 
 def _unquoted(text: str | None) -> str:
-    """What stands between quotation marks: there, a backslash is before one that is meant, and before a backslash."""
+    """The text that stands between quotation marks, where one that is meant has a backslash before it, as has a backslash."""
     return _ESCAPED.sub(r"\1", text or "")
 
 
