@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -161,6 +163,34 @@ def test_the_command_line_searches(
     assert "stands after --" in terminal.err
     assert terminal.run("search", "--json", "--", "blood", "-tag:raw") == 0
     assert [hit["name"] for hit in json.loads(terminal.out)["hits"]] == ["serum"]
+
+
+def test_what_is_known_is_found_without_what_brings_and_reads_it(devnet: Devnet) -> None:
+    alice = devnet.create_account(fresh_handle())
+    publish(devnet, alice, Spectrum(1.0), "plasma", license="MIT", tags=["blood"])
+    client = devnet.client()
+    Discovery(client).bring([alice.did])
+    assert names(Discovery(client), "blood") == ["plasma"]  # which takes it into the search
+    program = f"""
+import sys
+from atdata.atmosphere import AtmosphereClient
+from atdata.discovery import Discovery
+
+found = Discovery(AtmosphereClient(cache={str(client.settings.cache)!r})).search("blood license:MIT")
+assert found.hits[0].record.parse().name == "plasma"
+print(*sys.modules)"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    costly = {
+        *("atdata.samples", "atdata.schema", "atdata.lens.functions", "atdata.shards.writer", "atdata.policy.policy"),
+        *(
+            "atdata.transport",
+            "atdata.atproto.fetch",
+            "atdata.atproto.verify",
+            "atdata.atproto.net",
+            "ssl",
+        ),
+    }
+    assert set(done.stdout.split()) & costly == set()
 
 
 def test_an_account_that_is_gone_is_found_no_more_until_it_is_back(devnet: Devnet) -> None:

@@ -9,22 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from atdata.errors import AtdataError
-from atdata.lens import Lens, lens  # not lazily: the function stands where its module would
-from atdata.samples import (
-    Audio,
-    ClassLabel,
-    DictSample,
-    Doc,
-    Dtype,
-    Image,
-    PackableSample,
-    Safetensors,
-    SampleBatch,
-    Shape,
-    Unit,
-    Video,
-    packable,
-)
+from atdata.lens import lens  # not lazily: the function stands where its module would
 
 if TYPE_CHECKING:
     from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, AtUri, BlobSource, PDSBlobStore
@@ -45,11 +30,27 @@ if TYPE_CHECKING:
         infer,
         open,  # noqa: A004
     )
+    from atdata.lens import Lens
     from atdata.loading import load_dataset
     from atdata.local import LocalDiskStore, LocalIndex, S3DataStore
     from atdata.manifest import Manifest, ManifestField
     from atdata.promote import promote_to_atmosphere
     from atdata.protocols import AbstractDataStore, AbstractIndex, DataSource, IndexEntry
+    from atdata.samples import (
+        Audio,
+        ClassLabel,
+        DictSample,
+        Doc,
+        Dtype,
+        Image,
+        PackableSample,
+        Safetensors,
+        SampleBatch,
+        Shape,
+        Unit,
+        Video,
+        packable,
+    )
     from atdata.shards.s3 import S3Source
 
     __version__: str
@@ -63,11 +64,16 @@ _LAZY = {
         *("from_npz", "from_pandas", "from_parquet", "from_polars", "from_webdataset"),
         *("from_anndata", "from_tiff", "infer", "open"),
     ),
+    "atdata.lens": ("Lens",),
     "atdata.loading": ("load_dataset",),
     "atdata.local": ("LocalDiskStore", "LocalIndex", "S3DataStore"),
     "atdata.manifest": ("Manifest", "ManifestField"),
     "atdata.promote": ("promote_to_atmosphere",),
     "atdata.protocols": ("AbstractDataStore", "AbstractIndex", "DataSource", "IndexEntry"),
+    "atdata.samples": (
+        *("Audio", "ClassLabel", "DictSample", "Doc", "Dtype", "Image", "PackableSample", "Safetensors", "SampleBatch"),
+        *("Shape", "Unit", "Video", "packable"),
+    ),
     "atdata.shards.s3": ("S3Source",),
 }
 _HOMES = {name: module for module, names in _LAZY.items() for name in names}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from atdata.errors import ArgumentTypeError
@@ -101,3 +102,9 @@ def checked_call(given: Any, path: str, hint: str | None = None) -> None:
 
 def _wrong(given: Any, path: str, must: str, hint: str | None) -> ArgumentTypeError:
     return ArgumentTypeError(f"{path} {must}", path=path, actual=type(given).__name__, hint=hint)
+
+
+def did_you_mean(given: str, known: Sequence[str]) -> str | None:
+    """A question about the name that was meant, where one is close to what was given."""
+    close = difflib.get_close_matches(given, known, 1, 0.75)
+    return f"Did you mean {close[0]!r}?" if close and close[0] != given else None

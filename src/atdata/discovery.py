@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 from atdata.atmosphere import AtmosphereClient
 from atdata.atproto.syntax import AtUri, Did, Handle, typed_identifier
 from atdata.errors import AtdataError, ProofError
-from atdata.policy import policy_in_force
 from atdata.progress import progress
 from atdata.replica import KeptIdentity, Reading, Writing, keep_identity, now, open_replica
-from atdata.replica.mending import forget_damaged
 from atdata.search import TABLES as SEARCH_TABLES
 from atdata.search import Question, SearchAnswer, SearchIndex, search
 from atdata.trust import TABLES as TRUST_TABLES
-from atdata.trust import LabelerReader, VerifierList, follow, labelers, lists_of, unfollow
+from atdata.trust import FollowedLabeler, VerifierList, follow, labelers, lists_of, unfollow
+
+if TYPE_CHECKING:
+    from atdata.policy import Policy
 
 FRESH = 300.0
 """Seconds for which a copy is searched without asking the account's server for what is new."""
@@ -104,7 +106,7 @@ class Discovery:
 
     def _read_labelers(self, fresh: float) -> None:
         """Read the labelers that the policy in force names, and let go of others. One that cannot be read leaves its labels."""
-        policy = policy_in_force(self._client.settings)
+        policy = self._policy()
         wanted, moment = () if policy is None else policy.labelers, now()
         known = {each.did: each for each in self._replica.read(lambda reading: labelers(reading.sql))}
 
@@ -117,11 +119,24 @@ class Discovery:
 
         if known.keys() != {*wanted}:
             self._replica.write(choose)
-        reader = LabelerReader(self._replica, self._client.settings)
+        if wanted:
+            self._read_labels(wanted, known, fresh)
+
+    def _read_labels(self, wanted: Sequence[Did], known: Mapping[Did, FollowedLabeler], fresh: float) -> None:
+        from atdata.trust.labelers import LabelerReader
+
+        reader, moment = LabelerReader(self._replica, self._client.settings), now()
         for did in wanted:
             if did not in known or not 0 <= moment - known[did].read_at < fresh * 1e6:
                 while reader.read(did):
                     pass
+
+    def _policy(self) -> Policy | None:
+        if self._client.settings.policy is None:
+            return None
+        from atdata.policy import policy_in_force
+
+        return policy_in_force(self._client.settings)
 
     def _holds(self, did: Did) -> bool:
         try:
@@ -148,7 +163,7 @@ class Discovery:
         """
         question = Question.parse(text)
         own = verifiers is not None
-        trusted = [VerifierList.of(verifiers or ())] if own else lists_of(policy_in_force(self._client.settings))
+        trusted = [VerifierList.of(verifiers or ())] if own else lists_of(self._policy())
         while True:
             while self._replica.write(self._catch_up):
                 pass
@@ -157,6 +172,8 @@ class Discovery:
                     lambda reading: search(reading.sql, question, limit=limit, cursor=cursor, trusted=trusted)
                 )
             except ProofError as error:  # somebody else has changed the file; each turn one copy less is damaged
+                from atdata.replica.mending import forget_damaged
+
                 did = Did(AtUri(str(error.uri)).authority)
                 if not self._replica.write(partial(forget_damaged, did=did)):
                     raise

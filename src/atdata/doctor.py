@@ -18,9 +18,10 @@ from atdata.progress import progress
 from atdata.records import Entry
 from atdata.settings import Settings
 from atdata.shards import Digest, FileSource, ShardRef
-from atdata.shards.addresses import file_path, scheme_of
+from atdata.shards.addresses import file_path
 from atdata.shards.cache import ShardCache
 from atdata.shards.opening import open_shard
+from atdata.shards.urls import scheme_of
 
 _FORGOTTEN = 7 * STALE  # seconds after which nobody goes on with a publication
 

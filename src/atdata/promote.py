@@ -29,10 +29,10 @@ from atdata.records.facts import RECUT_FROM, Facts
 from atdata.records.storage import open_storage
 from atdata.samples.layout import Layout
 from atdata.shards import FileSource, ShardRef
-from atdata.shards.addresses import scheme_of
 from atdata.shards.cache import ShardCache
 from atdata.shards.opening import open_shard
 from atdata.shards.ports import DataSource
+from atdata.shards.urls import scheme_of
 
 _AT_ONCE = 8
 

@@ -18,7 +18,8 @@ import atdata
 from atdata.atmosphere import AtmosphereIndex, DatasetPublisher, PDSBlobStore, SchemaPublisher
 from atdata.atproto.fetch import MAX_CAR, fetch_record
 from atdata.atproto.syntax import AtUri, Nsid, RecordKey
-from atdata.cli.output import exit_code, picture, plain
+from atdata.cli.output import exit_code, plain
+from atdata.cli.pictures import picture
 from atdata.errors import (
     AtdataError,
     AuthError,

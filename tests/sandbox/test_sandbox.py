@@ -24,7 +24,10 @@ from support.hostile import SECCOMP, can_lock
 ENTRY = "support.hostile:run"
 LIMITS = SandboxLimits(seconds=120, memory=1 << 29, answers=1 << 24)
 HASTY = SandboxLimits(seconds=2, memory=1 << 29)
-MODULES = ("ctypes", "fcntl", "resource", "select", "socket", "subprocess", "threading", "tempfile", "mmap", "numpy")
+MODULES = (
+    *("ctypes", "fcntl", "resource", "select", "socket", "subprocess", "threading", "tempfile", "mmap", "numpy"),
+    *("datetime", "decimal", "json", "math", "re"),
+)
 
 
 _shared: list[Sandbox] = []

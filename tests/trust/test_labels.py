@@ -19,7 +19,8 @@ from atdata.errors import AtdataError, IdentifierError, LimitError, NotFoundErro
 from atdata.replica import Replica
 from atdata.search import SearchIndex
 from atdata.testing import Devnet, Labeler, Teller, label_lies
-from atdata.trust import LabelerReader, labels
+from atdata.trust import labels
+from atdata.trust.labelers import LabelerReader
 from support.appviews import ALICE, BOB, ENTRY, LENS, SCHEMA, Asker, Author, answering, entry
 from support.ingesting import settings_of, until
 

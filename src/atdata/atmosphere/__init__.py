@@ -1,7 +1,8 @@
 """The AT Protocol: publish datasets under your own identity, load anyone's, with proof."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from atdata.lazy import attach
 
 if TYPE_CHECKING:
     from atdata.atmosphere.blobs import BlobSource, PDSBlobStore
@@ -21,54 +22,56 @@ if TYPE_CHECKING:
     from atdata.atproto.verify import Evidence
 
 # A program that only reads needs nothing of publishing: each comes when it is asked for.
-_LAZY = {
-    "atdata.atmosphere.blobs": (
-        "BlobSource",
-        "PDSBlobStore",
-    ),
-    "atdata.atmosphere.client": ("AtmosphereClient",),
-    "atdata.atmosphere.code_lenses": ("AllowedCode",),
-    "atdata.atmosphere.datasets": (
-        "DatasetLoader",
-        "DatasetPublisher",
-    ),
-    "atdata.atmosphere.index": ("AtmosphereIndex",),
-    "atdata.atmosphere.labels": (
-        "LabelLoader",
-        "LabelPublisher",
-    ),
-    "atdata.atmosphere.lenses": (
-        "LensLoader",
-        "LensPublisher",
-    ),
-    "atdata.atmosphere.schemas": (
-        "SchemaLoader",
-        "SchemaPublisher",
-    ),
-    "atdata.atmosphere.service_answers": (
-        "ServiceAnswers",
-        "ServicePage",
-    ),
-    "atdata.atmosphere.service_records": (
-        "RefusedRecord",
-        "ServiceRecord",
-    ),
-    "atdata.atmosphere.services": (
-        "AppViewClient",
-        "ResolvedLabel",
-    ),
-    "atdata.atmosphere.trust": ("check_policy",),
-    "atdata.atmosphere.verifications": (
-        "VerificationLoader",
-        "VerificationPublisher",
-    ),
-    "atdata.atproto.syntax": (
-        "AtUri",
-        "BlobUri",
-    ),
-    "atdata.atproto.verify": ("Evidence",),
-}
-_HOMES = {name: module for module, names in _LAZY.items() for name in names}
+__getattr__ = attach(
+    __name__,
+    {
+        "atdata.atmosphere.blobs": (
+            "BlobSource",
+            "PDSBlobStore",
+        ),
+        "atdata.atmosphere.client": ("AtmosphereClient",),
+        "atdata.atmosphere.code_lenses": ("AllowedCode",),
+        "atdata.atmosphere.datasets": (
+            "DatasetLoader",
+            "DatasetPublisher",
+        ),
+        "atdata.atmosphere.index": ("AtmosphereIndex",),
+        "atdata.atmosphere.labels": (
+            "LabelLoader",
+            "LabelPublisher",
+        ),
+        "atdata.atmosphere.lenses": (
+            "LensLoader",
+            "LensPublisher",
+        ),
+        "atdata.atmosphere.schemas": (
+            "SchemaLoader",
+            "SchemaPublisher",
+        ),
+        "atdata.atmosphere.service_answers": (
+            "ServiceAnswers",
+            "ServicePage",
+        ),
+        "atdata.atmosphere.service_records": (
+            "RefusedRecord",
+            "ServiceRecord",
+        ),
+        "atdata.atmosphere.services": (
+            "AppViewClient",
+            "ResolvedLabel",
+        ),
+        "atdata.atmosphere.trust": ("check_policy",),
+        "atdata.atmosphere.verifications": (
+            "VerificationLoader",
+            "VerificationPublisher",
+        ),
+        "atdata.atproto.syntax": (
+            "AtUri",
+            "BlobUri",
+        ),
+        "atdata.atproto.verify": ("Evidence",),
+    },
+)
 
 __all__ = [
     "AllowedCode",
@@ -97,13 +100,6 @@ __all__ = [
     "VerificationPublisher",
     "check_policy",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'atdata.atmosphere' has no attribute {name!r}")
-    globals()[name] = value = getattr(import_module(_HOMES[name]), name)
-    return value
 
 
 def __dir__() -> list[str]:

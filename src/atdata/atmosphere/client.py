@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from atdata.arguments import checked_type
-from atdata.atmosphere.evidence import reader_of
-from atdata.atmosphere.records import AccountRecords
 from atdata.atproto.cid import Cid
 from atdata.atproto.datamodel import from_json
-from atdata.atproto.net import Account, Session
 from atdata.atproto.syntax import Did, Handle, typed_identifier
 from atdata.errors import AuthError, DataModelError, LexiconError, ProofError, UsageError
 from atdata.records import Blob, Record
 from atdata.redaction import Secret
 from atdata.settings import Settings
-from atdata.transport.guard import origin_of
+
+if TYPE_CHECKING:
+    from atdata.atmosphere.evidence import EvidenceReader
+    from atdata.atmosphere.records import AccountRecords
+    from atdata.atproto.net import Account
 
 R = TypeVar("R", bound=Record)
 T = TypeVar("T")
@@ -45,8 +46,6 @@ class AtmosphereClient:
 
     Attributes:
         settings: in force.
-        reader: reads what anybody published, and verifies it.
-        records: the account's own records, and the way to everybody else's.
     """
 
     def __init__(self, base_url: str | None = None, **settings: Any) -> None:
@@ -57,9 +56,25 @@ class AtmosphereClient:
                 "base_url must not be empty", path="base_url", hint="Leave it out to find the account's own."
             )
         self.base_url = None if base_url is None else base_url.rstrip("/")
-        self.trusted_origins = frozenset() if self.base_url is None else frozenset({origin_of(self.base_url)})
-        self.reader = reader_of(self.settings, self.trusted_origins)
-        self.records = AccountRecords(self)
+        self.trusted_origins = frozenset[str]()
+        if self.base_url is not None:
+            from atdata.transport.guard import origin_of
+
+            self.trusted_origins = frozenset({origin_of(self.base_url)})
+
+    @cached_property
+    def reader(self) -> EvidenceReader:
+        """The reader of what anybody published, which verifies it."""
+        from atdata.atmosphere.evidence import reader_of
+
+        return reader_of(self.settings, self.trusted_origins)
+
+    @cached_property
+    def records(self) -> AccountRecords:
+        """The account's own records, and the way to everybody else's."""
+        from atdata.atmosphere.records import AccountRecords
+
+        return AccountRecords(self)
 
     def login(self, handle: str, password: str) -> None:
         """Log in with a handle (or DID) and an app password.
@@ -69,6 +84,8 @@ class AtmosphereClient:
             AuthError: the server does not accept them.
             IdentityError: the handle leads nowhere, and no `base_url` was given.
         """
+        from atdata.atproto.net import Account
+
         password = Secret(password)
         name = typed_identifier(handle)
         server = self.base_url or self.reader.identity(name).pds
@@ -80,6 +97,8 @@ class AtmosphereClient:
         Raises:
             UsageError: it is no exported session.
         """
+        from atdata.atproto.net import Account, Session
+
         parsed = Session.parse(session := Secret(session))
         self._begin(Account(self.reader.transport.trusting(parsed.server), parsed))
 

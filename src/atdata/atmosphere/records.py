@@ -25,7 +25,10 @@ class Login(Protocol):
     """A client that may be logged in."""
 
     settings: Settings
-    reader: EvidenceReader
+
+    @property
+    def reader(self) -> EvidenceReader:
+        """The reader of what anybody published."""
 
     @property
     def account(self) -> Account:

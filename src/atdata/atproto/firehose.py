@@ -34,8 +34,6 @@ MAX_BLOCKS = 2_000_000
 """Bytes of the blocks in one event."""
 MAX_OPERATIONS = 200
 """Operations in one commit."""
-MAX_RECORD = 1_000_000
-"""Bytes of one record."""
 MAX_SEQ = 2**63 - 1
 """The largest number of an event."""
 

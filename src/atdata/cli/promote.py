@@ -16,7 +16,7 @@ from atdata.errors import UsageError
 from atdata.local import LocalIndex, S3DataStore
 from atdata.promote import promote_to_atmosphere
 from atdata.records import Entry
-from atdata.shards.addresses import scheme_of
+from atdata.shards.urls import scheme_of
 
 
 def promote(

@@ -11,9 +11,11 @@ from typing import Annotated, Any
 
 import typer
 
+from atdata.arguments import did_you_mean
 from atdata.atmosphere import AtmosphereClient
 from atdata.cli.options import Json
-from atdata.cli.output import facts, fitting, pictures, say, say_json, size, table
+from atdata.cli.output import facts, fitting, say, say_json, size, table
+from atdata.cli.pictures import pictures
 from atdata.dataset import Dataset, DatasetDict
 from atdata.dataset.looks import fields_grid
 from atdata.display import Card, Grid
@@ -26,8 +28,8 @@ from atdata.records import Entry, Malformed, Schema
 from atdata.records.address import AUTHORITY
 from atdata.samples import DictSample, fields_of
 from atdata.samples.preview import as_picture, brief, preview, values_of
-from atdata.shards.addresses import scheme_of
-from atdata.shards.listing import SUFFIX, FileListing, did_you_mean, is_file, is_folder
+from atdata.shards.listing import SUFFIX, FileListing, is_file, is_folder
+from atdata.shards.urls import scheme_of
 
 PREVIEW = 8
 SHOWN = 20  # of records that cannot be read

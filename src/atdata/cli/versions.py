@@ -27,7 +27,7 @@ from atdata.records import Entry, Label, Schema, newest
 from atdata.records.address import named_locally, named_publicly
 from atdata.records.entry import SPLITS
 from atdata.shards import FileSource, ShardRef
-from atdata.shards.addresses import scheme_of
+from atdata.shards.urls import scheme_of
 
 DATASET = Annotated[str, typer.Argument(help="NAME or NAME@VERSION of the index, or @you/NAME of your own account.")]
 GROWING = Annotated[str, typer.Argument(help="NAME of the index, or @you/NAME of your own account.")]

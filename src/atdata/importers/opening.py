@@ -15,8 +15,8 @@ from atdata.importers.files import Folder, is_folder
 from atdata.importers.imported import Imported
 from atdata.importers.wanted import Wanted
 from atdata.loading.splits import split_of
-from atdata.shards.addresses import scheme_of
 from atdata.shards.braces import names_in
+from atdata.shards.urls import scheme_of
 
 SUPPORTED = (
     "a folder of images (class folders or flat), a .tif, .npz, .npy or .h5ad file, a .csv, .tsv, .jsonl or .parquet file or a folder "

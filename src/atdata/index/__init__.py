@@ -1,7 +1,8 @@
 """Indexes: what every one of them does, over a store of records: a PDS, or a database."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from atdata.lazy import attach
 
 if TYPE_CHECKING:
     from atdata.index.evolving import choose_schema, next_after
@@ -21,35 +22,37 @@ if TYPE_CHECKING:
     from atdata.index.retracting import Withdrawal
 
 # Who reads records needs neither datasets nor what is decided about them: each comes when it is asked for.
-_LAZY = {
-    "atdata.index.evolving": (
-        "choose_schema",
-        "next_after",
-    ),
-    "atdata.index.index": (
-        "UPDATE",
-        "RecordIndex",
-    ),
-    "atdata.index.names": (
-        "NamedRecords",
-        "check_listed",
-        "entry_of",
-        "label_in",
-        "next_patch",
-        "next_version",
-        "once",
-        "planned_label",
-        "retracted",
-    ),
-    "atdata.index.ports": (
-        "AbstractIndex",
-        "Named",
-        "RecordState",
-        "RecordStore",
-    ),
-    "atdata.index.retracting": ("Withdrawal",),
-}
-_HOMES = {name: module for module, names in _LAZY.items() for name in names}
+__getattr__ = attach(
+    __name__,
+    {
+        "atdata.index.evolving": (
+            "choose_schema",
+            "next_after",
+        ),
+        "atdata.index.index": (
+            "UPDATE",
+            "RecordIndex",
+        ),
+        "atdata.index.names": (
+            "NamedRecords",
+            "check_listed",
+            "entry_of",
+            "label_in",
+            "next_patch",
+            "next_version",
+            "once",
+            "planned_label",
+            "retracted",
+        ),
+        "atdata.index.ports": (
+            "AbstractIndex",
+            "Named",
+            "RecordState",
+            "RecordStore",
+        ),
+        "atdata.index.retracting": ("Withdrawal",),
+    },
+)
 
 __all__ = [
     "UPDATE",
@@ -71,13 +74,6 @@ __all__ = [
     "planned_label",
     "retracted",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'atdata.index' has no attribute {name!r}")
-    globals()[name] = value = getattr(import_module(_HOMES[name]), name)
-    return value
 
 
 def __dir__() -> list[str]:

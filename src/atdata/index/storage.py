@@ -19,11 +19,12 @@ from atdata.progress import progress
 from atdata.records import Size, Storage
 from atdata.records.storage import storage_of
 from atdata.shards import FileSource, ShardRef
-from atdata.shards.addresses import file_path, scheme_of
+from atdata.shards.addresses import file_path
 from atdata.shards.cache import ShardCache
 from atdata.shards.planned import PlannedShard
 from atdata.shards.ports import DataSource
 from atdata.shards.proving import proved_shards
+from atdata.shards.urls import scheme_of
 from atdata.shards.writer import Observer
 
 

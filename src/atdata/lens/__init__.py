@@ -8,20 +8,21 @@ A lens between a source type S and a view type V has `get: S -> V` and, where it
     PutPut  put(v2, put(v1, s)) == put(v2, s)
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from atdata.lens.functions import Composed, Identity, Lens, no_putter
-from atdata.lens.projection import Projection
-from atdata.lens.registry import find_lens, fitted, lens, register, registered_lens, registered_lenses
-from atdata.lens.ulps import Tolerances, Ulps
+from atdata.lazy import attach
+from atdata.lens.decorator import lens
 
 if TYPE_CHECKING:
     from atdata.lens.code import CodeLens, FunctionCode
     from atdata.lens.counterexamples import Counterexample
+    from atdata.lens.functions import Composed, Identity, Lens, no_putter
     from atdata.lens.language import Complement, DataLens, Program
     from atdata.lens.language.proposing import Proposal, propose
     from atdata.lens.laws import LawReport, Tally, check_laws
+    from atdata.lens.projection import Projection
+    from atdata.lens.registry import find_lens, fitted, register, registered_lens, registered_lenses
+    from atdata.lens.ulps import Tolerances, Ulps
 
 __all__ = [
     "CodeLens",
@@ -52,16 +53,20 @@ __all__ = [
 
 
 # What not every program needs comes when it is asked for.
-_LAZY = {
-    "atdata.lens.code": ("CodeLens", "FunctionCode"),
-    "atdata.lens.language": ("Complement", "DataLens", "Program"),
-    "atdata.lens.language.proposing": ("Proposal", "propose"),
-    "atdata.lens.laws": ("Counterexample", "LawReport", "Tally", "check_laws"),
-}
-_HOMES = {name: module for module, names in _LAZY.items() for name in names}
+__getattr__ = attach(
+    __name__,
+    {
+        "atdata.lens.code": ("CodeLens", "FunctionCode"),
+        "atdata.lens.functions": ("Composed", "Identity", "Lens", "no_putter"),
+        "atdata.lens.language": ("Complement", "DataLens", "Program"),
+        "atdata.lens.language.proposing": ("Proposal", "propose"),
+        "atdata.lens.laws": ("Counterexample", "LawReport", "Tally", "check_laws"),
+        "atdata.lens.projection": ("Projection",),
+        "atdata.lens.registry": ("find_lens", "fitted", "register", "registered_lens", "registered_lenses"),
+        "atdata.lens.ulps": ("Tolerances", "Ulps"),
+    },
+)
 
 
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'atdata.lens' has no attribute {name!r}")
+def __dir__() -> list[str]:
+    return __all__

@@ -21,7 +21,8 @@ MODULES = (
     *("encodings.ascii", "encodings.cp1252", "encodings.idna", "encodings.latin_1", "encodings.utf_8"),
     *("encodings.utf_8_sig", "encodings.utf_16", "encodings.utf_16_le", "encodings.utf_16_be", "encodings.utf_32"),
     *("numpy", "numpy.fft", "numpy.linalg", "numpy.ma", "numpy.polynomial", "numpy.random", "numpy.typing"),
-    *("atdata", "atdata.lens", "atdata.samples", "atdata.errors"),
+    *("atdata", "atdata.errors", "atdata.samples"),
+    *("atdata.lens", "atdata.lens.functions", "atdata.lens.projection", "atdata.lens.registry", "atdata.lens.ulps"),
 )
 """The modules that the file may import; with what these import, the last that is read before the process is locked."""
 

@@ -11,10 +11,11 @@ from urllib.parse import unquote
 
 from atdata.errors import PassedOverWarning, ShardNotFoundError, UsageError, warn
 from atdata.loading.splits import Parts, by_split, strays
-from atdata.shards.addresses import file_path, scheme_of
+from atdata.shards.addresses import file_path
 from atdata.shards.braces import expand_braces
 from atdata.shards.listing import COMPRESSED, SUFFIX, FileListing, is_file, is_folder, no_shard
 from atdata.shards.tar import DECOMPRESS
+from atdata.shards.urls import scheme_of
 
 Pattern: TypeAlias = str | os.PathLike[str]
 DataFiles: TypeAlias = Pattern | Sequence[Pattern] | Mapping[str, "Pattern | Sequence[Pattern]"]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
+from atdata.arguments import did_you_mean
 from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, check_policy
 from atdata.atmosphere.lens_network import FoundLens, LensNetwork
 from atdata.atmosphere.opening import datasets_of
@@ -18,7 +19,6 @@ from atdata.index import NamedRecords, entry_of
 from atdata.loading.references import LoadRequest, own_index, parts_of
 from atdata.loading.splits import canonical
 from atdata.records import Entry, LensRecord, Schema
-from atdata.shards.listing import did_you_mean
 
 if TYPE_CHECKING:
     from atdata.local import LocalIndex

@@ -15,9 +15,9 @@ from atdata.policy import Policy
 from atdata.records import Address
 from atdata.records.address import AUTHORITY, LOCAL, SCHEMES, name_and_version
 from atdata.settings import Settings
-from atdata.shards.addresses import scheme_of
 from atdata.shards.listing import is_file, is_folder
 from atdata.shards.ports import DataSource
+from atdata.shards.urls import scheme_of
 
 if TYPE_CHECKING:
     from atdata.atmosphere import AllowedCode

@@ -6,9 +6,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar
 
-from atdata.arguments import checked_text
+from atdata.arguments import checked_text, did_you_mean
 from atdata.errors import UsageError
-from atdata.shards.listing import did_you_mean
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from atdata.local.redis import RedisDatabase
 from atdata.local.sql import TABLES, SqlDatabase
 from atdata.paths import checked_path
 from atdata.redaction import Secret, revealed, secret_address
-from atdata.shards.addresses import scheme_of
+from atdata.shards.urls import scheme_of
 
 _CONNECTION = re.compile(
     r"(?i)(?:^|[\s;])(?:host|hostaddr|user|user id|password|dbname|port|service|server)\s*=|^[^/\\:]*:[^/\\]*@"

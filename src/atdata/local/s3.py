@@ -23,8 +23,9 @@ from atdata.settings import Settings
 from atdata.shards import Digest, ShardRef
 from atdata.shards.cache import ShardCache
 from atdata.shards.planned import PlannedShard
-from atdata.shards.s3 import S3Source, check_bucket, configured_endpoint, split_s3_url
+from atdata.shards.s3 import S3Source
 from atdata.shards.s3_client import PART, Bucket, S3Access, Stored, Unfinished, check_key
+from atdata.shards.urls import check_bucket, configured_endpoint, split_s3_url
 from atdata.shards.writer import Observer
 from atdata.transport.guard import origin_of
 

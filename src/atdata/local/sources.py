@@ -12,10 +12,11 @@ from atdata.errors import UsageError
 from atdata.records import Entry
 from atdata.records.storage import Opener, open_storage
 from atdata.shards import FileSource, ShardRef
-from atdata.shards.addresses import SCHEMES, file_path, scheme_of, source_at
+from atdata.shards.addresses import SCHEMES, file_path, source_at
 from atdata.shards.http import HttpSource
 from atdata.shards.ports import DataSource
-from atdata.shards.s3 import S3Source, configured_endpoint
+from atdata.shards.s3 import S3Source
+from atdata.shards.urls import configured_endpoint, scheme_of
 
 _SCHEMES = frozenset(SCHEMES) - {"at", "atdata"}
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import NoReturn, Self
 from urllib.parse import quote, unquote_to_bytes
 
+from atdata.arguments import did_you_mean
 from atdata.atproto.syntax import Handle, parse_identifier
 from atdata.errors import IdentifierError, NotFoundError, UsageError
 from atdata.records.version import is_semver
-from atdata.shards.listing import did_you_mean
 
 LOCAL = "local"
 """The owner that stands for the caller's own index."""

@@ -7,29 +7,25 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import astuple, dataclass, field, replace
 from functools import cached_property
-from typing import Any, ClassVar, Self, TypeVar
-
-import msgspec
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import AtUri, Nsid
 from atdata.display import Card
-from atdata.errors import AtdataError, IdentifierError, LexiconError, LimitError, NotFoundError, UsageError
+from atdata.errors import AtdataError, IdentifierError, LexiconError, NotFoundError, UsageError
 from atdata.records import nsids, older
-from atdata.records.content import read_content
 from atdata.records.manifests import ShardManifest, read_manifests
+from atdata.records.metadata import pack_metadata, read_metadata
 from atdata.records.record import IndexKeys, Record, rest_of, without_none
 from atdata.records.storage import BlobStorage, Storage, check_digests, read_storage
-from atdata.samples import DictOf, DictSample, PackableSample, Plain, fields_of
-from atdata.samples.codec import pack
-from atdata.samples.kinds import Misfit
-from atdata.samples.layout import Layout
 from atdata.shards import ShardRef
 
-T = TypeVar("T", bound=PackableSample)
+if TYPE_CHECKING:
+    from atdata.samples import PackableSample
 
-MAX_METADATA = 100_000
+T = TypeVar("T", bound="PackableSample")
+
 SPLITS = "splits"
 """The key in the metadata of the numbers of each split's shards."""
 
@@ -141,6 +137,8 @@ class Entry(Record):
             NotFoundError: the entry has none.
             LexiconError: they are none of this type.
         """
+        from atdata.records.content import read_content
+
         if self.content_metadata is None:
             raise NotFoundError("an entry has no content metadata", uri=self.uri)
         return read_content(sample_type, self.content_metadata)
@@ -214,6 +212,8 @@ class Entry(Record):
         Raises:
             LexiconError: it says what is no layout.
         """
+        from atdata.samples import DictSample, fields_of
+
         if _LAYOUT in self.extra:
             raise LexiconError(
                 "an entry's layout cannot be read",
@@ -334,7 +334,7 @@ class Entry(Record):
             schema_ref=AtUri(value["schemaRef"]),
             storage=read_storage(value["storage"]),
             description=value.get("description"),
-            metadata=_read_metadata(value.get("metadata")),
+            metadata=read_metadata(value.get("metadata")),
             tags=tuple(value.get("tags", ())),
             license=value.get("license"),
             size=Size(*(value.get("size", {}).get(what) for what in ("samples", "bytes", "shards"))),
@@ -351,6 +351,8 @@ class Entry(Record):
 def _read_layout(value: Any) -> Mapping[str, str]:
     """A layout; empty where it is none that can be read: it stays as it came."""
     if value is not None:
+        from atdata.samples.layout import Layout
+
         with suppress(UsageError):
             return Layout.of(value).said()
     return {}
@@ -359,37 +361,6 @@ def _read_layout(value: Any) -> Mapping[str, str]:
 def _total(counts: Sequence[int | None]) -> int | None:
     known = [count for count in counts if count is not None]
     return sum(known) if len(known) == len(counts) else None
-
-
-def pack_metadata(metadata: Mapping[str, Any]) -> bytes:
-    """Metadata as the msgpack map a record carries.
-
-    Raises:
-        SampleError: it holds what msgpack cannot; `path` names the place.
-        LimitError: it is larger than the lexicon allows.
-    """
-    try:
-        packed = pack(DictOf(Plain()).encoder(dict(metadata)))
-    except Misfit as misfit:
-        raise misfit.under("metadata").as_error("metadata that cannot be stored") from None
-    if len(packed) > MAX_METADATA:
-        raise LimitError(
-            "metadata are too large", path="metadata", expected=f"at most {MAX_METADATA} bytes", actual=len(packed)
-        )
-    return packed
-
-
-def _read_metadata(packed: bytes | None) -> Mapping[str, Any]:
-    """Metadata in msgpack."""
-    if packed is None:
-        return {}
-    try:
-        value = msgspec.msgpack.decode(packed)
-    except (msgspec.DecodeError, ValueError, RecursionError, OverflowError) as error:
-        raise LexiconError("an entry's metadata cannot be read", path="metadata", actual=str(error)) from None
-    if not isinstance(value, dict):
-        raise LexiconError("an entry's metadata must be a map", path="metadata", actual=type(value).__name__)
-    return value
 
 
 def shard_key(shard: ShardRef) -> str:

@@ -13,7 +13,8 @@ from atdata.arguments import checked_list, checked_map, maybe_text
 from atdata.atproto.syntax import AtUri
 from atdata.errors import NotTakenWarning, UsageError, warn
 from atdata.records.content import write_content
-from atdata.records.entry import SPLITS, Entry, pack_metadata
+from atdata.records.entry import SPLITS, Entry
+from atdata.records.metadata import pack_metadata
 from atdata.records.record import Record
 from atdata.samples import PackableSample
 

@@ -13,15 +13,12 @@ from typing import Any, TypeAlias
 from atdata.errors import LexiconError
 from atdata.records import nsids
 from atdata.records.nsids import SCHEMA
-from atdata.samples import DictOf, Plain
-from atdata.samples.codec import pack
-from atdata.samples.kinds import Misfit
-from atdata.schema.jsonschema import DRAFT
 
 Rewritten: TypeAlias = tuple[dict[str, Any], tuple[str, ...]]
 """A wire form, and what was older about it."""
 
 SCHEMA_FORMAT = f"{SCHEMA}#jsonSchemaFormat"
+DRAFT = "draft-07"
 _EPOCH = "1970-01-01T00:00:00.000Z"  # of a record that does not say when it was made: it is newer than none
 _OLD = "ac.foundation.dataset."
 _OLD_FORMAT = f"{_OLD}sampleSchema#jsonSchemaFormat"
@@ -53,6 +50,9 @@ def of_entry(value: dict[str, Any]) -> Rewritten:
         value["storage"] = {**storage, "blobs": [{"blob": blob} for blob in storage["blobs"]]}
         forms.append("its storage lists bare blobs")
     if isinstance(value.get("metadata"), dict):
+        from atdata.samples.codec import pack
+        from atdata.samples.kinds import DictOf, Misfit, Plain
+
         try:
             value["metadata"] = pack(DictOf(Plain()).encoder(value["metadata"]))
         except Misfit as misfit:  # such as a link

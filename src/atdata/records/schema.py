@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
@@ -16,19 +16,10 @@ from atdata.errors import LimitError, SchemaError, UsageError
 from atdata.records import nsids, older
 from atdata.records.record import MAX_RECORD, IndexKeys, Record, json_size, rest_of, without_none
 from atdata.records.version import is_semver
-from atdata.samples import ClassLabel, PackableSample
-from atdata.samples.kinds import bare
-from atdata.schema import (
-    CompatibilityMode,
-    SampleSchema,
-    check_mode,
-    check_reads,
-    from_json_schema,
-    schema_of,
-    to_json_schema,
-    type_of,
-)
-from atdata.schema.jsonschema import DRAFT
+
+if TYPE_CHECKING:
+    from atdata.samples import PackableSample
+    from atdata.schema import CompatibilityMode, SampleSchema
 
 T = TypeVar("T")
 
@@ -88,6 +79,8 @@ class Schema(Record):
             UsageError: the version is no semantic version, or the mode none.
             LimitError: it has names of more classes than a record can hold.
         """
+        from atdata.schema import check_mode, schema_of, to_json_schema
+
         if not is_semver(version):
             raise UsageError("a schema's version must be a semantic version", expected="like 1.0.0", actual=version)
         model = schema_of(sample_type, name)
@@ -106,6 +99,8 @@ class Schema(Record):
 
     def _check_names(self, model: SampleSchema) -> None:
         """Refuse names of classes that no record can hold together, with the number that one can."""
+        from atdata.samples.kinds import ClassLabel, bare
+
         over = json_size(self.to_record()) - MAX_RECORD
         fields = {part.name: kind.names for part in model.fields if isinstance(kind := bare(part.type), ClassLabel)}
         if over <= 0 or not fields:
@@ -149,6 +144,8 @@ class Schema(Record):
         Raises:
             SchemaError: it describes what no sample can hold here.
         """
+        from atdata.schema import from_json_schema
+
         if self.schema_type != "jsonSchema" or self.unknown is not None:
             kind = self.schema_type if self.unknown is None else shown(self.unknown["$type"])
             raise SchemaError("the schema is of an unknown kind", uri=self.uri, expected="jsonSchema", actual=kind)
@@ -161,6 +158,8 @@ class Schema(Record):
         Raises:
             SchemaError: it describes what no sample can hold here.
         """
+        from atdata.schema import type_of
+
         return type_of(self.sample_schema)
 
     def type_for(self, sample_type: type[T] | None) -> type[T]:
@@ -171,6 +170,8 @@ class Schema(Record):
             FieldTypeError: it is no sample type.
             SchemaError: none was asked for, and it describes what no sample can hold here.
         """
+        from atdata.schema import check_reads
+
         if sample_type is None:
             return self.sample_type  # type: ignore[return-value]  # then T is what is built
         try:
@@ -193,7 +194,7 @@ class Schema(Record):
             if self.unknown is not None
             else {
                 "$type": older.SCHEMA_FORMAT,
-                "draft": DRAFT,
+                "draft": older.DRAFT,
                 "content": content,
                 **({"arrayFormatVersions": dict(self.array_formats)} if self.array_formats else {}),
                 **flat,

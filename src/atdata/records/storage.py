@@ -12,11 +12,8 @@ from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import BlobUri
 from atdata.errors import DigestError, LexiconError, NotFoundError, UsageError
 from atdata.shards import Digest, ShardRef
-from atdata.shards.addresses import scheme_of
-from atdata.shards.braces import MAX_LISTED, names_in
-from atdata.shards.http import public_gs_url
 from atdata.shards.ports import DataSource
-from atdata.shards.s3 import S3Source, configured_endpoint, public_url, split_s3_url
+from atdata.shards.urls import configured_endpoint, public_gs_url, public_url, scheme_of, split_s3_url
 
 TAR = "application/x-tar"
 PLACEHOLDER = {"algorithm": "none", "digest": ""}
@@ -220,6 +217,8 @@ class ExternalStorage(Storage):
         Raises:
             LimitError: they are more than a record may name.
         """
+        from atdata.shards.braces import MAX_LISTED, names_in
+
         return tuple(ShardRef(url) for url in names_in(self.listed, MAX_LISTED))
 
     @classmethod
@@ -318,6 +317,8 @@ def storage_of(shards: Sequence[ShardRef], source: DataSource | None = None) -> 
             return HttpStorage(shards)
         buckets = {split_s3_url(shard.url)[0] for shard in shards if schemes == {"s3"}}
         if len(buckets) == 1:
+            from atdata.shards.s3 import S3Source
+
             place = (
                 (source.region, source.endpoint_url or configured_endpoint()) if isinstance(source, S3Source) else ()
             )

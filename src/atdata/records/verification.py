@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Self
 
+from atdata.arguments import did_you_mean
 from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import AtUri, Nsid
@@ -18,7 +19,6 @@ from atdata.errors import IdentifierError, UsageError
 from atdata.records import nsids
 from atdata.records.lens import CodeReference
 from atdata.records.record import IndexKeys, Record, rest_of, without_none
-from atdata.shards.listing import did_you_mean
 
 METHODS = ("codeReview", "formalProof", "signedHash", "automatedTest")
 HOLDS, FAILS = "holds", "fails"

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from atdata.atproto.syntax import Did, Handle
-from atdata.atproto.verify import IdentityEvidence, VerifiedIdentity, verify_identity
 from atdata.json_reader import read_json
 from atdata.replica.reading import Reading
 from atdata.replica.statements import Statements
 from atdata.replica.writing import Writing
+
+if TYPE_CHECKING:
+    from atdata.atproto.verify import VerifiedIdentity
 
 _COLUMNS = "a.did, i.key, i.pds, i.handle, i.checked_at, i.evidence"
 _FROM = f"SELECT {_COLUMNS} FROM replica_identities i JOIN replica_accounts a ON a.id = i.account"  # noqa: S608  ours
@@ -61,6 +64,8 @@ class KeptIdentity:
             DataModelError: the evidence is none: the database was changed by something else.
             IdentityError, SignatureError: it does not hold.
         """
+        from atdata.atproto.verify import IdentityEvidence, verify_identity
+
         return verify_identity(IdentityEvidence.from_value(read_json(self.evidence)))
 
 

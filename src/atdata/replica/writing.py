@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 from atdata.atproto.cid import Cid
-from atdata.atproto.firehose import MAX_RECORD
+from atdata.atproto.repo import MAX_RECORD
 from atdata.atproto.repo.diff import Difference, Operation, diff
 from atdata.atproto.repo.node import MissingBlockError
 from atdata.atproto.repo.proof import ProvenCommit

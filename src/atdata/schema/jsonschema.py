@@ -23,7 +23,6 @@ from atdata.schema.model import SampleSchema
 Read: TypeAlias = Callable[[Any, str], FieldType]
 """Reads a node inside of another."""
 
-DRAFT = "draft-07"
 _META = "http://json-schema.org/draft-07/schema#"
 
 

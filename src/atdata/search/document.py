@@ -6,15 +6,16 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from atdata.atproto.cid import Cid
 from atdata.errors import AtdataError
 from atdata.records import Entry, LensRecord, Malformed, Record, Schema
-from atdata.samples import Array, FieldType
-from atdata.samples.kinds import bare
 from atdata.search.facets import ANY, SIZES, UNKNOWN, Facet, FacetKind, at_least, family_of, licenses_in, size_class
 from atdata.search.words import SEPARATOR, indexed_words, pairs_of, without_pairs
+
+if TYPE_CHECKING:
+    from atdata.samples import FieldType
 
 COLUMNS = {"name": 8, "tags": 4, "fields": 2, "body": 1}
 """The fields of a document, with what a word in each is worth; the first is the best."""
@@ -164,6 +165,8 @@ def _of_schema(schema: Schema, content: Cid | None, publisher: Facet) -> Documen
 
 
 def _type_facets(kind: FieldType) -> Iterator[Facet]:
+    from atdata.samples.kinds import Array, bare
+
     kind = bare(kind)
     if not isinstance(kind, Array):
         yield Facet(FacetKind.type, str(kind))

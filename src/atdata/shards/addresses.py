@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
 
+from atdata.arguments import did_you_mean
 from atdata.errors import UsageError
 from atdata.settings import Settings
 from atdata.shards.braces import expand_braces
-from atdata.shards.listing import did_you_mean
 from atdata.shards.ports import DataSource, ShardRef
 from atdata.shards.source import FileSource
 from atdata.shards.transaction import State
+from atdata.shards.urls import public_gs_url, scheme_of
 
 SCHEMES = ("file", "http", "https", "s3", "gs", "at", "atdata")
 
@@ -70,7 +70,7 @@ def source_at(
 
             return HttpSource.from_urls(addresses, settings=settings)
         case "gs":
-            from atdata.shards.http import HttpSource, public_gs_url
+            from atdata.shards.http import HttpSource
 
             return HttpSource.from_urls([public_gs_url(address) for address in addresses], settings=settings)
         case "s3":
@@ -86,12 +86,6 @@ def source_at(
         case other:
             known = "Use a path, file://, http(s)://, s3:// or gs://."
             raise UsageError(f"URL scheme {other}:// is not supported", hint=did_you_mean(other, SCHEMES) or known)
-
-
-def scheme_of(url: str) -> str:
-    """The scheme of a URL in lower case; `file` for a path."""
-    match = re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://", url)
-    return match[1].lower() if match else "file"
 
 
 def file_path(given: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from atdata.arguments import path_text
 from atdata.errors import UsageError
 from atdata.paths import checked_path
-from atdata.shards.addresses import scheme_of
+from atdata.shards.urls import scheme_of
 
 _MARK = re.compile(r"%(0?\d{0,2}d|%|)")
 

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO, cast
 
-from atdata.errors import UsageError
 from atdata.settings import Settings
 from atdata.shards.ports import ShardRef
-from atdata.shards.s3 import public_url
 from atdata.transport import Transport
 from atdata.transport.download import Download, read_range
-
-GOOGLE = "https://storage.googleapis.com"
 
 
 @dataclass(frozen=True)
@@ -59,18 +54,3 @@ class HttpSource:
             NetworkError: it cannot be reached, or keeps breaking off.
         """
         return read_range(self.transport, shard.url, start, stop)
-
-
-def public_gs_url(url: str) -> str:
-    """The URL at which anyone, without credentials, reads a public object of Google Cloud Storage.
-
-    An emulator takes Google's place where `STORAGE_EMULATOR_HOST` names one, as for Google's own libraries.
-
-    Raises:
-        UsageError: the address is not `gs://bucket/key`.
-    """
-    bucket, _, key = url.partition("://")[2].partition("/")
-    if not bucket or not key:
-        raise UsageError("a gs:// URL does not name an object", expected="gs://bucket/key", actual=url)
-    server = os.environ.get("STORAGE_EMULATOR_HOST") or GOOGLE
-    return public_url(bucket, key, server if "://" in server else f"http://{server}")

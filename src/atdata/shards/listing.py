@@ -4,7 +4,6 @@ is an error: a link to nothing, a file that may not be read and a folder of that
 
 from __future__ import annotations
 
-import difflib
 import errno
 import fnmatch
 import glob
@@ -18,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
+from atdata.arguments import did_you_mean
 from atdata.errors import AtdataError, ConflictError, LimitError, ShardError, ShardNotFoundError, StorageError
 from atdata.shards.transaction import TRANSACTION, State, in_transaction, recover
 
@@ -314,9 +314,3 @@ def no_shard(path: str) -> ShardNotFoundError:
     if is_folder(path):
         hint = "It is a folder; atdata.load_dataset(...) reads one."
     return ShardNotFoundError("there is no such shard", uri=path, hint=hint)
-
-
-def did_you_mean(given: str, known: Sequence[str]) -> str | None:
-    """A question about the name that was meant, where one is close to what was given."""
-    close = difflib.get_close_matches(given, known, 1, 0.75)
-    return f"Did you mean {close[0]!r}?" if close and close[0] != given else None

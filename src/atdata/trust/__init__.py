@@ -8,7 +8,6 @@ asked, or the one who answers, has that verifier on a list.
 from __future__ import annotations
 
 from atdata.trust.judging import LensVerifications, Standing, Trust, VerificationJudge
-from atdata.trust.labelers import LabelerReader
 from atdata.trust.labels import Concern, FollowedLabeler, KeptLabel, follow, labelers, labels_of, unfollow
 from atdata.trust.tables import TABLES
 from atdata.trust.verifiers import (
@@ -28,7 +27,6 @@ __all__ = [
     "Concern",
     "FollowedLabeler",
     "KeptLabel",
-    "LabelerReader",
     "LensVerifications",
     "Standing",
     "Trust",

@@ -20,7 +20,6 @@ from atdata.atproto.datamodel import to_json
 from atdata.atproto.labels import SignedLabel, in_force, undisputed
 from atdata.atproto.syntax import AtUri, Did
 from atdata.errors import AtdataError, LimitError, NotFoundError
-from atdata.policy import contents_of
 from atdata.records import Malformed
 from atdata.records.nsids import today
 from atdata.replica import Statements
@@ -297,6 +296,8 @@ def _held(sql: Statements, uri: str) -> StoredRecord | None:
 
 
 def _contents(record: StoredRecord) -> frozenset[bytes]:
+    from atdata.policy import contents_of
+
     parsed = record.parse()
     if isinstance(parsed, Malformed):
         return frozenset()

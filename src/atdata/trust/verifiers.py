@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from atdata.arguments import checked_list, checked_text
 from atdata.atproto.syntax import Did
 from atdata.errors import IdentifierError, LimitError, NotFoundError, UsageError
-from atdata.policy import Policy
 from atdata.records import METHODS
 from atdata.records.address import LOCAL
 from atdata.replica import Statements
+
+if TYPE_CHECKING:
+    from atdata.policy import Policy
 
 MAX_LISTED = 1_000
 """Verifiers on a list."""
