@@ -9,7 +9,6 @@ import typer
 
 from atdata.errors import AddressError, UsageError
 from atdata.settings import Settings
-from atdata.transport.guard import origin_of, split_url
 
 Index = Annotated[
     str | None,
@@ -41,6 +40,8 @@ def service_root(text: str) -> str:
     Raises:
         UsageError: it is no address of one.
     """
+    from atdata.transport.guard import origin_of, split_url
+
     try:
         origin_of(text)
         if split_url(text).query or split_url(text).fragment:

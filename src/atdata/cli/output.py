@@ -7,12 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
-from typing import Any, TextIO
-
-from rich.cells import cell_len
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING, Any, TextIO
 
 from atdata.errors import (
     AtdataError,
@@ -31,6 +26,10 @@ from atdata.errors import (
 from atdata.plain import plain
 from atdata.redaction import redacted
 
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
 _READABLE, _RULE = 12, 3  # characters of a column that can be read, wrapped; and between two
 _UNBOUNDED = 1_000_000
 _LONGEST = 10_000  # characters of a stranger's text; --json has all of it
@@ -45,6 +44,8 @@ _CODES: list[tuple[type[AtdataError] | tuple[type[AtdataError], ...], int]] = [
 @cache
 def console(stderr: bool = False, width: int | None = None) -> Console:
     """The terminal, as wide as it is unless another width is given. Markup in text is off: no data can colour, link or hide."""
+    from rich.console import Console  # what prints JSON needs none of rich
+
     return Console(stderr=stderr, width=width, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
@@ -77,6 +78,8 @@ def _checked(method: Callable[..., Any], *arguments: Any) -> Any:
 
 def line(text: object, style: str = "") -> Text:
     """Text as a part of one line: the only way from text to the terminal."""
+    from rich.text import Text
+
     return Text(plain(text, _LONGEST), style=style)
 
 
@@ -135,6 +138,9 @@ def explain(error: AtdataError, as_json: bool) -> int:
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None) -> None:
     """Print a table."""
+    from rich.table import Table
+    from rich.text import Text
+
     shown = Table(title_justify="left", show_edge=False, pad_edge=False, header_style="bold")
     shown.title = None if title is None else line(title, "table.title")
     for column in columns:
@@ -146,6 +152,8 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str |
 
 def fitting(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
     """The number of the first columns of a table that can be read side by side on this terminal; at least one."""
+    from rich.cells import cell_len
+
     left = _page().width
     for count, column in enumerate(columns):
         left -= min(_READABLE, max(cell_len(cell) for cell in (column, *(row[count] for row in rows)))) + _RULE
@@ -156,6 +164,8 @@ def fitting(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
 
 def facts(pairs: Mapping[str, object]) -> None:
     """Print names and values, one to a line; those without a value are left out."""
+    from rich.table import Table
+
     grid = Table.grid(padding=(0, 2))
     for name, value in pairs.items():
         if value not in (None, "", (), []):

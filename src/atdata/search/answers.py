@@ -216,7 +216,7 @@ def _counts(sql: Statements, codes: Codes) -> dict[str, tuple[FacetCount, ...]]:
     """The values of each kind that most records have; those tied at the end in the order of their text, as far as they fit."""
     numbers, kinds, counts = count_codes(codes)
     wanted: dict[int, int] = {}
-    for kind in np.unique(kinds).tolist():
+    for kind in np.flatnonzero(np.bincount(kinds)).tolist():
         ours, many = numbers[kinds == kind], counts[kinds == kind]
         order = np.argsort(-many, kind="stable")
         ours, many = ours[order], many[order]

@@ -59,7 +59,9 @@ def facts_of(sql: Statements, numbers: Numbers) -> DocumentFacts:
     """The facts of documents, given by their numbers in their order; those that are not there are left out."""
     if not len(numbers):
         return _NOTHING
-    groups, firsts = np.unique(numbers // ROWS, return_index=True)
+    groups = numbers // ROWS
+    firsts = np.flatnonzero(np.diff(groups, prepend=-1))
+    groups = groups[firsts]
     stamped = "SELECT id, stamp FROM search_groups WHERE id BETWEEN ? AND ?"
     stamps: dict[int, int] = dict(sql.all(stamped, int(groups[0]), int(groups[-1])))
     found, rest, reads = [_NOTHING], list[int](), 0
