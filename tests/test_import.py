@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
 
 import atdata
 
@@ -91,3 +94,17 @@ def test_what_founding_documents_import() -> None:
     assert lens is atdata.lens
     for protocol in (atdata.AbstractIndex, atdata.AbstractDataStore, atdata.DataSource, atdata.IndexEntry):
         assert getattr(protocol, "_is_protocol", False)
+
+
+def test_no_module_hides_what_its_package_gives() -> None:
+    """A module is set as an attribute of its package once it is imported; a name that is found late must be no module's."""
+    for init in Path(atdata.__file__).parent.rglob("__init__.py"):
+        if "attach(" not in init.read_text():
+            continue
+        name = ".".join(("atdata", *init.parent.relative_to(Path(atdata.__file__).parent).parts))
+        package, modules = import_module(name), {found.name for found in iter_modules([str(init.parent)])}
+        late = {given for given in package.__all__ if given not in vars(package) or given in modules}
+        assert late & modules == set(), name
+        assert set(dir(package)) == set(package.__all__)
+        for given in package.__all__:
+            assert getattr(package, given) is not None

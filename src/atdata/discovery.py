@@ -123,7 +123,7 @@ class Discovery:
             self._read_labels(wanted, known, fresh)
 
     def _read_labels(self, wanted: Sequence[Did], known: Mapping[Did, FollowedLabeler], fresh: float) -> None:
-        from atdata.trust.labelers import LabelerReader
+        from atdata.trust.reading import LabelerReader
 
         reader, moment = LabelerReader(self._replica, self._client.settings), now()
         for did in wanted:

@@ -27,7 +27,7 @@ from atdata.records.nsids import ENTRY, LABEL, LENS_VERIFICATION, SCHEMA
 from atdata.replica import Replica
 from atdata.samples import Doc, Shape, Unit
 from atdata.testing import Devnet
-from atdata.trust.labelers import LabelerReader
+from atdata.trust.reading import LabelerReader
 from support.absent import CHROMIUM
 from support.ingesting import ingesting, settings_of
 

@@ -20,7 +20,7 @@ from atdata.replica import Replica
 from atdata.search import SearchIndex
 from atdata.testing import Devnet, Labeler, Teller, label_lies
 from atdata.trust import labels
-from atdata.trust.labelers import LabelerReader
+from atdata.trust.reading import LabelerReader
 from support.appviews import ALICE, BOB, ENTRY, LENS, SCHEMA, Asker, Author, answering, entry
 from support.ingesting import settings_of, until
 

@@ -10,7 +10,7 @@ from atdata.appview.ingest import Crew, Ingester, IngestPace
 from atdata.replica import Replica
 from atdata.search import SearchIndex
 from atdata.settings import Settings
-from atdata.trust.labelers import LabelerReader
+from atdata.trust.reading import LabelerReader
 
 _PAUSE = 1.0
 

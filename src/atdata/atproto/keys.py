@@ -12,6 +12,9 @@ from functools import lru_cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal
 
+from msgspec import Struct
+from msgspec.structs import force_setattr
+
 from atdata.atproto.secp256k1 import fast_signer, fast_verifier
 from atdata.errors import MissingExtraError, SignatureError, UsageError
 
@@ -25,8 +28,7 @@ _SCALAR_LENGTH = 32
 _DID_KEY = "did:key:"
 
 
-@dataclass(frozen=True, slots=True)
-class _CurveFacts:
+class _CurveFacts(Struct, frozen=True):
     name: str  # as cryptography has it
     order: int
     multicodec: bytes
@@ -49,8 +51,7 @@ _CURVES: dict[Curve, _CurveFacts] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class PublicKey:
+class PublicKey(Struct, frozen=True):
     """A point on a curve; equal when the points are, whatever form they were read from.
 
     Attributes:
@@ -66,7 +67,7 @@ class PublicKey:
 
     def __post_init__(self) -> None:
         # The uncompressed form, 65 bytes, is read too and kept compressed.
-        object.__setattr__(self, "point", _compressed(_load_public(self.curve, self.point)))
+        force_setattr(self, "point", _compressed(_load_public(self.curve, self.point)))
 
     @classmethod
     def from_did_key(cls, text: object) -> PublicKey:

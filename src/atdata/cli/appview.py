@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
+from msgspec import structs
 
 from atdata.appview import operator
 from atdata.appview.opening import open_appview
@@ -302,7 +303,7 @@ def _list_decisions(found: list[operator.OperatorDecision], json: bool) -> None:
 def _list_verifiers(found: VerifierList, json: bool) -> None:
     verifiers = list(found.verifiers.values())
     if json:
-        say_json({"version": found.version, "verifiers": [asdict(each) for each in verifiers]})
+        say_json({"version": found.version, "verifiers": [structs.asdict(each) for each in verifiers]})
     elif verifiers:
         rows = [[each.did, ", ".join(each.methods) or "all", _moment(each.since), each.why] for each in verifiers]
         table(["verifier", "methods", "since", "why"], rows)
@@ -312,7 +313,7 @@ def _list_verifiers(found: VerifierList, json: bool) -> None:
 
 def _list_labelers(found: list[FollowedLabeler], json: bool) -> None:
     if json:
-        say_json([asdict(each) for each in found])
+        say_json([structs.asdict(each) for each in found])
     elif found:
         rows = [
             [each.did, _moment(each.since), _moment(each.read_at) if each.read_at else "never", each.failure, each.why]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
+
+from msgspec import Struct
 
 from atdata.atproto.cid import Cid
 from atdata.atproto.formats import check_datetime, parse_datetime
@@ -34,8 +35,7 @@ KINDS: dict[str, type[Record]] = {str(kind.NSID): kind for kind in (Entry, Schem
 _EARLIEST = int(datetime(1, 1, 1, tzinfo=UTC).timestamp() * 1_000_000)
 
 
-@dataclass(frozen=True, slots=True)
-class RecordLink:
+class RecordLink(Struct, frozen=True):
     """A record or blob that a record names.
 
     Attributes:
@@ -50,8 +50,7 @@ class RecordLink:
     cid: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RecordColumns:
+class RecordColumns(Struct, frozen=True):
     """The columns of a record. `created` is in microseconds since 1970; `name` and the rest are `None` where unread."""
 
     kind: str

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from atdata.atproto.syntax import Did, Handle
 from atdata.json_reader import read_json
@@ -19,8 +20,7 @@ _COLUMNS = "a.did, i.key, i.pds, i.handle, i.checked_at, i.evidence"
 _FROM = f"SELECT {_COLUMNS} FROM replica_identities i JOIN replica_accounts a ON a.id = i.account"  # noqa: S608  ours
 
 
-@dataclass(frozen=True, slots=True)
-class KeptIdentity:
+class KeptIdentity(Struct, frozen=True):
     """An identity as a replica keeps it.
 
     Attributes:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from atdata.atproto.syntax import AtUri, Did
 from atdata.replica.reading import fitting, numbered, records_where
@@ -14,8 +15,7 @@ from atdata.replica.tables import SHOWN
 _READABLE = f"{SHOWN} AND r.validity <> 'invalid'"
 
 
-@dataclass(frozen=True, slots=True)
-class Backlink:
+class Backlink(Struct, frozen=True):
     """A record that names another: `record` is `relation` to it, naming the version `cid` if any."""
 
     record: StoredRecord
@@ -23,8 +23,7 @@ class Backlink:
     cid: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class BacklinkPage:
+class BacklinkPage(Struct, frozen=True):
     """Records that name another, by their numbers and relations.
 
     Attributes:
@@ -36,8 +35,7 @@ class BacklinkPage:
     last: tuple[int, str] | None
 
 
-@dataclass(frozen=True, slots=True)
-class RecordPage:
+class RecordPage(Struct, frozen=True):
     """Records that can be read, the newest first.
 
     Attributes:
@@ -106,8 +104,7 @@ def links_to(
     return BacklinkPage(links, (kept[-1][0], kept[-1][1]) if len(kept) < len(rows) else None)
 
 
-@dataclass(frozen=True, slots=True)
-class NamedRow:
+class NamedRow(Struct, frozen=True):
     """A record under a name, without what it says: its address, its version, what it stands for, when it was made."""
 
     uri: str

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
+
+from msgspec import Struct
 
 from atdata.atproto.cid import Cid
 from atdata.atproto.repo import mst
@@ -32,8 +33,7 @@ MAX_BYTES = 2_000_000
 """Bytes of records that a page holds, after which it has no more; a larger one stands alone."""
 
 
-@dataclass(frozen=True, slots=True)
-class BehindMark:
+class BehindMark(Struct, frozen=True):
     """A repository that must be compared with its own server: why, how often it was marked, and tried in vain."""
 
     did: Did

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
@@ -13,8 +14,7 @@ from atdata.records import Malformed, Record, parse_record
 from atdata.replica.columns import KINDS, Validity
 
 
-@dataclass(frozen=True, slots=True)
-class StoredRecord:
+class StoredRecord(Struct, frozen=True):
     """A record of a replica, at the head of its repository.
 
     Attributes:

@@ -8,8 +8,10 @@ those that the signed tree has, or nothing is written.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from atdata.atproto.cid import Cid
 from atdata.atproto.repo import MAX_RECORD
@@ -35,8 +37,7 @@ ASKED = "it was asked for"
 _LOG = "INSERT INTO replica_changes (moment, action, account, key, record, cid) VALUES (?, ?, ?, ?, ?, ?)"
 
 
-@dataclass(frozen=True, slots=True)
-class RecordChange:
+class RecordChange(Struct, frozen=True):
     """A change of a record.
 
     Attributes:
@@ -54,8 +55,7 @@ class RecordChange:
     columns: RecordColumns | None
 
 
-@dataclass(frozen=True, slots=True)
-class Moved:
+class Moved(Struct, frozen=True):
     """The outcome of moving a repository to a commit.
 
     Attributes:
@@ -79,8 +79,7 @@ class Derivation(Protocol):
         """Hide all of an account, or show it again."""
 
 
-@dataclass(frozen=True, slots=True)
-class HeadRow:
+class HeadRow(Struct, frozen=True):
     """The head of a repository as it is kept; all `None` before the first commit."""
 
     account: int

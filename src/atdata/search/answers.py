@@ -10,10 +10,11 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import AtUri
@@ -38,16 +39,14 @@ _MAX_CURSOR = 200
 _CHUNK = 500
 
 
-@dataclass(frozen=True, slots=True)
-class FacetCount:
+class FacetCount(Struct, frozen=True):
     """A value of a facet, and how many of the records that were found have it."""
 
     value: str
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(Struct, frozen=True):
     """A record that was found.
 
     Attributes:
@@ -61,8 +60,7 @@ class Hit:
     way: Way | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SearchAnswer:
+class SearchAnswer(Struct, frozen=True):
     """A page of what a question finds.
 
     Attributes:

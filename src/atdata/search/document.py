@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from atdata.atproto.cid import Cid
 from atdata.errors import AtdataError
@@ -25,8 +27,7 @@ _OCCURRENCES = 200  # of a word in a document: PostgreSQL keeps no more than 256
 _FACETS = 64  # of a kind
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(Struct, frozen=True):
     """The tokens of a record, field by field and separated by spaces: words, then pairs of them; and its facets."""
 
     name: str = ""
@@ -57,8 +58,7 @@ def _unpacked(facets: str) -> tuple[Facet, ...]:
     return tuple(Facet(FacetKind(kind), value) for kind, value in json.loads(facets))
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(Struct, frozen=True):
     """Facts of other records that a document takes.
 
     Attributes:

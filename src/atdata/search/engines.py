@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
+from msgspec import Struct
 
 from atdata.replica import Statements
 from atdata.search.document import COLUMNS, Document
@@ -21,8 +21,7 @@ _MARKED = {name: f".{name[0]}" for name in list(COLUMNS)[:-1]}
 _WEIGHTS = dict(zip(COLUMNS, "ABCD", strict=True))
 
 
-@dataclass(frozen=True, slots=True)
-class TokenQuery:
+class TokenQuery(Struct, frozen=True):
     """A question in tokens.
 
     Attributes:
@@ -40,8 +39,7 @@ class TokenQuery:
     most: int
 
 
-@dataclass(frozen=True, slots=True)
-class Matches:
+class Matches(Struct, frozen=True):
     """The documents that a question finds, in the order of their numbers.
 
     Attributes:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from atdata.atproto.syntax import AtUri, Did
 from atdata.errors import IdentifierError, UsageError
@@ -25,8 +27,7 @@ _SIZE = re.compile(r"(>=|<)?(\d+)([kKMGTPE]?)B?(?:\.\.(\d+)([kKMGTPE]?)B?)?")
 _POWERS = {"": 0, "k": 3, "K": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(Struct, frozen=True):
     """A part of a question as it is written.
 
     Attributes:
@@ -62,8 +63,7 @@ def written(key: str, value: str) -> str | None:
     return f'{key}:"{escaped}"'
 
 
-@dataclass(frozen=True, slots=True)
-class Term:
+class Term(Struct, frozen=True):
     """Words that must stand beside each other in one field; of the last one, only its beginning where `prefix` is set."""
 
     words: tuple[str, ...]
@@ -75,8 +75,7 @@ class Term:
         return pairs_of(self.words) or [*self.words]
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
+class Condition(Struct, frozen=True):
     """A facet that must be there, with one of some values, or must not be there with any of them."""
 
     kind: FacetKind
@@ -95,8 +94,7 @@ class Condition:
         return FacetKind.labelled_by if of_labeler else self.kind
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(Struct, frozen=True):
     """A question: every term and every condition must hold.
 
     Attributes:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import AtUri
@@ -29,8 +30,7 @@ MAX_VERIFIED = 2_000
 _CHUNK = 400
 
 
-@dataclass(frozen=True, slots=True)
-class ReachingLens:
+class ReachingLens(Struct, frozen=True):
     """A lens on a way, in the version that was verified.
 
     Attributes:

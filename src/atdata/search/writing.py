@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from typing import TypeVar
+
+from msgspec import Struct
 
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import Did
@@ -29,8 +30,7 @@ RELATIONS = ("schema", "sourceSchema", "targetSchema")
 """Relations of datasets and lenses to the schemas whose words and facets they take."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class DocumentSource:
+class DocumentSource(Struct, frozen=True, eq=False):
     """A record that a document is made of.
 
     Attributes:

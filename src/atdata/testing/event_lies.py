@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
+from msgspec import structs
+
 from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
 from atdata.atproto.events import CommitEvent, StatedOperation
@@ -129,9 +131,11 @@ def firehose_lies(key_of: Callable[[str], PrivateKey]) -> list[FirehoseLie]:
         FirehoseLie("a number that goes back", "none", lambda event: [replace(event, seq=max(event.seq - 10, 0))]),
         FirehoseLie("a commit that somebody else signed", "signature", signed(lambda commit: commit, stranger)),
         FirehoseLie(
-            "a commit of somebody else", "commit", signed(lambda c: replace(c, did=type(c.did)("did:web:x.test")))
+            "a commit of somebody else",
+            "commit",
+            signed(lambda c: structs.replace(c, did=type(c.did)("did:web:x.test"))),
         ),
-        FirehoseLie("a rev in the future", "rev", lambda e: signed(lambda c: replace(c, rev=later(e)))(e)),
+        FirehoseLie("a rev in the future", "rev", lambda e: signed(lambda c: structs.replace(c, rev=later(e)))(e)),
         FirehoseLie("a rev that the commit does not have", "commit", lambda event: [replace(event, rev=later(event))]),
         FirehoseLie("a byte of a block", "car", flipped),
         FirehoseLie("blocks that are no CAR file", "car", of(blocks=b"\x81" * 1000)),

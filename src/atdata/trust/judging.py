@@ -7,9 +7,10 @@ verifier is trusted another. No answer to either is kept, so that none can be ol
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
+
+from msgspec import Struct
 
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import AtUri, Did
@@ -43,8 +44,7 @@ class Trust(StrEnum):
     UNLISTED = "unlisted"
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(Struct, frozen=True):
     """The worth of a verification, now.
 
     Attributes:
@@ -203,8 +203,7 @@ def by_account(sql: Statements, lens: str, did: Did, limit: int, most: int) -> l
     return records_where(sql, where, lens.encode(), LENS_VERIFICATION, did, limit, most=most)
 
 
-@dataclass(frozen=True, slots=True)
-class LensVerifications:
+class LensVerifications(Struct, frozen=True):
     """The verifications of a lens, of any version and by anybody.
 
     Attributes:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from hashlib import sha256
 from typing import Any
+
+from msgspec import Struct
 
 from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
@@ -35,8 +36,7 @@ MAX_OF_ONE = 1_000
 _CHUNK = 400
 
 
-@dataclass(frozen=True, slots=True)
-class FollowedLabeler:
+class FollowedLabeler(Struct, frozen=True):
     """A labeler that is followed. Moments are microseconds since 1970.
 
     Attributes:
@@ -68,8 +68,7 @@ class Concern(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class KeptLabel:
+class KeptLabel(Struct, frozen=True):
     """A label that is in force, and was verified.
 
     Attributes:

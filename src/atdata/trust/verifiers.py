@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
+from msgspec import Struct
+
 from atdata.arguments import checked_list, checked_text
 from atdata.atproto.syntax import Did
 from atdata.errors import IdentifierError, LimitError, NotFoundError, UsageError
@@ -25,8 +27,7 @@ MAX_WHY = 1_000
 """Characters of a reason."""
 
 
-@dataclass(frozen=True, slots=True)
-class TrustedVerifier:
+class TrustedVerifier(Struct, frozen=True):
     """A verifier on a list.
 
     Attributes:
@@ -46,8 +47,7 @@ class TrustedVerifier:
         return not self.methods or method in self.methods
 
 
-@dataclass(frozen=True, slots=True)
-class TrustChange:
+class TrustChange(Struct, frozen=True):
     """A change of the list.
 
     Attributes:

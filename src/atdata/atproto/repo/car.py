@@ -6,8 +6,9 @@ https://dasl.ing/car.html, https://ipld.io/specs/transport/car/carv1/.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, NoReturn
+
+from msgspec import Struct
 
 from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
@@ -19,8 +20,7 @@ MAX_CAR_BLOCKS = 1 << 18
 """Blocks of one file: each costs memory and a hash, however short it is."""
 
 
-@dataclass(frozen=True, slots=True)
-class Car:
+class Car(Struct, frozen=True):
     """The contents of a CAR file.
 
     Attributes:

@@ -5,8 +5,10 @@ https://atproto.com/specs/repository#commit-objects, format version 3.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
@@ -20,8 +22,7 @@ VERSION = 3
 _FIELDS = {"did", "version", "data", "rev", "prev", "sig"}
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(Struct, frozen=True):
     """A state of a repository, as its account signed it.
 
     Attributes:

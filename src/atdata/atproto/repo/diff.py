@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+from msgspec import Struct
 
 from atdata.atproto.cid import Cid
 from atdata.atproto.repo.mst import Branch, Leaf, Subtree, check_key
@@ -20,8 +21,7 @@ Tree: TypeAlias = Subtree | Branch
 """Part of a tree: read only where it is touched, and given CIDs only in the end."""
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(Struct, frozen=True):
     """A change of one record, as a commit on the firehose states it.
 
     Attributes:
@@ -44,8 +44,7 @@ class Operation:
         return Operation(self.key, self.prev, self.cid)
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """A changed tree.
 
     Attributes:
@@ -110,8 +109,7 @@ def covering_proof(root: Cid, keys: Iterable[str], blocks: Mapping[Cid, bytes]) 
     return list(needed)
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(Struct, frozen=True):
     """The parts of two trees that differ.
 
     Attributes:

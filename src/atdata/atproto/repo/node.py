@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from msgspec import Struct
+
 from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
 from atdata.errors import DataModelError, ProofError
@@ -37,7 +39,7 @@ class MissingBlockError(ProofError):
         return error
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)  # whose slots _native_cbor.c fills
 class TreeEntry:
     """A record's key and CID, and the subtree of the keys between this one and the next."""
 
@@ -49,8 +51,7 @@ class TreeEntry:
 _Parts: TypeAlias = tuple[Cid | None, tuple[TreeEntry, ...]]
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(Struct, frozen=True):
     """A node: the subtree before its first key, and its entries in order."""
 
     left: Cid | None = None

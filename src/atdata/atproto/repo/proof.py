@@ -14,8 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import MappingProxyType
+
+from msgspec import Struct
 
 from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
@@ -29,8 +30,7 @@ from atdata.atproto.syntax import AtUri, Did, Nsid, RecordKey
 from atdata.errors import AtdataError, LimitError, NotFoundError, ProofError, VerificationError
 
 
-@dataclass(frozen=True, slots=True)
-class ProvenCommit:
+class ProvenCommit(Struct, frozen=True):
     """A commit that an account signed, and the blocks that came with it.
 
     Attributes:
@@ -44,8 +44,7 @@ class ProvenCommit:
     blocks: Mapping[Cid, bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class ProvenRecord:
+class ProvenRecord(Struct, frozen=True):
     """A record that was in an account's repository when the account signed the commit.
 
     Attributes:
