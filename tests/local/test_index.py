@@ -366,6 +366,12 @@ def test_an_address_that_is_none(url: str, monkeypatch: pytest.MonkeyPatch) -> N
     assert isinstance(failing(url, monkeypatch), UsageError)
 
 
+@pytest.mark.parametrize("url", ["sqlite:///", "sqlite:///index.sqlite?mode=ro"])
+def test_an_address_of_no_file_is_refused_at_once(url: str) -> None:
+    with pytest.raises(UsageError, match="the index"):
+        LocalIndex(url)
+
+
 def test_a_database_that_there_is_not(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     error = failing(urlunsplit(urlsplit(postgres_url)._replace(path="/absent")), monkeypatch)
     assert "absent" in str(error)

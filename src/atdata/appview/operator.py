@@ -11,7 +11,7 @@ from atdata.appview.ingest.lease import is_ingesting
 from atdata.appview.ingest.rejected import Rejected
 from atdata.appview.ingest.upstream import upstream_url
 from atdata.atproto.syntax import AtUri, Did
-from atdata.errors import ArgumentTypeError, NotFoundError, UsageError
+from atdata.errors import NotFoundError, UsageError
 from atdata.replica import AccountReading, Replica, Statements, Writing, doubt_identity, now
 from atdata.replica.changes import log_bounds
 from atdata.replica.hiding import hide_record, show_record
@@ -148,7 +148,7 @@ def takedown(replica: Replica, subject: Did | AtUri, why: str, decision: Decisio
         UsageError: the address is none of a record by DID, a record is to be blocked, the reason is none, or an account
             is blocked, which a takedown would weaken.
     """
-    said = checked_reason(_bounded(why))
+    said = checked_reason(why)
     if isinstance(subject, Did):
         return replica.write(lambda writing: _take_down_account(writing, subject, said, decision))
     did, key = _record(subject)
@@ -223,7 +223,7 @@ def trust_verifier(replica: Replica, did: str, why: str, methods: Sequence[str] 
         UsageError: there is no such method, or no reason.
         LimitError: the list is full.
     """
-    return replica.write(lambda writing: trust(writing.sql, did, _bounded(why), methods, now()))
+    return replica.write(lambda writing: trust(writing.sql, did, why, methods, now()))
 
 
 def distrust_verifier(replica: Replica, did: str, why: str) -> int:
@@ -237,7 +237,7 @@ def distrust_verifier(replica: Replica, did: str, why: str) -> int:
         UsageError: there is no reason.
         NotFoundError: it is not on the list.
     """
-    return replica.write(lambda writing: distrust(writing.sql, did, _bounded(why), now()))
+    return replica.write(lambda writing: distrust(writing.sql, did, why, now()))
 
 
 def trusted_verifiers(replica: Replica, version: int | None = None) -> VerifierList:
@@ -262,7 +262,7 @@ def follow_labeler(replica: Replica, did: str, why: str) -> None:
         UsageError: there is no reason.
         LimitError: too many are followed.
     """
-    replica.write(lambda writing: follow(writing.sql, did, _bounded(why), now()))
+    replica.write(lambda writing: follow(writing.sql, did, why, now()))
 
 
 def unfollow_labeler(replica: Replica, did: str) -> None:
@@ -366,19 +366,6 @@ def _record(uri: AtUri) -> tuple[Did, str]:
     if not isinstance(uri.authority, Did) or uri.collection is None or uri.rkey is None:
         raise UsageError("not the address of a record", expected="at://DID/COLLECTION/KEY", actual=uri)
     return uri.authority, f"{uri.collection}/{uri.rkey}"
-
-
-def _bounded(why: str) -> str:
-    try:
-        checked_reason(why)
-    except ArgumentTypeError:
-        raise
-    except UsageError as error:
-        if why.strip():
-            hint = "Say why in a sentence; on the command line with --reason."
-            said, limit = "the reason of a decision is too long", error.expected
-            raise UsageError(said, path="why", expected=limit, actual=error.actual, hint=hint) from error
-    return why
 
 
 def _text(raw: bytes) -> str:

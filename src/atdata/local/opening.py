@@ -11,8 +11,7 @@ from atdata.errors import UsageError
 from atdata.local.database import Database
 from atdata.local.redis import RedisDatabase
 from atdata.local.sql import TABLES, SqlDatabase
-from atdata.paths import checked_path
-from atdata.redaction import Secret, revealed, secret_address
+from atdata.redaction import Secret, secret_address
 from atdata.shards.urls import scheme_of
 
 _CONNECTION = re.compile(
@@ -51,11 +50,8 @@ def open_database(where: str | os.PathLike[str]) -> Database:
     match scheme_of(where):
         case "redis" | "rediss" | "unix":
             return RedisDatabase(Secret(where))
-        case "postgresql" | "postgres":
-            return SqlDatabase(open_connection(Secret(where), [TABLES], what=_WHAT))
-        case "sqlite" | "file":
-            path = str(revealed(where)).removeprefix("sqlite://").removeprefix("file://")
-            return SqlDatabase(open_connection(checked_path(path), [TABLES], what=_WHAT))
+        case "postgresql" | "postgres" | "sqlite" | "file":
+            return SqlDatabase(open_connection(where, [TABLES], what=_WHAT))
         case other:
             raise UsageError(
                 f"an index cannot be kept at {other}://",

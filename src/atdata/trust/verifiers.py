@@ -224,7 +224,7 @@ def checked_reason(text: str) -> str:
     said = checked_text(text, "why").strip()
     if not 0 < len(said) <= MAX_WHY:
         raise UsageError(
-            "a decision needs a reason",
+            "the reason of a decision is too long" if said else "a decision needs a reason",
             path="why",
             expected=f"1 to {MAX_WHY} characters",
             actual=len(said),
