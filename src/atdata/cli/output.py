@@ -144,7 +144,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str |
     shown = Table(title_justify="left", show_edge=False, pad_edge=False, header_style="bold")
     shown.title = None if title is None else line(title, "table.title")
     for column in columns:
-        shown.add_column(line(column))
+        shown.add_column(line(column), overflow="fold")  # an address that is cut leads nowhere
     for row in rows:
         shown.add_row(*(cell if isinstance(cell, Text) else line(cell) for cell in row))
     _page().print(shown)
