@@ -17,6 +17,7 @@ import atdata
 from atdata.appview import operator
 from atdata.appview.opening import open_appview
 from atdata.atmosphere import (
+    AppViewClient,
     AtmosphereIndex,
     LensPublisher,
     PDSBlobStore,
@@ -117,6 +118,15 @@ def test_what_is_trusted_is_found_alike_with_a_service_and_without(tmp_path: Pat
 
             until(lambda: asker.get("listVerifications").json["verifications"] != [] and ask("scored") != [])
             assert ask(question) == []
+            service = AppViewClient(asker.url, reader)
+            asked = {"by its own list": None, "alice's": [alice.did], "both": [alice.did, bob.did]}
+            found_by = {
+                whose: [one.record.name for one in service.search(question, verifiers=given)]
+                for whose, given in asked.items()
+            }
+            assert found_by == {"by its own list": [], "alice's": [], "both": ["scored"]}
+            with pytest.raises(IdentifierError):
+                service.search(question, verifiers=["bob.example"])
             operator.trust_verifier(replica, bob.did, "reads each line")
             (view,) = ask(question)
             verifiers = [{"did": bob.did, "method": "codeReview"}]

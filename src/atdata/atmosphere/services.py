@@ -7,7 +7,7 @@ order is right, how many there are. All of that is the service's word.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -121,15 +121,23 @@ class AppViewClient:
         said = self._ask("resolveSchema", **asked)
         return self._named(said, "uri", "cid", "record", Schema, partial(_is_keyed, name, version))
 
-    def search(self, question: str, *, limit: int = 25, cursor: str | None = None) -> ServiceAnswers[Record]:
+    def search(
+        self, question: str, *, limit: int = 25, cursor: str | None = None, verifiers: Sequence[str] | None = None
+    ) -> ServiceAnswers[Record]:
         """The answers to a question in the language of `docs/search.md`: datasets, schemas and lenses.
 
         Args:
             question: words and conditions.
             limit: records on a page, at most 100.
             cursor: of the page before.
+            verifiers: DIDs of whose verifications make a lens one through which a schema is reached; by default those
+                on the service's list.
+
+        Raises:
+            IdentifierError: a verifier is no DID.
         """
-        params = {"q": checked_text(question, "question"), "facets": "true"}
+        own = {} if verifiers is None else {"verifiers": [str(Did(one)) for one in verifiers]}
+        params = {"q": checked_text(question, "question"), "facets": "true", **own}
         return self._listed("searchRecords", "records", params, limit, cursor)
 
     def entries(self, *, repo: str | None = None, schema: str | None = None, limit: int = 25) -> ServiceAnswers[Entry]:
@@ -191,7 +199,7 @@ class AppViewClient:
         self,
         method: str,
         member: str,
-        params: Mapping[str, str | None],
+        params: Mapping[str, Any],
         limit: int,
         cursor: str | None = None,
         kind: type[R] = Record,  # type: ignore[assignment]  # any kind
@@ -233,14 +241,15 @@ class AppViewClient:
             else given.with_authority(self._reader.identity(given.authority).did)
         )
 
-    def _ask(self, method: str, **params: str | None) -> dict[str, Any]:
+    def _ask(self, method: str, **params: Any) -> dict[str, Any]:
         """The body of an answer.
 
         Raises:
             NotFoundError, LexiconError, UsageError, VerificationError: the service says so.
             NetworkError: it gives no usable answer.
         """
-        pairs = tuple((name, str(text)) for name, text in params.items() if text is not None)
+        given = {name: said if isinstance(said, list) else [said] for name, said in params.items() if said is not None}
+        pairs = tuple((name, str(text)) for name, texts in given.items() for text in texts)
         try:
             "".join(text for _, text in pairs).encode()
         except UnicodeEncodeError:

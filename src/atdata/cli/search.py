@@ -32,7 +32,9 @@ def search(
     ] = None,
     verifier: Annotated[
         list[str] | None,
-        typer.Option(help="A DID whose verification of a lens counts for reaches:; else those of your policy do."),
+        typer.Option(
+            help="A DID whose verification of a lens counts for reaches:; else those of your policy do, or of the service asked."
+        ),
     ] = None,
     limit: Annotated[int, typer.Option(help="How many to show.", min=1, max=100)] = 25,
     cursor: Annotated[str | None, typer.Option(help="Where the page before ended.")] = None,
@@ -48,13 +50,10 @@ def search(
         raise UsageError("--service and --repo are two ways to search", path="--service, --repo", hint=hint)
     client = AtmosphereClient()
     services = [*map(service_root, service or ())] or ([] if repo else client.settings.appview_urls)
-    if services and verifier:
-        hint = "Leave --verifier out, or name repositories with --repo."
-        raise UsageError("a service is asked by its own list of verifiers", path="--verifier", hint=hint)
     if services:
         from atdata.cli.search_services import ask_services  # whoever asks none need not wait for its start
 
-        ask_services(client, services, " ".join(question or ()), limit, cursor, json)
+        ask_services(client, services, " ".join(question or ()), limit, cursor, verifier or None, json)
         return
     found = Discovery(client)
     brought = found.bring(repo or (), fresh)

@@ -13,7 +13,7 @@ from atdata.atmosphere import AppViewClient, AtmosphereClient, RefusedRecord, Se
 from atdata.atproto.syntax import AtUri
 from atdata.cli.found import COLUMNS, cells, described_row, show_facets
 from atdata.cli.output import fitting, note, plural, say, say_json, table
-from atdata.errors import AtdataError, UsageError
+from atdata.errors import AtdataError, IdentifierError, UsageError
 from atdata.records import Record
 
 
@@ -27,7 +27,13 @@ class _Said:
 
 
 def ask_services(
-    client: AtmosphereClient, urls: Sequence[str], question: str, limit: int, cursor: str | None, as_json: bool
+    client: AtmosphereClient,
+    urls: Sequence[str],
+    question: str,
+    limit: int,
+    cursor: str | None,
+    verifiers: Sequence[str] | None,
+    as_json: bool,
 ) -> None:
     """Ask services a question, and show what they found.
 
@@ -37,7 +43,7 @@ def ask_services(
     """
     if cursor is not None and len(urls) > 1:
         raise UsageError("a cursor is of one service", path="--cursor", hint="Name that service alone with --service.")
-    said = [_asked(client, url, question, limit, cursor) for url in urls]
+    said = [_asked(client, url, question, limit, cursor, verifiers) for url in urls]
     if all(one.error is not None for one in said):
         raise said[0].error  # type: ignore[misc]  # there is one
     records: dict[AtUri, ServiceRecord[Record]] = {}
@@ -65,11 +71,18 @@ def _tell(said: Sequence[_Said], records: Sequence[ServiceRecord[Record]], refus
         _show(said, records)
 
 
-def _asked(client: AtmosphereClient, url: str, question: str, limit: int, cursor: str | None) -> _Said:
+def _asked(
+    client: AtmosphereClient,
+    url: str,
+    question: str,
+    limit: int,
+    cursor: str | None,
+    verifiers: Sequence[str] | None,
+) -> _Said:
     try:
-        answers = AppViewClient(url, client).search(question, limit=limit, cursor=cursor)
+        answers = AppViewClient(url, client).search(question, limit=limit, cursor=cursor, verifiers=verifiers)
         return _Said(url, next(answers.pages()))
-    except UsageError:
+    except (UsageError, IdentifierError):
         raise
     except AtdataError as error:
         return _Said(url, error=error)
