@@ -5,10 +5,10 @@ them under your own identity, so that anyone can load them knowing who published
 published.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from atdata.errors import AtdataError
+from atdata.lazy import attach
 from atdata.lens import lens  # not lazily: the function stands where its module would
 
 if TYPE_CHECKING:
@@ -76,7 +76,6 @@ _LAZY = {
     ),
     "atdata.shards.s3": ("S3Source",),
 }
-_HOMES = {name: module for module, names in _LAZY.items() for name in names}
 
 __all__ = [
     "AbstractDataStore",
@@ -134,15 +133,14 @@ __all__ = [
 ]
 
 
+_find = attach(__name__, _LAZY)
+
+
 def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        value = _installed_version()
-    elif name in _HOMES:
-        value = getattr(import_module(_HOMES[name]), name)
-    else:
-        raise AttributeError(f"module 'atdata' has no attribute {name!r}")
-    globals()[name] = value
-    return value
+    if name != "__version__":
+        return _find(name)
+    globals()[name] = version = _installed_version()
+    return version
 
 
 def _installed_version() -> str:

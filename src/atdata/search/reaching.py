@@ -44,7 +44,7 @@ class ReachingLens(Struct, frozen=True):
     verifiers: tuple[tuple[str, str], ...]
 
 
-Way: TypeAlias = "tuple[ReachingLens, ...]"
+Way: TypeAlias = tuple[ReachingLens, ...]
 """Lenses in the order in which a sample goes through them; none where a schema is the one that was asked for."""
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
+from typing import Any
 
 from msgspec import Struct
 
@@ -57,7 +58,7 @@ class ProvenRecord(Struct, frozen=True):
 
     cid: Cid
     block: bytes
-    value: dict[str, cbor.Value]
+    value: dict[str, Any]
     commit: Commit
     commit_cid: Cid
 
