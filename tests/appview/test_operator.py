@@ -172,6 +172,22 @@ def test_an_upstream_is_read_again_from_where_the_operator_says(replica: Replica
         assert operator.status(replica).upstreams[0].cursor == 6
 
 
+def test_an_upstream_is_read_again_from_there_whatever_comes_before_it_is(
+    replica: Replica, net: Devnet, writer: Writer
+) -> None:
+    with ingesting(replica, net, writer.upstream.url):
+        until_begun(replica)
+        for number in range(4):
+            writer.tell({A: entry(str(number))})
+        until(lambda: operator.status(replica).upstreams[0].cursor == 4)
+        for cursor in (1, 2, 3):  # it is connected to the former place for a moment, and may get this from there
+            operator.replay(replica, writer.upstream.url, cursor)
+            writer.tell({A: entry(f"meanwhile {cursor}")})
+            until(lambda cursor=cursor: writer.upstream.connections == [None, *range(1, cursor + 1)])
+            until(lambda cursor=cursor: operator.status(replica).upstreams[0].cursor == 4 + cursor)
+        until_shown(replica, writer.shown(A))
+
+
 def test_what_is_written_while_nobody_follows_is_found_at_once_where_there_never_was_an_event(
     replica: Replica, net: Devnet, writer: Writer
 ) -> None:
