@@ -10,6 +10,7 @@ from pathlib import Path
 from pkgutil import iter_modules
 
 import msgspec
+import pytest
 
 import atdata
 
@@ -51,7 +52,21 @@ def imported_by(statement: str) -> set[str]:
 
 
 def test_importing_atdata_imports_no_driver() -> None:
-    assert imported_by("import atdata") & set(HEAVY) == set()
+    assert imported_by("import atdata") & {*HEAVY, "numpy", "msgspec", "atdata.samples", "atdata.transport"} == set()
+
+
+def test_the_command_line_starts_no_threads_for_linear_algebra(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = """
+import atexit, os, sys
+sys.argv = ["atdata", "--version"]
+atexit.register(lambda: print("threads", os.environ["OPENBLAS_NUM_THREADS"]))
+from atdata.__main__ import main
+main()"""
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    for chosen in ("1", "2"):  # what somebody has set stays
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        assert done.stdout.split()[-2:] == ["threads", chosen]
+        monkeypatch.setenv("OPENBLAS_NUM_THREADS", "2")
 
 
 def test_reading_and_writing_files_imports_no_driver(tmp_path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -106,5 +105,7 @@ def _wrong(given: Any, path: str, must: str, hint: str | None) -> ArgumentTypeEr
 
 def did_you_mean(given: str, known: Sequence[str]) -> str | None:
     """A question about the name that was meant, where one is close to what was given."""
+    import difflib  # whoever makes no mistake need not wait for it
+
     close = difflib.get_close_matches(given, known, 1, 0.75)
     return f"Did you mean {close[0]!r}?" if close and close[0] != given else None

@@ -132,7 +132,7 @@ class Discovery:
                     pass
 
     def _policy(self) -> Policy | None:
-        if self._client.settings.policy is None:
+        if self._client.settings.policy is None:  # then what reads one need not be imported
             return None
         from atdata.policy import policy_in_force
 

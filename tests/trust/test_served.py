@@ -127,6 +127,10 @@ def test_what_is_trusted_is_found_alike_with_a_service_and_without(tmp_path: Pat
             assert found_by == {"by its own list": [], "alice's": [], "both": ["scored"]}
             with pytest.raises(IdentifierError):
                 service.search(question, verifiers=["bob.example"])
+            told = ["search", question, "--service", asker.url, "--verifier", bob.did, "--json"]
+            known = {**os.environ, **net.environment, "ATDATA_CACHE": str(tmp_path / "cache")}
+            done = subprocess.run([sys.executable, "-m", "atdata", *told], capture_output=True, check=True, env=known)
+            assert [hit["name"] for hit in json.loads(done.stdout)["hits"]] == ["scored"]
             operator.trust_verifier(replica, bob.did, "reads each line")
             (view,) = ask(question)
             verifiers = [{"did": bob.did, "method": "codeReview"}]

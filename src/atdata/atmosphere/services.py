@@ -248,8 +248,8 @@ class AppViewClient:
             NotFoundError, LexiconError, UsageError, VerificationError: the service says so.
             NetworkError: it gives no usable answer.
         """
-        given = {name: said if isinstance(said, list) else [said] for name, said in params.items() if said is not None}
-        pairs = tuple((name, str(text)) for name, texts in given.items() for text in texts)
+        given = ((name, value if isinstance(value, list) else [value]) for name, value in params.items())
+        pairs = tuple((name, str(one)) for name, values in given for one in values if one is not None)
         try:
             "".join(text for _, text in pairs).encode()
         except UnicodeEncodeError:

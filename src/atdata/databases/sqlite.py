@@ -163,9 +163,8 @@ class SqliteConnection:
     def _connect(self) -> _Connection:
         with suppress(OSError):  # the connection will say why
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if (
-                self._private
-            ):  # only one that is not there: to close a file takes all of SQLite's locks of this process off it
+            if self._private:
+                # Only one that is not there: to close a file takes all of SQLite's locks of this process off it.
                 os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         db = sqlite3.connect(
             self.path, timeout=_WAIT, isolation_level=None, check_same_thread=False, factory=_Connection
