@@ -35,7 +35,7 @@ HEAVY = (
         "psycopg",
         "starlette",
         "uvicorn",
-        "typer",
+        "click",
         "rich",
         "pyarrow",
         "PIL",

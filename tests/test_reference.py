@@ -15,8 +15,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from atdata import errors
 from atdata.cli import app
 from atdata.errors import MissingExtraError
@@ -225,7 +223,7 @@ def commands(command: Any, *path: str) -> Iterator[tuple[str, Any]]:
         yield from commands(each, *path, name)
 
 
-COMMANDS = {name: command for name, command in commands(typer.main.get_command(app)) if command.params}
+COMMANDS = {name: command for name, command in commands(app) if command.params}
 
 
 def help_of(command: Any) -> list[list[str]]:

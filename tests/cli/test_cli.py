@@ -6,6 +6,8 @@ import gc
 import json
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -332,6 +334,23 @@ def test_without_arguments_it_explains_itself(terminal: Terminal) -> None:
     for verb in ("demo", "login", "publish", "show", "verify", "up", "down"):
         assert verb in terminal.out + terminal.err
     assert terminal.run("nonsense") == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("atdata sea", ["search"]),
+        ("atdata index ap", ["append"]),
+        ("atdata search --li", ["--limit"]),
+        ("atdata schema diff --require forward", ["forward", "forward_transitive"]),
+    ],
+)
+def test_a_shell_is_told_what_can_stand_there(words: str, expected: list[str]) -> None:
+    asked = {"COMP_WORDS": words, "COMP_CWORD": str(words.count(" ")), "_ATDATA_COMPLETE": "bash_complete"}
+    command = [sys.executable, "-m", "atdata"]
+    done = subprocess.run(command, env={**os.environ, **asked}, capture_output=True, text=True)
+    assert [line.removeprefix("plain,") for line in done.stdout.splitlines()] == expected
+    assert done.stderr == ""
 
 
 def test_a_process_that_runs_it_inside_keeps_collecting_garbage(terminal: Terminal) -> None:

@@ -7,16 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+import click
 from msgspec import structs
 
 from atdata.appview import operator
 from atdata.appview.opening import open_appview
 from atdata.atproto.resolve import resolve_handle
 from atdata.atproto.syntax import AtUri, Did, parse_identifier
-from atdata.cli.options import Json, kept_at
+from atdata.cli.groups import CommandGroup
+from atdata.cli.options import json_option, kept_at
 from atdata.cli.output import facts, note, plural, say, say_json, size, table
 from atdata.databases import is_there
 from atdata.errors import NotFoundError, UsageError
@@ -26,18 +27,18 @@ from atdata.settings import Settings
 from atdata.transport import Transport
 from atdata.trust import FollowedLabeler, VerifierList
 
-app = typer.Typer(help="What the operator of an AppView does with its database.", no_args_is_help=True)
+app = CommandGroup("appview", help="What the operator of an AppView does with its database.")
 
-Database = Annotated[
-    str | None,
-    typer.Option(help="Where atdata serve keeps it: sqlite:///PATH or postgresql://..."),
-]
-Accounts = Annotated[list[str], typer.Argument(help="DIDs or handles.")]
+database_option = click.option("--database", help="Where atdata serve keeps it: sqlite:///PATH or postgresql://...")
+accounts_argument = click.argument("who", nargs=-1, required=True, help="DIDs or handles.")
 _PAUSE = 0.2
 
 
-@app.command()
-def add(who: Accounts, database: Database = None, json: Json = False) -> None:
+@app.command("add")
+@accounts_argument
+@database_option
+@json_option
+def add(who: tuple[str, ...], database: str | None, json: bool) -> None:
     """Follow accounts that no upstream lists; the process that follows upstreams fetches and verifies them."""
     with _opened(database) as replica:
         dids = [_account(replica, name) for name in who]
@@ -46,19 +47,18 @@ def add(who: Accounts, database: Database = None, json: Json = False) -> None:
     _tell({"added": dids}, f"{plural(len(dids), 'account')} will be fetched.", json)
 
 
-@app.command()
-def reindex(
-    who: Annotated[list[str] | None, typer.Argument(help="DIDs or handles; with --all every account.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="All accounts that are followed.")] = False,
-    wait: Annotated[bool, typer.Option("--wait", help="End once all were fetched, or failed.")] = False,
-    database: Database = None,
-    json: Json = False,
-) -> None:
+@app.command("reindex")
+@click.argument("who", nargs=-1, help="DIDs or handles; with --all every account.")
+@click.option("--all", "every", is_flag=True, help="All accounts that are followed.")
+@click.option("--wait", is_flag=True, help="End once all were fetched, or failed.")
+@database_option
+@json_option
+def reindex(who: tuple[str, ...], every: bool, wait: bool, database: str | None, json: bool) -> None:
     """Fetch repositories anew, whatever is kept of them. They are shown as they were until then."""
     if bool(who) == every:
         raise UsageError("reindex takes accounts, or --all", hint="Name them, or say --all.")
     with _opened(database) as replica:
-        dids = operator.accounts(replica) if every else [_account(replica, name) for name in who or ()]
+        dids = operator.accounts(replica) if every else [_account(replica, name) for name in who]
         with progress("marking", len(dids), "accounts") as bar:
             bar.begin("marking", len(dids))
             for did in dids:
@@ -71,19 +71,20 @@ def reindex(
     words = f"{plural(len(dids), 'repository')} will be fetched anew." if failing is None else "Done."
     _tell(said, words if not failing else f"Of {len(dids)}, these failed so far: {', '.join(failing)}", json)
     if failing:
-        raise typer.Exit(1)
+        raise click.exceptions.Exit(1)
 
 
-@app.command()
+@app.command("takedown")
+@click.argument(
+    "subject", required=False, help="A DID or handle, or at://DID/COLLECTION/KEY; without one, what was decided."
+)
+@click.option("--reason", help="Why; it is kept, and shown to nobody else.")
+@click.option("--block", is_flag=True, help="Keep nothing of the account, now and later.")
+@click.option("--lift", is_flag=True, help="Take a decision back.")
+@database_option
+@json_option
 def takedown(
-    subject: Annotated[
-        str | None, typer.Argument(help="A DID or handle, or at://DID/COLLECTION/KEY; without one, what was decided.")
-    ] = None,
-    reason: Annotated[str | None, typer.Option(help="Why; it is kept, and shown to nobody else.")] = None,
-    block: Annotated[bool, typer.Option("--block", help="Keep nothing of the account, now and later.")] = False,
-    lift: Annotated[bool, typer.Option("--lift", help="Take a decision back.")] = False,
-    database: Database = None,
-    json: Json = False,
+    subject: str | None, reason: str | None, block: bool, lift: bool, database: str | None, json: bool
 ) -> None:
     """Hide an account or a record from every answer, at once, whatever upstreams say; or list what is hidden so."""
     with _opened(database) as replica:
@@ -112,17 +113,19 @@ def takedown(
         note("nothing of it is known here yet; whatever comes of it will be hidden. Look whether the address is right")
 
 
-@app.command()
+@app.command("trust")
+@click.argument("who", required=False, help="A DID or handle; without one, the list is shown.")
+@click.option("--reason", help="Why; everybody may read it.")
+@click.option(
+    "--method",
+    multiple=True,
+    help="A method of verification of which its word counts; several times for more, else all.",
+)
+@click.option("--remove", is_flag=True, help="Take it off the list.")
+@database_option
+@json_option
 def trust(
-    who: Annotated[str | None, typer.Argument(help="A DID or handle; without one, the list is shown.")] = None,
-    reason: Annotated[str | None, typer.Option(help="Why; everybody may read it.")] = None,
-    method: Annotated[
-        list[str] | None,
-        typer.Option(help="A method of verification of which its word counts; several times for more, else all."),
-    ] = None,
-    remove: Annotated[bool, typer.Option("--remove", help="Take it off the list.")] = False,
-    database: Database = None,
-    json: Json = False,
+    who: str | None, reason: str | None, method: tuple[str, ...], remove: bool, database: str | None, json: bool
 ) -> None:
     """Put an account on the public list of trusted verifiers of lenses, or take it off; or show the list."""
     with _opened(database) as replica:
@@ -137,19 +140,18 @@ def trust(
         if remove:
             version = operator.distrust_verifier(replica, did, reason or "")
         else:
-            version = operator.trust_verifier(replica, did, reason or "", method or ())
+            version = operator.trust_verifier(replica, did, reason or "", method)
     words = f"{did} is {'off' if remove else 'on'} the list of trusted verifiers, which is version {version} now."
     _tell({"did": did, "version": version, "trusted": not remove}, words, json)
 
 
-@app.command()
-def labeler(
-    who: Annotated[str | None, typer.Argument(help="A DID or handle; without one, those followed are shown.")] = None,
-    reason: Annotated[str | None, typer.Option(help="Why; everybody may read it.")] = None,
-    remove: Annotated[bool, typer.Option("--remove", help="Follow it no more, and forget its labels.")] = False,
-    database: Database = None,
-    json: Json = False,
-) -> None:
+@app.command("labeler")
+@click.argument("who", required=False, help="A DID or handle; without one, those followed are shown.")
+@click.option("--reason", help="Why; everybody may read it.")
+@click.option("--remove", is_flag=True, help="Follow it no more, and forget its labels.")
+@database_option
+@json_option
+def labeler(who: str | None, reason: str | None, remove: bool, database: str | None, json: bool) -> None:
     """Follow a labeler, so that its labels are shown and searched; or no more; or show those that are followed."""
     with _opened(database) as replica:
         if who is None:
@@ -167,12 +169,16 @@ def labeler(
     _tell({"did": did, "followed": not remove}, f"{did} is {'not followed' if remove else 'followed'} now.", json)
 
 
-@app.command()
-def status(
-    rejected: Annotated[int, typer.Option(help="Of what could not be taken, how many to show.", min=0, max=10_000)] = 0,
-    database: Database = None,
-    json: Json = False,
-) -> None:
+@app.command("status")
+@click.option(
+    "--rejected",
+    type=click.IntRange(min=0, max=10_000),
+    default=0,
+    help="Of what could not be taken, how many to show.",
+)
+@database_option
+@json_option
+def status(rejected: int, database: str | None, json: bool) -> None:
     """Say how far upstreams were read, and what is kept, behind, failing and refused."""
     with _opened(database) as replica:
         state, refused = operator.status(replica), operator.rejected(replica, rejected) if rejected else []
@@ -209,21 +215,22 @@ def status(
         table(["what", "of", "number", "why"], [[r.what, r.did or "", r.seq or "", r.reason] for r in refused])
 
 
-@app.command()
-def replay(
-    upstream: Annotated[str, typer.Argument(help="wss://HOST, as it was given to `atdata serve`.")],
-    cursor: Annotated[int, typer.Argument(help="The number after which to read again.", min=0)],
-    database: Database = None,
-    json: Json = False,
-) -> None:
+@app.command("replay")
+@click.argument("upstream", help="wss://HOST, as it was given to `atdata serve`.")
+@click.argument("cursor", type=click.IntRange(min=0), help="The number after which to read again.")
+@database_option
+@json_option
+def replay(upstream: str, cursor: int, database: str | None, json: bool) -> None:
     """Read an upstream again from the events after a number. What is known already changes nothing."""
     with _opened(database) as replica:
         operator.replay(replica, upstream, cursor)
     _tell({"upstream": upstream, "cursor": cursor}, f"{upstream} will be read again after {cursor:,}.", json)
 
 
-@app.command()
-def rebuild(database: Database = None, json: Json = False) -> None:
+@app.command("rebuild")
+@database_option
+@json_option
+def rebuild(database: str | None, json: bool) -> None:
     """Make all that is derived from records anew: columns, links, the search. Nothing is fetched."""
     with _opened(database) as replica:
         dids = operator.accounts(replica)

@@ -9,9 +9,8 @@ import sys
 import tempfile
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Annotated
 
-import typer
+import click
 
 from atdata.cli.output import say
 from atdata.errors import AtdataError
@@ -20,11 +19,9 @@ from atdata.testing import Devnet, Teller, blob_lies
 NAME = "digits"
 
 
-def demo(
-    keep: Annotated[
-        bool, typer.Option(help="Keep the network running afterwards, to try things on, until Enter.")
-    ] = False,
-) -> None:
+@click.command("demo")
+@click.option("--keep/--no-keep", help="Keep the network running afterwards, to try things on, until Enter.")
+def demo(keep: bool) -> None:
     """Publish real data under an identity, find it by name from another process, prove it, and catch a lie.
 
     Everything runs on this machine: a PLC directory and a PDS with real keys and signatures, in this process.

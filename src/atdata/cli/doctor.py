@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+import click
 
-from atdata.cli.options import Credentials, Index, Json
+from atdata.cli.options import credentials_option, index_option, json_option
 from atdata.cli.output import plural, say, say_json
 from atdata.cli.promote import bucket_at
 from atdata.doctor import Finding, examine
@@ -14,18 +14,22 @@ from atdata.errors import AtdataError
 from atdata.local import LocalIndex
 
 
+@click.command("doctor")
+@click.option("--fix", is_flag=True, help="Mend what can be mended.")
+@click.option("--deep", is_flag=True, help="Read every shard on this machine, and check its digest.")
+@click.option("--store", help="s3://bucket/prefix, to look for unfinished uploads.")
+@credentials_option
+@click.option("--account", help="@handle or DID, to name its records on the network that cannot be read.")
+@index_option
+@json_option
 def doctor(
-    fix: Annotated[bool, typer.Option("--fix", help="Mend what can be mended.")] = False,
-    deep: Annotated[
-        bool, typer.Option("--deep", help="Read every shard on this machine, and check its digest.")
-    ] = False,
-    store: Annotated[str | None, typer.Option(help="s3://bucket/prefix, to look for unfinished uploads.")] = None,
-    credentials: Credentials = None,
-    account: Annotated[
-        str | None, typer.Option(help="@handle or DID, to name its records on the network that cannot be read.")
-    ] = None,
-    index: Index = None,
-    json: Json = False,
+    fix: bool,
+    deep: bool,
+    store: str | None,
+    credentials: str | None,
+    account: str | None,
+    index: str | None,
+    json: bool,
 ) -> None:
     """Say what is broken or left over in the index, the cache and the stores; mend it with --fix."""
     found = []
@@ -47,7 +51,7 @@ def doctor(
             f"{plural(left, 'problem')} left." + (f" --fix mends {mendable} of them." if mendable else ""), style="bold"
         )
     if left:
-        raise typer.Exit(1)
+        raise click.exceptions.Exit(1)
 
 
 def _mended(finding: Finding) -> bool:

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn, TextIO, cast
+from typing import NoReturn, TextIO, cast
 
-import typer
+import click
 
 from atdata.cli.output import Output, OutputError, explain, fail
 from atdata.errors import AtdataError, UsageError
@@ -27,15 +27,12 @@ USAGE, NOT_AGREED, OUTPUT, FAULT, INTERRUPTED = 2, 1, 1, 70, 130
 GRACE = 1.0
 """Seconds that an interrupted command has to clean up."""
 
-# The error of the parser of the command line; each release of typer has it elsewhere.
-_ParserError: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
-
-def run(command: Callable[[], Any], as_json: bool) -> int:
+def run(command: Callable[[], int], as_json: bool) -> int:
     """Run a command, print its error if it fails, and give its exit code.
 
     Args:
-        command: gives its exit code, or nothing.
+        command: gives its exit code.
         as_json: whether to print errors as JSON.
     """
     try:
@@ -48,26 +45,24 @@ def run(command: Callable[[], Any], as_json: bool) -> int:
         return OUTPUT if gone else fail("OutputError", f"standard output cannot be written: {error}", OUTPUT, False)
 
 
-def _run(command: Callable[[], Any], as_json: bool) -> int:
+def _run(command: Callable[[], int], as_json: bool) -> int:
     try:
         with _interruptible():
-            code = int(command() or 0)
-        if code == INTERRUPTED:  # typer has caught Ctrl-C
-            raise KeyboardInterrupt
-        return code
+            return command()
     except AtdataError as error:
         return explain(error, as_json)
     except OutputError:
         raise
-    except _ParserError as error:
-        if not error.format_message():  # the help was shown in its place
-            return USAGE
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return USAGE
+    except click.ClickException as error:
         path = getattr(getattr(error, "ctx", None), "command_path", "atdata")
         known = "an option; what is none and begins with a minus stands after --"
-        expected = known if type(error).__name__ == "NoSuchOption" else None
+        expected = known if isinstance(error, click.NoSuchOption) else None
         said = UsageError(error.format_message(), expected=expected, hint=f"See: {path} --help")
         return explain(said, as_json)
-    except typer.Abort:
+    except click.Abort:
         return fail("Abort", "nothing was done: nobody agreed", NOT_AGREED, as_json)
     except KeyboardInterrupt:
         return fail("KeyboardInterrupt", "interrupted", INTERRUPTED, as_json)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+import click
 
-from atdata.cli.options import Json
+from atdata.cli.options import Number, json_option
 from atdata.cli.output import facts, plural, say, say_json, size, table
 from atdata.cli.ways import imported_type
 from atdata.errors import UsageError
@@ -16,29 +16,35 @@ from atdata.samples import fields_of
 from atdata.shards.file_pattern import FilePattern
 
 
+@click.command("import")
+@click.argument("path", help="A folder of images, a TIFF, CSV, JSON lines, Parquet, an .npz, an .h5ad, or shards.")
+@click.option("--out", "-o", help="The shards to write: out/pics-%06d.tar, or a folder.")
+@click.option("--type", "type_name", help="What to call the sample type; or module:Type, a type of yours.")
+@click.option(
+    "--layout",
+    multiple=True,
+    help="field=extension: a file for each field, as WebDataset has them; once for each field.",
+)
+@click.option("--maxcount", type=int, help="Most samples in a shard.")
+@click.option("--maxsize", type=Number(), help="Most bytes in a shard.")
+@click.option("--manifest/--no-manifest", help="Write a manifest beside each shard.")
+@click.option("--overwrite", is_flag=True, help="Replace the shards that are there.")
+@click.option("--dry-run", is_flag=True, help="Show what would be written, and stop.")
+@json_option
 def import_(
-    path: Annotated[
-        str, typer.Argument(help="A folder of images, a TIFF, CSV, JSON lines, Parquet, an .npz, an .h5ad, or shards.")
-    ],
-    out: Annotated[
-        str | None, typer.Option("--out", "-o", help="The shards to write: out/pics-%06d.tar, or a folder.")
-    ] = None,
-    type_name: Annotated[
-        str | None, typer.Option("--type", help="What to call the sample type; or module:Type, a type of yours.")
-    ] = None,
-    layout: Annotated[
-        list[str] | None,
-        typer.Option(help="field=extension: a file for each field, as WebDataset has them; once for each field."),
-    ] = None,
-    maxcount: Annotated[int | None, typer.Option(help="Most samples in a shard.")] = None,
-    maxsize: Annotated[float | None, typer.Option(help="Most bytes in a shard.")] = None,
-    manifest: Annotated[bool, typer.Option(help="Write a manifest beside each shard.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the shards that are there.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be written, and stop.")] = False,
-    json: Json = False,
+    path: str,
+    out: str | None,
+    type_name: str | None,
+    layout: tuple[str, ...],
+    maxcount: int | None,
+    maxsize: float | None,
+    manifest: bool,
+    overwrite: bool,
+    dry_run: bool,
+    json: bool,
 ) -> None:
     """Write what you have as typed shards on this machine: infers the sample type, and shows it. Needs no account."""
-    files = None if layout is None else dict(map(_assigned, layout))
+    files = dict(map(_assigned, layout)) or None
     imported = open_wanted(path, _wanted(path, type_name))
     if dry_run or out is None:
         _show(imported, json, {})

@@ -4,36 +4,50 @@ from __future__ import annotations
 
 import json as json_
 from contextlib import suppress
-from enum import Enum
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+import click
 
 from atdata.atmosphere import AtmosphereIndex
 from atdata.cli.account import logged_in
-from atdata.cli.options import Description, Index, Json, License, Limit, Prefix, Ref, Yes
+from atdata.cli.groups import CommandGroup, Commands
+from atdata.cli.options import (
+    description_option,
+    index_option,
+    json_option,
+    license_option,
+    limit_option,
+    prefix_argument,
+    ref_argument,
+    yes_option,
+)
 from atdata.cli.output import facts, plural, say, say_json, size, table
 from atdata.errors import DataModelError, LexiconError, NotFoundError, UsageError, VerificationError
 from atdata.json_reader import read_json
 from atdata.local import LocalIndex
-from atdata.plain import plain
 from atdata.records import Entry, Label
 from atdata.records.address import AUTHORITY, SCHEMES, Address, named_locally
 
-app = typer.Typer(no_args_is_help=True, help="What your team's index lists.")
+_ELSEWHERE = {
+    "add": "versions.add",
+    "append": "versions.append",
+    "history": "versions.history",
+    "diff": "versions.diff",
+    "copy": "versions.copy",
+}
+
+app = CommandGroup("index", Commands(_ELSEWHERE), help="What your team's index lists.")
 
 
-class Clearable(Enum):
-    """Facts that may be cleared."""
-
-    DESCRIPTION = "description"
-    TAGS = "tags"
-    LICENSE = "license"
-    METADATA = "metadata"
+_CLEARABLE = ("description", "tags", "license", "metadata")
 
 
-@app.command()
-def ls(prefix: Prefix = "", limit: Limit = 50, index: Index = None, json: Json = False) -> None:
+@app.command("ls")
+@prefix_argument
+@limit_option
+@index_option
+@json_option
+def ls(prefix: str, limit: int, index: str | None, json: bool) -> None:
     """List datasets: the newest first, or those whose names begin with some text."""
     team = LocalIndex(index)
     labels = team.list_labels(limit=limit, prefix=prefix)
@@ -59,8 +73,11 @@ def ls(prefix: Prefix = "", limit: Limit = 50, index: Index = None, json: Json =
         say(f"These are the first {limit}; --limit shows more.", style="dim")
 
 
-@app.command()
-def show(ref: Ref, index: Index = None, json: Json = False) -> None:
+@app.command("show")
+@ref_argument
+@index_option
+@json_option
+def show(ref: str, index: str | None, json: bool) -> None:
     """Show a dataset: its facts, its names, its fields, its shards."""
     team = LocalIndex(index)
     _check_local(ref)
@@ -98,8 +115,12 @@ def show(ref: Ref, index: Index = None, json: Json = False) -> None:
         say(f"and {len(entry.shards) - len(shown)} more", style="dim")
 
 
-@app.command()
-def rm(ref: Ref, index: Index = None, yes: Yes = False, json: Json = False) -> None:
+@app.command("rm")
+@ref_argument
+@index_option
+@yes_option
+@json_option
+def rm(ref: str, index: str | None, yes: bool, json: bool) -> None:
     """Take a name, or one version of it, out of the index. Its shards stay where they are."""
     team = LocalIndex(index)
     _check_local(ref)
@@ -117,33 +138,39 @@ def rm(ref: Ref, index: Index = None, yes: Yes = False, json: Json = False) -> N
         )
 
 
-@app.command()
+@app.command("update")
+@ref_argument
+@description_option
+@click.option("--tag", multiple=True, help="A word to find it by; all of them, one option each.")
+@license_option
+@click.option(
+    "--metadata", multiple=True, help="NAME=VALUE, a member to set: JSON, else text; null takes it out. Others stay."
+)
+@click.option(
+    "--clear", multiple=True, type=click.Choice(_CLEARABLE), help="A fact to take out; may be given several times."
+)
+@index_option
+@json_option
 def update(
-    ref: Ref,
-    description: Description = None,
-    tag: Annotated[list[str] | None, typer.Option(help="A word to find it by; all of them, one option each.")] = None,
-    license: License = None,  # noqa: A002
-    metadata: Annotated[
-        list[str] | None,
-        typer.Option(help="NAME=VALUE, a member to set: JSON, else text; null takes it out. Others stay."),
-    ] = None,
-    clear: Annotated[
-        list[Clearable] | None, typer.Option(help="A fact to take out; may be given several times.")
-    ] = None,
-    index: Index = None,
-    json: Json = False,
+    ref: str,
+    description: str | None,
+    tag: tuple[str, ...],
+    license: str | None,  # noqa: A002
+    metadata: tuple[str, ...],
+    clear: tuple[str, ...],
+    index: str | None,
+    json: bool,
 ) -> None:
     """Say something else about a dataset of the index, or, as @you/NAME, of your own account. What is not given stays."""
-    given: dict[str, Any] = {"description": description, "tags": tag, "license": license}
+    given: dict[str, Any] = {"description": description, "tags": tag or None, "license": license}
     changes = {name: value for name, value in given.items() if value is not None}
-    if metadata is not None:
+    if metadata:
         changes["metadata"] = dict(map(_member, metadata))
-    cleared = [field.value for field in clear or ()]
-    if both := [name for name in cleared if name in changes]:
+    if both := [name for name in clear if name in changes]:
         raise UsageError(f"{both[0]} cannot be set and cleared at once", hint="Give one of the two options.")
-    if not changes and not cleared:
+    if not changes and not clear:
         raise UsageError("nothing to change", hint="Give --description, --tag, --license, --metadata or --clear.")
-    changes |= dict.fromkeys(cleared)
+    changes |= dict.fromkeys(clear)
     if is_public(ref):
         with logged_in() as client:
             entry = AtmosphereIndex(client).update_dataset(ref, **changes)
@@ -189,7 +216,8 @@ def confirm(question: str, json: bool) -> None:
     """
     if json:
         raise UsageError("--json asks no questions, and this command asks one", hint="Add --yes.")
-    typer.confirm(plain(question), abort=True)
+    say(question)
+    click.confirm("Go on?", abort=True)
 
 
 def _facts(entry: Entry) -> list[object]:

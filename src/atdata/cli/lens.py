@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+import click
 
 from atdata.atmosphere import (
     AppViewClient,
@@ -15,8 +15,9 @@ from atdata.atmosphere import (
 )
 from atdata.atmosphere.law_tests import lens_of, try_lens
 from atdata.cli.account import logged_in
+from atdata.cli.groups import CommandGroup, Commands
 from atdata.cli.index import confirm, is_public
-from atdata.cli.options import Index, Json, Yes, service_root
+from atdata.cli.options import index_option, json_option, service_root, yes_option
 from atdata.cli.output import facts, note, plural, say, say_json, table
 from atdata.cli.schema import check_index, described
 from atdata.cli.ways import account_of, explain
@@ -33,16 +34,26 @@ from atdata.schema import SampleSchema, type_of
 MOST_OF_A_SERVICE = 200
 """Lenses of one service that are shown."""
 
-app = typer.Typer(no_args_is_help=True, help="Lenses on the network, and who verified them.")
+_ELSEWHERE = {
+    "verify": "verifications.verify",
+    "repeat": "verifications.repeat",
+    "verifications": "verifications.verifications",
+}
 
-Uri = Annotated[str, typer.Argument(help="The address of a lens: at://...")]
-Samples = Annotated[int, typer.Option(help="How many samples to generate.", min=1, max=1_000_000)]
-Seed = Annotated[str | None, typer.Option(help="Any text: another one, other samples.")]
+app = CommandGroup("lens", Commands(_ELSEWHERE), help="Lenses on the network, and who verified them.")
+
+uri_argument = click.argument("uri", help="The address of a lens: at://...")
+samples_option = click.option(
+    "--samples", type=click.IntRange(min=1, max=1_000_000), default=COUNT, help="How many samples to generate."
+)
+seed_option = click.option("--seed", help="Any text: another one, other samples.")
 _TYPE = "NAME, NAME@VERSION, an address, or shards."
 
 
-@app.command()
-def show(uri: Uri, json: Json = False) -> None:
+@app.command("show")
+@uri_argument
+@json_option
+def show(uri: str, json: bool) -> None:
     """Show a lens: what it leads between, and what does it. Nothing of it is run."""
     client = AtmosphereClient()
     lens = LensLoader(client).get(uri)
@@ -52,26 +63,29 @@ def show(uri: Uri, json: Json = False) -> None:
     say_lens(client, lens)
 
 
-@app.command()
+@app.command("find")
+@click.option(
+    "--repo",
+    multiple=True,
+    help="Whose lenses: @handle, DID, or local, your own index, by default; may be given several times.",
+)
+@click.option("--from", "source", help="The schema they look at: at://...")
+@click.option("--to", "target", help="The schema they show; needs --from.")
+@click.option("--service", multiple=True, help="An AppView to ask too, https://...; may be given several times.")
+@index_option
+@json_option
 def find(
-    repo: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Whose lenses: @handle, DID, or local, your own index, by default; may be given several times."
-        ),
-    ] = None,
-    source: Annotated[str | None, typer.Option("--from", help="The schema they look at: at://...")] = None,
-    target: Annotated[str | None, typer.Option("--to", help="The schema they show; needs --from.")] = None,
-    service: Annotated[
-        list[str] | None, typer.Option(help="An AppView to ask too, https://...; may be given several times.")
-    ] = None,
-    index: Index = None,
-    json: Json = False,
+    repo: tuple[str, ...],
+    source: str | None,
+    target: str | None,
+    service: tuple[str, ...],
+    index: str | None,
+    json: bool,
 ) -> None:
     """Find lenses of your own index, of some accounts, or by services: all, or those between two schemas, whose ranges take these too."""
     if target is not None and source is None:
         raise UsageError("--to needs --from", path="--from", hint="Say from which schema.")
-    services = [*map(service_root, service or ())]
+    services = [*map(service_root, service)]
     loader, found = LensLoader(AtmosphereClient()), list[LensRecord]()
     for who in map(account_of, repo or ([] if service else [LOCAL])):
         if who == LOCAL:
@@ -97,15 +111,16 @@ def find(
         facts({"in": place, "record": lens.located, "from": source, "to": target, "what": _what(lens)})
 
 
-@app.command()
+@app.command("check")
+@click.argument("lens", help="The address of a lens, or a file with a program.")
+@click.option("--from", "source", help=f"Of a file: the type it looks at. {_TYPE}")
+@click.option("--to", "target", help=f"Of a file: the type it shows. {_TYPE}")
+@samples_option
+@seed_option
+@index_option
+@json_option
 def check(
-    lens: Annotated[str, typer.Argument(help="The address of a lens, or a file with a program.")],
-    source: Annotated[str | None, typer.Option("--from", help=f"Of a file: the type it looks at. {_TYPE}")] = None,
-    target: Annotated[str | None, typer.Option("--to", help=f"Of a file: the type it shows. {_TYPE}")] = None,
-    samples: Samples = COUNT,
-    seed: Seed = None,
-    index: Index = None,
-    json: Json = False,
+    lens: str, source: str | None, target: str | None, samples: int, seed: str | None, index: str | None, json: bool
 ) -> None:
     """Try the laws of a program on generated samples, and show what it does. A program that breaks one is exit code 1."""
     check_index(index, *filter(None, (source, target)))
@@ -132,24 +147,32 @@ def check(
         say()
         say_report(report)
     if report.verdict != "holds":
-        raise typer.Exit(1)
+        raise click.exceptions.Exit(1)
 
 
-app.command()(explain)
+app.add_command(explain)
 
 
-@app.command()
+@app.command("publish")
+@click.argument("file", help="A file with a program.")
+@click.option("--name", required=True, help="What to call the lens.")
+@click.option("--from", "source", required=True, help="The schema it looks at: at://...")
+@click.option("--to", "target", required=True, help="The schema it shows: at://...")
+@click.option(
+    "--source-versions", help="The versions of the source schema that it takes too, such as '>=1.0.0 <2.0.0'."
+)
+@click.option("--description", help="What it does, for people.")
+@yes_option
+@json_option
 def publish(
-    file: Annotated[str, typer.Argument(help="A file with a program.")],
-    name: Annotated[str, typer.Option(help="What to call the lens.")],
-    source: Annotated[str, typer.Option("--from", help="The schema it looks at: at://...")],
-    target: Annotated[str, typer.Option("--to", help="The schema it shows: at://...")],
-    source_versions: Annotated[
-        str | None, typer.Option(help="The versions of the source schema that it takes too, such as '>=1.0.0 <2.0.0'.")
-    ] = None,
-    description: Annotated[str | None, typer.Option(help="What it does, for people.")] = None,
-    yes: Yes = False,
-    json: Json = False,
+    file: str,
+    name: str,
+    source: str,
+    target: str,
+    source_versions: str | None,
+    description: str | None,
+    yes: bool,
+    json: bool,
 ) -> None:
     """Publish a program as a lens under your identity, once its laws have held."""
     reader = AtmosphereClient()

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
 
-import typer
+import click
 
 from atdata.atmosphere import AtmosphereClient
 from atdata.cli import account
-from atdata.cli.options import Json
+from atdata.cli.options import json_option
 from atdata.cli.output import say, say_json
 from atdata.errors import AuthError
 from atdata.redaction import Secret
 
 
-def login(
-    handle: Annotated[str, typer.Argument(help="Your handle, such as alice.bsky.social.")],
-    server: Annotated[str | None, typer.Option(help="Your server; found through the handle by default.")] = None,
-    json: Json = False,
-) -> None:
+@click.command("login")
+@click.argument("handle", help="Your handle, such as alice.bsky.social.")
+@click.option("--server", help="Your server; found through the handle by default.")
+@json_option
+def login(handle: str, server: str | None, json: bool) -> None:
     """Log in with an app password, asked for here (or read from ATDATA_PASSWORD, or from standard input)."""
     client = AtmosphereClient(base_url=server)
     client.login(handle, _password())
@@ -32,7 +31,9 @@ def login(
         say(f"  {client.did}")
 
 
-def logout(json: Json = False) -> None:
+@click.command("logout")
+@json_option
+def logout(json: bool) -> None:
     """Forget the login on this machine."""
     known = account.forget()
     if json:
@@ -46,7 +47,7 @@ def _password() -> Secret:
     if os.environ.get("ATDATA_PASSWORD"):
         return Secret(os.environ["ATDATA_PASSWORD"])
     if sys.stdin.isatty():
-        return Secret(typer.prompt("App password", hide_input=True, err=True))
+        return Secret(click.prompt("App password", hide_input=True, err=True))
     line = Secret(sys.stdin.readline().strip())
     if not line:
         raise AuthError("no app password was given", hint="Type it when asked, pipe it in, or set ATDATA_PASSWORD.")

@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
+import math
 import re
-from typing import Annotated
+from typing import Any
 
-import typer
+import click
 
 from atdata.errors import AddressError, UsageError
 from atdata.settings import Settings
 
-Index = Annotated[
-    str | None,
-    typer.Option("--index", help="redis://, postgresql://, sqlite:/// or a file; ATDATA_INDEX_URL by default."),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-Ref = Annotated[str, typer.Argument(help="NAME, NAME@VERSION, or @local/NAME.")]
-Description = Annotated[str | None, typer.Option(help="What it holds.")]
-License = Annotated[str | None, typer.Option(help="SPDX expression or URL, such as CC-BY-4.0.")]
-Tags = Annotated[list[str] | None, typer.Option(help="A word to find it by; may be given several times.")]
-Credentials = Annotated[
-    str | None, typer.Option(help="A file of AWS_... lines for the bucket; the usual AWS settings by default.")
-]
-Prefix = Annotated[str, typer.Argument(help="Only names that begin with this.")]
-Limit = Annotated[int, typer.Option(help="How many, the newest first.", min=1, max=1_000_000)]
+
+class Number(click.FloatRange):
+    """A number within bounds. NaN, which click takes for one, lies within none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number that somebody typed."""
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return number
+
+
+index_option = click.option(
+    "--index", help="redis://, postgresql://, sqlite:/// or a file; ATDATA_INDEX_URL by default."
+)
+json_option = click.option("--json", is_flag=True, help="Print JSON.")
+yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+ref_argument = click.argument("ref", help="NAME, NAME@VERSION, or @local/NAME.")
+description_option = click.option("--description", help="What it holds.")
+license_option = click.option("--license", help="SPDX expression or URL, such as CC-BY-4.0.")
+tag_option = click.option("--tag", multiple=True, help="A word to find it by; may be given several times.")
+credentials_option = click.option(
+    "--credentials", help="A file of AWS_... lines for the bucket; the usual AWS settings by default."
+)
+prefix_argument = click.argument("prefix", default="", help="Only names that begin with this.")
+limit_option = click.option(
+    "--limit", type=click.IntRange(min=1, max=1_000_000), default=50, help="How many, the newest first."
+)
 
 _UNITS = {"": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9}
 

@@ -2,42 +2,49 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
+import click
 
 from atdata.atmosphere import AtmosphereClient, check_policy
+from atdata.cli.groups import CommandGroup
 from atdata.cli.index import is_public
-from atdata.cli.options import Index, Json
+from atdata.cli.options import index_option, json_option
 from atdata.cli.output import facts, say, say_json, table
-from atdata.cli.ways import TYPE, Code, Repos, accounts, allowed_code, as_data, named_type, searched_index, way_table
+from atdata.cli.ways import (
+    TYPE,
+    accounts,
+    allowed_code,
+    as_data,
+    code_option,
+    named_type,
+    repo_option,
+    searched_index,
+    way_table,
+)
 from atdata.errors import PolicyError, UsageError
 from atdata.loading.network import choose_way, find_entry
 from atdata.loading.references import LoadRequest
 from atdata.policy import PolicyVerdict
 from atdata.records import Schema
 
-app = typer.Typer(help="What a trust policy says of a dataset.", no_args_is_help=True)
+app = CommandGroup("policy", help="What a trust policy says of a dataset.")
 
 
-@app.callback()
-def _group() -> None:
-    pass
-
-
-@app.command()
+@app.command("check")
+@click.argument("ref", help="@handle/name[@version], or at://...")
+@click.option("--policy", help="The file of the policy; ATDATA_POLICY by default.")
+@click.option("--type", "named", help=f"The type to read it as: the lenses on the way are judged too. {TYPE}")
+@repo_option
+@code_option
+@index_option
+@json_option
 def check(
-    ref: Annotated[str, typer.Argument(help="@handle/name[@version], or at://...")],
-    policy: Annotated[
-        str | None, typer.Option("--policy", help="The file of the policy; ATDATA_POLICY by default.")
-    ] = None,
-    named: Annotated[
-        str | None, typer.Option("--type", help=f"The type to read it as: the lenses on the way are judged too. {TYPE}")
-    ] = None,
-    repo: Repos = None,
-    allow_code: Code = None,
-    index: Index = None,
-    json: Json = False,
+    ref: str,
+    policy: str | None,
+    named: str | None,
+    repo: tuple[str, ...],
+    allow_code: tuple[str, ...],
+    index: str | None,
+    json: bool,
 ) -> None:
     """Judge a dataset by a policy, now: every fact that was used, and every one that could not be had.
 
@@ -82,7 +89,7 @@ def check(
             say()
         _show(verdict)
     if not verdict.allowed:
-        raise typer.Exit(1)
+        raise click.exceptions.Exit(1)
 
 
 def _show(verdict: PolicyVerdict) -> None:

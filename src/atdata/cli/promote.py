@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
+import click
 
 from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, PDSBlobStore
 from atdata.cli.account import logged_in
 from atdata.cli.index import confirm
-from atdata.cli.options import Credentials, Description, Index, Json, License, Ref, Tags, Yes
+from atdata.cli.options import (
+    credentials_option,
+    description_option,
+    index_option,
+    json_option,
+    license_option,
+    ref_argument,
+    tag_option,
+    yes_option,
+)
 from atdata.cli.output import facts, say, say_json, size
 from atdata.dataset.stores import AbstractDataStore
 from atdata.errors import UsageError
@@ -19,22 +26,34 @@ from atdata.records import Entry
 from atdata.shards.urls import scheme_of
 
 
+@click.command("promote")
+@ref_argument
+@click.option("--to", help="Copy the shards: 'blobs' for your own repository, or s3://bucket/prefix.")
+@credentials_option
+@click.option("--name", help="Another name on the network.")
+@click.option("--version", help="Another version than its labels say.")
+@description_option
+@tag_option
+@license_option
+@click.option("--schema-version", help="Another version for the schema.")
+@click.option("--allow-private/--no-allow-private", help="Publish addresses that not everybody can read.")
+@index_option
+@yes_option
+@json_option
 def promote(
-    ref: Ref,
-    to: Annotated[
-        str | None, typer.Option(help="Copy the shards: 'blobs' for your own repository, or s3://bucket/prefix.")
-    ] = None,
-    credentials: Credentials = None,
-    name: Annotated[str | None, typer.Option(help="Another name on the network.")] = None,
-    version: Annotated[str | None, typer.Option(help="Another version than its labels say.")] = None,
-    description: Description = None,
-    tag: Tags = None,
-    license: License = None,  # noqa: A002
-    schema_version: Annotated[str | None, typer.Option(help="Another version for the schema.")] = None,
-    allow_private: Annotated[bool, typer.Option(help="Publish addresses that not everybody can read.")] = False,
-    index: Index = None,
-    yes: Yes = False,
-    json: Json = False,
+    ref: str,
+    to: str | None,
+    credentials: str | None,
+    name: str | None,
+    version: str | None,
+    description: str | None,
+    tag: tuple[str, ...],
+    license: str | None,  # noqa: A002
+    schema_version: str | None,
+    allow_private: bool,
+    index: str | None,
+    yes: bool,
+    json: bool,
 ) -> None:
     """Publish a dataset of your team's index under your own identity."""
     team = LocalIndex(index)
@@ -51,7 +70,7 @@ def promote(
             name=name,
             version=version,
             description=description,
-            tags=tag,
+            tags=tag or None,
             license=license,
             schema_version=schema_version,
             data_store=_store(to, credentials, client),

@@ -7,13 +7,13 @@ import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+import click
 
 from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, PDSBlobStore
 from atdata.cli.account import logged_in, session_file
-from atdata.cli.options import Description, Json, License, Tags, Yes
+from atdata.cli.options import description_option, json_option, license_option, tag_option, yes_option
 from atdata.cli.output import facts, plural, say, say_json, size, table
 from atdata.dataset import Dataset
 from atdata.errors import UsageError
@@ -26,24 +26,35 @@ from atdata.samples import fields_of
 _BLOB_LIMIT = 52_428_800  # of the lexicon; a server may take less
 
 
+@click.command("publish")
+@click.argument("path", help="A folder of images, an .npz, a CSV or Parquet file, or shards.")
+@click.option("--name", required=True, help="What to call it: @you/NAME finds it.")
+@click.option("--version", help="A version, such as 1.0.0; what is published under it never changes.")
+@description_option
+@tag_option
+@license_option
+@click.option("--type", "type_name", help="What to call the sample type.")
+@click.option("--schema-version", help="The version of the sample type.")
+@click.option("--maxcount", type=int, help="Most samples in a shard.")
+@click.option("--dry-run", is_flag=True, help="Show the plan, and stop.")
+@yes_option
+@json_option
 def publish(
-    path: Annotated[str, typer.Argument(help="A folder of images, an .npz, a CSV or Parquet file, or shards.")],
-    name: Annotated[str, typer.Option(help="What to call it: @you/NAME finds it.")],
-    version: Annotated[
-        str | None, typer.Option(help="A version, such as 1.0.0; what is published under it never changes.")
-    ] = None,
-    description: Description = None,
-    tag: Tags = None,
-    license: License = None,  # noqa: A002
-    type_name: Annotated[str | None, typer.Option("--type", help="What to call the sample type.")] = None,
-    schema_version: Annotated[str | None, typer.Option(help="The version of the sample type.")] = None,
-    maxcount: Annotated[int | None, typer.Option(help="Most samples in a shard.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan, and stop.")] = False,
-    yes: Yes = False,
-    json: Json = False,
+    path: str,
+    name: str,
+    version: str | None,
+    description: str | None,
+    tag: tuple[str, ...],
+    license: str | None,  # noqa: A002
+    type_name: str | None,
+    schema_version: str | None,
+    maxcount: int | None,
+    dry_run: bool,
+    yes: bool,
+    json: bool,
 ) -> None:
     """Publish data under your identity: infers the sample type, shows it and the plan, then publishes."""
-    said = Facts.of(description, tag, license, None)
+    said = Facts.of(description, tag or None, license, None)
     Publication(name=name, version=version, schema_version=schema_version, facts=said)  # or no entry may say it
     with _account(dry_run) as client, tempfile.TemporaryDirectory(prefix="atdata-publish-") as scratch:
         imported = open_path(path, type_name_of(name) if type_name is None else type_name)
@@ -64,7 +75,7 @@ def publish(
             version=version,
             schema_version=schema_version,
             description=description,
-            tags=tag,
+            tags=tag or None,
             license=license,
             metadata=dataset.metadata or None,
         )
@@ -131,8 +142,8 @@ def _ask(json: bool) -> None:
     if json or not sys.stdin.isatty():
         what = "publishing asks for a confirmation, and standard input is not a terminal"
         raise UsageError(what, hint="Pass --yes, or --dry-run to see the plan.")
-    if not typer.confirm("Publish?"):
-        raise typer.Exit(0)
+    if not click.confirm("Publish?"):
+        raise click.exceptions.Exit(0)
 
 
 def _report(

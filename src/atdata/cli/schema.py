@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any, get_args
 
-import typer
+import click
 from rich.text import Text
 
 from atdata.atmosphere import AtmosphereClient, AtmosphereIndex
 from atdata.atproto.syntax import AtUri
+from atdata.cli.groups import CommandGroup
 from atdata.cli.index import confirm, is_public
-from atdata.cli.options import Index, Json, Limit, Prefix, Yes
+from atdata.cli.options import index_option, json_option, limit_option, prefix_argument, yes_option
 from atdata.cli.output import facts, note, say, say_json, table
 from atdata.errors import SchemaError, UsageError
 from atdata.importers import open_path, type_name_of
@@ -32,9 +34,9 @@ from atdata.schema import (
 )
 from atdata.shards.listing import SUFFIX
 
-app = typer.Typer(no_args_is_help=True, help="The sample types that your team's index lists.")
+app = CommandGroup("schema", help="The sample types that your team's index lists.")
 
-Source = Annotated[str, typer.Argument(help="NAME, NAME@VERSION, an address, or shards and whatever `infer` takes.")]
+source_argument = partial(click.argument, help="NAME, NAME@VERSION, an address, or shards and whatever `infer` takes.")
 
 _COLOURS = {"identical": "dim", "full": "green", "backward": "yellow", "forward": "yellow", "none": "red"}
 _MEANINGS = {
@@ -45,11 +47,15 @@ _MEANINGS = {
     "none": "none: neither reads the other's samples; a lens leads from one to the other",
 }
 
-Ref = Annotated[str, typer.Argument(help="NAME, NAME@VERSION, or an address.")]
+ref_argument = click.argument("ref", help="NAME, NAME@VERSION, or an address.")
 
 
-@app.command()
-def ls(prefix: Prefix = "", limit: Limit = 50, index: Index = None, json: Json = False) -> None:
+@app.command("ls")
+@prefix_argument
+@limit_option
+@index_option
+@json_option
+def ls(prefix: str, limit: int, index: str | None, json: bool) -> None:
     """List schemas: the newest first, or those whose names begin with some text."""
     schemas = LocalIndex(index).list_schemas(limit=limit, prefix=prefix)
     if json:
@@ -63,8 +69,11 @@ def ls(prefix: Prefix = "", limit: Limit = 50, index: Index = None, json: Json =
     table(["name", "version", "fields", "listed"], rows)
 
 
-@app.command()
-def show(ref: Ref, index: Index = None, json: Json = False) -> None:
+@app.command("show")
+@ref_argument
+@index_option
+@json_option
+def show(ref: str, index: str | None, json: bool) -> None:
     """Show a schema: its fields and their types."""
     schema = LocalIndex(index).get_schema(ref)
     if json:
@@ -85,8 +94,12 @@ def show(ref: Ref, index: Index = None, json: Json = False) -> None:
     table(["field", "type", "what it is"] if told else ["field", "type"], rows if told else [row[:2] for row in rows])
 
 
-@app.command()
-def rm(ref: Ref, index: Index = None, yes: Yes = False, json: Json = False) -> None:
+@app.command("rm")
+@ref_argument
+@index_option
+@yes_option
+@json_option
+def rm(ref: str, index: str | None, yes: bool, json: bool) -> None:
     """Take a schema out of the index that no dataset uses."""
     team = LocalIndex(index)
     schema = team.get_schema(ref)
@@ -99,19 +112,19 @@ def rm(ref: Ref, index: Index = None, yes: Yes = False, json: Json = False) -> N
         say(f"{schema.name} {schema.version} is out of the index.")
 
 
-@app.command()
+@app.command("diff")
+@source_argument("before")
+@source_argument("after")
+@click.option(
+    "--require",
+    type=click.Choice(get_args(CompatibilityMode)),
+    help="Fail where these readers would be stopped, with exit code 1.",
+)
+@click.option("--lens", help="Write the program of the lens that is proposed to this new file; nothing runs it.")
+@index_option
+@json_option
 def diff(
-    before: Source,
-    after: Source,
-    require: Annotated[
-        CompatibilityMode | None, typer.Option(help="Fail where these readers would be stopped, with exit code 1.")
-    ] = None,
-    lens: Annotated[
-        str | None,
-        typer.Option(help="Write the program of the lens that is proposed to this new file; nothing runs it."),
-    ] = None,
-    index: Index = None,
-    json: Json = False,
+    before: str, after: str, require: CompatibilityMode | None, lens: str | None, index: str | None, json: bool
 ) -> None:
     """Compare two schemas field by field: who still reads whose samples, which number the change asks for, and, where it
     stops readers, which lens may lead from one to the other.
@@ -157,7 +170,7 @@ def diff(
             for line in proposal.lines:
                 say(line)
     if broken:
-        raise typer.Exit(1)
+        raise click.exceptions.Exit(1)
 
 
 def _proposed(found: SchemaComparison, file: Path | None) -> Proposal | None:

@@ -2,43 +2,52 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+import click
 
 from atdata.atmosphere import AtmosphereClient
 from atdata.cli.found import COLUMNS, cells, described_row, show_facets
-from atdata.cli.options import Json, service_root
+from atdata.cli.options import Number, json_option, service_root
 from atdata.cli.output import fitting, note, plural, say, say_json, table
 from atdata.discovery import FRESH, BroughtRepository, Discovery
 from atdata.errors import UsageError
 from atdata.search import Hit, ReachingLens, SearchAnswer
 
 
+@click.command("search")
+@click.argument(
+    "question", nargs=-1, help='Words; beginnings, as in spec*; "phrases"; and conditions, as in license:MIT, -tag:raw.'
+)
+@click.option("--repo", multiple=True, help="Whose repository to look into too; may be given several times.")
+@click.option(
+    "--fresh",
+    type=Number(min=0),
+    default=FRESH,
+    help="Seconds for which a repository that was looked into is taken as it was.",
+)
+@click.option(
+    "--service",
+    multiple=True,
+    help="An AppView to ask instead, https://...; may be given several times. ATDATA_APPVIEW_URL.",
+)
+@click.option(
+    "--verifier",
+    multiple=True,
+    help="A DID whose verification of a lens counts for reaches:; else those of your policy do, or of the service asked.",
+)
+@click.option("--limit", type=click.IntRange(min=1, max=100), default=25, help="How many to show.")
+@click.option("--cursor", help="Where the page before ended.")
+@json_option
 def search(
-    question: Annotated[
-        list[str] | None,
-        typer.Argument(help='Words; beginnings, as in spec*; "phrases"; and conditions, as in license:MIT, -tag:raw.'),
-    ] = None,
-    repo: Annotated[
-        list[str] | None, typer.Option("--repo", help="Whose repository to look into too; may be given several times.")
-    ] = None,
-    fresh: Annotated[
-        float, typer.Option(help="Seconds for which a repository that was looked into is taken as it was.", min=0)
-    ] = FRESH,
-    service: Annotated[
-        list[str] | None,
-        typer.Option(help="An AppView to ask instead, https://...; may be given several times. ATDATA_APPVIEW_URL."),
-    ] = None,
-    verifier: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="A DID whose verification of a lens counts for reaches:; else those of your policy do, or of the service asked."
-        ),
-    ] = None,
-    limit: Annotated[int, typer.Option(help="How many to show.", min=1, max=100)] = 25,
-    cursor: Annotated[str | None, typer.Option(help="Where the page before ended.")] = None,
-    json: Json = False,
+    question: tuple[str, ...],
+    repo: tuple[str, ...],
+    fresh: float,
+    service: tuple[str, ...],
+    verifier: tuple[str, ...],
+    limit: int,
+    cursor: str | None,
+    json: bool,
 ) -> None:
     """Search the repositories you name, and those you have looked into before; or ask services. Every record that is shown
     was verified here.
@@ -49,14 +58,14 @@ def search(
         hint = "Leave one out: a service does not look into repositories because you name them."
         raise UsageError("--service and --repo are two ways to search", path="--service, --repo", hint=hint)
     client = AtmosphereClient()
-    services = [*map(service_root, service or ())] or ([] if repo else client.settings.appview_urls)
+    services = [*map(service_root, service)] or ([] if repo else client.settings.appview_urls)
     if services:
         from atdata.cli.search_services import ask_services  # whoever asks none need not wait for its start
 
-        ask_services(client, services, " ".join(question or ()), limit, cursor, verifier or None, json)
+        ask_services(client, services, " ".join(question), limit, cursor, verifier or None, json)
         return
     found = Discovery(client)
-    brought = found.bring(repo or (), fresh)
+    brought = found.bring(repo, fresh)
     if brought and all(item.error is not None for item in brought):
         raise brought[0].error  # type: ignore[misc]  # there is one
     for item in brought:
@@ -64,7 +73,7 @@ def search(
             why = f"{item.error.what}: {item.error.actual}" if item.error.actual else item.error.what
             known = "what is known of it is from before" if item.known else "nothing is known of it"
             note(f"{item.repo}: {why}; {known}")
-    answer = found.search(" ".join(question or ()), limit=limit, cursor=cursor, verifiers=verifier or None)
+    answer = found.search(" ".join(question), limit=limit, cursor=cursor, verifiers=verifier or None)
     if json:
         say_json(_as_data(found, answer, brought))
         return

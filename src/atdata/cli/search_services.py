@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import typer
+import click
 
 from atdata.atmosphere import AppViewClient, AtmosphereClient, RefusedRecord, ServicePage, ServiceRecord
 from atdata.atproto.syntax import AtUri
@@ -56,7 +56,7 @@ def ask_services(
     else:
         _tell(said, [*records.values()], refused)
     if refused and not records:
-        raise typer.Exit(1)
+        raise click.exceptions.Exit(1)
 
 
 def _tell(said: Sequence[_Said], records: Sequence[ServiceRecord[Record]], refused: int) -> None:

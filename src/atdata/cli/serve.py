@@ -6,9 +6,8 @@ import re
 import threading
 from collections.abc import Iterable
 from ipaddress import IPv6Address, ip_network
-from typing import Annotated
 
-import typer
+import click
 
 from atdata.appview.following import Following
 from atdata.appview.ingest import IngestPace
@@ -19,7 +18,7 @@ from atdata.appview.web.addresses import web_link
 from atdata.appview.xrpc import LOOPBACK, AppViewService, MarkingFetcher, RateLimit, log_lines
 from atdata.atproto.syntax import Did
 from atdata.cli.ending import told_to_end
-from atdata.cli.options import Json, bytes_in, kept_at
+from atdata.cli.options import Number, bytes_in, json_option, kept_at
 from atdata.cli.output import announce
 from atdata.errors import AtdataError, UsageError
 from atdata.settings import Settings
@@ -27,40 +26,61 @@ from atdata.settings import Settings
 _CONTACTS = "https://... or mailto:..."
 
 
+@click.command("serve")
+@click.option("--listen", default="127.0.0.1:8470", help="HOST:PORT; port 0 takes one that is free.")
+@click.option(
+    "--upstream",
+    multiple=True,
+    help="wss://HOST of a server or relay to follow; may be given several times, or not at all.",
+)
+@click.option(
+    "--doorbell",
+    multiple=True,
+    help="wss://HOST of a Jetstream, which says who has written; nothing else of it is believed.",
+)
+@click.option("--database", help="sqlite:///PATH or postgresql://...; a file of your own by default.")
+@click.option("--did", help="The service's DID; did:web of its address by default.")
+@click.option("--contact", default="", help="How you are reached, https://... or mailto:...: the pages show it.")
+@click.option(
+    "--rate",
+    type=Number(min=0, max=1e6),
+    default=20.0,
+    help="Questions a second that one address may ask; 0 for any.",
+)
+@click.option(
+    "--preview-bytes",
+    default="32MB",
+    help="What may be fetched to show samples of one dataset, such as 32MB; 0 shows none.",
+)
+@click.option(
+    "--keep-changes",
+    type=Number(min=0.01),
+    default=7.0,
+    help="Days for which changes are kept for those who follow them.",
+)
+@click.option(
+    "--ready-lag",
+    type=Number(min=0),
+    default=0.0,
+    help="Seconds without an event after which /ready says no; 0 for never.",
+)
+@click.option(
+    "--proxy", multiple=True, help="Address of a reverse proxy whose X-Forwarded-For is believed; loopback by default."
+)
+@json_option
 def serve(
-    listen: Annotated[str, typer.Option(help="HOST:PORT; port 0 takes one that is free.")] = "127.0.0.1:8470",
-    upstream: Annotated[
-        list[str] | None,
-        typer.Option(help="wss://HOST of a server or relay to follow; may be given several times, or not at all."),
-    ] = None,
-    doorbell: Annotated[
-        list[str] | None,
-        typer.Option(help="wss://HOST of a Jetstream, which says who has written; nothing else of it is believed."),
-    ] = None,
-    database: Annotated[
-        str | None, typer.Option(help="sqlite:///PATH or postgresql://...; a file of your own by default.")
-    ] = None,
-    did: Annotated[str | None, typer.Option(help="The service's DID; did:web of its address by default.")] = None,
-    contact: Annotated[
-        str, typer.Option(help="How you are reached, https://... or mailto:...: the pages show it.")
-    ] = "",
-    rate: Annotated[
-        float, typer.Option(help="Questions a second that one address may ask; 0 for any.", min=0, max=1e6)
-    ] = 20.0,
-    preview_bytes: Annotated[
-        str, typer.Option(help="What may be fetched to show samples of one dataset, such as 32MB; 0 shows none.")
-    ] = "32MB",
-    keep_changes: Annotated[
-        float, typer.Option(help="Days for which changes are kept for those who follow them.", min=0.01)
-    ] = 7.0,
-    ready_lag: Annotated[
-        float, typer.Option(help="Seconds without an event after which /ready says no; 0 for never.", min=0)
-    ] = 0.0,
-    proxy: Annotated[
-        list[str] | None,
-        typer.Option(help="Address of a reverse proxy whose X-Forwarded-For is believed; loopback by default."),
-    ] = None,
-    json: Json = False,
+    listen: str,
+    upstream: tuple[str, ...],
+    doorbell: tuple[str, ...],
+    database: str | None,
+    did: str | None,
+    contact: str,
+    rate: float,
+    preview_bytes: str,
+    keep_changes: float,
+    ready_lag: float,
+    proxy: tuple[str, ...],
+    json: bool,
 ) -> None:
     """Serve an AppView: follow what is published, and answer questions about it, with proofs, until Ctrl-C.
 
@@ -70,7 +90,7 @@ def serve(
     replica, ended = open_appview(kept_at(database)), threading.Event()
     try:
         pace = IngestPace(changes_seconds=keep_changes * 86_400)
-        following = Following(replica, upstream or (), config, ended, doorbells=doorbell or (), pace=pace)
+        following = Following(replica, upstream, config, ended, doorbells=doorbell, pace=pace)
         replica.read(lambda reading: reading.sql.first("SELECT 1"))  # the tables are made, or it is said why not
         log_lines()
         service = AppViewService(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+import click
 from rich.text import Text
 
-from atdata.cli.options import Json
+from atdata.cli.options import json_option
 from atdata.cli.output import facts, say, say_json, table
 from atdata.settings import Settings
 from atdata.testing.services import Home, Status
@@ -16,16 +16,19 @@ from atdata.testing.services import Home, Status
 NOTHING_RUNS, SOMETHING_FAILED = 4, 1
 _STYLES = {"started": "green", "already running": "green", "failed": "bold red", "not installed": "yellow"}
 
-Services = Annotated[list[str] | None, typer.Argument(help="Which of redis, postgres, s3; all by default.")]
+services_argument = click.argument("services", nargs=-1, help="Which of redis, postgres, s3; all by default.")
 
 
-def up(services: Services = None, json: Json = False) -> None:
+@click.command("up")
+@services_argument
+@json_option
+def up(services: tuple[str, ...], json: bool) -> None:
     """Start Redis, PostgreSQL and S3 where they are installed, for nobody but you, on this machine only.
 
     They stay until `atdata down`. Passwords are in a file that only you can read; what is printed has none.
     """
     home = _home()
-    found = home.up(services or ())
+    found = home.up(services)
     if json:
         known = sorted(home.environment())
         env_file = home.variables if known else None
@@ -33,18 +36,18 @@ def up(services: Services = None, json: Json = False) -> None:
     else:
         _print(home, found)
     if any(status.state == "failed" for status in found):
-        raise typer.Exit(SOMETHING_FAILED)
+        raise click.exceptions.Exit(SOMETHING_FAILED)
     if not any(status.running for status in found):
-        raise typer.Exit(NOTHING_RUNS)
+        raise click.exceptions.Exit(NOTHING_RUNS)
 
 
-def down(
-    services: Services = None,
-    wipe: Annotated[bool, typer.Option(help="Remove their data, passwords and logs as well.")] = False,
-    json: Json = False,
-) -> None:
+@click.command("down")
+@services_argument
+@click.option("--wipe/--no-wipe", help="Remove their data, passwords and logs as well.")
+@json_option
+def down(services: tuple[str, ...], wipe: bool, json: bool) -> None:
     """End what `atdata up` started, and nothing else. The data stay, unless you say --wipe."""
-    found = _home().down(services or (), wipe=wipe)
+    found = _home().down(services, wipe=wipe)
     if json:
         say_json({"services": [_as_json(status) for status in found]})
         return

@@ -7,13 +7,13 @@ import itertools
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+import click
 
 from atdata.arguments import did_you_mean
 from atdata.atmosphere import AtmosphereClient
-from atdata.cli.options import Json
+from atdata.cli.options import json_option
 from atdata.cli.output import facts, fitting, say, say_json, size, table
 from atdata.cli.pictures import pictures
 from atdata.dataset import Dataset, DatasetDict
@@ -35,22 +35,19 @@ PREVIEW = 8
 SHOWN = 20  # of records that cannot be read
 
 
+@click.command("show")
+@click.argument(
+    "ref",
+    help="@handle/name or @local/name[@version], at://..., a URL, or what `atdata import` takes: shards, images, tables ...",
+)
+@click.option("--samples", type=click.IntRange(min=0, max=1_000_000), default=PREVIEW, help="How many samples to show.")
+@click.option("--split", help="Which split; the first by default.")
+@click.option("--allow-unverified/--no-allow-unverified", help="Read shards for which the publisher gave no digest.")
+@click.option("--fields", help="Which fields to show, such as 'id,pixel*'; '*' shows all, however many there are.")
+@click.option("--html", type=click.Path(path_type=Path), help="Write it as a page of its own to this file.")
+@json_option
 def show(
-    ref: Annotated[
-        str,
-        typer.Argument(
-            help="@handle/name or @local/name[@version], at://..., a URL, or what `atdata import` takes: shards, images, tables ..."
-        ),
-    ],
-    samples: Annotated[int, typer.Option(help="How many samples to show.", min=0, max=1_000_000)] = PREVIEW,
-    split: Annotated[str | None, typer.Option(help="Which split; the first by default.")] = None,
-    allow_unverified: Annotated[bool, typer.Option(help="Read shards for which the publisher gave no digest.")] = False,
-    fields: Annotated[
-        str | None,
-        typer.Option(help="Which fields to show, such as 'id,pixel*'; '*' shows all, however many there are."),
-    ] = None,
-    html: Annotated[Path | None, typer.Option(help="Write it as a page of its own to this file.")] = None,
-    json: Json = False,
+    ref: str, samples: int, split: str | None, allow_unverified: bool, fields: str | None, html: Path | None, json: bool
 ) -> None:
     """Show a dataset, or data on this machine: who published it, what its fields are, and its first samples."""
     if (data := _data_at(ref)) is not None:

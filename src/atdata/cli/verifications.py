@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+import click
 
 from atdata.atmosphere import AtmosphereClient, LensLoader, VerificationLoader, VerificationPublisher
 from atdata.atmosphere.law_tests import METHOD, check_known, publish_test, repeat_test, try_lens
 from atdata.cli.account import logged_in
 from atdata.cli.index import confirm
-from atdata.cli.lens import Seed, Uri, report_as_data, say_lens, say_report
-from atdata.cli.options import Json, Yes
+from atdata.cli.lens import report_as_data, say_lens, say_report, seed_option, uri_argument
+from atdata.cli.options import json_option, yes_option
 from atdata.cli.output import plural, say, say_json, table
 from atdata.cli.ways import account_of
 from atdata.errors import UsageError
@@ -20,22 +20,34 @@ from atdata.lens.laws import COUNT
 from atdata.records import METHODS
 
 
+@click.command("verify")
+@uri_argument
+@click.option("--method", default=METHOD, help=f"How you verified it: {', '.join(METHODS)}.")
+@click.option("--verdict", help="holds, which is meant where nothing is said, or fails.")
+@click.option("--description", help="What you verified.")
+@click.option("--code-hash", help="The digest of the code, such as sha256:0a1b...; signedHash needs it.")
+@click.option("--proof", help="A proof, or tests: https://REPOSITORY@COMMIT:PATH.")
+@click.option(
+    "--samples",
+    type=click.IntRange(min=1, max=1_000_000),
+    help=f"How many samples a test generates; {COUNT} by default.",
+)
+@seed_option
+@click.option("--publish", is_flag=True, help="Publish it under your identity.")
+@yes_option
+@json_option
 def verify(
-    uri: Uri,
-    method: Annotated[str, typer.Option(help=f"How you verified it: {', '.join(METHODS)}.")] = METHOD,
-    verdict: Annotated[str | None, typer.Option(help="holds, which is meant where nothing is said, or fails.")] = None,
-    description: Annotated[str | None, typer.Option(help="What you verified.")] = None,
-    code_hash: Annotated[
-        str | None, typer.Option(help="The digest of the code, such as sha256:0a1b...; signedHash needs it.")
-    ] = None,
-    proof: Annotated[str | None, typer.Option(help="A proof, or tests: https://REPOSITORY@COMMIT:PATH.")] = None,
-    samples: Annotated[
-        int | None, typer.Option(help=f"How many samples a test generates; {COUNT} by default.", min=1, max=1_000_000)
-    ] = None,
-    seed: Seed = None,
-    publish: Annotated[bool, typer.Option("--publish", help="Publish it under your identity.")] = False,
-    yes: Yes = False,
-    json: Json = False,
+    uri: str,
+    method: str,
+    verdict: str | None,
+    description: str | None,
+    code_hash: str | None,
+    proof: str | None,
+    samples: int | None,
+    seed: str | None,
+    publish: bool,
+    yes: bool,
+    json: bool,
 ) -> None:
     """Say that you verified a lens, as its record is now: in your own repository, for everybody to read.
 
@@ -112,12 +124,13 @@ def _verify_by_test(
     if json:
         say_json({**found, **report_as_data(tested.report)})
     elif tested.report.verdict != "holds" and not publish:
-        raise typer.Exit(1)
+        raise click.exceptions.Exit(1)
 
 
-def repeat(
-    uri: Annotated[str, typer.Argument(help="The address of a verification: at://...")], json: Json = False
-) -> None:
+@click.command("repeat")
+@click.argument("uri", help="The address of a verification: at://...")
+@json_option
+def repeat(uri: str, json: bool) -> None:
     """Repeat the test that a verification says, on the same samples. Another verdict is exit code 1."""
     said, tested = repeat_test(AtmosphereClient(), uri)
     claimed = said.verdict or "holds"
@@ -128,14 +141,16 @@ def repeat(
         same = claimed == tested.report.verdict
         say(f"{'✓ as' if same else '✗ not as'} it was said: {claimed}", style="bold green" if same else "bold red")
     if claimed != tested.report.verdict:
-        raise typer.Exit(1)
+        raise click.exceptions.Exit(1)
 
 
-def verifications(
-    uri: Uri,
-    by: Annotated[list[str], typer.Option(help="Whose verifications: @handle or DID; may be given several times.")],
-    json: Json = False,
-) -> None:
+@click.command("verifications")
+@uri_argument
+@click.option(
+    "--by", multiple=True, required=True, help="Whose verifications: @handle or DID; may be given several times."
+)
+@json_option
+def verifications(uri: str, by: tuple[str, ...], json: bool) -> None:
     """Show who verified a lens, and which of it counts for the lens as it is now; of what does not, why.
 
     Where what somebody says cannot be proven, that is exit code 1.
@@ -158,7 +173,7 @@ def verifications(
     else:
         _say_verifications(report)
     if any(item.reason is Discount.UNPROVEN for item in report):
-        raise typer.Exit(1)
+        raise click.exceptions.Exit(1)
 
 
 def _say_verifications(report: VerificationReport) -> None:

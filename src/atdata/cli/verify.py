@@ -6,15 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
 
-import typer
+import click
 
 from atdata.atmosphere import AtmosphereClient, Evidence
 from atdata.atmosphere.evidence import as_record, proved_by_file
 from atdata.atproto.fetch import MAX_CAR
 from atdata.atproto.verify import Link, VerifiedRecord
-from atdata.cli.options import Json
+from atdata.cli.options import json_option
 from atdata.cli.output import console, line, plural, say, say_json, size
 from atdata.dataset.verdict import read_for_verdict
 from atdata.errors import AtdataError, LimitError, NetworkError, NotFoundError, ProofError, UnverifiedError, UsageError
@@ -32,18 +31,15 @@ _EVIDENCE = "Give a file that --keep has written, whole."
 _PROOF = "Give a proof.car of an AppView's page, or what com.atproto.sync.getRecord serves, whole: fetch it again."
 
 
-def verify(
-    ref: Annotated[
-        str,
-        typer.Argument(
-            help="@handle/name[@version], at://..., a path, evidence kept with --keep, or the .car file of a proof."
-        ),
-    ],
-    keep: Annotated[
-        Path | None, typer.Option(help="Write the evidence to this file, to check it again offline.")
-    ] = None,
-    json: Json = False,
-) -> None:
+@click.command("verify")
+@click.argument(
+    "ref", help="@handle/name[@version], at://..., a path, evidence kept with --keep, or the .car file of a proof."
+)
+@click.option(
+    "--keep", type=click.Path(path_type=Path), help="Write the evidence to this file, to check it again offline."
+)
+@json_option
+def verify(ref: str, keep: Path | None, json: bool) -> None:
     """Check every link of a dataset, then read every shard of every split, now, whatever was checked before.
 
     Any doubt ends with a non-zero exit.

@@ -7,14 +7,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+import click
 
 from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, PDSBlobStore
 from atdata.cli.account import logged_in
 from atdata.cli.index import confirm, is_public
-from atdata.cli.options import Credentials, Description, Index, Json, License, Tags, Yes
+from atdata.cli.options import (
+    credentials_option,
+    description_option,
+    index_option,
+    json_option,
+    license_option,
+    tag_option,
+    yes_option,
+)
 from atdata.cli.output import facts, plural, say, say_json, size, table
 from atdata.cli.promote import bucket_at
 from atdata.dataset import Dataset
@@ -29,28 +37,40 @@ from atdata.records.entry import SPLITS
 from atdata.shards import FileSource, ShardRef
 from atdata.shards.urls import scheme_of
 
-DATASET = Annotated[str, typer.Argument(help="NAME or NAME@VERSION of the index, or @you/NAME of your own account.")]
-GROWING = Annotated[str, typer.Argument(help="NAME of the index, or @you/NAME of your own account.")]
-SOURCE = Annotated[str, typer.Argument(help="Shards, or whatever else `atdata publish` takes.")]
-STORE = Annotated[
-    str | None, typer.Option(help="Copy the shards to a folder, or to s3://bucket/prefix; what is no shard needs it.")
-]
-TYPE = Annotated[str | None, typer.Option("--type", help="What to call the sample type.")]
+dataset_argument = click.argument("ref", help="NAME or NAME@VERSION of the index, or @you/NAME of your own account.")
+growing_argument = click.argument("ref", help="NAME of the index, or @you/NAME of your own account.")
+source_argument = click.argument("path", help="Shards, or whatever else `atdata publish` takes.")
+store_option = click.option(
+    "--store", help="Copy the shards to a folder, or to s3://bucket/prefix; what is no shard needs it."
+)
+type_option = click.option("--type", "type_name", help="What to call the sample type.")
 SHOWN = 10
 
 
+@click.command("add")
+@source_argument
+@click.option("--name", required=True, help="What to call it: @local/NAME finds it.")
+@click.option("--version", help="A version, such as 1.0.0.")
+@description_option
+@tag_option
+@license_option
+@store_option
+@credentials_option
+@type_option
+@index_option
+@json_option
 def add(
-    path: SOURCE,
-    name: Annotated[str, typer.Option(help="What to call it: @local/NAME finds it.")],
-    version: Annotated[str | None, typer.Option(help="A version, such as 1.0.0.")] = None,
-    description: Description = None,
-    tag: Tags = None,
-    license: License = None,  # noqa: A002
-    store: STORE = None,
-    credentials: Credentials = None,
-    type_name: TYPE = None,
-    index: Index = None,
-    json: Json = False,
+    path: str,
+    name: str,
+    version: str | None,
+    description: str | None,
+    tag: tuple[str, ...],
+    license: str | None,  # noqa: A002
+    store: str | None,
+    credentials: str | None,
+    type_name: str | None,
+    index: str | None,
+    json: bool,
 ) -> None:
     """List a dataset in your team's index: shards where they are, or copied to a store; other files as shards there."""
     team = LocalIndex(index, data_store=_store(store, credentials))
@@ -60,24 +80,35 @@ def add(
             name=name,
             version=version,
             description=description,
-            tags=tag,
+            tags=tag or None,
             license=license,
             metadata=dict(dataset.metadata) or None,
         )
     _report(team, entry, name, version, json)
 
 
+@click.command("append")
+@growing_argument
+@source_argument
+@click.option("--split", help="The split that the new shards are of; train by default.")
+@click.option("--version", help="By default the next minor version.")
+@click.option("--notes", help="What is particular about this version.")
+@store_option
+@credentials_option
+@type_option
+@index_option
+@json_option
 def append(
-    ref: GROWING,
-    path: SOURCE,
-    split: Annotated[str | None, typer.Option(help="The split that the new shards are of; train by default.")] = None,
-    version: Annotated[str | None, typer.Option(help="By default the next minor version.")] = None,
-    notes: Annotated[str | None, typer.Option(help="What is particular about this version.")] = None,
-    store: STORE = None,
-    credentials: Credentials = None,
-    type_name: TYPE = None,
-    index: Index = None,
-    json: Json = False,
+    ref: str,
+    path: str,
+    split: str | None,
+    version: str | None,
+    notes: str | None,
+    store: str | None,
+    credentials: str | None,
+    type_name: str | None,
+    index: str | None,
+    json: bool,
 ) -> None:
     """Make a new version of a dataset: all shards of its newest one, and new ones."""
     with _index_of(ref, index, _store(store, credentials)) as (where, name, of_version):
@@ -90,11 +121,11 @@ def append(
         _report(where, entry, name, version, json)
 
 
-def history(
-    ref: Annotated[str, typer.Argument(help="NAME of the index, or @handle/NAME of anybody's.")],
-    index: Index = None,
-    json: Json = False,
-) -> None:
+@click.command("history")
+@click.argument("ref", help="NAME of the index, or @handle/NAME of anybody's.")
+@index_option
+@json_option
+def history(ref: str, index: str | None, json: bool) -> None:
     """Show the versions of a dataset: when, by whom, why, and what changed."""
     owner, name, version = named_publicly(ref) if is_public(ref) else (None, *named_locally(ref))
     if version is not None:
@@ -135,12 +166,12 @@ def history(
     table(["version", "listed", "by", "changes", "notes"], rows)
 
 
-def diff(
-    one: Annotated[str, typer.Argument(help="NAME@VERSION of the index, or @handle/NAME@VERSION.")],
-    other: Annotated[str, typer.Argument(help="Another of the same place.")],
-    index: Index = None,
-    json: Json = False,
-) -> None:
+@click.command("diff")
+@click.argument("one", help="NAME@VERSION of the index, or @handle/NAME@VERSION.")
+@click.argument("other", help="Another of the same place.")
+@index_option
+@json_option
+def diff(one: str, other: str, index: str | None, json: bool) -> None:
     """Show what differs between two datasets: samples by key and digest, fields, and what is said of them."""
     if is_public(one) != is_public(other):
         raise UsageError("both must be of the index, or both of the network", actual=f"{one}, {other}")
@@ -173,11 +204,11 @@ def diff(
     )
 
 
-def copy(
-    source: Annotated[str, typer.Argument(help="redis://, postgresql://, sqlite:/// or a file.")],
-    target: Annotated[str, typer.Argument(help="Likewise; where both say something about a dataset, SOURCE is right.")],
-    json: Json = False,
-) -> None:
+@click.command("copy")
+@click.argument("source", help="redis://, postgresql://, sqlite:/// or a file.")
+@click.argument("target", help="Likewise; where both say something about a dataset, SOURCE is right.")
+@json_option
+def copy(source: str, target: str, json: bool) -> None:
     """Copy an index to another database, with everything in it. Once more goes on where it was interrupted."""
     given = LocalIndex(source)
     if not any(given.records.read_all(None, kind, limit=1) for kind in (Schema, Entry, Label)):
@@ -194,14 +225,14 @@ def copy(
         say(f"passed over, since it cannot be read: {uri}", style="yellow")
 
 
-def retract(
-    ref: DATASET,
-    reason: Annotated[str, typer.Option(help="Why, for everybody to read.")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and stop.")] = False,
-    index: Index = None,
-    yes: Yes = False,
-    json: Json = False,
-) -> None:
+@click.command("retract")
+@dataset_argument
+@click.option("--reason", required=True, help="Why, for everybody to read.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done, and stop.")
+@index_option
+@yes_option
+@json_option
+def retract(ref: str, reason: str, dry_run: bool, index: str | None, yes: bool, json: bool) -> None:
     """Withdraw a version of a dataset, or all of them. The version is never given to anything again."""
     with _index_of(ref, index) as (where, name, version):
         plan = where.retract(name, version, reason=reason, dry_run=True)

@@ -8,35 +8,32 @@ import threading
 import webbrowser
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+import click
 
 from atdata.appview.server import WebServer
 from atdata.atmosphere import AtmosphereClient
 from atdata.cli.ending import told_to_end
-from atdata.cli.options import Json
+from atdata.cli.options import json_option
 from atdata.cli.output import announce
 from atdata.errors import AtdataError, UsageError
 from atdata.loading import load_dataset
 from atdata.loading.references import is_reference
 
 
+@click.command("view")
+@click.argument(
+    "ref", help="Shards (a file, a folder, a pattern), @local/name, or a published dataset: @handle/name, at://..."
+)
+@click.option("--split", help="Which split; the first by default.")
+@click.option("--allow-unverified/--no-allow-unverified", help="Read shards for which the publisher gave no digest.")
+@click.option("--host", default="127.0.0.1", help="A name or address of this machine, and of no other.")
+@click.option("--port", type=click.IntRange(min=0, max=65_535), default=0, help="0 takes one that is free.")
+@click.option("--open/--no-open", "browser", default=None, help="Open a browser; by default where there is a screen.")
+@json_option
 def view(
-    ref: Annotated[
-        str,
-        typer.Argument(
-            help="Shards (a file, a folder, a pattern), @local/name, or a published dataset: @handle/name, at://..."
-        ),
-    ],
-    split: Annotated[str | None, typer.Option(help="Which split; the first by default.")] = None,
-    allow_unverified: Annotated[bool, typer.Option(help="Read shards for which the publisher gave no digest.")] = False,
-    host: Annotated[str, typer.Option(help="A name or address of this machine, and of no other.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="0 takes one that is free.", min=0, max=65_535)] = 0,
-    browser: Annotated[
-        bool | None, typer.Option("--open/--no-open", help="Open a browser; by default where there is a screen.")
-    ] = None,
-    json: Json = False,
+    ref: str, split: str | None, allow_unverified: bool, host: str, port: int, browser: bool | None, json: bool
 ) -> None:
     """Look at a dataset in a browser: its fields, its values, its samples page by page, until Ctrl-C.
 

@@ -9,15 +9,15 @@ import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+import click
 
 from atdata.atmosphere import AllowedCode, AtmosphereClient
 from atdata.atmosphere.lens_network import FoundLens, LensNetwork
 from atdata.atproto.syntax import AtUri
 from atdata.cli.index import is_public
-from atdata.cli.options import Index, Json
+from atdata.cli.options import index_option, json_option
 from atdata.cli.output import say, say_json, table
 from atdata.cli.schema import described
 from atdata.errors import AtdataError, UsageError
@@ -30,28 +30,30 @@ from atdata.schema import type_of
 _CLASS = re.compile(r"[^\W\d][\w.]*:[^\W\d]\w*")
 
 TYPE = "MODULE:TYPE, a class of yours; or a schema: NAME, NAME@VERSION, an address, or shards."
-Repos = Annotated[
-    list[str] | None, typer.Option("--repo", help="Whose lenses to look at too; may be given several times.")
-]
-Code = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--allow-code",
-        help="Code of lenses that may be fetched and run in a sandbox: https://REPOSITORY@COMMIT=sha256:DIGEST.",
-    ),
-]
+repo_option = click.option("--repo", multiple=True, help="Whose lenses to look at too; may be given several times.")
+code_option = click.option(
+    "--allow-code",
+    multiple=True,
+    help="Code of lenses that may be fetched and run in a sandbox: https://REPOSITORY@COMMIT=sha256:DIGEST.",
+)
 
 
+@click.command("explain")
+@click.argument("ref", help="A dataset, of the network or of your index, or the address of its schema.")
+@click.option("--to", "target", required=True, help=f"The type to see it as. {TYPE}")
+@repo_option
+@click.option("--policy", help="The file of a policy; ATDATA_POLICY by default.")
+@code_option
+@index_option
+@json_option
 def explain(
-    ref: Annotated[
-        str, typer.Argument(help="A dataset, of the network or of your index, or the address of its schema.")
-    ],
-    target: Annotated[str, typer.Option("--to", help=f"The type to see it as. {TYPE}")],
-    repo: Repos = None,
-    policy: Annotated[str | None, typer.Option(help="The file of a policy; ATDATA_POLICY by default.")] = None,
-    allow_code: Code = None,
-    index: Index = None,
-    json: Json = False,
+    ref: str,
+    target: str,
+    repo: tuple[str, ...],
+    policy: str | None,
+    allow_code: tuple[str, ...],
+    index: str | None,
+    json: bool,
 ) -> None:
     """Show through which lenses a dataset would be seen as another type: where each is from, what it loses, and whether it
     is verified.
@@ -110,9 +112,9 @@ def account_of(text: str) -> str:
     return text.removeprefix("@")
 
 
-def accounts(client: AtmosphereClient, repos: Iterable[str] | None) -> tuple[str, ...]:
+def accounts(client: AtmosphereClient, repos: Iterable[str]) -> tuple[str, ...]:
     """The accounts, addresses of lenses, and services, that options name. One that is not there would else be passed over."""
-    found = tuple(map(account_of, repos or ()))
+    found = tuple(map(account_of, repos))
     for who in found:
         if "://" not in who:
             client.reader.identity(who)
@@ -132,9 +134,9 @@ def searched_index(index: str | None) -> LocalIndex | None:
     return None if index is None else LocalIndex(index)
 
 
-def allowed_code(given: Iterable[str] | None) -> tuple[AllowedCode, ...]:
+def allowed_code(given: Iterable[str]) -> tuple[AllowedCode, ...]:
     """The code that options allow."""
-    return tuple(AllowedCode(code, digest) for code, _, digest in (text.rpartition("=") for text in given or ()))
+    return tuple(AllowedCode(code, digest) for code, _, digest in (text.rpartition("=") for text in given))
 
 
 def way_table(client: AtmosphereClient, found: FoundLens) -> tuple[list[str], list[list[str]]]:
