@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from atdata.errors import ArgumentTypeError
+from atdata.errors import ArgumentTypeError, UsageError
+from atdata.redaction import redacted, revealed
 
 T = TypeVar("T")
 
@@ -97,6 +99,39 @@ def checked_call(given: Any, path: str, hint: str | None = None) -> None:
     """
     if not callable(given):
         raise _wrong(given, path, "must be a function", hint or "Give a function.")
+
+
+def checked_service(given: str, name: str) -> str:
+    """The root of a service, without a slash at its end.
+
+    Args:
+        given: as the caller wrote it, perhaps with credentials, which are not shown.
+        name: the argument, option or variable.
+
+    Raises:
+        UsageError: it is no http or https URL, or has more in it than a host and the start of a path.
+    """
+    if redacted(revealed(given)) == revealed(given) and _is_root(revealed(given)):
+        return revealed(given).rstrip("/")
+    raise UsageError(
+        f"{name} is not the address of a service",
+        expected="https://HOST, such as https://appview.example.org",
+        actual=revealed(given),
+        hint="Give the address at which it answers, with https:// before it and no user, password or query in it.",
+    )
+
+
+def _is_root(url: str) -> bool:
+    from urllib.parse import urlsplit  # most that is imported names no service
+
+    if not re.fullmatch(r"[!-~]+", url):
+        return False
+    try:
+        parts = urlsplit(url)
+        reachable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return reachable and not (parts.username is not None or parts.password or parts.query or parts.fragment)
 
 
 def _wrong(given: Any, path: str, must: str, hint: str | None) -> ArgumentTypeError:

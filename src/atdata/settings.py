@@ -23,13 +23,12 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-from atdata.arguments import path_text
+from atdata.arguments import checked_service, path_text
 from atdata.errors import UsageError
 from atdata.paths import checked_path
-from atdata.redaction import Secret, redacted, secret
+from atdata.redaction import Secret, secret
 
 DEFAULT_PLC_URL = "https://plc.directory"
 
@@ -90,9 +89,9 @@ class Settings:
         appview_url = Secret(_variable("ATDATA_APPVIEW_URL") if appview_url is None else appview_url)
         query = _variable("ATDATA_PUBLIC_QUERY") if public_query is None else public_query
         return cls(
-            plc_url=_url("ATDATA_PLC_URL", plc_url),
-            resolver_urls=tuple(map(partial(_url, "ATDATA_RESOLVER_URL"), _listed(resolver_url))),
-            appview_urls=tuple(map(partial(_url, "ATDATA_APPVIEW_URL"), _listed(appview_url))),
+            plc_url=checked_service(plc_url, "ATDATA_PLC_URL"),
+            resolver_urls=_services(resolver_url, "ATDATA_RESOLVER_URL"),
+            appview_urls=_services(appview_url, "ATDATA_APPVIEW_URL"),
             allow_loopback=allow_loopback,
             cache=_folder(cache, _variable("ATDATA_CACHE"), "cache"),
             data=_folder(data, _variable("ATDATA_DATA"), "data"),
@@ -138,14 +137,8 @@ def _listed(text: str) -> Iterator[Secret]:
     return (Secret(part.strip()) for part in text.split(",") if part.strip())
 
 
-def _url(name: str, text: Secret) -> str:
-    if not text.startswith(("http://", "https://")):
-        raise UsageError(f"{name} is not the address of a server", expected="https://...", actual=text.reveal())
-    if redacted(text.reveal()) != text:
-        raise UsageError(
-            f"{name} has credentials in it", actual=text.reveal(), hint="Remove them; these servers need none."
-        )
-    return text.rstrip("/")
+def _services(text: str, name: str) -> tuple[str, ...]:
+    return tuple(checked_service(part, name) for part in _listed(text))
 
 
 def _release(text: str | None) -> str | None:

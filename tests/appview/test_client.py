@@ -261,6 +261,8 @@ def test_what_cannot_be_asked_is_refused_here(scene: Scene) -> None:
         lambda: client.search("a", limit=0),
         lambda: [*client.search("\ud800")],
         lambda: AppViewClient("ftp://a.example", scene.net.client()),
+        lambda: AppViewClient("https://a.example/?q=1", scene.net.client()),
+        lambda: AppViewClient("a.example", scene.net.client()),
     ):
         with pytest.raises((UsageError, IdentifierError, NetworkError)):
             ask()

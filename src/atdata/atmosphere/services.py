@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
-from atdata.arguments import checked_text, maybe_text
+from atdata.arguments import checked_service, checked_text, maybe_text
 from atdata.atmosphere.client import AtmosphereClient, checked_client
 from atdata.atmosphere.evidence import reader_of
 from atdata.atmosphere.index import AtmosphereIndex
@@ -60,12 +60,15 @@ class AppViewClient:
         url: the root of the service.
         client: whose settings and memory of repositories are used.
 
+    Raises:
+        UsageError: the root is no address of one.
+
     Attributes:
         url: the root of the service.
     """
 
     def __init__(self, url: str, client: AtmosphereClient | None = None) -> None:
-        self.url = checked_text(url, "url", "Give the root of a service: https://appview.example.org").rstrip("/")
+        self.url = checked_service(checked_text(url, "url"), "url")
         self._client = AtmosphereClient() if client is None else checked_client(client)
         settings = self._client.settings
         hurried = replace(settings, patience=min(settings.patience, PATIENCE))

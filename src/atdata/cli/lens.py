@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from atdata.arguments import checked_service
 from atdata.atmosphere import (
     AppViewClient,
     AtmosphereClient,
@@ -17,7 +18,7 @@ from atdata.atmosphere.law_tests import lens_of, try_lens
 from atdata.cli.account import logged_in
 from atdata.cli.groups import CommandGroup, Commands
 from atdata.cli.index import confirm, is_public
-from atdata.cli.options import index_option, json_option, service_root, yes_option
+from atdata.cli.options import index_option, json_option, yes_option
 from atdata.cli.output import facts, note, plural, say, say_json, table
 from atdata.cli.schema import check_index, described
 from atdata.cli.ways import account_of, explain
@@ -85,7 +86,7 @@ def find(
     """Find lenses of your own index, of some accounts, or by services: all, or those between two schemas, whose ranges take these too."""
     if target is not None and source is None:
         raise UsageError("--to needs --from", path="--from", hint="Say from which schema.")
-    services = [*map(service_root, service)]
+    services = [checked_service(url, "--service") for url in service]
     loader, found = LensLoader(AtmosphereClient()), list[LensRecord]()
     for who in map(account_of, repo or ([] if service else [LOCAL])):
         if who == LOCAL:

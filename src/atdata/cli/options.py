@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from atdata.errors import AddressError, UsageError
+from atdata.errors import UsageError
 from atdata.settings import Settings
 
 
@@ -46,29 +46,6 @@ _UNITS = {"": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9}
 def kept_at(database: str | None) -> str:
     """The address of an AppView's database: the one that is given, or a file of the user's own."""
     return str(Settings.of().data / "appview.sqlite") if database is None else database
-
-
-def service_root(text: str) -> str:
-    """The root of a service that `--service` names.
-
-    Raises:
-        UsageError: it is no address of one.
-    """
-    from atdata.transport.guard import origin_of, split_url
-
-    try:
-        origin_of(text)
-        if split_url(text).query or split_url(text).fragment:
-            raise AddressError("an address has more than a root")
-    except AddressError as error:
-        raise UsageError(
-            "not the address of a service",
-            path="--service",
-            expected="https://HOST, such as https://appview.example.org",
-            actual=text,
-            hint="Give the address at which the AppView answers, with https:// before it and no user, password or query in it.",
-        ) from error
-    return text
 
 
 def bytes_in(text: str, option: str) -> int:

@@ -6,9 +6,10 @@ from typing import Any
 
 import click
 
+from atdata.arguments import checked_service
 from atdata.atmosphere import AtmosphereClient
 from atdata.cli.found import COLUMNS, cells, described_row, show_facets
-from atdata.cli.options import Number, json_option, service_root
+from atdata.cli.options import Number, json_option
 from atdata.cli.output import fitting, note, plural, say, say_json, table
 from atdata.discovery import FRESH, BroughtRepository, Discovery
 from atdata.errors import UsageError
@@ -58,7 +59,7 @@ def search(
         hint = "Leave one out: a service does not look into repositories because you name them."
         raise UsageError("--service and --repo are two ways to search", path="--service, --repo", hint=hint)
     client = AtmosphereClient()
-    services = [*map(service_root, service)] or ([] if repo else client.settings.appview_urls)
+    services = [checked_service(url, "--service") for url in service] or ([] if repo else client.settings.appview_urls)
     if services:
         from atdata.cli.search_services import ask_services  # whoever asks none need not wait for its start
 

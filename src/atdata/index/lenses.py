@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, Generic, Protocol, TypeVar
 
-from atdata.arguments import checked_text
+from atdata.arguments import checked_service, checked_text
 from atdata.atproto.syntax import AtUri, Did, Handle, RecordKey, Tid, parse_identifier
 from atdata.errors import IdentifierError, LensError, LexiconError, NotFoundError, UsageError
 from atdata.index.ports import RecordStore
@@ -229,7 +229,7 @@ def lens_place(text: str) -> AtUri | Handle | Did | ServicePlace:
     """
     try:
         if text.startswith(("https://", "http://")):
-            return ServicePlace(text)
+            return ServicePlace(checked_service(text, "lenses"))
         if not text.startswith("at://"):
             return parse_identifier(text.removeprefix("@"))
         uri = AtUri(text)
