@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -73,6 +72,8 @@ class Discovery:
         return [brought.get(name) or BroughtRepository(name, found[name]) for name in wanted]
 
     def _bring_all(self, wanted: Sequence[Did | Handle]) -> list[BroughtRepository]:
+        from concurrent.futures import ThreadPoolExecutor
+
         with progress("Looking into repositories", len(wanted), "repositories") as bars:
             bars.begin("repositories", len(wanted))
 

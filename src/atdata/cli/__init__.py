@@ -12,7 +12,7 @@ import click
 import atdata
 from atdata.cli.ending import leave, run
 from atdata.cli.groups import CommandGroup, Commands
-from atdata.cli.output import note
+from atdata.cli.output import note, say
 
 _COMMANDS = {
     "demo": "demo.demo",
@@ -38,6 +38,12 @@ _COMMANDS = {
 }
 
 
+def _show_version(context: click.Context, _option: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        say(f"atdata {atdata.__version__}")
+        context.exit()
+
+
 @click.group(
     "atdata",
     cls=CommandGroup,
@@ -45,7 +51,14 @@ _COMMANDS = {
     help="Typed datasets under your own identity, proved from the handle to the last byte.",
     context_settings={"max_content_width": 120, "show_default": True},
 )
-@click.version_option(atdata.__version__, message="%(prog)s %(version)s", help="Show the version and exit.")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version and exit.",
+)
 def app() -> None:
     """Collect garbage again, once all that a command needs is imported: of that nothing ever is garbage."""
     if not gc.isenabled():  # by `atdata.__main__`, whose process this is

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 from atdata.atproto import cbor
 from atdata.atproto.cid import Cid
 from atdata.atproto.syntax import AtUri, Nsid
-from atdata.display import Card
 from atdata.errors import AtdataError, IdentifierError, LexiconError, NotFoundError, UsageError
 from atdata.records import nsids, older
 from atdata.records.manifests import ShardManifest, read_manifests
@@ -22,6 +21,7 @@ from atdata.records.storage import BlobStorage, Storage, check_digests, read_sto
 from atdata.shards import ShardRef
 
 if TYPE_CHECKING:
+    from atdata.display import Card
     from atdata.samples import PackableSample
 
 T = TypeVar("T", bound="PackableSample")
@@ -273,6 +273,8 @@ class Entry(Record):
 
     def card(self) -> Card:
         """The entry as people look at it: what the record says, and no more."""
+        from atdata.display import Card
+
         shards = self.storage.listed
         facts = {
             "record": self.uri,

@@ -13,9 +13,7 @@ SEPARATOR = "_"
 """Stands between words that are beside each other in no text, so that no phrase is found across it."""
 
 _MAX_TEXT = 100_000
-_ALONE = re.compile(
-    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
-)
+_ALONE = "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
 _ASCII_RUNS = re.compile(r"[0-9A-Za-z]+")
 _PARTS = re.compile(r"[^\W\d_]+|\d+")
 
@@ -65,9 +63,9 @@ def _runs(text: str, limit: int) -> Iterator[str]:
 
 def _runs_of_any(text: str, limit: int) -> Iterator[str]:
     run: list[str] = []
-    count = 0
+    count, is_alone = 0, re.compile(_ALONE).match  # of texts that are not ASCII only: it takes milliseconds to compile
     for char in f"{unicodedata.normalize('NFKC', text[:_MAX_TEXT])[:_MAX_TEXT]} ":
-        alone = _ALONE.match(char) is not None
+        alone = is_alone(char) is not None
         if _in_word(char) and not alone:
             run.append(char)
             continue
