@@ -336,12 +336,46 @@ def test_without_arguments_it_explains_itself(terminal: Terminal) -> None:
     assert terminal.run("nonsense") == 2
 
 
+EMPTY = [
+    ("import", "s.tar", "-o", ""),
+    ("import", "s.tar", "--out="),
+    ("show", "s.tar", "--html="),
+    ("index", "add", "s.tar", "--name", "a", "--store="),
+    ("serve", "--upstream="),
+    ("serve", "--doorbell="),
+]
+
+
+@pytest.mark.parametrize("arguments", EMPTY, ids=" ".join)
+def test_an_empty_place_is_none(
+    terminal: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    """An unset variable of a script leads to no place at all: not to the root, and not to a folder of atdata's own."""
+    monkeypatch.chdir(tmp_path)
+    atdata.write_samples([atdata.DictSample(n=1)], "s.tar")
+    assert terminal.run(*arguments) == 2
+    option = arguments[-1].partition("=")[0] if "=" in arguments[-1] else "--out"
+    assert option in terminal.err
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".tar"] == ["s.tar"]
+
+
+def test_a_shell_that_does_not_say_where_is_told_nothing(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_ATDATA_COMPLETE", "bash_complete")
+    assert terminal.run() == 2
+    assert (terminal.out, terminal.err) == ("", "")
+    monkeypatch.setenv("_ATDATA_COMPLETE", "nothing")
+    assert terminal.run("--version") == 0
+    assert terminal.out == f"atdata {atdata.__version__}\n"
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
         ("atdata sea", ["search"]),
         ("atdata index ap", ["append"]),
         ("atdata search --li", ["--limit"]),
+        ("atdata import pict", ["file,pict"]),
+        ("atdata import x --out o", ["file,o"]),
         ("atdata schema diff --require forward", ["forward", "forward_transitive"]),
     ],
 )

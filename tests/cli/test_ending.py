@@ -51,6 +51,8 @@ MISTYPED = [
     ("search", "x", "--fresh", "nan"),
     ("serve", "--keep-changes", "nan"),
     ("import", "x", "--maxsize", "nan"),
+    ("import", "x", "--dry-run", "--maxcount", "0"),
+    ("view", "s.tar", "--no-open=1"),
     ("index", "ls", "--limit", "0"),
     ("index", "ls", "--limit", "1" + "0" * 30),
     ("schema", "nothing"),
@@ -77,7 +79,8 @@ def test_what_is_mistyped_is_said_in_words_and_in_json(terminal: Terminal, argum
 
 def test_who_wants_json_is_told_so_however_it_was_mistyped(terminal: Terminal) -> None:
     assert terminal.run("show", "s.tar", "--json=1") == 2
-    assert json.loads(terminal.out)["error"] == "UsageError"
+    said = json.loads(terminal.out)
+    assert (said["error"], said["hint"]) == ("UsageError", "See: atdata show --help")
     assert terminal.err == ""
 
 
@@ -275,6 +278,25 @@ def test_an_output_that_is_full_is_named(
 def _heed_ctrl_c() -> None:
     """A process that a shell has put into the background ignores it, and so do its children."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def test_ctrl_c_at_a_question_ends_the_command_and_does_nothing(tmp_path: Path) -> None:
+    known = environment(tmp_path)
+    atdata.write_samples([DictSample(n=1)], tmp_path / "s.tar")
+    add = [sys.executable, "-m", "atdata", "index", "add", str(tmp_path / "s.tar"), "--name", "kept"]
+    subprocess.run(add, env=known, check=True, capture_output=True)
+    command = [sys.executable, "-m", "atdata", "index", "rm", "kept"]
+    pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env=known, preexec_fn=_heed_ctrl_c, **pipes) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("Take kept out of the index?")
+        assert process.stdout.read(13) == "Go on? [y/N]:"
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=60)
+        assert process.stderr is not None
+        assert (process.returncode, process.stderr.read()) == (130, "✗ interrupted\n")
+    listed = subprocess.run([*command[:4], "ls", "--json"], env=known, capture_output=True, text=True, check=True)
+    assert [item["name"] for item in json.loads(listed.stdout)] == ["kept"]
 
 
 @pytest.mark.parametrize("module", ["click", "atdata.cli.output"])

@@ -240,7 +240,7 @@ class AtUri(Identifier):
     __slots__ = ()
 
     _kind = "an AT URI"
-    _hint = "An AT URI reads at://did-or-handle/collection/record-key; the latter parts may be left out."
+    _hint = "An AT URI reads at://did-or-handle/collection/record-key, of which the latter parts may be left out."
     _max_length = 8192
     _pattern = re.compile(r"at://[^/]+(?:/[^/]+){0,2}")
 

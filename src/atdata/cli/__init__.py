@@ -10,9 +10,9 @@ import warnings
 import click
 
 import atdata
-from atdata.cli.ending import leave, run
+from atdata.cli.ending import USAGE, leave, run
 from atdata.cli.groups import CommandGroup, Commands
-from atdata.cli.output import note, say
+from atdata.cli.output import OutputError, note, say
 
 _COMMANDS = {
     "demo": "demo.demo",
@@ -78,8 +78,13 @@ def main() -> None:
 
 
 def _invoke() -> int:
-    if "_ATDATA_COMPLETE" in os.environ:  # a shell asks what could stand here
-        app(prog_name="atdata")
+    if os.environ.get("_ATDATA_COMPLETE", "").endswith(("_source", "_complete")):  # a shell asks what can stand here
+        try:
+            app(prog_name="atdata")
+        except OSError as error:
+            raise OutputError(error.strerror) from error
+        except (KeyError, ValueError):  # it does not say where
+            return USAGE
     try:
         with app.make_context("atdata", sys.argv[1:]) as context:
             app.invoke(context)

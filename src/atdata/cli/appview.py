@@ -17,7 +17,7 @@ from atdata.appview.opening import open_appview
 from atdata.atproto.resolve import resolve_handle
 from atdata.atproto.syntax import AtUri, Did, parse_identifier
 from atdata.cli.groups import CommandGroup
-from atdata.cli.options import json_option, kept_at
+from atdata.cli.options import Whole, json_option, kept_at
 from atdata.cli.output import facts, note, plural, say, say_json, size, table
 from atdata.databases import is_there
 from atdata.errors import NotFoundError, UsageError
@@ -172,7 +172,7 @@ def labeler(who: str | None, reason: str | None, remove: bool, database: str | N
 @app.command("status")
 @click.option(
     "--rejected",
-    type=click.IntRange(min=0, max=10_000),
+    type=Whole(min=0, max=10_000),
     default=0,
     help="Of what could not be taken, how many to show.",
 )
@@ -217,7 +217,7 @@ def status(rejected: int, database: str | None, json: bool) -> None:
 
 @app.command("replay")
 @click.argument("upstream", help="wss://HOST, as it was given to `atdata serve`.")
-@click.argument("cursor", type=click.IntRange(min=0), help="The number after which to read again.")
+@click.argument("cursor", type=Whole(min=0), help="The number after which to read again.")
 @database_option
 @json_option
 def replay(upstream: str, cursor: int, database: str | None, json: bool) -> None:

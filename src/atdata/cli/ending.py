@@ -46,8 +46,9 @@ def run(command: Callable[[], int], as_json: bool) -> int:
 
 
 def _run(command: Callable[[], int], as_json: bool) -> int:
+    interrupted = threading.Event()
     try:
-        with _interruptible():
+        with _interruptible(interrupted):
             return command()
     except AtdataError as error:
         return explain(error, as_json)
@@ -63,6 +64,8 @@ def _run(command: Callable[[], int], as_json: bool) -> int:
         said = UsageError(error.format_message(), expected=expected, hint=f"See: {path} --help")
         return explain(said, as_json)
     except click.Abort:
+        if interrupted.is_set():
+            return fail("KeyboardInterrupt", "interrupted", INTERRUPTED, as_json)
         return fail("Abort", "nothing was done: nobody agreed", NOT_AGREED, as_json)
     except KeyboardInterrupt:
         return fail("KeyboardInterrupt", "interrupted", INTERRUPTED, as_json)
@@ -94,10 +97,11 @@ def leave(code: int) -> NoReturn:
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
-    """Let Ctrl-C raise `KeyboardInterrupt`, and end the process if that takes longer than `GRACE`."""
+def _interruptible(interrupted: threading.Event) -> Iterator[None]:
+    """Let Ctrl-C set an event and raise `KeyboardInterrupt`, and end the process if that takes longer than `GRACE`."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
+        interrupted.set()
         watchdog = threading.Timer(GRACE, _end)
         watchdog.daemon = True
         watchdog.start()

@@ -33,6 +33,15 @@ class Commands(UserDict[str, Any]):
 class CommandGroup(click.Group):
     """Commands, listed in the order in which they are given, with the first sentence of each."""
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that is named. An error of its options, which click leaves without one, is given its place."""
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            if error.ctx is None and (name := ctx.invoked_subcommand) is not None:
+                error.ctx = click.Context(self.commands[name], ctx, name)
+            raise
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
         """The names of the commands."""
         return list(self.commands)

@@ -144,7 +144,9 @@ def rm(ref: str, index: str | None, yes: bool, json: bool) -> None:
 @click.option("--tag", multiple=True, help="A word to find it by; all of them, one option each.")
 @license_option
 @click.option(
-    "--metadata", multiple=True, help="NAME=VALUE, a member to set: JSON, else text; null takes it out. Others stay."
+    "--metadata",
+    multiple=True,
+    help="NAME=VALUE, a member to set: JSON, else text; null takes it out, others stay; may be given several times.",
 )
 @click.option(
     "--clear", multiple=True, type=click.Choice(_CLEARABLE), help="A fact to take out; may be given several times."

@@ -18,7 +18,7 @@ from atdata.atmosphere.law_tests import lens_of, try_lens
 from atdata.cli.account import logged_in
 from atdata.cli.groups import CommandGroup, Commands
 from atdata.cli.index import confirm, is_public
-from atdata.cli.options import index_option, json_option, yes_option
+from atdata.cli.options import Whole, file_names, index_option, json_option, yes_option
 from atdata.cli.output import facts, note, plural, say, say_json, table
 from atdata.cli.schema import check_index, described
 from atdata.cli.ways import account_of, explain
@@ -45,7 +45,7 @@ app = CommandGroup("lens", Commands(_ELSEWHERE), help="Lenses on the network, an
 
 uri_argument = click.argument("uri", help="The address of a lens: at://...")
 samples_option = click.option(
-    "--samples", type=click.IntRange(min=1, max=1_000_000), default=COUNT, help="How many samples to generate."
+    "--samples", type=Whole(min=1, max=1_000_000), default=COUNT, help="How many samples to generate."
 )
 seed_option = click.option("--seed", help="Any text: another one, other samples.")
 _TYPE = "NAME, NAME@VERSION, an address, or shards."
@@ -113,7 +113,7 @@ def find(
 
 
 @app.command("check")
-@click.argument("lens", help="The address of a lens, or a file with a program.")
+@click.argument("lens", shell_complete=file_names, help="The address of a lens, or a file with a program.")
 @click.option("--from", "source", help=f"Of a file: the type it looks at. {_TYPE}")
 @click.option("--to", "target", help=f"Of a file: the type it shows. {_TYPE}")
 @samples_option
@@ -155,7 +155,7 @@ app.add_command(explain)
 
 
 @app.command("publish")
-@click.argument("file", help="A file with a program.")
+@click.argument("file", shell_complete=file_names, help="A file with a program.")
 @click.option("--name", required=True, help="What to call the lens.")
 @click.option("--from", "source", required=True, help="The schema it looks at: at://...")
 @click.option("--to", "target", required=True, help="The schema it shows: at://...")

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from atdata.errors import UsageError
 from atdata.settings import Settings
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+
+class Whole(click.IntRange):
+    """A whole number within bounds."""
+
+    name = "whole number"
+
 
 class Number(click.FloatRange):
     """A number within bounds. NaN, which click takes for one, lies within none."""
+
+    name = "number"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """The number that somebody typed."""
@@ -21,6 +32,13 @@ class Number(click.FloatRange):
         if math.isnan(number):
             self.fail(f"{value!r} is not a number.", param, ctx)
         return number
+
+
+def file_names(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
+    """What completes an argument that may be a path: the shell does, with names of files."""
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(begun, type="file")]
 
 
 index_option = click.option(
@@ -33,12 +51,12 @@ description_option = click.option("--description", help="What it holds.")
 license_option = click.option("--license", help="SPDX expression or URL, such as CC-BY-4.0.")
 tag_option = click.option("--tag", multiple=True, help="A word to find it by; may be given several times.")
 credentials_option = click.option(
-    "--credentials", help="A file of AWS_... lines for the bucket; the usual AWS settings by default."
+    "--credentials",
+    shell_complete=file_names,
+    help="A file of AWS_... lines for the bucket; the usual AWS settings by default.",
 )
 prefix_argument = click.argument("prefix", default="", help="Only names that begin with this.")
-limit_option = click.option(
-    "--limit", type=click.IntRange(min=1, max=1_000_000), default=50, help="How many, the newest first."
-)
+limit_option = click.option("--limit", type=Whole(min=1, max=1_000_000), default=50, help="How many, the newest first.")
 
 _UNITS = {"": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9}
 

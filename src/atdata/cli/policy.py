@@ -7,7 +7,7 @@ import click
 from atdata.atmosphere import AtmosphereClient, check_policy
 from atdata.cli.groups import CommandGroup
 from atdata.cli.index import is_public
-from atdata.cli.options import index_option, json_option
+from atdata.cli.options import file_names, index_option, json_option
 from atdata.cli.output import facts, say, say_json, table
 from atdata.cli.ways import (
     TYPE,
@@ -31,7 +31,7 @@ app = CommandGroup("policy", help="What a trust policy says of a dataset.")
 
 @app.command("check")
 @click.argument("ref", help="@handle/name[@version], or at://...")
-@click.option("--policy", help="The file of the policy; ATDATA_POLICY by default.")
+@click.option("--policy", shell_complete=file_names, help="The file of the policy; ATDATA_POLICY by default.")
 @click.option("--type", "named", help=f"The type to read it as: the lenses on the way are judged too. {TYPE}")
 @repo_option
 @code_option

@@ -13,7 +13,15 @@ import click
 
 from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, PDSBlobStore
 from atdata.cli.account import logged_in, session_file
-from atdata.cli.options import description_option, json_option, license_option, tag_option, yes_option
+from atdata.cli.options import (
+    Whole,
+    description_option,
+    file_names,
+    json_option,
+    license_option,
+    tag_option,
+    yes_option,
+)
 from atdata.cli.output import facts, plural, say, say_json, size, table
 from atdata.dataset import Dataset
 from atdata.errors import UsageError
@@ -27,7 +35,9 @@ _BLOB_LIMIT = 52_428_800  # of the lexicon; a server may take less
 
 
 @click.command("publish")
-@click.argument("path", help="A folder of images, an .npz, a CSV or Parquet file, or shards.")
+@click.argument(
+    "path", shell_complete=file_names, help="A folder of images, an .npz, a CSV or Parquet file, or shards."
+)
 @click.option("--name", required=True, help="What to call it: @you/NAME finds it.")
 @click.option("--version", help="A version, such as 1.0.0; what is published under it never changes.")
 @description_option
@@ -35,7 +45,7 @@ _BLOB_LIMIT = 52_428_800  # of the lexicon; a server may take less
 @license_option
 @click.option("--type", "type_name", help="What to call the sample type.")
 @click.option("--schema-version", help="The version of the sample type.")
-@click.option("--maxcount", type=int, help="Most samples in a shard.")
+@click.option("--maxcount", type=Whole(min=1), help="Most samples in a shard.")
 @click.option("--dry-run", is_flag=True, help="Show the plan, and stop.")
 @yes_option
 @json_option

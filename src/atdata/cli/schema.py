@@ -15,7 +15,7 @@ from atdata.atmosphere import AtmosphereClient, AtmosphereIndex
 from atdata.atproto.syntax import AtUri
 from atdata.cli.groups import CommandGroup
 from atdata.cli.index import confirm, is_public
-from atdata.cli.options import index_option, json_option, limit_option, prefix_argument, yes_option
+from atdata.cli.options import file_names, index_option, json_option, limit_option, prefix_argument, yes_option
 from atdata.cli.output import facts, note, say, say_json, table
 from atdata.errors import SchemaError, UsageError
 from atdata.importers import open_path, type_name_of
@@ -36,7 +36,11 @@ from atdata.shards.listing import SUFFIX
 
 app = CommandGroup("schema", help="The sample types that your team's index lists.")
 
-source_argument = partial(click.argument, help="NAME, NAME@VERSION, an address, or shards and whatever `infer` takes.")
+source_argument = partial(
+    click.argument,
+    shell_complete=file_names,
+    help="NAME, NAME@VERSION, an address, or shards and whatever `atdata import` takes.",
+)
 
 _COLOURS = {"identical": "dim", "full": "green", "backward": "yellow", "forward": "yellow", "none": "red"}
 _MEANINGS = {
@@ -120,7 +124,11 @@ def rm(ref: str, index: str | None, yes: bool, json: bool) -> None:
     type=click.Choice(get_args(CompatibilityMode)),
     help="Fail where these readers would be stopped, with exit code 1.",
 )
-@click.option("--lens", help="Write the program of the lens that is proposed to this new file; nothing runs it.")
+@click.option(
+    "--lens",
+    shell_complete=file_names,
+    help="Write the program of the lens that is proposed to this new file; nothing runs it.",
+)
 @index_option
 @json_option
 def diff(

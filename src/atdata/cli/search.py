@@ -9,7 +9,7 @@ import click
 from atdata.arguments import checked_service
 from atdata.atmosphere import AtmosphereClient
 from atdata.cli.found import COLUMNS, cells, described_row, show_facets
-from atdata.cli.options import Number, json_option
+from atdata.cli.options import Number, Whole, json_option
 from atdata.cli.output import fitting, note, plural, say, say_json, table
 from atdata.discovery import FRESH, BroughtRepository, Discovery
 from atdata.errors import UsageError
@@ -35,9 +35,9 @@ from atdata.search import Hit, ReachingLens, SearchAnswer
 @click.option(
     "--verifier",
     multiple=True,
-    help="A DID whose verification of a lens counts for reaches:; else those of your policy do, or of the service asked.",
+    help="A DID whose verification of a lens counts for reaches:; may be given several times; else those of your policy do, or of the service asked.",
 )
-@click.option("--limit", type=click.IntRange(min=1, max=100), default=25, help="How many to show.")
+@click.option("--limit", type=Whole(min=1, max=100), default=25, help="How many to show.")
 @click.option("--cursor", help="Where the page before ended.")
 @json_option
 def search(

@@ -20,8 +20,9 @@ from atdata.atproto.syntax import Did
 from atdata.cli.ending import told_to_end
 from atdata.cli.options import Number, bytes_in, json_option, kept_at
 from atdata.cli.output import announce
-from atdata.errors import AtdataError, UsageError
+from atdata.errors import AddressError, AtdataError, UsageError
 from atdata.settings import Settings
+from atdata.transport.guard import http_form, origin_of
 
 _CONTACTS = "https://... or mailto:..."
 
@@ -36,7 +37,7 @@ _CONTACTS = "https://... or mailto:..."
 @click.option(
     "--doorbell",
     multiple=True,
-    help="wss://HOST of a Jetstream, which says who has written; nothing else of it is believed.",
+    help="wss://HOST of a Jetstream, which says who has written, and is believed nothing else; may be given several times.",
 )
 @click.option("--database", help="sqlite:///PATH or postgresql://...; a file of your own by default.")
 @click.option("--did", help="The service's DID; did:web of its address by default.")
@@ -65,7 +66,9 @@ _CONTACTS = "https://... or mailto:..."
     help="Seconds without an event after which /ready says no; 0 for never.",
 )
 @click.option(
-    "--proxy", multiple=True, help="Address of a reverse proxy whose X-Forwarded-For is believed; loopback by default."
+    "--proxy",
+    multiple=True,
+    help="Address of a reverse proxy whose X-Forwarded-For is believed, loopback by default; may be given several times.",
 )
 @json_option
 def serve(
@@ -90,7 +93,8 @@ def serve(
     replica, ended = open_appview(kept_at(database)), threading.Event()
     try:
         pace = IngestPace(changes_seconds=keep_changes * 86_400)
-        following = Following(replica, upstream, config, ended, doorbells=doorbell, pace=pace)
+        streams, bells = [[_stream(url) for url in given] for given in (upstream, doorbell)]
+        following = Following(replica, streams, config, ended, doorbells=bells, pace=pace)
         replica.read(lambda reading: reading.sql.first("SELECT 1"))  # the tables are made, or it is said why not
         log_lines()
         service = AppViewService(
@@ -112,6 +116,20 @@ def serve(
             raise AtdataError("the web server has ended by itself", actual=server.failure)
     finally:
         replica.close()
+
+
+def _stream(url: str) -> str:
+    try:
+        origin_of(http_form(url))
+    except AddressError as error:
+        raise UsageError(
+            "not the address of a server whose stream can be followed",
+            path="--upstream, --doorbell",
+            expected="wss://HOST",
+            actual=url,
+            hint=error.what,
+        ) from error
+    return url
 
 
 def _address(text: str) -> tuple[str, int]:

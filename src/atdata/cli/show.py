@@ -13,7 +13,7 @@ import click
 
 from atdata.arguments import did_you_mean
 from atdata.atmosphere import AtmosphereClient
-from atdata.cli.options import json_option
+from atdata.cli.options import Whole, file_names, json_option
 from atdata.cli.output import facts, fitting, say, say_json, size, table
 from atdata.cli.pictures import pictures
 from atdata.dataset import Dataset, DatasetDict
@@ -38,9 +38,10 @@ SHOWN = 20  # of records that cannot be read
 @click.command("show")
 @click.argument(
     "ref",
+    shell_complete=file_names,
     help="@handle/name or @local/name[@version], at://..., a URL, or what `atdata import` takes: shards, images, tables ...",
 )
-@click.option("--samples", type=click.IntRange(min=0, max=1_000_000), default=PREVIEW, help="How many samples to show.")
+@click.option("--samples", type=Whole(min=0, max=1_000_000), default=PREVIEW, help="How many samples to show.")
 @click.option("--split", help="Which split; the first by default.")
 @click.option("--allow-unverified/--no-allow-unverified", help="Read shards for which the publisher gave no digest.")
 @click.option("--fields", help="Which fields to show, such as 'id,pixel*'; '*' shows all, however many there are.")
@@ -181,6 +182,10 @@ def _brief(sample: Any, names: Collection[str]) -> dict[str, str]:
 
 
 def _write(path: Path, card: Card) -> None:
+    if not path.name:
+        raise UsageError(
+            "--html names no file", path="--html", actual=str(path), hint="Give a file, such as page.html."
+        )
     with atomic_file(path) as file:
         write_all(file, card.page().encode(), path)
 

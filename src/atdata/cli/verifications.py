@@ -11,7 +11,7 @@ from atdata.atmosphere.law_tests import METHOD, check_known, publish_test, repea
 from atdata.cli.account import logged_in
 from atdata.cli.index import confirm
 from atdata.cli.lens import report_as_data, say_lens, say_report, seed_option, uri_argument
-from atdata.cli.options import json_option, yes_option
+from atdata.cli.options import Whole, json_option, yes_option
 from atdata.cli.output import plural, say, say_json, table
 from atdata.cli.ways import account_of
 from atdata.errors import UsageError
@@ -29,7 +29,7 @@ from atdata.records import METHODS
 @click.option("--proof", help="A proof, or tests: https://REPOSITORY@COMMIT:PATH.")
 @click.option(
     "--samples",
-    type=click.IntRange(min=1, max=1_000_000),
+    type=Whole(min=1, max=1_000_000),
     help=f"How many samples a test generates; {COUNT} by default.",
 )
 @seed_option

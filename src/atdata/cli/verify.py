@@ -13,7 +13,7 @@ from atdata.atmosphere import AtmosphereClient, Evidence
 from atdata.atmosphere.evidence import as_record, proved_by_file
 from atdata.atproto.fetch import MAX_CAR
 from atdata.atproto.verify import Link, VerifiedRecord
-from atdata.cli.options import json_option
+from atdata.cli.options import file_names, json_option
 from atdata.cli.output import console, line, plural, say, say_json, size
 from atdata.dataset.verdict import read_for_verdict
 from atdata.errors import AtdataError, LimitError, NetworkError, NotFoundError, ProofError, UnverifiedError, UsageError
@@ -33,7 +33,9 @@ _PROOF = "Give a proof.car of an AppView's page, or what com.atproto.sync.getRec
 
 @click.command("verify")
 @click.argument(
-    "ref", help="@handle/name[@version], at://..., a path, evidence kept with --keep, or the .car file of a proof."
+    "ref",
+    shell_complete=file_names,
+    help="@handle/name[@version], at://..., a path, evidence kept with --keep, or the .car file of a proof.",
 )
 @click.option(
     "--keep", type=click.Path(path_type=Path), help="Write the evidence to this file, to check it again offline."

@@ -17,6 +17,7 @@ from atdata.cli.index import confirm, is_public
 from atdata.cli.options import (
     credentials_option,
     description_option,
+    file_names,
     index_option,
     json_option,
     license_option,
@@ -39,9 +40,13 @@ from atdata.shards.urls import scheme_of
 
 dataset_argument = click.argument("ref", help="NAME or NAME@VERSION of the index, or @you/NAME of your own account.")
 growing_argument = click.argument("ref", help="NAME of the index, or @you/NAME of your own account.")
-source_argument = click.argument("path", help="Shards, or whatever else `atdata publish` takes.")
+source_argument = click.argument(
+    "path", shell_complete=file_names, help="Shards, or whatever else `atdata publish` takes."
+)
 store_option = click.option(
-    "--store", help="Copy the shards to a folder, or to s3://bucket/prefix; what is no shard needs it."
+    "--store",
+    shell_complete=file_names,
+    help="Copy the shards to a folder, or to s3://bucket/prefix; what is no shard needs it.",
 )
 type_option = click.option("--type", "type_name", help="What to call the sample type.")
 SHOWN = 10
@@ -320,6 +325,10 @@ def _dataset_at(path: str, type_name: str, index: RecordIndex[Any]) -> Iterator[
 def _store(where: str | None, credentials: str | None) -> Any:
     if where is None:
         return None
+    if not where.strip():
+        raise UsageError(
+            "--store names no place", path="--store", actual=where, hint="Give a folder, or s3://bucket/prefix."
+        )
     return bucket_at(where, credentials) if scheme_of(where) == "s3" else LocalDiskStore(where)
 
 

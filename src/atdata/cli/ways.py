@@ -17,7 +17,7 @@ from atdata.atmosphere import AllowedCode, AtmosphereClient
 from atdata.atmosphere.lens_network import FoundLens, LensNetwork
 from atdata.atproto.syntax import AtUri
 from atdata.cli.index import is_public
-from atdata.cli.options import index_option, json_option
+from atdata.cli.options import file_names, index_option, json_option
 from atdata.cli.output import say, say_json, table
 from atdata.cli.schema import described
 from atdata.errors import AtdataError, UsageError
@@ -34,7 +34,7 @@ repo_option = click.option("--repo", multiple=True, help="Whose lenses to look a
 code_option = click.option(
     "--allow-code",
     multiple=True,
-    help="Code of lenses that may be fetched and run in a sandbox: https://REPOSITORY@COMMIT=sha256:DIGEST.",
+    help="Code of lenses that may be fetched and run in a sandbox, https://REPOSITORY@COMMIT=sha256:DIGEST; may be given several times.",
 )
 
 
@@ -42,7 +42,7 @@ code_option = click.option(
 @click.argument("ref", help="A dataset, of the network or of your index, or the address of its schema.")
 @click.option("--to", "target", required=True, help=f"The type to see it as. {TYPE}")
 @repo_option
-@click.option("--policy", help="The file of a policy; ATDATA_POLICY by default.")
+@click.option("--policy", shell_complete=file_names, help="The file of a policy; ATDATA_POLICY by default.")
 @code_option
 @index_option
 @json_option
