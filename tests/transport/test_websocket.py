@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import socket
 import subprocess
 import sys
 import textwrap
@@ -194,6 +195,20 @@ def test_a_server_that_answers_otherwise(status: int) -> None:
 def test_a_handshake_that_is_none(said: object) -> None:
     with RawServer(said) as server, pytest.raises(NetworkError):  # type: ignore[arg-type]
         opened(server)
+
+
+def test_nobody_waits_for_a_handshake_that_is_wanted_no_more() -> None:
+    stopping = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        threading.Timer(0.2, stopping.set).start()
+        with pytest.raises(NetworkError, match="does not answer"):  # the test's own patience is far below this one
+            WebSocket(
+                f"ws://127.0.0.1:{silent.getsockname()[1]}/",
+                max_message=MOST,
+                allow_loopback=True,
+                handshake=10_000,
+                stopping=stopping,
+            )
 
 
 @pytest.mark.parametrize("end", [b"", RESET])

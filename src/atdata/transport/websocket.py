@@ -26,6 +26,7 @@ PIECE = 1 << 18
 """Bytes that are read at once."""
 FAREWELL = 1.0
 """Seconds in which a server may answer that the connection is closed."""
+_GLANCE = 0.5  # seconds after which a handshake looks whether it is still wanted
 
 
 class WebSocket:
@@ -41,6 +42,7 @@ class WebSocket:
         silence: seconds that a server may be silent.
         least_rate: bytes a second that give back what was spent.
         handshake: seconds in which the server must have agreed to speak WebSocket.
+        stopping: nobody waits for that any longer once it is set.
 
     Raises:
         AddressError: the server must not be dialled.
@@ -56,6 +58,7 @@ class WebSocket:
         silence: float = 60.0,
         least_rate: float = 10_000.0,
         handshake: float = CONNECT_TIMEOUT,
+        stopping: threading.Event | None = None,
     ) -> None:
         origin_of(http_form(url))
         self.url, self._max_message = url, max_message
@@ -69,7 +72,7 @@ class WebSocket:
         self._protocol = _protocol(url, max_message)
         self._socket = _dial(url, allow_loopback)
         try:
-            self._shake_hands(time.monotonic() + handshake)
+            self._shake_hands(time.monotonic() + handshake, stopping or threading.Event())
         except BaseException:
             self._socket.close()
             raise
@@ -126,7 +129,7 @@ class WebSocket:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _shake_hands(self, until: float) -> None:
+    def _shake_hands(self, until: float, stopping: threading.Event) -> None:
         from websockets.protocol import CONNECTING
 
         request = self._protocol.connect()
@@ -136,9 +139,10 @@ class WebSocket:
             self._send()
             while self._protocol.state is CONNECTING:
                 left = until - time.monotonic()
-                data = self._piece(left) if left > 0 else None
-                if data is None:
+                if left <= 0 or stopping.is_set():
                     raise self._lost("a server does not answer")
+                if (data := self._piece(min(left, _GLANCE))) is None:
+                    continue
                 self._feed(data)
                 if self._protocol.handshake_exc is not None:
                     raise self._refused(self._protocol.handshake_exc)

@@ -111,7 +111,7 @@ class Doorbell:
         asked += [] if last is None else [("cursor", str(last - EARLIER))]
         # The operator named the server, so it is dialled as it is.
         url = f"{self._upstream.url}?{urlencode(asked)}"
-        with WebSocket(url, max_message=MAX_MESSAGE, allow_loopback=None) as socket:
+        with WebSocket(url, max_message=MAX_MESSAGE, allow_loopback=None, stopping=stopping) as socket:
             if last is None or now() - last > KEPT:  # at once where nobody followed, else not again and again
                 pause = self._sweep_after if self._reached else 0
                 self._lease.write(lambda writing: sweep(writing.sql, self._upstream.number, pause))

@@ -136,7 +136,8 @@ class UpstreamReader:
         cursor, self._rewinds = self._replica.read(lambda reading: reading.sql.first(found, self.upstream.number))
         self._again.clear()
         # The operator named the server, so it is dialled as it is.
-        with WebSocket(self.upstream.stream_url(cursor), max_message=MAX_FRAME, allow_loopback=None) as socket:
+        url = self.upstream.stream_url(cursor)
+        with WebSocket(url, max_message=MAX_FRAME, allow_loopback=None, stopping=stopping) as socket:
             if cursor is None:  # nobody knows what came before, least of all where nobody followed
                 pause = self._sweep_after if self.reached else 0
                 self._lease.write(lambda writing: sweep(writing.sql, self.upstream.number, pause))
