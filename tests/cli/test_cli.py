@@ -359,6 +359,28 @@ def test_an_empty_place_is_none(
     assert [path.name for path in tmp_path.iterdir() if path.suffix == ".tar"] == ["s.tar"]
 
 
+@pytest.mark.parametrize(
+    "verb",
+    [
+        ("doctor", "--index"),
+        ("index", "ls", "--index"),
+        ("index", "show", "a", "--index"),
+        ("index", "rm", "a", "--index"),
+        ("index", "history", "a", "--index"),
+        ("schema", "ls", "--index"),
+        ("lens", "find", "--repo", "local", "--index"),
+    ],
+    ids=" ".join,
+)
+def test_no_index_is_made_by_looking_for_something_in_it(
+    terminal: Terminal, tmp_path: Path, verb: tuple[str, ...]
+) -> None:
+    for address in (f"{tmp_path}/mistyped.sqlite", f"sqlite:///{tmp_path}/mistyped.sqlite"):
+        assert terminal.run(*verb, address) == 2
+        assert "there is no index there" in terminal.err
+    assert list(tmp_path.glob("mistyped*")) == []
+
+
 def test_a_shell_that_does_not_say_where_is_told_nothing(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("_ATDATA_COMPLETE", "bash_complete")
     assert terminal.run() == 2

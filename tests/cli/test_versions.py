@@ -143,6 +143,7 @@ def test_an_index_that_lists_nothing_is_not_copied(terminal: Terminal) -> None:
     assert "the index to copy lists nothing" in terminal.err
     assert "mistyped.sqlite" in terminal.err
     assert not Path("two.sqlite").exists()
+    assert not Path("mistyped.sqlite").exists()
 
 
 def test_the_life_of_a_published_dataset(terminal: Terminal, devnet: Devnet, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,12 +6,12 @@ from typing import Any
 
 import click
 
+from atdata.cli.index import known_index
 from atdata.cli.options import credentials_option, index_option, json_option
 from atdata.cli.output import plural, say, say_json
 from atdata.cli.promote import bucket_at
 from atdata.doctor import Finding, examine
 from atdata.errors import AtdataError
-from atdata.local import LocalIndex
 
 
 @click.command("doctor")
@@ -34,7 +34,7 @@ def doctor(
     """Say what is broken or left over in the index, the cache and the stores; mend it with --fix."""
     found = []
     bucket = bucket_at(store, credentials) if store else None
-    for finding in examine(LocalIndex(index), store=bucket, account=account, deep=deep):
+    for finding in examine(known_index(index), store=bucket, account=account, deep=deep):
         mended = _mended(finding) if fix and finding.mend else None
         found.append((finding, mended))
         if not json:

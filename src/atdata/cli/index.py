@@ -22,6 +22,7 @@ from atdata.cli.options import (
     yes_option,
 )
 from atdata.cli.output import facts, plural, say, say_json, size, table
+from atdata.databases import is_there
 from atdata.errors import DataModelError, LexiconError, NotFoundError, UsageError, VerificationError
 from atdata.json_reader import read_json
 from atdata.local import LocalIndex
@@ -49,7 +50,7 @@ _CLEARABLE = ("description", "tags", "license", "metadata")
 @json_option
 def ls(prefix: str, limit: int, index: str | None, json: bool) -> None:
     """List datasets: the newest first, or those whose names begin with some text."""
-    team = LocalIndex(index)
+    team = known_index(index)
     labels = team.list_labels(limit=limit, prefix=prefix)
     rows, unread = list[tuple[Label, Entry]](), len(labels.malformed)
     for label in labels:
@@ -79,7 +80,7 @@ def ls(prefix: str, limit: int, index: str | None, json: bool) -> None:
 @json_option
 def show(ref: str, index: str | None, json: bool) -> None:
     """Show a dataset: its facts, its names, its fields, its shards."""
-    team = LocalIndex(index)
+    team = known_index(index)
     _check_local(ref)
     entry = team.get_dataset(ref)
     schema, labels = team.get_schema(entry.schema_ref), team.labels_of(entry)
@@ -122,7 +123,7 @@ def show(ref: str, index: str | None, json: bool) -> None:
 @json_option
 def rm(ref: str, index: str | None, yes: bool, json: bool) -> None:
     """Take a name, or one version of it, out of the index. Its shards stay where they are."""
-    team = LocalIndex(index)
+    team = known_index(index)
     _check_local(ref)
     name, version = named_locally(ref)
     team.get_label(name, version)
@@ -177,7 +178,7 @@ def update(
         with logged_in() as client:
             entry = AtmosphereIndex(client).update_dataset(ref, **changes)
     else:
-        entry = LocalIndex(index).update_dataset(ref, **changes)
+        entry = known_index(index).update_dataset(ref, **changes)
     if json:
         say_json({**_as_json(entry), "metadata": dict(entry.metadata)})
         return
@@ -192,6 +193,25 @@ def _member(text: str) -> tuple[str, Any]:
         return name, read_json(value)
     except DataModelError:
         return name, value
+
+
+def is_missing(index: str) -> bool:
+    """True if an address is of a file that is not there; of a server only using it can tell."""
+    is_file = "://" not in index or index.startswith("sqlite:")
+    return bool(index) and is_file and not is_there(index, what="the index")
+
+
+def known_index(index: str | None) -> LocalIndex:
+    """The index that an option names, or the user's own. One that is named is not made by looking for something in it.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if index is not None and is_missing(index):
+        raise UsageError(
+            "there is no index there", path="--index", actual=index, hint="Name the file of one, or a URL."
+        )
+    return LocalIndex(index)
 
 
 def is_public(ref: str) -> bool:

@@ -17,7 +17,7 @@ from atdata.atmosphere import (
 from atdata.atmosphere.law_tests import lens_of, try_lens
 from atdata.cli.account import logged_in
 from atdata.cli.groups import CommandGroup, Commands
-from atdata.cli.index import confirm, is_public
+from atdata.cli.index import confirm, is_public, known_index
 from atdata.cli.options import Whole, file_names, index_option, json_option, yes_option
 from atdata.cli.output import facts, note, plural, say, say_json, table
 from atdata.cli.schema import check_index, described
@@ -26,7 +26,6 @@ from atdata.errors import UsageError
 from atdata.lens import DataLens, LawReport, Program
 from atdata.lens.language.trying import try_program
 from atdata.lens.laws import COUNT
-from atdata.local import LocalIndex
 from atdata.paths import checked_path
 from atdata.records import CodeReference, LensRecord, Schema
 from atdata.records.address import AUTHORITY, LOCAL
@@ -90,7 +89,7 @@ def find(
     loader, found = LensLoader(AtmosphereClient()), list[LensRecord]()
     for who in map(account_of, repo or ([] if service else [LOCAL])):
         if who == LOCAL:
-            team = LocalIndex(index)
+            team = known_index(index)
             found += team.list_lenses() if source is None else team.find_lenses(source, target)
         else:
             found += loader.list_all(who) if source is None else loader.find_by_schemas(source, target, who)

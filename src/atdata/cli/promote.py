@@ -6,7 +6,7 @@ import click
 
 from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, PDSBlobStore
 from atdata.cli.account import logged_in
-from atdata.cli.index import confirm
+from atdata.cli.index import confirm, known_index
 from atdata.cli.options import (
     credentials_option,
     description_option,
@@ -20,7 +20,7 @@ from atdata.cli.options import (
 from atdata.cli.output import facts, say, say_json, size
 from atdata.dataset.stores import AbstractDataStore
 from atdata.errors import UsageError
-from atdata.local import LocalIndex, S3DataStore
+from atdata.local import S3DataStore
 from atdata.promote import promote_to_atmosphere
 from atdata.records import Entry
 from atdata.shards.urls import scheme_of
@@ -56,7 +56,7 @@ def promote(
     json: bool,
 ) -> None:
     """Publish a dataset of your team's index under your own identity."""
-    team = LocalIndex(index)
+    team = known_index(index)
     entry = team.get_dataset(ref)
     with logged_in() as client:
         if not json:

@@ -14,13 +14,12 @@ from rich.text import Text
 from atdata.atmosphere import AtmosphereClient, AtmosphereIndex
 from atdata.atproto.syntax import AtUri
 from atdata.cli.groups import CommandGroup
-from atdata.cli.index import confirm, is_public
+from atdata.cli.index import confirm, is_public, known_index
 from atdata.cli.options import file_names, index_option, json_option, limit_option, prefix_argument, yes_option
 from atdata.cli.output import facts, note, say, say_json, table
 from atdata.errors import SchemaError, UsageError
 from atdata.importers import open_path, type_name_of
 from atdata.lens import Proposal, propose
-from atdata.local import LocalIndex
 from atdata.paths import checked_path
 from atdata.records import Schema
 from atdata.schema import (
@@ -61,7 +60,7 @@ ref_argument = click.argument("ref", help="NAME, NAME@VERSION, or an address.")
 @json_option
 def ls(prefix: str, limit: int, index: str | None, json: bool) -> None:
     """List schemas: the newest first, or those whose names begin with some text."""
-    schemas = LocalIndex(index).list_schemas(limit=limit, prefix=prefix)
+    schemas = known_index(index).list_schemas(limit=limit, prefix=prefix)
     if json:
         shown = ("name", "version", "description", "createdAt")
         say_json([{"uri": str(schema.located), **{name: schema.get(name) for name in shown}} for schema in schemas])
@@ -79,7 +78,7 @@ def ls(prefix: str, limit: int, index: str | None, json: bool) -> None:
 @json_option
 def show(ref: str, index: str | None, json: bool) -> None:
     """Show a schema: its fields and their types."""
-    schema = LocalIndex(index).get_schema(ref)
+    schema = known_index(index).get_schema(ref)
     if json:
         say_json({"uri": str(schema.located), "cid": str(schema.cid), **{name: schema[name] for name in schema}})
         return
@@ -105,7 +104,7 @@ def show(ref: str, index: str | None, json: bool) -> None:
 @json_option
 def rm(ref: str, index: str | None, yes: bool, json: bool) -> None:
     """Take a schema out of the index that no dataset uses."""
-    team = LocalIndex(index)
+    team = known_index(index)
     schema = team.get_schema(ref)
     if not yes:
         confirm(f"Take {schema.name} {schema.version} out of the index?", json)
@@ -231,7 +230,7 @@ def described(ref: str, index: str | None) -> SampleSchema:
         return network.get_schema(ref).sample_schema
     if not _is_listed(ref):
         return schema_of(open_path(ref, type_name_of(ref)).sample_type)
-    return LocalIndex(index).get_schema(ref).sample_schema
+    return known_index(index).get_schema(ref).sample_schema
 
 
 def check_index(index: str | None, *refs: str) -> None:

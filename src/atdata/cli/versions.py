@@ -13,7 +13,7 @@ import click
 
 from atdata.atmosphere import AtmosphereClient, AtmosphereIndex, PDSBlobStore
 from atdata.cli.account import logged_in
-from atdata.cli.index import confirm, is_public
+from atdata.cli.index import confirm, is_missing, is_public, known_index
 from atdata.cli.options import (
     credentials_option,
     description_option,
@@ -138,7 +138,7 @@ def history(ref: str, index: str | None, json: bool) -> None:
     if ref.startswith("at://"):
         raise UsageError("a history is that of a name", expected="NAME, or @handle/NAME", actual=ref)
     items = (
-        LocalIndex(index).history(name) if owner is None else AtmosphereIndex(AtmosphereClient()).history(name, owner)
+        known_index(index).history(name) if owner is None else AtmosphereIndex(AtmosphereClient()).history(name, owner)
     )
     if json:
         say_json(
@@ -183,7 +183,7 @@ def diff(one: str, other: str, index: str | None, json: bool) -> None:
     if is_public(one):
         found = AtmosphereIndex(AtmosphereClient()).diff(one, other)
     else:
-        found = LocalIndex(index).diff(one.removeprefix("@local/"), other.removeprefix("@local/"))
+        found = known_index(index).diff(one.removeprefix("@local/"), other.removeprefix("@local/"))
     samples = found.samples
     if json:
         say_json(
@@ -215,9 +215,9 @@ def diff(one: str, other: str, index: str | None, json: bool) -> None:
 @json_option
 def copy(source: str, target: str, json: bool) -> None:
     """Copy an index to another database, with everything in it. Once more goes on where it was interrupted."""
-    given = LocalIndex(source)
-    if not any(given.records.read_all(None, kind, limit=1) for kind in (Schema, Entry, Label)):
-        raise NotFoundError("the index to copy lists nothing", actual=given, hint="Is its address right?")
+    given = None if is_missing(source) else LocalIndex(source)
+    if given is None or not any(given.records.read_all(None, kind, limit=1) for kind in (Schema, Entry, Label)):
+        raise NotFoundError("the index to copy lists nothing", actual=source, hint="Is its address right?")
     done = given.copy_to(LocalIndex(target))
     if json:
         say_json({**asdict(done), "unread": list(done.unread)})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import re
 import sys
 from collections.abc import Iterable
@@ -16,7 +15,7 @@ import click
 from atdata.atmosphere import AllowedCode, AtmosphereClient
 from atdata.atmosphere.lens_network import FoundLens, LensNetwork
 from atdata.atproto.syntax import AtUri
-from atdata.cli.index import is_public
+from atdata.cli.index import is_public, known_index
 from atdata.cli.options import file_names, index_option, json_option
 from atdata.cli.output import say, say_json, table
 from atdata.cli.schema import described
@@ -78,7 +77,7 @@ def _schema(client: AtmosphereClient, ref: str, index: str | None) -> Schema:
         if not ref.startswith("at://") or AtUri(ref).collection != Schema.NSID:
             ref = str(find_entry(client, ref).schema_ref)
         return client.read(ref, Schema)
-    team = LocalIndex(index)
+    team = known_index(index)
     if not ref.startswith("at://") or AtUri(ref).collection != Schema.NSID:
         ref = str(team.get_dataset(ref).schema_ref)
     return team.get_schema(ref)
@@ -127,11 +126,7 @@ def searched_index(index: str | None) -> LocalIndex | None:
     Raises:
         UsageError: there is none.
     """
-    if index and "://" not in index and not os.path.exists(index):  # noqa: PTH110  a name may be too long for a file
-        raise UsageError(
-            "there is no index there", path="--index", actual=index, hint="Name the file of one, or a URL."
-        )
-    return None if index is None else LocalIndex(index)
+    return None if index is None else known_index(index)
 
 
 def allowed_code(given: Iterable[str]) -> tuple[AllowedCode, ...]:
