@@ -35,7 +35,7 @@ class Number(click.FloatRange):
 
 
 def file_names(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
-    """What completes an argument that may be a path: the shell does, with names of files."""
+    """Completion by the shell itself, with names of files: of an argument that may be a path."""
     from click.shell_completion import CompletionItem
 
     return [CompletionItem(begun, type="file")]
