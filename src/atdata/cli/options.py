@@ -55,6 +55,11 @@ credentials_option = click.option(
     shell_complete=file_names,
     help="A file of AWS_... lines for the bucket; the usual AWS settings by default.",
 )
+type_option = click.option("--type", "type_name", help="What to call the sample type.")
+split_option = click.option("--split", help="Which split; the first by default.")
+unverified_option = click.option(
+    "--allow-unverified/--no-allow-unverified", help="Read shards for which the publisher gave no digest."
+)
 prefix_argument = click.argument("prefix", default="", help="Only names that begin with this.")
 limit_option = click.option("--limit", type=Whole(min=1, max=1_000_000), default=50, help="How many, the newest first.")
 

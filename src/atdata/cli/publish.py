@@ -20,6 +20,7 @@ from atdata.cli.options import (
     json_option,
     license_option,
     tag_option,
+    type_option,
     yes_option,
 )
 from atdata.cli.output import facts, plural, say, say_json, size, table
@@ -43,7 +44,7 @@ _BLOB_LIMIT = 52_428_800  # of the lexicon; a server may take less
 @description_option
 @tag_option
 @license_option
-@click.option("--type", "type_name", help="What to call the sample type.")
+@type_option
 @click.option("--schema-version", help="The version of the sample type.")
 @click.option("--maxcount", type=Whole(min=1), help="Most samples in a shard.")
 @click.option("--dry-run", is_flag=True, help="Show the plan, and stop.")

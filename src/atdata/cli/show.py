@@ -13,7 +13,7 @@ import click
 
 from atdata.arguments import did_you_mean
 from atdata.atmosphere import AtmosphereClient
-from atdata.cli.options import Whole, file_names, json_option
+from atdata.cli.options import Whole, file_names, json_option, split_option, unverified_option
 from atdata.cli.output import facts, fitting, say, say_json, size, table
 from atdata.cli.pictures import pictures
 from atdata.dataset import Dataset, DatasetDict
@@ -42,8 +42,8 @@ SHOWN = 20  # of records that cannot be read
     help="@handle/name or @local/name[@version], at://..., a URL, or what `atdata import` takes: shards, images, tables ...",
 )
 @click.option("--samples", type=Whole(min=0, max=1_000_000), default=PREVIEW, help="How many samples to show.")
-@click.option("--split", help="Which split; the first by default.")
-@click.option("--allow-unverified/--no-allow-unverified", help="Read shards for which the publisher gave no digest.")
+@split_option
+@unverified_option
 @click.option("--fields", help="Which fields to show, such as 'id,pixel*'; '*' shows all, however many there are.")
 @click.option("--html", type=click.Path(path_type=Path), help="Write it as a page of its own to this file.")
 @json_option

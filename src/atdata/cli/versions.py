@@ -22,6 +22,7 @@ from atdata.cli.options import (
     json_option,
     license_option,
     tag_option,
+    type_option,
     yes_option,
 )
 from atdata.cli.output import facts, plural, say, say_json, size, table
@@ -48,7 +49,6 @@ store_option = click.option(
     shell_complete=file_names,
     help="Copy the shards to a folder, or to s3://bucket/prefix; what is no shard needs it.",
 )
-type_option = click.option("--type", "type_name", help="What to call the sample type.")
 SHOWN = 10
 
 

@@ -15,7 +15,7 @@ import click
 from atdata.appview.server import WebServer
 from atdata.atmosphere import AtmosphereClient
 from atdata.cli.ending import told_to_end
-from atdata.cli.options import Whole, file_names, json_option
+from atdata.cli.options import Whole, file_names, json_option, split_option, unverified_option
 from atdata.cli.output import announce
 from atdata.errors import AtdataError, UsageError
 from atdata.loading import load_dataset
@@ -28,8 +28,8 @@ from atdata.loading.references import is_reference
     shell_complete=file_names,
     help="Shards (a file, a folder, a pattern), @local/name, or a published dataset: @handle/name, at://...",
 )
-@click.option("--split", help="Which split; the first by default.")
-@click.option("--allow-unverified/--no-allow-unverified", help="Read shards for which the publisher gave no digest.")
+@split_option
+@unverified_option
 @click.option("--host", default="127.0.0.1", help="A name or address of this machine, and of no other.")
 @click.option("--port", type=Whole(min=0, max=65_535), default=0, help="0 takes one that is free.")
 @click.option("--open/--no-open", "browser", default=None, help="Open a browser; by default where there is a screen.")
