@@ -15,7 +15,7 @@ from atdata.atproto.cid import Cid
 from atdata.atproto.events import CommitEvent
 from atdata.atproto.syntax import Did
 from atdata.databases import open_connection
-from atdata.replica import Replica
+from atdata.replica import Replica, now
 from atdata.settings import Settings
 from atdata.testing import Devnet
 from atdata.testing.devnet.accounts import PdsAccount
@@ -108,7 +108,13 @@ def until_begun(replica: Replica) -> None:
 
 def until_shown(replica: Replica, expected: dict[str, str]) -> None:
     """Wait until that is shown, and nothing is left to be compared."""
-    until(lambda: shown(replica) == expected and not operator.status(replica).behind)
+    try:
+        until(lambda: shown(replica) == expected and not operator.status(replica).behind)
+    except AssertionError as error:
+        found = replica.read(lambda reading: reading.behind(now() + 10**12, 64))
+        raise AssertionError(
+            f"shown {shown(replica)}, expected {expected}, behind {found}, {operator.status(replica)}, {reasons(replica)}"
+        ) from error
 
 
 def reasons(replica: Replica) -> list[str]:

@@ -48,6 +48,7 @@ class TestedUpstream:
         self.connections: list[int | None] = []
         self.asked: list[tuple[str, str]] = []
         self.number, self.window = 0, 0
+        self._ends: dict[ServerConnection, tuple[list[tuple[int | None, bytes]], int]] = {}
         self._changed, self._ended = threading.Condition(), False
 
     def __enter__(self) -> Self:
@@ -103,13 +104,13 @@ class TestedUpstream:
             self._stream(connection, cursor)
 
     def _stream(self, connection: ServerConnection, cursor: int | None) -> None:
+        log, end = self._ends.pop(connection)
         if cursor is not None and cursor > self.number:
             connection.send(encode_frame(ErrorEvent("FutureCursor", "it is not there yet")))
             return
         if cursor is not None and cursor < self.window:
             connection.send(encode_frame(InfoEvent("OutdatedCursor")))
-        log = self.sent
-        at = len(log) if cursor is None else 0
+        at = end if cursor is None else 0
         while not self._ended:
             with self._changed:
                 while at >= len(log) and not self._ended and log is self.sent:
@@ -127,7 +128,8 @@ class TestedUpstream:
 
     def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
         parts = urlsplit(request.path)
-        if parts.path == STREAM:
+        if parts.path == STREAM:  # whoever is told yes gets what is sent from then on, however late a thread of ours begins
+            self._ends[connection] = self.sent, len(self.sent)
             return None
         if self.statuses is not None and parts.path.endswith("getRepoStatus"):
             return self._json(200, self.statuses(parse_qs(parts.query)["did"][0]))
