@@ -16,6 +16,7 @@ import atdata
 from atdata.atmosphere import AtmosphereIndex, PDSBlobStore
 from atdata.discovery import Discovery
 from atdata.errors import IdentifierError, NetworkError, NotFoundError, UsageError
+from atdata.search import SearchIndex
 from atdata.testing import Devnet
 from atdata.testing.http import Answer, Request
 from support.networks import fresh_handle
@@ -79,6 +80,26 @@ def test_what_else_reads_a_repository_feeds_the_search(devnet: Devnet) -> None:
     client = devnet.client()
     AtmosphereIndex(client).list_datasets(alice.handle)
     assert names(Discovery(client), "plasma kind:dataset") == ["plasma"]
+
+
+def test_what_is_brought_takes_the_documents_to_the_end_of_the_log(devnet: Devnet) -> None:
+    """Also of what others wrote before; and they are what is made of the records anew."""
+    alice, bob, carol = (devnet.create_account(fresh_handle()) for _ in range(3))
+    for account, name in ((alice, "plasma"), (bob, "serum"), (carol, "urine")):
+        publish(devnet, account, Spectrum(1.0), name, tags=[name, "fluid"])
+    client = devnet.client()
+    found = Discovery(client)
+    found.bring([alice.did])
+    client.reader.follow(client.reader.identity(bob.did))
+    found.bring([carol.did])
+    replica, documents = found._replica, "SELECT * FROM search_documents ORDER BY id"
+    kept = replica.read(lambda reading: reading.sql.all(documents))
+    assert len(kept) == 6, "three datasets, and as many schemas"
+    behind = "SELECT (SELECT max(number) FROM replica_changes) - change FROM search_followed"
+    assert replica.read(lambda reading: reading.sql.first(behind)) == (0,)
+    replica.write(lambda writing: SearchIndex().rebuild(writing.sql))
+    assert set(names(found, "fluid")) == {"plasma", "serum", "urine"}
+    assert replica.read(lambda reading: reading.sql.all(documents)) == kept
 
 
 def test_a_repository_that_was_looked_into_is_not_asked_again_for_a_while(devnet: Devnet) -> None:

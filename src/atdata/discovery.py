@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from atdata.atmosphere import AtmosphereClient
@@ -13,11 +13,12 @@ from atdata.errors import AtdataError, ProofError
 from atdata.progress import progress
 from atdata.replica import KeptIdentity, Reading, Writing, keep_identity, now, open_replica
 from atdata.search import TABLES as SEARCH_TABLES
-from atdata.search import Question, SearchAnswer, SearchIndex, search
+from atdata.search import LogFollower, Question, SearchAnswer, SearchIndex, search
 from atdata.trust import TABLES as TRUST_TABLES
 from atdata.trust import FollowedLabeler, VerifierList, follow, labelers, lists_of, unfollow
 
 if TYPE_CHECKING:
+    from atdata.atmosphere.evidence import EvidenceReader
     from atdata.policy import Policy
 
 FRESH = 300.0
@@ -52,7 +53,8 @@ class Discovery:
 
     def __init__(self, client: AtmosphereClient) -> None:
         self._client, self._index = client, SearchIndex()
-        self._replica = open_replica(client.settings.cache, [TRUST_TABLES, SEARCH_TABLES])
+        tables, derivations = [TRUST_TABLES, SEARCH_TABLES], [LogFollower(self._index)]
+        self._replica = open_replica(client.settings.cache, tables, derivations)
 
     def bring(self, repos: Iterable[str], fresh: float = FRESH) -> list[BroughtRepository]:
         """Bring copies of repositories to their newest commits, several at a time.
@@ -89,7 +91,7 @@ class Discovery:
     def _bring(self, name: Did | Handle) -> BroughtRepository:
         kept, moment = self._replica.read(lambda reading: _kept(reading, name)), now()
         did = None if kept is None else kept.did
-        reader = self._client.reader
+        reader = self._reader
         try:
             identity = reader.identity(name)
             did = identity.did
@@ -104,6 +106,12 @@ class Discovery:
         except AtdataError as error:
             return BroughtRepository(name, did, error, known=did is not None and self._holds(did))
         return BroughtRepository(name, did)
+
+    @cached_property
+    def _reader(self) -> EvidenceReader:
+        from atdata.atmosphere.evidence import EvidenceReader
+
+        return EvidenceReader(self._client.settings, self._client.trusted_origins, self._replica)
 
     def _read_labelers(self, fresh: float) -> None:
         """Read the labelers that the policy in force names, and let go of others. One that cannot be read leaves its labels."""

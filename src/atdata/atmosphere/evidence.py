@@ -134,10 +134,11 @@ class EvidenceReader:
     Args:
         settings: in force.
         trusted_origins: servers that the caller spelled out, besides those in the settings.
+        replica: the copies of repositories; by default those in the cache folder.
     """
 
-    def __init__(self, settings: Settings, trusted_origins: Iterable[str] = ()) -> None:
-        self.settings = settings
+    def __init__(self, settings: Settings, trusted_origins: Iterable[str] = (), replica: Replica | None = None) -> None:
+        self.settings, self._replica = settings, replica
         self.transport = Transport.of(settings).trusting(settings.plc_url, *settings.resolver_urls, *trusted_origins)
         self._seen_commits = SeenCommits(settings.cache)
         self._identities: dict[Did | Handle, tuple[float, VerifiedIdentity]] = {}
@@ -217,8 +218,8 @@ class EvidenceReader:
 
     @cached_property
     def replica(self) -> Replica:
-        """The copies of repositories in the cache folder."""
-        return open_replica(self.settings.cache)
+        """The copies of repositories."""
+        return self._replica or open_replica(self.settings.cache)
 
     def follow(self, identity: VerifiedIdentity, *, remember: bool = True) -> ProvenCommit:
         """Bring the copy of an account's repository to the newest commit.

@@ -7,7 +7,7 @@ a question means is in `question.py`, what a document holds in `document.py`; th
 from __future__ import annotations
 
 from atdata.search.answers import FacetCount, Hit, SearchAnswer, search
-from atdata.search.index import SearchIndex
+from atdata.search.index import LogFollower, SearchIndex
 from atdata.search.question import MAX_TEXT, Condition, Piece, Question, Term, pieces_of, written
 from atdata.search.reaching import ReachingLens, Way
 from atdata.search.tables import TABLES
@@ -18,6 +18,7 @@ __all__ = [
     "Condition",
     "FacetCount",
     "Hit",
+    "LogFollower",
     "Piece",
     "Question",
     "ReachingLens",

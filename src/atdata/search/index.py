@@ -41,12 +41,13 @@ class SearchIndex:
         schemas = [f"at://{did}/{key}" for key in sorted(gone) if today(key.partition("/")[0]) == SCHEMA]
         self._derive(sql, numbers, {change.number: change.columns for change in known}, schemas)
 
-    def follow_log(self, sql: Statements, limit: int = AT_ONCE) -> bool:
-        """Follow some of the replica's log of changes, for a replica that has no derivations; true if there may be more.
+    def follow_log(self, sql: Statements, limit: int = AT_ONCE, known: Sequence[RecordChange] = ()) -> bool:
+        """Follow some of the replica's log of changes, where this is no derivation of all who write it; true if there may be more.
 
         Args:
             sql: in a transaction that writes.
             limit: how many changes.
+            known: changes of this transaction, whose columns need not be made again.
         """
         _alone(sql)
         (last,) = sql.first("SELECT change FROM search_followed")
@@ -62,7 +63,7 @@ class SearchIndex:
             keys.setdefault(account, {})[record] = bytes(key).decode()
             gone.setdefault(account, {})[record] = action == "delete"
         for account, of_account in keys.items():
-            self._follow(sql, account, of_account, {of_account[n] for n, it in gone[account].items() if it})
+            self._follow(sql, account, of_account, {of_account[n] for n, it in gone[account].items() if it}, known)
         if rows:
             sql.run("UPDATE search_followed SET change = ?", rows[-1][0])
         return len(rows) == limit
@@ -225,6 +226,25 @@ class SearchIndex:
         for made in chunks([others[number] for number in sorted(others)]):
             writer.write(made, writer.context(made))
         sql.run("DELETE FROM search_facets WHERE uses <= 0")
+
+
+class LogFollower:
+    """A `Derivation` of a replica that others write too, without one: with its changes documents follow the log to its end.
+
+    Args:
+        index: whose documents.
+    """
+
+    def __init__(self, index: SearchIndex) -> None:
+        self._index = index
+
+    def apply(self, sql: Statements, account: int, changes: Sequence[RecordChange]) -> None:  # noqa: ARG002
+        """Follow changes of an account's records, and all that came before them."""
+        while changes and self._index.follow_log(sql, known=changes):
+            pass
+
+    def show(self, sql: Statements, account: int, visible: bool) -> None:
+        """Nothing: the log says it, and is followed with the next change, or before a question."""
 
 
 def _alone(sql: Statements) -> None:
