@@ -215,18 +215,18 @@ def _write(value: object, here: Place, depth: int) -> Any:
 
 def _check(value: object, here: Place, depth: int) -> None:
     match value:
-        case None | bool() | bytes() | Cid():
-            return
-        case int():
-            _check_integer(value, MAX_SAFE_INTEGER, here)
-        case str():
+        case str():  # the most frequent first
             _check_text(value, here)
+        case dict():
+            _check_map(value, here, _deeper(depth, here))
         case list():
             depth = _deeper(depth, here)
             for index, item in enumerate(value):
                 _check(item, here / index, depth)
-        case dict():
-            _check_map(value, here, _deeper(depth, here))
+        case None | bool() | bytes() | Cid():
+            return
+        case int():
+            _check_integer(value, MAX_SAFE_INTEGER, here)
         case float():
             raise _wrong(
                 "a float", here, actual=value, hint="Records hold no floats: use a string, bytes, or scaled integers."

@@ -9,7 +9,6 @@ Every function raises `IdentifierError`.
 from __future__ import annotations
 
 import re
-from calendar import monthrange
 from datetime import UTC, datetime, timedelta
 from typing import NoReturn, TypeAlias
 
@@ -69,10 +68,11 @@ def check_datetime(text: str) -> None:
 def _existing_parts(text: str) -> _Parts:
     parts = _datetime_parts(text)
     year, month, day, hour, minute, second, _, offset = parts
-    # The calendar module begins with the year 1; the year 0 was a leap year, as 2000 was.
-    exists = 1 <= month <= 12 and 1 <= day <= monthrange(year or 2000, month)[1]
-    exists = exists and hour < 24 and minute < 60 and second < 60
-    if not exists or abs(offset) >= 24 * 60:
+    try:  # Python begins with the year 1; the year 0 was a leap year, as 2000 was
+        datetime(year or 2000, month, day, hour, minute, second)
+    except ValueError:
+        refuse("a datetime", text, "The date or the time does not exist.")
+    if abs(offset) >= 24 * 60:
         refuse("a datetime", text, "The date or the time does not exist.")
     if (year, month, day) == (0, 1, 1) and hour * 60 + minute < offset:
         refuse("a datetime", text, "It lies before the year 0.")
@@ -149,9 +149,10 @@ def _datetime_match(text: str) -> re.Match[str]:
 def _datetime_parts(text: str) -> _Parts:
     """Year, month, day, hour, minute, second, microsecond, and the offset from UTC in minutes."""
     match = _datetime_match(text)
-    year, month, day, hour, minute, second = (int(match[group]) for group in range(1, 7))
-    microsecond = int((match[7] or "0")[:6].ljust(6, "0"))
+    year, month, day, hour, minute, second, fraction, sign, *of_zone = match.groups()
+    microsecond = int((fraction or "0")[:6].ljust(6, "0"))
     # An hour or minute of the offset beyond its range gives an offset beyond a day, which is refused.
-    hours, minutes = int(match[9] or 0), int(match[10] or 0)
+    hours, minutes = (int(part or 0) for part in of_zone)
     offset = hours * 60 + minutes if minutes < 60 else 24 * 60
-    return year, month, day, hour, minute, second, microsecond, -offset if match[8] == "-" else offset
+    moment = int(year), int(month), int(day), int(hour), int(minute), int(second), microsecond
+    return *moment, -offset if sign == "-" else offset

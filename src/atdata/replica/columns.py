@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
 
@@ -117,11 +118,9 @@ def _moment(text: Any) -> int | None:
     """Microseconds since 1970 of what should be a datetime; of the year 0, which Python does not have, the year 1's."""
     if not isinstance(text, str):
         return None
-    try:
-        check_datetime(text)
-    except IdentifierError:
-        return None
-    try:
+    with suppress(IdentifierError):
         return int(parse_datetime(text).timestamp() * 1_000_000)
-    except IdentifierError:
+    with suppress(IdentifierError):
+        check_datetime(text)
         return _EARLIEST if text.startswith("0000") else None
+    return None

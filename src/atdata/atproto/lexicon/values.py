@@ -8,8 +8,8 @@ The checks follow the depth of the value, which the data model's own rules bound
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
 
 from atdata.atproto.cbor import Value
 from atdata.atproto.cid import Cid
@@ -19,40 +19,19 @@ from atdata.atproto.lexicon.graphemes import grapheme_count
 from atdata.atproto.syntax import check_format
 from atdata.errors import IdentifierError, LexiconError
 
+Definitions: TypeAlias = Mapping[str, Definition]
 
-def check_value(value: Value, spec: Definition, here: Place, definitions: Mapping[str, Definition]) -> None:
+
+def check_value(value: Value, spec: Definition, here: Place, definitions: Definitions) -> None:
     """Check a value that stands at `here` against a type.
 
     Raises:
         LexiconError: it does not fit, or a reference leads to no definition; `path` names the place.
     """
-    match spec["type"]:
-        case "boolean":
-            _check_among(_typed(value, bool, here), spec, here)
-        case "integer":
-            _check_among(_typed(value, int, here), spec, here)
-            _check_within("an integer", value, spec.get("minimum"), spec.get("maximum"), here)
-        case "string":
-            _check_string(_typed(value, str, here), spec, here)
-        case "bytes":
-            _check_length(len(_typed(value, bytes, here)), spec, here)
-        case "cid-link":
-            _typed(value, Cid, here)
-        case "blob":
-            _check_blob(value, spec, here)
-        case "array":
-            _check_array(_typed(value, list, here), spec, here, definitions)
-        case "object" | "params":
-            _check_object(_typed(value, dict, here), spec, here, definitions)
-        case "unknown":
-            if _typed(value, dict, here).get("$type") == "blob":
-                raise _wrong("a blob stands in place of an object", here)
-        case "ref":
-            _check_ref(value, spec["ref"], here, definitions)
-        case "union":
-            _check_union(_typed(value, dict, here), spec, here, definitions)
-        case other:
-            raise _wrong("a type has no values", here, actual=other)
+    check = _CHECKS.get(spec["type"])
+    if check is None:
+        raise _wrong("a type has no values", here, actual=spec["type"])
+    check(value, spec, here, definitions)
 
 
 def _wrong(what: str, here: Place, **facts: Any) -> LexiconError:
@@ -85,19 +64,43 @@ def _check_among(value: bool | int | str, spec: Definition, here: Place) -> None
         )
 
 
-def _check_string(value: str, spec: Definition, here: Place) -> None:
-    _check_among(value, spec, here)
-    _check_length(len(value.encode("utf-8")), spec, here)
+def _check_boolean(value: Value, spec: Definition, here: Place, _: Definitions) -> None:
+    _check_among(_typed(value, bool, here), spec, here)
+
+
+def _check_integer(value: Value, spec: Definition, here: Place, _: Definitions) -> None:
+    _check_among(_typed(value, int, here), spec, here)
+    _check_within("an integer", value, spec.get("minimum"), spec.get("maximum"), here)
+
+
+def _check_bytes(value: Value, spec: Definition, here: Place, _: Definitions) -> None:
+    _check_length(len(_typed(value, bytes, here)), spec, here)
+
+
+def _check_link(value: Value, _spec: Definition, here: Place, _: Definitions) -> None:
+    _typed(value, Cid, here)
+
+
+def _check_unknown(value: Value, _spec: Definition, here: Place, _: Definitions) -> None:
+    if _typed(value, dict, here).get("$type") == "blob":
+        raise _wrong("a blob stands in place of an object", here)
+
+
+def _check_string(value: Value, spec: Definition, here: Place, _: Definitions) -> None:
+    text: str = _typed(value, str, here)
+    _check_among(text, spec, here)
+    if "minLength" in spec or "maxLength" in spec:
+        _check_length(len(text) if text.isascii() else len(text.encode("utf-8")), spec, here)
     if "minGraphemes" in spec or "maxGraphemes" in spec:
-        _check_within("graphemes", grapheme_count(value), spec.get("minGraphemes"), spec.get("maxGraphemes"), here)
+        _check_within("graphemes", grapheme_count(text), spec.get("minGraphemes"), spec.get("maxGraphemes"), here)
     if "format" in spec:
         try:
-            check_format(spec["format"], value)
+            check_format(spec["format"], text)
         except IdentifierError as error:
             raise _wrong(error.what, here, expected=spec["format"], actual=error.actual, hint=error.hint) from error
 
 
-def _check_blob(value: Value, spec: Definition, here: Place) -> None:
+def _check_blob(value: Value, spec: Definition, here: Place, _: Definitions) -> None:
     if not isinstance(value, dict) or not is_blob(value):
         raise _wrong("a value has the wrong type", here, expected="blob", actual=kind_of(value))
     mime, size = value["mimeType"], value["size"]
@@ -112,25 +115,29 @@ def _accepts(pattern: str, mime: Any) -> bool:
     return pattern in ("*/*", mime) or (pattern.endswith("/*") and str(mime).startswith(pattern[:-1]))
 
 
-def _check_array(value: Sequence[Value], spec: Definition, here: Place, definitions: Mapping[str, Definition]) -> None:
-    _check_length(len(value), spec, here)
-    for index, item in enumerate(value):
+def _check_array(value: Value, spec: Definition, here: Place, definitions: Definitions) -> None:
+    items: list[Value] = _typed(value, list, here)
+    _check_length(len(items), spec, here)
+    for index, item in enumerate(items):
         check_value(item, spec["items"], here / index, definitions)
 
 
-def _check_object(
-    value: dict[str, Value], spec: Definition, here: Place, definitions: Mapping[str, Definition]
-) -> None:
+def _check_object(value: Value, spec: Definition, here: Place, definitions: Definitions) -> None:
+    members: dict[str, Value] = _typed(value, dict, here)
     for name in spec.get("required", ()):
-        if name not in value:
+        if name not in members:
             raise _wrong("a required member is missing", here / name)
     for name, inner in spec["properties"].items():
-        if name not in value or (value[name] is None and name in spec.get("nullable", ())):
+        if name not in members or (members[name] is None and name in spec.get("nullable", ())):
             continue
-        check_value(value[name], inner, here / name, definitions)
+        check_value(members[name], inner, here / name, definitions)
 
 
-def _check_ref(value: Value, ref: str, here: Place, definitions: Mapping[str, Definition]) -> None:
+def _check_ref(value: Value, spec: Definition, here: Place, definitions: Definitions) -> None:
+    _check_defined(value, spec["ref"], here, definitions)
+
+
+def _check_defined(value: Value, ref: str, here: Place, definitions: Definitions) -> None:
     definition = definitions.get(ref)
     if definition is None:
         raise _wrong(
@@ -153,8 +160,8 @@ def check_type(value: Value, expected: str, here: Place) -> None:
         raise _wrong("$type is not the expected one", here / "$type", expected=expected, actual=shown(actual))
 
 
-def _check_union(value: dict[str, Value], spec: Definition, here: Place, definitions: Mapping[str, Definition]) -> None:
-    name = value.get("$type")
+def _check_union(value: Value, spec: Definition, here: Place, definitions: Definitions) -> None:
+    name = _typed(value, dict, here).get("$type")
     if not isinstance(name, str) or not name or name.endswith("#main"):
         # 'x#main' would pass an open union unchecked, as a type nobody knows, although it means 'x'.
         raise _wrong(
@@ -164,8 +171,24 @@ def _check_union(value: dict[str, Value], spec: Definition, here: Place, definit
             actual=shown(name),
         )
     if name in spec["refs"] and (name in definitions or spec.get("closed")):
-        _check_ref(value, name, here, definitions)
+        _check_defined(value, name, here, definitions)
     elif spec.get("closed"):
         raise _wrong(
             "$type is not in the closed union", here / "$type", expected=", ".join(spec["refs"]), actual=shown(name)
         )
+
+
+_CHECKS: dict[str, Callable[[Value, Definition, Place, Definitions], None]] = {
+    "boolean": _check_boolean,
+    "integer": _check_integer,
+    "string": _check_string,
+    "bytes": _check_bytes,
+    "cid-link": _check_link,
+    "blob": _check_blob,
+    "array": _check_array,
+    "object": _check_object,
+    "params": _check_object,
+    "unknown": _check_unknown,
+    "ref": _check_ref,
+    "union": _check_union,
+}
