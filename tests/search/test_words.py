@@ -43,6 +43,11 @@ def test_parts_of_words_stand_behind_them(text: str, words: str) -> None:
     assert " ".join(indexed_words(text, 100)) == words
 
 
+@given(st.text(min_size=1, max_size=20) | st.text("aAbB1_\xe9\xc9\u01c5\xdf\xb25", min_size=1, max_size=10))
+def test_what_is_not_looked_at_has_no_parts(run: str) -> None:
+    assert words._may_have_parts(run) or len(list(words._parts(run))) <= 1 or len(run) > MAX_WORD
+
+
 @given(st.text())
 def test_a_word_is_letters_marks_and_digits_and_nothing_a_database_could_read_otherwise(text: str) -> None:
     for word in indexed_words(text, 1000):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, NamedTuple, TypeAlias
 
@@ -43,7 +44,12 @@ def rank_of(uri: str) -> int:
 
 def codes(facets: Iterable[tuple[int, FacetKind]]) -> str:
     """The codes of facets, of each its number and kind."""
-    return "".join(_packed(number * _KINDS + kind, CODE) for number, kind in facets if number < MAX_FACET)
+    return "".join(_code(number, kind) for number, kind in facets if number < MAX_FACET)
+
+
+@lru_cache(maxsize=4096)  # of a few facets most documents have several
+def _code(number: int, kind: FacetKind) -> str:
+    return _packed(number * _KINDS + kind, CODE)
 
 
 class RowGroup(NamedTuple):

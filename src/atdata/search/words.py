@@ -31,7 +31,7 @@ def indexed_words(text: str, limit: int) -> list[str]:
     runs = list(_runs(text, limit))
     found = [folded(run)[:MAX_WORD] for run in runs]
     for run in runs:
-        parts = [folded(part)[:MAX_WORD] for part in _parts(run)] if len(run) <= MAX_WORD else []
+        parts = [folded(part)[:MAX_WORD] for part in _parts(run)] if _may_have_parts(run) else []
         if len(parts) > 1 and len(found) + 1 + len(parts) <= 2 * limit:
             found += [SEPARATOR, *parts]
     return found
@@ -81,6 +81,13 @@ def _runs_of_any(text: str, limit: int) -> Iterator[str]:
 def _in_word(char: str) -> bool:
     known = char.isalnum() or unicodedata.category(char)[0] == "M"
     return known and all(c.isalnum() or unicodedata.category(c)[0] == "M" for c in folded(char))
+
+
+def _may_have_parts(run: str) -> bool:
+    """False for a word that is too long to be cut, or plainly one part, as most are: `retina`, `Retina`, `RETINA`, `28`."""
+    return len(run) <= MAX_WORD and not (
+        run.isdecimal() or (run.isalpha() and (run[1:].islower() or run.isupper() or len(run) == 1))
+    )
 
 
 def _parts(run: str) -> Iterator[str]:
