@@ -28,7 +28,8 @@ _CID = re.compile(r"[079bBcCfFhkKmMtTuUvVzZ][A-Za-z0-9+/=_-]{7,255}")
 
 # RFC 5646, 2.1, with two differences the AT Protocol makes: the language is in lower case, and the four-letter
 # languages reserved for future use stay reserved.
-_LANGTAG = re.compile(
+# No pattern is made on import: few processes read a tag.
+_LANGTAG = (
     r"(?:[a-z]{2,3}(?:-[A-Za-z]{3}){0,3}|[a-z]{5,8})"
     r"(?:-[A-Za-z]{4})?"
     r"(?:-(?:[A-Za-z]{2}|[0-9]{3}))?"
@@ -36,9 +37,9 @@ _LANGTAG = re.compile(
     r"(?P<extensions>(?:-[0-9A-WY-Za-wy-z](?:-[A-Za-z0-9]{2,8})+)*)"
     r"(?:-[xX](?:-[A-Za-z0-9]{1,8})+)?"
 )
-_PRIVATE_LANGTAG = re.compile(r"[xX](?:-[A-Za-z0-9]{1,8})+")
+_PRIVATE_LANGTAG = r"[xX](?:-[A-Za-z0-9]{1,8})+"
 # Registered before RFC 4646 and not covered by the grammar above.
-_GRANDFATHERED_LANGTAG = re.compile(
+_GRANDFATHERED_LANGTAG = (
     r"art-lojban|cel-gaulish|en-GB-oed|no-(?:bok|nyn)|sgn-(?:BE-FR|BE-NL|CH-DE)|zh-(?:guoyu|hakka|min|min-nan|xiang)"
     r"|i-(?:ami|bnn|default|enochian|hak|klingon|lux|mingo|navajo|pwn|tao|tay|tsu)"
 )
@@ -105,14 +106,14 @@ def format_datetime(moment: datetime) -> str:
 def check_language_syntax(text: str) -> None:
     """Check that text is a well-formed language tag (RFC 5646, 2.2.9): what the `language` format asks."""
     tag = _limited(text, _MAX_LANGUAGE_LENGTH)
-    if not any(form.fullmatch(tag) for form in (_LANGTAG, _PRIVATE_LANGTAG, _GRANDFATHERED_LANGTAG)):
+    if not any(re.fullmatch(form, tag) for form in (_LANGTAG, _PRIVATE_LANGTAG, _GRANDFATHERED_LANGTAG)):
         refuse("a language tag", text, "Write it like 'en', 'pt-BR' or 'zh-Hant'.")
 
 
 def check_language(text: str) -> None:
     """Check that a well-formed tag could also be valid (RFC 5646, 2.2.9): it repeats no variant and no extension."""
     check_language_syntax(text)
-    match = _LANGTAG.fullmatch(text)
+    match = re.fullmatch(_LANGTAG, text)
     if match is None:
         return
     variants = match["variants"].lower().split("-")[1:]

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import threading
 import time
 import unicodedata
@@ -206,7 +205,7 @@ class TidClock:
         self, microseconds: Callable[[], int] | None = None, clock_id: int | None = None, *, after: int = -1
     ) -> None:
         self._time = microseconds or (lambda: time.time_ns() // 1000)
-        self._clock_id = secrets.randbelow(_CLOCK_IDS) if clock_id is None else clock_id
+        self._clock_id = int.from_bytes(os.urandom(2)) % _CLOCK_IDS if clock_id is None else clock_id
         self._last = after
         self._lock = threading.Lock()
 

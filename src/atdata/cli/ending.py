@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -140,6 +139,8 @@ def _end() -> None:
 
 def _save_traceback(error: BaseException) -> str:
     """Write the traceback of an error to a file that only its user can read, and tell where."""
+    import traceback  # of most commands there is none
+
     try:
         path = Settings.of().data / "atdata-traceback.txt"
         write_private(path, redacted("".join(traceback.format_exception(error))))

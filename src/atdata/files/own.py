@@ -10,8 +10,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import secrets
-import shutil
 import stat
 import time
 from collections.abc import Iterator, Sequence
@@ -33,7 +31,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 def temporary_name() -> str:
     """The name of a file until it is complete."""
-    return f".atdata-{secrets.token_hex(8)}.tmp"
+    return f".atdata-{os.urandom(8).hex()}.tmp"
 
 
 def scratch_name(suffix: str = ".tar", of: str | None = None) -> str:
@@ -43,7 +41,7 @@ def scratch_name(suffix: str = ".tar", of: str | None = None) -> str:
         suffix: how it ends.
         of: what several processes call the file by; its name is the same for all of them.
     """
-    token = secrets.token_hex(8) if of is None else hashlib.sha256(of.encode()).hexdigest()[:16]
+    token = os.urandom(8).hex() if of is None else hashlib.sha256(of.encode()).hexdigest()[:16]
     return f"atdata-{token}{suffix}"
 
 
@@ -199,6 +197,8 @@ def remove_folder(folder: Path, *names: str) -> None:
         ValueError: somebody else made it.
         OSError: something in it cannot be removed.
     """
+    import shutil  # it brings what compresses
+
     if not is_ours(folder):
         raise ValueError(f"not a folder of ours: {folder}")
     if not names:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache, cached_property
-from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, TypeVar
 
 import msgspec
@@ -213,7 +213,7 @@ def newest_first(records: Iterable[R]) -> list[R]:
 @cache
 def lexicons() -> LexiconCatalog:
     """The lexicons of `science.alt.dataset`, the only copy in the package."""
-    folder = files("atdata.records") / "lexicons" / "science" / "alt" / "dataset"
+    folder = Path(__file__).parent / "lexicons" / "science" / "alt" / "dataset"
     return LexiconCatalog(msgspec.json.decode(file.read_bytes()) for file in folder.iterdir())
 
 

@@ -76,11 +76,10 @@ _HOLDS: dict[str, Callable[[Any, Any], bool]] = {
     ">=": operator.ge,
     ">": operator.gt,
 }
-_PARTIAL_TEXT = rf"({_NUMBER}|[xX*])(?:\.({_NUMBER}|[xX*])(?:\.({_NUMBER}|[xX*]){_TAIL})?)?"
-_PARTIAL = re.compile(_PARTIAL_TEXT)
-_SIMPLE = re.compile(rf"([\^~]|[<>]=?|=?)({_PARTIAL_TEXT})")
+_PARTIAL = rf"({_NUMBER}|[xX*])(?:\.({_NUMBER}|[xX*])(?:\.({_NUMBER}|[xX*]){_TAIL})?)?"
+_SIMPLE = rf"([\^~]|[<>]=?|=?)({_PARTIAL})"  # no pattern is made on import: few processes read a range
 _FORM = "Write it as package.json of npm does: >=1.0.0 <2.0.0, ^1.2, 1.x."
-_SPACED = re.compile(r"([\^~<>=]) +")  # between an operator and its version
+_SPACED = r"([\^~<>=]) +"  # between an operator and its version
 
 
 class _NoRangeError(ValueError):
@@ -159,12 +158,12 @@ def _bounds(part: str) -> Iterator[VersionBound]:
     low, hyphen, high = part.partition(" - ")
     if hyphen:
         for sign, end in ((">=", low), ("<=", high)):
-            if (match := _PARTIAL.fullmatch(end.strip(" "))) is None:
+            if (match := re.fullmatch(_PARTIAL, end.strip(" "))) is None:
                 raise _NoRangeError
             yield from _compared(sign, match.groups())
         return
-    for word in filter(None, _SPACED.sub(r"\1", part).split(" ")):
-        if (match := _SIMPLE.fullmatch(word)) is None:
+    for word in filter(None, re.sub(_SPACED, r"\1", part).split(" ")):
+        if (match := re.fullmatch(_SIMPLE, word)) is None:
             raise _NoRangeError
         yield from _compared(match[1] or "=", match.groups()[2:])
 

@@ -8,7 +8,6 @@ that every change of it replaces, so that what is held under a stamp is what any
 from __future__ import annotations
 
 import os
-import secrets
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -50,7 +49,7 @@ _NOTHING = DocumentFacts(_NONE, _NONE, _NONE, np.empty(0, np.uint32))
 
 def mark_changed(sql: Statements, numbers: Iterable[int]) -> None:
     """Give new stamps to the row groups of documents that are added or removed in this transaction."""
-    rows = [(group, secrets.randbits(62)) for group in sorted({number // ROWS for number in numbers})]
+    rows = [(group, int.from_bytes(os.urandom(8)) >> 2) for group in sorted({number // ROWS for number in numbers})]
     new = "INSERT INTO search_groups (id, stamp) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET stamp = excluded.stamp"
     sql.run_each(new, rows)
 
