@@ -255,6 +255,7 @@ EMPTY: dict[str, Callable[[RecordIndex[Any]], object]] = {
     "a dataset's key": lambda index: index.insert_dataset(rows(), name="rows", rkey=""),
     "the version of its type": lambda index: index.insert_dataset(rows(), name="rows", schema_version=""),
     "tags as one text": lambda index: index.insert_dataset(rows(), name="rows", tags="MIT"),
+    "a tag": lambda index: index.insert_dataset(rows(), name="rows", tags=["a", " "]),
     "metadata that are none": lambda index: index.insert_dataset(rows(), name="rows", metadata=["x"]),  # type: ignore[arg-type]
     "the version in a reference": lambda index: index.get_dataset("rows@"),
 }

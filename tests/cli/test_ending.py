@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import socket
 import stat
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +106,24 @@ def test_who_does_not_agree_is_told_that_nothing_was_done(
     assert index.get_dataset("kept").name == "kept"
     assert terminal.run("index", "rm", "kept", "--json") == 2
     assert json.loads(terminal.out)["hint"] == "Add --yes."
+
+
+def test_who_gives_no_password_is_told_so(tmp_path: Path) -> None:
+    master, slave = pty.openpty()
+    command = [sys.executable, "-m", "atdata", "login", "alice.test", "--server", "http://localhost:1"]
+    asked = {"stdin": slave, "stderr": slave, "stdout": subprocess.PIPE, "text": True, "start_new_session": True}
+    with subprocess.Popen(command, **asked, env={**os.environ, "ATDATA_ALLOW_LOOPBACK": "1"}) as process:
+        os.close(slave)
+        said = os.read(master, 1000)
+        while b"password:" not in said:
+            said += os.read(master, 1000)
+        os.write(master, b"\x04")
+        with suppress(OSError):  # so Linux says that nobody writes any more
+            while piece := os.read(master, 1000):
+                said += piece
+        assert process.wait(60) == 5
+    os.close(master)
+    assert "✗ no app password was given" in said.decode()
 
 
 def fault() -> Any:

@@ -65,7 +65,7 @@ class Facts:
         """The facts that a caller says.
 
         Raises:
-            UsageError: one of another type; the tags are one text, or the metadata are no map.
+            UsageError: one of another type; the tags are one text, or one of them is empty, or the metadata are no map.
         """
         return cls(
             maybe_text(description, "description"),
@@ -147,7 +147,10 @@ def _tags(tags: Any) -> tuple[str, ...]:
     hint = 'Write tags=["..."].'
     if isinstance(tags, Iterator):  # they are looked at more than once
         raise UsageError("tags must be a list of texts", path="tags", actual=type(tags).__name__, hint=hint)
-    return checked_list(tags, str, "tags", hint)
+    found = checked_list(tags, str, "tags", hint)
+    if not all(map(str.strip, found)):
+        raise UsageError("a tag has no text", path="tags", actual=f"{len(found)} tags", hint="Leave it out.")
+    return found
 
 
 def _same(stands: Any, said: Any) -> bool:
