@@ -102,6 +102,17 @@ def test_what_is_brought_takes_the_documents_to_the_end_of_the_log(devnet: Devne
     assert replica.read(lambda reading: reading.sql.all(documents)) == kept
 
 
+def test_much_that_is_to_be_followed_is_left_for_the_question(devnet: Devnet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("atdata.search.index.FOLLOWED_AT_ONCE", 2)
+    alice = devnet.create_account(fresh_handle())
+    publish(devnet, alice, Spectrum(1.0), "plasma")
+    found = Discovery(devnet.client())
+    found.bring([alice.did])
+    kept = "SELECT (SELECT count(*) FROM search_documents), count(*) > 2 FROM replica_changes"
+    assert found._replica.read(lambda reading: reading.sql.first(kept)) == (0, 1)
+    assert names(found, "plasma") == ["plasma"]
+
+
 def test_a_repository_that_was_looked_into_is_not_asked_again_for_a_while(devnet: Devnet) -> None:
     accounts = [devnet.create_account(fresh_handle()) for _ in range(3)]
     client, repos = devnet.client(), [account.handle for account in accounts]

@@ -15,6 +15,8 @@ from atdata.trust.labels import are_relabelled, take_relabelled
 AT_ONCE, AT_ONCE_BYTES = 500, 16_000_000
 """Documents that follow another record, or their account, in the transaction that changes it; more of them follow later.
 And the bytes of the records that these are made of."""
+FOLLOWED_AT_ONCE = 2_000
+"""Changes of the log that are followed in a transaction that has another purpose."""
 
 
 class SearchIndex:
@@ -231,6 +233,8 @@ class SearchIndex:
 class LogFollower:
     """A `Derivation` of a replica that others write too, without one: with its changes documents follow the log to its end.
 
+    Where much is to be followed that is left for later, as a transaction keeps others from writing.
+
     Args:
         index: whose documents.
     """
@@ -240,8 +244,10 @@ class LogFollower:
 
     def apply(self, sql: Statements, account: int, changes: Sequence[RecordChange]) -> None:  # noqa: ARG002
         """Follow changes of an account's records, and all that came before them."""
-        while changes and self._index.follow_log(sql, known=changes):
-            pass
+        more = "SELECT 1 FROM replica_changes WHERE number > (SELECT change FROM search_followed) LIMIT 1 OFFSET ?"
+        if changes and sql.first(more, FOLLOWED_AT_ONCE) is None:
+            while self._index.follow_log(sql, known=changes):
+                pass
 
     def show(self, sql: Statements, account: int, visible: bool) -> None:
         """Nothing: the log says it, and is followed with the next change, or before a question."""
