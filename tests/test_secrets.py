@@ -39,7 +39,7 @@ from atdata.shards.http import HttpSource
 from atdata.shards.s3 import S3Source
 from atdata.testing import DevAccount, Devnet
 from atdata.transport import Transport
-from atdata.transport.guard import origin_of
+from atdata.urls import origin_of
 from support.rawhttp import RawServer, answer
 
 pytestmark = pytest.mark.slow

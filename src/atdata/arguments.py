@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from atdata.errors import ArgumentTypeError, UsageError
+from atdata.errors import AddressError, ArgumentTypeError, UsageError
 from atdata.redaction import redacted, revealed
 
 T = TypeVar("T")
@@ -122,16 +121,14 @@ def checked_service(given: str, name: str) -> str:
 
 
 def _is_root(url: str) -> bool:
-    from urllib.parse import urlsplit  # most that is imported names no service
+    from atdata.urls import origin_of, split_url  # most that is imported names no service
 
-    if not re.fullmatch(r"[!-~]+", url):
-        return False
     try:
-        parts = urlsplit(url)
-        reachable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
+        origin_of(url)
+    except AddressError:
         return False
-    return reachable and not (parts.username is not None or parts.password or parts.query or parts.fragment)
+    parts = split_url(url)
+    return parts.port != 0 and not (parts.query or parts.fragment)
 
 
 def _wrong(given: Any, path: str, must: str, hint: str | None) -> ArgumentTypeError:

@@ -18,17 +18,8 @@ from hypothesis import strategies as st
 from atdata.errors import AddressError, NetworkError
 from atdata.transport import Get, Transport, addresses
 from atdata.transport.download import Download, read_range
-from atdata.transport.guard import (
-    MAX_ADDRESSES,
-    check_address,
-    check_scheme,
-    http_form,
-    join_url,
-    origin_of,
-    resolve,
-    split_url,
-    to_dial,
-)
+from atdata.transport.guard import MAX_ADDRESSES, check_address, check_scheme, resolve, to_dial
+from atdata.urls import http_form, join_url, origin_of, split_url
 from support.rawhttp import RawServer, answer
 
 # This machine, also as an IPv4 address inside an IPv6 one: mapped, NAT64, 6to4, Teredo.

@@ -58,7 +58,7 @@ class AtmosphereClient:
         self.base_url = None if base_url is None else base_url.rstrip("/")
         self.trusted_origins = frozenset[str]()
         if self.base_url is not None:
-            from atdata.transport.guard import origin_of
+            from atdata.urls import origin_of
 
             self.trusted_origins = frozenset({origin_of(self.base_url)})
 

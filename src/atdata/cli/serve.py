@@ -22,7 +22,7 @@ from atdata.cli.options import Number, bytes_in, json_option, kept_at
 from atdata.cli.output import announce
 from atdata.errors import AddressError, AtdataError, UsageError
 from atdata.settings import Settings
-from atdata.transport.guard import http_form, origin_of
+from atdata.urls import http_form, origin_of
 
 _CONTACTS = "https://... or mailto:..."
 

@@ -27,7 +27,7 @@ from atdata.shards.s3 import S3Source
 from atdata.shards.s3_client import PART, Bucket, S3Access, Stored, Unfinished, check_key
 from atdata.shards.urls import check_bucket, configured_endpoint, split_s3_url
 from atdata.shards.writer import Observer
-from atdata.transport.guard import origin_of
+from atdata.urls import origin_of
 
 TAR, JSON, PARQUET = "application/x-tar", "application/json", "application/vnd.apache.parquet"
 READABLE = 3600

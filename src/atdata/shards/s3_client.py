@@ -27,8 +27,8 @@ from atdata.redaction import Secret, revealed
 from atdata.settings import Settings
 from atdata.shards.digest import Digest
 from atdata.transport.budget import HEADERS, TRIES, Budget
-from atdata.transport.guard import origin_of
 from atdata.transport.http import encoding_of
+from atdata.urls import origin_of
 
 Credentials: TypeAlias = tuple[str, ...]
 """Access key and secret key, and the session token where there is one; they are kept as secrets."""

@@ -11,8 +11,8 @@ from typing import Any
 from atdata.errors import AddressError, DataModelError, NetworkError, ShardError, ShardNotFoundError, XrpcError
 from atdata.json_reader import read_json
 from atdata.transport.budget import Budget
-from atdata.transport.guard import join_url
 from atdata.transport.http import MAX_REDIRECTS, REDIRECTS, RETRIED, Stream, Transport
+from atdata.urls import join_url
 
 _MAX_ERROR = 10_000
 

@@ -19,9 +19,10 @@ from atdata.settings import Settings
 from atdata.transport.budget import Budget, backoff, nothing
 from atdata.transport.connections import Exchange
 from atdata.transport.dns import lookup_txt
-from atdata.transport.guard import check_scheme, http_form, join_url, origin_of, split_url
+from atdata.transport.guard import check_scheme
 from atdata.transport.steps import SMALL, Effect, Get, Steps, TxtLookup, drive
 from atdata.transport.websocket import WebSocket
+from atdata.urls import http_form, join_url, origin_of, split_url
 
 T = TypeVar("T")
 

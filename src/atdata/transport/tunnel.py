@@ -17,7 +17,8 @@ from contextlib import closing, suppress
 from typing import Self
 
 from atdata.errors import AddressError, AtdataError, LimitError, NetworkError
-from atdata.transport.guard import origin_of, split_url, to_dial
+from atdata.transport.guard import to_dial
+from atdata.urls import origin_of, split_url
 
 _CONNECT_TIMEOUT = 10.0
 _HEAD = 1 << 13

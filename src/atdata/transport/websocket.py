@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Self
 from atdata.errors import AtdataError, LimitError, MissingExtraError, NetworkError, bare
 from atdata.transport.budget import Patience
 from atdata.transport.connections import CONNECT_TIMEOUT, tls_context
-from atdata.transport.guard import http_form, origin_of, split_url, to_dial
+from atdata.transport.guard import to_dial
+from atdata.urls import http_form, origin_of, split_url
 
 if TYPE_CHECKING:
     from websockets.client import ClientProtocol

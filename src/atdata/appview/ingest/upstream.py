@@ -12,8 +12,8 @@ from atdata.atproto.firehose import MAX_FRAME
 from atdata.errors import LimitError, NetworkError, UsageError
 from atdata.replica import Replica, Statements, now
 from atdata.transport.budget import backoff
-from atdata.transport.guard import split_url
 from atdata.transport.websocket import WebSocket
+from atdata.urls import split_url
 
 log = logging.getLogger("atdata.appview.ingest")
 

@@ -9,7 +9,8 @@ from atdata.appview.xrpc.asking import AskedQuery
 from atdata.records.nsids import ENTRY, LABEL, LENS, LENS_VERIFICATION, SCHEMA
 from atdata.replica.statements import Statements
 from atdata.replica.tables import COLLECTIONS, SHOWN
-from atdata.transport.guard import is_loopback_host, split_url
+from atdata.transport.guard import is_loopback_host
+from atdata.urls import split_url
 
 _KINDS = {"entries": ENTRY, "schemas": SCHEMA, "lenses": LENS, "labels": LABEL, "verifications": LENS_VERIFICATION}
 _READABLE = (
