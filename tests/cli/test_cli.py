@@ -340,6 +340,7 @@ EMPTY = [
     ("import", "s.tar", "-o", ""),
     ("import", "s.tar", "--out="),
     ("show", "s.tar", "--html="),
+    ("show", "@nobody.test/that-is-not-there", "--html="),  # before anybody is asked
     ("index", "add", "s.tar", "--name", "a", "--store="),
     ("serve", "--upstream="),
     ("serve", "--doorbell="),

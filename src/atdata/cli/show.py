@@ -35,6 +35,14 @@ PREVIEW = 8
 SHOWN = 20  # of records that cannot be read
 
 
+def _named(_context: click.Context, _parameter: click.Parameter, path: Path | None) -> Path | None:
+    """Refuse a path without a name before anything is read."""
+    if path is not None and not path.name:
+        hint = "Give a file, such as page.html."
+        raise UsageError("--html names no file", path="--html", actual=str(path), hint=hint)
+    return path
+
+
 @click.command("show")
 @click.argument(
     "ref",
@@ -45,7 +53,9 @@ SHOWN = 20  # of records that cannot be read
 @split_option
 @unverified_option
 @click.option("--fields", help="Which fields to show, such as 'id,pixel*'; '*' shows all, however many there are.")
-@click.option("--html", type=click.Path(path_type=Path), help="Write it as a page of its own to this file.")
+@click.option(
+    "--html", type=click.Path(path_type=Path), callback=_named, help="Write it as a page of its own to this file."
+)
 @json_option
 def show(
     ref: str, samples: int, split: str | None, allow_unverified: bool, fields: str | None, html: Path | None, json: bool
@@ -182,10 +192,6 @@ def _brief(sample: Any, names: Collection[str]) -> dict[str, str]:
 
 
 def _write(path: Path, card: Card) -> None:
-    if not path.name:
-        raise UsageError(
-            "--html names no file", path="--html", actual=str(path), hint="Give a file, such as page.html."
-        )
     with atomic_file(path) as file:
         write_all(file, card.page().encode(), path)
 
