@@ -376,7 +376,8 @@ def test_an_empty_place_is_none(
 def test_no_index_is_made_by_looking_for_something_in_it(
     terminal: Terminal, tmp_path: Path, verb: tuple[str, ...]
 ) -> None:
-    for address in (f"{tmp_path}/mistyped.sqlite", f"sqlite:///{tmp_path}/mistyped.sqlite"):
+    file = f"{tmp_path}/mistyped.sqlite"
+    for address in (file, f"sqlite:///{file}", f"SQLite:///{file}"):
         assert terminal.run(*verb, address) == 2
         assert "there is no index there" in terminal.err
     assert list(tmp_path.glob("mistyped*")) == []

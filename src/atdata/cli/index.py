@@ -197,7 +197,7 @@ def _member(text: str) -> tuple[str, Any]:
 
 def is_missing(index: str) -> bool:
     """True if an address is of a file that is not there; of a server only using it can tell."""
-    is_file = "://" not in index or index.startswith("sqlite:")
+    is_file = "://" not in index or index.lower().startswith("sqlite:")
     return bool(index) and is_file and not is_there(index, what="the index")
 
 
