@@ -67,8 +67,8 @@ class Jetstream:
         assert connection.request is not None
         parts = urlsplit(connection.request.path)
         assert parts.path == "/subscribe"
-        self.asked.append(parse_qs(parts.query))
-        with self._changed:
+        with self._changed:  # who sees that it was asked sends what comes after
+            self.asked.append(parse_qs(parts.query))
             at = len(self._messages) if len(self.asked) > 1 else 0
             if self.replays and "cursor" in self.asked[-1]:
                 since = int(self.asked[-1]["cursor"][0])
