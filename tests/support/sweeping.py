@@ -73,7 +73,7 @@ def follow_killed(history: History, address: str, events: int, kills: int) -> No
                     until(lambda: operator.status(replica).upstreams[0].cursor)
                 while history.counted["events"] < events * (number + 1) // (kills + 1):
                     history.step()
-                    time.sleep(moments.choice([0, 0, 0.001, 0.01]))
+                    time.sleep(moments.choice([0, 0, 0, 0, 0, 0, 0.001, 0.01]))
                 if number == kills:
                     history.end()
                     settled(replica, history)
