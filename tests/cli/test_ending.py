@@ -108,10 +108,10 @@ def test_who_does_not_agree_is_told_that_nothing_was_done(
     assert json.loads(terminal.out)["hint"] == "Add --yes."
 
 
-def test_who_gives_no_password_is_told_so(tmp_path: Path) -> None:
+def test_who_gives_no_password_is_told_so() -> None:
     master, slave = pty.openpty()
     command = [sys.executable, "-m", "atdata", "login", "alice.test", "--server", "http://localhost:1"]
-    asked = {"stdin": slave, "stderr": slave, "stdout": subprocess.PIPE, "text": True, "start_new_session": True}
+    asked = {"stdin": slave, "stderr": slave, "start_new_session": True}
     with subprocess.Popen(command, **asked, env={**os.environ, "ATDATA_ALLOW_LOOPBACK": "1"}) as process:
         os.close(slave)
         said = os.read(master, 1000)

@@ -128,9 +128,8 @@ class TestedUpstream:
 
     def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
         parts = urlsplit(request.path)
-        if (
-            parts.path == STREAM
-        ):  # whoever is told yes gets what is sent from then on, however late a thread of ours begins
+        if parts.path == STREAM:
+            # Whoever is told yes gets what is sent from then on, however late the thread that sends it begins.
             self._ends[connection] = self.sent, len(self.sent)
             return None
         if self.statuses is not None and parts.path.endswith("getRepoStatus"):

@@ -9,7 +9,7 @@ Every function raises `IdentifierError`.
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import NoReturn, TypeAlias
 
 from atdata.errors import IdentifierError
@@ -70,10 +70,8 @@ def _existing_parts(text: str) -> _Parts:
     parts = _datetime_parts(text)
     year, month, day, hour, minute, second, _, offset = parts
     try:  # Python begins with the year 1; the year 0 was a leap year, as 2000 was
-        datetime(year or 2000, month, day, hour, minute, second)
+        datetime(year or 2000, month, day, hour, minute, second, tzinfo=timezone(timedelta(minutes=offset)))
     except ValueError:
-        refuse("a datetime", text, "The date or the time does not exist.")
-    if abs(offset) >= 24 * 60:
         refuse("a datetime", text, "The date or the time does not exist.")
     if (year, month, day) == (0, 1, 1) and hour * 60 + minute < offset:
         refuse("a datetime", text, "It lies before the year 0.")

@@ -46,15 +46,17 @@ def _password() -> Secret:
     # Never an argument: every process of the machine sees those.
     if os.environ.get("ATDATA_PASSWORD"):
         return Secret(os.environ["ATDATA_PASSWORD"])
-    missing = AuthError("no app password was given", hint="Type it when asked, pipe it in, or set ATDATA_PASSWORD.")
-    if sys.stdin.isatty():
-        try:
-            return Secret(click.prompt("App password", hide_input=True, err=True))
-        except click.Abort as end:
-            if isinstance(end.__context__, EOFError):
-                raise missing from None
-            raise
-    line = Secret(sys.stdin.readline().strip())
-    if not line:
-        raise missing
-    return line
+    given = Secret(_typed() if sys.stdin.isatty() else sys.stdin.readline().strip())
+    if not given:
+        raise AuthError("no app password was given", hint="Type it when asked, pipe it in, or set ATDATA_PASSWORD.")
+    return given
+
+
+def _typed() -> str:
+    """The password that somebody types; nothing where the input ends."""
+    try:
+        return str(click.prompt("App password", hide_input=True, err=True))
+    except click.Abort as end:
+        if isinstance(end.__context__, EOFError):
+            return ""
+        raise

@@ -148,8 +148,9 @@ def _tags(tags: Any) -> tuple[str, ...]:
     if isinstance(tags, Iterator):  # they are looked at more than once
         raise UsageError("tags must be a list of texts", path="tags", actual=type(tags).__name__, hint=hint)
     found = checked_list(tags, str, "tags", hint)
-    if not all(map(str.strip, found)):
-        raise UsageError("a tag has no text", path="tags", actual=f"{len(found)} tags", hint="Leave it out.")
+    for place, tag in enumerate(found):
+        if not tag.strip():
+            raise UsageError("a tag has no text", path=f"tags[{place}]", actual=repr(tag), hint="Leave it out.")
     return found
 
 

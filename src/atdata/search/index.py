@@ -34,7 +34,7 @@ class SearchIndex:
             self._follow(sql, account, {change.number: change.key for change in changes}, gone, changes)
 
     def _follow(
-        self, sql: Statements, account: int, keys: Mapping[int, str], gone: Set[str], known: Sequence[RecordChange] = ()
+        self, sql: Statements, account: int, keys: Mapping[int, str], gone: Set[str], known: Sequence[RecordChange]
     ) -> None:
         """Follow changes of records, given their keys by their numbers, and the keys of those that are gone."""
         (did,) = sql.first("SELECT did FROM replica_accounts WHERE id = ?", account)
